@@ -1,0 +1,51 @@
+"""Gives each submitted ticket to the shortest queue, takes tickets back from the dead, expires old ones.
+
+Runs alone: ``python3 QueueManager.py``. It waits for the database, and for another QueueManager to end.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from tomaat.database import SUBMITTED, Hinter, Hints, connect
+from tomaat.door import open_door, prepare
+from tomaat.Stop import Stop
+from tomaat.tickets import Manager, ManagerStore, SourceStore, Storage, Sweep
+from TOMAATSettings import Settings, read_settings
+
+
+def manage(settings: Settings, stop: Stop) -> None:
+    """Do round after round until the door is asked to stop."""
+    engine = connect(settings.DATABASE_URL, deadline_seconds=settings.database_deadline_seconds)
+    storage = Storage(settings.BASE_STORAGE_DIR)
+    if not prepare(engine, storage, stop):
+        return
+    hinter = Hinter(engine)
+    hints = Hints(settings.DATABASE_URL, SUBMITTED, deadline_seconds=settings.database_deadline_seconds)
+    stop.also_wake(hints.wake)
+    store = ManagerStore(engine, hinter.send, lease_seconds=settings.LEASE_SECONDS)
+    sweep = Sweep(
+        store,
+        storage,
+        strategy=settings.STORAGE_STRATEGY,
+        fetched_grace_seconds=settings.FETCHED_GRACE_SECONDS,
+        retention_hours=settings.RETENTION_HOURS,
+    )
+    manager = Manager(
+        store,
+        SourceStore(engine, lease_seconds=settings.LEASE_SECONDS),
+        sweep,
+        attempts=settings.ATTEMPTS,
+        wait_limit_hours=settings.WAIT_LIMIT_HOURS,
+        poll_seconds=settings.POLL_SECONDS,
+        lease_seconds=settings.LEASE_SECONDS,
+    )
+    while not stop.asked:
+        hints.wait(manager.round())
+    manager.close()
+    hinter.close()
+
+
+if __name__ == "__main__":
+    chosen = read_settings()
+    sys.exit(open_door("QueueManager", chosen.LOG_FORMAT, lambda stop: manage(chosen, stop)))

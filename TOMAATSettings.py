@@ -1,0 +1,149 @@
+"""Every setting of the three doors, read from the environment as ``TOMAAT_<NAME>``.
+
+Doors read settings; rooms are handed values. An impossible value is refused at start with a sentence.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+
+REPOSITORY = Path(__file__).resolve().parent
+MIB = 1024**2
+GIB = 1024**3
+CLIENTS_VARIABLE = "TOMAAT_URL"  #: names a server to clients; no setting of the server
+
+
+class Settings(BaseSettings):
+    """What the person who runs the server may choose; each has a default that works on one machine."""
+
+    model_config = SettingsConfigDict(env_prefix="TOMAAT_", frozen=True, extra="forbid")
+
+    HOST: str = Field(default="127.0.0.1", description="Address on which the service listens.")
+    PORT: int = Field(default=5000, ge=1, le=65535, description="Port on which the service listens.")
+    BASE_STORAGE_DIR: Path = Field(
+        default=REPOSITORY / "storage", description="Folder of all tickets' files; the default lies beside the code."
+    )
+    DATABASE_URL: str = Field(
+        default="postgresql://tomaat-user:tomaat-password@localhost:5432/tomaat",
+        description="The PostgreSQL database. Unset, the make targets start a private one.",
+    )
+    HOST_NAME: str = Field(
+        default=socket.gethostname(),
+        min_length=1,
+        pattern=r"^[^/\s]+$",
+        description="First part of a compute source's name.",
+    )
+    CUSTOM_TASKS_DIR: Path = Field(default=REPOSITORY / "CustomTasks", description="Folder whose tasks are offered.")
+    COMPUTE_SOURCES: dict[str, list[str] | None] | None = Field(
+        default=None,
+        description="JSON: the compute sources of this host and the services of each (null: all), for example "
+        '`{"cpu-0": null, "cpu-1": ["Dummy"]}`. Unset: every GPU that NVML shows, or `cpu-0` without any.',
+    )
+    COMPUTE_DEVICES: dict[str, str] = Field(
+        default_factory=dict,
+        description='JSON: a source\'s torch device where it is not the GPU itself, for tests: `{"GPU-…": "cpu"}`.',
+    )
+    STORAGE_STRATEGY: Literal["KEEP_ALL", "KEEP_ONLY_INPUT", "KEEP_NOTHING"] = Field(
+        default="KEEP_ALL", description="What is kept of a ticket's files after its result was fetched completely."
+    )
+    FETCHED_GRACE_SECONDS: float = Field(
+        default=600.0, ge=0, description="How long a fetched result stays fetchable where the strategy removes it."
+    )
+    RETENTION_HOURS: float = Field(
+        default=72.0, gt=0, description="Hours after its end when a ticket's files are deleted."
+    )
+    WAIT_LIMIT_HOURS: float = Field(
+        default=24.0, gt=0, description="Hours after which a ticket that still waits fails."
+    )
+    ATTEMPTS: int = Field(default=3, ge=1, description="How often a ticket is started when its worker dies.")
+    LARGEST_UPLOAD_BYTES: int = Field(default=2 * GIB, ge=1, description="Largest payload, as it is sent.")
+    LARGEST_UNPACKED_BYTES: int = Field(default=8 * GIB, ge=1, description="Largest payload, unpacked.")
+    MOST_MEMBERS: int = Field(default=1000, ge=1, description="Most files and folders in a payload.")
+    LARGEST_RATIO: float = Field(default=1000.0, gt=1, description="Largest ratio of unpacked to packed, after 16 MiB.")
+    LARGEST_VOLUME_BYTES: int = Field(
+        default=4 * GIB, ge=1, description="Largest volume's voxels, which the reader may hold."
+    )
+    LONGEST_QUEUE: int = Field(default=20_000, ge=1, description="Waiting tickets at which a request is answered 503.")
+    LONGEST_WAIT_SECONDS: float = Field(default=60.0, ge=0, description="Longest `?wait=`.")
+    WEB_THREADS: int = Field(
+        default=32, ge=4, description="Threads of the web server; at most half of them wait for `?wait=`."
+    )
+    POLL_SECONDS: float = Field(
+        default=1.0, gt=0, description="How often each loop looks by itself when no hint arrives."
+    )
+    LEASE_SECONDS: float = Field(default=15.0, ge=1, description="How long a silent holder keeps its compute source.")
+    DATABASE_DEADLINE_SECONDS: float = Field(
+        default=5.0, gt=0, description="Deadline of one database statement; at most 0.4 leases."
+    )
+    GRACE_SECONDS: float = Field(
+        default=10.0,
+        ge=0,
+        description="How long a stopping TaskScheduling lets a running ticket finish before it is put back.",
+    )
+    CANCEL_SECONDS: float = Field(
+        default=1.0,
+        ge=0,
+        description="How long a cancelled task may take to stop by itself before its worker is killed.",
+    )
+    LOG_FORMAT: Literal["text", "json"] = Field(
+        default="text", description="How log lines are written to standard error."
+    )
+
+    @field_validator("BASE_STORAGE_DIR", "CUSTOM_TASKS_DIR")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @field_validator("DATABASE_URL")
+    @classmethod
+    def _postgresql(cls, value: str) -> str:
+        if not value.startswith(("postgresql://", "postgresql+psycopg2://")):
+            raise ValueError("must begin with postgresql://")
+        return value
+
+    @property
+    def database_given(self) -> bool:
+        """Whether somebody named a database, so that the make targets start no private one."""
+        return "DATABASE_URL" in self.model_fields_set
+
+    @property
+    def database_deadline_seconds(self) -> float:
+        """The deadline of one statement, which must pass well within half a lease."""
+        return min(self.DATABASE_DEADLINE_SECONDS, 0.4 * self.LEASE_SECONDS)
+
+
+def read_settings() -> Settings:
+    """Read the settings, or say in plain sentences what is wrong with them and exit with 2."""
+    faults = _unknown_variables()
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        for fault in error.errors():
+            name = str(fault["loc"][0])
+            value = "" if name == "DATABASE_URL" else f"{fault['input']!r}: "
+            faults.append(f"TOMAAT_{name}: {value}{fault['msg']}.")
+    except SettingsError as error:
+        faults.append(f"{error}: write it as JSON.")
+    if faults:
+        print(*faults, sep="\n", file=sys.stderr)  # noqa: T201 (before there is a log)
+        raise SystemExit(2)
+    return settings
+
+
+def _unknown_variables() -> list[str]:
+    """Name each TOMAAT_ variable that is no setting: a typing error must not be skipped in silence."""
+    known = {f"TOMAAT_{name}" for name in Settings.model_fields}
+    unknown = sorted(
+        name for name in os.environ if name.startswith("TOMAAT_") and name not in known | {CLIENTS_VARIABLE}
+    )
+    return [
+        f"{name}: no such setting; near: {', '.join(get_close_matches(name, known)) or 'none'}." for name in unknown
+    ]

@@ -1,0 +1,74 @@
+"""Runs the queued tickets: one lane and one worker per compute source of this host.
+
+Runs alone: ``python3 TaskScheduling.py``. It waits for the database, and for another holder of a source to end.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from tomaat.compute.sources import ComputeSourcesUnknown, find_sources
+
+from tomaat.compute.Lane import Lane, Patience
+from tomaat.compute.LocalEngine import LocalEngine
+from tomaat.compute.Scheduler import Scheduler
+from tomaat.database import QUEUED, Hinter, Hints, connect
+from tomaat.door import Misconfigured, open_door, prepare
+from tomaat.Stop import Stop
+from tomaat.tickets import LaneStore, SourceStore, Storage
+from TOMAATSettings import Settings, read_settings
+
+
+def schedule(settings: Settings, stop: Stop) -> None:
+    """Run lanes until the door is asked to stop."""
+    try:
+        found = find_sources(settings.HOST_NAME, wanted=settings.COMPUTE_SOURCES, devices=settings.COMPUTE_DEVICES)
+    except ComputeSourcesUnknown as error:
+        raise Misconfigured(str(error)) from error
+    deadline_seconds = settings.database_deadline_seconds
+    engine = connect(settings.DATABASE_URL, deadline_seconds=deadline_seconds, pool_size=len(found) + 3)
+    storage = Storage(settings.BASE_STORAGE_DIR)
+    if not prepare(engine, storage, stop):
+        return
+    hinter = Hinter(engine)
+    hints = Hints(settings.DATABASE_URL, QUEUED, deadline_seconds=deadline_seconds)
+    stop.also_wake(hints.wake)
+    cpu_sources = sum(source.torch_device == "cpu" for source in found) or 1
+    workers = LocalEngine(
+        [
+            *("--tasks", str(settings.CUSTOM_TASKS_DIR)),
+            *("--threads", str(max(1, (os.cpu_count() or 1) // cpu_sources))),
+            *("--largest-volume-bytes", str(settings.LARGEST_VOLUME_BYTES)),
+            *("--log-format", settings.LOG_FORMAT),
+        ],
+        wake_main=hints.wake,
+    )
+    sources = SourceStore(engine, lease_seconds=settings.LEASE_SECONDS)
+    patience = Patience(
+        poll_seconds=settings.POLL_SECONDS,
+        grace_seconds=settings.GRACE_SECONDS,
+        cancel_seconds=settings.CANCEL_SECONDS,
+    )
+    Scheduler(
+        found,
+        sources,
+        lambda source, lease: Lane(
+            source,
+            LaneStore(engine, lease, hinter.send),
+            sources,
+            storage,
+            workers,
+            attempts=settings.ATTEMPTS,
+            patience=patience,
+        ),
+        workers,
+        hints,
+        lease_seconds=settings.LEASE_SECONDS,
+    ).run(stop)
+    hinter.close()
+
+
+if __name__ == "__main__":
+    chosen = read_settings()
+    sys.exit(open_door("TaskScheduling", chosen.LOG_FORMAT, lambda stop: schedule(chosen, stop)))

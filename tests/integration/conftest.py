@@ -1,0 +1,106 @@
+"""A real PostgreSQL for all tests of this folder, and a fresh database for each."""
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+import sqlalchemy
+
+from tomaat.database import connect, migrate
+from tomaat.database.PrivatePostgres import PrivatePostgres
+from tomaat.tickets import LaneStore, Lease, ManagerStore, SourceStore, Ticket, TicketStore
+
+NUMBERS = itertools.count(1)
+LEASE_SECONDS = 2.0
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    server = PrivatePostgres(tmp_path_factory.mktemp("postgres"))
+    yield server.start()
+    server.stop()
+
+
+@pytest.fixture
+def database_url(postgres_url: str) -> Iterator[str]:
+    """A database of its own, empty."""
+    name = f"test_{next(NUMBERS)}"
+    admin = connect(postgres_url, deadline_seconds=20)
+    with admin.connect() as connection:
+        connection.execute(sqlalchemy.text(f"CREATE DATABASE {name}"))
+    yield sqlalchemy.make_url(postgres_url).set(database=name).render_as_string(hide_password=False)
+    with admin.connect() as connection:
+        connection.execute(sqlalchemy.text(f"DROP DATABASE {name} WITH (FORCE)"))
+    admin.dispose()
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[sqlalchemy.Engine]:
+    """A migrated database."""
+    made = connect(database_url, deadline_seconds=10, pool_size=20)
+    migrate(made)
+    yield made
+    made.dispose()
+
+
+class Bench:
+    """The stores of all doors on one database, and short cuts to bring a ticket to where a test needs it."""
+
+    def __init__(self, engine: sqlalchemy.Engine) -> None:
+        self.engine = engine
+        self.hints: list[str] = []
+        self.web = TicketStore(engine, self.hints.append)
+        self.manager = ManagerStore(engine, self.hints.append, lease_seconds=LEASE_SECONDS)
+        self.sources = SourceStore(engine, lease_seconds=LEASE_SECONDS)
+        self.folders = itertools.count(1)
+
+    def run(self, sql: str, **values: object) -> list[sqlalchemy.Row]:
+        with self.engine.connect() as connection:
+            result = connection.execute(sqlalchemy.text(sql), values)
+            return list(result) if result.returns_rows else []
+
+    def source(self, name: str = "here/cpu-0", holder: str = "a", services: tuple[str, ...] = ("Add",)) -> LaneStore:
+        """A live compute source that offers services whose interface hash is `<service>-1`."""
+        lease = self.sources.take(name, holder)
+        assert lease is not None
+        self.sources.describe(name, device_name="CPU", memory_bytes=None, problem=None)
+        self.offer(lease, *services)
+        return LaneStore(self.engine, lease, self.hints.append)
+
+    def offer(self, lease: Lease, *services: str, version: int = 1) -> None:
+        offers = [
+            {
+                "service": service,
+                "interface_hash": f"{service}-{version}",
+                "offer": {"description": "adds", "version": str(version), "interface": {"a": {}}},
+            }
+            for service in services
+        ]
+        self.sources.offer(lease, offers)
+
+    def submit(self, service: str = "Add") -> Ticket:
+        return self.web.submit(
+            token_hash=b"x" * 32, service=service, interface_hash=f"{service}-1", folder=f"f{next(self.folders)}"
+        )
+
+    def read(self, ticket: Ticket) -> Ticket:
+        found = self.web.find(ticket.id)
+        assert found is not None
+        return found
+
+    def queue(self, ticket: Ticket, source: str) -> None:
+        self.run("UPDATE tickets SET state = 'queued', source = :s WHERE id = :id", s=source, id=ticket.id)
+
+    def claimed(self, lane: LaneStore, service: str = "Add") -> Ticket:
+        self.queue(self.submit(service), lane.lease.name)
+        ticket = lane.claim([f"{service}-1"])
+        assert ticket is not None
+        return ticket
+
+    def lapse(self, name: str) -> None:
+        self.run("UPDATE leases SET expires = clock_timestamp() - interval '1 second' WHERE name = :n", n=name)
+
+
+@pytest.fixture
+def bench(engine: sqlalchemy.Engine) -> Bench:
+    return Bench(engine)

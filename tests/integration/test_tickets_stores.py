@@ -1,0 +1,353 @@
+"""Each move of a ticket, on a real PostgreSQL, and the guards that keep two hands off one ticket."""
+
+import threading
+
+import pytest
+
+RESULT = {"sha256": "0" * 64, "size_bytes": 10, "seconds": 1.0}
+ERROR = {"type": "/problems/x", "title": "X", "detail": "x"}
+
+
+def test_a_submitted_ticket_waits_and_is_hinted(bench):
+    ticket = bench.submit()
+    assert (ticket.state, ticket.claim, ticket.source) == ("submitted", 0, None)
+    assert bench.hints == ["tomaat_submitted"]
+    assert bench.web.count_waiting() == 1
+
+
+def test_submitting_a_folder_twice_gives_one_ticket(bench):
+    values = {"token_hash": b"t" * 32, "service": "Add", "interface_hash": "Add-1", "folder": "same"}
+    assert bench.web.submit(**values).id == bench.web.submit(**values).id
+    assert bench.web.count_waiting() == 1
+
+
+def test_a_claim_takes_the_oldest_of_its_own_queue(bench):
+    lane, other = bench.source("here/cpu-0"), bench.source("here/cpu-1")
+    first, second, elsewhere = bench.submit(), bench.submit(), bench.submit()
+    bench.queue(second, lane.lease.name)
+    bench.queue(first, lane.lease.name)
+    bench.queue(elsewhere, other.lease.name)
+    assert lane.claim(["Add-1"]).id == first.id
+    assert lane.claim(["Add-1"]).id == second.id
+    assert lane.claim(["Add-1"]) is None
+
+
+def test_a_claim_leaves_a_ticket_of_another_interface(bench):
+    lane = bench.source()
+    bench.queue(bench.submit(), lane.lease.name)
+    assert lane.claim(["Add-2"]) is None
+    assert lane.claim(["Add-1"]) is not None
+
+
+def test_a_claim_needs_a_lease_that_has_not_run_out(bench):
+    lane = bench.source()
+    bench.queue(bench.submit(), lane.lease.name)
+    bench.lapse(lane.lease.name)
+    assert lane.claim(["Add-1"]) is None
+
+
+def test_a_claim_needs_the_sources_present_epoch(bench):
+    stale = bench.source(holder="a")
+    bench.lapse(stale.lease.name)
+    fresh = bench.source(holder="b")
+    assert fresh.lease.epoch == stale.lease.epoch + 1
+    bench.queue(bench.submit(), stale.lease.name)
+    assert stale.claim(["Add-1"]) is None
+    assert fresh.claim(["Add-1"]) is not None
+
+
+def test_many_claimers_never_take_one_ticket_twice(bench):
+    lane = bench.source()
+    for _ in range(60):
+        bench.queue(bench.submit(), lane.lease.name)
+    taken: list[int] = []
+
+    def claim_all():
+        misses = 0
+        while misses < 20:
+            ticket = lane.claim(["Add-1"])
+            if ticket is None:
+                misses += 1
+            else:
+                taken.append(ticket.id)
+
+    threads = [threading.Thread(target=claim_all) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(taken) == 60
+    assert len(set(taken)) == 60
+
+
+def test_a_ticket_is_completed_once(bench):
+    lane = bench.source()
+    ticket = bench.claimed(lane)
+    assert lane.succeed(ticket, **RESULT)
+    done = bench.read(ticket)
+    assert (done.state, done.result_sha256, done.result_bytes, done.progress) == ("succeeded", "0" * 64, 10, 1)
+    assert not lane.fail(ticket, ERROR)
+    assert bench.read(ticket).state == "succeeded"
+
+
+def test_completing_again_after_an_unknown_outcome_is_true_and_changes_nothing(bench):
+    lane = bench.source()
+    ticket = bench.claimed(lane)
+    assert lane.succeed(ticket, **RESULT)
+    first = bench.read(ticket)
+    assert lane.succeed(ticket, **RESULT)
+    assert bench.read(ticket) == first
+
+
+def test_a_late_completion_of_an_earlier_claim_is_refused(bench):
+    stale = bench.source(holder="a")
+    ticket = bench.claimed(stale)
+    bench.lapse(stale.lease.name)
+    fresh = bench.source(holder="b")
+    assert bench.manager.take_back(settled=False, attempts=3) == [(ticket.id, "submitted")]
+    bench.queue(ticket, fresh.lease.name)
+    again = fresh.claim(["Add-1"])
+    assert again.claim == ticket.claim + 1
+    assert not stale.succeed(ticket, **RESULT)
+    assert stale.report(ticket, 0.5, "late") is None
+    assert bench.read(ticket).state == "running"
+    assert fresh.succeed(again, **RESULT)
+
+
+def test_a_running_ticket_of_a_live_holder_is_not_taken_back(bench):
+    lane = bench.source()
+    bench.claimed(lane)
+    assert bench.manager.take_back(settled=True, attempts=3) == []
+
+
+def test_a_lapsed_lease_counts_only_when_the_manager_is_settled(bench):
+    lane = bench.source()
+    ticket = bench.claimed(lane)
+    bench.lapse(lane.lease.name)
+    assert bench.manager.take_back(settled=False, attempts=3) == []
+    wait_out_the_servers_start(bench)
+    assert bench.manager.take_back(settled=True, attempts=3) == [(ticket.id, "submitted")]
+    assert bench.read(ticket).attempts == 1
+
+
+def wait_out_the_servers_start(bench):
+    left = bench.run(
+        "SELECT extract(epoch FROM pg_postmaster_start_time() + make_interval(secs => 2) - clock_timestamp()) AS s"
+    )[0].s
+    threading.Event().wait(max(0.0, float(left)) + 0.01)
+
+
+def test_nobody_is_declared_dead_within_a_lease_after_the_servers_start(bench):
+    lane = bench.source()
+    bench.claimed(lane)
+    bench.lapse(lane.lease.name)
+    bench.manager.lease_seconds = 1e6  # the server started less than this ago
+    assert bench.manager.take_back(settled=True, attempts=3) == []
+
+
+def test_the_last_attempt_fails_with_a_reason(bench):
+    lane = bench.source()
+    ticket = bench.claimed(lane)
+    assert lane.give_up_attempt(ticket, attempts=1, error=ERROR) == "failed"
+    failed = bench.read(ticket)
+    assert failed.error == ERROR
+    assert failed.finished is not None
+
+
+def test_a_dead_workers_ticket_waits_again_while_attempts_are_left(bench):
+    lane = bench.source()
+    ticket = bench.claimed(lane)
+    assert lane.give_up_attempt(ticket, attempts=3, error=ERROR) == "submitted"
+    again = bench.read(ticket)
+    assert (again.attempts, again.source, again.error, again.claim) == (1, None, None, 1)
+
+
+def test_a_ticket_put_back_spends_no_attempt(bench):
+    lane = bench.source()
+    ticket = bench.claimed(lane)
+    assert lane.put_back(ticket)
+    assert (bench.read(ticket).state, bench.read(ticket).attempts) == ("submitted", 0)
+
+
+@pytest.mark.parametrize("queued", [False, True])
+def test_cancelling_a_waiting_ticket_ends_it_at_once(bench, queued):
+    lane = bench.source()
+    ticket = bench.submit()
+    if queued:
+        bench.queue(ticket, lane.lease.name)
+    assert bench.web.cancel(ticket).state == "cancelled"
+    assert lane.claim(["Add-1"]) is None
+
+
+def test_cancelling_a_running_ticket_is_asked_for_and_the_lane_hears_it(bench):
+    lane = bench.source()
+    ticket = bench.claimed(lane)
+    assert lane.look(ticket) is False
+    asked = bench.web.cancel(ticket)
+    assert (asked.state, asked.cancel_requested) == ("running", True)
+    assert lane.look(ticket) is True
+    assert lane.report(ticket, 0.5, "x") is True
+    assert lane.cancelled(ticket)
+    assert bench.read(ticket).state == "cancelled"
+
+
+def test_a_completion_that_commits_first_wins_over_a_cancel(bench):
+    lane = bench.source()
+    ticket = bench.claimed(lane)
+    bench.web.cancel(ticket)
+    assert lane.succeed(ticket, **RESULT)
+    assert bench.read(ticket).state == "succeeded"
+
+
+@pytest.mark.parametrize("how", ["give_up", "put_back", "take_back"])
+def test_a_cancelled_ticket_whose_worker_is_gone_is_not_run_again(bench, how):
+    lane = bench.source()
+    ticket = bench.claimed(lane)
+    bench.web.cancel(ticket)
+    if how == "give_up":
+        lane.give_up_attempt(ticket, attempts=3, error=ERROR)
+    elif how == "put_back":
+        lane.put_back(ticket)
+    else:
+        bench.lapse(lane.lease.name)
+        bench.source(holder="b")
+        bench.manager.take_back(settled=False, attempts=3)
+    assert bench.read(ticket).state == "cancelled"
+
+
+def test_deleting_a_finished_ticket_expires_it_in_the_managers_next_round(bench):
+    lane = bench.source()
+    ticket = bench.claimed(lane)
+    lane.succeed(ticket, **RESULT)
+    bench.web.cancel(ticket)
+    assert [ended.id for ended in expire(bench)] == [ticket.id]
+    assert bench.read(ticket).state == "expired"
+
+
+def expire(bench, *, retention_hours=1.0, grace=None):
+    return bench.manager.expire(retention_hours=retention_hours, fetched_grace_seconds=grace)
+
+
+def test_a_result_expires_after_its_retention_time(bench):
+    lane = bench.source()
+    ticket = bench.claimed(lane)
+    lane.succeed(ticket, **RESULT)
+    assert expire(bench) == []
+    bench.run("UPDATE tickets SET finished = clock_timestamp() - interval '61 minutes'")
+    assert [ended.id for ended in expire(bench)] == [ticket.id]
+
+
+def test_a_fetched_result_expires_after_its_grace_only_where_the_strategy_says_so(bench):
+    lane = bench.source()
+    ticket = bench.claimed(lane)
+    lane.succeed(ticket, **RESULT)
+    bench.web.mark_fetched(ticket.id)
+    bench.run("UPDATE tickets SET fetched = clock_timestamp() - interval '10 seconds'")
+    assert expire(bench) == []
+    assert expire(bench, grace=60.0) == []
+    assert [ended.id for ended in expire(bench, grace=5.0)] == [ticket.id]
+
+
+def test_a_ticket_that_waits_too_long_fails_with_that_reason(bench):
+    ticket = bench.submit()
+    assert bench.manager.fail_waited(hours=1.0) == []
+    bench.run("UPDATE tickets SET created = clock_timestamp() - interval '61 minutes'")
+    assert bench.manager.fail_waited(hours=1.0) == [ticket.id]
+    assert "no compute source ran the ticket within 1 hours" in bench.read(ticket).error["detail"]
+
+
+def test_tickets_of_a_source_that_is_gone_leave_its_queue(bench):
+    lane = bench.source()
+    ticket = bench.submit()
+    bench.queue(ticket, lane.lease.name)
+    wait_out_the_servers_start(bench)
+    assert bench.manager.unqueue_stranded(settled=True) == 0
+    bench.lapse(lane.lease.name)
+    assert bench.manager.unqueue_stranded(settled=False) == 0
+    assert bench.manager.unqueue_stranded(settled=True) == 1
+    assert (bench.read(ticket).state, bench.read(ticket).source) == ("submitted", None)
+
+
+def test_tickets_of_an_interface_that_a_source_no_longer_offers_leave_its_queue(bench):
+    lane = bench.source()
+    ticket = bench.submit()
+    bench.queue(ticket, lane.lease.name)
+    bench.offer(lane.lease, "Add", version=2)
+    assert bench.manager.unqueue_stranded(settled=False) == 1
+    assert bench.read(ticket).state == "submitted"
+
+
+def test_an_offer_outlives_its_source_and_a_withdrawn_one_is_gone(bench):
+    lane = bench.source(services=("Add", "Blur"))
+    assert [(s.name, s.available) for s in bench.web.offered_services()] == [("Add", True), ("Blur", True)]
+    bench.lapse(lane.lease.name)
+    assert [(s.name, s.available) for s in bench.web.offered_services()] == [("Add", False), ("Blur", False)]
+    again = bench.source(holder="b", services=("Blur",))
+    assert [(s.name, s.available) for s in bench.web.offered_services()] == [("Blur", True)]
+    assert again.lease.epoch == 2
+
+
+def test_a_stale_holder_cannot_offer(bench):
+    stale = bench.source(holder="a")
+    bench.lapse(stale.lease.name)
+    bench.source(holder="b", services=("Blur",))
+    bench.offer(stale.lease, "Add")
+    assert [s.name for s in bench.web.offered_services()] == ["Blur"]
+
+
+def test_a_lease_has_one_holder_and_an_epoch_that_grows(bench):
+    first = bench.sources.take("x", "a")
+    assert bench.sources.take("x", "b") is None
+    assert bench.sources.renew(first)
+    bench.lapse("x")
+    assert bench.sources.renew(first), "nobody took it meanwhile"
+    bench.lapse("x")
+    second = bench.sources.take("x", "b")
+    assert second.epoch == first.epoch + 1
+    assert not bench.sources.renew(first)
+    bench.sources.release(second)
+    assert bench.sources.take("x", "c").epoch == second.epoch + 1
+
+
+def test_a_lease_of_a_holder_known_to_be_dead_is_taken_at_once(bench):
+    bench.sources.take("x", "dead")
+    assert bench.sources.take("x", "b", dead_holder="other") is None
+    assert bench.sources.take("x", "b", dead_holder="dead") is not None
+
+
+def test_position_and_eta_count_what_is_ahead(bench):
+    lane = bench.source()
+    running = bench.claimed(lane)
+    lane.succeed(running, **{**RESULT, "seconds": 4.0})
+    tickets = [bench.submit() for _ in range(3)]
+    for ticket in tickets:
+        bench.queue(ticket, lane.lease.name)
+    assert [bench.web.outlook(ticket).position for ticket in tickets] == [1, 2, 3]
+    assert [bench.web.outlook(ticket).eta_seconds for ticket in tickets] == [4.0, 8.0, 12.0]
+    lane.estimate({tickets[0].id: 10.0})
+    assert bench.web.outlook(tickets[1]).eta_seconds == 14.0
+    lane.claim(["Add-1"])
+    assert bench.web.outlook(tickets[0]).position is None
+    assert 9.0 < bench.web.outlook(tickets[0]).eta_seconds <= 10.0
+    assert bench.web.outlook(running).eta_seconds is None
+
+
+def test_the_claim_reads_only_the_queues_own_index(bench):
+    lane = bench.source()
+    bench.run(
+        """INSERT INTO tickets (token_hash, service, interface_hash, folder, state, finished, source, result_sha256,
+             result_bytes) SELECT '\\x00', 'Add', 'Add-1', 'old' || n, 'succeeded', now(), 'here/cpu-0', 'x', 1
+           FROM generate_series(1, 20000) n"""
+    )
+    for _ in range(20):
+        bench.queue(bench.submit(), lane.lease.name)
+    bench.run("ANALYZE tickets")
+    plan = "\n".join(
+        row[0]
+        for row in bench.run(
+            """EXPLAIN SELECT id FROM tickets WHERE state = 'queued' AND source = 'here/cpu-0'
+               AND interface_hash = ANY(ARRAY['Add-1']) ORDER BY queue_order LIMIT 1"""
+        )
+    )
+    assert "tickets_queued" in plan
+    assert "Seq Scan" not in plan

@@ -1,0 +1,3 @@
+"""The rooms of the TOMAAT backend."""
+
+__version__ = "0.1.0"

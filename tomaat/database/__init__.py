@@ -1,0 +1,22 @@
+"""PostgreSQL: the connection with its deadline, the hints, the schema, the private server."""
+
+from tomaat.database.connection import DatabaseUnavailable, connect, wait_for_database
+from tomaat.database.Hinter import Hinter
+from tomaat.database.Hints import ENDED, QUEUED, SUBMITTED, Hints, hint
+from tomaat.database.migrate import SchemaTooNew, migrate
+from tomaat.database.run import run
+
+__all__ = [
+    "ENDED",
+    "QUEUED",
+    "SUBMITTED",
+    "DatabaseUnavailable",
+    "Hinter",
+    "Hints",
+    "SchemaTooNew",
+    "connect",
+    "hint",
+    "migrate",
+    "run",
+    "wait_for_database",
+]

@@ -1,0 +1,142 @@
+"""Connect to PostgreSQL so that no statement blocks for longer than its deadline.
+
+libpq's keepalives and ``statement_timeout`` do not free a call that waits on a silent network; the wait callback
+below does: at its deadline the connection is closed and the statement's outcome is *unknown*.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import psycopg2
+import psycopg2.extensions as pg
+import sqlalchemy
+import structlog
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+log = structlog.get_logger()
+
+RETRY_SECONDS = 1.0
+PERMISSION_HINT = (
+    "From PostgreSQL 15 on the database must belong to the role: "
+    'CREATE DATABASE tomaat OWNER "tomaat-user"; or ALTER DATABASE tomaat OWNER TO "tomaat-user";'
+)
+OUTAGES = ("08", "57P", "53", "55P03", "25P", "57014", "40")  #: SQLSTATEs of a server that cannot answer now
+
+
+class DatabaseUnavailable(Exception):
+    """PostgreSQL cannot be reached, or did not answer in time: what was asked may or may not have happened."""
+
+
+def connect(url: str, *, deadline_seconds: float, pool_size: int = 5) -> sqlalchemy.Engine:
+    """Make the pool of connections of one door; it connects when it is first used.
+
+    Every statement is a transaction of its own (autocommit) and ends or fails within ``deadline_seconds``.
+    """
+    wait_with_deadline(deadline_seconds)
+    return sqlalchemy.create_engine(
+        _with_driver(url),
+        isolation_level="AUTOCOMMIT",
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=deadline_seconds,
+        pool_pre_ping=True,
+        connect_args=connect_arguments(deadline_seconds),
+    )
+
+
+def connect_arguments(deadline_seconds: float) -> dict[str, object]:
+    """Say what libpq and the server enforce beside the wait callback."""
+    milliseconds = int(deadline_seconds * 1000)
+    return {
+        "connect_timeout": max(2, int(deadline_seconds)),
+        "application_name": "tomaat",
+        "options": f"-c statement_timeout={milliseconds} -c idle_in_transaction_session_timeout={2 * milliseconds} "
+        "-c lock_timeout={} -c timezone=UTC".format(milliseconds),
+    }
+
+
+def _with_driver(url: str) -> str:
+    return url.replace("postgresql://", "postgresql+psycopg2://", 1)
+
+
+def wait_with_deadline(deadline_seconds: float) -> None:
+    """Let each call of psycopg2 in this process end or fail within ``deadline_seconds``."""
+
+    def wait(connection: pg.connection) -> None:
+        deadline = time.monotonic() + deadline_seconds
+        while (state := connection.poll()) != pg.POLL_OK:
+            poll = select.poll()
+            poll.register(connection.fileno(), select.POLLIN if state == pg.POLL_READ else select.POLLOUT)
+            left = deadline - time.monotonic()
+            if left <= 0 or not poll.poll(left * 1000):
+                raise psycopg2.OperationalError(f"PostgreSQL was silent for {deadline_seconds:g} s")
+
+    pg.set_wait_callback(wait)
+
+
+@contextmanager
+def outages_named() -> Iterator[None]:
+    """Turn a lost connection, a deadline or a refusing server into ``DatabaseUnavailable``."""
+    try:
+        yield
+    except DBAPIError as error:
+        if is_outage(error):
+            raise DatabaseUnavailable(first_line(error.orig)) from error
+        raise
+    except PoolTimeoutError as error:
+        raise DatabaseUnavailable("no connection of the pool became free in time") from error
+
+
+def is_outage(error: DBAPIError) -> bool:
+    """Tell whether the server could not answer, rather than answered that the statement is wrong."""
+    if error.connection_invalidated:
+        return True
+    state = getattr(error.orig, "pgcode", None)
+    if state is None:
+        return isinstance(error.orig, (psycopg2.OperationalError, psycopg2.InterfaceError))
+    return str(state).startswith(OUTAGES)
+
+
+def first_line(error: object) -> str:
+    """Keep what a person needs of libpq's message."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def wait_for_database(
+    engine: sqlalchemy.Engine, prepare: Callable[[sqlalchemy.Engine], None], stopping: Callable[[float], bool]
+) -> bool:
+    """Wait until PostgreSQL answers and ``prepare`` went through; say once per reason what is waited for.
+
+    ``stopping(seconds)`` sleeps, and tells whether the door was asked to stop; then the answer is ``False``.
+    """
+    said = None
+    while True:
+        try:
+            with outages_named():
+                prepare(engine)
+        except DatabaseUnavailable as error:
+            reason = str(error)
+        except sqlalchemy.exc.ProgrammingError as error:
+            if getattr(error.orig, "pgcode", None) != pg_insufficient_privilege:
+                raise
+            reason = f"{first_line(error.orig)}. {PERMISSION_HINT}"
+        else:
+            return True
+        if reason != said:
+            log.warning("database.waiting", where=where(engine), reason=reason)
+            said = reason
+        if stopping(RETRY_SECONDS):
+            return False
+
+
+pg_insufficient_privilege = "42501"
+
+
+def where(engine: sqlalchemy.Engine) -> str:
+    """Say which database is meant, without its password."""
+    return engine.url.render_as_string(hide_password=True)

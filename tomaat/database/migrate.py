@@ -1,0 +1,58 @@
+"""Bring a database's schema up to date, once, however many processes start together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import sqlalchemy
+import structlog
+from sqlalchemy.exc import IntegrityError
+
+log = structlog.get_logger()
+
+MIGRATIONS = Path(__file__).with_name("migrations")
+
+
+class SchemaTooNew(Exception):
+    """The database was made by a newer version of this program."""
+
+
+def migrate(engine: sqlalchemy.Engine) -> None:
+    """Apply each migration that the database lacks, in order, each in one transaction.
+
+    A migration begins by inserting its version; a duplicate means that another process was first.
+    Raises ``SchemaTooNew`` for a database of a newer program.
+    """
+    migrations = {int(path.name[:4]): path for path in sorted(MIGRATIONS.glob("*.sql"))}
+    applied = _applied(engine)
+    if applied and max(applied) > max(migrations):
+        raise SchemaTooNew(
+            f"the database's schema is version {max(applied)}, this program knows up to {max(migrations)}: "
+            "start the newer program, or restore the backup that belongs to this one"
+        )
+    for version in sorted(migrations.keys() - applied):
+        _apply(engine, version, migrations[version].read_text(encoding="utf-8"))
+
+
+def _applied(engine: sqlalchemy.Engine) -> set[int]:
+    with engine.connect() as connection:
+        if connection.execute(sqlalchemy.text("SELECT to_regclass('schema_versions')")).scalar() is None:
+            return set()
+        return set(connection.execute(sqlalchemy.text("SELECT version FROM schema_versions")).scalars())
+
+
+def _apply(engine: sqlalchemy.Engine, version: int, sql: str) -> None:
+    try:
+        with engine.execution_options(isolation_level="READ COMMITTED").begin() as connection:
+            if version == 1:
+                connection.execute(
+                    sqlalchemy.text(
+                        "CREATE TABLE IF NOT EXISTS schema_versions (version integer PRIMARY KEY,"
+                        " applied timestamptz NOT NULL DEFAULT clock_timestamp())"
+                    )
+                )
+            connection.execute(sqlalchemy.text("INSERT INTO schema_versions VALUES (:version)"), {"version": version})
+            connection.exec_driver_sql(sql)
+    except IntegrityError:
+        return  # another process was first
+    log.info("database.migrated", version=version)

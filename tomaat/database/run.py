@@ -1,0 +1,19 @@
+"""Run one statement as a transaction of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy
+
+from tomaat.database.connection import outages_named
+
+
+def run(engine: sqlalchemy.Engine, sql: str, **values: Any) -> list[sqlalchemy.Row[Any]]:
+    """Run ``sql``, committed at once, and return its rows.
+
+    Raises ``DatabaseUnavailable`` when PostgreSQL did not answer: the statement may have happened, or not.
+    """
+    with outages_named(), engine.connect() as connection:
+        result = connection.execute(sqlalchemy.text(sql), values)
+        return list(result) if result.returns_rows else []

@@ -1,0 +1,60 @@
+"""The sentences with which a ticket fails, as its client reads them: problem details without an HTTP status."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def problem(slug: str, title: str, detail: str, errors: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    """Make the ``error`` of a failed ticket: problem details (RFC 9457) without an HTTP status."""
+    made: dict[str, Any] = {"type": f"/problems/{slug}", "title": title, "detail": detail}
+    if errors:
+        made["errors"] = errors
+    return made
+
+
+def worker_lost(attempts: int) -> dict[str, Any]:
+    """Say that every attempt's worker died."""
+    times = "once" if attempts == 1 else f"{attempts} times"
+    return problem(
+        "worker-lost",
+        "The task's process ended",
+        f"The process that ran the task ended before its result, {times}; the ticket is not tried again.",
+    )
+
+
+def waited_too_long(service: str, hours: float) -> dict[str, Any]:
+    """Say that no compute source came for the ticket."""
+    return problem(
+        "waited-too-long",
+        "No compute source was free in time",
+        f"{service}: no compute source ran the ticket within {hours:g} hours.",
+    )
+
+
+def worker_died(ending: str, attempts: int) -> dict[str, Any]:
+    """Say how the last attempt's worker ended."""
+    times = "once" if attempts == 1 else f"{attempts} times"
+    return problem(
+        "worker-died",
+        "The task's process died",
+        f"The process that ran the task {ending}; the ticket was started {times} and is not tried again.",
+    )
+
+
+def result_not_stored() -> dict[str, Any]:
+    """Say that the result could not be written."""
+    return problem(
+        "result-not-stored",
+        "The result could not be stored",
+        "The server could not write the result to its storage; ask its operator, then send the request again.",
+    )
+
+
+def deadline_passed(service: str, seconds: float) -> dict[str, Any]:
+    """Say that the task took too long."""
+    return problem(
+        "deadline-passed",
+        "The task took too long",
+        f"{service}: the task did not end within its deadline of {seconds:g} s and was stopped.",
+    )

@@ -1,0 +1,207 @@
+"""What TaskScheduling does to the tickets of one compute source: claim, report, end, put back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import sqlalchemy
+
+from tomaat.database import ENDED as ENDED_HINT
+from tomaat.database import SUBMITTED as SUBMITTED_HINT
+from tomaat.database import run
+from tomaat.tickets.SourceStore import Lease
+from tomaat.tickets.Ticket import COLUMNS, Ticket
+
+MINE = "id = :id AND state = 'running' AND claim = :claim AND epoch = :epoch"  #: the guard of every end
+WEIGHT = 0.3  #: of the newest duration in the moving mean
+
+
+class LaneStore:
+    """The lane's moves; each is guarded by state, claim and epoch, and tells whether the ticket was still its own."""
+
+    def __init__(self, engine: sqlalchemy.Engine, lease: Lease, hint: Callable[[str], None]) -> None:
+        self.engine = engine
+        self.lease = lease
+        self.hint = hint
+
+    def claim(self, interface_hashes: Collection[str]) -> Ticket | None:
+        """Take the oldest ticket of this source's queue that its worker can run.
+
+        Demands the own epoch and a lease that has not run out. ``None`` does not mean that the queue is empty.
+        """
+        rows = run(
+            self.engine,
+            f"""UPDATE tickets SET state = 'running', claim = claim + 1, epoch = :epoch,
+                  started = clock_timestamp(), progress = 0, stage = NULL
+                WHERE id = (SELECT id FROM tickets WHERE state = 'queued' AND source = :source
+                              AND interface_hash = ANY(:hashes) ORDER BY queue_order LIMIT 1)
+                  AND state = 'queued' AND source = :source
+                  AND EXISTS (SELECT FROM leases WHERE name = :source AND holder = :holder AND epoch = :epoch
+                                AND expires > clock_timestamp())
+                RETURNING {COLUMNS}""",
+            source=self.lease.name,
+            holder=self.lease.holder,
+            epoch=self.lease.epoch,
+            hashes=list(interface_hashes),
+        )
+        if not rows:
+            return None
+        self.hint(ENDED_HINT)
+        return Ticket.of(rows[0])
+
+    def left_running(self) -> Ticket | None:
+        """Find the ticket that a claim of unknown outcome may have taken: running under the own epoch."""
+        rows = run(
+            self.engine,
+            f"SELECT {COLUMNS} FROM tickets WHERE state = 'running' AND source = :source AND epoch = :epoch",
+            source=self.lease.name,
+            epoch=self.lease.epoch,
+        )
+        return Ticket.of(rows[0]) if rows else None
+
+    def report(self, ticket: Ticket, progress: float | None, stage: str | None) -> bool | None:
+        """Write how far a running ticket is; tells whether its client gave it up, ``None`` if it is ours no longer."""
+        rows = self._run_mine(
+            "UPDATE tickets SET progress = :progress, stage = :stage", ticket, progress=progress, stage=stage
+        )
+        return rows[0].cancel_requested if rows else None
+
+    def look(self, ticket: Ticket) -> bool | None:
+        """Tell whether a running ticket's client gave it up; ``None`` if it is ours no longer."""
+        rows = run(
+            self.engine,
+            f"SELECT cancel_requested FROM tickets WHERE {MINE}",
+            id=ticket.id,
+            claim=ticket.claim,
+            epoch=ticket.epoch,
+        )
+        return rows[0].cancel_requested if rows else None
+
+    def succeed(self, ticket: Ticket, *, sha256: str, size_bytes: int, seconds: float) -> bool:
+        """Complete a ticket whose result is durable; ``False`` if somebody else has it, or ended it, by now.
+
+        Safe to repeat after an unknown outcome.
+        """
+        rows = run(
+            self.engine,
+            f"""WITH done AS (
+                  UPDATE tickets SET state = 'succeeded', finished = clock_timestamp(), progress = 1, stage = NULL,
+                    result_sha256 = :sha256, result_bytes = :size_bytes
+                  WHERE {MINE} RETURNING source, service
+                ), measured AS (
+                  INSERT INTO durations (source, service, mean_seconds) SELECT source, service, :seconds FROM done
+                  ON CONFLICT (source, service) DO UPDATE
+                    SET mean_seconds = (1 - :weight) * durations.mean_seconds + :weight * excluded.mean_seconds
+                )
+                SELECT source FROM done""",
+            id=ticket.id,
+            claim=ticket.claim,
+            epoch=ticket.epoch,
+            sha256=sha256,
+            size_bytes=size_bytes,
+            seconds=seconds,
+            weight=WEIGHT,
+        )
+        self.hint(ENDED_HINT)
+        return bool(rows) or self._ended_as(ticket, "succeeded")
+
+    def fail(self, ticket: Ticket, error: dict[str, Any]) -> bool:
+        """End a ticket whose task refused, raised, or passed its deadline."""
+        return self._end(ticket, "failed", error)
+
+    def cancelled(self, ticket: Ticket) -> bool:
+        """End a ticket whose client gave it up and whose worker has stopped."""
+        return self._end(ticket, "cancelled", None)
+
+    def _end(self, ticket: Ticket, state: str, error: dict[str, Any] | None) -> bool:
+        rows = self._run_mine(
+            "UPDATE tickets SET state = :state, finished = clock_timestamp(), stage = NULL,"
+            " error = CAST(:error AS json)",
+            ticket,
+            state=state,
+            error=None if error is None else json.dumps(error),
+        )
+        self.hint(ENDED_HINT)
+        return bool(rows) or self._ended_as(ticket, state)
+
+    def give_up_attempt(self, ticket: Ticket, *, attempts: int, error: dict[str, Any]) -> str | None:
+        """Spend an attempt of a ticket whose worker died; return its state afterwards, ``None`` if not ours.
+
+        Cancelled if its client had given it up; failed with ``error`` after the last of ``attempts``; else submitted.
+        """
+        rows = self._run_mine(
+            """UPDATE tickets SET attempts = attempts + 1,
+                 state = CASE WHEN cancel_requested THEN 'cancelled'
+                              WHEN attempts + 1 >= :attempts THEN 'failed' ELSE 'submitted' END,
+                 finished = CASE WHEN cancel_requested OR attempts + 1 >= :attempts THEN clock_timestamp() END,
+                 error = CASE WHEN attempts + 1 >= :attempts AND NOT cancel_requested THEN CAST(:error AS json) END,
+                 progress = NULL, stage = NULL, source = CASE WHEN cancel_requested OR attempts + 1 >= :attempts
+                 THEN source END, epoch = NULL""",
+            ticket,
+            attempts=attempts,
+            error=json.dumps(error),
+        )
+        self.hint(SUBMITTED_HINT)
+        self.hint(ENDED_HINT)
+        return rows[0].state if rows else None
+
+    def put_back(self, ticket: Ticket) -> bool:
+        """Put a running ticket back because this door stops; no attempt is spent."""
+        rows = self._run_mine(
+            """UPDATE tickets SET state = CASE WHEN cancel_requested THEN 'cancelled' ELSE 'submitted' END,
+                 finished = CASE WHEN cancel_requested THEN clock_timestamp() END,
+                 source = CASE WHEN cancel_requested THEN source END, epoch = NULL, progress = NULL, stage = NULL""",
+            ticket,
+        )
+        self.hint(SUBMITTED_HINT)
+        return bool(rows)
+
+    def ask_for_work(self) -> None:
+        """Hint to the manager that this source is idle."""
+        self.hint(SUBMITTED_HINT)
+
+    def without_estimate(self, services: Collection[str], *, asked: Collection[int], limit: int = 100) -> list[Ticket]:
+        """List queued tickets whose task can say how long it takes and has not been ``asked``."""
+        rows = run(
+            self.engine,
+            f"""SELECT {COLUMNS} FROM tickets WHERE state = 'queued' AND source = :source AND expected_seconds IS NULL
+                  AND service = ANY(:services) AND id <> ALL(:asked) ORDER BY queue_order LIMIT :limit""",
+            source=self.lease.name,
+            services=list(services),
+            asked=list(asked),
+            limit=limit,
+        )
+        return [Ticket.of(row) for row in rows]
+
+    def estimate(self, expected_seconds: Mapping[int, float]) -> None:
+        """Write how long tasks say that waiting tickets will take."""
+        run(
+            self.engine,
+            """UPDATE tickets t SET expected_seconds = e.seconds
+               FROM json_to_recordset(CAST(:estimates AS json)) AS e(id bigint, seconds double precision)
+               WHERE t.id = e.id AND t.state = 'queued'""",
+            estimates=json.dumps([{"id": id, "seconds": seconds} for id, seconds in expected_seconds.items()]),
+        )
+
+    def _run_mine(self, update: str, ticket: Ticket, **values: Any) -> list[sqlalchemy.Row[Any]]:
+        return run(
+            self.engine,
+            f"{update} WHERE {MINE} RETURNING state, cancel_requested",
+            id=ticket.id,
+            claim=ticket.claim,
+            epoch=ticket.epoch,
+            **values,
+        )
+
+    def _ended_as(self, ticket: Ticket, state: str) -> bool:
+        rows = run(
+            self.engine,
+            "SELECT 1 FROM tickets WHERE id = :id AND claim = :claim AND epoch = :epoch AND state = :state",
+            id=ticket.id,
+            claim=ticket.claim,
+            epoch=ticket.epoch,
+            state=state,
+        )
+        return bool(rows)

@@ -1,0 +1,138 @@
+"""Leases, compute sources and their offers: who holds what, and what can be asked of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy
+
+from tomaat.database import run
+
+MANAGER = "manager"  #: the lease of the one QueueManager
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lease:
+    """A compute source, or the manager's place, held by one process until it expires."""
+
+    name: str
+    holder: str
+    epoch: int
+
+
+class SourceStore:
+    """Leases are taken and renewed as tickets are: one UPDATE that tests what it relies on."""
+
+    def __init__(self, engine: sqlalchemy.Engine, *, lease_seconds: float) -> None:
+        self.engine = engine
+        self.lease_seconds = lease_seconds
+
+    def take(self, name: str, holder: str, *, dead_holder: str | None = None) -> Lease | None:
+        """Take a lease that is free, has run out, or is still in the name of ``dead_holder``.
+
+        Returns ``None`` while somebody else holds it. Each taking grows the epoch.
+        """
+        rows = run(
+            self.engine,
+            """INSERT INTO leases (name, epoch, holder, expires)
+               VALUES (:name, 1, :holder, clock_timestamp() + make_interval(secs => :seconds))
+               ON CONFLICT (name) DO UPDATE SET epoch = leases.epoch + 1, holder = :holder,
+                   expires = clock_timestamp() + make_interval(secs => :seconds)
+               WHERE leases.expires < clock_timestamp() OR leases.holder = :dead_holder OR leases.holder = :holder
+               RETURNING epoch""",
+            name=name,
+            holder=holder,
+            dead_holder=dead_holder,
+            seconds=self.lease_seconds,
+        )
+        return Lease(name=name, holder=holder, epoch=rows[0].epoch) if rows else None
+
+    def holder_of(self, name: str) -> str | None:
+        """Tell who holds, or held last, a lease."""
+        rows = run(self.engine, "SELECT holder FROM leases WHERE name = :name", name=name)
+        return rows[0].holder if rows else None
+
+    def renew(self, lease: Lease) -> bool:
+        """Renew a lease, also one that ran out while nobody took it; ``False`` when it is somebody else's now."""
+        rows = run(
+            self.engine,
+            """UPDATE leases SET expires = clock_timestamp() + make_interval(secs => :seconds)
+               WHERE name = :name AND holder = :holder AND epoch = :epoch RETURNING epoch""",
+            name=lease.name,
+            holder=lease.holder,
+            epoch=lease.epoch,
+            seconds=self.lease_seconds,
+        )
+        return bool(rows)
+
+    def release(self, lease: Lease) -> None:
+        """Give a lease back, so that the next holder need not wait."""
+        run(
+            self.engine,
+            """UPDATE leases SET expires = clock_timestamp() - interval '1 microsecond'
+               WHERE name = :name AND holder = :holder AND epoch = :epoch""",
+            name=lease.name,
+            holder=lease.holder,
+            epoch=lease.epoch,
+        )
+
+    def describe(self, name: str, *, device_name: str, memory_bytes: int | None, problem: str | None) -> None:
+        """Write what a compute source is, and why it cannot be used if so."""
+        run(
+            self.engine,
+            """INSERT INTO compute_sources (name, device_name, memory_bytes, problem)
+               VALUES (:name, :device_name, :memory_bytes, :problem)
+               ON CONFLICT (name) DO UPDATE SET device_name = :device_name, memory_bytes = :memory_bytes,
+                   problem = :problem""",
+            name=name,
+            device_name=device_name,
+            memory_bytes=memory_bytes,
+            problem=problem,
+        )
+
+    def note_worker(self, name: str, pid: int, started: int) -> None:
+        """Write which process holds the source's device, so that the next holder can end one left over."""
+        run(
+            self.engine,
+            "UPDATE compute_sources SET worker_pid = :pid, worker_started = :started WHERE name = :name",
+            name=name,
+            pid=pid,
+            started=started,
+        )
+
+    def worker_of(self, name: str) -> tuple[int, int] | None:
+        """Tell the process id and start time of the source's last known worker."""
+        rows = run(
+            self.engine,
+            "SELECT worker_pid, worker_started FROM compute_sources WHERE name = :name AND worker_pid IS NOT NULL",
+            name=name,
+        )
+        return (rows[0].worker_pid, rows[0].worker_started) if rows else None
+
+    def offer(self, lease: Lease, offers: Collection[Mapping[str, Any]]) -> None:
+        """Replace what a source offers; what it no longer offers is withdrawn.
+
+        Each of ``offers`` has ``service``, ``interface_hash`` and ``offer`` (JSON). One statement.
+        """
+        run(
+            self.engine,
+            """WITH offered AS (
+                 SELECT service, interface_hash, offer FROM json_to_recordset(CAST(:offers AS json))
+                   AS o(service text, interface_hash text, offer json)
+                 WHERE EXISTS (SELECT FROM leases WHERE name = :name AND holder = :holder AND epoch = :epoch)
+               ), withdrawn AS (
+                 DELETE FROM offers WHERE source = :name AND service <> ALL (SELECT service FROM offered)
+                   AND EXISTS (SELECT FROM leases WHERE name = :name AND holder = :holder AND epoch = :epoch)
+               )
+               INSERT INTO offers (source, service, interface_hash, offer)
+               SELECT :name, service, interface_hash, offer FROM offered
+               ON CONFLICT (source, service) DO UPDATE SET interface_hash = excluded.interface_hash,
+                   offer = excluded.offer, offered = clock_timestamp()""",
+            offers=json.dumps(list(offers)),
+            name=lease.name,
+            holder=lease.holder,
+            epoch=lease.epoch,
+        )

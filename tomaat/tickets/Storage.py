@@ -1,0 +1,143 @@
+"""The tickets' files: an upload arrives under ``incoming/``, is made durable, and is moved into place whole.
+
+::
+
+    <base>/instance                the id that the database carries too
+    <base>/incoming/<random>/in/   an upload while it streams in
+    <base>/tickets/<random>/in/    what the client sent; never written again
+    <base>/tickets/<random>/out/<claim>/result.tar.gz
+    <base>/quarantine/<random>/    what has no row, until it is deleted
+    <base>/tmp/                    the web server's spool
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+RESULT = "result.tar.gz"
+CHUNK_BYTES = 1024**2
+
+
+class ForeignStorage(Exception):
+    """The storage folder belongs to another database."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TicketFolder:
+    """One ticket's folder, wherever it lies now."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The folder's random name, which the ticket's row carries."""
+        return self.path.name
+
+    @property
+    def inputs(self) -> Path:
+        """Where the payload lies unpacked."""
+        return self.path / "in"
+
+    def claim(self, claim: int) -> Path:
+        """Where the worker of this claim writes, and nobody else."""
+        return self.path / "out" / str(claim)
+
+
+class Storage:
+    """All folders below ``BASE_STORAGE_DIR``."""
+
+    def __init__(self, base: Path) -> None:
+        self.base = base
+        self.incoming = base / "incoming"
+        self.tickets = base / "tickets"
+        self.quarantine = base / "quarantine"
+        self.temporary = base / "tmp"
+
+    def prepare(self) -> None:
+        """Make the folders, for this user only."""
+        self.base.mkdir(parents=True, exist_ok=True)
+        for folder in (self.incoming, self.tickets, self.quarantine, self.temporary):
+            folder.mkdir(mode=0o700, exist_ok=True)
+
+    def instance_id(self) -> str | None:
+        """Read the id of the database that this folder belongs to."""
+        try:
+            return (self.base / "instance").read_text(encoding="ascii").strip()
+        except FileNotFoundError:
+            return None
+
+    def bind(self, instance_id: str) -> None:
+        """Write the id once, durable and whole; several doors may do so together."""
+        draft = self.base / f"instance.{secrets.token_hex(8)}"
+        draft.write_text(instance_id + "\n", encoding="ascii")
+        flush(draft)
+        try:
+            os.link(draft, self.base / "instance")
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+        flush(self.base)
+
+    def new_incoming(self) -> TicketFolder:
+        """Make an empty folder for an upload."""
+        folder = TicketFolder(path=self.incoming / secrets.token_hex(16))
+        folder.path.mkdir(mode=0o700)
+        folder.inputs.mkdir(mode=0o700)
+        return folder
+
+    def keep(self, folder: TicketFolder) -> TicketFolder:
+        """Make an upload durable and move it into place; an error of a flush fails it and is never repeated."""
+        flush_tree(folder.path)
+        kept = self.ticket(folder.name)
+        folder.path.rename(kept.path)
+        flush(self.tickets)
+        flush(self.incoming)
+        return kept
+
+    def drop(self, folder: TicketFolder) -> None:
+        """Remove an upload that was refused."""
+        shutil.rmtree(folder.path, ignore_errors=True)
+
+    def ticket(self, folder_name: str) -> TicketFolder:
+        """Find a ticket's folder by the name in its row."""
+        return TicketFolder(path=self.tickets / folder_name)
+
+    def result_of(self, folder_name: str, claim: int) -> Path:
+        """Tell where the result of a claim lies; only the row says whether it is complete."""
+        return self.ticket(folder_name).claim(claim) / RESULT
+
+    def seal_result(self, draft: Path) -> tuple[str, int]:
+        """Flush a worker's finished archive, give it its name beside itself, and return its SHA-256 and size."""
+        digest = hashlib.sha256()
+        with draft.open("rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                digest.update(chunk)
+            os.fsync(file.fileno())
+            size_bytes = file.tell()
+        draft.rename(draft.with_name(RESULT))
+        for folder in (draft.parent, draft.parent.parent, draft.parent.parent.parent):
+            flush(folder)
+        return digest.hexdigest(), size_bytes
+
+
+def flush(path: Path) -> None:
+    """Make one file or folder durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def flush_tree(top: Path) -> None:
+    """Make a folder durable with all that it holds, files first."""
+    for folder, _, names in os.walk(top, topdown=False):
+        for name in names:
+            flush(Path(folder, name))
+        flush(Path(folder))

@@ -1,0 +1,48 @@
+"""One request's life, as its row tells it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy
+
+COLUMNS = (
+    "id, token_hash, service, interface_hash, folder, state, source, claim, epoch, attempts, expected_seconds,"
+    " cancel_requested, progress, stage, created, started, finished, error, result_sha256, result_bytes, files_removed"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ticket:
+    """A copy of one row of ``tickets``, true at the moment when it was read."""
+
+    id: int
+    token_hash: bytes
+    service: str
+    interface_hash: str
+    folder: str
+    state: str
+    source: str | None
+    claim: int
+    epoch: int | None
+    attempts: int
+    expected_seconds: float | None
+    cancel_requested: bool
+    progress: float | None
+    stage: str | None
+    created: datetime
+    started: datetime | None
+    finished: datetime | None
+    error: dict[str, Any] | None
+    result_sha256: str | None
+    result_bytes: int | None
+    files_removed: bool
+
+    @classmethod
+    def of(cls, row: sqlalchemy.Row[Any]) -> Ticket:
+        """Make a ticket of a row that holds ``COLUMNS``."""
+        values = dict(row._mapping)  # noqa: SLF001 (SQLAlchemy's public name for a row's columns)
+        values["token_hash"] = bytes(values["token_hash"])
+        return cls(**values)

@@ -1,0 +1,26 @@
+"""The ticket: its states, its row, its folder, and the stores through which each door moves it."""
+
+from tomaat.tickets.LaneStore import LaneStore
+from tomaat.tickets.Manager import Manager
+from tomaat.tickets.ManagerStore import ManagerStore
+from tomaat.tickets.SourceStore import Lease, SourceStore
+from tomaat.tickets.Storage import ForeignStorage, Storage, TicketFolder
+from tomaat.tickets.Sweep import Sweep
+from tomaat.tickets.Ticket import Ticket
+from tomaat.tickets.TicketStore import OfferedService, Outlook, TicketStore
+
+__all__ = [
+    "ForeignStorage",
+    "LaneStore",
+    "Lease",
+    "Manager",
+    "ManagerStore",
+    "OfferedService",
+    "Outlook",
+    "SourceStore",
+    "Storage",
+    "Sweep",
+    "Ticket",
+    "TicketFolder",
+    "TicketStore",
+]

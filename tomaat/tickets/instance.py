@@ -1,0 +1,38 @@
+"""Keep a database and a storage folder that belong together from being mixed up with others."""
+
+from __future__ import annotations
+
+import time
+
+import sqlalchemy
+
+from tomaat.database import run
+from tomaat.tickets.Storage import ForeignStorage, Storage
+
+SETTLE_SECONDS = 2.0  #: another door may be binding the same pair just now
+
+
+def bind_storage(engine: sqlalchemy.Engine, storage: Storage) -> None:
+    """Give an unbound pair one id, or check that both carry the same. Raises ``ForeignStorage``."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while True:
+        row = run(engine, "SELECT CAST(id AS text) AS id, bound FROM instance")[0]
+        found = storage.instance_id()
+        if found == row.id:
+            break
+        if found is not None:
+            raise ForeignStorage(
+                f"{storage.base} belongs to the database with instance {found}, not to {row.id}: "
+                "set TOMAAT_BASE_STORAGE_DIR or TOMAAT_DATABASE_URL to the pair that belongs together"
+            )
+        if not row.bound:
+            storage.bind(row.id)
+        elif time.monotonic() > deadline:
+            raise ForeignStorage(
+                f"{storage.base} is new, but the database with instance {row.id} has tickets in another folder: "
+                "set TOMAAT_BASE_STORAGE_DIR to it, or, if it is lost, run UPDATE instance SET bound = false"
+            )
+        else:
+            time.sleep(0.1)
+    if not row.bound:
+        run(engine, "UPDATE instance SET bound = true")

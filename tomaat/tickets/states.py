@@ -1,0 +1,59 @@
+"""The states of a ticket, and the law: who may move it from where to where.
+
+Every change of state is one guarded UPDATE in one of the stores; no other move exists.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SUBMITTED = "submitted"  #: waits for a queue
+QUEUED = "queued"  #: waits in one compute source's queue
+RUNNING = "running"  #: its worker has it
+SUCCEEDED = "succeeded"  #: the result can be fetched
+FAILED = "failed"  #: an error for the client to read
+CANCELLED = "cancelled"  #: the client gave it up
+EXPIRED = "expired"  #: its result can no longer be fetched
+
+STATES = (SUBMITTED, QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED, EXPIRED)
+WAITING = frozenset({SUBMITTED, QUEUED})
+ENDED = frozenset({SUCCEEDED, FAILED, CANCELLED, EXPIRED})
+
+WEB = "WebService"
+MANAGER = "QueueManager"
+SCHEDULER = "TaskScheduling"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Move:
+    """One permitted change: ``door`` moves a ticket ``before`` → ``after`` when ``when``."""
+
+    before: str | None
+    after: str
+    door: str
+    when: str
+
+
+def _move(before: str | None, after: str, door: str, when: str) -> Move:
+    return Move(before=before, after=after, door=door, when=when)
+
+
+MOVES = (
+    _move(None, SUBMITTED, WEB, "the upload is durable"),
+    _move(SUBMITTED, QUEUED, MANAGER, "a live compute source offers its service"),
+    _move(QUEUED, QUEUED, MANAGER, "an idle compute source takes it from a longer queue"),
+    _move(QUEUED, SUBMITTED, MANAGER, "its compute source is gone or no longer offers its service"),
+    _move(QUEUED, RUNNING, SCHEDULER, "the compute source's lane claims it"),
+    _move(RUNNING, SUCCEEDED, SCHEDULER, "its result is durable"),
+    _move(RUNNING, FAILED, SCHEDULER, "the task refused or raised, its deadline passed, or its last attempt died"),
+    _move(RUNNING, CANCELLED, SCHEDULER, "the client asked for it and the worker stopped"),
+    _move(RUNNING, SUBMITTED, SCHEDULER, "its worker died with attempts left, or the door stops (no attempt spent)"),
+    _move(RUNNING, SUBMITTED, MANAGER, "its compute source's holder is gone, with attempts left"),
+    _move(RUNNING, FAILED, MANAGER, "its compute source's holder is gone, after the last attempt"),
+    _move(RUNNING, CANCELLED, MANAGER, "its compute source's holder is gone, and the client had given it up"),
+    _move(SUBMITTED, CANCELLED, WEB, "the client gives it up"),
+    _move(QUEUED, CANCELLED, WEB, "the client gives it up"),
+    _move(SUBMITTED, FAILED, MANAGER, "it waited longer than WAIT_LIMIT_HOURS"),
+    _move(QUEUED, FAILED, MANAGER, "it waited longer than WAIT_LIMIT_HOURS"),
+    _move(SUCCEEDED, EXPIRED, MANAGER, "its time is over, or the client asked for its deletion"),
+)
