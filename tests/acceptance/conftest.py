@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 import requests
 import sqlalchemy
+from tomaat.database.PrivatePostgres import PrivatePostgres
 
 from tomaat.database import connect
-from tomaat.database.PrivatePostgres import PrivatePostgres
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOORS = ("WebService.py", "QueueManager.py", "TaskScheduling.py")

@@ -62,7 +62,13 @@ def test_nothing_outside_web_and_client_speaks_http():
         name = str(path.relative_to(REPOSITORY))
         if name.startswith(("tomaat/web/", "tomaat/client/", "tomaat/launch/")):
             continue
-        spoken = {module.split(".")[0] for module in imports(path)} & {"flask", "werkzeug", "waitress", "http", "urllib"}
+        spoken = {module.split(".")[0] for module in imports(path)} & {
+            "flask",
+            "werkzeug",
+            "waitress",
+            "http",
+            "urllib",
+        }
         assert not spoken, f"{name} imports {spoken}"
 
 
