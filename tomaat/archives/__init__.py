@@ -1,0 +1,8 @@
+"""The ``.tar.gz`` of clients and for clients: a strict streaming reader, and a writer."""
+
+from tomaat.archives.ArchiveLimits import ArchiveLimits
+from tomaat.archives.errors import ArchiveRefused, ArchiveTooLarge, NotGzip
+from tomaat.archives.pack import pack
+from tomaat.archives.unpack import unpack
+
+__all__ = ["ArchiveLimits", "ArchiveRefused", "ArchiveTooLarge", "NotGzip", "pack", "unpack"]

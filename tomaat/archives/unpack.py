@@ -1,0 +1,258 @@
+"""Unpack a payload of a stranger, streaming, and strictly: what is not exactly a payload is refused whole.
+
+::
+
+    bytes ── inflate ──▶ tar blocks ── header ──▶ members ── name ──▶ files, 0600
+      │ NotGzip            │ broken-gzip, truncated,  │ not-a-tar, member-type,  │ name, doubled,
+      │ upload-too-large   │ trailing-data, ratio,    │ header-number,           │ too-many-members
+      │                    │ unpacked-too-large       │ long-header, truncated   │
+
+Regular files and folders only: no links, devices, sparse files, global headers or base-256 numbers. Of extended (PAX)
+headers, ``path`` and ``size`` are honoured and times and owners ignored. AppleDouble companions (``._name``) that macOS
+adds are checked as all others and not written.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from tomaat.archives.ArchiveLimits import ArchiveLimits
+from tomaat.archives.errors import ArchiveRefused, ArchiveTooLarge
+from tomaat.archives.inflate import inflate
+from tomaat.archives.names import parts_of, same_name
+
+BLOCK = 512
+LARGEST_PAX_BYTES = 64 * 1024
+LONGEST_GNU_NAME = 4 * 1024
+ZEROS = bytes(BLOCK)
+FILE_TYPES = b"0\0"
+FOLDER_TYPE = b"5"
+IGNORED_PAX = frozenset({"mtime", "atime", "ctime", "uid", "gid", "uname", "gname", "comment", "charset"})
+IGNORED_PAX_PREFIXES = ("LIBARCHIVE.", "SCHILY.", "APPLE.", "com.apple.", "RHT.")
+TYPE_NAMES = {
+    b"1": "a hard link",
+    b"2": "a symbolic link",
+    b"3": "a device",
+    b"4": "a device",
+    b"6": "a pipe",
+    b"7": "a contiguous file",
+    b"S": "a sparse file",
+    b"g": "a global header",
+    b"K": "a long link",
+}
+
+
+def unpack(chunks: Iterable[bytes], folder: Path, limits: ArchiveLimits) -> None:
+    """Write a payload's files below the empty ``folder``.
+
+    Raises ``NotGzip``, ``ArchiveTooLarge`` or ``ArchiveRefused``; an ``OSError`` (a full disk) passes. Whatever is
+    raised, what was written is removed first.
+    """
+    try:
+        _Unpacking(inflate(chunks, limits), folder, limits).run()
+    except BaseException:
+        for entry in folder.iterdir():
+            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+        raise
+
+
+class _Stream:
+    """Exact reads from an iterator of byte strings, never holding more than one of them and what was asked for."""
+
+    def __init__(self, data: Iterator[bytes]) -> None:
+        self.data = data
+        self.held = memoryview(b"")
+
+    def some(self, most: int) -> memoryview:
+        """Return between one and ``most`` bytes; nothing at the end."""
+        if not self.held:
+            self.held = memoryview(next(self.data, b""))
+        taken, self.held = self.held[:most], self.held[most:]
+        return taken
+
+    def exactly(self, count: int) -> bytes:
+        """Return ``count`` bytes. Raises ``ArchiveRefused`` when the data end before."""
+        gathered = bytearray()
+        while len(gathered) < count:
+            part = self.some(count - len(gathered))
+            if not part:
+                raise ArchiveRefused("truncated", "The archive ends within a member.")
+            gathered += part
+        return bytes(gathered)
+
+
+class _Unpacking:
+    """One archive's way through the reader."""
+
+    def __init__(self, data: Iterator[bytes], folder: Path, limits: ArchiveLimits) -> None:
+        self.stream = _Stream(data)
+        self.folder = folder
+        self.limits = limits
+        self.members = 0
+        self.seen: dict[tuple[str, ...], str] = {}  # folded name -> "file" | "folder" | "implied"
+
+    def run(self) -> None:
+        long_name: bytes | None = None
+        pax: dict[str, bytes] = {}
+        while (header := self.stream.exactly(BLOCK)) != ZEROS:
+            self.members += 1
+            if self.members > self.limits.most_members:
+                raise ArchiveTooLarge(
+                    "too-many-members", f"The archive has more than {self.limits.most_members} members."
+                )
+            kind, size = _check(header)
+            if kind == b"x":
+                if pax:
+                    raise ArchiveRefused("not-a-tar", "Two extended headers follow each other.")
+                pax = _parse_pax(self._header_data(size, LARGEST_PAX_BYTES))
+                continue
+            if kind == b"L":
+                if long_name is not None:
+                    raise ArchiveRefused("not-a-tar", "Two long names follow each other.")
+                long_name = self._header_data(size, LONGEST_GNU_NAME).rstrip(b"\0")
+                continue
+            name = pax.get("path", long_name if long_name is not None else _name_of(header))
+            if "size" in pax:
+                size = _decimal(pax["size"])
+            self._member(kind, name, size)
+            long_name, pax = None, {}
+        if long_name is not None or pax:
+            raise ArchiveRefused("truncated", "The archive ends after an extended header.")
+        self._end()
+
+    def _header_data(self, size: int, largest: int) -> bytes:
+        if size > largest:
+            raise ArchiveRefused("long-header", f"An extended header of {size} bytes is longer than {largest}.")
+        return self.stream.exactly(-(-size // BLOCK) * BLOCK)[:size]
+
+    def _member(self, kind: bytes, name: bytes, size: int) -> None:
+        is_folder = kind == FOLDER_TYPE or (kind in (b"0", b"\0") and name.endswith(b"/"))
+        parts = parts_of(name, self.limits)
+        if is_folder and size:
+            raise ArchiveRefused("not-a-tar", "A folder in the archive has content.")
+        if not parts:
+            if not is_folder:
+                raise ArchiveRefused("name", "A member has no name.")
+            return
+        self._note(parts, "folder" if is_folder else "file")
+        if parts[-1].startswith("._") and not is_folder:
+            self._copy(size, None)
+            return
+        target = self.folder.joinpath(*parts)
+        if is_folder:
+            target.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        try:
+            self._copy(size, descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _note(self, parts: tuple[str, ...], kind: str) -> None:
+        """Refuse two names that some file system takes for one, and a file where a folder has to be."""
+        folded = same_name(parts)
+        for depth in range(1, len(folded)):
+            self._note_one(folded[:depth], parts[:depth], "implied")
+        self._note_one(folded, parts, kind)
+
+    def _note_one(self, folded: tuple[str, ...], parts: tuple[str, ...], kind: str) -> None:
+        noted = f"{kind} {'/'.join(parts)}"
+        before = self.seen.get(folded)
+        if before is None:
+            self.seen[folded] = noted
+            return
+        known, spelled = before.split(" ", 1)
+        if spelled != "/".join(parts) or "file" in {kind, known} or (kind == known == "folder"):
+            raise ArchiveRefused("doubled", "Two members of the archive have the same name (letter case aside).")
+        if kind == "folder":
+            self.seen[folded] = noted
+
+    def _copy(self, size: int, descriptor: int | None) -> None:
+        left = size
+        while left:
+            data = self.stream.some(left)
+            if not data:
+                raise ArchiveRefused("truncated", "The archive ends within a member.")
+            left -= len(data)
+            while descriptor is not None and data:
+                data = data[os.write(descriptor, data) :]
+        if size % BLOCK:
+            self.stream.exactly(BLOCK - size % BLOCK)
+
+    def _end(self) -> None:
+        """Demand the second block of zeros, and nothing but zeros after it."""
+        if self.stream.exactly(BLOCK) != ZEROS:
+            raise ArchiveRefused("not-a-tar", "The archive's end is marked by one block of zeros instead of two.")
+        while data := self.stream.some(BLOCK * 128):
+            if any(data):
+                raise ArchiveRefused("trailing-data", "The archive goes on after its end.")
+
+
+def _check(header: bytes) -> tuple[bytes, int]:
+    """Check a header block; return its type and the size that it claims."""
+    expected = sum(header) - sum(header[148:156]) + 8 * 0x20
+    try:
+        checksum = int(header[148:156].rstrip(b"\0 ") or b"x", 8)
+    except ValueError:
+        checksum = -1
+    if checksum != expected:
+        raise ArchiveRefused("not-a-tar", "A member's header has a wrong checksum; the payload must be a tar in gzip.")
+    kind = header[156:157]
+    if kind not in (b"0", b"\0", FOLDER_TYPE, b"x", b"L"):
+        what = TYPE_NAMES.get(kind, "of an unknown type")
+        raise ArchiveRefused("member-type", f"A member is {what}; only files and folders are taken.")
+    return kind, _octal(header[124:136])
+
+
+def _octal(field: bytes) -> int:
+    digits = field.strip(b" \0")
+    if not digits:
+        return 0
+    if any(digit not in b"01234567" for digit in digits):
+        raise ArchiveRefused("header-number", "A member's size is not an octal number.")
+    return int(digits, 8)
+
+
+def _decimal(value: bytes) -> int:
+    if not value.isdigit() or len(value) > 18:  # noqa: PLR2004 (digits of the largest file there is)
+        raise ArchiveRefused("header-number", "A member's size in an extended header is not a decimal number.")
+    return int(value)
+
+
+def _name_of(header: bytes) -> bytes:
+    name = header[:100].split(b"\0", 1)[0]
+    if header[257:263] == b"ustar\0":
+        prefix = header[345:500].split(b"\0", 1)[0]
+        return prefix + b"/" + name if prefix else name
+    return name
+
+
+def _parse_pax(data: bytes) -> dict[str, bytes]:
+    r"""Read an extended header's records, ``<length> <key>=<value>\\n``; keep what is honoured."""
+    kept: dict[str, bytes] = {}
+    position = 0
+    while position < len(data):
+        digits, space, _ = data[position : position + 8].partition(b" ")
+        if not space or not digits.isdigit():
+            raise _broken_pax()
+        record = data[position : position + int(digits)]
+        key, equals, value = record[len(digits) + 1 : -1].partition(b"=")
+        if len(record) != int(digits) or not record.endswith(b"\n") or not equals or int(digits) <= len(digits) + 2:
+            raise _broken_pax()
+        position += len(record)
+        name = key.decode("utf-8", errors="replace")
+        if name in {"path", "size"}:
+            if name in kept or b"\0" in value:
+                raise _broken_pax()
+            kept[name] = value
+        elif name not in IGNORED_PAX and not name.startswith(IGNORED_PAX_PREFIXES):
+            raise ArchiveRefused("member-type", "A member's extended header asks for what no payload needs.")
+    return kept
+
+
+def _broken_pax() -> ArchiveRefused:
+    return ArchiveRefused("not-a-tar", "A member's extended header is broken.")
