@@ -121,7 +121,11 @@ def test_what_bsdtar_packs_is_taken(tmp_path):
     assert files_in(target) == files_in(source)
 
 
-member_names = st.text("abcßé./", min_size=1, max_size=12).map(str.encode)
+member_names = (
+    st.text("abcßé./", min_size=1, max_size=12)
+    .filter(lambda name: name.split("/")[-1] not in {"", "."})
+    .map(str.encode)
+)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -139,7 +143,7 @@ def test_what_is_taken_python_and_gnu_tar_unpack_to_the_same(tmp_path_factory, m
                 path = theirs / each.name.lstrip("/")
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(archive.extractfile(each).read())
-    subprocess.run(["tar", "-xzf", "-"], input=data, cwd=gnus, check=False, capture_output=True)
+    subprocess.run(["tar", "-xzf", "-"], input=data, cwd=gnus, check=True, capture_output=True)
     kept = {name: content for name, content in files_in(gnus).items() if not name.split("/")[-1].startswith("._")}
     assert files_in(ours) == kept
     assert kept.keys() <= files_in(theirs).keys()
