@@ -1,0 +1,168 @@
+"""Volumes that no server should take, made by code: name → (file name, bytes, a word of the refusal's code)."""
+
+import gzip
+import struct
+import zlib
+
+SHAPE = (4, 5, 6)
+VOXELS = bytes(range(120)) * 2  # 120 voxels of int16
+
+
+def nifti(**changes: object) -> bytes:
+    values: dict[str, object] = {
+        "sizeof_hdr": 348,
+        "dim": (3, 4, 5, 6, 1, 1, 1, 1),
+        "datatype": 4,
+        "bitpix": 16,
+        "pixdim": (1.0, 1.0, 1.0, 2.0, 0.0, 0.0, 0.0, 0.0),
+        "vox_offset": 352.0,
+        "scl_slope": 0.0,
+        "scl_inter": 0.0,
+        "qoffset": 0.0,
+        "srow": (1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 2.0, 0.0),
+        "magic": b"n+1\0",
+        "voxels": VOXELS,
+    } | changes
+    header = bytearray(352)
+    struct.pack_into("<i", header, 0, values["sizeof_hdr"])
+    struct.pack_into("<8h", header, 40, *values["dim"])
+    struct.pack_into("<2h", header, 70, values["datatype"], values["bitpix"])
+    struct.pack_into("<8f", header, 76, *values["pixdim"])
+    struct.pack_into("<3f", header, 108, values["vox_offset"], values["scl_slope"], values["scl_inter"])
+    struct.pack_into("<2h", header, 252, 0, 1)
+    struct.pack_into("<f", header, 268, values["qoffset"])
+    struct.pack_into("<12f", header, 280, *values["srow"])
+    header[344:348] = values["magic"]
+    return bytes(header) + values["voxels"]
+
+
+def mha(voxels: bytes = VOXELS, **changes: str) -> bytes:
+    fields = (
+        {
+            "ObjectType": "Image",
+            "NDims": "3",
+            "BinaryData": "True",
+            "BinaryDataByteOrderMSB": "False",
+            "CompressedData": "False",
+            "TransformMatrix": "1 0 0 0 1 0 0 0 1",
+            "Offset": "0 0 0",
+            "ElementSpacing": "1 1 2",
+            "DimSize": "4 5 6",
+            "ElementType": "MET_SHORT",
+        }
+        | {"ElementDataFile": "LOCAL"}
+        | changes
+    )
+    fields["ElementDataFile"] = fields.pop("ElementDataFile")  # it ends the header
+    return "".join(f"{name} = {value}\n" for name, value in fields.items() if value != "-").encode() + voxels
+
+
+def nrrd(voxels: bytes = VOXELS, *, extra: str = "", **changes: str) -> bytes:
+    fields = {
+        "type": "short",
+        "dimension": "3",
+        "space": "left-posterior-superior",
+        "sizes": "4 5 6",
+        "space directions": "(1,0,0) (0,1,0) (0,0,2)",
+        "endian": "little",
+        "encoding": "raw",
+        "space origin": "(0,0,0)",
+    } | {name.replace("_", " "): value for name, value in changes.items()}
+    lines = "".join(f"{name}: {value}\n" for name, value in fields.items() if value != "-")
+    return f"NRRD0004\n{lines}{extra}\n".encode() + voxels
+
+
+NAN, INF = float("nan"), float("inf")
+GZ = gzip.compress(nifti(), mtime=0)
+ZL = zlib.compress(VOXELS)
+SECRET = "/etc/passwd"
+
+HOSTILE: dict[str, tuple[str, bytes, str]] = {
+    "nifti-empty": ("x.nii", b"", "header"),
+    "nifti-text": ("x.nii", b"hello" * 200, "header"),
+    "nifti-short": ("x.nii", nifti()[:300], "header"),
+    "nifti-2": ("x.nii", nifti(sizeof_hdr=540), "header"),
+    "nifti-detached": ("x.nii", nifti(magic=b"ni1\0"), "header"),
+    "nifti-no-magic": ("x.nii", nifti(magic=b"\0\0\0\0"), "header"),
+    "nifti-no-dimensions": ("x.nii", nifti(dim=(0, 1, 1, 1, 1, 1, 1, 1)), "dimensions"),
+    "nifti-eight-dimensions": ("x.nii", nifti(dim=(8, 1, 1, 1, 1, 1, 1, 1)), "dimensions"),
+    "nifti-negative": ("x.nii", nifti(dim=(3, -4, 5, 6, 1, 1, 1, 1)), "dimensions"),
+    "nifti-zero": ("x.nii", nifti(dim=(3, 0, 5, 6, 1, 1, 1, 1)), "dimensions"),
+    "nifti-4d": ("x.nii", nifti(dim=(4, 4, 5, 6, 2, 1, 1, 1), voxels=VOXELS * 2), "not-3d"),
+    "nifti-1d": ("x.nii", nifti(dim=(1, 120, 1, 1, 1, 1, 1, 1)), "not-3d"),
+    "nifti-rgb": ("x.nii", nifti(datatype=128, bitpix=24), "voxel-type"),
+    "nifti-complex": ("x.nii", nifti(datatype=32, bitpix=64), "voxel-type"),
+    "nifti-unknown-type": ("x.nii", nifti(datatype=77), "voxel-type"),
+    "nifti-bitpix": ("x.nii", nifti(bitpix=8), "header"),
+    "nifti-offset-in-header": ("x.nii", nifti(vox_offset=0.0), "header"),
+    "nifti-offset-far": ("x.nii", nifti(vox_offset=1e9), "header"),
+    "nifti-offset-nan": ("x.nii", nifti(vox_offset=NAN), "header"),
+    "nifti-offset-half": ("x.nii", nifti(vox_offset=352.5), "header"),
+    "nifti-spacing-nan": ("x.nii", nifti(pixdim=(1, NAN, 1, 1, 0, 0, 0, 0)), "spacing"),
+    "nifti-spacing-inf": ("x.nii", nifti(pixdim=(1, INF, 1, 1, 0, 0, 0, 0)), "spacing"),
+    "nifti-spacing-huge": ("x.nii", nifti(pixdim=(1, 1e30, 1, 1, 0, 0, 0, 0)), "spacing"),
+    "nifti-sform-nan": ("x.nii", nifti(srow=(NAN,) * 12), "header"),
+    "nifti-qoffset-inf": ("x.nii", nifti(qoffset=INF), "header"),
+    "nifti-slope-inf": ("x.nii", nifti(scl_slope=INF), "header"),
+    "nifti-8-gb": ("x.nii", nifti(dim=(3, 2000, 2000, 2000, 1, 1, 1, 1)), "too-large"),
+    "nifti-cut": ("x.nii", nifti()[:-1], "size"),
+    "nifti-longer": ("x.nii", nifti() + b"x", "size"),
+    "nifti-gz-is-not": ("x.nii.gz", nifti(), "header"),
+    "nifti-gz-8-gb": ("x.nii.gz", gzip.compress(nifti(dim=(3, 2000, 2000, 2000, 1, 1, 1, 1))), "too-large"),
+    "nifti-gz-cut": ("x.nii.gz", GZ[:-20], "truncated"),
+    "nifti-gz-crc": ("x.nii.gz", GZ[:-8] + b"\0\0\0\0" + GZ[-4:], "broken"),
+    "nifti-gz-two": ("x.nii.gz", GZ + GZ, "trailing-data"),
+    "nifti-gz-short-voxels": ("x.nii.gz", gzip.compress(nifti()[:-10]), "size"),
+    "nifti-gz-long-voxels": ("x.nii.gz", gzip.compress(nifti() + bytes(10)), "size"),
+    "nifti-sheared": ("x.nii", nifti(srow=(1, 0.5, 0, 0, 0, 1, 0.5, 0, 0, 0, 2, 0)), "unreadable"),
+    "mha-as-mhd": ("x.mhd", mha(), "extension"),
+    "mha-secret": ("x.mha", mha(ElementDataFile=SECRET), "detached"),
+    "mha-list": ("x.mha", mha(ElementDataFile="LIST"), "detached"),
+    "mha-pattern": ("x.mha", mha(ElementDataFile="%03d.raw 1 3 1"), "detached"),
+    "mha-local-lower": ("x.mha", mha(ElementDataFile="local"), "detached"),
+    "mha-secret-in-lower-case-too": ("x.mha", b"elementdatafile = LOCAL\n" + mha(ElementDataFile=SECRET), "header"),
+    "mha-secret-with-colon": ("x.mha", f"ElementDataFile: {SECRET} = x\n".encode() + mha(), "header"),
+    "mha-twice": ("x.mha", b"NDims = 3\n" + mha(), "header"),
+    "mha-no-end": ("x.mha", mha(ElementDataFile="-"), "header"),
+    "mha-ascii-voxels": ("x.mha", mha(BinaryData="False"), "header"),
+    "mha-header-size": ("x.mha", mha(HeaderSize="-1"), "header"),
+    "mha-channels": ("x.mha", mha(ElementNumberOfChannels="3"), "header"),
+    "mha-type": ("x.mha", mha(ElementType="MET_STRING"), "voxel-type"),
+    "mha-8-gb": ("x.mha", mha(DimSize="2000 2000 2000"), "too-large"),
+    "mha-many-dimensions": ("x.mha", mha(NDims="200"), "dimensions"),
+    "mha-spacing-zero": ("x.mha", mha(ElementSpacing="0 1 1"), "spacing"),
+    "mha-spacing-nan": ("x.mha", mha(ElementSpacing="nan 1 1"), "header"),
+    "mha-sheared": ("x.mha", mha(TransformMatrix="1 1 0 0 1 0 0 0 1"), "direction"),
+    "mha-matrix-short": ("x.mha", mha(TransformMatrix="1 0 0 1"), "direction"),
+    "mha-cut": ("x.mha", mha(VOXELS[:-1]), "size"),
+    "mha-zlib-broken": ("x.mha", mha(ZL[:20] + b"\xff" * 20 + ZL[40:], CompressedData="True"), "broken"),
+    "mha-zlib-cut": ("x.mha", mha(ZL[:-6], CompressedData="True"), "truncated"),
+    "mha-zlib-none": ("x.mha", mha(b"", CompressedData="True"), "truncated"),
+    "mha-zlib-short": ("x.mha", mha(zlib.compress(VOXELS[:100]), CompressedData="True"), "size"),
+    "mha-zlib-long": ("x.mha", mha(zlib.compress(VOXELS * 9), CompressedData="True"), "size"),
+    "mha-zlib-checksum": ("x.mha", mha(ZL[:-1] + bytes([ZL[-1] ^ 1]), CompressedData="True"), "broken"),
+    "nrrd-as-nhdr": ("x.nhdr", nrrd(), "extension"),
+    "nrrd-magic": ("x.nrrd", b"NRRD9999" + nrrd()[8:], "header"),
+    "nrrd-secret": ("x.nrrd", nrrd(data_file=SECRET), "detached"),
+    "nrrd-secret-joined": ("x.nrrd", nrrd(datafile=SECRET), "detached"),
+    "nrrd-secret-capitals": ("x.nrrd", nrrd(extra=f"DATA FILE: {SECRET}\n"), "detached"),
+    "nrrd-secret-list": ("x.nrrd", nrrd(extra="data file: LIST := x\n"), "detached"),
+    "nrrd-byte-skip": ("x.nrrd", nrrd(byte_skip="-1"), "header"),
+    "nrrd-line-skip": ("x.nrrd", nrrd(line_skip="3"), "header"),
+    "nrrd-bzip2": ("x.nrrd", nrrd(encoding="bzip2"), "encoding"),
+    "nrrd-text": ("x.nrrd", nrrd(encoding="ascii"), "encoding"),
+    "nrrd-block": ("x.nrrd", nrrd(type="block"), "voxel-type"),
+    "nrrd-no-endian": ("x.nrrd", nrrd(endian="-"), "header"),
+    "nrrd-4d": ("x.nrrd", nrrd(VOXELS * 2, dimension="4", sizes="4 5 6 2", space_directions="-"), "not-3d"),
+    "nrrd-dimension-lies": ("x.nrrd", nrrd(dimension="2"), "dimensions"),
+    "nrrd-huge-number": ("x.nrrd", nrrd(sizes="4 5 " + "9" * 5000), "header"),
+    "nrrd-8-gb": ("x.nrrd", nrrd(sizes="2000 2000 2000"), "too-large"),
+    "nrrd-twice": ("x.nrrd", nrrd(extra="sizes: 1 1 1\n"), "header"),
+    "nrrd-endless": ("x.nrrd", b"NRRD0004\n" + b"# x\n" * 100_000, "header"),
+    "nrrd-cut": ("x.nrrd", nrrd(VOXELS[:-1]), "size"),
+    "nrrd-gzip-broken": ("x.nrrd", nrrd(gzip.compress(VOXELS)[:20] + bytes(30), encoding="gzip"), "broken"),
+    "nrrd-gzip-short": ("x.nrrd", nrrd(gzip.compress(VOXELS[:9]), encoding="gzip"), "size"),
+    "nrrd-direction-nan": ("x.nrrd", nrrd(space_directions="(nan,0,0) (0,1,0) (0,0,1)"), "header"),
+    "no-extension": ("x", nifti(), "extension"),
+    "dicom": ("x.dcm", bytes(128) + b"DICM", "extension"),
+}

@@ -1,0 +1,180 @@
+"""Volumes of strangers through the real, limited reading process."""
+
+import gzip
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nibabel
+import nrrd as pynrrd
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from tests.hostile_images import HOSTILE, VOXELS, mha, nifti
+from tomaat.volumes import VolumeReader, VolumeRefused, read_header, write_volume
+
+LARGEST = 1024**3
+OBLIQUE = np.linalg.qr(np.random.default_rng(5).normal(size=(3, 3)))[0]
+
+
+@pytest.fixture(scope="module")
+def reader():
+    made = VolumeReader(largest_voxel_bytes=LARGEST)
+    yield made
+    made.close()
+
+
+def image(dtype=np.int16, shape=(4, 5, 6), seed=0):
+    """A volume of unlike axes, oblique and far away; the array is in ITK's order (k, j, i)."""
+    voxels = (np.random.default_rng(seed).random(shape[::-1]) * 100).astype(dtype)
+    made = sitk.GetImageFromArray(voxels)
+    made.SetSpacing((0.5, 1.25, 3.0))
+    made.SetOrigin((-120.5, 33.25, 1500.0))
+    made.SetDirection(OBLIQUE.ravel())
+    return made, voxels
+
+
+@pytest.mark.parametrize("extension", [".nii", ".nii.gz", ".nrrd", ".mha"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int16, np.uint16, np.int32, np.uint32, np.float32, np.float64])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_volume_keeps_voxels_and_geometry(extension, dtype, compressed, tmp_path, reader):
+    written, voxels = image(dtype)
+    path = tmp_path / f"x{extension}"
+    sitk.WriteImage(written, str(path), useCompression=compressed)
+    volume = reader.read(path)
+    assert volume.array.shape == (4, 5, 6)
+    assert np.array_equal(volume.array.transpose(2, 1, 0), voxels)
+    assert volume.array.dtype == dtype
+    for index in [(0, 0, 0), (3, 1, 2)]:
+        place = written.TransformIndexToPhysicalPoint(index)
+        assert volume.to_physical(index) == pytest.approx(place, abs=1e-3)
+
+
+@pytest.mark.parametrize("extension", [".nii", ".nii.gz", ".nrrd", ".mha"])
+def test_what_is_written_is_read_back_with_its_geometry(extension, tmp_path, reader):
+    written, _ = image(np.float32)
+    sitk.WriteImage(written, str(tmp_path / "in.mha"))
+    volume = reader.read(tmp_path / "in.mha")
+    write_volume(volume.like(volume.array > 50), tmp_path / f"mask{extension}")
+    mask = reader.read(tmp_path / f"mask{extension}")
+    assert mask.array.dtype == np.uint8
+    assert np.array_equal(mask.array, volume.array > 50)
+    assert mask.to_physical((3, 4, 5)) == pytest.approx(volume.to_physical((3, 4, 5)), abs=1e-3)
+
+
+def test_what_nibabel_writes_lies_where_nibabel_says(tmp_path, reader):
+    affine = np.eye(4)
+    affine[:3, :3] = OBLIQUE * (0.5, 1.25, 3.0)
+    affine[:3, 3] = (10, -20, 30)
+    nibabel.save(nibabel.Nifti1Image(np.ones((4, 5, 6), np.int16), affine), tmp_path / "x.nii.gz")
+    x, y, z = reader.read(tmp_path / "x.nii.gz").to_physical((1, 2, 3))
+    right, anterior, superior = nibabel.affines.apply_affine(affine, (1, 2, 3))
+    assert (-x, -y, z) == pytest.approx((right, anterior, superior), abs=1e-3)
+
+
+def test_niftis_slope_is_applied(tmp_path, reader):
+    path = tmp_path / "x.nii"
+    path.write_bytes(nifti(scl_slope=0.5, scl_inter=10.0))
+    volume = reader.read(path)
+    raw = np.frombuffer(VOXELS, np.int16).reshape(6, 5, 4).transpose(2, 1, 0)
+    assert np.allclose(volume.array, raw * 0.5 + 10)
+
+
+def test_what_pynrrd_writes_is_taken(tmp_path, reader):
+    voxels = np.arange(120, dtype=np.int16).reshape(4, 5, 6)
+    pynrrd.write(str(tmp_path / "x.nrrd"), voxels, {"encoding": "gzip", "spacings": [1, 2, 3]})
+    volume = reader.read(tmp_path / "x.nrrd")
+    assert np.array_equal(volume.array, voxels)
+    assert volume.spacing_mm == (1, 2, 3)
+
+
+@pytest.mark.parametrize("shape", [(7, 8, 1), (1, 1, 9)])
+def test_one_slice_is_a_volume(shape, tmp_path, reader):
+    sitk.WriteImage(image(shape=shape)[0], str(tmp_path / "x.nii.gz"))
+    assert reader.read(tmp_path / "x.nii.gz").array.shape == shape
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_image_is_refused(name, tmp_path, reader):
+    file_name, data, code = HOSTILE[name]
+    path = tmp_path / file_name
+    path.write_bytes(data)
+    with pytest.raises(VolumeRefused) as refusal:
+        reader.read(path)
+    assert refusal.value.code == code
+    assert str(tmp_path) not in refusal.value.detail
+    assert len(refusal.value.detail) < 300
+
+
+def test_there_are_enough_hostile_images():
+    assert len(HOSTILE) >= 60
+
+
+def test_no_voxel_of_an_earlier_patient_comes_back(tmp_path, reader):
+    victim = mha(b"\xab\xcd" * 120)
+    (tmp_path / "victim.mha").write_bytes(victim)
+    for _ in range(20):
+        reader.read(tmp_path / "victim.mha")
+        poisoned = tmp_path / "poisoned.mha"
+        poisoned.write_bytes(HOSTILE["mha-zlib-broken"][1])
+        with pytest.raises(VolumeRefused):
+            reader.read(poisoned)
+
+
+def test_a_link_is_not_followed(tmp_path):
+    (tmp_path / "real.nii").write_bytes(nifti())
+    (tmp_path / "x.nii").symlink_to(tmp_path / "real.nii")
+    with pytest.raises(OSError, match="symbolic links"):
+        read_header(tmp_path / "x.nii")
+
+
+def test_a_read_that_is_killed_is_refused_and_the_next_goes_on(tmp_path):
+    """A header of a gigabyte lets the fork run long enough to be met."""
+    reader = VolumeReader(largest_voxel_bytes=LARGEST)
+    (tmp_path / "good.nii").write_bytes(nifti())
+    reader.read(tmp_path / "good.nii")
+    big = nifti(dim=(3, 1000, 500, 500, 1, 1, 1, 1), voxels=b"") + bytes(500_000_000)
+    (tmp_path / "big.nii.gz").write_bytes(gzip.compress(big, 1))
+    server = reader.server.pid
+    killer = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import os, pathlib, sys, time\n"
+            "for _ in range(2000):\n"
+            f"    found = pathlib.Path('/proc/{server}/task/{server}/children').read_text().split()\n"
+            "    if found: os.kill(int(found[0]), 9); break\n"
+            "    time.sleep(0.005)",
+        ]
+    )
+    with pytest.raises(VolumeRefused, match="ended by signal 9"):
+        reader.read(tmp_path / "big.nii.gz")
+    killer.wait()
+    assert reader.read(tmp_path / "good.nii").array.shape == (4, 5, 6)
+    assert reader.server.pid == server
+    reader.server.kill()
+    reader.server.wait()
+    assert reader.read(tmp_path / "good.nii").array.shape == (4, 5, 6)
+    reader.close()
+
+
+def test_reading_leaves_no_descriptor_and_no_process_behind(tmp_path, reader):
+    (tmp_path / "x.nii").write_bytes(nifti())
+    reader.read(tmp_path / "x.nii")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(30):
+        reader.read(tmp_path / "x.nii")
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    children = Path(f"/proc/{reader.server.pid}/task/{reader.server.pid}/children")
+    deadline = time.monotonic() + 5
+    while children.read_text() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert children.read_text() == ""
+
+
+def test_header_checks_need_the_standard_library_only():
+    program = "import sys, Inputs, tomaat.volumes.headers; print(*{name.split('.')[0] for name in sys.modules})"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"numpy", "SimpleITK", "torch", "isal"} & set(loaded)

@@ -1,0 +1,102 @@
+"""Checks that the headers of all formats have in common. Standard library only."""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from tomaat.refusals import shown
+from tomaat.volumes.VolumeHeader import BYTES_OF, VolumeHeader
+from tomaat.volumes.VolumeRefused import VolumeRefused
+
+LONGEST_TEXT_HEADER = 64 * 1024
+VOLUME_DIMENSIONS = 3
+LARGEST_SPACING_MM = 1000.0
+SMALLEST_SPACING_MM = 1e-4
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a regular file, never through a link."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise VolumeRefused("not-a-file", "The volume is no regular file.")
+    return open(descriptor, "rb")  # noqa: PTH123 (a descriptor)
+
+
+def check_dimensions(sizes: Sequence[int]) -> tuple[int, int, int]:
+    """Demand one three-dimensional volume; more dimensions may follow if they are 1, and one slice is a volume."""
+    if any(size < 1 for size in sizes):
+        raise VolumeRefused("dimensions", f"The dimensions {shown(tuple(sizes))} must all be 1 or more.")
+    if len(sizes) > VOLUME_DIMENSIONS and any(size > 1 for size in sizes[VOLUME_DIMENSIONS:]):
+        raise VolumeRefused("not-3d", f"The dimensions {shown(tuple(sizes))} are more than three; send one volume.")
+    padded = (*sizes[:VOLUME_DIMENSIONS], 1, 1)
+    if len(sizes) < VOLUME_DIMENSIONS - 1:
+        raise VolumeRefused("not-3d", f"The dimensions {shown(tuple(sizes))} are less than two; send a volume.")
+    return padded[0], padded[1], padded[2]
+
+
+def check_spacing(spacing: Sequence[float]) -> tuple[float, float, float]:
+    """Demand a finite, positive spacing of a plausible size."""
+    for value in spacing:
+        if not math.isfinite(value) or not SMALLEST_SPACING_MM <= value <= LARGEST_SPACING_MM:
+            raise VolumeRefused(
+                "spacing",
+                f"spacing: {shown(value)} is outside {SMALLEST_SPACING_MM:g} to {LARGEST_SPACING_MM:g} mm.",
+            )
+    padded = (*spacing, 1.0, 1.0)
+    return padded[0], padded[1], padded[2]
+
+
+def check_size(header: VolumeHeader, file_bytes: int, largest_voxel_bytes: int) -> VolumeHeader:
+    """Demand that the voxels fit the limit and, where they are not compressed, that exactly they are there."""
+    if header.voxel_bytes > largest_voxel_bytes:
+        raise VolumeRefused(
+            "too-large",
+            f"The header claims {header.voxel_bytes} bytes of voxels; at most {largest_voxel_bytes} are taken.",
+        )
+    if header.compression == "none" and file_bytes - header.voxel_offset != header.voxel_bytes:
+        raise VolumeRefused(
+            "size",
+            f"The header claims {header.voxel_bytes} bytes of voxels; {file_bytes - header.voxel_offset} are there.",
+        )
+    return header
+
+
+def check_type(name: str | None, said: object) -> str:
+    """Demand a scalar voxel type."""
+    if name is None or name not in BYTES_OF:
+        raise VolumeRefused("voxel-type", f"The voxel type {shown(said)} is not taken; {', '.join(BYTES_OF)} are.")
+    return name
+
+
+def finite_numbers(text: str, field: str) -> list[float]:
+    """Read a field of numbers separated by blanks."""
+    try:
+        numbers = [float(part) for part in text.split()]
+    except ValueError:
+        raise VolumeRefused("header", f"{field}: {shown(text)} is no list of numbers.") from None
+    if not all(map(math.isfinite, numbers)):
+        raise VolumeRefused("header", f"{field}: {shown(text)} holds a number that is not finite.")
+    return numbers
+
+
+def whole_numbers(text: str, field: str) -> list[int]:
+    """Read a field of whole numbers separated by blanks."""
+    parts = text.split()
+    if not parts or any(not part.lstrip("-").isdecimal() or len(part) > 12 for part in parts):  # noqa: PLR2004
+        raise VolumeRefused("header", f"{field}: {shown(text)} is no list of whole numbers.")
+    return [int(part) for part in parts]
+
+
+def check_orthonormal(rows: Sequence[Sequence[float]], field: str) -> None:
+    """Demand axes of length 1 at right angles."""
+    for first, one in enumerate(rows):
+        for second, other in enumerate(rows):
+            product = sum(a * b for a, b in zip(one, other, strict=True))
+            if abs(product - (first == second)) > 1e-3:  # noqa: PLR2004 (what six printed digits leave)
+                raise VolumeRefused("direction", f"{field}: the axes are not at right angles and of length 1.")

@@ -1,0 +1,130 @@
+"""Check the header of a MetaImage with its voxels attached (``.mha``). Standard library only.
+
+Source of the field names: "MetaIO/Documentation", itk.org/Wiki/ITK/MetaIO/Documentation.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from tomaat.refusals import shown
+from tomaat.volumes.checks import (
+    LONGEST_TEXT_HEADER,
+    check_dimensions,
+    check_orthonormal,
+    check_size,
+    check_spacing,
+    check_type,
+    finite_numbers,
+    open_file,
+    whole_numbers,
+)
+from tomaat.volumes.VolumeHeader import VolumeHeader
+from tomaat.volumes.VolumeRefused import VolumeRefused
+
+TYPES = {
+    "MET_CHAR": "int8",
+    "MET_UCHAR": "uint8",
+    "MET_SHORT": "int16",
+    "MET_USHORT": "uint16",
+    "MET_INT": "int32",
+    "MET_UINT": "uint32",
+    "MET_LONG_LONG": "int64",
+    "MET_ULONG_LONG": "uint64",
+    "MET_FLOAT": "float32",
+    "MET_DOUBLE": "float64",
+}
+
+
+KNOWN = {
+    name.lower(): name
+    for name in (
+        "ObjectType",
+        "NDims",
+        "DimSize",
+        "BinaryData",
+        "CompressedData",
+        "HeaderSize",
+        "ElementNumberOfChannels",
+        "ElementType",
+        "ElementSpacing",
+        "ElementSize",
+        "ElementDataFile",
+        "TransformMatrix",
+        "Orientation",
+        "Rotation",
+        "Offset",
+        "Position",
+        "Origin",
+    )
+}
+LINE = re.compile(rb"[ \t]*([A-Za-z][A-Za-z0-9_]*)[ \t]*=([ -~\t]*)\r?")
+
+
+def read_mha_header(path: Path, largest_voxel_bytes: int) -> VolumeHeader:
+    """Check a MetaImage header. Raises ``VolumeRefused``, also for voxels in another file, which readers follow."""
+    with open_file(path) as file:
+        data = file.read(LONGEST_TEXT_HEADER)
+        file_bytes = file.seek(0, 2)
+    fields, offset = _fields(data)
+    if fields["ElementDataFile"] != "LOCAL":
+        raise VolumeRefused("detached", f"ElementDataFile: {shown(fields['ElementDataFile'])} must be LOCAL.")
+    for name, wanted in (("ObjectType", "image"), ("BinaryData", "true"), ("ElementNumberOfChannels", "1")):
+        if fields.get(name, wanted).lower() != wanted:
+            raise VolumeRefused("header", f"{name}: {shown(fields[name])} must be {wanted}.")
+    if fields.get("HeaderSize", "0") != "0":
+        raise VolumeRefused("header", f"HeaderSize: {shown(fields['HeaderSize'])} must be absent.")
+    sizes = whole_numbers(fields.get("DimSize", ""), "DimSize")
+    if whole_numbers(fields.get("NDims", ""), "NDims") != [len(sizes)]:
+        raise VolumeRefused("dimensions", f"NDims: {shown(fields['NDims'])} does not fit {len(sizes)} sizes.")
+    _check_geometry(fields, len(sizes))
+    spacing = fields.get("ElementSpacing", fields.get("ElementSize", "1 " * len(sizes)))
+    header = VolumeHeader(
+        format="mha",
+        dimensions=check_dimensions(sizes),
+        dtype=check_type(TYPES.get(fields.get("ElementType", "")), fields.get("ElementType", "")),
+        scaled=False,
+        spacing_mm=check_spacing(finite_numbers(spacing, "ElementSpacing")[:3]),
+        compression="zlib" if fields.get("CompressedData", "false").lower() == "true" else "none",
+        voxel_offset=offset,
+        whole_file_compressed=False,
+    )
+    return check_size(header, file_bytes, largest_voxel_bytes)
+
+
+def _fields(data: bytes) -> tuple[dict[str, str], int]:
+    """Split the header's lines into fields, to the one that ends it; return them and where the voxels begin.
+
+    Readers tell names apart by letter case and take ``:`` for ``=``, so anything but exact names is refused.
+    """
+    fields: dict[str, str] = {}
+    position = 0
+    while "ElementDataFile" not in fields:
+        end = data.find(b"\n", position)
+        if end < 0:
+            raise VolumeRefused(
+                "header", f"The MetaImage header has no ElementDataFile in {LONGEST_TEXT_HEADER} bytes."
+            )
+        match = LINE.fullmatch(data[position:end])
+        if match is None:
+            raise VolumeRefused("header", f"The MetaImage header's line {shown(data[position:end])} is no field.")
+        name, value = match[1].decode("ascii"), match[2].decode("ascii").strip()
+        if name in fields or KNOWN.get(name.lower(), name) != name:
+            raise VolumeRefused("header", f"The MetaImage header's field {name} is there twice, or in wrong case.")
+        fields[name] = value
+        position = end + 1
+    return fields, position
+
+
+def _check_geometry(fields: dict[str, str], dimensions: int) -> None:
+    for name in ("TransformMatrix", "Orientation", "Rotation"):
+        if name in fields:
+            numbers = finite_numbers(fields[name], name)
+            if len(numbers) != dimensions**2:
+                raise VolumeRefused("direction", f"{name}: {len(numbers)} numbers for {dimensions} dimensions.")
+            rows = [numbers[start : start + dimensions] for start in range(0, len(numbers), dimensions)]
+            check_orthonormal(rows, name)
+    for name in ("Offset", "Position", "Origin"):
+        if name in fields and len(finite_numbers(fields[name], name)) != dimensions:
+            raise VolumeRefused("header", f"{name}: {shown(fields[name])} does not fit {dimensions} dimensions.")

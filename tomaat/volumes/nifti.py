@@ -1,0 +1,98 @@
+"""Check the header of a NIfTI file, in one piece: ``.nii`` or ``.nii.gz``. Standard library only."""
+
+from __future__ import annotations
+
+import math
+import struct
+import zlib
+from pathlib import Path
+
+from tomaat.refusals import shown
+from tomaat.volumes.checks import check_dimensions, check_size, check_spacing, check_type, open_file
+from tomaat.volumes.VolumeHeader import BYTES_OF, VolumeHeader
+from tomaat.volumes.VolumeRefused import VolumeRefused
+
+HEADER_BYTES = 348
+NIFTI2_HEADER_BYTES = 540
+SMALLEST_OFFSET = 352
+LARGEST_OFFSET = 1024**2
+MOST_DIMENSIONS = 7
+TYPES = {
+    2: "uint8",
+    4: "int16",
+    8: "int32",
+    16: "float32",
+    64: "float64",
+    256: "int8",
+    512: "uint16",
+    768: "uint32",
+    1024: "int64",
+    1280: "uint64",
+}
+OTHER_TYPES = {1: "binary", 32: "complex64", 128: "RGB", 1536: "float128", 1792: "complex128", 2304: "RGBA"}
+
+
+def read_nifti_header(path: Path, largest_voxel_bytes: int) -> VolumeHeader:
+    """Check a NIfTI-1 header. Raises ``VolumeRefused``."""
+    compressed = path.name.endswith(".gz")
+    with open_file(path) as file:
+        data = file.read(64 * 1024)
+        file_bytes = file.seek(0, 2)
+    if compressed:
+        data = _inflated_start(data)
+    if len(data) < SMALLEST_OFFSET:
+        raise VolumeRefused("header", f"The file is shorter than a NIfTI header of {SMALLEST_OFFSET} bytes.")
+    order = _byte_order(data)
+    if data[344:348] != b"n+1\0":
+        detached = data[344:348] == b"ni1\0"
+        rule = "its voxels lie in another file; send one .nii" if detached else "its magic is not 'n+1'"
+        raise VolumeRefused("header", f"This is no NIfTI-1 file in one piece: {rule}.")
+    header = _fields(data, order, compressed=compressed)
+    return check_size(header, file_bytes, largest_voxel_bytes)
+
+
+def _inflated_start(data: bytes) -> bytes:
+    try:
+        return zlib.decompressobj(wbits=31).decompress(data, HEADER_BYTES + 4)
+    except zlib.error:
+        raise VolumeRefused("header", "The file is named .gz but is not gzip.") from None
+
+
+def _byte_order(data: bytes) -> str:
+    for order in "<>":
+        if struct.unpack_from(f"{order}i", data)[0] == HEADER_BYTES:
+            return order
+    if NIFTI2_HEADER_BYTES in struct.unpack_from("<i", data) + struct.unpack_from(">i", data):
+        raise VolumeRefused("header", "This is NIfTI-2; send NIfTI-1.")
+    raise VolumeRefused("header", f"This is no NIfTI file: its first number is not {HEADER_BYTES}.")
+
+
+def _fields(data: bytes, order: str, *, compressed: bool) -> VolumeHeader:
+    dim = struct.unpack_from(f"{order}8h", data, 40)
+    datatype, bits = struct.unpack_from(f"{order}2h", data, 70)
+    pixdim = struct.unpack_from(f"{order}8f", data, 76)
+    offset, slope, intercept = struct.unpack_from(f"{order}3f", data, 108)
+    transforms = struct.unpack_from(f"{order}6f", data, 256) + struct.unpack_from(f"{order}12f", data, 280)
+    if not 1 <= dim[0] <= MOST_DIMENSIONS:
+        raise VolumeRefused("dimensions", f"dim[0]: {dim[0]} is not between 1 and {MOST_DIMENSIONS}.")
+    dtype = check_type(TYPES.get(datatype), OTHER_TYPES.get(datatype, datatype))
+    if bits != 8 * BYTES_OF[dtype]:
+        raise VolumeRefused("header", f"bitpix: {bits} does not fit the voxel type {dtype}.")
+    if not math.isfinite(offset) or offset != int(offset) or not SMALLEST_OFFSET <= offset <= LARGEST_OFFSET:
+        raise VolumeRefused("header", f"vox_offset: {shown(offset)} is not between 352 and {LARGEST_OFFSET}.")
+    if not all(map(math.isfinite, transforms)):
+        raise VolumeRefused("header", "qform, sform: a number is not finite.")
+    if slope and not (math.isfinite(slope) and math.isfinite(intercept)):
+        raise VolumeRefused("header", "scl_slope, scl_inter: a number is not finite.")
+    dimensions = check_dimensions(dim[1 : 1 + dim[0]])
+    spacing = check_spacing([abs(size) or 1.0 for size in pixdim[1 : 1 + min(dim[0], 3)]])
+    return VolumeHeader(
+        format="nifti",
+        dimensions=dimensions,
+        dtype=dtype,
+        scaled=bool(slope) and (slope != 1 or intercept != 0),
+        spacing_mm=spacing,
+        compression="gzip" if compressed else "none",
+        voxel_offset=int(offset),
+        whole_file_compressed=compressed,
+    )

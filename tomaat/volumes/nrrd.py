@@ -1,0 +1,122 @@
+"""Check the header of an NRRD file with its voxels attached. Standard library only.
+
+Source of the field names and types: "Definition of NRRD File Format", teem.sourceforge.net/nrrd/format.html.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tomaat.refusals import shown
+from tomaat.volumes.checks import (
+    LONGEST_TEXT_HEADER,
+    check_dimensions,
+    check_size,
+    check_spacing,
+    check_type,
+    finite_numbers,
+    open_file,
+    whole_numbers,
+)
+from tomaat.volumes.VolumeHeader import BYTES_OF, VolumeHeader
+from tomaat.volumes.VolumeRefused import VolumeRefused
+
+TYPES = {
+    **dict.fromkeys(("signed char", "int8", "int8_t"), "int8"),
+    **dict.fromkeys(("uchar", "unsigned char", "uint8", "uint8_t"), "uint8"),
+    **dict.fromkeys(("short", "short int", "signed short", "signed short int", "int16", "int16_t"), "int16"),
+    **dict.fromkeys(("ushort", "unsigned short", "unsigned short int", "uint16", "uint16_t"), "uint16"),
+    **dict.fromkeys(("int", "signed int", "int32", "int32_t"), "int32"),
+    **dict.fromkeys(("uint", "unsigned int", "uint32", "uint32_t"), "uint32"),
+    **dict.fromkeys(("longlong", "long long", "long long int", "int64", "int64_t"), "int64"),
+    **dict.fromkeys(("ulonglong", "unsigned long long", "unsigned long long int", "uint64", "uint64_t"), "uint64"),
+    "float": "float32",
+    "double": "float64",
+}
+COMPRESSIONS = {"raw": "none", "gzip": "gzip", "gz": "gzip"}
+MAGICS = tuple(f"NRRD000{version}" for version in range(1, 6))
+NO_SKIP = ("0", "")
+
+
+def read_nrrd_header(path: Path, largest_voxel_bytes: int) -> VolumeHeader:
+    """Check an NRRD header. Raises ``VolumeRefused``, also for voxels in another file, which readers would follow."""
+    with open_file(path) as file:
+        data = file.read(LONGEST_TEXT_HEADER)
+        file_bytes = file.seek(0, 2)
+    fields, offset = _fields(data)
+    for name in ("data file", "datafile"):
+        if name in fields:
+            raise VolumeRefused("detached", f"{name}: the voxels must lie in the same file.")
+    for name in ("line skip", "lineskip", "byte skip", "byteskip"):
+        if fields.get(name, "0") not in NO_SKIP:
+            raise VolumeRefused("header", f"{name}: {shown(fields[name])} must be 0.")
+    encoding = _needed(fields, "encoding").lower()
+    if encoding not in COMPRESSIONS:
+        raise VolumeRefused("encoding", f"encoding: {shown(encoding)} is not taken; raw and gzip are.")
+    dtype = check_type(TYPES.get(_needed(fields, "type").lower()), fields["type"])
+    if BYTES_OF[dtype] > 1 and fields.get("endian", "").lower() not in {"little", "big"}:
+        raise VolumeRefused("header", f"endian: {shown(fields.get('endian', ''))} must be little or big.")
+    sizes = whole_numbers(_needed(fields, "sizes"), "sizes")
+    if [len(sizes)] != whole_numbers(_needed(fields, "dimension"), "dimension"):
+        raise VolumeRefused("dimensions", f"dimension: {shown(fields['dimension'])} does not fit {len(sizes)} sizes.")
+    header = VolumeHeader(
+        format="nrrd",
+        dimensions=check_dimensions(sizes),
+        dtype=dtype,
+        scaled=False,
+        spacing_mm=_spacing(fields, len(sizes)),
+        compression=COMPRESSIONS[encoding],
+        voxel_offset=offset,
+        whole_file_compressed=False,
+    )
+    return check_size(header, file_bytes, largest_voxel_bytes)
+
+
+def _fields(data: bytes) -> tuple[dict[str, str], int]:
+    """Split the header's lines into fields, to the empty line that ends it; return them and where the voxels begin."""
+    fields: dict[str, str] = {}
+    position = number = 0
+    while True:
+        end = data.find(b"\n", position)
+        if end < 0:
+            raise VolumeRefused("header", f"The NRRD header does not end within {LONGEST_TEXT_HEADER} bytes.")
+        raw = data[position:end].rstrip(b"\r")
+        position, number = end + 1, number + 1
+        if not raw.isascii():
+            raise VolumeRefused("header", "The NRRD header is not plain text.")
+        line = raw.decode("ascii")
+        if number == 1 and line.strip() not in MAGICS:
+            raise VolumeRefused("header", f"This is no NRRD file: it begins with {shown(line)}.")
+        if not line and number > 1:
+            return fields, position
+        if number > 1 and not line.startswith("#"):
+            _note_field(line, fields)
+
+
+def _note_field(line: str, fields: dict[str, str]) -> None:
+    name, colon, value = line.partition(":")
+    if value.startswith("="):
+        return  # a key of somebody's own
+    name = " ".join(name.lower().split())
+    if not colon or name in fields:
+        raise VolumeRefused("header", f"The NRRD header's line {shown(line)} is no field, or is there twice.")
+    fields[name] = value.strip()
+
+
+def _needed(fields: dict[str, str], name: str) -> str:
+    if name not in fields:
+        raise VolumeRefused("header", f"{name}: the NRRD header does not say it.")
+    return fields[name]
+
+
+def _spacing(fields: dict[str, str], dimensions: int) -> tuple[float, float, float]:
+    if "space directions" in fields:
+        vectors = [part for part in fields["space directions"].replace("(", " (").split(" (") if part.strip()]
+        lengths = []
+        for vector in vectors:
+            numbers = finite_numbers(vector.strip().strip("()").replace(",", " "), "space directions")
+            lengths.append(sum(number * number for number in numbers) ** 0.5)
+        if len(lengths) != dimensions:
+            raise VolumeRefused("header", f"space directions: {len(lengths)} vectors for {dimensions} dimensions.")
+        return check_spacing(lengths[:3])
+    return check_spacing(finite_numbers(fields.get("spacings", "1 " * dimensions), "spacings")[:3])

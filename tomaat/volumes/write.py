@@ -1,0 +1,33 @@
+"""Write a volume through SimpleITK."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from tomaat.volumes.Volume import Volume
+
+EXTENSIONS = (".nii.gz", ".nii", ".nrrd", ".mha")
+
+
+def write_volume(volume: Volume, path: Path) -> None:
+    """Write ``.nii.gz``, ``.nii``, ``.nrrd`` or ``.mha``, compressed where the format can; bool becomes uint8.
+
+    Raises ``ValueError`` for another extension, ``TypeError`` for voxels that are no numbers.
+    """
+    if not path.name.endswith(EXTENSIONS):
+        raise ValueError(f"{path.name}: a volume is written as {', '.join(EXTENSIONS)}")
+    array = volume.array
+    if array.dtype == np.bool_:
+        array = array.astype(np.uint8)
+    elif array.dtype == np.float16:
+        array = array.astype(np.float32)
+    elif array.dtype.kind not in "iuf":
+        raise TypeError(f"voxels of type {array.dtype} cannot be written; use integers or floats")
+    image = sitk.GetImageFromArray(np.ascontiguousarray(array.transpose(2, 1, 0)))
+    image.SetSpacing([float(size) for size in volume.spacing_mm])
+    image.SetOrigin([float(coordinate) for coordinate in volume.origin_mm])
+    image.SetDirection([float(number) for row in volume.direction for number in row])
+    sitk.WriteImage(image, str(path), useCompression=not path.name.endswith(".nii"))
