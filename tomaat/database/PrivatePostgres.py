@@ -9,7 +9,6 @@ import secrets
 import shutil
 import signal
 import subprocess
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -19,19 +18,15 @@ import sqlalchemy
 import structlog
 
 from tomaat.database.connection import first_line
-from tomaat.database.private_account import ENVIRONMENT, STAY, PrivatePostgresFailed, choose_account
+from tomaat.database.private_account import ENVIRONMENT, PrivatePostgresFailed, choose_account
 from tomaat.database.private_binaries import find_binaries
-from tomaat.database.private_exec import command_that_dies_with
 from tomaat.database.private_postmaster import is_stopping, lines_of_pid_file, postmasters_of
 
 log = structlog.get_logger()
 
-NAME = "tomaat"  #: of the role and of the database
 PORT = 5432  #: only a part of the socket's name: nothing listens on the network
-PLACE_FOR_ROOT = Path("/var/lib/tomaat")  #: for data and programs, where the server's account may not enter ours
 LONGEST_SOCKET_BYTES = 107
 LARGEST_LOG_BYTES = 10 * 1024**2
-INITDB_SECONDS = 300.0
 PREDECESSOR_SECONDS = 5.0  #: how long a server of another launcher, which does not say that it stops, is waited for
 PASSING = ("lock file", "shared memory block")  #: in the last words of a server whose predecessor is not quite gone
 CONFIGURATION = {
@@ -65,13 +60,15 @@ class PrivatePostgres:
     @property
     def data(self) -> Path:
         """PostgreSQL's own folder; where it lies elsewhere, a link in the home says where."""
-        return (self.folder / "data").resolve()
+        return data_of(self.folder)
 
     @property
     def socket(self) -> str:
         """The socket's folder; a name without a file where a path would be too long or have odd characters."""
         folder = str(self.data.parent / "socket")
-        if len(f"{folder}/.s.PGSQL.{PORT}.lock") > LONGEST_SOCKET_BYTES or not re.fullmatch(r"[\w./+-]+", folder, re.A):
+        if len(f"{folder}/.s.PGSQL.{PORT}.lock") > LONGEST_SOCKET_BYTES or not re.fullmatch(
+            r"[\w./+-]+", folder, re.ASCII
+        ):
             return self.abstract_socket
         return folder
 
@@ -89,24 +86,12 @@ class PrivatePostgres:
         if threading.current_thread() is not threading.main_thread():
             raise RuntimeError("PrivatePostgres.start: only the main thread may start it, for it ends with its thread.")
         deadline = time.monotonic() + timeout_seconds
-        self._prepare()
-        while not self.alive():
-            self._wait_for_predecessor(deadline)
-            log_start = self._spawn()
-            try:
-                self._wait_until_ready(deadline)
-            except psycopg2.OperationalError as error:
-                said = self._last_words(log_start) or first_line(error)
-                self.stop()
-                if not any(word in said for word in PASSING) or time.monotonic() > deadline:
-                    raise PrivatePostgresFailed(
-                        f"PostgreSQL did not start on {self.data}: {said} ({self.log_file} says more)"
-                    ) from error
-                time.sleep(0.2)
-            except BaseException:
-                self.stop()
-                raise
-        return self._url(NAME)
+        with self._failures_named():
+            self.password = prepare_home(self.folder)
+            while not self.alive():
+                self._wait_for_predecessor(deadline)
+                self._try(deadline)
+        return self.url
 
     def stop(self) -> None:
         """End the server: its sessions are closed and all is written; by force if that takes too long."""
@@ -120,12 +105,120 @@ class PrivatePostgres:
     def remove(self) -> None:
         """End the server and delete all that it kept, wherever it lies."""
         self.stop()
-        if self.data.is_relative_to(PLACE_FOR_ROOT):
-            shutil.rmtree(self.data.parent, ignore_errors=True)
-        shutil.rmtree(self.folder)
+        remove_home(self.folder)
 
     def keep_log_small(self) -> None:
         """Empty the log once it is too large; the server goes on writing at its end."""
         with contextlib.suppress(FileNotFoundError):
             if self.log_file.stat().st_size > LARGEST_LOG_BYTES:
-                self.log_file.replace(self.log_file.with_suffix(".log.old"))
+                os.truncate(self.log_file, 0)
+
+    @contextlib.contextmanager
+    def _failures_named(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise PrivatePostgresFailed(f"The private PostgreSQL of {self.folder} cannot be set up: {error}") from error
+
+    def _wait_for_predecessor(self, deadline: float) -> None:
+        """Wait for the server of an earlier launcher to end; none is adopted."""
+        patience = time.monotonic() + PREDECESSOR_SECONDS
+        said = False
+        while pids := postmasters_of(self.data):
+            if time.monotonic() > (deadline if is_stopping(self.data) else patience):
+                raise PrivatePostgresFailed(
+                    f"Another PostgreSQL (process {pids[0]}) runs on {self.data}: stop the program that started it, "
+                    "or choose another TOMAAT_BASE_STORAGE_DIR."
+                )
+            if not said:
+                log.info("postgres.waiting", reason="an earlier server on this folder still runs", process=pids[0])
+                said = True
+            time.sleep(0.1)
+
+    def _try(self, deadline: float) -> None:
+        """Start the server and wait until it is ready; return without one where a second try may go well."""
+        log_start = self._spawn()
+        try:
+            self._wait_until_ready(deadline)
+        except psycopg2.OperationalError as error:
+            self.stop()
+            said = self._last_words(log_start) or first_line(error)
+            if not any(word in said for word in PASSING) or time.monotonic() > deadline:
+                raise PrivatePostgresFailed(
+                    f"PostgreSQL did not start on {self.data}: {said} ({self.log_file} says more)"
+                ) from error
+            time.sleep(0.2)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _spawn(self) -> int:
+        """Start the server; return where its part of the log begins."""
+        account = choose_account(self.data)
+        binaries = find_binaries(int((self.data / "PG_VERSION").read_text()), account, PLACE_FOR_ROOT)
+        if not self.socket.startswith("@") and not Path(self.socket).exists():
+            Path(self.socket).mkdir(0o700)
+            account.own(Path(self.socket))
+        configuration = CONFIGURATION | {"unix_socket_directories": self.socket, "port": str(PORT)}
+        options = [part for name, value in configuration.items() for part in ("-c", f"{name}={value}")]
+        self.keep_log_small()
+        with self.log_file.open("ab") as log_file:
+            account.own(self.log_file)
+            self.log_file.chmod(0o600)
+            command = [str(binaries / "postgres"), "-D", str(self.data), *options]
+            self.process = account.start(command, signal.SIGINT, log_file, self._environment())
+            return log_file.tell()
+
+    def _environment(self) -> dict[str, str]:
+        """Say that the pid in a stale ``postmaster.pid`` is nobody's.
+
+        PostgreSQL takes any process of that number for a server, a zombie or a stranger included, unless it is told
+        that it is its own grandparent. That nobody is left in the shared memory it goes on checking itself.
+        """
+        lines = lines_of_pid_file(self.data)
+        if lines:
+            return {"PG_GRANDPARENT_PID": lines[0].strip().lstrip("-")}
+        (self.data / "postmaster.pid").unlink(missing_ok=True)  # an empty one: killed while it was written
+        return {}
+
+    def _wait_until_ready(self, deadline: float) -> None:
+        """Connect, and make the database if it is not there; raises libpq's error when there is no hope."""
+        while True:
+            try:
+                self._make_database()
+            except psycopg2.OperationalError as error:
+                recovering = "starting up" in str(error)  # alive, and may take as long as there is to recover
+                late = time.monotonic() > deadline and not recovering
+                if late or not self.alive() or "authentication failed" in str(error):
+                    raise
+            else:
+                return
+            time.sleep(0.05)
+
+    def _make_database(self) -> None:
+        address = {"host": self.socket, "port": PORT, "user": NAME, "password": self.password}
+        with contextlib.closing(psycopg2.connect(**address, dbname="postgres", connect_timeout=5)) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (NAME,))
+                if cursor.fetchone() is None:
+                    cursor.execute(f"CREATE DATABASE {NAME}")
+
+    def _last_words(self, log_start: int) -> str:
+        """Return the last line that the server (or what should have become it) wrote about its end."""
+        with self.log_file.open("rb") as log_file:
+            log_file.seek(log_start)
+            lines = log_file.read().decode(errors="replace").splitlines()
+        fatal = [line for line in lines if "FATAL" in line or "PANIC" in line]
+        return (fatal or lines or [""])[-1].strip()
+
+    @property
+    def url(self) -> str:
+        """The database's URL, with its password."""
+        return sqlalchemy.URL.create(
+            "postgresql+psycopg2",
+            username=NAME,
+            password=self.password,
+            database=NAME,
+            query={"host": self.socket, "port": str(PORT)},
+        ).render_as_string(hide_password=False)

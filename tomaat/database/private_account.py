@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import pwd
+import signal
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+from tomaat.database.private_exec import command_that_dies_with
 
 ROOT = 0
 STAY = -1  #: a uid or gid that means: as it is
+ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 UNPRIVILEGED = ("postgres", "nobody")  #: accounts that exist already; none is ever created
 
 
@@ -25,24 +30,35 @@ class Account:
     uid: int = STAY
     gid: int = STAY
 
-    @property
-    def popen_arguments(self) -> dict[str, Any]:
-        """What makes ``subprocess`` start a program under this account, in a folder and environment for anybody."""
-        arguments: dict[str, Any] = {"cwd": "/", "env": ENVIRONMENT, "stdin": subprocess.DEVNULL}
-        if self.uid != STAY:
-            arguments |= {"user": self.uid, "group": self.gid, "extra_groups": []}
-        return arguments
+    def run(self, *command: str | Path) -> subprocess.CompletedProcess[str]:
+        """Run a short program under this account; its answer is in ``stdout``."""
+        change: dict[str, Any] = {} if self.uid == STAY else {"user": self.uid, "group": self.gid, "extra_groups": []}
+        return subprocess.run(
+            command, cwd="/", env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=60, **change
+        )
+
+    def start(
+        self, command: list[str], number: signal.Signals, output: int | IO[bytes], environment: Mapping[str, str]
+    ) -> subprocess.Popen[bytes]:
+        """Start a program that gets a signal when this thread ends, out of reach of the terminal's Ctrl-C."""
+        return subprocess.Popen(
+            command_that_dies_with(os.getpid(), number, self.uid, self.gid, command),
+            cwd="/",
+            env=ENVIRONMENT | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            umask=0o077,
+            start_new_session=True,
+        )
 
     def can_enter(self, folder: Path) -> bool:
         """Ask the kernel, since modes alone do not tell (access lists, user namespaces)."""
-        return subprocess.run(["test", "-x", folder], check=False, **self.popen_arguments).returncode == 0
+        return self.run("test", "-x", folder).returncode == 0
 
     def own(self, path: Path) -> None:
         """Hand over something that the launcher has just made."""
         os.chown(path, self.uid, self.gid, follow_symlinks=False)
-
-
-ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 
 
 def choose_account(data: Path) -> Account:

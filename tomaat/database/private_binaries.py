@@ -49,8 +49,7 @@ def _candidates(account: Account, place: Path) -> Iterator[Path]:
             yield package / install / "bin"
             if account.uid != STAY and not account.can_enter(package / install / "bin"):
                 yield _copied(package, install, place)
-    for folder in sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=_version_in_path, reverse=True):
-        yield folder
+    yield from sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=_version_in_path, reverse=True)
     if on_path := shutil.which("postgres"):
         yield Path(on_path).resolve().parent
 
@@ -61,24 +60,19 @@ def _version_in_path(folder: Path) -> float:
 
 def _major(folder: Path, account: Account) -> int | None:
     """Run both programs that are needed; ``None`` unless both answer (libraries are there, the account may)."""
-    for program in ("initdb", "postgres"):
-        try:
-            answer = subprocess.run(
-                [folder / program, "--version"],
-                capture_output=True,
-                text=True,
-                check=True,
-                timeout=60,
-                **account.popen_arguments,
-            ).stdout
-        except (OSError, subprocess.SubprocessError):
-            return None
-    version = re.search(r"\d+", answer)
+    try:
+        answers = [account.run(folder / program, "--version") for program in ("initdb", "postgres")]
+    except (OSError, subprocess.SubprocessError):
+        return None
+    if any(answer.returncode for answer in answers):
+        return None
+    version = re.search(r"\d+", answers[0].stdout)
     return int(version.group()) if version else None
 
 
 def _copied(package: Path, install: str, place: Path) -> Path:
     """Copy one installation and its libraries to ``place``, keyed by version, whole or not at all."""
+    make_folder_for_all(place)
     target = place / f"{WHEEL}-{importlib.metadata.version(WHEEL)}-{install}"
     if not target.exists():
         half = Path(tempfile.mkdtemp(prefix="copying-", dir=place))
@@ -93,3 +87,10 @@ def _copied(package: Path, install: str, place: Path) -> Path:
             if not target.exists():  # else another launcher was first
                 raise
     return target / WHEEL / install / "bin"
+
+
+def make_folder_for_all(folder: Path) -> None:
+    """Make a folder that every account may enter; one that is there stays as it is."""
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        folder.chmod(0o755)

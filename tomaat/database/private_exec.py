@@ -34,4 +34,4 @@ def main(launcher: int, number: int, uid: int, gid: int, command: list[str]) -> 
 
 
 if __name__ == "__main__":
-    main(*(int(number) for number in sys.argv[1:5]), command=sys.argv[5:])
+    main(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), sys.argv[5:])

@@ -1,0 +1,132 @@
+"""Find the tasks in a folder; what cannot be offered is reported, with how to mend it, and stops nothing else."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import re
+import sys
+import traceback
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from Inputs import Input
+from tomaat.services.Task import Task
+
+IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """Why a file's task is not offered."""
+
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """The tasks of a folder by their identifiers, one instance each, and what was wrong."""
+
+    tasks: dict[str, Task]
+    problems: list[Problem]
+
+
+def find_tasks(folder: Path) -> Found:
+    """Import each ``*.py`` of ``folder`` (not ``_*.py``) and make one instance of each task class in it.
+
+    Only a worker does this: tasks are other people's code.
+    """
+    problems: list[Problem] = []
+    by_identifier: dict[str, list[tuple[str, Task]]] = defaultdict(list)
+    paths = sorted(path for path in folder.glob("*.py") if not path.name.startswith("_"))
+    if not paths:
+        problems.append(Problem(file=folder.name, reason="the folder holds no tasks (*.py)"))
+    for path in paths:
+        try:
+            tasks = _tasks_of(_import(path))
+        except BaseException as error:  # noqa: BLE001 (a file may also exit)
+            problems.append(Problem(file=path.name, reason=_where(error, path)))
+            continue
+        for task in tasks:
+            fault = fault_of(task)
+            if fault is None:
+                by_identifier[task.task_identifier].append((path.name, task))
+            else:
+                problems.append(Problem(file=path.name, reason=f"{type(task).__name__}: {fault}"))
+    for identifier, found in by_identifier.items():
+        if len(found) > 1:
+            files = " and ".join(sorted(file for file, _ in found))
+            reason = f"the task_identifier {identifier!r} is in {files}; none is offered: give each its own"
+            problems.append(Problem(file=found[0][0], reason=reason))
+    return Found(
+        tasks={identifier: found[0][1] for identifier, found in by_identifier.items() if len(found) == 1},
+        problems=problems,
+    )
+
+
+def _import(path: Path) -> ModuleType:
+    name = f"custom_tasks_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path.name} cannot be imported")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _tasks_of(module: ModuleType) -> list[Task]:
+    classes = [
+        each
+        for each in vars(module).values()
+        if inspect.isclass(each) and issubclass(each, Task) and each.__module__ == module.__name__
+    ]
+    if not classes:
+        raise TypeError("no class in it extends tomaat.services.Task; name helper modules _*.py")
+    return [each() for each in classes]
+
+
+def _where(error: BaseException, path: Path) -> str:
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    place = f" (line {lines[-1]})" if lines else ""
+    return f"{type(error).__name__}: {error}{place}"
+
+
+def fault_of(task: Task) -> str | None:
+    """Say what is wrong with a task's declaration, and how to mend it; ``None`` if nothing is."""
+    identifier: Any = getattr(task, "task_identifier", None)
+    if not isinstance(identifier, str) or not IDENTIFIER.fullmatch(identifier):
+        return (
+            f"task_identifier is {identifier!r}; set it to a name of letters, digits, '_' and '-', "
+            'for example task_identifier = "LiverSegmentation"'
+        )
+    if not isinstance(getattr(task, "description", None), str) or not task.description:
+        return 'description is missing; write one sentence: description = "Marks the liver in a CT scan."'
+    declared: Any = getattr(task, "inputs", None)
+    if not isinstance(declared, (list, tuple)) or not all(isinstance(each, Input) for each in declared):
+        return 'inputs must be a list of inputs, for example inputs = [VolumeInput("scan", "CT scan")]'
+    return _fault_of_perform(task, [each.id for each in declared])
+
+
+def _fault_of_perform(task: Task, ids: list[str]) -> str | None:
+    doubled = {id for id in ids if ids.count(id) > 1}
+    if doubled:
+        return f"two inputs have the id {', '.join(sorted(doubled))}; give each its own"
+    if type(task).perform is Task.perform:
+        return f"perform() is missing; write def perform({', '.join(['self', *ids])})"
+    taken = inspect.signature(task.perform).parameters
+    plain = [name for name, each in taken.items() if each.kind in {each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY}]
+    lacking = [id for id in ids if id not in plain]
+    surplus = [name for name in taken if name not in ids]
+    if not lacking and not surplus:
+        return None
+    faults = []
+    if lacking:
+        faults.append(f"lacks {', '.join(map(repr, lacking))}, which inputs declares")
+    if surplus:
+        faults.append(f"takes {', '.join(map(repr, surplus))}, which inputs does not declare")
+    return f"perform() {' and '.join(faults)}; write def perform({', '.join(['self', *ids])})"

@@ -1,0 +1,58 @@
+"""Write what a task returned: files beside ``result.json``, and a line for each in it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tomaat.volumes import Volume, write_volume
+
+LONGEST_NAME = 64
+RESULT = "result.json"
+
+
+def write_outputs(outputs: Any, folder: Path) -> list[dict[str, Any]]:
+    """Write each output into ``folder`` under its name; return what ``result.json`` says of each.
+
+    Raises ``TypeError`` or ``ValueError`` with a sentence for the task's author.
+    """
+    if not isinstance(outputs, dict):
+        raise TypeError(f"perform() returned {type(outputs).__name__}; return a dict of named outputs")
+    return [_write(name, value, folder) for name, value in outputs.items()]
+
+
+def _write(name: Any, value: Any, folder: Path) -> dict[str, Any]:
+    if not isinstance(name, str) or not name.isidentifier() or len(name) > LONGEST_NAME:
+        raise ValueError(f"the output name {name!r} is not a Python name of at most {LONGEST_NAME} letters")
+    if hasattr(value, "detach"):  # a torch tensor, which only tasks know
+        value = value.detach().cpu().numpy()
+    if isinstance(value, Volume):
+        file = f"{name}.nii.gz"
+        write_volume(value, folder / file)
+        return {"name": name, "type": "volume", "file": file}
+    if isinstance(value, np.ndarray):
+        file = f"{name}.npy"
+        np.save(folder / file, value, allow_pickle=False)
+        return {"name": name, "type": "array", "file": file}
+    if isinstance(value, Path):
+        file = name + "".join(value.suffixes[-2:])
+        if file == RESULT:
+            raise ValueError(f"the output {name!r} would be written as {RESULT}, which is the result's own")
+        shutil.copyfile(value, folder / file, follow_symlinks=False)
+        return {"name": name, "type": "file", "file": file}
+    return {"name": name, "type": "text" if isinstance(value, str) else "json", "value": _plain(name, value)}
+
+
+def _plain(name: str, value: Any) -> Any:
+    value = value.item() if isinstance(value, np.generic) else value
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise TypeError(
+            f"the output {name!r} is {type(value).__name__}, which is no Volume, text, array, path or JSON: {error}"
+        ) from None
+    return value
