@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
 
 import structlog
 
@@ -25,3 +26,8 @@ def configure_logging(door: str, log_format: str) -> None:
     )
     structlog.contextvars.bind_contextvars(door=door)
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+
+
+def frames_of(error: BaseException) -> str:
+    """Tell where an error was raised, without its text, which may name a patient."""
+    return "".join(traceback.format_list(traceback.extract_tb(error.__traceback__)))

@@ -25,7 +25,6 @@ import socket
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +35,7 @@ import structlog
 
 from tomaat.archives import pack
 from tomaat.compute.Channel import Channel, ChannelClosed
-from tomaat.log import configure_logging
+from tomaat.log import configure_logging, frames_of
 from tomaat.problems import problem
 from tomaat.refusals import Refusal
 from tomaat.services import Cancelled, Offer, Task
@@ -180,8 +179,7 @@ def refused(detail: str, errors: list[dict[str, Any]] | None = None) -> dict[str
 def crashed(error: Exception) -> dict[str, Any]:
     """Log where a task crashed, under a reference that the client gets; the error's own text may name a patient."""
     reference = secrets.token_hex(4)
-    frames = traceback.format_list(traceback.extract_tb(error.__traceback__))
-    log.error("task.crashed", reference=reference, error=type(error).__name__, frames="".join(frames))
+    log.error("task.crashed", reference=reference, error=type(error).__name__, frames=frames_of(error))
     detail = (
         f"The task stopped with an error of its own ({type(error).__name__}); the server's log has it as {reference}."
     )

@@ -1,0 +1,78 @@
+"""Takes requests over HTTP, tells how they stand, and hands out their results.
+
+Runs alone: ``python3 WebService.py``. It waits for the database. It never imports a task.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import structlog
+
+from tomaat.archives import ArchiveLimits
+from tomaat.database import ENDED, Hinter, Hints, connect
+from tomaat.door import Misconfigured, open_door, prepare
+from tomaat.Stop import Stop
+from tomaat.tickets import Storage, TicketStore
+from tomaat.web.Api import Api
+from tomaat.web.app import create_app
+from tomaat.web.serve import PortBusy, WebServer
+from tomaat.web.Waiters import Waiters
+from TOMAATSettings import Settings, read_settings
+
+log = structlog.get_logger()
+
+LOOK_SECONDS = 3600.0
+
+
+def serve(settings: Settings, stop: Stop) -> None:
+    """Answer requests until the door is asked to stop."""
+    engine = connect(
+        settings.DATABASE_URL,
+        deadline_seconds=settings.database_deadline_seconds,
+        pool_size=settings.WEB_THREADS // 2 + 4,
+    )
+    storage = Storage(settings.BASE_STORAGE_DIR)
+    if not prepare(engine, storage, stop):
+        return
+    hinter = Hinter(engine)
+    store = TicketStore(engine, hinter.send)
+    hints = Hints(settings.DATABASE_URL, ENDED, deadline_seconds=settings.database_deadline_seconds)
+    waiters = Waiters(store, hints, places=settings.WEB_THREADS // 2, poll_seconds=settings.POLL_SECONDS)
+    limits = ArchiveLimits(
+        largest_upload_bytes=settings.LARGEST_UPLOAD_BYTES,
+        largest_unpacked_bytes=settings.LARGEST_UNPACKED_BYTES,
+        most_members=settings.MOST_MEMBERS,
+        largest_ratio=settings.LARGEST_RATIO,
+    )
+    api = Api(
+        store,
+        storage,
+        waiters,
+        archive_limits=limits,
+        longest_wait_seconds=settings.LONGEST_WAIT_SECONDS,
+        longest_queue=settings.LONGEST_QUEUE,
+    )
+    try:
+        server = WebServer(
+            create_app(api),
+            host=settings.HOST,
+            port=settings.PORT,
+            threads=settings.WEB_THREADS,
+            largest_request_bytes=api.largest_request_bytes,
+            temporary=storage.temporary,
+        )
+    except PortBusy as error:
+        raise Misconfigured(str(error)) from error
+    server.start()
+    log.info("web.listening", url=f"http://{settings.HOST}:{settings.PORT}")
+    while not stop.sleep(LOOK_SECONDS):
+        pass
+    waiters.close()
+    server.stop()
+    hinter.close()
+
+
+if __name__ == "__main__":
+    chosen = read_settings()
+    sys.exit(open_door("WebService", chosen.LOG_FORMAT, lambda stop: serve(chosen, stop)))

@@ -1,0 +1,183 @@
+"""The routes of the protocol; each view finds, asks a room, and describes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from functools import partial
+from typing import Any
+
+from flask import Flask, Response, jsonify, request
+
+from tomaat.archives import ArchiveLimits
+from tomaat.tickets import Storage, Ticket, TicketStore
+from tomaat.tickets.states import CANCELLED, ENDED, EXPIRED, FAILED, RUNNING, STATES, SUCCEEDED
+from tomaat.web import views
+from tomaat.web.form import content_length
+from tomaat.web.openapi import describe_api
+from tomaat.web.problems import EXPLANATIONS, Problem, invalid, retry_later
+from tomaat.web.Recent import Recent
+from tomaat.web.results import send_result
+from tomaat.web.Submission import Submission
+from tomaat.web.tokens import find_ticket
+from tomaat.web.Waiters import Waiters
+
+NOT_ENDED = frozenset(STATES) - ENDED
+RECENT_SECONDS = 1.0
+FORM_BYTES = 64 * 1024  #: what a form may add around its payload
+
+
+class Api:
+    """What the web server was handed, and the views on it."""
+
+    def __init__(
+        self,
+        store: TicketStore,
+        storage: Storage,
+        waiters: Waiters,
+        *,
+        archive_limits: ArchiveLimits,
+        longest_wait_seconds: float,
+        longest_queue: int,
+    ) -> None:
+        self.store = store
+        self.storage = storage
+        self.waiters = waiters
+        self.largest_request_bytes = archive_limits.largest_upload_bytes + FORM_BYTES
+        self.longest_wait_seconds = longest_wait_seconds
+        self.longest_queue = longest_queue
+        self.submission = Submission(store, storage, archive_limits)
+        self.services = Recent(store.offered_services, seconds=RECENT_SECONDS)
+        self.waiting = Recent(store.count_waiting, seconds=RECENT_SECONDS)
+
+    def register(self, app: Flask) -> None:
+        """Give each view its route."""
+        app.add_url_rule("/", view_func=self.index)
+        app.add_url_rule("/request", view_func=self.submit, methods=["POST"])
+        app.add_url_rule("/request/<reference>", view_func=self.cancel, methods=["DELETE"])
+        app.add_url_rule("/status/<reference>", view_func=self.status)
+        app.add_url_rule("/result/<reference>", view_func=self.result)
+        app.add_url_rule("/supportedservices", view_func=self.supported_services)
+        app.add_url_rule("/openapi.json", view_func=self.openapi)
+        app.add_url_rule("/problems/<slug>", view_func=self.explain)
+
+    def index(self) -> Response:
+        """Say what this is and where to go on."""
+        return jsonify(name="TOMAAT", links={"services": "/supportedservices", "api": "/openapi.json"})
+
+    def submit(self) -> Response:
+        """Take a request and give a ticket."""
+        claimed = content_length(request.headers)
+        if claimed is not None and claimed > self.largest_request_bytes:
+            detail = f"The request has {claimed} bytes; at most {self.largest_request_bytes} are taken."
+            raise Problem(413, "too-large", "Too large", detail)
+        if self.waiting.get() >= self.longest_queue:
+            detail = f"{self.longest_queue} tickets wait already; try again later."
+            raise retry_later(503, "queue-full", "Queue full", detail, 30)
+        services = {service.name: service for service in self.services.get()}
+        ticket, token = self.submission.take(request, services)
+        answer = jsonify(views.accepted(ticket, token))
+        answer.headers["Location"] = views.links(ticket.id, token)["status"]
+        answer.headers["Retry-After"] = "1"
+        answer.status_code = 202
+        return answer
+
+    def status(self, reference: str) -> Response:
+        """Tell where a ticket stands, at once or when it has left a state."""
+        while_in = _state_asked_for()
+        ticket = self._wait(self._find(reference), while_in)
+        return self._describe(ticket)
+
+    def result(self, reference: str) -> Response:
+        """Send the result, or say why there is none."""
+        ticket = self._wait(self._find(reference), NOT_ENDED)
+        _demand_result(ticket)
+        path = self.storage.result_of(ticket.folder, ticket.claim)
+        fetched = partial(self.waiters.do_later, partial(self.store.mark_fetched, ticket.id))
+        try:
+            return send_result(request, ticket, path, fetched)
+        except FileNotFoundError:  # it expired between the two looks
+            raise _expired() from None
+
+    def cancel(self, reference: str) -> Response:
+        """Give a ticket up, whatever its state."""
+        ticket = self.store.cancel(self._find(reference))
+        answer = self._describe(ticket)
+        if ticket.state == RUNNING:
+            answer.status_code = 202
+        return answer
+
+    def supported_services(self) -> Response:
+        """List the services with their inputs."""
+        return jsonify([views.service(service) for service in self.services.get()])
+
+    def openapi(self) -> Response:
+        """Describe all of this, services included."""
+        return jsonify(describe_api([views.service(service) for service in self.services.get()]))
+
+    def explain(self, slug: str) -> Response:
+        """Explain a kind of problem."""
+        if slug not in EXPLANATIONS:
+            raise Problem(404, "not-found", "Not found", "No problem of this server has this name.")
+        return jsonify(type=f"/problems/{slug}", explanation=EXPLANATIONS[slug])
+
+    def _find(self, reference: str) -> Ticket:
+        return find_ticket(self.store, reference, request.headers.get("Authorization", ""))
+
+    def _wait(self, ticket: Ticket, while_in: Collection[str]) -> Ticket:
+        """Wait as long as the client asks for, if there is a place, and read the ticket again."""
+        seconds = self._seconds_asked_for()
+        if not seconds or ticket.state not in while_in or not self.waiters.wait(ticket.id, while_in, seconds):
+            return ticket
+        return self.store.find(ticket.id) or ticket
+
+    def _seconds_asked_for(self) -> float:
+        text = request.args.get("wait", "0")
+        try:
+            seconds = float(text)
+        except ValueError:
+            seconds = math.nan
+        if not 0 <= seconds <= self.longest_wait_seconds:
+            raise invalid(f"wait: {text[:40]!r} is not between 0 and {self.longest_wait_seconds:g} seconds.")
+        return seconds
+
+    def _describe(self, ticket: Ticket) -> Response:
+        body: dict[str, Any] = views.status(ticket, self.store.outlook(ticket), _token_in_path())
+        answer = jsonify(body)
+        if ticket.state in NOT_ENDED:
+            answer.headers["Retry-After"] = "1"
+        return answer
+
+
+def _token_in_path() -> str:
+    reference = str((request.view_args or {}).get("reference", ""))
+    return reference.partition("&")[2]
+
+
+def _state_asked_for() -> Collection[str]:
+    state = request.args.get("state")
+    if state is None:
+        return NOT_ENDED
+    if state not in STATES:
+        raise invalid(f"state: {state[:40]!r} is none of {', '.join(STATES)}.")
+    return {state}
+
+
+def _demand_result(ticket: Ticket) -> None:
+    """Raise the problem of a ticket that has no result to fetch."""
+    if ticket.state == SUCCEEDED and not ticket.files_removed:
+        return
+    if ticket.state in {SUCCEEDED, EXPIRED}:
+        raise _expired()
+    if ticket.state == CANCELLED:
+        raise Problem(409, "cancelled", "Cancelled", "The ticket was given up; there is no result.")
+    if ticket.state == FAILED:
+        error = ticket.error or {}
+        slug = str(error.get("type", "/problems/task-crashed")).removeprefix("/problems/")
+        title, detail = error.get("title", "Failed"), error.get("detail", "The ticket failed.")
+        raise Problem(409, slug, title, detail, error.get("errors", []))
+    raise retry_later(409, "not-ready", "Not ready", f"The ticket is {ticket.state}; its result is not there yet.")
+
+
+def _expired() -> Problem:
+    return Problem(410, "expired", "Expired", "The result is no longer kept; send the request again.")

@@ -1,0 +1,26 @@
+"""A value that may be a moment old, so that many requests cost one look into the database."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+Value = TypeVar("Value")
+
+
+class Recent(Generic[Value]):
+    """Reads a value again when it is older than ``seconds``; two threads may read it twice, which harms nobody."""
+
+    def __init__(self, read: Callable[[], Value], *, seconds: float) -> None:
+        self.read = read
+        self.seconds = seconds
+        self.known: tuple[float, Value] | None = None
+
+    def get(self) -> Value:
+        """Return the value, at most ``seconds`` old."""
+        known = self.known
+        if known is None or time.monotonic() - known[0] > self.seconds:
+            known = (time.monotonic(), self.read())
+            self.known = known
+        return known[1]

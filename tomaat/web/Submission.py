@@ -1,0 +1,102 @@
+"""Take one upload: unpack it, check it, make it durable, and only then make its ticket."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Request
+
+from Inputs import from_description
+from tomaat.archives import ArchiveLimits, ArchiveRefused, ArchiveTooLarge, NotGzip, unpack
+from tomaat.refusals import shown
+from tomaat.services.payload import PayloadRefused, check_payload
+from tomaat.tickets import OfferedService, Storage, Ticket, TicketFolder, TicketStore
+from tomaat.web.form import Form
+from tomaat.web.problems import Problem
+from tomaat.web.tokens import new_token
+
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+MOST_NAMED = 20  #: services that a refusal names
+
+
+class Submission:
+    """What ``POST /request`` does, from the first byte to the row."""
+
+    def __init__(self, store: TicketStore, storage: Storage, limits: ArchiveLimits) -> None:
+        self.store = store
+        self.storage = storage
+        self.limits = limits
+
+    def take(self, request: Request, services: Mapping[str, OfferedService]) -> tuple[Ticket, str]:
+        """Return the new ticket and its token. Raises ``Problem``; then nothing of the upload is left."""
+        folder = self.storage.new_incoming()
+        try:
+            service = self._receive(request, folder, services)
+            self.storage.keep(folder)
+        except OSError as error:
+            self.storage.drop(folder)
+            if error.errno in DISK_FULL:
+                detail = "The server's disk is full; tell its operator. Nothing was kept of this request."
+                raise Problem(507, "storage-full", "Storage full", detail, headers={"Retry-After": "60"}) from error
+            raise
+        except BaseException:
+            self.storage.drop(folder)
+            raise
+        token, token_hash = new_token()
+        ticket = self.store.submit(
+            token_hash=token_hash,
+            service=service.name,
+            interface_hash=service.interface_hash,
+            folder=folder.name,
+        )
+        return ticket, token
+
+    def _receive(
+        self, request: Request, folder: TicketFolder, services: Mapping[str, OfferedService]
+    ) -> OfferedService:
+        form = Form(request.environ["wsgi.input"], request.headers.get("Content-Type", ""))
+        refusal: Problem | None = None
+        payload = form.payload()
+        try:
+            unpack(payload, folder.inputs, self.limits)
+        except ArchiveRefused as error:
+            refusal = _archive_problem(error)
+        for _ in payload:  # the service may be named behind the payload
+            pass
+        service = _offered(form.service or "", services)
+        if refusal is not None:
+            raise refusal
+        inputs = [from_description(description) for description in service.interface.values()]
+        try:
+            check_payload(folder.inputs, inputs)
+        except PayloadRefused as error:
+            raise _inputs_problem(error.errors, error.inputs) from error
+        return service
+
+
+def _offered(name: str, services: Mapping[str, OfferedService]) -> OfferedService:
+    if name in services:
+        return services[name]
+    names = ", ".join(list(services)[:MOST_NAMED]) or "none yet"
+    detail = f"service: {shown(name)} is not offered here; offered are: {names}."
+    raise Problem(404, "unknown-service", "Unknown service", detail)
+
+
+def _archive_problem(error: ArchiveRefused) -> Problem:
+    errors: list[dict[str, Any]] = [{"input": None, "code": error.code, "detail": error.detail}]
+    if isinstance(error, NotGzip):
+        return Problem(415, "not-gzip", "Not a .tar.gz", error.detail, errors)
+    if isinstance(error, ArchiveTooLarge):
+        return Problem(413, "too-large", "Too large", error.detail, errors)
+    return Problem(400, "unreadable-archive", "The archive cannot be read", error.detail, errors)
+
+
+def _inputs_problem(errors: list[dict[str, Any]], inputs: int) -> Problem:
+    refused = {error["input"] for error in errors}
+    if None in refused:
+        detail = errors[0]["detail"] if len(errors) == 1 else f"{len(errors)} faults were found in the payload."
+    else:
+        detail = f"{len(refused)} of {inputs} inputs {'was' if len(refused) == 1 else 'were'} refused."
+    return Problem(422, "invalid-inputs", "Invalid inputs", detail, errors)

@@ -1,0 +1,1 @@
+"""HTTP: the routes, their problems, the waiting clients, and the server."""

@@ -1,0 +1,285 @@
+"""Describe the API as OpenAPI 3.1, services and their inputs included."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tomaat import __version__
+from tomaat.tickets.states import STATES
+from tomaat.web.problems import CONTENT_TYPE
+
+Json = dict[str, Any]
+
+NUMBER_OR_NULL = {"type": ["number", "null"]}
+STRING_OR_NULL = {"type": ["string", "null"]}
+MOMENT = {"type": ["string", "null"], "description": "RFC 3339, UTC."}
+LINKS = {
+    "type": "object",
+    "required": ["status", "result", "cancel"],
+    "properties": {name: {"type": "string"} for name in ("status", "result", "cancel")},
+}
+STATE = {"type": "string", "enum": list(STATES)}
+PROBLEM: Json = {
+    "type": "object",
+    "description": "RFC 9457 problem details; `errors` lists every fault of the inputs at once.",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["input", "code", "detail"],
+                "properties": {
+                    "input": STRING_OR_NULL,
+                    "code": {"type": "string"},
+                    "detail": {"type": "string"},
+                },
+            },
+        },
+    },
+}
+ACCEPTED: Json = {
+    "type": "object",
+    "required": ["id", "token", "service", "state", "links"],
+    "properties": {
+        "id": {"type": "integer"},
+        "token": {"type": "string", "description": "The only copy: whoever has it sees the ticket."},
+        "service": {"type": "string"},
+        "state": STATE,
+        "links": LINKS,
+    },
+}
+STATUS_PROPERTIES: Json = {
+    "id": {"type": "integer"},
+    "service": {"type": "string"},
+    "state": STATE,
+    "position": {"type": ["integer", "null"], "description": "Place in its queue; 1 is next."},
+    "compute_source": STRING_OR_NULL,
+    "progress": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
+    "stage": STRING_OR_NULL,
+    "claim": {"type": "integer", "description": "How often it was handed to a worker."},
+    "created": MOMENT,
+    "started": MOMENT,
+    "finished": MOMENT,
+    "eta_seconds": NUMBER_OR_NULL,
+    "error": {"type": ["object", "null"], "description": "Why it failed, as problem details."},
+    "links": LINKS,
+}
+STATUS: Json = {"type": "object", "required": list(STATUS_PROPERTIES), "properties": STATUS_PROPERTIES}
+INPUT: Json = {
+    "type": "object",
+    "required": ["id", "name", "description", "type", "store", "required", "default"],
+    "properties": {
+        "id": {"type": "string"},
+        "name": {"type": "string"},
+        "description": {"type": "string"},
+        "type": {"enum": ["volume", "float", "int", "str", "singlechoice", "boolean", "pointlist"]},
+        "store": {"enum": ["mainjson", "file"]},
+        "required": {"type": "boolean"},
+        "default": {},
+    },
+}
+SERVICE: Json = {
+    "type": "object",
+    "required": ["name", "description", "version", "available", "interface"],
+    "properties": {
+        "name": {"type": "string"},
+        "description": {"type": "string"},
+        "version": {"type": "string"},
+        "available": {"type": "boolean", "description": "A live compute source offers it now."},
+        "interface": {"type": "object", "additionalProperties": INPUT},
+    },
+}
+WAIT = {
+    "name": "wait",
+    "in": "query",
+    "description": "Seconds to wait before answering; the server may answer sooner, with Retry-After.",
+    "schema": {"type": "number", "minimum": 0},
+}
+WHILE_STATE = {
+    "name": "state",
+    "in": "query",
+    "description": "With wait: answer when the state is not this one. Without: when the ticket has ended.",
+    "schema": STATE,
+}
+REFERENCE = {
+    "name": "reference",
+    "in": "path",
+    "required": True,
+    "description": "`<id>&<token>`, or `<id>` with `Authorization: Bearer <token>`.",
+    "schema": {"type": "string", "minLength": 1, "pattern": "^[^/]+$"},
+}
+RANGE = {"name": "Range", "in": "header", "schema": {"type": "string"}, "example": "bytes=0-1023"}
+TEXTS = {
+    400: "The request or its archive cannot be read.",
+    404: "Nothing here; a wrong id and a wrong token are told the same.",
+    409: "There is no result: not yet (Retry-After), cancelled, or failed.",
+    410: "The result is no longer kept.",
+    413: "Too large, packed or unpacked.",
+    415: "Not a form, or not gzip.",
+    416: "The range lies outside of the result.",
+    422: "The service does not take these inputs; all faults are listed.",
+    500: "The server made a mistake.",
+    503: "A limit is reached or the database is away; see Retry-After.",
+    507: "The server's disk is full.",
+}
+JSON_TYPES = {
+    "float": {"type": "number"},
+    "int": {"type": "integer"},
+    "str": {"type": "string"},
+    "singlechoice": {"type": "string"},
+    "boolean": {"type": "boolean"},
+    "pointlist": {
+        "type": "array",
+        "items": {"type": "array", "items": {"type": "number"}, "minItems": 3, "maxItems": 3},
+    },
+}
+RULES = {"minimum": "minimum", "maximum": "maximum", "choices": "enum", "longest": "maxLength", "default": "default"}
+
+
+def describe_api(services: Sequence[Mapping[str, Any]]) -> Json:
+    """Make the document; ``services`` as ``/supportedservices`` lists them."""
+    security: list[Json] = [{}, {"token": []}]
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "TOMAAT",
+            "version": __version__,
+            "description": "Send a .tar.gz, get a ticket, fetch a .tar.gz. A payload holds main.json = "
+            '{"inputs": {"<id>": value}} and one file-<id>.<ext> for each file input.',
+        },
+        "paths": {
+            "/": {"get": _operation("index", "What this is.", {200: _json("Links.", {"type": "object"})})},
+            "/request": {"post": _submit(services)},
+            "/request/{reference}": {
+                "parameters": [REFERENCE],
+                "delete": _operation(
+                    "cancel",
+                    "Give a ticket up; idempotent.",
+                    {200: _json("It is over.", _ref("Status")), 202: _json("Asked for.", _ref("Status"))},
+                    404,
+                    security=security,
+                ),
+            },
+            "/status/{reference}": {
+                "parameters": [REFERENCE],
+                "get": _operation(
+                    "status",
+                    "Where a ticket stands.",
+                    {200: _json("Its status.", _ref("Status"))},
+                    *(400, 404),
+                    parameters=[WAIT, WHILE_STATE],
+                    security=security,
+                ),
+            },
+            "/result/{reference}": {"parameters": [REFERENCE], "get": _result(security)},
+            "/supportedservices": {
+                "get": _operation(
+                    "services",
+                    "What can be asked, and with which inputs.",
+                    {200: _json("The services.", {"type": "array", "items": _ref("Service")})},
+                )
+            },
+            "/openapi.json": {
+                "get": _operation("openapi", "This document.", {200: _json("OpenAPI 3.1.", {"type": "object"})})
+            },
+            "/problems/{slug}": {
+                "parameters": [
+                    {"name": "slug", "in": "path", "required": True, "schema": {"type": "string", "pattern": "^[^/]+$"}}
+                ],
+                "get": _operation(
+                    "explain", "What a problem means.", {200: _json("Its explanation.", {"type": "object"})}, 404
+                ),
+            },
+        },
+        "components": {
+            "schemas": {
+                "Accepted": ACCEPTED,
+                "Status": STATUS,
+                "Service": SERVICE,
+                "Problem": PROBLEM,
+                **{f"main.json.{service['name']}": main_schema(service["interface"]) for service in services},
+            },
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def main_schema(interface: Mapping[str, Mapping[str, Any]]) -> Json:
+    """Describe the main.json of a service."""
+    values = {id: each for id, each in interface.items() if each["store"] == "mainjson"}
+    inputs: Json = {
+        "type": "object",
+        "additionalProperties": False,
+        "required": [id for id, each in values.items() if each["required"]],
+        "properties": {id: _value_schema(each) for id, each in values.items()},
+    }
+    files = [
+        f"file-{id} ({', '.join(each['extensions'])})" for id, each in interface.items() if each["store"] == "file"
+    ]
+    return {
+        "type": "object",
+        "description": f"Beside main.json: {', '.join(files) or 'no files'}.",
+        "required": ["inputs"],
+        "additionalProperties": False,
+        "properties": {"inputs": inputs},
+    }
+
+
+def _value_schema(described: Mapping[str, Any]) -> Json:
+    rules = {RULES[name]: value for name, value in described.items() if name in RULES and value is not None}
+    title = f"{described['name']} ({described['unit']})" if described.get("unit") else described["name"]
+    return {**JSON_TYPES[described["type"]], "title": title, **rules}
+
+
+def _submit(services: Sequence[Mapping[str, Any]]) -> Json:
+    name: Json = {"type": "string", "examples": [service["name"] for service in services]}
+    form = {
+        "type": "object",
+        "required": ["service", "payload"],
+        "properties": {"service": name, "payload": {"type": "string", "format": "binary"}},
+    }
+    headers = {"Location": {"schema": {"type": "string"}}, "Retry-After": {"schema": {"type": "string"}}}
+    answer = _json("A ticket.", _ref("Accepted")) | {"headers": headers}
+    operation = _operation("submit", "Ask for a service.", {202: answer}, 400, 404, 413, 415, 422, 507)
+    encoding = {"payload": {"contentType": "application/gzip"}}
+    content = {"multipart/form-data": {"schema": form, "encoding": encoding}}
+    return operation | {"requestBody": {"required": True, "content": content}}
+
+
+def _result(security: list[Json]) -> Json:
+    archive = {"application/gzip": {"schema": {"type": "string", "format": "binary"}}}
+    answers = {
+        200: {"description": "The result.", "content": archive},
+        206: {"description": "A range of it.", "content": archive},
+        304: {"description": "The client has it already."},
+    }
+    return _operation(
+        "result", "Fetch the result.", answers, *(400, 404, 409, 410, 416), parameters=[WAIT, RANGE], security=security
+    )
+
+
+def _operation(name: str, summary: str, answers: Mapping[int, Json], *refusals: int, **more: Any) -> Json:
+    problems = {
+        str(status): {"description": TEXTS[status], "content": {CONTENT_TYPE: {"schema": _ref("Problem")}}}
+        for status in (*refusals, 500, 503)
+    }
+    return {
+        "operationId": name,
+        "summary": summary,
+        "responses": {str(status): answer for status, answer in answers.items()} | problems,
+        **more,
+    }
+
+
+def _json(description: str, schema: Json) -> Json:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def _ref(name: str) -> Json:
+    return {"$ref": f"#/components/schemas/{name}"}

@@ -1,0 +1,80 @@
+"""Errors as clients read them: RFC 9457 problem details, each with an address that explains it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from flask import Response
+
+CONTENT_TYPE = "application/problem+json"
+
+EXPLANATIONS = {
+    "invalid-request": "The request is not of the form that the API describes; its detail says what is missing.",
+    "unreadable-archive": "The payload cannot be unpacked: it is broken, or holds what no payload may hold.",
+    "not-gzip": "The payload must be a gzip-compressed tar archive (.tar.gz).",
+    "too-large": "The payload is beyond a size limit of this server, packed or unpacked.",
+    "unknown-service": "No service of this name is offered here; GET /supportedservices lists those that are.",
+    "invalid-inputs": "The service does not take these inputs; `errors` lists every fault.",
+    "queue-full": "As many tickets wait as this server takes; try again later.",
+    "busy": "The server is at a limit; try again after the seconds of Retry-After.",
+    "unavailable": "The server's database does not answer now; try again after the seconds of Retry-After.",
+    "storage-full": "The server's disk is full; its operator has to make room.",
+    "not-found": "There is nothing at this address. A wrong id and a wrong token are told the same.",
+    "method-not-allowed": "The address exists, but not for this method; Allow lists those that it takes.",
+    "not-ready": "The ticket has not ended yet; ask again after the seconds of Retry-After, or wait with ?wait=.",
+    "cancelled": "The ticket was given up by its client; there is no result.",
+    "expired": "The result is no longer kept.",
+    "range": "The range lies outside of the result.",
+    "internal-error": "The server made a mistake; its log has the reference.",
+    "refused": "The task refused the inputs; the sentence is its own.",
+    "task-crashed": "The task stopped with an error of its own; the server's log has the reference.",
+    "worker-died": "The process that ran the task died, as often as tickets are tried.",
+    "worker-lost": "The process that ran the task was lost, as often as tickets are tried.",
+    "deadline-passed": "The task took longer than its deadline.",
+    "waited-too-long": "No compute source ran the ticket within the time that tickets may wait.",
+    "result-not-stored": "The server could not write the result to its storage.",
+}
+
+
+@dataclass
+class Problem(Exception):
+    """Answers a request with problem details."""
+
+    status: int
+    slug: str
+    title: str
+    detail: str
+    errors: list[dict[str, Any]] = field(default_factory=list)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def problem_response(problem: Problem) -> Response:
+    """Make the answer."""
+    body: dict[str, Any] = {
+        "type": f"/problems/{problem.slug}",
+        "title": problem.title,
+        "status": problem.status,
+        "detail": problem.detail,
+    }
+    if problem.errors:
+        body["errors"] = problem.errors
+    text = json.dumps(body, ensure_ascii=False) + "\n"
+    return Response(text, problem.status, headers=dict(problem.headers), content_type=CONTENT_TYPE)
+
+
+def not_found() -> Problem:
+    """Say the same to a wrong id, a wrong token and an absent one."""
+    return Problem(404, "not-found", "Not found", "There is no ticket with this id and token.")
+
+
+def retry_later(status: int, slug: str, title: str, detail: str, seconds: int = 1) -> Problem:
+    """Ask the client to come again."""
+    return Problem(status, slug, title, detail, headers={"Retry-After": str(seconds)})
+
+
+def invalid(detail: str) -> Problem:
+    """Say that a request is not of the form that the API describes."""
+    return Problem(400, "invalid-request", "Invalid request", detail)
