@@ -128,7 +128,7 @@ TEXTS = {
     503: "A limit is reached or the database is away; see Retry-After.",
     507: "The server's disk is full.",
 }
-JSON_TYPES = {
+JSON_TYPES: dict[str, Json] = {
     "float": {"type": "number"},
     "int": {"type": "integer"},
     "str": {"type": "string"},
@@ -254,7 +254,7 @@ def _submit(services: Sequence[Mapping[str, Any]]) -> Json:
 
 def _result(security: list[Json]) -> Json:
     archive = {"application/gzip": {"schema": {"type": "string", "format": "binary"}}}
-    answers = {
+    answers: dict[int, Json] = {
         200: {"description": "The result.", "content": archive},
         206: {"description": "A range of it.", "content": archive},
         304: {"description": "The client has it already."},
