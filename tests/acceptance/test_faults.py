@@ -1,0 +1,232 @@
+"""Doors and workers that are killed, stopped and started again: no ticket is lost, none is completed twice."""
+
+import json
+import os
+import signal
+import time
+
+import pytest
+
+from tests.service import DOORS, payload
+from tomaat.database.PrivatePostgres import PrivatePostgres
+from tomaat.tickets.holder import start_time
+
+
+def submit_some(instance, count, seconds=0.05):
+    """Tickets whose results can be told from each other."""
+    tickets = []
+    for number in range(count):
+        if number % 2:
+            tickets.append((instance.submit("FloatComputation", {"f1": number, "f2": 0.5}), number + 0.5))
+        else:
+            tickets.append((instance.submit("Dummy", {"seconds": seconds}), None))
+    return tickets
+
+
+def check_all(instance, tickets):
+    """All succeeded, with their own results, and the row names the one result that is on disk."""
+    for ticket, value in tickets:
+        status = instance.wait(ticket, 90)
+        assert status["state"] == "succeeded", status
+        result = json.loads(instance.result(ticket)["result.json"])
+        if value is not None:
+            assert result["outputs"][0]["value"] == value
+    for row in instance.rows("SELECT folder, claim FROM tickets"):
+        out = instance.folder / "storage/tickets" / row.folder / "out"
+        assert [path.name for path in out.iterdir()] == [str(row.claim)]
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_door_killed_under_load_and_started_again_goes_on(own_service, door):
+    instance = own_service(COMPUTE_SOURCES='{"cpu-0": null, "cpu-1": null}')
+    instance.start()
+    instance.wait_until_ready()
+    tickets = submit_some(instance, 20)
+    for _ in range(2):
+        time.sleep(0.3)
+        instance.kill(door)
+        instance.start(door)
+        time.sleep(0.7)
+    check_all(instance, tickets)
+
+
+def test_all_doors_killed_at_once_and_started_again_go_on(own_service):
+    instance = own_service()
+    instance.start()
+    instance.wait_until_ready()
+    tickets = submit_some(instance, 10, seconds=0.3)
+    for door in DOORS:
+        instance.doors[door].kill()
+    for door in DOORS:
+        instance.doors[door].wait()
+    instance.start()
+    check_all(instance, tickets)
+
+
+def test_a_killed_scheduler_takes_its_worker_with_it(own_service):
+    instance = own_service()
+    instance.start()
+    instance.wait_until_ready()
+    pid = instance.worker_pid()
+    started = start_time(pid)
+    assert started is not None
+    instance.kill("TaskScheduling.py")
+    deadline = time.monotonic() + 2
+    while start_time(pid) == started and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert start_time(pid) != started
+
+
+def test_a_killed_workers_ticket_is_run_again(own_service):
+    instance = own_service()
+    instance.start()
+    instance.wait_until_ready()
+    ticket = instance.submit("Dummy", {"seconds": 1.5})
+    instance.until(lambda: instance.status(ticket)["state"] == "running")
+    os.kill(instance.worker_pid(), signal.SIGKILL)
+    status = instance.wait(ticket)
+    assert (status["state"], status["claim"]) == ("succeeded", 2)
+
+
+def test_a_ticket_whose_worker_dies_each_time_fails_with_a_reason(own_service):
+    instance = own_service(ATTEMPTS="1")
+    instance.start()
+    instance.wait_until_ready()
+    ticket = instance.submit("Dummy", {"seconds": 30})
+    instance.until(lambda: instance.status(ticket)["state"] == "running")
+    os.kill(instance.worker_pid(), signal.SIGSEGV)
+    status = instance.wait(ticket)
+    assert status["state"] == "failed"
+    assert status["error"]["type"] == "/problems/worker-died"
+    assert "SIGSEGV" in status["error"]["detail"]
+    after = instance.submit("FloatComputation", {"f1": 1, "f2": 1})
+    assert instance.wait(after)["state"] == "succeeded"
+
+
+def test_an_idle_worker_that_dies_is_replaced(own_service):
+    instance = own_service()
+    instance.start()
+    instance.wait_until_ready()
+    os.kill(instance.worker_pid(), signal.SIGKILL)
+    ticket = instance.submit("FloatComputation", {"f1": 1, "f2": 1})
+    status = instance.wait(ticket)
+    assert (status["state"], status["claim"]) == ("succeeded", 1)
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_sigterm_ends_a_door_within_seconds(own_service, door):
+    instance = own_service()
+    instance.start()
+    instance.wait_until_ready()
+    assert instance.terminate(door, timeout=10) == 0
+    assert "door.closed" in instance.log(door)
+
+
+def test_a_door_that_still_waits_for_its_database_ends_on_sigterm(own_service):
+    instance = own_service(DATABASE_URL="postgresql://nobody:x@127.0.0.1:9/none")
+    instance.start()
+    instance.until(lambda: all("database.waiting" in instance.log(door) for door in DOORS))
+    for door in DOORS:
+        assert instance.terminate(door, timeout=10) == 0
+        assert ":x@" not in instance.log(door)
+
+
+def test_a_stopping_scheduler_puts_a_long_ticket_back_and_spends_no_attempt(own_service):
+    instance = own_service(GRACE_SECONDS="0.5")
+    instance.start()
+    instance.wait_until_ready()
+    ticket = instance.submit("Dummy", {"seconds": 3})
+    instance.until(lambda: instance.status(ticket)["state"] == "running")
+    instance.terminate("TaskScheduling.py")
+    instance.until(lambda: instance.status(ticket)["state"] in {"submitted", "queued"})
+    assert instance.rows("SELECT attempts FROM tickets")[0].attempts == 0
+    instance.start("TaskScheduling.py")
+    assert instance.wait(ticket)["state"] == "succeeded"
+
+
+def test_a_stopping_scheduler_lets_a_short_ticket_finish(own_service):
+    instance = own_service(GRACE_SECONDS="10")
+    instance.start()
+    instance.wait_until_ready()
+    ticket = instance.submit("Dummy", {"seconds": 1})
+    instance.until(lambda: instance.status(ticket)["state"] == "running")
+    instance.terminate("TaskScheduling.py")
+    status = instance.status(ticket)
+    assert (status["state"], status["claim"]) == ("succeeded", 1)
+
+
+def test_a_second_scheduler_and_a_second_manager_wait_for_the_first(own_service):
+    instance = own_service()
+    instance.start()
+    instance.wait_until_ready()
+    first = dict(instance.doors)
+    instance.start("TaskScheduling.py", "QueueManager.py")
+    instance.until(lambda: "source.held" in instance.log("TaskScheduling.py"))
+    instance.until(lambda: "manager.held" in instance.log("QueueManager.py"))
+    for door in ("TaskScheduling.py", "QueueManager.py"):
+        first[door].kill()
+        first[door].wait()
+    ticket = instance.submit("FloatComputation", {"f1": 1, "f2": 1})
+    assert instance.wait(ticket)["state"] == "succeeded"
+
+
+def test_a_scheduler_stopped_for_longer_than_its_lease_cannot_complete_what_another_runs(own_service):
+    instance = own_service(LEASE_SECONDS="2")
+    instance.start()
+    instance.wait_until_ready()
+    ticket = instance.submit("Dummy", {"seconds": 1})
+    instance.until(lambda: instance.status(ticket)["state"] == "running")
+    stale = instance.doors["TaskScheduling.py"]
+    os.kill(stale.pid, signal.SIGSTOP)
+    instance.start("TaskScheduling.py")
+    status = instance.wait(ticket)
+    os.kill(stale.pid, signal.SIGCONT)
+    assert (status["state"], status["claim"]) == ("succeeded", 2)
+    instance.until(lambda: "source.lost" in instance.log("TaskScheduling.py"))
+    out = instance.folder / "storage/tickets" / instance.rows("SELECT folder FROM tickets")[0].folder / "out"
+    instance.until(lambda: [path.name for path in out.iterdir()] == ["2"], 10)
+    stale.terminate()
+    stale.wait(15)
+
+
+def test_postgresql_killed_under_load_and_started_again_loses_nothing(own_service, tmp_path):
+    server = PrivatePostgres(tmp_path / "own-postgres")
+    url = server.start()
+    try:
+        instance = own_service(DATABASE_URL=url)
+        instance.database_url = url
+        instance.start()
+        instance.wait_until_ready()
+        tickets = submit_some(instance, 10, seconds=0.2)
+        os.kill(server.pid, signal.SIGKILL)
+        time.sleep(1)
+        assert instance.post("FloatComputation", payload({"f1": 1, "f2": 1})).status_code == 503
+        server.stop()
+        server.start()
+        check_all(instance, tickets)
+        assert all(row.attempts == 0 for row in instance.rows("SELECT attempts FROM tickets"))
+    finally:
+        for door in instance.doors.values():
+            door.kill()
+            door.wait()
+        server.stop()
+
+
+def test_a_storage_folder_of_another_database_is_refused(own_service):
+    first, second = own_service(), own_service()
+    first.start("WebService.py")
+    first.until(lambda: first.services() == [])
+    second.environment["TOMAAT_BASE_STORAGE_DIR"] = first.environment["TOMAAT_BASE_STORAGE_DIR"]
+    second.start("QueueManager.py")
+    assert second.doors["QueueManager.py"].wait(20) == 2
+    assert "belongs to the database" in second.log("QueueManager.py")
+
+
+def test_a_busy_port_is_named(own_service):
+    first, second = own_service(), own_service()
+    first.start("WebService.py")
+    first.until(lambda: first.services() == [])
+    second.environment["TOMAAT_PORT"] = str(first.port)
+    second.start("WebService.py")
+    assert second.doors["WebService.py"].wait(20) == 2
+    assert f"port {first.port}" in second.log("WebService.py")
