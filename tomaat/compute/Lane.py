@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
@@ -398,8 +399,16 @@ class Lane:
             self._give_up_attempt(ticket, result_not_stored())
             return False
         kept = self._insist(lambda: self.store.succeed(ticket, sha256=sha256, size_bytes=size_bytes, seconds=seconds))
+        if kept:
+            self._remove_earlier_claims(out)
         self.log.info("ticket.succeeded" if kept else "ticket.too_late", ticket=ticket.id, claim=ticket.claim)
         return kept
+
+    def _remove_earlier_claims(self, out: Path) -> None:
+        """Remove what workers that died have left; nobody else runs a ticket that succeeded."""
+        for other in out.parent.iterdir():
+            if other != out:
+                shutil.rmtree(other, ignore_errors=True)
 
     def _give_up_attempt(self, ticket: Ticket, problem: dict[str, Any]) -> None:
         state = self._insist(lambda: self.store.give_up_attempt(ticket, attempts=self.attempts, error=problem))
