@@ -1,0 +1,75 @@
+"""Documents and code say the same."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tomaat.tickets import states
+from tomaat.web.problems import EXPLANATIONS
+from TOMAATSettings import Settings
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DOCUMENTS = [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")]
+
+
+def table(document: str, heading: str) -> list[list[str]]:
+    """Read the rows of the table below a heading."""
+    text = (REPOSITORY / document).read_text()
+    section = text[text.index(f"## {heading}\n") :].partition("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("|")][2:]
+    return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows]
+
+
+def test_every_setting_stands_in_the_readme_with_its_meaning():
+    rows = {row[0].strip("`"): row for row in table("README.md", "Settings")}
+    assert rows.keys() == {f"TOMAAT_{name}" for name in Settings.model_fields}
+    for name, field in Settings.model_fields.items():
+        assert rows[f"TOMAAT_{name}"][2] == field.description
+
+
+def test_the_states_in_the_documents_are_the_codes():
+    source = (REPOSITORY / "tomaat/tickets/states.py").read_text()
+    explained = dict(re.findall(r'^[A-Z]+ = "(\w+)"  #: (.+)$', source, re.MULTILINE))
+    assert {row[0].strip("`"): row[1] for row in table("docs/ticket.md", "States")} == explained
+    assert set(explained) == set(states.STATES)
+
+
+def test_the_moves_in_the_documents_are_the_codes():
+    written = table("docs/ticket.md", "Moves")
+    assert written == [[move.before or "", move.after, move.door, move.when] for move in states.MOVES]
+
+
+def test_every_problem_that_the_code_answers_with_is_explained():
+    code = "".join(path.read_text() for path in (REPOSITORY / "tomaat").rglob("*.py"))
+    used = set(re.findall(r'(?:Problem|retry_later)\(\s*\d{3}, "([a-z-]+)"', code))
+    used |= set(re.findall(r'\bproblem\(\s*"([a-z-]+)"', code))
+    assert used <= EXPLANATIONS.keys()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_no_link_of_a_document_is_broken(document):
+    for target in re.findall(r"\]\(([^)#]+)", document.read_text()):
+        if "://" not in target:
+            assert (document.parent / target).exists(), target
+
+
+def test_every_command_of_the_readme_is_a_target_or_a_program():
+    readme = (REPOSITORY / "README.md").read_text()
+    makefile = (REPOSITORY / "Makefile").read_text()
+    for target in set(re.findall(r"\bmake ([a-z]+)\b", readme)) - {"it"}:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+    for program in re.findall(r"^python3 (\S+\.py)$", readme, re.MULTILINE):
+        assert (REPOSITORY / program).exists(), program
+    for file in re.findall(r"examples/[\w.-]+", readme):
+        assert (REPOSITORY / file).exists(), file
+
+
+def test_the_task_in_the_readme_is_one(tmp_path):
+    from tomaat.services.find import find_tasks  # noqa: PLC0415 (imports numpy)
+
+    code = re.search(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.DOTALL).group(1)
+    (tmp_path / "BrightTissueTask.py").write_text(code)
+    found = find_tasks(tmp_path)
+    assert found.problems == []
+    assert list(found.tasks) == ["BrightTissue"]
