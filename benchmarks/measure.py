@@ -1,0 +1,282 @@
+"""Measure the service on this machine, each figure beside its floor, in one run: ``make benchmark``.
+
+It starts a private PostgreSQL and instances of its own over loopback, and prints a table in Markdown. Figures of
+different runs or machines are not to be compared; the ratios are.
+"""
+
+from __future__ import annotations
+
+import gzip
+import heapq
+import http.server
+import json
+import os
+import platform
+import random
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import requests
+import SimpleITK as sitk
+import sqlalchemy
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tests.service import Service, payload
+from tomaat.database import connect
+from tomaat.database.PrivatePostgres import PrivatePostgres
+from tomaat.tickets.Storage import flush
+
+FOUR = '{"cpu-0": null, "cpu-1": null, "cpu-2": null, "cpu-3": null}'
+rows: list[tuple[str, str, str, str]] = []
+
+
+def note(what: str, measured: str, floor: str, ratio: str) -> None:
+    """Print a line of the table as soon as it is known."""
+    rows.append((what, measured, floor, ratio))
+    print(f"| {what} | {measured} | {floor} | {ratio} |", flush=True)
+
+
+def times(action: Callable[[], Any], count: int) -> list[float]:
+    """Time an action several times, in seconds."""
+    measured = []
+    for _ in range(count):
+        began = time.perf_counter()
+        action()
+        measured.append(time.perf_counter() - began)
+    return measured
+
+
+def one_ticket(instance: Service, session: requests.Session, data: bytes, service: str = "FloatComputation") -> bytes:
+    """Submit, then fetch the result with one waiting request (and another where a server was too busy to wait)."""
+    answer = session.post(
+        f"{instance.url}/request", data={"service": service}, files={"payload": ("p.tar.gz", data)}, timeout=120
+    )
+    answer.raise_for_status()
+    while True:
+        result = session.get(f"{instance.url}{answer.json()['links']['result']}?wait=50", timeout=120)
+        if result.status_code == 200:
+            return result.content
+        if result.headers.get("Retry-After") is None:
+            raise RuntimeError(result.text)
+        time.sleep(0.01)
+
+
+class Echo(http.server.BaseHTTPRequestHandler):
+    """The smallest HTTP server: the floor of a round trip."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        """Read and answer."""
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        """Answer."""
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def floor_of_latency(database_url: str, folder: Path, data: bytes) -> Callable[[], None]:
+    """Make what a ticket cannot do without: two round trips, three commits, the flushes, the sum itself."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Echo)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    session = requests.Session()
+    connection = connect(database_url, deadline_seconds=10).connect()
+    connection.execute(sqlalchemy.text("CREATE TABLE IF NOT EXISTS floor (n int)"))
+
+    def once() -> None:
+        session.post(url, data=data, timeout=10)
+        for name in ("main.json", "result.tar.gz"):
+            path = folder / name
+            path.write_bytes(data)
+            flush(path)
+            flush(folder)
+        for _ in range(3):
+            connection.execute(sqlalchemy.text("INSERT INTO floor VALUES (1)"))
+        _ = 2.5 + 4
+        session.get(url, timeout=10)
+
+    return once
+
+
+def measure_latency(instance: Service, folder: Path) -> None:
+    """One FloatComputation ticket after the other, alternating with the floor."""
+    data = payload({"f1": 2.5, "f2": 4})
+    floor = floor_of_latency(instance.database_url, folder, data)
+    session = requests.Session()
+    ticket_seconds: list[float] = []
+    floor_seconds: list[float] = []
+    for _ in range(100):
+        ticket_seconds += times(lambda: one_ticket(instance, session, data), 1)
+        floor_seconds += times(floor, 1)
+    ours, least = statistics.median(ticket_seconds[5:]), statistics.median(floor_seconds[5:])
+    note(
+        "latency of a FloatComputation ticket (median of 95)",
+        f"{1000 * ours:.1f} ms",
+        f"{1000 * least:.1f} ms (2 round trips, 3 commits, flushes)",
+        f"{ours / least:.1f}",
+    )
+
+
+def measure_clients(instance: Service) -> None:
+    """16 clients, each with one ticket after the other."""
+    data = payload({"f1": 2.5, "f2": 4})
+    session = requests.Session()
+    alone = statistics.median(times(lambda: one_ticket(instance, session, data), 30))
+
+    def client(_: int) -> None:
+        own = requests.Session()
+        for _ in range(25):
+            one_ticket(instance, own, data)
+
+    with ThreadPoolExecutor(16) as pool:
+        seconds = times(lambda: list(pool.map(client, range(16))), 1)[0]
+    rate = 400 / seconds
+    note("tickets per second, 16 clients", f"{rate:.0f}/s", f"{1 / alone:.0f}/s (one client)", f"{rate * alone:.1f}")
+
+
+def measure_backlog(instance: Service, count: int) -> None:
+    """Submit a backlog from 16 clients while nothing runs, then let it drain."""
+    instance.terminate("TaskScheduling.py")
+    data = payload({"f1": 2.5, "f2": 4})
+    local = threading.local()
+
+    def submit(_: int) -> None:
+        if not hasattr(local, "session"):
+            local.session = requests.Session()
+        local.session.post(
+            f"{instance.url}/request",
+            data={"service": "FloatComputation"},
+            files={"payload": ("p.tar.gz", data)},
+            timeout=120,
+        ).raise_for_status()
+
+    with ThreadPoolExecutor(16) as pool:
+        seconds = times(lambda: list(pool.map(submit, range(count))), 1)[0]
+    note(f"submit rate of a backlog of {count}, 16 clients", f"{count / seconds:.0f}/s", "", "")
+    instance.start("TaskScheduling.py")
+    waiting = "SELECT count(*) AS n FROM tickets WHERE state NOT IN ('succeeded', 'expired')"
+    instance.until(lambda: instance.rows(waiting)[0].n == 0, 600)
+    row = instance.rows(
+        f"SELECT extract(epoch FROM max(finished) - min(started)) AS s FROM "
+        f"(SELECT * FROM tickets ORDER BY id DESC LIMIT {count}) AS latest"
+    )[0]
+    note(f"drain rate of a backlog of {count}, one CPU source", f"{count / float(row.s):.0f}/s", "", "")
+
+
+def measure_volume(instance: Service, folder: Path) -> None:
+    """A 25 MB volume (int16, 256 x 256 x 200) through the service, and the same function called directly."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "CustomTasks"))
+    import torch  # noqa: PLC0415 (the other measurements do without)
+    from GaussianSmoothingTask import GaussianSmoothingTask  # noqa: PLC0415
+
+    from tomaat.volumes import Volume  # noqa: PLC0415
+
+    voxels = np.random.default_rng(1).normal(0, 20, (200, 256, 256)).cumsum(axis=2).astype(np.int16)
+    image = sitk.GetImageFromArray(voxels)
+    sitk.WriteImage(image, str(folder / "volume.nii"))
+    packed = gzip.compress((folder / "volume.nii").read_bytes(), 1)
+    data = payload({"sigma": 1.0}, volume_nii_gz=packed)
+    axes = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+    array = voxels.transpose(2, 1, 0)
+    volume = Volume(array=array, spacing_mm=(1, 1, 1), origin_mm=(0, 0, 0), direction=axes)
+    task = GaussianSmoothingTask()
+    torch.set_num_threads(os.cpu_count() or 1)
+    task.load(torch.device("cpu"))
+    session = requests.Session()
+    through = direct = 0.0
+    for _ in range(3):
+        through += times(lambda: one_ticket(instance, session, data, "GaussianSmoothing"), 1)[0] / 3
+        direct += times(lambda: task.perform(volume, 1.0), 1)[0] / 3
+    note(
+        f"a 26 MB volume ({len(packed) / 1e6:.0f} MB packed) through GaussianSmoothing (mean of 3)",
+        f"{through:.2f} s",
+        f"{direct:.2f} s (perform called directly)",
+        f"{through / direct:.2f}",
+    )
+
+
+def list_scheduling(durations: list[float], machines: int) -> float:
+    """Tell how long durations take when each, in order, starts on the machine that is free first."""
+    free = [0.0] * machines
+    for duration in durations:
+        heapq.heapreplace(free, free[0] + duration)
+    return max(free)
+
+
+def measure_queues(instance: Service) -> None:
+    """200 Dummy tickets of mixed durations on four CPU sources, against list scheduling of the same arrivals."""
+    generator = random.Random(7)
+    durations = [generator.choice([0.1, 0.2, 0.4, 1.0, 2.0]) for _ in range(200)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda seconds: instance.submit("Dummy", {"seconds": seconds}), durations))
+    instance.until(
+        lambda: instance.rows("SELECT count(*) AS n FROM tickets WHERE state = 'succeeded'")[0].n == 200, 300
+    )
+    row = instance.rows("SELECT extract(epoch FROM max(finished) - min(created)) AS s FROM tickets")[0]
+    ideal = list_scheduling(durations, 4)
+    note(
+        "200 Dummy tickets (0.1 to 2 s) on 4 sources, first upload to last end",
+        f"{float(row.s):.1f} s",
+        f"{ideal:.1f} s (list scheduling)",
+        f"{float(row.s) / ideal:.2f}",
+    )
+
+
+def main() -> None:
+    """Run all measurements on instances of their own."""
+    backlog = int(sys.argv[1]) if len(sys.argv) > 1 else 5000
+    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, no GPU used\n")
+    print("| what | measured | floor or reference | ratio |\n| --- | --- | --- | --- |")
+    with tempfile.TemporaryDirectory(prefix="tomaat-benchmark-") as name:
+        folder = Path(name)
+        server = PrivatePostgres(folder / "postgres")
+        url = server.start()
+        instances: list[Service] = []
+
+        def instance_of(label: str, **settings: str) -> Service:
+            with connect(url, deadline_seconds=20).connect() as connection:
+                connection.execute(sqlalchemy.text(f"CREATE DATABASE {label}"))
+            (folder / label).mkdir()
+            database = sqlalchemy.make_url(url).set(database=label).render_as_string(hide_password=False)
+            made = Service(folder / label, database, LEASE_SECONDS="15", POLL_SECONDS="1", **settings)
+            instances.append(made)
+            made.start()
+            made.wait_until_ready()
+            return made
+
+        try:
+            single = instance_of("single")
+            measure_latency(single, folder)
+            measure_clients(single)
+            measure_volume(single, folder)
+            measure_backlog(single, backlog)
+            single.stop()
+            four = instance_of("four", COMPUTE_SOURCES=FOUR)
+            four.until(lambda: len(four.rows("SELECT DISTINCT source FROM offers")) == 4, 60)
+            measure_queues(four)
+        finally:
+            for each in instances:
+                each.stop()
+            server.stop()
+    print(json.dumps({"figures": len(rows)}))
+
+
+if __name__ == "__main__":
+    main()
