@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+from isal import igzip
 
 from tomaat.volumes.Volume import Volume
 
+LEVEL = 2  #: isal's: as small as zlib's level 6 on such data, in a fraction of its time
+CHUNK_BYTES = 1024**2
 EXTENSIONS = (".nii.gz", ".nii", ".nrrd", ".mha")
 
 
@@ -30,4 +34,11 @@ def write_volume(volume: Volume, path: Path) -> None:
     image.SetSpacing([float(size) for size in volume.spacing_mm])
     image.SetOrigin([float(coordinate) for coordinate in volume.origin_mm])
     image.SetDirection([float(number) for row in volume.direction for number in row])
-    sitk.WriteImage(image, str(path), useCompression=not path.name.endswith(".nii"))
+    if not path.name.endswith(".nii.gz"):
+        sitk.WriteImage(image, str(path), useCompression=path.suffix != ".nii")
+        return
+    plain = path.with_suffix("")
+    sitk.WriteImage(image, str(plain), useCompression=False)
+    with plain.open("rb") as source, igzip.open(path, "wb", compresslevel=LEVEL) as target:
+        shutil.copyfileobj(source, target, CHUNK_BYTES)
+    plain.unlink()
