@@ -1,0 +1,153 @@
+"""The connection with its deadline, the hints, the migrations, and the pair of database and folder."""
+
+import socket
+import threading
+import time
+
+import pytest
+import sqlalchemy
+import structlog
+
+from tomaat.database import DatabaseUnavailable, Hints, SchemaTooNew, connect, hint, migrate, run, wait_for_database
+from tomaat.tickets import ForeignStorage, Storage
+from tomaat.tickets.holder import is_gone, take_lease, this_process
+from tomaat.tickets.instance import bind_storage
+
+
+def test_several_processes_migrate_one_database_once(database_url):
+    engines = [connect(database_url, deadline_seconds=10) for _ in range(6)]
+    errors = []
+
+    def up(engine):
+        try:
+            migrate(engine)
+        except Exception as error:  # noqa: BLE001 (whatever it is, the test tells)
+            errors.append(error)
+
+    threads = [threading.Thread(target=up, args=(engine,)) for engine in engines]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert [row.version for row in run(engines[0], "SELECT version FROM schema_versions")] == [1]
+    assert len(run(engines[0], "SELECT * FROM instance")) == 1
+    for engine in engines:
+        engine.dispose()
+
+
+def test_a_newer_schema_is_refused_with_a_sentence(engine):
+    run(engine, "INSERT INTO schema_versions VALUES (99)")
+    with pytest.raises(SchemaTooNew, match=r"is version 99, this program knows up to 1"):
+        migrate(engine)
+
+
+def test_a_statement_ends_at_its_deadline(database_url):
+    engine = connect(database_url, deadline_seconds=0.5)
+    began = time.monotonic()
+    with pytest.raises(DatabaseUnavailable):
+        run(engine, "SELECT pg_sleep(20)")
+    assert time.monotonic() - began < 5
+    assert run(engine, "SELECT 1 AS one")[0].one == 1
+    engine.dispose()
+
+
+def test_a_silent_server_is_given_up_at_the_deadline(database_url):
+    """A proxy that goes silent, as a network does whose other end is gone."""
+    url = sqlalchemy.make_url(database_url)
+    real = socket.create_connection((url.host, url.port)) if not url.query.get("host") else None
+    if real is None:
+        real = socket.socket(socket.AF_UNIX)
+        folder = url.query["host"]
+        real.connect(f"{folder}/.s.PGSQL.{url.port or url.query.get('port', 5432)}")
+    listening = socket.create_server(("127.0.0.1", 0))
+    silent = threading.Event()
+
+    def pump(source, target):
+        while data := source.recv(65536):
+            if silent.is_set():
+                return
+            target.sendall(data)
+
+    def serve():
+        client, _ = listening.accept()
+        threading.Thread(target=pump, args=(real, client), daemon=True).start()
+        pump(client, real)
+
+    threading.Thread(target=serve, daemon=True).start()
+    through = url.set(host="127.0.0.1", port=listening.getsockname()[1], query={})
+    engine = connect(through.render_as_string(hide_password=False), deadline_seconds=1.0)
+    assert run(engine, "SELECT 1 AS one")[0].one == 1
+    silent.set()
+    began = time.monotonic()
+    with pytest.raises(DatabaseUnavailable):
+        run(engine, "SELECT 1")
+    assert time.monotonic() - began < 10
+    engine.dispose()
+    listening.close()
+    real.close()
+
+
+def test_a_hint_wakes_who_waits_and_a_wake_up_ends_the_wait(engine, database_url):
+    hints = Hints(database_url, "tomaat_submitted", deadline_seconds=5)
+    assert hints.wait(0.01) == set()
+    hint(engine, "tomaat_submitted")
+    assert hints.wait(10) == {"tomaat_submitted"}
+    hints.wake()
+    began = time.monotonic()
+    assert hints.wait(10) == set()
+    assert time.monotonic() - began < 5
+    run(engine, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")
+    time.sleep(1.1)
+    hints.wait(0.1)
+    hint(engine, "tomaat_submitted")
+    assert hints.wait(10) == {"tomaat_submitted"}, "it listens again after its connection was lost"
+    hints.close()
+
+
+def test_the_reason_for_waiting_is_said_once_and_without_the_password():
+    engine = connect("postgresql://somebody:secret@127.0.0.1:9/none", deadline_seconds=1)
+    looks = iter([False, False, True])
+    with structlog.testing.capture_logs() as logs:
+        assert not wait_for_database(engine, migrate, lambda _: next(looks))
+    assert [log["event"] for log in logs] == ["database.waiting"]
+    assert "secret" not in str(logs)
+
+
+def test_a_database_that_belongs_to_another_role_is_told_how_to_mend(postgres_url, database_url):
+    admin = connect(postgres_url, deadline_seconds=10)
+    run(admin, "CREATE ROLE guest LOGIN PASSWORD 'guest'")
+    run(connect(database_url, deadline_seconds=10), "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    guest = sqlalchemy.make_url(database_url).set(username="guest", password="guest")
+    engine = connect(guest.render_as_string(hide_password=False), deadline_seconds=5)
+    with structlog.testing.capture_logs() as logs:
+        assert not wait_for_database(engine, migrate, lambda _: True)
+    assert 'CREATE DATABASE tomaat OWNER "tomaat-user"' in logs[0]["reason"]
+    engine.dispose()
+
+
+def test_a_pair_of_database_and_folder_is_bound_and_others_are_refused(engine, tmp_path):
+    storage = Storage(tmp_path / "one")
+    storage.prepare()
+    bind_storage(engine, storage)
+    bind_storage(engine, storage)
+    other = Storage(tmp_path / "two")
+    other.prepare()
+    with pytest.raises(ForeignStorage, match="has tickets in another folder"):
+        bind_storage(engine, other)
+    other.bind("00000000-0000-0000-0000-000000000000")
+    with pytest.raises(ForeignStorage, match="belongs to the database with instance 0000"):
+        bind_storage(engine, other)
+
+
+def test_a_lease_of_a_process_that_is_gone_is_taken_over_at_once(bench):
+    alive = this_process()
+    assert not is_gone(alive)
+    machine, _, _ = alive.rpartition("/")
+    machine, _, _ = machine.rpartition("/")
+    dead = f"{machine}/999999999/1"
+    assert is_gone(dead)
+    bench.sources.take("x", dead)
+    assert take_lease(bench.sources, "x") is not None
+    bench.sources.take("y", "elsewhere/1/2/3")
+    assert take_lease(bench.sources, "y") is None

@@ -1,0 +1,165 @@
+"""The manager's rounds and the sweep, on a real PostgreSQL and real folders."""
+
+import pytest
+
+from tomaat.tickets import Manager, Storage, Sweep
+from tomaat.tickets.Storage import RESULT
+
+RESULT_ROW = {"sha256": "0" * 64, "size_bytes": 1, "seconds": 1.0}
+
+
+@pytest.fixture
+def storage(tmp_path):
+    made = Storage(tmp_path / "storage")
+    made.prepare()
+    return made
+
+
+def manager(bench, storage, strategy="KEEP_ALL"):
+    sweep = Sweep(bench.manager, storage, strategy=strategy, fetched_grace_seconds=0.0, retention_hours=1.0)
+    return Manager(
+        bench.manager,
+        bench.sources,
+        sweep,
+        attempts=3,
+        wait_limit_hours=1.0,
+        poll_seconds=0.0,
+        lease_seconds=2.0,
+    )
+
+
+def finished(bench, storage, lane):
+    """A succeeded ticket with its files on disk."""
+    folder = storage.new_incoming()
+    (folder.inputs / "main.json").write_text("{}")
+    storage.keep(folder)
+    ticket = bench.web.submit(token_hash=b"t" * 32, service="Add", interface_hash="Add-1", folder=folder.name)
+    bench.queue(ticket, lane.lease.name)
+    claimed = lane.claim(["Add-1"])
+    out = storage.ticket(folder.name).claim(1)
+    out.mkdir(parents=True)
+    (out / RESULT).write_text("x")
+    assert lane.succeed(claimed, **RESULT_ROW)
+    return claimed, storage.ticket(folder.name)
+
+
+def test_a_round_queues_what_was_submitted_on_the_shortest_queue(bench, storage):
+    for name in ("here/cpu-0", "here/cpu-1"):
+        bench.source(name)
+    tickets = [bench.submit() for _ in range(4)]
+    manager(bench, storage).round()
+    assert [bench.read(ticket).source for ticket in tickets] == ["here/cpu-0", "here/cpu-1"] * 2
+    assert {bench.read(ticket).state for ticket in tickets} == {"queued"}
+
+
+def test_a_ticket_of_an_interface_that_nobody_offers_waits_and_holds_nobody_up(bench, storage):
+    bench.source()
+    orphan, ticket = bench.submit("Gone"), bench.submit()
+    manager(bench, storage).round()
+    assert bench.read(orphan).state == "submitted"
+    assert bench.read(ticket).state == "queued"
+
+
+def test_an_idle_source_gets_what_waits_behind_another(bench, storage):
+    busy = bench.source("here/cpu-0")
+    bench.claimed(busy)
+    waiting = bench.submit()
+    bench.queue(waiting, "here/cpu-0")
+    bench.source("here/cpu-1")
+    manager(bench, storage).round()
+    assert bench.read(waiting).source == "here/cpu-1"
+
+
+def test_a_source_with_a_problem_gets_nothing(bench, storage):
+    lane = bench.source()
+    bench.sources.describe(lane.lease.name, device_name="GPU", memory_bytes=1, problem="torch cannot use it")
+    ticket = bench.submit()
+    manager(bench, storage).round()
+    assert bench.read(ticket).state == "submitted"
+    assert [service.available for service in bench.web.offered_services()] == [False]
+
+
+def test_a_second_manager_waits_for_the_first(bench, storage):
+    bench.sources.take("manager", "somebody/else/1/2")
+    bench.source()
+    ticket = bench.submit()
+    waiting = manager(bench, storage)
+    waiting.round()
+    assert bench.read(ticket).state == "submitted"
+    bench.lapse("manager")
+    waiting.round()
+    assert bench.read(ticket).state == "queued"
+
+
+def test_deleting_removes_row_first_and_files_second(bench, storage):
+    ticket, folder = finished(bench, storage, bench.source())
+    keeping = manager(bench, storage)
+    keeping.round()
+    assert folder.path.exists()
+    bench.web.cancel(ticket)
+    keeping.round()
+    assert bench.read(ticket).state == "expired"
+    assert bench.read(ticket).files_removed
+    assert not folder.path.exists()
+
+
+@pytest.mark.parametrize(("strategy", "left"), [("KEEP_ALL", 2), ("KEEP_ONLY_INPUT", 1), ("KEEP_NOTHING", 0)])
+def test_a_strategy_says_what_is_kept_after_the_result_was_fetched(bench, storage, strategy, left):
+    ticket, folder = finished(bench, storage, bench.source())
+    keeping = manager(bench, storage, strategy)
+    keeping.round()
+    assert (folder.claim(1) / RESULT).exists()
+    bench.web.mark_fetched(ticket.id)
+    keeping.round()
+    assert [folder.claim(1).exists(), folder.inputs.exists()].count(True) == left
+    assert bench.read(ticket).state == ("succeeded" if strategy == "KEEP_ALL" else "expired")
+
+
+def test_files_are_gone_after_the_retention_time_whatever_the_strategy(bench, storage):
+    ticket, folder = finished(bench, storage, bench.source())
+    bench.run("UPDATE tickets SET finished = clock_timestamp() - interval '2 hours'")
+    manager(bench, storage).round()
+    assert not folder.path.exists()
+    assert bench.read(ticket).state == "expired"
+
+
+def test_the_files_of_a_manager_that_died_between_row_and_files_go_too(bench, storage):
+    ticket, folder = finished(bench, storage, bench.source())
+    bench.run("UPDATE tickets SET state = 'expired'")
+    manager(bench, storage, "KEEP_ONLY_INPUT").round()
+    assert not folder.claim(1).exists()
+    assert folder.inputs.exists()
+    assert not bench.read(ticket).files_removed
+
+
+def test_what_has_no_row_goes_into_quarantine_and_what_has_one_stays(bench, storage, monkeypatch):
+    _, known = finished(bench, storage, bench.source())
+    stray = storage.new_incoming()
+    manager(bench, storage).round()
+    assert stray.path.exists(), "an upload has an hour to get its row"
+    monkeypatch.setattr("tomaat.tickets.Sweep.STRAY_SECONDS", -1.0)
+    manager(bench, storage).round()
+    assert (storage.quarantine / stray.name).exists()
+    assert known.path.exists()
+
+
+def test_an_upload_is_kept_whole_or_dropped(storage):
+    folder = storage.new_incoming()
+    (folder.inputs / "main.json").write_text("{}")
+    assert (folder.path.stat().st_mode & 0o777) == 0o700
+    kept = storage.keep(folder)
+    assert (kept.inputs / "main.json").exists()
+    assert not folder.path.exists()
+    dropped = storage.new_incoming()
+    storage.drop(dropped)
+    assert not dropped.path.exists()
+
+
+def test_a_result_is_sealed_with_its_hash_and_size(storage, tmp_path):
+    draft = tmp_path / "a/b/c/result.tar.gz.part"
+    draft.parent.mkdir(parents=True)
+    draft.write_bytes(b"abc")
+    digest, size = storage.seal_result(draft)
+    assert digest == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert size == 3
+    assert draft.with_name(RESULT).exists()
