@@ -1,5 +1,7 @@
 """The manager's rounds and the sweep, on a real PostgreSQL and real folders."""
 
+import sys
+
 import pytest
 
 from tomaat.tickets import Manager, Storage, Sweep
@@ -137,7 +139,7 @@ def test_what_has_no_row_goes_into_quarantine_and_what_has_one_stays(bench, stor
     stray = storage.new_incoming()
     manager(bench, storage).round()
     assert stray.path.exists(), "an upload has an hour to get its row"
-    monkeypatch.setattr("tomaat.tickets.Sweep.STRAY_SECONDS", -1.0)
+    monkeypatch.setattr(sys.modules["tomaat.tickets.Sweep"], "STRAY_SECONDS", -1.0)
     manager(bench, storage).round()
     assert (storage.quarantine / stray.name).exists()
     assert known.path.exists()
