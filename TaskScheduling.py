@@ -8,11 +8,10 @@ from __future__ import annotations
 import os
 import sys
 
-from tomaat.compute.sources import ComputeSourcesUnknown, find_sources
-
 from tomaat.compute.Lane import Lane, Patience
 from tomaat.compute.LocalEngine import LocalEngine
 from tomaat.compute.Scheduler import Scheduler
+from tomaat.compute.sources import ComputeSourcesUnknown, find_sources
 from tomaat.database import QUEUED, Hinter, Hints, connect
 from tomaat.door import Misconfigured, open_door, prepare
 from tomaat.Stop import Stop

@@ -1,25 +1,23 @@
-"""Yes or no."""
+"""An input for yes or no."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from Inputs.Input import NO_DEFAULT, Input
+from Inputs.Input import Input
 
 
 class BooleanInput(Input):
-    """``true`` or ``false``, and nothing that looks like them."""
+    """JSON's ``true`` or ``false``, and nothing that only resembles them; ``perform`` gets a ``bool``."""
 
     type = "boolean"
 
     def __init__(
-        self, id: str, name: str, *, description: str = "", required: bool = True, default: Any = NO_DEFAULT
+        self, id: str, name: str, *, default: bool | None = None, description: str = "", required: bool = True
     ) -> None:
-        super().__init__(id, name, description=description, required=required, default=default)
-        self._check_default()
+        super().__init__(id, name, description=description, required=required)
+        self._set_default(default)
 
     def check(self, value: object) -> bool:
-        """Take JSON's ``true`` and ``false``."""
+        """Check that a value is a boolean."""
         if not isinstance(value, bool):
-            raise self._refused("not-a-boolean", value, "is neither true nor false")
+            raise self.refuse("not-a-boolean", f"{self.shown(value)} is neither true nor false.")
         return value

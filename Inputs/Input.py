@@ -1,100 +1,115 @@
-"""What every input has in common: it describes itself, checks a value, and turns it into what ``perform`` wants."""
+"""What all inputs have in common: how one is declared, described, compared, and how its value is refused."""
 
 from __future__ import annotations
 
+import json
 import keyword
-from collections.abc import Callable
+import re
 from typing import Any, ClassVar
 
-from tomaat.refusals import Refusal, shown
+from Inputs.InputRefused import InputRefused
+from tomaat.refusals import shown
 
-LONGEST_ID = 64
-NO_DEFAULT: Any = object()  #: "there is no default", where None would be one
-
-
-class InputRefused(Refusal):
-    """A client's value is none that the input takes."""
+LONGEST_ID = 64  #: characters
+LONGEST_NAME = 200  #: characters
+LONGEST_DESCRIPTION = 2000  #: characters
+MOST_SHOWN = 4  #: values of a list that a refusal repeats
+ID = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
+JSON_WORDS = {"True": "true", "False": "false", "None": "null", "nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 
 class Input:
     """One declared argument of a service.
 
-    ``id`` is the argument of ``perform``, ``name`` what people read. An input with a default is not required. One that
-    is neither required nor has a default reaches ``perform`` as ``None`` when it is absent.
+    An input describes itself as JSON (``describe``), checks what a client sent (``check``), and turns the checked
+    value into what ``perform`` wants (``convert``). An input with a default is not required; one that is neither
+    required nor has a default gives ``perform`` a ``None`` when the client leaves it out. ``null`` is no value:
+    a client leaves an input out by not naming it.
+
+    A wrong declaration raises ``TypeError`` or ``ValueError`` with a sentence for the author of the task.
     """
 
-    type: ClassVar[str]
-    store: ClassVar[str] = "mainjson"
+    type: ClassVar[str]  #: the protocol's word, such as ``float``
+    store: ClassVar[str] = (
+        "mainjson"  #: ``mainjson``: a value in ``main.json``; ``file``: a ``file-<id>.<ext>`` beside it
+    )
+    only_described: ClassVar[frozenset[str]] = frozenset({"type", "store"})  #: keys that the constructor does not take
 
-    def __init__(
-        self, id: str, name: str, *, description: str = "", required: bool = True, default: Any = NO_DEFAULT
-    ) -> None:
-        if not id.isidentifier() or keyword.iskeyword(id) or not id.isascii() or len(id) > LONGEST_ID:
-            raise ValueError(f"{id!r}: an input's id is a Python name of at most {LONGEST_ID} ASCII letters")
-        if not name:
-            raise ValueError(f"{id}: an input needs a name that people read")
+    def __init__(self, id: str, name: str, *, description: str = "", required: bool = True) -> None:
+        if not isinstance(id, str):
+            raise TypeError(f"{type(self).__name__}: the id is {shown(id)}; write a text such as 'sigma'.")
+        if not ID.fullmatch(id) or keyword.iskeyword(id) or id == "self" or len(id) > LONGEST_ID:
+            raise ValueError(
+                f"{type(self).__name__}: {shown(id)} cannot be an id, since perform() takes it by that name; write a "
+                f"letter, then letters, digits and _, at most {LONGEST_ID}, and none of Python's own words."
+            )
         self.id = id
-        self.name = name
-        self.description = description
-        self.required = required and default is NO_DEFAULT
-        self.default = default
-
-    def check(self, value: object) -> Any:
-        """Check a client's JSON value and return it in its plain form. Raises ``InputRefused``."""
-        raise self._refused("not-a-file", value, f"stands in main.json; this input is the file file-{self.id}")
-
-    def convert(self, value: Any) -> Any:
-        """Turn a checked value into what ``perform`` gets."""
-        return value
+        self.name = self._declared_text("name", name, LONGEST_NAME)
+        if not self.name.strip():
+            raise ValueError(f"{self!r}: the name is empty; write what the input means to its user.")
+        self.description = self._declared_text("description", description, LONGEST_DESCRIPTION)
+        if not isinstance(required, bool):
+            raise TypeError(f"{self!r}: required={shown(required)}; write True or False.")
+        self.required = required
+        self.default: Any = None
 
     def describe(self) -> dict[str, Any]:
-        """Describe the input in JSON, for clients and to be made again by ``from_description``."""
-        described = {
+        """Describe this input as JSON, for ``/supportedservices`` and for ``from_description``."""
+        return {
             "id": self.id,
             "name": self.name,
             "description": self.description,
             "type": self.type,
             "store": self.store,
             "required": self.required,
-            "default": None if self.default is NO_DEFAULT else self.default,
+            "default": self.default,
         }
-        return described | {name: value for name, value in self.rules().items() if value is not None}
 
-    def rules(self) -> dict[str, Any]:
-        """Name the constructor's further arguments, as JSON; ``None`` where there is no rule."""
-        return {}
+    def check(self, value: object) -> Any:
+        """Check a JSON value and give it in its canonical form; raises ``InputRefused``."""
+        raise NotImplementedError
+
+    def convert(self, value: Any) -> Any:
+        """Turn a checked value into what ``perform`` gets."""
+        return value
+
+    def refuse(self, code: str, rule: str) -> InputRefused:
+        """Make the refusal of this input's value, its sentence beginning with the input's id."""
+        return InputRefused(code, f"{self.id}: {rule}")
+
+    def shown(self, value: object) -> str:
+        """Show a client's value as it stands in JSON, bounded and printable."""
+        if isinstance(value, list) and (
+            len(value) > MOST_SHOWN or any(isinstance(part, (list, dict)) for part in value)
+        ):
+            return f"a list of {len(value)} values"
+        text = shown(value)
+        return JSON_WORDS.get(text, text)
+
+    def _set_default(self, default: object) -> None:
+        """Check the declared default as if a client had sent it. ``None`` is none."""
+        if default is None:
+            return
+        try:
+            self.default = self.check(default)
+        except InputRefused as refusal:
+            raise ValueError(f"{self!r}: its own default is refused: {refusal.detail}") from None
+        self.required = False
+
+    def _declared_text(self, what: str, text: object, longest: int) -> str:
+        if not isinstance(text, str):
+            raise TypeError(f"{self!r}: {what}={shown(text)}; write a text.")
+        if len(text) > longest:
+            raise ValueError(f"{self!r}: {what} has {len(text)} characters; at most {longest} are shown.")
+        if not text.replace("\n", "").isprintable():
+            raise ValueError(f"{self!r}: {what}={shown(text)} holds characters that cannot be printed.")
+        return text
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.id!r})"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Input) and self.describe() == other.describe()
 
     def __hash__(self) -> int:
-        return hash((self.id, self.type))
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.id!r})"
-
-    def _check_default(self) -> None:
-        """Let a wrong default fail where it is written; called by each constructor, last."""
-        if self.default is not NO_DEFAULT and self.default is not None:
-            try:
-                self.default = self.check(self.default)
-            except InputRefused as refusal:
-                raise ValueError(f"default of {refusal.detail}") from None
-
-    def _refused(self, code: str, value: object, rule: str) -> InputRefused:
-        return InputRefused(code, f"{self.id}: {shown(value)} {rule}.")
-
-
-def check_range(
-    refuse: Callable[[str, object, str], InputRefused], value: float, least: float | None, most: float | None, unit: str
-) -> None:
-    """Demand that a number lies within a range whose ends count."""
-    if (least is not None and value < least) or (most is not None and value > most):
-        rule = (
-            f"is below {least:g}"
-            if most is None
-            else f"is above {most:g}"
-            if least is None
-            else f"is outside {least:g} to {most:g}"
-        )
-        raise refuse("out-of-range", value, f"{rule} {unit}".rstrip())
+        return hash(json.dumps(self.describe(), sort_keys=True))

@@ -1,48 +1,36 @@
-"""A whole number."""
+"""An input for a whole number."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from Inputs.Input import NO_DEFAULT, Input, check_range
+from Inputs.InputRefused import InputRefused
+from Inputs.NumberInput import NumberInput
+from Inputs.numbers import finite
 
-LARGEST = 2**53 - 1  #: beyond it JSON's readers no longer agree on whole numbers
+LARGEST = 2**53 - 1  #: beyond it JSON readers that hold numbers as 64-bit floats lose digits (RFC 8259, section 6)
 
 
-class IntInput(Input):
-    """A whole number within a range whose ends count; 3.0 is taken for 3, as JSON Schema does."""
+class IntInput(NumberInput):
+    """A whole number of at most 53 bits; ``perform`` gets an ``int``.
+
+    ``3.0`` counts as ``3``: JSON has one kind of number, JSON Schema calls both integers, and a client in JavaScript
+    cannot tell them apart. ``3.5`` is refused.
+
+    >>> IntInput("n", "Steps").check(3.0)
+    3
+    """
 
     type = "int"
 
-    def __init__(
-        self,
-        id: str,
-        name: str,
-        *,
-        description: str = "",
-        required: bool = True,
-        default: Any = NO_DEFAULT,
-        minimum: int | None = None,
-        maximum: int | None = None,
-        unit: str = "",
-    ) -> None:
-        super().__init__(id, name, description=description, required=required, default=default)
-        self.minimum = minimum
-        self.maximum = maximum
-        self.unit = unit
-        self._check_default()
-
-    def check(self, value: object) -> int:
-        """Take a JSON number without a fraction, within ±(2**53 - 1) and the range; no bool, no string."""
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise self._refused("not-an-integer", value, "is not a whole number")
-        if abs(value) > LARGEST:
-            raise self._refused("out-of-range", value, f"is beyond {LARGEST}, the largest exact number in JSON")
-        check_range(self._refused, value, self.minimum, self.maximum, self.unit)
-        return value
-
-    def rules(self) -> dict[str, Any]:
-        """Tell range and unit."""
-        return {"minimum": self.minimum, "maximum": self.maximum, "unit": self.unit or None}
+    def number(self, value: object) -> Any:
+        """Give a JSON number as an integer: no boolean, no text, no fraction."""
+        try:
+            number = finite(value, self.shown(value))
+        except InputRefused as refusal:
+            raise self.refuse(refusal.code, refusal.detail) from None
+        if not number.is_integer():
+            raise self.refuse("not-an-integer", f"{self.shown(value)} is not a whole number.")
+        if abs(number) > LARGEST:
+            raise self.refuse("out-of-range", f"{self.shown(value)} is outside {-LARGEST} to {LARGEST}.")
+        return int(number)

@@ -1,16 +1,17 @@
-"""A text."""
+"""An input for a text."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from Inputs.Input import NO_DEFAULT, Input, InputRefused
+from Inputs.Input import Input
+from tomaat.refusals import shown
 
-LONGEST = 10_000
+LONGEST = 10_000  #: characters, where a task declares nothing else
 
 
 class StringInput(Input):
-    """A text of at most ``longest`` characters, without NUL and without halves of characters."""
+    """A text of at most ``longest`` characters; ``perform`` gets a ``str``. It may be empty and may span lines."""
 
     type = "str"
 
@@ -19,26 +20,31 @@ class StringInput(Input):
         id: str,
         name: str,
         *,
+        longest: int = LONGEST,
+        default: str | None = None,
         description: str = "",
         required: bool = True,
-        default: Any = NO_DEFAULT,
-        longest: int = LONGEST,
     ) -> None:
-        super().__init__(id, name, description=description, required=required, default=default)
+        super().__init__(id, name, description=description, required=required)
+        if isinstance(longest, bool) or not isinstance(longest, int):
+            raise TypeError(f"{self!r}: longest={shown(longest)}; write a whole number of characters.")
+        if longest < 1:
+            raise ValueError(f"{self!r}: longest={longest}; write at least 1 character.")
         self.longest = longest
-        self._check_default()
+        self._set_default(default)
+
+    def describe(self) -> dict[str, Any]:
+        """Describe this input as JSON."""
+        return super().describe() | {"longest": self.longest}
 
     def check(self, value: object) -> str:
-        """Take a JSON string."""
+        """Check that a value is a text that can be stored as UTF-8 and holds no NUL."""
         if not isinstance(value, str):
-            raise self._refused("not-a-string", value, "is not a string")
+            raise self.refuse("not-a-text", f"{self.shown(value)} is not a text.")
         if len(value) > self.longest:
-            detail = f"{self.id}: {len(value)} characters are more than {self.longest}."
-            raise InputRefused("too-long", detail)
-        if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
-            raise self._refused("not-text", value, "holds a NUL or half a character")
+            raise self.refuse("too-long", f"{len(value)} characters are more than {self.longest}.")
+        if "\0" in value:
+            raise self.refuse("not-a-text", "the text holds a NUL character.")
+        if any("\ud800" <= character <= "\udfff" for character in value):
+            raise self.refuse("not-a-text", "the text holds half a character (a lone surrogate).")
         return value
-
-    def rules(self) -> dict[str, Any]:
-        """Tell the longest text."""
-        return {"longest": self.longest}

@@ -1,4 +1,7 @@
-"""What a task may ask for. Standard library only: the web process checks with these classes."""
+"""What a task may ask for: each input describes itself, checks what a client sent, and hands ``perform`` its value.
+
+Standard library only, so that the web process can check payloads without numpy.
+"""
 
 from __future__ import annotations
 
@@ -7,42 +10,15 @@ from typing import Any
 
 from Inputs.BooleanInput import BooleanInput
 from Inputs.FloatInput import FloatInput
-from Inputs.Input import NO_DEFAULT, Input, InputRefused
+from Inputs.Input import Input
+from Inputs.InputRefused import InputRefused
 from Inputs.IntInput import IntInput
 from Inputs.PointListInput import PointListInput
 from Inputs.SingleChoiceInput import SingleChoiceInput
 from Inputs.StringInput import StringInput
 from Inputs.VolumeInput import VolumeInput
 
-CLASSES: dict[str, type[Input]] = {
-    each.type: each
-    for each in (
-        VolumeInput,
-        FloatInput,
-        IntInput,
-        StringInput,
-        SingleChoiceInput,
-        BooleanInput,
-        PointListInput,
-    )
-}
-DERIVED = {"volume": "extensions", "pointlist": "unit"}  #: described, but no argument
-
-
-def from_description(description: Mapping[str, Any]) -> Input:
-    """Make the input again that described itself so. Raises ``ValueError`` for an unknown type."""
-    kind = description["type"]
-    if kind not in CLASSES:
-        raise ValueError(f"{kind!r} is no type of an input; {', '.join(CLASSES)} are")
-    dropped = {"type", "store", DERIVED.get(kind)}
-    arguments = {name: value for name, value in description.items() if name not in dropped}
-    if arguments["default"] is None:
-        del arguments["default"]
-    return CLASSES[kind](**arguments)
-
-
 __all__ = [
-    "NO_DEFAULT",
     "BooleanInput",
     "FloatInput",
     "Input",
@@ -54,3 +30,21 @@ __all__ = [
     "VolumeInput",
     "from_description",
 ]
+
+TYPES: dict[str, type[Input]] = {
+    kind.type: kind
+    for kind in (BooleanInput, FloatInput, IntInput, PointListInput, SingleChoiceInput, StringInput, VolumeInput)
+}
+
+
+def from_description(description: Mapping[str, Any]) -> Input:
+    """Make an input equal to the one that described itself so; raises ``ValueError`` for an unknown type.
+
+    >>> original = FloatInput("cut", "Probability", minimum=0, maximum=1, default=0.5)
+    >>> from_description(original.describe()) == original
+    True
+    """
+    kind = TYPES.get(description["type"])
+    if kind is None:
+        raise ValueError(f"{description['type']!r} is none of {', '.join(sorted(TYPES))}.")
+    return kind(**{key: value for key, value in description.items() if key not in kind.only_described})

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 import sqlalchemy
-from tomaat.database.PrivatePostgres import PrivatePostgres
 
 from tomaat.database import connect, migrate
+from tomaat.database.PrivatePostgres import PrivatePostgres
 from tomaat.tickets import LaneStore, Lease, ManagerStore, SourceStore, Ticket, TicketStore
 
 NUMBERS = itertools.count(1)

@@ -6,11 +6,11 @@ import contextlib
 import os
 import re
 import secrets
-import shutil
 import signal
 import subprocess
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg2
@@ -18,16 +18,19 @@ import sqlalchemy
 import structlog
 
 from tomaat.database.connection import first_line
-from tomaat.database.private_account import ENVIRONMENT, PrivatePostgresFailed, choose_account
+from tomaat.database.private_account import PrivatePostgresFailed, choose_account
 from tomaat.database.private_binaries import find_binaries
+from tomaat.database.private_home import NAME, PLACE_FOR_ROOT, data_of, prepare_home, remove_home
 from tomaat.database.private_postmaster import is_stopping, lines_of_pid_file, postmasters_of
 
 log = structlog.get_logger()
 
 PORT = 5432  #: only a part of the socket's name: nothing listens on the network
 LONGEST_SOCKET_BYTES = 107
+PLAIN = re.compile(r"[a-zA-Z0-9_./+-]+")  #: needs no quoting in URLs, libpq's lists, PostgreSQL's lists
 LARGEST_LOG_BYTES = 10 * 1024**2
 PREDECESSOR_SECONDS = 5.0  #: how long a server of another launcher, which does not say that it stops, is waited for
+EMPTY_SECONDS = 2.0  #: a living server has written its pid long before
 PASSING = ("lock file", "shared memory block")  #: in the last words of a server whose predecessor is not quite gone
 CONFIGURATION = {
     "listen_addresses": "",
@@ -51,6 +54,8 @@ class PrivatePostgres:
     Raises ``PrivatePostgresFailed`` with a sentence that says what mends it.
     """
 
+    name = "PostgreSQL"
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
         self.log_file = self.folder / "postgres.log"
@@ -66,11 +71,8 @@ class PrivatePostgres:
     def socket(self) -> str:
         """The socket's folder; a name without a file where a path would be too long or have odd characters."""
         folder = str(self.data.parent / "socket")
-        if len(f"{folder}/.s.PGSQL.{PORT}.lock") > LONGEST_SOCKET_BYTES or not re.fullmatch(
-            r"[\w./+-]+", folder, re.ASCII
-        ):
-            return self.abstract_socket
-        return folder
+        fits = len(f"{folder}/.s.PGSQL.{PORT}") <= LONGEST_SOCKET_BYTES
+        return folder if fits and PLAIN.fullmatch(folder) else self.abstract_socket
 
     @property
     def pid(self) -> int | None:
@@ -139,28 +141,28 @@ class PrivatePostgres:
         """Start the server and wait until it is ready; return without one where a second try may go well."""
         log_start = self._spawn()
         try:
-            self._wait_until_ready(deadline)
-        except psycopg2.OperationalError as error:
-            self.stop()
-            said = self._last_words(log_start) or first_line(error)
-            if not any(word in said for word in PASSING) or time.monotonic() > deadline:
-                raise PrivatePostgresFailed(
-                    f"PostgreSQL did not start on {self.data}: {said} ({self.log_file} says more)"
-                ) from error
-            time.sleep(0.2)
+            reason = self._wait_until_ready(deadline)
         except BaseException:
             self.stop()
             raise
+        if reason is None:
+            return
+        self.stop()
+        said = self._last_words(log_start) or reason
+        if not any(word in said for word in PASSING) or time.monotonic() > deadline:
+            raise PrivatePostgresFailed(f"PostgreSQL did not start on {self.data}: {said} ({self.log_file} says more)")
+        time.sleep(0.2)
 
     def _spawn(self) -> int:
         """Start the server; return where its part of the log begins."""
         account = choose_account(self.data)
         binaries = find_binaries(int((self.data / "PG_VERSION").read_text()), account, PLACE_FOR_ROOT)
-        if not self.socket.startswith("@") and not Path(self.socket).exists():
-            Path(self.socket).mkdir(0o700)
+        if not self.socket.startswith("@"):
+            Path(self.socket).mkdir(0o700, exist_ok=True)
             account.own(Path(self.socket))
         configuration = CONFIGURATION | {"unix_socket_directories": self.socket, "port": str(PORT)}
         options = [part for name, value in configuration.items() for part in ("-c", f"{name}={value}")]
+        self._remove_remains()
         self.keep_log_small()
         with self.log_file.open("ab") as log_file:
             account.own(self.log_file)
@@ -176,24 +178,32 @@ class PrivatePostgres:
         that it is its own grandparent. That nobody is left in the shared memory it goes on checking itself.
         """
         lines = lines_of_pid_file(self.data)
-        if lines:
-            return {"PG_GRANDPARENT_PID": lines[0].strip().lstrip("-")}
-        (self.data / "postmaster.pid").unlink(missing_ok=True)  # an empty one: killed while it was written
-        return {}
+        return {"PG_GRANDPARENT_PID": lines[0].strip().lstrip("-")} if lines else {}
 
-    def _wait_until_ready(self, deadline: float) -> None:
-        """Connect, and make the database if it is not there; raises libpq's error when there is no hope."""
-        while True:
+    def _remove_remains(self) -> None:
+        """Remove what a killed server left and PostgreSQL would not: an empty file, the lock of the socket."""
+        (Path(self.socket) / f".s.PGSQL.{PORT}.lock").unlink(missing_ok=True)
+        pid_file = self.data / "postmaster.pid"
+        with contextlib.suppress(FileNotFoundError):
+            status = pid_file.stat()
+            if status.st_size == 0 and time.time() - status.st_mtime > EMPTY_SECONDS:
+                pid_file.unlink()
+
+    def _wait_until_ready(self, deadline: float) -> str | None:
+        """Wait for a connection to this very server, and make the database; return why there is no hope."""
+        reason = "it was silent"
+        while self.alive():
             try:
-                self._make_database()
+                if lines_of_pid_file(self.data)[:1] == [str(self.pid)]:  # else it is another launcher's that answers
+                    self._make_database()
+                    return None
             except psycopg2.OperationalError as error:
-                recovering = "starting up" in str(error)  # alive, and may take as long as there is to recover
-                late = time.monotonic() > deadline and not recovering
-                if late or not self.alive() or "authentication failed" in str(error):
-                    raise
-            else:
-                return
+                reason = first_line(error)
+            recovering = "starting up" in reason  # it may take as long as there is to recover
+            if (time.monotonic() > deadline and not recovering) or "authentication failed" in reason:
+                break
             time.sleep(0.05)
+        return reason
 
     def _make_database(self) -> None:
         address = {"host": self.socket, "port": PORT, "user": NAME, "password": self.password}

@@ -6,7 +6,6 @@ import os
 import pwd
 import signal
 import subprocess
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -38,7 +37,7 @@ class Account:
         )
 
     def start(
-        self, command: list[str], number: signal.Signals, output: int | IO[bytes], environment: Mapping[str, str]
+        self, command: list[str], number: signal.Signals, output: int | IO[bytes], environment: dict[str, str]
     ) -> subprocess.Popen[bytes]:
         """Start a program that gets a signal when this thread ends, out of reach of the terminal's Ctrl-C."""
         return subprocess.Popen(

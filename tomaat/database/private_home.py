@@ -1,7 +1,7 @@
 """The files of the private PostgreSQL: its password, its data, and where they lie.
 
-``<home>/password`` belongs to the launcher; ``<home>/data`` to the server's account. Where that account may not enter the
-home, ``data`` is a link to a folder of its own below ``PLACE_FOR_ROOT``: no permission of a folder above is changed.
+``<home>/password`` belongs to the launcher, ``<home>/data`` to the server's account. Where that account may not enter
+the home, ``data`` is a link to a folder of its own below ``PLACE_FOR_ROOT``: permissions of folders above stay.
 """
 
 from __future__ import annotations

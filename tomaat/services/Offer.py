@@ -1,9 +1,10 @@
-"""What a worker offers: a service as the database and the clients know it."""
+"""What a compute source says of a service, as it travels from the worker over the database to the web."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,14 +13,14 @@ from tomaat.services.Task import Task
 
 @dataclass(frozen=True, kw_only=True)
 class Offer:
-    """One service with its interface: its inputs' descriptions by id."""
+    """A service: what it is called, what it is for, and what it takes."""
 
     service: str
     description: str
     version: str
-    interface: dict[str, dict[str, Any]]
+    interface: dict[str, dict[str, Any]]  #: each input's description, by its id, in the order of the task
     deadline_seconds: float
-    estimates: bool  #: the task can say how long it will take
+    estimates: bool  #: the task itself foretells how long a ticket will take
 
     @classmethod
     def of(cls, task: Task) -> Offer:
@@ -28,17 +29,26 @@ class Offer:
             service=task.task_identifier,
             description=task.description,
             version=task.version,
-            interface={each.id: each.describe() for each in task.inputs},
-            deadline_seconds=task.deadline_seconds,
+            interface={declared.id: declared.describe() for declared in task.inputs},
+            deadline_seconds=float(task.deadline_seconds),
             estimates=type(task).expected_seconds is not Task.expected_seconds,
         )
 
     @property
     def interface_hash(self) -> str:
-        """Name the very interface: SHA-256 of the service's name and its inputs' descriptions."""
-        canonical = json.dumps([self.service, self.interface], sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()
+        """SHA-256 of the service's name and interface in canonical JSON.
+
+        The name belongs to it: two services with equal inputs do not run each other's tickets.
+        """
+        facts = {"service": self.service, "interface": self.interface}
+        canonical = json.dumps(facts, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(canonical.encode("ascii")).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
-        """Turn into what is written into the database."""
+        """Give the offer as JSON values."""
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, offer: Mapping[str, Any]) -> Offer:
+        """Make the offer again that was written by ``to_json``."""
+        return cls(**offer)

@@ -1,64 +1,55 @@
-"""What somebody writes to offer a service."""
+"""What users write: one class that offers a network, or any computation, as a service."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from tomaat.refusals import Refusal
+from Inputs import Input
 
-if TYPE_CHECKING:
-    import numpy as np
-    import torch
-
-    from Inputs import Input
-    from tomaat.volumes import Volume
-
-    Output = Volume | str | int | float | bool | None | dict[str, Any] | list[Any] | np.ndarray | torch.Tensor | Path
-    Outputs = Mapping[str, Output]
-
-
-class TaskRefused(Refusal):
-    """Raised by a task to tell the client why it cannot do what was asked: the sentence reaches the client."""
-
-    def __init__(self, detail: str, *, code: str = "refused") -> None:
-        super().__init__(code, detail)
-
-
-class Cancelled(Exception):
-    """The client gave the ticket up; raised out of ``progress()``."""
+#: What ``perform`` returns: names to volumes, texts, JSON values, numpy arrays, torch tensors, or paths of files.
+Outputs = Mapping[str, Any]
 
 
 class Task:
-    """One service. A subclass names it, declares its inputs and implements ``perform(self, <the inputs' ids>)``."""
+    """A service's implementation, made once per worker without arguments, loaded once, then performed per ticket.
 
-    task_identifier: ClassVar[str]  #: what clients ask for
-    description: ClassVar[str]  #: one sentence for clients
-    inputs: ClassVar[Sequence[Input]]
-    version: ClassVar[str] = "1"
-    deadline_seconds: ClassVar[float] = 3600.0  #: after this long a running ticket is stopped and fails
-    weights: ClassVar[Path | None] = None  #: a file whose SHA-256 the result names
+    ``CustomTasks/FloatComputationTask.py`` is the smallest there is. A file in ``CustomTasks/`` may hold several tasks;
+    one whose name begins with ``_`` holds none, and a class whose name begins with ``_`` is not offered.
+    """
 
-    #: set by the worker
-    report: Callable[[float, str | None], None] | None = None
+    task_identifier: ClassVar[str]  #: the service's name: letters, digits, ``_`` and ``-``
+    description: ClassVar[str]  #: one sentence for those who look for a service
+    version: ClassVar[str] = "1"  #: stands in every result; change it when the same inputs give another result
+    inputs: ClassVar[Sequence[Input]]  #: ``perform`` takes one argument of each id
+    deadline_seconds: ClassVar[float] = 3600.0  #: a ticket that performs longer is stopped and fails
+    weights: ClassVar[Path | None] = None  #: the network's file, whose SHA-256 stands in every result
 
-    def load(self, device: torch.device) -> None:
-        """Load the network onto ``device``: called once, before the first ticket; it stays warm."""
+    report: Callable[[float, str], None] = staticmethod(lambda _fraction, _stage: None)  #: the worker listens here
 
-    def perform(self, **inputs: Any) -> Outputs:
-        """Do the work: gets the checked inputs by their ids, returns named outputs.
+    def load(self, device: Any) -> None:
+        """Load what every ticket needs onto ``device`` (a ``torch.device``), once, before the first ticket."""
 
-        An output is a ``Volume``, a text, a JSON value, an array, a tensor, or the path of a file that it wrote.
+    def perform(self, *args: Any, **kwargs: Any) -> Outputs:
+        """Compute a ticket's outputs; write out the inputs' ids as parameters: ``def perform(self, f1, f2, op)``.
+
+        An input that is not required, has no default and was left out is ``None``. Raise ``TaskRefused`` to tell the
+        client why there is no result.
         """
-        raise NotImplementedError(f"{type(self).__name__}.perform() is missing")
+        raise NotImplementedError
 
-    def expected_seconds(self, inputs: Mapping[str, Any]) -> float | None:
-        """Say how long ``perform`` will take for checked inputs (a volume's is its ``VolumeHeader``), if known."""
-        del inputs
+    def expected_seconds(self, inputs: Mapping[str, Any]) -> float | None:  # noqa: ARG002 (for those who override it)
+        """Foretell how long ``perform`` will take, to help choosing the shortest queue; ``None`` leaves it to history.
+
+        ``inputs`` has the checked JSON values, and of each volume that was sent its ``VolumeHeader``, by their ids.
+        It is asked for waiting tickets, maybe in another thread while ``perform`` runs: it reads ``inputs`` only.
+        """
         return None
 
-    def progress(self, fraction: float, stage: str | None = None) -> None:
-        """Tell the client how far the work is, 0 to 1, and at what; raises ``Cancelled`` if it was given up."""
-        if self.report is not None:
-            self.report(min(1.0, max(0.0, float(fraction))), stage)
+    def progress(self, fraction: float, stage: str) -> None:
+        """Tell the client how far the ticket is (0 to 1) and in which stage.
+
+        Raises ``Cancelled`` when the client gave the ticket up: call it every second or so.
+        """
+        self.report(min(1.0, max(0.0, float(fraction))), str(stage))

@@ -1,15 +1,12 @@
-"""Tasks and what is offered of them."""
+"""What a service is: the task that implements it, the offer that describes it, the payload that asks for it.
 
-from __future__ import annotations
+Standard library only: finding tasks (``tomaat.services.find``) and writing their outputs (``tomaat.services.outputs``)
+is the worker's, and imported from there.
+"""
 
-from typing import TYPE_CHECKING, Any
-
+from tomaat.services.Cancelled import Cancelled
 from tomaat.services.Offer import Offer
-from tomaat.services.Task import Cancelled, Task, TaskRefused
-
-if TYPE_CHECKING:
-    from tomaat.services.Task import Outputs
-else:
-    Outputs = dict[str, Any]  # the annotation of perform(); its members are described in Task.py
+from tomaat.services.Task import Outputs, Task
+from tomaat.services.TaskRefused import TaskRefused
 
 __all__ = ["Cancelled", "Offer", "Outputs", "Task", "TaskRefused"]

@@ -1,203 +1,230 @@
-"""Check an unpacked payload against a service's inputs: every fault at once. Standard library only."""
+"""Check an unpacked payload against the inputs that a service declares. Standard library only.
+
+``main.json``'s bytes → text (UTF-8, bounded) → JSON (bounded in depth, no key twice) → values, each checked by its
+input; the folder's files → one ``file-<id>.<ext>`` for each file input, its header checked. A fault at any arrow is
+noted and whatever can still be checked is checked, so that a client reads every fault at once.
+"""
 
 from __future__ import annotations
 
 import json
 import math
-import stat
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from Inputs import NO_DEFAULT, Input, InputRefused, VolumeInput
-from tomaat.refusals import Refusal, shown
+from Inputs import Input, InputRefused, VolumeInput
+from tomaat.refusals import shown
+from tomaat.services.PayloadRefused import PayloadRefused
 from tomaat.volumes.VolumeHeader import VolumeHeader
+
+__all__ = ["Payload", "PayloadRefused", "check_payload"]
 
 MAIN = "main.json"
 LARGEST_MAIN_BYTES = 1024**2
-LONGEST_NUMBER = 400  #: digits; Python's own limit on int() is of another kind
-DEEPEST = 20
-
-
-class PayloadRefused(Refusal):
-    """Inputs that a service does not take: all faults, each ``{"input", "code", "detail"}``."""
-
-    def __init__(self, errors: list[dict[str, Any]], *, inputs: int) -> None:
-        super().__init__("invalid-inputs", f"{len(errors)} of the {inputs} inputs' rules were broken.")
-        self.errors = errors
-        self.inputs = inputs
+DEEPEST_NESTING = 16  #: main.json's own object is level 1, a point of a list level 4
+MOST_DIGITS = 400  #: an integer of more digits counts as infinite, since reading it takes time that grows squared
+MOST_ERRORS = 100  #: faults that are told one by one
+MOST_LISTED = 50  #: inputs that a refusal lists
+FILE_NAME = re.compile(r"file-([^.]*)(\..*)", re.DOTALL)
+NESTING_TOKEN = re.compile(r'\\.|["\[\]{}]', re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Payload:
+class Payload:  # here, since Payload.py beside payload.py would be one file where names ignore case
     """A checked payload."""
 
-    values: dict[str, Any]  #: of main.json, plain, with the defaults
-    files: dict[str, Path]
-    headers: dict[str, VolumeHeader]  #: of the files
+    values: dict[str, Any]  #: of each input in ``main.json``: canonical JSON, its default, or ``None`` if left out
+    files: dict[str, Path]  #: of each file input that was sent
+    headers: dict[str, VolumeHeader]  #: of each volume that was sent
+
+
+@dataclass(kw_only=True)
+class Check:
+    """A check under way: what was found so far, and every fault."""
+
+    inputs: dict[str, Input]
+    errors: list[dict[str, Any]] = field(default_factory=list)
+    values: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, Path] = field(default_factory=dict)
+    headers: dict[str, VolumeHeader] = field(default_factory=dict)
+
+    def fault(self, code: str, detail: str, *, input: str | None = None) -> None:
+        """Note a fault of an input of the service's, or of the whole payload."""
+        if len(self.errors) < MOST_ERRORS:
+            self.errors.append({"input": input, "code": code, "detail": detail})
+        elif len(self.errors) == MOST_ERRORS:
+            detail = f"There are more than {MOST_ERRORS} faults; the others are not listed."
+            self.errors.append({"input": None, "code": "more-faults", "detail": detail})
+
+    def listed_inputs(self) -> str:
+        """List the service's inputs for a sentence."""
+        return f"the inputs are {', '.join(list(self.inputs)[:MOST_LISTED])}" if self.inputs else "there are no inputs"
 
 
 def check_payload(folder: Path, inputs: Sequence[Input]) -> Payload:
-    """Check ``main.json`` and the files beside it. Raises ``PayloadRefused`` with all that is wrong."""
-    checking = _Checking(inputs)
-    files = checking.files(folder)
-    values = checking.values(checking.main(folder / MAIN))
-    headers = {id: header for id, path in files.items() if (header := checking.header(id, path)) is not None}
-    if checking.errors:
-        raise PayloadRefused(checking.errors, inputs=len(inputs))
-    return Payload(values=values, files=files, headers=headers)
+    """Check what was unpacked into ``folder``; raises ``PayloadRefused`` with every fault at once."""
+    check = Check(inputs={declared.id: declared for declared in inputs})
+    check_files(check, folder)
+    values = read_values(check, folder / MAIN)
+    if values is not None:
+        check_values(check, values)
+    if check.errors:
+        raise PayloadRefused(check.errors, inputs=len(inputs))
+    return Payload(values=check.values, files=check.files, headers=check.headers)
 
 
-class _Checking:
-    """Gathers the faults of one payload."""
+def check_files(check: Check, folder: Path) -> None:
+    """Find each file input's one file, check it, and refuse everything else that lies there."""
+    with os.scandir(folder) as entries:
+        found = sorted(entries, key=lambda entry: entry.name)
+    sent: dict[str, list[Path]] = {id: [] for id, declared in check.inputs.items() if isinstance(declared, VolumeInput)}
+    for entry in found:
+        match = FILE_NAME.fullmatch(entry.name)
+        id = match[1] if match and match[1] in check.inputs else None
+        if not entry.is_file(follow_symlinks=False):
+            rule = f"is no file; put {MAIN} and the files at the archive's root, in no folder."
+            check.fault("not-a-file", f"{shown(entry.name)} {rule}", input=id)
+        elif id in sent:
+            sent[id].append(folder / entry.name)
+        elif id is not None:
+            rule = f"{shown(entry.name)} was sent, but the value belongs into {MAIN}."
+            check.fault("wrong-place", f"{id}: {rule}", input=id)
+        elif entry.name != MAIN:
+            rule = f"is unknown; a payload has {MAIN} and file-<id>.<ext>, and {check.listed_inputs()}."
+            check.fault("unknown-file", f"{shown(entry.name)} {rule}")
+    for id, paths in sent.items():
+        check_file(check, check.inputs[id], paths)
 
-    def __init__(self, inputs: Sequence[Input]) -> None:
-        self.inputs = {each.id: each for each in inputs}
-        self.errors: list[dict[str, Any]] = []
 
-    def fault(self, id: str | None, code: str, detail: str) -> None:
-        self.errors.append({"input": id, "code": code, "detail": detail})
-
-    def main(self, path: Path) -> Mapping[str, Any]:
-        """Read main.json strictly; an empty mapping where it cannot be read."""
+def check_file(check: Check, declared: Input, paths: list[Path]) -> None:
+    """Check that one file was sent for an input, and that it is what the input wants."""
+    if not isinstance(declared, VolumeInput):
+        raise TypeError(f"{declared!r} takes no file.")
+    extensions = declared.extensions
+    if not paths:
+        if declared.required:
+            rule = f"its file is missing; send file-{declared.id}{extensions[0]} ({', '.join(extensions)} are taken)."
+            check.fault("missing", f"{declared.id}: {rule}", input=declared.id)
+    elif len(paths) > 1:
+        rule = f"{' and '.join(shown(path.name) for path in paths[:2])} were sent; send one file."
+        check.fault("two-files", f"{declared.id}: {rule}", input=declared.id)
+    elif paths[0].name.removeprefix(f"file-{declared.id}") not in extensions:
+        rule = f"{shown(paths[0].name)} ends in none of {', '.join(extensions)}."
+        check.fault("extension", f"{declared.id}: {rule}", input=declared.id)
+    else:
         try:
-            return _inputs_of(_parse(path))
-        except Refusal as refusal:
-            self.fault(None, refusal.code, refusal.detail)
-            return {}
-
-    def values(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        unreadable = bool(self.errors) and not given and any(error["code"] in MAIN_CODES for error in self.errors)
-        for id in given:
-            if id not in self.inputs:
-                self.fault(id[:60], "unknown-input", f"{shown(id)}: the service has no such input; {self._known()}.")
-        values = {}
-        for id, declared in self.inputs.items():
-            try:
-                if id in given:
-                    values[id] = declared.check(given[id])
-                elif declared.store == "mainjson" and declared.required and not unreadable:
-                    self.fault(id, "missing", f"{id}: is required and not in {MAIN}.")
-                elif declared.default is not NO_DEFAULT:
-                    values[id] = declared.default
-            except InputRefused as refusal:
-                self.fault(id, refusal.code, refusal.detail)
-        return values
-
-    def files(self, folder: Path) -> dict[str, Path]:
-        """Match the files with the inputs; refuse what is neither main.json nor the file of an input."""
-        found: dict[str, Path] = {}
-        for path in sorted(folder.iterdir()):
-            if path.name == MAIN:
-                continue
-            id = path.name.removeprefix("file-").partition(".")[0]
-            declared = self.inputs.get(id)
-            if not stat.S_ISREG(path.lstat().st_mode):
-                self.fault(None, "unknown-file", f"{shown(path.name)}: a payload holds no folders.")
-            elif not path.name.startswith("file-") or declared is None or declared.store != "file":
-                self.fault(None, "unknown-file", f"{shown(path.name)}: is no file of an input; {self._files()}.")
-            elif id in found:
-                self.fault(id, "doubled", f"{id}: two files were sent; send one.")
-            else:
-                found[id] = path
-        for id, declared in self.inputs.items():
-            if declared.store == "file" and declared.required and id not in found:
-                self.fault(id, "missing", f"{id}: is required; the file file-{id} is not in the payload.")
-        return found
-
-    def header(self, id: str, path: Path) -> VolumeHeader | None:
-        declared = self.inputs[id]
-        try:
-            return declared.check_file(path) if isinstance(declared, VolumeInput) else None
+            check.headers[declared.id] = declared.check_file(paths[0])
         except InputRefused as refusal:
-            self.fault(id, refusal.code, refusal.detail)
-            return None
-
-    def _known(self) -> str:
-        return f"it has {', '.join(self.inputs) or 'none'}"
-
-    def _files(self) -> str:
-        names = [f"file-{id}" for id, declared in self.inputs.items() if declared.store == "file"]
-        return f"the service takes {', '.join(names) or 'no files'}"
+            check.fault(refusal.code, refusal.detail, input=declared.id)
+        else:
+            check.files[declared.id] = paths[0]
 
 
-class MainRefused(Refusal):
-    """main.json cannot be read."""
+def read_values(check: Check, path: Path) -> dict[str, Any] | None:
+    """Read the values that ``main.json`` names; ``None`` where there are none to check, which is noted."""
+    text = read_text(check, path)
+    if text is None:
+        return None
+    if nesting(text) > DEEPEST_NESTING:
+        check.fault("too-deep", f"{MAIN} is nested deeper than {DEEPEST_NESTING} levels.")
+        return None
 
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        made: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in made:
+                check.fault("key-twice", f"{shown(key)} stands twice in one object of {MAIN}.", input=known(check, key))
+            made[key] = value
+        return made
 
-MAIN_CODES = frozenset({"no-main-json", "main-json-too-large", "not-json", "not-an-object", "doubled-key"})
-
-
-def _parse(path: Path) -> Any:
-    if not path.is_file():
-        raise MainRefused("no-main-json", f'{MAIN}: is not at the payload\'s root; it holds {{"inputs": {{…}}}}.')
-    if path.stat().st_size > LARGEST_MAIN_BYTES:
-        raise MainRefused("main-json-too-large", f"{MAIN}: is larger than {LARGEST_MAIN_BYTES} bytes.")
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise MainRefused("not-json", f"{MAIN}: is not UTF-8.") from None
-    _check_depth(text)
-    try:
-        return json.loads(
-            text,
-            object_pairs_hook=_object,
-            parse_constant=_constant,
-            parse_int=_whole,
-            parse_float=_fraction,
-        )
+        content = json.loads(text, parse_int=integer, object_pairs_hook=unique)
     except json.JSONDecodeError as error:
-        detail = f"{MAIN}: line {error.lineno}, column {error.colno}: {error.msg}."
-        raise MainRefused("not-json", detail) from None
+        detail = f"{MAIN} is not JSON: {error.msg} (line {error.lineno}, column {error.colno})."
+        check.fault("not-json", detail)
+        return None
+    if not isinstance(content, dict) or not isinstance(content.get("inputs"), dict):
+        check.fault("no-inputs", f'{MAIN} must be {{"inputs": {{"<id>": value, ...}}}}.')
+        return None
+    for key in content.keys() - {"inputs"}:
+        check.fault("unknown-key", f"{shown(key)} in {MAIN} is unknown; its one key is 'inputs'.")
+    values: dict[str, Any] = content["inputs"]
+    return values
 
 
-def _check_depth(text: str) -> None:
-    """Refuse deep nesting before the parser meets it; brackets within strings count not."""
-    depth = 0
-    inside = escaped = False
-    for character in text:
-        if inside:
-            inside = escaped or character != '"'
-            escaped = character == "\\" and not escaped
-        elif character == '"':
-            inside = True
-        elif character in "[{":
+def read_text(check: Check, path: Path) -> str | None:
+    """Read ``main.json`` as UTF-8; ``None`` where it is not that, which is noted."""
+    if not path.is_file():
+        check.fault("no-main-json", f"{MAIN} is missing at the archive's root.")
+        return None
+    with path.open("rb") as file:
+        content = file.read(LARGEST_MAIN_BYTES + 1)
+    if len(content) > LARGEST_MAIN_BYTES:
+        check.fault("too-large", f"{MAIN} is larger than {LARGEST_MAIN_BYTES} bytes.")
+        return None
+    if content.startswith(b"\xef\xbb\xbf"):
+        check.fault("byte-order-mark", f"{MAIN} begins with a byte order mark; save it as UTF-8 without one.")
+        return None
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        check.fault("not-utf-8", f"{MAIN} is not UTF-8 (byte {error.start + 1}).")
+        return None
+
+
+def check_values(check: Check, values: dict[str, Any]) -> None:
+    """Check each value by its input, fill in defaults, and note what is missing or unknown."""
+    for id in values:
+        if id not in check.inputs:
+            check.fault("unknown-input", f"{shown(id)} is no input of this service; {check.listed_inputs()}.")
+    for id, declared in check.inputs.items():
+        if id in values:
+            try:
+                check.values[id] = declared.check(values[id])
+            except InputRefused as refusal:
+                check.fault(refusal.code, refusal.detail, input=id)
+        elif isinstance(declared, VolumeInput):
+            continue
+        elif declared.required:
+            check.fault("missing", f"{id}: its value is missing in {MAIN}.", input=id)
+        else:
+            check.values[id] = declared.default
+
+
+def known(check: Check, key: str) -> str | None:
+    """Give a key if it is an input's id."""
+    return key if key in check.inputs else None
+
+
+def integer(digits: str) -> int | float:
+    """Read an integer, one of absurd length as infinite, which no input takes.
+
+    >>> integer("-12"), integer("9" * 5000)
+    (-12, inf)
+    """
+    return int(digits) if len(digits) <= MOST_DIGITS else math.copysign(math.inf, -1 if digits[0] == "-" else 1)
+
+
+def nesting(text: str) -> int:
+    """Tell how deep a JSON text is nested, up to one level too deep, in one pass and without recursion.
+
+    >>> nesting('{"inputs": {"text": "[[[[", "points": [[1, 2, 3]]}}')
+    4
+    """
+    depth = deepest = 0
+    within_text = False
+    for token in NESTING_TOKEN.finditer(text):
+        if token[0] == '"':
+            within_text = not within_text
+        elif not within_text and token[0] in "[{":
             depth += 1
-            if depth > DEEPEST:
-                raise MainRefused("not-json", f"{MAIN}: is nested deeper than {DEEPEST} levels.")
-        elif character in "]}":
+            deepest = max(deepest, depth)
+            if depth > DEEPEST_NESTING:
+                break
+        elif not within_text and token[0] in "]}":
             depth -= 1
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in made:
-            raise MainRefused("doubled-key", f"{MAIN}: the key {shown(key)} is there twice.")
-        made[key] = value
-    return made
-
-
-def _constant(name: str) -> float:
-    return float(name)  # NaN and Infinity reach the input, which refuses them by its name
-
-
-def _whole(digits: str) -> int | float:
-    return int(digits) if len(digits) <= LONGEST_NUMBER else math.copysign(math.inf, -1 if digits[0] == "-" else 1)
-
-
-def _fraction(digits: str) -> float:
-    return float(digits)
-
-
-def _inputs_of(main: Any) -> Mapping[str, Any]:
-    if not isinstance(main, dict):
-        raise MainRefused("not-an-object", f'{MAIN}: must be an object {{"inputs": {{…}}}}.')
-    others = [key for key in main if key != "inputs"]
-    if others:
-        raise MainRefused("not-an-object", f'{MAIN}: the key {shown(others[0])} is not known; only "inputs" is.')
-    inputs = main.get("inputs")
-    if not isinstance(inputs, dict):
-        raise MainRefused("not-an-object", f'{MAIN}: "inputs" must be an object with a value for each input.')
-    return inputs
+    return deepest

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
+import re
 import stat
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,11 +19,18 @@ LONGEST_TEXT_HEADER = 64 * 1024
 VOLUME_DIMENSIONS = 3
 LARGEST_SPACING_MM = 1000.0
 SMALLEST_SPACING_MM = 1e-4
+NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?(nan|inf|infinity)", re.ASCII | re.IGNORECASE)
+WHOLE_NUMBER = re.compile(r"-?\d{1,12}", re.ASCII)
 
 
 def open_file(path: Path) -> BinaryIO:
-    """Open a regular file, never through a link."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    """Open a regular file, never through a link. Raises ``VolumeRefused``, or ``OSError`` where there is none."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise VolumeRefused("not-a-file", "The volume is a symbolic link; send the file itself.") from None
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise VolumeRefused("not-a-file", "The volume is no regular file.")
@@ -76,10 +85,10 @@ def check_type(name: str | None, said: object) -> str:
 
 def finite_numbers(text: str, field: str) -> list[float]:
     """Read a field of numbers separated by blanks."""
-    try:
-        numbers = [float(part) for part in text.split()]
-    except ValueError:
-        raise VolumeRefused("header", f"{field}: {shown(text)} is no list of numbers.") from None
+    parts = text.split()
+    if not all(map(NUMBER.fullmatch, parts)):
+        raise VolumeRefused("header", f"{field}: {shown(text)} is no list of numbers.")
+    numbers = [float(part) for part in parts]
     if not all(map(math.isfinite, numbers)):
         raise VolumeRefused("header", f"{field}: {shown(text)} holds a number that is not finite.")
     return numbers
@@ -88,7 +97,7 @@ def finite_numbers(text: str, field: str) -> list[float]:
 def whole_numbers(text: str, field: str) -> list[int]:
     """Read a field of whole numbers separated by blanks."""
     parts = text.split()
-    if not parts or any(not part.lstrip("-").isdecimal() or len(part) > 12 for part in parts):  # noqa: PLR2004
+    if not parts or not all(map(WHOLE_NUMBER.fullmatch, parts)):
         raise VolumeRefused("header", f"{field}: {shown(text)} is no list of whole numbers.")
     return [int(part) for part in parts]
 

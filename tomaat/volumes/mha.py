@@ -45,6 +45,9 @@ KNOWN = {
         "DimSize",
         "BinaryData",
         "CompressedData",
+        "CompressedDataSize",
+        "BinaryDataByteOrderMSB",
+        "ElementByteOrderMSB",
         "HeaderSize",
         "ElementNumberOfChannels",
         "ElementType",
@@ -59,6 +62,12 @@ KNOWN = {
         "Origin",
     )
 }
+TRUTH = {"true": True, "false": False}
+SYNONYMS = (
+    ("TransformMatrix", "Orientation", "Rotation"),
+    ("Offset", "Position", "Origin"),
+    ("BinaryDataByteOrderMSB", "ElementByteOrderMSB"),
+)
 LINE = re.compile(rb"[ \t]*([A-Za-z][A-Za-z0-9_]*)[ \t]*=([ -~\t]*)\r?")
 
 
@@ -70,23 +79,23 @@ def read_mha_header(path: Path, largest_voxel_bytes: int) -> VolumeHeader:
     fields, offset = _fields(data)
     if fields["ElementDataFile"] != "LOCAL":
         raise VolumeRefused("detached", f"ElementDataFile: {shown(fields['ElementDataFile'])} must be LOCAL.")
-    for name, wanted in (("ObjectType", "image"), ("BinaryData", "true"), ("ElementNumberOfChannels", "1")):
-        if fields.get(name, wanted).lower() != wanted:
-            raise VolumeRefused("header", f"{name}: {shown(fields[name])} must be {wanted}.")
-    if fields.get("HeaderSize", "0") != "0":
-        raise VolumeRefused("header", f"HeaderSize: {shown(fields['HeaderSize'])} must be absent.")
+    compressed = _check_fields(fields, file_bytes - offset)
     sizes = whole_numbers(fields.get("DimSize", ""), "DimSize")
     if whole_numbers(fields.get("NDims", ""), "NDims") != [len(sizes)]:
         raise VolumeRefused("dimensions", f"NDims: {shown(fields['NDims'])} does not fit {len(sizes)} sizes.")
     _check_geometry(fields, len(sizes))
-    spacing = fields.get("ElementSpacing", fields.get("ElementSize", "1 " * len(sizes)))
+    spacing = finite_numbers(
+        fields.get("ElementSpacing", fields.get("ElementSize", "1 " * len(sizes))), "ElementSpacing"
+    )
+    if len(spacing) != len(sizes):
+        raise VolumeRefused("spacing", f"ElementSpacing: {len(spacing)} numbers for {len(sizes)} dimensions.")
     header = VolumeHeader(
         format="mha",
         dimensions=check_dimensions(sizes),
         dtype=check_type(TYPES.get(fields.get("ElementType", "")), fields.get("ElementType", "")),
         scaled=False,
-        spacing_mm=check_spacing(finite_numbers(spacing, "ElementSpacing")[:3]),
-        compression="zlib" if fields.get("CompressedData", "false").lower() == "true" else "none",
+        spacing_mm=check_spacing(spacing[:3]),
+        compression="zlib" if compressed else "none",
         voxel_offset=offset,
         whole_file_compressed=False,
     )
@@ -115,6 +124,30 @@ def _fields(data: bytes) -> tuple[dict[str, str], int]:
         fields[name] = value
         position = end + 1
     return fields, position
+
+
+def _check_fields(fields: dict[str, str], data_bytes: int) -> bool:
+    """Demand what makes all readers find the same voxels; tell whether they are compressed.
+
+    A size of the compressed data that is too small would make a reader stop early and leave voxels unset.
+    """
+    for name, wanted in (("ObjectType", "image"), ("ElementNumberOfChannels", "1"), ("HeaderSize", "0")):
+        if fields.get(name, wanted).lower() != wanted:
+            raise VolumeRefused("header", f"{name}: {shown(fields[name])} must be {wanted}.")
+    if fields.get("BinaryData", "").lower() != "true":
+        raise VolumeRefused("header", f"BinaryData: {shown(fields.get('BinaryData', ''))} must be True.")
+    for name in ("CompressedData", "BinaryDataByteOrderMSB", "ElementByteOrderMSB"):
+        if fields.get(name, "false").lower() not in TRUTH:
+            raise VolumeRefused("header", f"{name}: {shown(fields[name])} must be True or False.")
+    for names in SYNONYMS:
+        given = [name for name in names if name in fields]
+        if len({fields[name].lower() for name in given}) > 1:
+            raise VolumeRefused("header", f"{' and '.join(given)} say the same thing differently; keep one.")
+    compressed = TRUTH[fields.get("CompressedData", "false").lower()]
+    size = fields.get("CompressedDataSize")
+    if compressed and size is not None and whole_numbers(size, "CompressedDataSize") != [data_bytes]:
+        raise VolumeRefused("size", f"CompressedDataSize: {shown(size)} must be the {data_bytes} bytes that are there.")
+    return compressed
 
 
 def _check_geometry(fields: dict[str, str], dimensions: int) -> None:

@@ -17,6 +17,8 @@ NIFTI2_HEADER_BYTES = 540
 SMALLEST_OFFSET = 352
 LARGEST_OFFSET = 1024**2
 MOST_DIMENSIONS = 7
+SPACE_UNITS = 0b111  #: the bits of xyzt_units that are about space
+MM_OF = {1: 1000.0, 3: 0.001}  #: metres and micrometres; all else is taken for mm, as readers do
 TYPES = {
     2: "uint8",
     4: "int16",
@@ -33,7 +35,7 @@ OTHER_TYPES = {1: "binary", 32: "complex64", 128: "RGB", 1536: "float128", 1792:
 
 
 def read_nifti_header(path: Path, largest_voxel_bytes: int) -> VolumeHeader:
-    """Check a NIfTI-1 header. Raises ``VolumeRefused``."""
+    """Check a NIfTI-1 header (NIfTI-2 is refused: SimpleITK does not read it). Raises ``VolumeRefused``."""
     compressed = path.name.endswith(".gz")
     with open_file(path) as file:
         data = file.read(64 * 1024)
@@ -82,15 +84,17 @@ def _fields(data: bytes, order: str, *, compressed: bool) -> VolumeHeader:
         raise VolumeRefused("header", f"vox_offset: {shown(offset)} is not between 352 and {LARGEST_OFFSET}.")
     if not all(map(math.isfinite, transforms)):
         raise VolumeRefused("header", "qform, sform: a number is not finite.")
-    if slope and not (math.isfinite(slope) and math.isfinite(intercept)):
+    scaled = slope != 0 and not math.isnan(slope)  # NaN is how some writers say that nothing is scaled
+    if scaled and not (math.isfinite(slope) and math.isfinite(intercept)):
         raise VolumeRefused("header", "scl_slope, scl_inter: a number is not finite.")
     dimensions = check_dimensions(dim[1 : 1 + dim[0]])
-    spacing = check_spacing([abs(size) or 1.0 for size in pixdim[1 : 1 + min(dim[0], 3)]])
+    unit_mm = MM_OF.get(data[123] & SPACE_UNITS, 1.0)
+    spacing = check_spacing([size * unit_mm for size in pixdim[1 : 1 + min(dim[0], 3)]])
     return VolumeHeader(
         format="nifti",
         dimensions=dimensions,
         dtype=dtype,
-        scaled=bool(slope) and (slope != 1 or intercept != 0),
+        scaled=scaled and (slope != 1 or intercept != 0),
         spacing_mm=spacing,
         compression="gzip" if compressed else "none",
         voxel_offset=int(offset),

@@ -5,6 +5,7 @@ Source of the field names and types: "Definition of NRRD File Format", teem.sour
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from tomaat.refusals import shown
@@ -36,6 +37,12 @@ TYPES = {
 COMPRESSIONS = {"raw": "none", "gzip": "gzip", "gz": "gzip"}
 MAGICS = tuple(f"NRRD000{version}" for version in range(1, 6))
 NO_SKIP = ("0", "")
+MILLIMETRES = {"mm", "millimeter", "millimeters", "millimetre", "millimetres", "", "???"}
+CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+GOVERNING = {
+    *("datafile", "lineskip", "byteskip", "encoding", "type", "endian", "sizes", "dimension", "kinds"),
+    *("spacedirections", "spaceorigin", "spacings", "space", "spacedimension", "units", "spaceunits", "centers"),
+}  #: fields that decide what is read, without their blanks
 
 
 def read_nrrd_header(path: Path, largest_voxel_bytes: int) -> VolumeHeader:
@@ -50,6 +57,9 @@ def read_nrrd_header(path: Path, largest_voxel_bytes: int) -> VolumeHeader:
     for name in ("line skip", "lineskip", "byte skip", "byteskip"):
         if fields.get(name, "0") not in NO_SKIP:
             raise VolumeRefused("header", f"{name}: {shown(fields[name])} must be 0.")
+    for name in ("units", "space units"):
+        if {unit.strip().lower() for unit in fields.get(name, "").split('"')} - MILLIMETRES:
+            raise VolumeRefused("spacing", f"{name}: {shown(fields[name])} must be mm; readers take it for that.")
     encoding = _needed(fields, "encoding").lower()
     if encoding not in COMPRESSIONS:
         raise VolumeRefused("encoding", f"encoding: {shown(encoding)} is not taken; raw and gzip are.")
@@ -80,11 +90,10 @@ def _fields(data: bytes) -> tuple[dict[str, str], int]:
         end = data.find(b"\n", position)
         if end < 0:
             raise VolumeRefused("header", f"The NRRD header does not end within {LONGEST_TEXT_HEADER} bytes.")
-        raw = data[position:end].rstrip(b"\r")
+        line = data[position:end].removesuffix(b"\r").decode("latin-1")
         position, number = end + 1, number + 1
-        if not raw.isascii():
-            raise VolumeRefused("header", "The NRRD header is not plain text.")
-        line = raw.decode("ascii")
+        if CONTROL_CHARACTERS.search(line):
+            raise VolumeRefused("header", "The NRRD header holds a control character.")
         if number == 1 and line.strip() not in MAGICS:
             raise VolumeRefused("header", f"This is no NRRD file: it begins with {shown(line)}.")
         if not line and number > 1:
@@ -95,9 +104,11 @@ def _fields(data: bytes) -> tuple[dict[str, str], int]:
 
 def _note_field(line: str, fields: dict[str, str]) -> None:
     name, colon, value = line.partition(":")
-    if value.startswith("="):
-        return  # a key of somebody's own
     name = " ".join(name.lower().split())
+    if value.startswith("=") and name.replace(" ", "") not in GOVERNING:
+        return  # a key of somebody's own
+    if value.startswith("="):  # readers look for fields first
+        raise VolumeRefused("header", f"The NRRD header's key {shown(name)} has the name of a field.")
     if not colon or name in fields:
         raise VolumeRefused("header", f"The NRRD header's line {shown(line)} is no field, or is there twice.")
     fields[name] = value.strip()
@@ -119,4 +130,7 @@ def _spacing(fields: dict[str, str], dimensions: int) -> tuple[float, float, flo
         if len(lengths) != dimensions:
             raise VolumeRefused("header", f"space directions: {len(lengths)} vectors for {dimensions} dimensions.")
         return check_spacing(lengths[:3])
-    return check_spacing(finite_numbers(fields.get("spacings", "1 " * dimensions), "spacings")[:3])
+    spacings = finite_numbers(fields.get("spacings", "1 " * dimensions), "spacings")
+    if len(spacings) != dimensions:
+        raise VolumeRefused("spacing", f"spacings: {len(spacings)} numbers for {dimensions} dimensions.")
+    return check_spacing(spacings[:3])

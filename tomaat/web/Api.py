@@ -7,7 +7,7 @@ from collections.abc import Collection
 from functools import partial
 from typing import Any
 
-from flask import Flask, Response, jsonify, request
+from flask import Flask, Response, g, jsonify, request
 
 from tomaat.archives import ArchiveLimits
 from tomaat.tickets import Storage, Ticket, TicketStore
@@ -15,7 +15,7 @@ from tomaat.tickets.states import CANCELLED, ENDED, EXPIRED, FAILED, RUNNING, ST
 from tomaat.web import views
 from tomaat.web.form import content_length
 from tomaat.web.openapi import describe_api
-from tomaat.web.problems import EXPLANATIONS, Problem, invalid, retry_later
+from tomaat.web.problems import EXPLANATIONS, Problem, invalid, retry_later, too_large
 from tomaat.web.Recent import Recent
 from tomaat.web.results import send_result
 from tomaat.web.Submission import Submission
@@ -51,12 +51,12 @@ class Api:
         self.waiting = Recent(store.count_waiting, seconds=RECENT_SECONDS)
 
     def register(self, app: Flask) -> None:
-        """Give each view its route."""
+        """Give each view its route; a ticket's address with a slash in it is a wrong one, not another one."""
         app.add_url_rule("/", view_func=self.index)
         app.add_url_rule("/request", view_func=self.submit, methods=["POST"])
-        app.add_url_rule("/request/<reference>", view_func=self.cancel, methods=["DELETE"])
-        app.add_url_rule("/status/<reference>", view_func=self.status)
-        app.add_url_rule("/result/<reference>", view_func=self.result)
+        app.add_url_rule("/request/<path:reference>", view_func=self.cancel, methods=["DELETE"])
+        app.add_url_rule("/status/<path:reference>", view_func=self.status)
+        app.add_url_rule("/result/<path:reference>", view_func=self.result)
         app.add_url_rule("/supportedservices", view_func=self.supported_services)
         app.add_url_rule("/openapi.json", view_func=self.openapi)
         app.add_url_rule("/problems/<slug>", view_func=self.explain)
@@ -69,13 +69,13 @@ class Api:
         """Take a request and give a ticket."""
         claimed = content_length(request.headers)
         if claimed is not None and claimed > self.largest_request_bytes:
-            detail = f"The request has {claimed} bytes; at most {self.largest_request_bytes} are taken."
-            raise Problem(413, "too-large", "Too large", detail)
+            raise too_large(claimed, self.largest_request_bytes)
         if self.waiting.get() >= self.longest_queue:
             detail = f"{self.longest_queue} tickets wait already; try again later."
             raise retry_later(503, "queue-full", "Queue full", detail, 30)
         services = {service.name: service for service in self.services.get()}
         ticket, token = self.submission.take(request, services)
+        g.ticket = ticket.id
         answer = jsonify(views.accepted(ticket, token))
         answer.headers["Location"] = views.links(ticket.id, token)["status"]
         answer.headers["Retry-After"] = "1"
@@ -113,7 +113,8 @@ class Api:
 
     def openapi(self) -> Response:
         """Describe all of this, services included."""
-        return jsonify(describe_api([views.service(service) for service in self.services.get()]))
+        services = [views.service(service) for service in self.services.get()]
+        return jsonify(describe_api(services, longest_wait_seconds=self.longest_wait_seconds))
 
     def explain(self, slug: str) -> Response:
         """Explain a kind of problem."""
@@ -122,7 +123,9 @@ class Api:
         return jsonify(type=f"/problems/{slug}", explanation=EXPLANATIONS[slug])
 
     def _find(self, reference: str) -> Ticket:
-        return find_ticket(self.store, reference, request.headers.get("Authorization", ""))
+        ticket = find_ticket(self.store, reference, request.headers.get("Authorization", ""))
+        g.ticket = ticket.id
+        return ticket
 
     def _wait(self, ticket: Ticket, while_in: Collection[str]) -> Ticket:
         """Wait as long as the client asks for, if there is a place, and read the ticket again."""

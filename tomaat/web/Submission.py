@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flask import Request
@@ -14,10 +13,9 @@ from tomaat.refusals import shown
 from tomaat.services.payload import PayloadRefused, check_payload
 from tomaat.tickets import OfferedService, Storage, Ticket, TicketFolder, TicketStore
 from tomaat.web.form import Form
-from tomaat.web.problems import Problem
+from tomaat.web.problems import DISK_FULL, Problem, storage_full
 from tomaat.web.tokens import new_token
 
-DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 MOST_NAMED = 20  #: services that a refusal names
 
 
@@ -31,18 +29,17 @@ class Submission:
 
     def take(self, request: Request, services: Mapping[str, OfferedService]) -> tuple[Ticket, str]:
         """Return the new ticket and its token. Raises ``Problem``; then nothing of the upload is left."""
-        folder = self.storage.new_incoming()
         try:
-            service = self._receive(request, folder, services)
-            self.storage.keep(folder)
+            folder = self.storage.new_incoming()
+            try:
+                service = self._receive(request, folder, services)
+                self.storage.keep(folder)
+            except BaseException:
+                self.storage.drop(folder)
+                raise
         except OSError as error:
-            self.storage.drop(folder)
             if error.errno in DISK_FULL:
-                detail = "The server's disk is full; tell its operator. Nothing was kept of this request."
-                raise Problem(507, "storage-full", "Storage full", detail, headers={"Retry-After": "60"}) from error
-            raise
-        except BaseException:
-            self.storage.drop(folder)
+                raise storage_full() from error
             raise
         token, token_hash = new_token()
         ticket = self.store.submit(
@@ -58,7 +55,7 @@ class Submission:
     ) -> OfferedService:
         form = Form(request.environ["wsgi.input"], request.headers.get("Content-Type", ""))
         refusal: Problem | None = None
-        payload = form.payload()
+        payload = _payload(form, services)
         try:
             unpack(payload, folder.inputs, self.limits)
         except ArchiveRefused as error:
@@ -74,6 +71,14 @@ class Submission:
         except PayloadRefused as error:
             raise _inputs_problem(error.errors, error.inputs) from error
         return service
+
+
+def _payload(form: Form, services: Mapping[str, OfferedService]) -> Iterator[bytes]:
+    """Yield the payload; where the service is named before it, nothing is unpacked for an unknown one."""
+    for data in form.payload():
+        if form.service is not None:
+            _offered(form.service, services)
+        yield data
 
 
 def _offered(name: str, services: Mapping[str, OfferedService]) -> OfferedService:

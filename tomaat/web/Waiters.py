@@ -6,11 +6,13 @@ import threading
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from functools import partial
 from queue import Empty, SimpleQueue
 
 import structlog
 
 from tomaat.database import DatabaseUnavailable, Hints
+from tomaat.log import frames_of
 from tomaat.tickets import TicketStore
 
 log = structlog.get_logger()
@@ -54,7 +56,8 @@ class Waiters:
         try:
             self.arriving.put(waiter)
             self.hints.wake()
-            waiter.done.wait(seconds)
+            if not self.stopped:  # else nobody may look at it any more
+                waiter.done.wait(seconds)
         finally:
             waiter.done.set()  # also tells the thread to forget it
             self.places.put(None)
@@ -79,7 +82,7 @@ class Waiters:
             arrived = self._arrivals()
             waiting = [waiter for waiter in (*waiting, *arrived) if not waiter.done.is_set()]
             if waiting and (heard or arrived or time.monotonic() - asked_at >= self.poll_seconds):
-                self._look(waiting)
+                self._do(partial(self._look, waiting))
                 asked_at = time.monotonic()
         for waiter in (*waiting, *self._arrivals()):
             waiter.done.set()
@@ -99,13 +102,15 @@ class Waiters:
             task()
         except DatabaseUnavailable as error:
             log.warning("database.lost", reason=str(error))
+        except Exception as error:  # noqa: BLE001 (whatever it is, others wait for this thread)
+            log.error("waiters.crashed", error=type(error).__name__, frames=frames_of(error))
 
     def _look(self, waiting: Collection[Waiter]) -> None:
-        """Ask for all states in one query; release who need not wait any longer."""
-        try:
-            states = self.store.states_of({waiter.ticket for waiter in waiting})
-        except DatabaseUnavailable:
-            return  # their requests ask for themselves when their time is over
+        """Ask for all states in one query; release who need not wait any longer.
+
+        Where the database does not answer, they go on waiting, and ask for themselves when their time is over.
+        """
+        states = self.store.states_of({waiter.ticket for waiter in waiting})
         for waiter in waiting:
             if states.get(waiter.ticket) not in waiter.while_in:
                 waiter.done.set()

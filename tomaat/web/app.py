@@ -21,12 +21,15 @@ HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
 }
+METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
 
 
 def create_app(api: Api) -> Flask:
     """Make the application around the views of ``api``."""
     app = Flask("tomaat", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask's default provider has it
+    app.url_map.merge_slashes = False  # a redirect would repeat a token
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.before_request(_note_time)
     app.after_request(_finish)
     app.register_error_handler(Problem, problem_response)
@@ -47,9 +50,10 @@ def _finish(answer: Response) -> Response:
     log.info(
         "request.answered",
         route=request.url_rule.rule if request.url_rule else "(none)",
-        method=request.method if request.method.isalpha() else "(other)",
+        method=request.method if request.method in METHODS else "(other)",
         status=answer.status_code,
         milliseconds=round(1000 * (time.monotonic() - g.began), 1),
+        **({"ticket": g.ticket} if "ticket" in g else {}),
     )
     return answer
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, Any
 
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.http import parse_options_header
 from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData
 
+from tomaat.refusals import shown
 from tomaat.web.problems import Problem, invalid
 
-CHUNK_BYTES = 256 * 1024
+CHUNK_BYTES = 128 * 1024
+LARGEST_HELD_BYTES = 512 * 1024  #: what the decoder may hold: a part's headers, or what stands around all parts
+MOST_PARTS = 10
 LONGEST_SERVICE_BYTES = 200
 HOW = "Send multipart/form-data: curl -F service=FloatComputation -F payload=@payload.tar.gz http://…/request"
 
@@ -26,44 +29,60 @@ class Form:
             raise Problem(415, "invalid-request", "Not a form", f"The content type must be multipart/form-data. {HOW}")
         self.stream = stream
         self.decoder = MultipartDecoder(
-            options["boundary"].encode("latin-1", "replace"), max_form_memory_size=None, max_parts=10
+            options["boundary"].encode("latin-1", "replace"),
+            max_form_memory_size=LARGEST_HELD_BYTES,
+            max_parts=MOST_PARTS,
         )
         self.service: str | None = None
         self.seen: set[str] = set()
-        self.events = self._events()
+        self.faults: list[dict[str, Any]] = []
 
     def payload(self) -> Iterator[bytes]:
         """Yield the payload's bytes as they come; what stands before and behind it in the form is read as well.
 
-        Raises ``Problem`` for a form that is not of this kind.
+        Raises ``Problem`` at the end, with all that is wrong with the form.
         """
         inside: str | None = None
         text = bytearray()
-        for event in self.events:
+        for event in self._events():
             if isinstance(event, (Field, File)):
                 inside = self._enter(event)
-            elif isinstance(event, Data) and inside == "payload":
+            elif inside == "payload":
                 yield event.data
-            elif isinstance(event, Data):
-                text += event.data
-                if len(text) > LONGEST_SERVICE_BYTES:
-                    raise invalid(f"service: is longer than {LONGEST_SERVICE_BYTES} bytes.")
+            elif inside == "service":
+                text += event.data[: LONGEST_SERVICE_BYTES + 1 - len(text)]
                 if not event.more_data:
-                    self.service = text.decode("utf-8", errors="replace").strip()
-        missing = sorted({"service", "payload"} - self.seen)
-        if missing:
-            raise invalid(f"The form lacks {' and '.join(missing)}. {HOW}")
+                    self._end_service(bytes(text))
+        for name in ("service", "payload"):
+            if name not in self.seen:
+                self._fault("missing-field", f"{name}: the form has no such field.")
+        if self.faults:
+            what = self.faults[0]["detail"] if len(self.faults) == 1 else f"The form has {len(self.faults)} faults."
+            raise invalid(f"{what} {HOW}", self.faults)
 
-    def _enter(self, event: Field | File) -> str:
+    def _enter(self, event: Field | File) -> str | None:
+        """Note a part by its headers; return the field's name, or nothing where its content is to be skipped."""
         name = event.name
         if name not in {"service", "payload"}:
-            raise invalid(f"The form has a field that is neither service nor payload. {HOW}")
+            self._fault("unknown-field", f"{shown(name)}: the form takes the fields service and payload.")
+            return None
         if name in self.seen:
-            raise invalid(f"The form has the field {name} twice. {HOW}")
-        if isinstance(event, Field) and name == "payload":
-            raise invalid(f"payload: must be sent as a file. {HOW}")
+            self._fault("doubled-field", f"{name}: the form has this field twice.")
+            return None
         self.seen.add(name)
+        if isinstance(event, Field) and name == "payload":
+            self._fault("not-a-file", "payload: must be sent as a file, with an @ before its name: payload=@….tar.gz")
+            return None
         return name
+
+    def _end_service(self, text: bytes) -> None:
+        if len(text) > LONGEST_SERVICE_BYTES:
+            self._fault("too-long", f"service: is longer than {LONGEST_SERVICE_BYTES} bytes.")
+        else:
+            self.service = text.decode("utf-8", errors="replace").strip()
+
+    def _fault(self, code: str, detail: str) -> None:
+        self.faults.append({"input": None, "code": code, "detail": detail})
 
     def _events(self) -> Iterator[Field | File | Data]:
         try:
@@ -76,10 +95,10 @@ class Form:
                     if isinstance(event, (Field, File, Data)):
                         yield event
         except (ValueError, RequestEntityTooLarge) as error:
-            raise invalid(f"The form is broken or cut off. {HOW}") from error
+            raise invalid(f"The form is broken or cut off, or has more than {MOST_PARTS} fields. {HOW}") from error
 
 
 def content_length(headers: Headers) -> int | None:
     """Read the length that a request claims."""
     claimed = headers.get("Content-Length", "")
-    return int(claimed) if claimed.isdecimal() else None
+    return int(claimed) if claimed.isdecimal() and claimed.isascii() else None

@@ -95,12 +95,6 @@ SERVICE: Json = {
         "interface": {"type": "object", "additionalProperties": INPUT},
     },
 }
-WAIT = {
-    "name": "wait",
-    "in": "query",
-    "description": "Seconds to wait before answering; the server may answer sooner, with Retry-After.",
-    "schema": {"type": "number", "minimum": 0},
-}
 WHILE_STATE = {
     "name": "state",
     "in": "query",
@@ -114,12 +108,32 @@ REFERENCE = {
     "description": "`<id>&<token>`, or `<id>` with `Authorization: Bearer <token>`.",
     "schema": {"type": "string", "minLength": 1, "pattern": "^[^/]+$"},
 }
-RANGE = {"name": "Range", "in": "header", "schema": {"type": "string"}, "example": "bytes=0-1023"}
+RESULT_REQUEST_HEADERS = [
+    {"name": name, "in": "header", "description": description, "schema": {"type": "string"}}
+    for name, description in {
+        "Range": "One range, such as `bytes=0-1023`; what is no single range is answered whole.",
+        "If-Range": "Send the range only of the result with this ETag, else all of it.",
+        "If-None-Match": "Send nothing (304) if the result has this ETag.",
+        "If-Match": "Send nothing (412) unless the result has this ETag.",
+    }.items()
+]
+HEADER_TEXTS = {
+    "Location": "The address of the ticket's status.",
+    "Retry-After": "Seconds after which asking again makes sense.",
+    "Content-Length": "Bytes of the result, or of the range.",
+    "Content-Range": "`bytes <first>-<last>/<all>`, or `bytes */<all>` where the range lies outside.",
+    "Content-Disposition": "`attachment`, with a name for the file.",
+    "Accept-Ranges": "`bytes`.",
+    "ETag": "The result's SHA-256 in quotes.",
+}
+REFUSAL_HEADERS = {409: ["Retry-After"], 416: ["Content-Range"], 503: ["Retry-After"], 507: ["Retry-After"]}
+SOMETIMES = frozenset({409})  #: refusals whose headers are not always there
 TEXTS = {
     400: "The request or its archive cannot be read.",
     404: "Nothing here; a wrong id and a wrong token are told the same.",
     409: "There is no result: not yet (Retry-After), cancelled, or failed.",
     410: "The result is no longer kept.",
+    412: "The result is not the one that If-Match names.",
     413: "Too large, packed or unpacked.",
     415: "Not a form, or not gzip.",
     416: "The range lies outside of the result.",
@@ -139,19 +153,34 @@ JSON_TYPES: dict[str, Json] = {
         "items": {"type": "array", "items": {"type": "number"}, "minItems": 3, "maxItems": 3},
     },
 }
-RULES = {"minimum": "minimum", "maximum": "maximum", "choices": "enum", "longest": "maxLength", "default": "default"}
+RULES = {
+    "minimum": "minimum",
+    "maximum": "maximum",
+    "choices": "enum",
+    "longest": "maxLength",
+    "fewest": "minItems",
+    "most": "maxItems",
+    "default": "default",
+}
 
 
-def describe_api(services: Sequence[Mapping[str, Any]]) -> Json:
+def describe_api(services: Sequence[Mapping[str, Any]], *, longest_wait_seconds: float) -> Json:
     """Make the document; ``services`` as ``/supportedservices`` lists them."""
     security: list[Json] = [{}, {"token": []}]
+    wait = {
+        "name": "wait",
+        "in": "query",
+        "description": "Seconds to wait before answering; the server may answer sooner, with Retry-After.",
+        "schema": {"type": "number", "minimum": 0, "maximum": longest_wait_seconds},
+    }
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "TOMAAT",
             "version": __version__,
             "description": "Send a .tar.gz, get a ticket, fetch a .tar.gz. A payload holds main.json = "
-            '{"inputs": {"<id>": value}} and one file-<id>.<ext> for each file input.',
+            '{"inputs": {"<id>": value}} and one file-<id>.<ext> for each file input. Every answer says '
+            "Cache-Control: no-store and Referrer-Policy: no-referrer. HEAD is taken wherever GET is.",
         },
         "paths": {
             "/": {"get": _operation("index", "What this is.", {200: _json("Links.", {"type": "object"})})},
@@ -161,7 +190,10 @@ def describe_api(services: Sequence[Mapping[str, Any]]) -> Json:
                 "delete": _operation(
                     "cancel",
                     "Give a ticket up; idempotent.",
-                    {200: _json("It is over.", _ref("Status")), 202: _json("Asked for.", _ref("Status"))},
+                    {
+                        200: _json("It is over.", _ref("Status")),
+                        202: _json("Asked for.", _ref("Status")) | _headers("Retry-After"),
+                    },
                     404,
                     security=security,
                 ),
@@ -171,13 +203,16 @@ def describe_api(services: Sequence[Mapping[str, Any]]) -> Json:
                 "get": _operation(
                     "status",
                     "Where a ticket stands.",
-                    {200: _json("Its status.", _ref("Status"))},
+                    {200: _json("Its status.", _ref("Status")) | _headers("Retry-After", always=False)},
                     *(400, 404),
-                    parameters=[WAIT, WHILE_STATE],
+                    parameters=[wait, WHILE_STATE],
                     security=security,
                 ),
             },
-            "/result/{reference}": {"parameters": [REFERENCE], "get": _result(security)},
+            "/result/{reference}": {
+                "parameters": [REFERENCE],
+                "get": _result([wait, *RESULT_REQUEST_HEADERS], security),
+            },
             "/supportedservices": {
                 "get": _operation(
                     "services",
@@ -205,7 +240,13 @@ def describe_api(services: Sequence[Mapping[str, Any]]) -> Json:
                 "Problem": PROBLEM,
                 **{f"main.json.{service['name']}": main_schema(service["interface"]) for service in services},
             },
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "The ticket's token, beside its bare id in the path; or write both there: <id>&<token>.",
+                }
+            },
         },
     }
 
@@ -239,34 +280,51 @@ def _value_schema(described: Mapping[str, Any]) -> Json:
 
 def _submit(services: Sequence[Mapping[str, Any]]) -> Json:
     name: Json = {"type": "string", "examples": [service["name"] for service in services]}
+    payload = {
+        "type": "string",
+        "format": "binary",
+        "description": "A .tar.gz; the schema `main.json.<service>` describes its main.json and names its files.",
+    }
     form = {
         "type": "object",
         "required": ["service", "payload"],
-        "properties": {"service": name, "payload": {"type": "string", "format": "binary"}},
+        "additionalProperties": False,
+        "properties": {"service": name, "payload": payload},
     }
-    headers = {"Location": {"schema": {"type": "string"}}, "Retry-After": {"schema": {"type": "string"}}}
-    answer = _json("A ticket.", _ref("Accepted")) | {"headers": headers}
+    reference = {"reference": "{$response.body#/id}&{$response.body#/token}"}
+    links = {name: {"operationId": name, "parameters": reference} for name in ("status", "result", "cancel")}
+    answer = _json("A ticket.", _ref("Accepted")) | _headers("Location", "Retry-After") | {"links": links}
     operation = _operation("submit", "Ask for a service.", {202: answer}, 400, 404, 413, 415, 422, 507)
     encoding = {"payload": {"contentType": "application/gzip"}}
     content = {"multipart/form-data": {"schema": form, "encoding": encoding}}
     return operation | {"requestBody": {"required": True, "content": content}}
 
 
-def _result(security: list[Json]) -> Json:
-    archive = {"application/gzip": {"schema": {"type": "string", "format": "binary"}}}
+def _result(parameters: list[Json], security: list[Json]) -> Json:
+    archive = {"content": {"application/gzip": {"schema": {"type": "string", "format": "binary"}}}}
+    names = ("Content-Length", "ETag", "Accept-Ranges", "Content-Disposition")
     answers: dict[int, Json] = {
-        200: {"description": "The result.", "content": archive},
-        206: {"description": "A range of it.", "content": archive},
-        304: {"description": "The client has it already."},
+        200: {"description": "The result.", **archive, **_headers(*names)},
+        206: {"description": "A range of it.", **archive, **_headers(*names, "Content-Range")},
+        304: {"description": "The client has it already.", **_headers("ETag")},
     }
     return _operation(
-        "result", "Fetch the result.", answers, *(400, 404, 409, 410, 416), parameters=[WAIT, RANGE], security=security
+        "result",
+        "Fetch the result.",
+        answers,
+        *(400, 404, 409, 410, 412, 416),
+        parameters=parameters,
+        security=security,
     )
 
 
 def _operation(name: str, summary: str, answers: Mapping[int, Json], *refusals: int, **more: Any) -> Json:
     problems = {
-        str(status): {"description": TEXTS[status], "content": {CONTENT_TYPE: {"schema": _ref("Problem")}}}
+        str(status): {
+            "description": TEXTS[status],
+            "content": {CONTENT_TYPE: {"schema": _ref("Problem")}},
+            **_headers(*REFUSAL_HEADERS.get(status, []), always=status not in SOMETIMES),
+        }
         for status in (*refusals, 500, 503)
     }
     return {
@@ -279,6 +337,13 @@ def _operation(name: str, summary: str, answers: Mapping[int, Json], *refusals: 
 
 def _json(description: str, schema: Json) -> Json:
     return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def _headers(*names: str, always: bool = True) -> Json:
+    described = {
+        name: {"description": HEADER_TEXTS[name], "required": always, "schema": {"type": "string"}} for name in names
+    }
+    return {"headers": described} if described else {}
 
 
 def _ref(name: str) -> Json:

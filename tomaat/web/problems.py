@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Any
 from flask import Response
 
 CONTENT_TYPE = "application/problem+json"
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 EXPLANATIONS = {
     "invalid-request": "The request is not of the form that the API describes; its detail says what is missing.",
@@ -28,6 +30,7 @@ EXPLANATIONS = {
     "cancelled": "The ticket was given up by its client; there is no result.",
     "expired": "The result is no longer kept.",
     "range": "The range lies outside of the result.",
+    "changed": "The result is not the one that If-Match names.",
     "internal-error": "The server made a mistake; its log has the reference.",
     "refused": "The task refused the inputs; the sentence is its own.",
     "task-crashed": "The task stopped with an error of its own; the server's log has the reference.",
@@ -39,7 +42,7 @@ EXPLANATIONS = {
 }
 
 
-@dataclass
+@dataclass(eq=False)
 class Problem(Exception):
     """Answers a request with problem details."""
 
@@ -75,6 +78,18 @@ def retry_later(status: int, slug: str, title: str, detail: str, seconds: int = 
     return Problem(status, slug, title, detail, headers={"Retry-After": str(seconds)})
 
 
-def invalid(detail: str) -> Problem:
+def invalid(detail: str, errors: list[dict[str, Any]] | None = None) -> Problem:
     """Say that a request is not of the form that the API describes."""
-    return Problem(400, "invalid-request", "Invalid request", detail)
+    return Problem(400, "invalid-request", "Invalid request", detail, errors or [])
+
+
+def too_large(claimed_bytes: int | None, largest_bytes: int) -> Problem:
+    """Refuse a request before its body is looked at."""
+    has = "more" if claimed_bytes is None else f"{claimed_bytes} bytes"
+    return Problem(413, "too-large", "Too large", f"A request has at most {largest_bytes} bytes; this one has {has}.")
+
+
+def storage_full() -> Problem:
+    """Say that the upload has no room."""
+    detail = "The server's disk is full; tell its operator. Nothing was kept of this request."
+    return retry_later(507, "storage-full", "Storage full", detail, 60)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO
 
 from flask import Request, Response
-from werkzeug.http import is_resource_modified, parse_range_header
+from werkzeug.http import parse_range_header
 
 from tomaat.tickets import Ticket
 from tomaat.web.problems import Problem
@@ -38,14 +38,17 @@ class SentFile:
 
 
 def send_result(request: Request, ticket: Ticket, path: Path, fetched: Callable[[], None]) -> Response:
-    """Answer with a succeeded ticket's archive, honouring ``Range``, ``If-Range`` and ``If-None-Match``."""
+    """Answer with a succeeded ticket's archive, honouring ``Range`` and the conditions that it may have."""
     size = ticket.result_bytes or 0
     headers = {
         "ETag": f'"{ticket.result_sha256}"',
         "Accept-Ranges": "bytes",
         "Content-Disposition": f'attachment; filename="{ticket.service}-{ticket.id}.tar.gz"',
     }
-    if not is_resource_modified(request.environ, etag=ticket.result_sha256):
+    etag = ticket.result_sha256 or ""
+    if "If-Match" in request.headers and not request.if_match.is_strong(etag):
+        raise Problem(412, "changed", "Changed", "The result is not the one that If-Match names.")
+    if request.if_none_match.contains_weak(etag):
         return Response(status=304, headers=headers)
     start, end, status = _range(request, size, ticket)
     if status == 206:  # noqa: PLR2004 (Partial Content)
@@ -70,7 +73,8 @@ def _range(request: Request, size: int, ticket: Ticket) -> tuple[int, int, int]:
         return 0, size, 200
     if request.headers.get("If-Range", f'"{ticket.result_sha256}"') != f'"{ticket.result_sha256}"':
         return 0, size, 200
-    span = wanted.range_for_length(size)
+    first, _ = wanted.ranges[0]
+    span = (0, size) if first < -size else wanted.range_for_length(size)  # the last 99 of 10 bytes are all
     if span is None:
         detail = f"The result has {size} bytes; the range lies outside of them."
         raise Problem(416, "range", "Range not satisfiable", detail, headers={"Content-Range": f"bytes */{size}"})

@@ -1,0 +1,44 @@
+# What a person does with this repository; `make` alone lists it.
+
+PYTHON ?= python3
+VENV := .venv
+ARGS ?=
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --no-input
+
+.PHONY: help demo serve test check benchmark clean
+.DEFAULT_GOAL := help
+
+help:  ## list these targets
+	@sed -n 's/^\([a-z]*\):.*##/  make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@echo "Settings are environment variables: TOMAAT_PORT=5001 make serve. The README lists them."
+
+demo: $(VENV)/requirements  ## start everything, send two tickets, show what happens, stop everything
+	@$(VENV)/bin/python tools/demo.py
+
+serve: $(VENV)/requirements  ## run PostgreSQL and the three doors until Ctrl-C
+	@$(VENV)/bin/python tools/serve.py
+
+test: $(VENV)/requirements-dev  ## run all tests; ARGS="-k queue -x" goes to pytest
+	@$(VENV)/bin/python -m pytest $(ARGS)
+
+check: $(VENV)/requirements-dev  ## ruff, the formatting, mypy
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+
+benchmark: $(VENV)/requirements-dev  ## measure this machine's figures, each beside its floor
+	@$(VENV)/bin/python benchmarks/measure.py
+
+clean:  ## remove what can be made again; the tickets in storage/ stay
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp is newer than its requirements once they are installed: a change of them installs again.
+$(VENV)/requirements: requirements.txt
+	@tools/make_venv.sh "$(PYTHON)" "$(VENV)"
+	$(PIP) install -r requirements.txt
+	@touch $@
+
+$(VENV)/requirements-dev: requirements-dev.txt $(VENV)/requirements
+	$(PIP) install -r requirements-dev.txt
+	@touch $@

@@ -1,0 +1,211 @@
+"""A stand-in for the database, for tests of the web side alone: the store's answers from a dictionary."""
+
+import dataclasses
+import hashlib
+import io
+import itertools
+import json
+import tarfile
+from datetime import datetime, timezone
+from queue import Empty, SimpleQueue
+
+from flask import Flask
+
+from Inputs import FloatInput, SingleChoiceInput, VolumeInput
+from tomaat.archives import ArchiveLimits
+from tomaat.database import DatabaseUnavailable
+from tomaat.tickets import OfferedService, Outlook, Storage, Ticket
+from tomaat.tickets.states import CANCELLED, ENDED, FAILED, QUEUED, RUNNING, SUBMITTED, SUCCEEDED
+from tomaat.web.Api import Api
+from tomaat.web.app import create_app
+from tomaat.web.Waiters import Waiters
+
+MIB = 1024**2
+ADD = [
+    FloatInput("f1", "First number"),
+    FloatInput("f2", "Second number"),
+    SingleChoiceInput("op", "Operation", choices=["add", "multiply"], default="add"),
+]
+SMOOTH = [VolumeInput("scan", "Scan"), FloatInput("sigma", "Width", minimum=0.1, maximum=10, unit="mm")]
+LIMITS = ArchiveLimits(largest_upload_bytes=8 * MIB, largest_unpacked_bytes=256 * MIB, largest_ratio=200)
+
+
+def offered(name, inputs, *, available=True):
+    return OfferedService(
+        name=name,
+        description=f"The service {name}.",
+        version="1",
+        available=available,
+        interface={declared.id: declared.describe() for declared in inputs},
+        interface_hash=f"{name}-1",
+    )
+
+
+def packed(**members):
+    """Pack a payload; `main=` is the inputs of main.json, other names become `file-<name>` with _ for dots."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name, content in members.items():
+            data = json.dumps({"inputs": content}).encode() if name == "main" else content
+            info = tarfile.TarInfo("main.json" if name == "main" else "file-" + name.replace("_", "."))
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+GOOD = packed(main={"f1": 1, "f2": 2})
+
+
+class FakeHints:
+    """Hints without a database: `wake` wakes."""
+
+    def __init__(self):
+        self.wakes = SimpleQueue()
+
+    def wait(self, seconds):
+        try:
+            self.wakes.get(timeout=seconds)
+        except Empty:
+            return set()
+        return {"ended"}
+
+    def wake(self):
+        self.wakes.put(None)
+
+
+class FakeStore:
+    """Tickets in a dictionary; `down` makes every call fail as an unreachable PostgreSQL does."""
+
+    def __init__(self, hints=None):
+        self.hints = hints or FakeHints()
+        self.tickets = {}
+        self.numbers = itertools.count(1)
+        self.fetched = []
+        self.down = False
+        self.waiting = 0
+        self.asked_states = []
+        self.services = [offered("FloatComputation", ADD), offered("GaussianSmoothing", SMOOTH, available=False)]
+
+    def _demand(self):
+        if self.down:
+            raise DatabaseUnavailable("the secret address of the database")
+
+    def submit(self, *, token_hash, service, interface_hash, folder):
+        self._demand()
+        ticket = Ticket(
+            id=next(self.numbers),
+            token_hash=token_hash,
+            service=service,
+            interface_hash=interface_hash,
+            folder=folder,
+            state=SUBMITTED,
+            source=None,
+            claim=0,
+            epoch=None,
+            attempts=0,
+            expected_seconds=None,
+            cancel_requested=False,
+            progress=None,
+            stage=None,
+            created=datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=timezone.utc),
+            started=None,
+            finished=None,
+            error=None,
+            result_sha256=None,
+            result_bytes=None,
+            files_removed=False,
+        )
+        self.tickets[ticket.id] = ticket
+        return ticket
+
+    def find(self, ticket_id):
+        self._demand()
+        return self.tickets.get(ticket_id)
+
+    def states_of(self, ticket_ids):
+        self._demand()
+        self.asked_states.append(set(ticket_ids))
+        return {id: self.tickets[id].state for id in ticket_ids if id in self.tickets}
+
+    def outlook(self, ticket):
+        self._demand()
+        waits = ticket.state == QUEUED
+        return Outlook(position=3 if waits else None, eta_seconds=12.3456 if waits else None)
+
+    def cancel(self, ticket):
+        self._demand()
+        now = self.tickets[ticket.id]
+        if now.state == RUNNING:
+            return self.change(ticket.id, cancel_requested=True)
+        return now if now.state in ENDED else self.change(ticket.id, state=CANCELLED, finished=now.created)
+
+    def mark_fetched(self, ticket_id):
+        self.fetched.append(ticket_id)
+
+    def count_waiting(self):
+        self._demand()
+        return self.waiting
+
+    def offered_services(self):
+        self._demand()
+        return self.services
+
+    def change(self, ticket_id, **values):
+        """Do what another door does to a ticket."""
+        self.tickets[ticket_id] = dataclasses.replace(self.tickets[ticket_id], **values)
+        self.hints.wake()
+        return self.tickets[ticket_id]
+
+
+class Web:
+    """The application on a fake store and a real storage folder."""
+
+    def __init__(self, folder, *, places=2, poll_seconds=0.05, longest_queue=100, limits=LIMITS):
+        self.storage = Storage(folder)
+        self.storage.prepare()
+        self.store = FakeStore()
+        self.waiters = Waiters(self.store, self.store.hints, places=places, poll_seconds=poll_seconds)
+        self.api = Api(
+            self.store,
+            self.storage,
+            self.waiters,
+            archive_limits=limits,
+            longest_wait_seconds=30,
+            longest_queue=longest_queue,
+        )
+        self.api.services.seconds = self.api.waiting.seconds = -1  # never old in a test
+        self.app: Flask = create_app(self.api)
+        self.client = self.app.test_client()
+
+    def post(self, payload=GOOD, service="FloatComputation", **fields):
+        data = {"service": service, "payload": (io.BytesIO(payload), "payload.tar.gz"), **fields}
+        return self.client.post("/request", data=data)
+
+    def submit(self, **changes):
+        """A ticket as its client has it, in the state that a test needs."""
+        ticket = self.post().get_json()
+        if changes:
+            self.store.change(ticket["id"], **changes)
+        return ticket
+
+    def succeed(self, ticket, content=b"a result"):
+        row = self.store.change(ticket["id"], claim=1)
+        path = self.storage.result_of(row.folder, 1)
+        path.parent.mkdir(parents=True)
+        path.write_bytes(content)
+        self.store.change(
+            ticket["id"],
+            state=SUCCEEDED,
+            result_sha256=hashlib.sha256(content).hexdigest(),
+            result_bytes=len(content),
+            finished=row.created,
+        )
+
+    def fail(self, ticket, **error):
+        self.store.change(ticket["id"], state=FAILED, error=error)
+
+    def uploads_left(self):
+        return list(self.storage.incoming.iterdir())
+
+    def close(self):
+        self.waiters.close()

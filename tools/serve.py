@@ -1,0 +1,43 @@
+"""Run PostgreSQL and the three doors until Ctrl-C or SIGTERM: ``make serve``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tomaat.database.private_account import PrivatePostgresFailed
+from tomaat.door import MISCONFIGURED
+from tomaat.launch import CannotStart, Instance
+from tomaat.log import configure_logging
+from tomaat.Stop import Stop
+from TOMAATSettings import read_settings
+
+LOOK_SECONDS = 0.2
+
+
+def main() -> int:
+    """Serve; return the exit status."""
+    settings = read_settings()
+    configure_logging("serve", settings.LOG_FORMAT)
+    stop = Stop()
+    instance = Instance(settings)
+    ready = False
+    try:
+        instance.start()
+        while not stop.sleep(LOOK_SECONDS):
+            instance.tend()
+            if not ready and instance.is_ready():
+                ready = True
+                print(f"TOMAAT is ready at {instance.url}", flush=True)
+    except (CannotStart, PrivatePostgresFailed) as error:
+        print(error, file=sys.stderr)
+        return MISCONFIGURED
+    finally:
+        instance.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
