@@ -452,6 +452,7 @@ def test_conditions_are_honoured(web, get):
     assert get(result, **{"Range": "bytes=0-3", "If-Range": etag}).status_code == 206
     assert get(result, **{"Range": "bytes=0-3", "If-Range": '"x"'}).status_code == 200
     assert get(result, **{"If-Match": etag}).status_code == 200
+    assert get(result, **{"If-Match": "*"}).status_code == 200
     problem_of(get(result, **{"If-Match": '"x"'}), 412, "changed")
 
 

@@ -32,7 +32,7 @@ class Task:
         """Load what every ticket needs onto ``device`` (a ``torch.device``), once, before the first ticket."""
 
     def perform(self, *args: Any, **kwargs: Any) -> Outputs:
-        """Compute a ticket's outputs; write out the inputs' ids as parameters: ``def perform(self, f1, f2, op)``.
+        """Compute a ticket's outputs; the parameters are the inputs' ids, written out, as in ``self, f1, f2, op``.
 
         An input that is not required, has no default and was left out is ``None``. Raise ``TaskRefused`` to tell the
         client why there is no result.

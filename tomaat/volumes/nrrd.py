@@ -51,13 +51,12 @@ def read_nrrd_header(path: Path, largest_voxel_bytes: int) -> VolumeHeader:
         data = file.read(LONGEST_TEXT_HEADER)
         file_bytes = file.seek(0, 2)
     fields, offset = _fields(data)
-    for name in ("data file", "datafile"):
-        if name in fields:
-            raise VolumeRefused("detached", f"{name}: the voxels must lie in the same file.")
-    for name in ("line skip", "lineskip", "byte skip", "byteskip"):
+    if "datafile" in fields:
+        raise VolumeRefused("detached", "data file: the voxels must lie in the same file.")
+    for name in ("lineskip", "byteskip"):
         if fields.get(name, "0") not in NO_SKIP:
             raise VolumeRefused("header", f"{name}: {shown(fields[name])} must be 0.")
-    for name in ("units", "space units"):
+    for name in ("units", "spaceunits"):
         if {unit.strip().lower() for unit in fields.get(name, "").split('"')} - MILLIMETRES:
             raise VolumeRefused("spacing", f"{name}: {shown(fields[name])} must be mm; readers take it for that.")
     encoding = _needed(fields, "encoding").lower()
@@ -83,7 +82,10 @@ def read_nrrd_header(path: Path, largest_voxel_bytes: int) -> VolumeHeader:
 
 
 def _fields(data: bytes) -> tuple[dict[str, str], int]:
-    """Split the header's lines into fields, to the empty line that ends it; return them and where the voxels begin."""
+    """Split the header's lines into fields, to the empty line that ends it; return them and where the voxels begin.
+
+    Fields are named in lower case and without blanks, since readers know ``data file`` and ``datafile`` for one.
+    """
     fields: dict[str, str] = {}
     position = number = 0
     while True:
@@ -104,11 +106,11 @@ def _fields(data: bytes) -> tuple[dict[str, str], int]:
 
 def _note_field(line: str, fields: dict[str, str]) -> None:
     name, colon, value = line.partition(":")
-    name = " ".join(name.lower().split())
-    if value.startswith("=") and name.replace(" ", "") not in GOVERNING:
-        return  # a key of somebody's own
-    if value.startswith("="):  # readers look for fields first
-        raise VolumeRefused("header", f"The NRRD header's key {shown(name)} has the name of a field.")
+    name = "".join(name.lower().split())
+    if value.startswith("="):  # a key of somebody's own, unless a reader would take it for the field
+        if name in GOVERNING:
+            raise VolumeRefused("header", f"The NRRD header's key {shown(name)} has the name of a field.")
+        return
     if not colon or name in fields:
         raise VolumeRefused("header", f"The NRRD header's line {shown(line)} is no field, or is there twice.")
     fields[name] = value.strip()
@@ -121,8 +123,8 @@ def _needed(fields: dict[str, str], name: str) -> str:
 
 
 def _spacing(fields: dict[str, str], dimensions: int) -> tuple[float, float, float]:
-    if "space directions" in fields:
-        vectors = [part for part in fields["space directions"].replace("(", " (").split(" (") if part.strip()]
+    if "spacedirections" in fields:
+        vectors = [part for part in fields["spacedirections"].replace("(", " (").split(" (") if part.strip()]
         lengths = []
         for vector in vectors:
             numbers = finite_numbers(vector.strip().strip("()").replace(",", " "), "space directions")

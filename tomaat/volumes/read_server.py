@@ -3,6 +3,16 @@
 It never reads an image itself, so that no fork can meet the voxels of another patient; it has one thread at each fork.
 A fork inflates and verifies compressed voxels, reads through SimpleITK with the format named, and copies the voxels
 into memory that its asker sized from the checked header. It answers in JSON, once, and ends.
+
+::
+
+    asker ── path's descriptor, memory, pipe ──▶ server ── fork ──▶ limits ──▶ inflate ──▶ SimpleITK ──▶ memory
+      ▲ ▲                                          │                            │ broken,    │ unreadable,
+      │ └──────────── how the fork ended ──────────┘                            │ size, …    │ voxel-type, …
+      └────────────────────────── geometry or refusal, through the pipe ────────┴────────────┘
+
+SimpleITK never gets the name of the file: NIfTI's library takes the voxels of ``x.nii.gz`` from ``x.nii`` if there is
+one, unverified. It opens ``volume.nii`` in the asker's own folder, a link to the descriptor ``SHOWN_AS`` of itself.
 """
 
 from __future__ import annotations
@@ -14,31 +24,40 @@ import math
 import mmap
 import os
 import resource
+import shutil
 import signal
 import socket
 import sys
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import numpy as np
 import SimpleITK as sitk
-from isal import isal_zlib
 
+from tomaat.volumes.confine import landlock, offered, seccomp
+from tomaat.volumes.inflate import inflate, plain_bytes, plain_head
 from tomaat.volumes.VolumeHeader import BYTES_OF, VolumeHeader
 from tomaat.volumes.VolumeRefused import VolumeRefused
 
 PR_SET_PDEATHSIG = 1
 LARGEST_MESSAGE = 64 * 1024
-STEP_BYTES = 1024**2
-SPARE_BYTES = 512 * 1024**2  #: beyond the voxels, for the libraries
+SPARE_BYTES = 128 * 1024**2  #: beyond the voxels, for the libraries
+MOST_DESCRIPTORS = 64
+SHOWN_AS = MOST_DESCRIPTORS - 1  #: the descriptor behind which SimpleITK finds the volume
 IMAGE_IO = {"nifti": "NiftiImageIO", "nrrd": "NrrdImageIO", "mha": "MetaImageIO"}
-WINDOW = {"gzip": 31, "zlib": 15}  #: zlib's words for the format whose checksum is verified
+NAMES = {"nifti": "volume.nii", "nrrd": "volume.nrrd", "mha": "volume.mha"}
 READS = 3  #: dimensions of a volume
 
 
-def die_with(parent: int) -> None:
-    """Let the kernel end this process with its parent."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+def make_names(folder: Path) -> None:
+    """Make the names under which SimpleITK finds whatever is behind ``SHOWN_AS`` in its own process."""
+    for name in NAMES.values():
+        (folder / name).symlink_to(f"/proc/self/fd/{SHOWN_AS}")
+
+
+def die_with(parent: int, number: int) -> None:
+    """Let the kernel send this process the signal ``number`` when its parent ends."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
     if os.getppid() != parent:
         os._exit(1)
 
@@ -48,48 +67,21 @@ def limit(voxel_bytes: int) -> None:
     status = Path("/proc/self/statm").read_text(encoding="ascii")
     mapped = int(status.split()[0]) * mmap.PAGESIZE
     seconds = 30 + voxel_bytes // 10_000_000
-    for what, most in (
-        (resource.RLIMIT_AS, mapped + 4 * voxel_bytes + SPARE_BYTES),
-        (resource.RLIMIT_CPU, seconds),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_NOFILE, 64),
+    for what, soft, hard in (
+        (resource.RLIMIT_AS, mapped + 4 * voxel_bytes + SPARE_BYTES, None),
+        (resource.RLIMIT_CPU, seconds, seconds + 5),
+        (resource.RLIMIT_FSIZE, 0, None),
+        (resource.RLIMIT_CORE, 0, None),
+        (resource.RLIMIT_NOFILE, MOST_DESCRIPTORS, None),
     ):
-        resource.setrlimit(what, (most, most))
+        resource.setrlimit(what, (soft, soft if hard is None else hard))
 
 
-def verify(path: Path, header: VolumeHeader) -> None:
-    """Inflate compressed voxels once: their length must be the header's, their checksum right, and nothing follow."""
-    member = isal_zlib.decompressobj(wbits=WINDOW[header.compression])
-    wanted = header.voxel_bytes + (header.voxel_offset if header.whole_file_compressed else 0)
-    came = 0
-    with path.open("rb") as file:
-        file.seek(0 if header.whole_file_compressed else header.voxel_offset)
-        while not member.eof:
-            pending = file.read(STEP_BYTES)
-            if not pending:
-                raise VolumeRefused("truncated", "The compressed voxels end before their checksum.")
-            while pending and not member.eof:
-                try:
-                    came += len(member.decompress(pending, STEP_BYTES))
-                except isal_zlib.IsalError:  # type: ignore[misc]  # isal's stub does not say that it is one
-                    raise VolumeRefused(
-                        "broken", "The compressed voxels are broken, or their checksum is wrong."
-                    ) from None
-                pending = member.unconsumed_tail
-                if came > wanted:
-                    raise VolumeRefused("size", f"More than the {wanted} bytes that the header claims come out.")
-        if came != wanted:
-            raise VolumeRefused("size", f"The header claims {wanted} bytes of voxels; {came} come out.")
-        if member.unused_data or file.read(1):
-            raise VolumeRefused("trailing-data", "Something follows the compressed voxels.")
-
-
-def read(path: Path, header: VolumeHeader) -> sitk.Image:
+def read(name: Path, header: VolumeHeader) -> sitk.Image:
     """Read with the format named; SimpleITK's own words are not passed on, since they name the file."""
     reader = sitk.ImageFileReader()
     reader.SetImageIO(IMAGE_IO[header.format])
-    reader.SetFileName(str(path))
+    reader.SetFileName(str(name))
     try:
         image = reader.Execute()
     except RuntimeError:
@@ -112,9 +104,10 @@ def hand_over(image: sitk.Image, header: VolumeHeader, memory: int) -> dict[str,
     if dtype != header.dtype and not (header.scaled and dtype in {"float32", "float64"}):
         raise VolumeRefused("voxel-type", f"The voxels were read as {dtype}; the header says {header.dtype}.")
     size = math.prod(header.dimensions) * BYTES_OF[dtype]
-    with mmap.mmap(memory, size) as target:
+    with mmap.mmap(memory, size, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE) as target:
         np.copyto(np.ndarray(voxels.shape, voxels.dtype, target), voxels)
     return {
+        "dimensions": image.GetSize(),
         "dtype": dtype,
         "spacing": image.GetSpacing(),
         "origin": image.GetOrigin(),
@@ -122,54 +115,90 @@ def hand_over(image: sitk.Image, header: VolumeHeader, memory: int) -> dict[str,
     }
 
 
-def answer(request: dict[str, Any], memory: int) -> dict[str, Any]:
-    """Do in a fork what was asked for."""
-    header = VolumeHeader(**{**request["header"], "dimensions": tuple(request["header"]["dimensions"])})
+def answer(source: int, header: VolumeHeader, memory: int, folder: Path, guards: list[str]) -> dict[str, Any]:
+    """Do in a fork what was asked for, once all that it does not need is taken from it."""
+    compressed = header.compression != "none"
+    head = b""
+    shown = source
+    if compressed:
+        head = plain_head(source, header)
+        shown = os.memfd_create("inflated")
+        os.truncate(shown, plain_bytes(head, header))
+    os.dup2(shown, SHOWN_AS)
     limit(header.voxel_bytes * (2 if header.scaled else 1))
-    path = Path(request["path"])
+    if "landlock" in guards:
+        landlock(None if compressed else source)
+    if "seccomp" in guards:
+        seccomp()
     try:
-        if header.compression != "none":
-            verify(path, header)
-        return {"volume": hand_over(read(path, header), header, memory)}
+        if compressed:
+            inflate(source, header, head, shown)
+        image = read(folder / NAMES[header.format], header)
+        os.close(shown)
+        os.close(SHOWN_AS)  # an inflated volume is given back before its voxels are copied
+        return {"volume": hand_over(image, header, memory)}
     except VolumeRefused as refusal:
         return {"refused": [refusal.code, refusal.detail]}
     except MemoryError:
         return {"refused": ["unreadable", "The volume needs more memory than its header says."]}
 
 
-def serve(asker: socket.socket) -> None:
-    """Fork for each request and tell how the fork ended, if it did not answer itself."""
+def run_fork(server: int, asker: socket.socket, request: bytes, descriptors: list[int], guards: list[str]) -> NoReturn:
+    """Be the fork: answer through the pipe and end, whatever happens."""
+    try:
+        die_with(server, signal.SIGKILL)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        asker.close()
+        source, memory, pipe = descriptors
+        asked = json.loads(request)
+        header = VolumeHeader(**{**asked["header"], "dimensions": tuple(asked["header"]["dimensions"])})
+        reply = answer(source, header, memory, Path(asked["folder"]), guards)
+        os.write(pipe, json.dumps(reply).encode())
+        os._exit(0)
+    finally:
+        os._exit(1)
+
+
+def serve(asker: socket.socket, guards: list[str]) -> None:
+    """Fork for each request and tell how the fork ended, until the asker is gone."""
+    server = os.getpid()
     while True:
-        data, descriptors, _, _ = socket.recv_fds(asker, LARGEST_MESSAGE, 1)
-        if not data:
+        request, descriptors, _, _ = socket.recv_fds(asker, LARGEST_MESSAGE, 3)
+        if not request:
             return
-        request = json.loads(data)
-        server = os.getpid()
+        threads = sum(1 for _ in Path("/proc/self/task").iterdir())
+        if threads != 1:
+            sys.exit(f"the image reader has {threads} threads; a fork of it would not be safe")
         child = os.fork()
         if child == 0:
-            die_with(server)
-            reply = {"key": request["key"], **answer(request, descriptors[0])}
-            asker.send(json.dumps(reply).encode())
-            os._exit(0)
-        os.close(descriptors[0])
+            run_fork(server, asker, request, descriptors, guards)
+        for descriptor in descriptors:
+            os.close(descriptor)
         _, status = os.waitpid(child, 0)
-        if status != 0:
-            asker.send(json.dumps({"key": request["key"], "died": os.waitstatus_to_exitcode(status)}).encode())
+        asker.send(json.dumps({"ended": os.waitstatus_to_exitcode(status)}).encode())
 
 
 def main() -> None:
-    """Serve one asker until it is gone."""
+    """Serve one asker until it is gone; remove the asker's folder then, which it may no longer be able to."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--socket", type=int, required=True)
     parser.add_argument("--parent", type=int, required=True)
+    parser.add_argument("--folder", type=Path, required=True)
     arguments = parser.parse_args()
-    die_with(arguments.parent)
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
-    threads = len(list(Path("/proc/self/task").iterdir()))
-    if threads != 1:
-        sys.exit(f"the image reader has {threads} threads; a fork of it would not be safe")
-    serve(socket.socket(fileno=arguments.socket))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the asker decides when it ends
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        die_with(arguments.parent, signal.SIGTERM)
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+        sitk.ProcessObject.SetGlobalWarningDisplay(False)
+        make_names(arguments.folder)
+        asker = socket.socket(fileno=arguments.socket)
+        guards = offered()
+        asker.send(json.dumps({"guards": guards}).encode())
+        os.dup2(1, 2)  # from here on, what libraries print is about strangers' images
+        serve(asker, guards)
+    finally:
+        shutil.rmtree(arguments.folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -244,7 +244,7 @@ def describe_api(services: Sequence[Mapping[str, Any]], *, longest_wait_seconds:
                 "token": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "The ticket's token, beside its bare id in the path; or write both there: <id>&<token>.",
+                    "description": "The ticket's token, beside its bare id in the path; or both are there.",
                 }
             },
         },
@@ -279,7 +279,9 @@ def _value_schema(described: Mapping[str, Any]) -> Json:
 
 
 def _submit(services: Sequence[Mapping[str, Any]]) -> Json:
-    name: Json = {"type": "string", "examples": [service["name"] for service in services]}
+    name: Json = {"type": "string"}
+    if services:
+        name["enum"] = [service["name"] for service in services]
     payload = {
         "type": "string",
         "format": "binary",

@@ -46,7 +46,7 @@ def send_result(request: Request, ticket: Ticket, path: Path, fetched: Callable[
         "Content-Disposition": f'attachment; filename="{ticket.service}-{ticket.id}.tar.gz"',
     }
     etag = ticket.result_sha256 or ""
-    if "If-Match" in request.headers and not request.if_match.is_strong(etag):
+    if "If-Match" in request.headers and not request.if_match.contains(etag):
         raise Problem(412, "changed", "Changed", "The result is not the one that If-Match names.")
     if request.if_none_match.contains_weak(etag):
         return Response(status=304, headers=headers)
