@@ -11,6 +11,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOORS = ("WebService.py", "QueueManager.py", "TaskScheduling.py")
 ROOMS = {
+    "tomaat.launch": {"tomaat.database", "tomaat.tickets"},
     "tomaat.web": {"tomaat.tickets", "tomaat.services", "tomaat.archives", "tomaat.database", "Inputs"},
     "tomaat.compute": {"tomaat.tickets", "tomaat.services", "tomaat.volumes", "tomaat.archives", "tomaat.database"},
     "tomaat.tickets": {"tomaat.database"},

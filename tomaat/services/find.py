@@ -4,35 +4,22 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import math
 import re
 import sys
 import traceback
 from collections import defaultdict
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from Inputs import Input
+from tomaat.services.Found import Found
+from tomaat.services.Problem import Problem
 from tomaat.services.Task import Task
 
-IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Problem:
-    """Why a file's task is not offered."""
-
-    file: str
-    reason: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Found:
-    """The tasks of a folder by their identifiers, one instance each, and what was wrong."""
-
-    tasks: dict[str, Task]
-    problems: list[Problem]
+IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}", re.ASCII)
+LONGEST_DESCRIPTION = 2000  #: characters
 
 
 def find_tasks(folder: Path) -> Found:
@@ -83,7 +70,10 @@ def _tasks_of(module: ModuleType) -> list[Task]:
     classes = [
         each
         for each in vars(module).values()
-        if inspect.isclass(each) and issubclass(each, Task) and each.__module__ == module.__name__
+        if inspect.isclass(each)
+        and issubclass(each, Task)
+        and each.__module__ == module.__name__
+        and not each.__name__.startswith("_")
     ]
     if not classes:
         raise TypeError("no class in it extends tomaat.services.Task; name helper modules _*.py")
@@ -98,26 +88,51 @@ def _where(error: BaseException, path: Path) -> str:
 
 def fault_of(task: Task) -> str | None:
     """Say what is wrong with a task's declaration, and how to mend it; ``None`` if nothing is."""
+    return _fault_of_facts(task) or _fault_of_inputs(task)
+
+
+def _fault_of_facts(task: Task) -> str | None:
     identifier: Any = getattr(task, "task_identifier", None)
+    description: Any = getattr(task, "description", None)
+    version: Any = task.version
+    deadline: Any = task.deadline_seconds
+    weights: Any = task.weights
     if not isinstance(identifier, str) or not IDENTIFIER.fullmatch(identifier):
         return (
             f"task_identifier is {identifier!r}; set it to a name of letters, digits, '_' and '-', "
             'for example task_identifier = "LiverSegmentation"'
         )
-    if not isinstance(getattr(task, "description", None), str) or not task.description:
-        return 'description is missing; write one sentence: description = "Marks the liver in a CT scan."'
+    if not isinstance(description, str) or not description.strip() or len(description) > LONGEST_DESCRIPTION:
+        return (
+            f"description must be a text of 1 to {LONGEST_DESCRIPTION} characters; write one sentence: "
+            'description = "Marks the liver in a CT scan."'
+        )
+    if not isinstance(version, str) or not version:
+        return f'version is {version!r}; write a text such as version = "1.2"'
+    if isinstance(deadline, bool) or not isinstance(deadline, (int, float)) or not 0 < deadline < math.inf:
+        return f"deadline_seconds is {deadline!r}; write a number of seconds above 0"
+    if weights is not None and not isinstance(weights, Path):
+        return f'weights is {weights!r}; write a path: weights = Path("weights/liver.pt2")'
+    return None
+
+
+def _fault_of_inputs(task: Task) -> str | None:
     declared: Any = getattr(task, "inputs", None)
     if not isinstance(declared, (list, tuple)) or not all(isinstance(each, Input) for each in declared):
         return 'inputs must be a list of inputs, for example inputs = [VolumeInput("scan", "CT scan")]'
-    return _fault_of_perform(task, [each.id for each in declared])
-
-
-def _fault_of_perform(task: Task, ids: list[str]) -> str | None:
+    ids = [each.id for each in declared]
     doubled = {id for id in ids if ids.count(id) > 1}
     if doubled:
         return f"two inputs have the id {', '.join(sorted(doubled))}; give each its own"
+    return _fault_of_perform(task, ids)
+
+
+def _fault_of_perform(task: Task, ids: list[str]) -> str | None:
+    mended = f"write def perform({', '.join(['self', *ids])})"
     if type(task).perform is Task.perform:
-        return f"perform() is missing; write def perform({', '.join(['self', *ids])})"
+        return f"perform() is missing; {mended}"
+    if inspect.iscoroutinefunction(task.perform) or inspect.isgeneratorfunction(task.perform):
+        return f"perform() is a coroutine or a generator, which nobody awaits; {mended} without async or yield"
     taken = inspect.signature(task.perform).parameters
     plain = [name for name, each in taken.items() if each.kind in {each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY}]
     lacking = [id for id in ids if id not in plain]
@@ -129,4 +144,4 @@ def _fault_of_perform(task: Task, ids: list[str]) -> str | None:
         faults.append(f"lacks {', '.join(map(repr, lacking))}, which inputs declares")
     if surplus:
         faults.append(f"takes {', '.join(map(repr, surplus))}, which inputs does not declare")
-    return f"perform() {' and '.join(faults)}; write def perform({', '.join(['self', *ids])})"
+    return f"perform() {' and '.join(faults)}; {mended}"

@@ -22,6 +22,11 @@ def write_outputs(outputs: Any, folder: Path) -> list[dict[str, Any]]:
     """
     if not isinstance(outputs, dict):
         raise TypeError(f"perform() returned {type(outputs).__name__}; return a dict of named outputs")
+    names: dict[str, Any] = {}
+    for name in outputs:
+        other = names.setdefault(str(name).lower(), name)
+        if other != name:
+            raise ValueError(f"the outputs {other!r} and {name!r} would be one file where names ignore case")
     return [_write(name, value, folder) for name, value in outputs.items()]
 
 
@@ -35,6 +40,8 @@ def _write(name: Any, value: Any, folder: Path) -> dict[str, Any]:
         write_volume(value, folder / file)
         return {"name": name, "type": "volume", "file": file}
     if isinstance(value, np.ndarray):
+        if value.dtype.hasobject:
+            raise TypeError(f"the output {name!r} is an array of objects; give it numbers")
         file = f"{name}.npy"
         np.save(folder / file, value, allow_pickle=False)
         return {"name": name, "type": "array", "file": file}

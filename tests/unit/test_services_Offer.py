@@ -1,0 +1,37 @@
+import json
+
+from Inputs import FloatInput, IntInput
+from tomaat.services import Offer, Task
+
+
+class _Two(Task):
+    task_identifier = "Two"
+    description = "Takes two."
+    inputs = (FloatInput("x", "X"), IntInput("n", "N", default=3))
+    deadline_seconds = 60
+
+    def perform(self, x, n):
+        return {"sum": x + n}
+
+
+def changed(**facts):
+    return Offer.of(type("_Changed", (_Two,), facts)())
+
+
+def test_an_offer_travels_as_json():
+    offer = Offer.of(_Two())
+    assert Offer.from_json(json.loads(json.dumps(offer.to_json()))) == offer
+    assert list(offer.interface) == ["x", "n"]
+
+
+def test_the_hash_is_the_names_and_the_interfaces_and_nothing_elses():
+    same = Offer.of(_Two()).interface_hash
+    assert changed(description="Other words.", version="2", deadline_seconds=5).interface_hash == same
+    assert changed(inputs=_Two.inputs[::-1]).interface_hash == same
+    assert changed(task_identifier="Three").interface_hash != same
+    assert changed(inputs=(FloatInput("x", "X", minimum=0), _Two.inputs[1])).interface_hash != same
+
+
+def test_only_a_task_that_foretells_is_asked_for_an_estimate():
+    assert not Offer.of(_Two()).estimates
+    assert changed(expected_seconds=lambda _self, _inputs: 1.0).estimates
