@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import sys
 
-from tomaat.compute.Lane import Lane, Patience
+from tomaat.compute.Lane import Lane
 from tomaat.compute.LocalEngine import LocalEngine
+from tomaat.compute.Patience import Patience
 from tomaat.compute.Scheduler import Scheduler
 from tomaat.compute.sources import ComputeSourcesUnknown, find_sources
 from tomaat.database import QUEUED, Hinter, Hints, connect

@@ -6,7 +6,6 @@ import select
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,7 +13,9 @@ import structlog
 
 from tomaat.compute.Channel import ChannelClosed
 from tomaat.compute.ComputeSource import ComputeSource
+from tomaat.compute.Limits import Limits
 from tomaat.compute.LocalEngine import LocalEngine, Worker
+from tomaat.compute.Patience import Patience
 from tomaat.database import DatabaseUnavailable
 from tomaat.problems import deadline_passed, result_not_stored, worker_died
 from tomaat.tickets import LaneStore, Lease, SourceStore, Storage, Ticket
@@ -26,40 +27,6 @@ Answer = TypeVar("Answer")
 DRAFT = "result.tar.gz.part"
 LONGEST_RESTART_SECONDS = 30.0
 RETRY_SECONDS = 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Patience:
-    """How long the lane waits for what."""
-
-    poll_seconds: float
-    grace_seconds: float
-    cancel_seconds: float
-    report_seconds: float = 0.25
-    start_seconds: float = 600.0  #: loading all networks may take long
-
-
-class Limits:
-    """The moments at which a running ticket is ended by force, each with its reason; the first counts."""
-
-    def __init__(self, *, deadline_seconds: float) -> None:
-        self.moments = {"deadline": time.monotonic() + deadline_seconds}
-
-    def allow(self, reason: str, seconds: float) -> bool:
-        """Allow ``seconds`` from now on; a reason that counts already stays as it is, and the answer is ``False``."""
-        if reason in self.moments:
-            return False
-        self.moments[reason] = time.monotonic() + seconds
-        return True
-
-    def due(self) -> str | None:
-        """Tell which reason's moment has come."""
-        reason = min(self.moments, key=self.moments.__getitem__)
-        return reason if self.moments[reason] <= time.monotonic() else None
-
-    def left(self, longest: float) -> float:
-        """Tell the seconds until the next moment, at most ``longest``."""
-        return max(0.0, min(longest, min(self.moments.values()) - time.monotonic()))
 
 
 class Stopping(Exception):

@@ -1,0 +1,16 @@
+"""How long a lane waits for what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patience:
+    """The waits of a lane, in seconds; settings decide the first three."""
+
+    poll_seconds: float
+    grace_seconds: float
+    cancel_seconds: float
+    report_seconds: float = 0.25
+    start_seconds: float = 600.0  #: loading all networks may take long
