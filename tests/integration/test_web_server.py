@@ -6,6 +6,7 @@ import io
 import json
 import os
 import socket
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -68,6 +69,7 @@ class Server(Web):
     def stop(self):
         self.close()
         self.server.stop()
+        tempfile.tempdir = None  # the server chose one for its process, which here is everybody's
 
 
 @pytest.fixture
