@@ -36,9 +36,11 @@ clean:  ## remove what can be made again; the tickets in storage/ stay
 # A stamp is newer than its requirements once they are installed: a change of them installs again.
 $(VENV)/requirements: requirements.txt
 	@tools/make_venv.sh "$(PYTHON)" "$(VENV)"
-	$(PIP) install -r requirements.txt
+	@echo "Installing requirements.txt: PyTorch and the rest."
+	@$(PIP) install --quiet -r requirements.txt
 	@touch $@
 
 $(VENV)/requirements-dev: requirements-dev.txt $(VENV)/requirements
-	$(PIP) install -r requirements-dev.txt
+	@echo "Installing requirements-dev.txt: what only the tests and checks need."
+	@$(PIP) install --quiet -r requirements-dev.txt
 	@touch $@
