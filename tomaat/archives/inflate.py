@@ -31,19 +31,10 @@ def inflate(chunks: Iterable[bytes], limits: ArchiveLimits) -> Iterator[bytes]:
                 "upload-too-large", f"The payload is larger than {limits.largest_upload_bytes} bytes."
             )
         head = _check_magic(head, chunk)
-        pending = chunk
-        while pending and not member.eof:
-            try:
-                data = member.decompress(pending, STEP_BYTES)
-            except isal_zlib.IsalError as error:  # type: ignore[misc]  # isal's stub does not say that it is one
-                raise ArchiveRefused(
-                    "broken-gzip", "The payload's gzip data is broken or its checksum is wrong."
-                ) from error
-            pending = member.unconsumed_tail
+        for data in _steps(member, chunk):
             unpacked += len(data)
             _check_size(packed, unpacked, limits)
-            if data:
-                yield data
+            yield data
         if member.eof and (member.unused_data or ended):
             raise ArchiveRefused("trailing-data", "The payload goes on after its first gzip member; it must be one.")
         ended = member.eof
@@ -54,8 +45,9 @@ def inflate(chunks: Iterable[bytes], limits: ArchiveLimits) -> Iterator[bytes]:
 
 
 def _steps(member: isal_zlib.Decompress, chunk: bytes) -> Iterator[bytes]:
-    pending = chunk
-    while pending and not member.eof:
+    """Yield what a chunk inflates to; the inflater may hold more than it gives, also when it took all."""
+    pending, data = chunk, b"?"
+    while (pending or data) and not member.eof:
         try:
             data = member.decompress(pending, STEP_BYTES)
         except isal_zlib.IsalError as error:  # type: ignore[misc]  # isal's stub does not say that it is one
