@@ -82,6 +82,7 @@ def test_niftis_slope_is_applied(tmp_path, reader):
     assert np.allclose(volume.array, raw * 0.5 + 10)
 
 
+@pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")  # pynrrd's own, from Python 3.12
 def test_what_pynrrd_writes_is_taken(tmp_path, reader):
     voxels = np.arange(120, dtype=np.int16).reshape(4, 5, 6)
     pynrrd.write(str(tmp_path / "x.nrrd"), voxels, {"encoding": "gzip", "spacings": [1, 2, 3]})
