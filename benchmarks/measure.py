@@ -277,7 +277,7 @@ def main() -> None:
         finally:
             for each in instances:
                 each.stop()
-            server.stop()
+            server.remove()
     print(json.dumps({"figures": len(rows)}))
 
 

@@ -1,37 +1,12 @@
-"""A private PostgreSQL for all tests of this folder, and instances of the whole service on it."""
+"""Instances of the whole service, each with a database of its own."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy
 
 from tests.service import Service
-from tomaat.database import connect
-from tomaat.database.PrivatePostgres import PrivatePostgres
-
-
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    server = PrivatePostgres(tmp_path_factory.mktemp("postgres"))
-    yield server.start()
-    server.stop()
-
-
-@pytest.fixture(scope="session")
-def make_database(postgres: str) -> Iterator[Any]:
-    admin = connect(postgres, deadline_seconds=30)
-    made = []
-
-    def make() -> str:
-        made.append(f"acceptance_{len(made)}")
-        with admin.connect() as connection:
-            connection.execute(sqlalchemy.text(f"CREATE DATABASE {made[-1]}"))
-        return sqlalchemy.make_url(postgres).set(database=made[-1]).render_as_string(hide_password=False)
-
-    yield make
-    admin.dispose()
 
 
 @pytest.fixture(scope="session")

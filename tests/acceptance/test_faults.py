@@ -209,7 +209,7 @@ def test_postgresql_killed_under_load_and_started_again_loses_nothing(own_servic
         for door in instance.doors.values():
             door.kill()
             door.wait()
-        server.stop()
+        server.remove()
 
 
 def test_a_storage_folder_of_another_database_is_refused(own_service):

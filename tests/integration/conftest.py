@@ -1,37 +1,21 @@
-"""A real PostgreSQL for all tests of this folder, and a fresh database for each."""
+"""A migrated database for each test, and short cuts to bring a ticket to where it needs it."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import sqlalchemy
 
 from tomaat.database import connect, migrate
-from tomaat.database.PrivatePostgres import PrivatePostgres
 from tomaat.tickets import LaneStore, Lease, ManagerStore, SourceStore, Ticket, TicketStore
 
-NUMBERS = itertools.count(1)
 LEASE_SECONDS = 2.0
 
 
-@pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    server = PrivatePostgres(tmp_path_factory.mktemp("postgres"))
-    yield server.start()
-    server.stop()
-
-
 @pytest.fixture
-def database_url(postgres_url: str) -> Iterator[str]:
+def database_url(make_database: Callable[[], str]) -> str:
     """A database of its own, empty."""
-    name = f"test_{next(NUMBERS)}"
-    admin = connect(postgres_url, deadline_seconds=20)
-    with admin.connect() as connection:
-        connection.execute(sqlalchemy.text(f"CREATE DATABASE {name}"))
-    yield sqlalchemy.make_url(postgres_url).set(database=name).render_as_string(hide_password=False)
-    with admin.connect() as connection:
-        connection.execute(sqlalchemy.text(f"DROP DATABASE {name} WITH (FORCE)"))
-    admin.dispose()
+    return make_database()
 
 
 @pytest.fixture
