@@ -129,7 +129,8 @@ def read_settings() -> Settings:
         for fault in error.errors():
             name = str(fault["loc"][0])
             value = "" if name == "DATABASE_URL" else f"{fault['input']!r}: "
-            faults.append(f"TOMAAT_{name}: {value}{fault['msg']}.")
+            rule = "write it as JSON" if fault["type"] == "dict_type" else fault["msg"]
+            faults.append(f"TOMAAT_{name}: {value}{rule}.")
     except SettingsError as error:
         faults.append(f"{error}: write it as JSON.")
     if faults:

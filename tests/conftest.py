@@ -1,11 +1,14 @@
-"""One private PostgreSQL for all tests, each of which makes a database of its own in it."""
+"""One private PostgreSQL for all tests, and instances of the whole service, each with a database of its own in it."""
 
 import itertools
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy
 
+from tests.service import Service
 from tomaat.database import connect
 from tomaat.database.PrivatePostgres import PrivatePostgres
 
@@ -31,3 +34,19 @@ def make_database(postgres_url: str) -> Iterator[Callable[[], str]]:
 
     yield make
     admin.dispose()
+
+
+@pytest.fixture
+def own_service(tmp_path: Path, make_database: Any) -> Iterator[Any]:
+    """Make instances of the test's own, with settings of its own."""
+    made = []
+
+    def make(**settings: str) -> Service:
+        folder = tmp_path / str(len(made))
+        folder.mkdir()
+        made.append(Service(folder, make_database(), **settings))
+        return made[-1]
+
+    yield make
+    for instance in made:
+        instance.stop()

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.conftest import make_database, own_service, postgres  # noqa: F401 (fixtures)
-
 
 @pytest.fixture(scope="session")
 def fake_nvml(tmp_path_factory):

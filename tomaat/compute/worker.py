@@ -89,9 +89,15 @@ class Performer:
             else:
                 self.tasks[name] = task
 
-    def offers(self) -> list[Offer]:
-        """List what this worker can be asked for."""
-        return [Offer.of(task) for task in self.tasks.values()]
+    def offer(self) -> None:
+        """Tell what this worker can be asked for; what is too long to be told is reported and not offered."""
+        for name, task in list(self.tasks.items()):
+            offer = Offer.of(task)
+            try:
+                self.channel.send({"is": "offer", "offer": offer.to_json(), "interface_hash": offer.interface_hash})
+            except ValueError as error:
+                del self.tasks[name]
+                self.channel.send({"is": "problem", "reason": f"{name}: its interface cannot be told: {error}"})
 
     def run(self, job: Job) -> dict[str, Any]:
         """Run one job and say how it went."""
@@ -252,8 +258,7 @@ def start(channel: Channel, arguments: argparse.Namespace, find_device: Callable
         channel.send({"is": "problem", "reason": f"{missing}: no task in {arguments.tasks.name} has this identifier"})
     performer = Performer(channel, VolumeReader(largest_voxel_bytes=arguments.largest_volume_bytes))
     performer.load({name: task for name, task in found.tasks.items() if name in wanted}, device)
-    for offer in performer.offers():
-        channel.send({"is": "offer", "offer": offer.to_json(), "interface_hash": offer.interface_hash})
+    performer.offer()
     channel.send({"is": "ready"})
     return performer
 

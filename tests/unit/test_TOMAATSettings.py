@@ -1,0 +1,68 @@
+import os
+
+import pytest
+
+from TOMAATSettings import Settings, read_settings
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch):
+    for name in [name for name in os.environ if name.startswith("TOMAAT_")]:
+        monkeypatch.delenv(name)
+
+
+def test_the_defaults_are_the_seeds():
+    settings = read_settings()
+    assert settings.PORT == 5000
+    assert settings.DATABASE_URL == "postgresql://tomaat-user:tomaat-password@localhost:5432/tomaat"
+    assert not settings.database_given
+
+
+def test_a_variable_sets_a_value(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TOMAAT_PORT", "5001")
+    monkeypatch.setenv("TOMAAT_BASE_STORAGE_DIR", "here")
+    monkeypatch.setenv("TOMAAT_COMPUTE_SOURCES", '{"cpu-0": null, "cpu-1": ["Dummy"]}')
+    monkeypatch.setenv("TOMAAT_DATABASE_URL", "postgresql:///x")
+    monkeypatch.setenv("TOMAAT_URL", "http://a.client/uses/this")
+    settings = read_settings()
+    assert settings.PORT == 5001
+    assert tmp_path / "here" == settings.BASE_STORAGE_DIR
+    assert settings.COMPUTE_SOURCES == {"cpu-0": None, "cpu-1": ["Dummy"]}
+    assert settings.database_given
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("PORT", "0", "TOMAAT_PORT: '0': Input should be greater than or equal to 1."),
+        ("PORT", "many", "TOMAAT_PORT: 'many': Input should be a valid integer"),
+        ("STORAGE_STRATEGY", "KEEP", "TOMAAT_STORAGE_STRATEGY: 'KEEP': Input should be 'KEEP_ALL', 'KEEP_ONLY_INPUT'"),
+        ("COMPUTE_SOURCES", "cpu-0", "write it as JSON"),
+        ("DATABASE_URL", "mysql://me:secret@host", "TOMAAT_DATABASE_URL: Value error, must begin with postgresql://."),
+        ("HOST_NAME", "a/b", "TOMAAT_HOST_NAME: 'a/b': "),
+        ("PROT", "5001", "TOMAAT_PROT: no such setting; near: TOMAAT_PORT"),
+    ],
+)
+def test_a_wrong_setting_is_refused_with_a_sentence(monkeypatch, capsys, name, value, sentence):
+    monkeypatch.setenv(f"TOMAAT_{name}", value)
+    with pytest.raises(SystemExit) as exit_:
+        read_settings()
+    assert exit_.value.code == 2
+    told = capsys.readouterr().err
+    assert sentence in told
+    assert "secret" not in told
+
+
+def test_all_faults_are_told_at_once(monkeypatch, capsys):
+    monkeypatch.setenv("TOMAAT_PORT", "0")
+    monkeypatch.setenv("TOMAAT_ATTEMPTS", "0")
+    monkeypatch.setenv("TOMAAT_PROT", "1")
+    with pytest.raises(SystemExit):
+        read_settings()
+    assert len(capsys.readouterr().err.splitlines()) == 3
+
+
+def test_a_statements_deadline_passes_well_within_half_a_lease():
+    assert Settings(LEASE_SECONDS=3).database_deadline_seconds == pytest.approx(1.2)
+    assert Settings(LEASE_SECONDS=60).database_deadline_seconds == 5.0
