@@ -129,7 +129,28 @@ def test_a_database_that_belongs_to_another_role_is_told_how_to_mend(postgres_ur
     engine = connect(guest.render_as_string(hide_password=False), deadline_seconds=5)
     with structlog.testing.capture_logs() as logs:
         assert not wait_for_database(engine, migrate, lambda _: True)
-    assert 'CREATE DATABASE tomaat OWNER "tomaat-user"' in logs[0]["reason"]
+    assert "permission denied" in logs[0]["reason"]
+    assert f'ALTER DATABASE {guest.database} OWNER TO "guest"' in logs[0]["mend"]
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "mend"),
+    [
+        ({"username": "tomaat-user"}, "CREATE ROLE \"tomaat-user\" LOGIN PASSWORD '...'"),
+        ({"database": "none"}, 'CREATE DATABASE none OWNER "tomaat"'),
+        ({"password": "guess"}, "ALTER ROLE \"tomaat\" PASSWORD '...'"),
+        ({"host": "127.0.0.1", "port": 9}, "`make serve` brings its own"),
+    ],
+)
+def test_whoever_waits_is_told_what_to_do(postgres_url, wrong, mend):
+    url = sqlalchemy.make_url(postgres_url).set(**wrong)
+    if "host" in wrong:
+        url = url.set(query={})
+    engine = connect(url.render_as_string(hide_password=False), deadline_seconds=5)
+    with structlog.testing.capture_logs() as logs:
+        assert not wait_for_database(engine, migrate, lambda _: True)
+    assert mend in logs[0]["mend"], logs
     engine.dispose()
 
 

@@ -21,10 +21,20 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 log = structlog.get_logger()
 
 RETRY_SECONDS = 1.0
-PERMISSION_HINT = (
-    "From PostgreSQL 15 on the database must belong to the role: "
-    'CREATE DATABASE tomaat OWNER "tomaat-user"; or ALTER DATABASE tomaat OWNER TO "tomaat-user";'
-)
+INSUFFICIENT_PRIVILEGE = "42501"
+MENDING = {
+    "permission denied": (
+        "From PostgreSQL 15 on the database must belong to the role: "
+        'CREATE DATABASE {database} OWNER "{role}"; or ALTER DATABASE {database} OWNER TO "{role}";'
+    ),
+    'role "': "Make it: CREATE ROLE \"{role}\" LOGIN PASSWORD '...';",
+    'database "': 'Make it: CREATE DATABASE {database} OWNER "{role}";',
+    "authentication failed": (
+        "Make the role with the password in TOMAAT_DATABASE_URL: CREATE ROLE \"{role}\" LOGIN PASSWORD '...'; "
+        "or ALTER ROLE \"{role}\" PASSWORD '...';"
+    ),
+    "Connection refused": "Start PostgreSQL there, or set TOMAAT_DATABASE_URL; `make serve` brings its own.",
+}  #: what a person does about words of PostgreSQL's; the first that fits
 OUTAGES = ("08", "57P", "53", "55P03", "25P", "57014", "40")  #: SQLSTATEs of a server that cannot answer now
 
 
@@ -122,19 +132,22 @@ def wait_for_database(
         except DatabaseUnavailable as error:
             reason = str(error)
         except sqlalchemy.exc.ProgrammingError as error:
-            if getattr(error.orig, "pgcode", None) != pg_insufficient_privilege:
+            if getattr(error.orig, "pgcode", None) != INSUFFICIENT_PRIVILEGE:
                 raise
-            reason = f"{first_line(error.orig)}. {PERMISSION_HINT}"
+            reason = first_line(error.orig)
         else:
             return True
         if reason != said:
-            log.warning("database.waiting", where=where(engine), reason=reason)
+            log.warning("database.waiting", where=where(engine), reason=reason, mend=mending(reason, engine.url))
             said = reason
         if stopping(RETRY_SECONDS):
             return False
 
 
-pg_insufficient_privilege = "42501"
+def mending(reason: str, url: sqlalchemy.URL) -> str:
+    """Say what a person does about what PostgreSQL said."""
+    hint = next((hint for words, hint in MENDING.items() if words in reason), "It is tried again and again.")
+    return hint.format(role=url.username, database=url.database)
 
 
 def where(engine: sqlalchemy.Engine) -> str:
