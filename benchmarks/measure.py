@@ -9,12 +9,16 @@ from __future__ import annotations
 import gzip
 import heapq
 import http.server
+import io
 import json
 import os
 import platform
 import random
+import shutil
 import statistics
+import subprocess
 import sys
+import tarfile
 import tempfile
 import threading
 import time
@@ -24,12 +28,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import requests
 import SimpleITK as sitk
 import sqlalchemy
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from tests.hostile_images import nifti
 from tests.service import Service, payload
 from tomaat.database import connect
 from tomaat.database.PrivatePostgres import PrivatePostgres
@@ -137,8 +143,8 @@ def measure_latency(instance: Service, folder: Path) -> None:
     )
 
 
-def measure_clients(instance: Service) -> None:
-    """16 clients, each with one ticket after the other."""
+def measure_clients(instance: Service, clients: int) -> None:
+    """Many clients, each with one ticket after the other."""
     data = payload({"f1": 2.5, "f2": 4})
     session = requests.Session()
     alone = statistics.median(times(lambda: one_ticket(instance, session, data), 30))
@@ -148,10 +154,15 @@ def measure_clients(instance: Service) -> None:
         for _ in range(25):
             one_ticket(instance, own, data)
 
-    with ThreadPoolExecutor(16) as pool:
-        seconds = times(lambda: list(pool.map(client, range(16))), 1)[0]
-    rate = 400 / seconds
-    note("tickets per second, 16 clients", f"{rate:.0f}/s", f"{1 / alone:.0f}/s (one client)", f"{rate * alone:.1f}")
+    with ThreadPoolExecutor(clients) as pool:
+        seconds = times(lambda: list(pool.map(client, range(clients))), 1)[0]
+    rate = 25 * clients / seconds
+    note(
+        f"tickets per second, {clients} clients",
+        f"{rate:.0f}/s",
+        f"{1 / alone:.0f}/s (one client)",
+        f"{rate * alone:.1f}",
+    )
 
 
 def measure_backlog(instance: Service, count: int) -> None:
@@ -174,7 +185,7 @@ def measure_backlog(instance: Service, count: int) -> None:
         seconds = times(lambda: list(pool.map(submit, range(count))), 1)[0]
     note(f"submit rate of a backlog of {count}, 16 clients", f"{count / seconds:.0f}/s", "", "")
     instance.start("TaskScheduling.py")
-    waiting = "SELECT count(*) AS n FROM tickets WHERE state NOT IN ('succeeded', 'expired')"
+    waiting = "SELECT count(*) AS n FROM tickets WHERE state NOT IN ('succeeded', 'cancelled', 'expired')"
     instance.until(lambda: instance.rows(waiting)[0].n == 0, 600)
     row = instance.rows(
         f"SELECT extract(epoch FROM max(finished) - min(started)) AS s FROM "
@@ -213,6 +224,53 @@ def measure_volume(instance: Service, folder: Path) -> None:
         f"{direct:.2f} s (perform called directly)",
         f"{through / direct:.2f}",
     )
+
+
+def measure_large_upload(instance: Service, folder: Path) -> None:
+    """Send 1 GiB of voxels that do not compress, and watch the memory of the web process."""
+    head = nifti(dim=(3, 1024, 1024, 512, 1, 1, 1, 1), voxels=b"")
+    parts = {"main.json": json.dumps({"inputs": {"sigma": 0.1}}).encode(), "file-volume.nii": head}
+    size = len(head) + 1024**3
+    with tarfile.open(folder / "large.tar", "w") as archive:
+        for name, data in parts.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data) if name == "main.json" else size
+            archive.addfile(info, io.BytesIO(data) if name == "main.json" else Noise(data, size))
+    with (folder / "large.tar").open("rb") as source, gzip.open(folder / "large.tar.gz", "wb", 1) as target:
+        shutil.copyfileobj(source, target, 1024**2)
+    web = psutil.Process(instance.doors["WebService.py"].pid)
+    idle = peak = web.memory_info().rss
+    command = ["curl", "-sS", "--fail", "-F", "service=GaussianSmoothing"]
+    command += ["-F", f"payload=@{folder / 'large.tar.gz'}", f"{instance.url}/request"]
+    began = time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as upload:
+        while upload.poll() is None:
+            peak = max(peak, web.memory_info().rss)
+            time.sleep(0.01)
+        seconds = time.perf_counter() - began
+        ticket = json.loads(upload.communicate()[0])
+    requests.delete(instance.url + ticket["links"]["cancel"], timeout=60).raise_for_status()
+    note(
+        f"memory of the web process during an upload of 1.07 GB ({seconds:.0f} s)",
+        f"{peak / 1e6:.0f} MB",
+        f"{idle / 1e6:.0f} MB (before it)",
+        f"{peak / idle:.2f}",
+    )
+
+
+class Noise(io.RawIOBase):
+    """A file of ``size`` bytes: a head, then noise."""
+
+    def __init__(self, head: bytes, size: int) -> None:
+        self.head = head
+        self.left = size
+
+    def read(self, count: int = -1) -> bytes:
+        """Give the next bytes."""
+        wanted = min(self.left, count if count >= 0 else self.left)
+        data, self.head = self.head[:wanted], self.head[wanted:]
+        self.left -= wanted
+        return data + os.urandom(wanted - len(data))
 
 
 def list_scheduling(durations: list[float], machines: int) -> float:
@@ -267,7 +325,9 @@ def main() -> None:
         try:
             single = instance_of("single")
             measure_latency(single, folder)
-            measure_clients(single)
+            measure_clients(single, 16)
+            measure_clients(single, 64)
+            measure_large_upload(single, folder)
             measure_volume(single, folder)
             measure_backlog(single, backlog)
             single.stop()
