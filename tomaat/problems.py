@@ -1,13 +1,15 @@
-"""The sentences with which a ticket fails, as its client reads them: problem details without an HTTP status."""
+"""The sentences with which a ticket fails, as its client reads them: problem details (RFC 9457)."""
 
 from __future__ import annotations
 
 from typing import Any
 
+NO_RESULT = 409
+
 
 def problem(slug: str, title: str, detail: str, errors: list[dict[str, Any]] | None = None) -> dict[str, Any]:
-    """Make the ``error`` of a failed ticket: problem details (RFC 9457) without an HTTP status."""
-    made: dict[str, Any] = {"type": f"/problems/{slug}", "title": title, "detail": detail}
+    """Make the ``error`` of a failed ticket, with the status that asking for its result is answered."""
+    made: dict[str, Any] = {"type": f"/problems/{slug}", "title": title, "status": NO_RESULT, "detail": detail}
     if errors:
         made["errors"] = errors
     return made

@@ -206,9 +206,11 @@ def test_a_waiting_ticket_is_cancelled_at_once_and_a_running_one_within_two_seco
 def test_a_finished_ticket_is_deleted_on_request(service):
     ticket = service.submit("FloatComputation", {"f1": 1, "f2": 2})
     service.wait(ticket)
-    requests.delete(service.url + ticket["links"]["cancel"], timeout=10)
+    cancel = service.url + ticket["links"]["cancel"]
+    assert requests.delete(cancel, timeout=10).status_code == 202
+    assert requests.get(service.url + ticket["links"]["result"], timeout=10).status_code == 410, "from now on"
     service.until(lambda: service.status(ticket)["state"] == "expired", 10)
-    assert requests.get(service.url + ticket["links"]["result"], timeout=10).status_code == 410
+    service.until(lambda: requests.delete(cancel, timeout=10).status_code == 200, 10)
     folder = service.rows("SELECT folder FROM tickets WHERE id = :id", id=ticket["id"])[0].folder
     service.until(lambda: not (service.folder / "storage/tickets" / folder).exists(), 10)
 

@@ -84,3 +84,15 @@ def test_a_service_whose_sources_are_away_still_takes_tickets(own_service):
     assert instance.status(ticket, "?wait=1&state=queued")["state"] == "submitted"
     instance.start("TaskScheduling.py")
     assert instance.wait(ticket)["state"] == "succeeded"
+
+
+def test_a_ticket_that_runs_at_once_is_expected_to_take_what_its_task_says(own_service):
+    instance = own_service()
+    instance.start()
+    instance.wait_until_ready()
+    assert instance.wait(instance.submit("Dummy", {"seconds": 0.1}))["state"] == "succeeded"
+    running = instance.submit("Dummy", {"seconds": 30})
+    instance.until(lambda: instance.status(running)["state"] == "running")
+    instance.until(lambda: instance.status(running)["eta_seconds"] > 20, 10)
+    behind = instance.submit("Dummy", {"seconds": 5})
+    instance.until(lambda: (instance.status(behind)["eta_seconds"] or 0) > 25, 10)

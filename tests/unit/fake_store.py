@@ -105,6 +105,7 @@ class FakeStore:
             attempts=0,
             expected_seconds=None,
             cancel_requested=False,
+            delete_requested=False,
             progress=None,
             stage=None,
             created=datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=timezone.utc),
@@ -137,7 +138,9 @@ class FakeStore:
         now = self.tickets[ticket.id]
         if now.state == RUNNING:
             return self.change(ticket.id, cancel_requested=True)
-        return now if now.state in ENDED else self.change(ticket.id, state=CANCELLED, finished=now.created)
+        if now.state in ENDED:
+            return self.change(ticket.id, delete_requested=True)
+        return self.change(ticket.id, state=CANCELLED, finished=now.created, delete_requested=True)
 
     def mark_fetched(self, ticket_id):
         self.fetched.append(ticket_id)

@@ -515,6 +515,10 @@ def test_a_running_ticket_is_asked_to_stop(web):
 def test_a_finished_ticket_can_be_deleted(web):
     ticket = web.submit()
     web.succeed(ticket)
+    assert web.client.delete(ticket["links"]["cancel"]).status_code == 202
+    problem = problem_of(web.client.get(ticket["links"]["result"]), 410, "expired")
+    assert "deleted at its client's wish" in problem["detail"]
+    web.store.change(ticket["id"], files_removed=True)
     assert web.client.delete(ticket["links"]["cancel"]).status_code == 200
 
 

@@ -200,7 +200,9 @@ def _check(header: bytes) -> tuple[bytes, int]:
     except ValueError:
         checksum = -1
     if checksum != expected:
-        raise ArchiveRefused("not-a-tar", "A member's header has a wrong checksum; the payload must be a tar in gzip.")
+        raise ArchiveRefused(
+            "not-a-tar", "The payload is gzip, but no tar archive in it: a header has a wrong checksum."
+        )
     kind = header[156:157]
     if kind not in (b"0", b"\0", FOLDER_TYPE, b"x", b"L"):
         what = TYPE_NAMES.get(kind, "of an unknown type")

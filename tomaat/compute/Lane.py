@@ -384,7 +384,7 @@ class Lane:
     # Estimates
 
     def _ask_estimates(self) -> None:
-        """Ask the worker how long queued tickets will take, where their task can say."""
+        """Ask the worker how long its own and the queued tickets will take, where their task can say."""
         services = [name for name, offer in self.offers.items() if offer["offer"]["estimates"]]
         if self.estimating or not services:
             return

@@ -108,7 +108,7 @@ class Performer:
         except Cancelled:
             return {"is": "cancelled"}
         except PayloadRefused as refusal:
-            return {"is": "refused", "problem": refused("The inputs were refused.", refusal.errors)}
+            return {"is": "refused", "problem": refused(refusal.errors[0]["detail"], refusal.errors)}
         except Refusal as refusal:
             return {"is": "refused", "problem": refused(refusal.detail)}
         except Exception as error:  # noqa: BLE001 (other people's code may raise anything)
@@ -179,7 +179,7 @@ class Performer:
 
 def refused(detail: str, errors: list[dict[str, Any]] | None = None) -> dict[str, Any]:
     """Make the problem of a ticket that the task or the reader refused."""
-    return problem("refused", "The task refused the inputs", detail, errors)
+    return problem("refused", "The inputs were refused", detail, errors)
 
 
 def crashed(error: Exception) -> dict[str, Any]:

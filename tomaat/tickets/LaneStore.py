@@ -163,10 +163,11 @@ class LaneStore:
         self.hint(SUBMITTED_HINT)
 
     def without_estimate(self, services: Collection[str], *, asked: Collection[int], limit: int = 100) -> list[Ticket]:
-        """List queued tickets whose task can say how long it takes and has not been ``asked``."""
+        """List queued and running tickets whose task can say how long it takes and has not been ``asked``."""
         rows = run(
             self.engine,
-            f"""SELECT {COLUMNS} FROM tickets WHERE state = 'queued' AND source = :source AND expected_seconds IS NULL
+            f"""SELECT {COLUMNS} FROM tickets
+                WHERE state IN ('queued', 'running') AND source = :source AND expected_seconds IS NULL
                   AND service = ANY(:services) AND id <> ALL(:asked) ORDER BY queue_order LIMIT :limit""",
             source=self.lease.name,
             services=list(services),
@@ -176,12 +177,12 @@ class LaneStore:
         return [Ticket.of(row) for row in rows]
 
     def estimate(self, expected_seconds: Mapping[int, float]) -> None:
-        """Write how long tasks say that waiting tickets will take."""
+        """Write how long tasks say that tickets will take."""
         run(
             self.engine,
             """UPDATE tickets t SET expected_seconds = e.seconds
                FROM json_to_recordset(CAST(:estimates AS json)) AS e(id bigint, seconds double precision)
-               WHERE t.id = e.id AND t.state = 'queued'""",
+               WHERE t.id = e.id AND t.state IN ('queued', 'running')""",
             estimates=json.dumps([{"id": id, "seconds": seconds} for id, seconds in expected_seconds.items()]),
         )
 

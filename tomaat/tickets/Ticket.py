@@ -10,7 +10,8 @@ import sqlalchemy
 
 COLUMNS = (
     "id, token_hash, service, interface_hash, folder, state, source, claim, epoch, attempts, expected_seconds,"
-    " cancel_requested, progress, stage, created, started, finished, error, result_sha256, result_bytes, files_removed"
+    " cancel_requested, delete_requested, progress, stage, created, started, finished, error, result_sha256,"
+    " result_bytes, files_removed"
 )
 
 
@@ -30,6 +31,7 @@ class Ticket:
     attempts: int
     expected_seconds: float | None
     cancel_requested: bool
+    delete_requested: bool
     progress: float | None
     stage: str | None
     created: datetime

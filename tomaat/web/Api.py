@@ -97,13 +97,13 @@ class Api:
         try:
             return send_result(request, ticket, path, fetched)
         except FileNotFoundError:  # it expired between the two looks
-            raise _expired() from None
+            raise _expired(ticket) from None
 
     def cancel(self, reference: str) -> Response:
         """Give a ticket up, whatever its state."""
         ticket = self.store.cancel(self._find(reference))
         answer = self._describe(ticket)
-        if ticket.state == RUNNING:
+        if ticket.state == RUNNING or (ticket.state != CANCELLED and not ticket.files_removed):
             answer.status_code = 202
         return answer
 
@@ -168,10 +168,10 @@ def _state_asked_for() -> Collection[str]:
 
 def _demand_result(ticket: Ticket) -> None:
     """Raise the problem of a ticket that has no result to fetch."""
-    if ticket.state == SUCCEEDED and not ticket.files_removed:
+    if ticket.state == SUCCEEDED and not ticket.delete_requested and not ticket.files_removed:
         return
     if ticket.state in {SUCCEEDED, EXPIRED}:
-        raise _expired()
+        raise _expired(ticket)
     if ticket.state == CANCELLED:
         raise Problem(409, "cancelled", "Cancelled", "The ticket was given up; there is no result.")
     if ticket.state == FAILED:
@@ -182,5 +182,6 @@ def _demand_result(ticket: Ticket) -> None:
     raise retry_later(409, "not-ready", "Not ready", f"The ticket is {ticket.state}; its result is not there yet.")
 
 
-def _expired() -> Problem:
-    return Problem(410, "expired", "Expired", "The result is no longer kept; send the request again.")
+def _expired(ticket: Ticket) -> Problem:
+    why = "was deleted at its client's wish" if ticket.delete_requested else "is no longer kept; send the request again"
+    return Problem(410, "expired", "Expired", f"The result {why}.")

@@ -26,7 +26,12 @@ class Form:
     def __init__(self, stream: IO[bytes], content_type: str) -> None:
         kind, options = parse_options_header(content_type)
         if kind != "multipart/form-data" or not options.get("boundary"):
-            raise Problem(415, "invalid-request", "Not a form", f"The content type must be multipart/form-data. {HOW}")
+            raise Problem(
+                415,
+                "invalid-request",
+                "Not multipart/form-data",
+                f"The content type must be multipart/form-data. {HOW}",
+            )
         self.stream = stream
         self.decoder = MultipartDecoder(
             options["boundary"].encode("latin-1", "replace"),
@@ -71,7 +76,7 @@ class Form:
             return None
         self.seen.add(name)
         if isinstance(event, Field) and name == "payload":
-            self._fault("not-a-file", "payload: must be sent as a file, with an @ before its name: payload=@….tar.gz")
+            self._fault("not-a-file", "payload: must be sent as a file (with curl by an @ before its name).")
             return None
         return name
 

@@ -135,7 +135,7 @@ TEXTS = {
     410: "The result is no longer kept.",
     412: "The result is not the one that If-Match names.",
     413: "Too large, packed or unpacked.",
-    415: "Not a form, or not gzip.",
+    415: "Not multipart/form-data, or not gzip.",
     416: "The range lies outside of the result.",
     422: "The service does not take these inputs; all faults are listed.",
     500: "The server made a mistake.",
@@ -192,7 +192,7 @@ def describe_api(services: Sequence[Mapping[str, Any]], *, longest_wait_seconds:
                     "Give a ticket up; idempotent.",
                     {
                         200: _json("It is over.", _ref("Status")),
-                        202: _json("Asked for.", _ref("Status")) | _headers("Retry-After"),
+                        202: _json("Asked for.", _ref("Status")) | _headers("Retry-After", always=False),
                     },
                     404,
                     security=security,
