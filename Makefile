@@ -5,11 +5,11 @@ VENV := .venv
 ARGS ?=
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: help demo serve test check benchmark clean
+.PHONY: help demo serve keys test check benchmark clean
 .DEFAULT_GOAL := help
 
 help:  ## list these targets
-	@sed -n 's/^\([a-z]*\):.*##/  make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z]*\):.*##/  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 	@echo "Settings are environment variables: TOMAAT_PORT=5001 make serve. The README lists them."
 
 demo: $(VENV)/requirements  ## start everything, send two tickets, show what happens, stop everything
@@ -17,6 +17,9 @@ demo: $(VENV)/requirements  ## start everything, send two tickets, show what hap
 
 serve: $(VENV)/requirements  ## run PostgreSQL and the three doors until Ctrl-C
 	@$(VENV)/bin/python tools/serve.py
+
+keys: $(VENV)/requirements  ## who may submit: make keys ARGS="make radiology", ARGS=list, ARGS="revoke radiology"
+	@$(VENV)/bin/python tools/keys.py $(ARGS)
 
 test: $(VENV)/requirements-dev  ## run all tests; ARGS="-k queue -x" goes to pytest
 	@$(VENV)/bin/python -m pytest $(ARGS)

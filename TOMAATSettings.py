@@ -5,6 +5,7 @@ Doors read settings; rooms are handed values. An impossible value is refused at 
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import socket
 import sys
@@ -72,6 +73,19 @@ class Settings(BaseSettings):
         default=4 * GIB, ge=1, description="Largest volume's voxels, which the reader may hold."
     )
     LONGEST_QUEUE: int = Field(default=20_000, ge=1, description="Waiting tickets at which a request is answered 503.")
+    API_KEYS: Literal["beyond-loopback", "always", "never"] = Field(
+        default="beyond-loopback",
+        description="When requests need an API key: where `TOMAAT_HOST` is not this machine alone, always, or never.",
+    )
+    LONGEST_QUEUE_PER_KEY: int = Field(
+        default=5000, ge=1, description="Waiting tickets of one API key at which its request is answered 429."
+    )
+    MOST_TICKETS_PER_MINUTE: int = Field(
+        default=600, ge=1, description="Tickets of one API key within a minute, above which it is answered 429."
+    )
+    AUDIT_DAYS: float = Field(
+        default=365.0, ge=30, description="Days after which a line of the audit trail is deleted."
+    )
     LONGEST_WAIT_SECONDS: float = Field(default=60.0, ge=0, description="Longest `?wait=`.")
     WEB_THREADS: int = Field(
         default=32, ge=4, description="Threads of the web server; at most half of them wait for `?wait=`."
@@ -115,6 +129,11 @@ class Settings(BaseSettings):
         return "DATABASE_URL" in self.model_fields_set
 
     @property
+    def keys_needed(self) -> bool:
+        """Whether a request needs an API key."""
+        return self.API_KEYS == "always" or (self.API_KEYS == "beyond-loopback" and not _is_loopback(self.HOST))
+
+    @property
     def database_deadline_seconds(self) -> float:
         """The deadline of one statement, which must pass well within half a lease."""
         return min(self.DATABASE_DEADLINE_SECONDS, 0.4 * self.LEASE_SECONDS)
@@ -137,6 +156,13 @@ def read_settings() -> Settings:
         print(*faults, sep="\n", file=sys.stderr)  # noqa: T201 (before there is a log)
         raise SystemExit(2)
     return settings
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _unknown_variables() -> list[str]:

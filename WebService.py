@@ -13,7 +13,8 @@ from tomaat.archives import ArchiveLimits
 from tomaat.database import ENDED, Hinter, Hints, connect
 from tomaat.door import Misconfigured, open_door, prepare
 from tomaat.Stop import Stop
-from tomaat.tickets import Storage, TicketStore
+from tomaat.tickets import Audit, KeyStore, Storage, TicketStore
+from tomaat.web.Access import Access
 from tomaat.web.Api import Api
 from tomaat.web.app import create_app
 from tomaat.web.serve import PortBusy, WebServer
@@ -37,6 +38,19 @@ def serve(settings: Settings, stop: Stop) -> None:
         return
     hinter = Hinter(engine)
     store = TicketStore(engine, hinter.send)
+    keys = KeyStore(engine)
+    if settings.keys_needed and not any(key.revoked is None for key in keys.all()):
+        raise Misconfigured(
+            f"TOMAAT_HOST={settings.HOST}, TOMAAT_API_KEYS={settings.API_KEYS}: requests need an API key, and there is "
+            "none: make one with `python3 -m tomaat.keys make NAME` (beside `make serve`: make keys "
+            'ARGS="make NAME"), or say TOMAAT_API_KEYS=never to let everybody in'
+        )
+    access = Access(
+        keys,
+        needed=settings.keys_needed,
+        most_waiting=settings.LONGEST_QUEUE_PER_KEY,
+        most_within_a_minute=settings.MOST_TICKETS_PER_MINUTE,
+    )
     hints = Hints(settings.DATABASE_URL, ENDED, deadline_seconds=settings.database_deadline_seconds)
     waiters = Waiters(store, hints, places=settings.WEB_THREADS // 2, poll_seconds=settings.POLL_SECONDS)
     limits = ArchiveLimits(
@@ -49,6 +63,8 @@ def serve(settings: Settings, stop: Stop) -> None:
         store,
         storage,
         waiters,
+        access,
+        Audit(engine),
         archive_limits=limits,
         longest_wait_seconds=settings.LONGEST_WAIT_SECONDS,
         longest_queue=settings.LONGEST_QUEUE,

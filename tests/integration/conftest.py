@@ -2,12 +2,13 @@
 
 import itertools
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import sqlalchemy
 
 from tomaat.database import connect, migrate
-from tomaat.tickets import LaneStore, Lease, ManagerStore, SourceStore, Ticket, TicketStore
+from tomaat.tickets import LaneStore, Lease, ManagerStore, NewTicket, SourceStore, Ticket, TicketStore
 
 LEASE_SECONDS = 2.0
 
@@ -63,8 +64,14 @@ class Bench:
         self.sources.offer(lease, offers)
 
     def submit(self, service: str = "Add") -> Ticket:
-        return self.web.submit(
-            token_hash=b"x" * 32, service=service, interface_hash=f"{service}-1", folder=f"f{next(self.folders)}"
+        return self.web.submit(self.new_ticket(service))
+
+    def new_ticket(self, service: str = "Add", **more: Any) -> NewTicket:
+        return NewTicket(
+            token_hash=b"x" * 32,
+            service=service,
+            interface_hash=f"{service}-1",
+            **{"folder": f"f{next(self.folders)}", **more},
         )
 
     def read(self, ticket: Ticket) -> Ticket:

@@ -18,7 +18,9 @@ def storage(tmp_path):
 
 
 def manager(bench, storage, strategy="KEEP_ALL"):
-    sweep = Sweep(bench.manager, storage, strategy=strategy, fetched_grace_seconds=0.0, retention_hours=1.0)
+    sweep = Sweep(
+        bench.manager, storage, strategy=strategy, fetched_grace_seconds=0.0, retention_hours=1.0, audit_days=30.0
+    )
     return Manager(
         bench.manager,
         bench.sources,
@@ -35,7 +37,7 @@ def finished(bench, storage, lane):
     folder = storage.new_incoming()
     (folder.inputs / "main.json").write_text("{}")
     storage.keep(folder)
-    ticket = bench.web.submit(token_hash=b"t" * 32, service="Add", interface_hash="Add-1", folder=folder.name)
+    ticket = bench.web.submit(bench.new_ticket(folder=folder.name))
     bench.queue(ticket, lane.lease.name)
     claimed = lane.claim(["Add-1"])
     out = storage.ticket(folder.name).claim(1)

@@ -16,8 +16,8 @@ def test_a_submitted_ticket_waits_and_is_hinted(bench):
 
 
 def test_submitting_a_folder_twice_gives_one_ticket(bench):
-    values = {"token_hash": b"t" * 32, "service": "Add", "interface_hash": "Add-1", "folder": "same"}
-    assert bench.web.submit(**values).id == bench.web.submit(**values).id
+    new = bench.new_ticket()
+    assert bench.web.submit(new).id == bench.web.submit(new).id
     assert bench.web.count_waiting() == 1
 
 

@@ -14,8 +14,10 @@ from flask import Flask
 from Inputs import FloatInput, SingleChoiceInput, VolumeInput
 from tomaat.archives import ArchiveLimits
 from tomaat.database import DatabaseUnavailable
-from tomaat.tickets import OfferedService, Outlook, Storage, Ticket
+from tomaat.tickets import ApiKey, OfferedService, Outlook, Storage, Ticket
+from tomaat.tickets.KeyStore import Usage
 from tomaat.tickets.states import CANCELLED, ENDED, FAILED, QUEUED, RUNNING, SUBMITTED, SUCCEEDED
+from tomaat.web.Access import Access
 from tomaat.web.Api import Api
 from tomaat.web.app import create_app
 from tomaat.web.Waiters import Waiters
@@ -79,6 +81,7 @@ class FakeStore:
     def __init__(self, hints=None):
         self.hints = hints or FakeHints()
         self.tickets = {}
+        self.repeatable = {}
         self.numbers = itertools.count(1)
         self.fetched = []
         self.down = False
@@ -90,14 +93,20 @@ class FakeStore:
         if self.down:
             raise DatabaseUnavailable("the secret address of the database")
 
-    def submit(self, *, token_hash, service, interface_hash, folder):
+    def submit(self, submission):
         self._demand()
+        name = (submission.key_name, submission.idempotency_key)
+        if submission.idempotency_key is not None and name in self.repeatable:
+            return self.tickets[self.repeatable[name]]
         ticket = Ticket(
             id=next(self.numbers),
-            token_hash=token_hash,
-            service=service,
-            interface_hash=interface_hash,
-            folder=folder,
+            token_hash=submission.token_hash,
+            service=submission.service,
+            interface_hash=submission.interface_hash,
+            folder=submission.folder,
+            key_name=submission.key_name,
+            payload_sha256=submission.payload_sha256,
+            later_token_hashes=(),
             state=SUBMITTED,
             source=None,
             claim=0,
@@ -117,7 +126,11 @@ class FakeStore:
             files_removed=False,
         )
         self.tickets[ticket.id] = ticket
+        self.repeatable[name] = ticket.id
         return ticket
+
+    def add_token(self, ticket, token_hash):
+        self.change(ticket.id, later_token_hashes=(*ticket.later_token_hashes, token_hash))
 
     def find(self, ticket_id):
         self._demand()
@@ -160,18 +173,51 @@ class FakeStore:
         return self.tickets[ticket_id]
 
 
+class FakeKeys:
+    """API keys in a dictionary, and how much each uses."""
+
+    def __init__(self):
+        self.keys = {}
+        self.used = Usage(waiting=0, within_a_minute=0)
+
+    def make(self, name, services=None):
+        now = datetime(2026, 1, 2, tzinfo=timezone.utc)
+        self.keys[f"key-of-{name}"] = ApiKey(name=name, services=services, created=now, revoked=None)
+        return f"key-of-{name}"
+
+    def find(self, key):
+        return self.keys.get(key)
+
+    def usage(self, _name, **_limits):
+        return self.used
+
+
+class FakeAudit:
+    """The audit trail in a list."""
+
+    def __init__(self):
+        self.lines = []
+
+    def note(self, *, who, what, outcome, ticket=None):
+        self.lines.append((who, what, ticket, outcome))
+
+
 class Web:
     """The application on a fake store and a real storage folder."""
 
-    def __init__(self, folder, *, places=2, poll_seconds=0.05, longest_queue=100, limits=LIMITS):
+    def __init__(self, folder, *, places=2, poll_seconds=0.05, longest_queue=100, limits=LIMITS, keys_needed=False):
         self.storage = Storage(folder)
         self.storage.prepare()
         self.store = FakeStore()
         self.waiters = Waiters(self.store, self.store.hints, places=places, poll_seconds=poll_seconds)
+        self.keys = FakeKeys()
+        self.audit = FakeAudit()
         self.api = Api(
             self.store,
             self.storage,
             self.waiters,
+            Access(self.keys, needed=keys_needed, most_waiting=10, most_within_a_minute=20),
+            self.audit,
             archive_limits=limits,
             longest_wait_seconds=30,
             longest_queue=longest_queue,
@@ -180,9 +226,9 @@ class Web:
         self.app: Flask = create_app(self.api)
         self.client = self.app.test_client()
 
-    def post(self, payload=GOOD, service="FloatComputation", **fields):
+    def post(self, payload=GOOD, service="FloatComputation", *, headers=None, **fields):
         data = {"service": service, "payload": (io.BytesIO(payload), "payload.tar.gz"), **fields}
-        return self.client.post("/request", data=data)
+        return self.client.post("/request", data=data, headers=headers)
 
     def submit(self, **changes):
         """A ticket as its client has it, in the state that a test needs."""

@@ -66,3 +66,19 @@ def test_all_faults_are_told_at_once(monkeypatch, capsys):
 def test_a_statements_deadline_passes_well_within_half_a_lease():
     assert Settings(LEASE_SECONDS=3).database_deadline_seconds == pytest.approx(1.2)
     assert Settings(LEASE_SECONDS=60).database_deadline_seconds == 5.0
+
+
+@pytest.mark.parametrize(
+    ("host", "keys", "needed"),
+    [
+        ("127.0.0.1", "beyond-loopback", False),
+        ("::1", "beyond-loopback", False),
+        ("localhost", "beyond-loopback", False),
+        ("0.0.0.0", "beyond-loopback", True),
+        ("tomaat.example.org", "beyond-loopback", True),
+        ("127.0.0.1", "always", True),
+        ("0.0.0.0", "never", False),
+    ],
+)
+def test_keys_are_needed_beyond_loopback_unless_somebody_says_otherwise(host, keys, needed):
+    assert Settings(HOST=host, API_KEYS=keys).keys_needed is needed

@@ -100,7 +100,7 @@ def test_the_code_takes_no_explicit_locks():
 def test_rooms_are_handed_values_and_read_no_settings():
     for path in sources("tomaat", "Inputs", "CustomTasks"):
         name = str(path.relative_to(REPOSITORY))
-        if name.startswith("tomaat/launch/"):
+        if name.startswith("tomaat/launch/") or name == "tomaat/keys.py":
             continue
         assert "TOMAATSettings" not in imports(path), name
 

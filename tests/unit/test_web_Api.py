@@ -187,7 +187,7 @@ def test_without_the_database_every_address_of_a_ticket_is_503_and_tells_no_secr
 
 
 def test_an_upload_whose_row_is_unknown_keeps_its_files(web, monkeypatch):
-    monkeypatch.setattr(web.store, "submit", lambda **_: web.store.__setattr__("down", True) or web.store._demand())
+    monkeypatch.setattr(web.store, "submit", lambda _: web.store.__setattr__("down", True) or web.store._demand())
     problem_of(web.post(), 503, "unavailable")
     assert len(list(web.storage.tickets.iterdir())) == 1
 

@@ -4,6 +4,7 @@ import time
 import pytest
 
 from tests.unit.fake_store import FakeStore
+from tomaat.tickets import NewTicket
 from tomaat.tickets.states import QUEUED, RUNNING, SUBMITTED, SUCCEEDED
 from tomaat.web.Waiters import Waiters
 
@@ -23,7 +24,7 @@ def waiters(store):
 
 
 def new_ticket(store, **changes):
-    ticket = store.submit(token_hash=b"", service="Add", interface_hash="Add-1", folder="f")
+    ticket = store.submit(NewTicket(token_hash=b"", service="Add", interface_hash="Add-1", folder="f"))
     return store.change(ticket.id, **changes)
 
 

@@ -26,6 +26,7 @@ from tomaat.database.private_postmaster import is_stopping, lines_of_pid_file, p
 log = structlog.get_logger()
 
 PORT = 5432  #: only a part of the socket's name: nothing listens on the network
+SOCKET_LINE = 4  #: of postmaster.pid, counted from 0
 LONGEST_SOCKET_BYTES = 107
 PLAIN = re.compile(r"[a-zA-Z0-9_./+-]+")  #: needs no quoting in URLs, libpq's lists, PostgreSQL's lists
 LARGEST_LOG_BYTES = 10 * 1024**2
@@ -225,10 +226,22 @@ class PrivatePostgres:
     @property
     def url(self) -> str:
         """The database's URL, with its password."""
-        return sqlalchemy.URL.create(
-            "postgresql+psycopg2",
-            username=NAME,
-            password=self.password,
-            database=NAME,
-            query={"host": self.socket, "port": str(PORT)},
-        ).render_as_string(hide_password=False)
+        return url_of(self.password, self.socket)
+
+    def url_of_running(self) -> str | None:
+        """Find the URL of the server that another launcher runs on this data; ``None`` where none runs."""
+        if not postmasters_of(self.data):
+            return None
+        socket = (self.data / "postmaster.pid").read_text().splitlines()[SOCKET_LINE]
+        return url_of((self.folder / "password").read_text(), socket)
+
+
+def url_of(password: str, socket: str) -> str:
+    """Make the URL of the private database behind a socket."""
+    return sqlalchemy.URL.create(
+        "postgresql+psycopg2",
+        username=NAME,
+        password=password,
+        database=NAME,
+        query={"host": socket, "port": str(PORT)},
+    ).render_as_string(hide_password=False)

@@ -100,7 +100,7 @@ class Manager:
         for ticket in self.store.fail_waited(hours=self.wait_limit_hours):
             log.warning("ticket.failed", ticket=ticket, reason="waited too long")
         self.sweep.remove_ended()
-        self.sweep.quarantine_strays()
+        self.sweep.tidy()
 
     def _assign(self) -> int:
         queues = self.store.queues()

@@ -228,8 +228,21 @@ class ManagerStore:
         """Note that ended tickets' folders are gone."""
         run(
             self.engine,
-            "UPDATE tickets SET files_removed = true WHERE id = ANY(:ids) AND finished IS NOT NULL",
+            """WITH removed AS (
+                 UPDATE tickets SET files_removed = true
+                 WHERE id = ANY(:ids) AND finished IS NOT NULL AND NOT files_removed RETURNING id, state
+               )
+               INSERT INTO audit (who, what, ticket, outcome) SELECT 'QueueManager', 'delete files', id, state
+               FROM removed""",
             ids=list(ticket_ids),
+        )
+
+    def prune_audit(self, *, days: float) -> None:
+        """Delete the lines of the audit trail that are older than ``days``, at least 30."""
+        run(
+            self.engine,
+            "DELETE FROM audit WHERE at < clock_timestamp() - make_interval(secs => :seconds)",
+            seconds=days * 86400,
         )
 
     def known(self, folders: Collection[str]) -> set[str]:

@@ -29,12 +29,14 @@ class Sweep:
         strategy: str,
         fetched_grace_seconds: float,
         retention_hours: float,
+        audit_days: float,
     ) -> None:
         self.store = store
         self.storage = storage
         self.keep_input = strategy == "KEEP_ONLY_INPUT"
         self.fetched_grace_seconds = None if strategy == "KEEP_ALL" else fetched_grace_seconds
         self.retention_hours = retention_hours
+        self.audit_days = audit_days
         self.strays_at = 0.0
         self.started = False
 
@@ -64,11 +66,15 @@ class Sweep:
             self.store.note_removed(gone)
             log.info("files.removed", tickets=len(gone))
 
-    def quarantine_strays(self) -> None:
-        """Put what has had no row for an hour into quarantine, and delete what lay there for the retention time."""
+    def tidy(self) -> None:
+        """Put what has had no row for an hour into quarantine, delete what lay there for the retention time.
+
+        The audit trail loses what is too old.
+        """
         if time.monotonic() < self.strays_at:
             return
         self.strays_at = time.monotonic() + EVERY_SECONDS
+        self.store.prune_audit(days=self.audit_days)
         strays = _older(self.storage.incoming, STRAY_SECONDS)
         kept = _older(self.storage.tickets, STRAY_SECONDS)
         for start in range(0, len(kept), BATCH):

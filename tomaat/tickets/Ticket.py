@@ -11,7 +11,7 @@ import sqlalchemy
 COLUMNS = (
     "id, token_hash, service, interface_hash, folder, state, source, claim, epoch, attempts, expected_seconds,"
     " cancel_requested, delete_requested, progress, stage, created, started, finished, error, result_sha256,"
-    " result_bytes, files_removed"
+    " result_bytes, files_removed, key_name, payload_sha256, later_token_hashes"
 )
 
 
@@ -41,10 +41,20 @@ class Ticket:
     result_sha256: str | None
     result_bytes: int | None
     files_removed: bool
+    key_name: str | None  #: of the API key that submitted it
+    payload_sha256: bytes | None  #: only beside an idempotency key
+    later_token_hashes: tuple[bytes, ...]
+
+    @property
+    def token_hashes(self) -> tuple[bytes, ...]:
+        """The hashes of all tokens of this ticket: the first, and those given to repetitions of its request."""
+        return (self.token_hash, *self.later_token_hashes)
 
     @classmethod
     def of(cls, row: sqlalchemy.Row[Any]) -> Ticket:
         """Make a ticket of a row that holds ``COLUMNS``."""
         values = dict(row._mapping)  # noqa: SLF001 (SQLAlchemy's public name for a row's columns)
         values["token_hash"] = bytes(values["token_hash"])
+        values["payload_sha256"] = None if values["payload_sha256"] is None else bytes(values["payload_sha256"])
+        values["later_token_hashes"] = tuple(map(bytes, values["later_token_hashes"]))
         return cls(**values)

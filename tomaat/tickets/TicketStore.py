@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import sqlalchemy
@@ -12,7 +12,10 @@ from tomaat.database import ENDED as ENDED_HINT
 from tomaat.database import QUEUED as QUEUED_HINT
 from tomaat.database import SUBMITTED as SUBMITTED_HINT
 from tomaat.database import DatabaseUnavailable, run
+from tomaat.tickets.Audit import ANYBODY, HOLDER
 from tomaat.tickets.Ticket import COLUMNS, Ticket
+
+MOST_LATER_TOKENS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +24,19 @@ class Outlook:
 
     position: int | None  #: 1: the next of its queue
     eta_seconds: float | None  #: expected seconds until its end
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewTicket:
+    """What a ticket is made of."""
+
+    token_hash: bytes
+    service: str
+    interface_hash: str
+    folder: str
+    key_name: str | None = None  #: of the API key that submits it
+    idempotency_key: str | None = None
+    payload_sha256: bytes | None = None  #: only beside an idempotency key
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,29 +58,62 @@ class TicketStore:
         self.engine = engine
         self.hint = hint
 
-    def submit(self, *, token_hash: bytes, service: str, interface_hash: str, folder: str) -> Ticket:
-        """Insert a ticket whose files are durable in ``folder``.
+    def submit(self, submission: NewTicket) -> Ticket:
+        """Insert a ticket whose files are durable in its folder; return it, or the one that the request had already.
 
-        Safe to repeat: a folder has one ticket, whatever the outcome of an earlier call was. A call whose outcome
-        is unknown is repeated once here. Raises ``DatabaseUnavailable``.
+        Safe to repeat: a folder has one ticket, and so has an idempotency key of one API key, whatever the outcome of
+        an earlier call was. A call whose outcome is unknown is repeated once here. Raises ``DatabaseUnavailable``.
         """
-        values = {"token_hash": token_hash, "service": service, "interface_hash": interface_hash, "folder": folder}
         try:
-            ticket = self._insert(values)
+            ticket = self._insert(submission)
         except DatabaseUnavailable:
-            ticket = self._insert(values)
+            ticket = self._insert(submission)
         self.hint(SUBMITTED_HINT)
         return ticket
 
-    def _insert(self, values: dict[str, Any]) -> Ticket:
+    def _insert(self, submission: NewTicket) -> Ticket:
+        values = asdict(submission)
         rows = run(
             self.engine,
-            f"""INSERT INTO tickets (token_hash, service, interface_hash, folder)
-                VALUES (:token_hash, :service, :interface_hash, :folder)
-                ON CONFLICT (folder) DO NOTHING RETURNING {COLUMNS}""",
+            f"""WITH new AS (
+                  INSERT INTO tickets (token_hash, service, interface_hash, folder, key_name, idempotency_key,
+                    payload_sha256)
+                  VALUES (:token_hash, :service, :interface_hash, :folder, :key_name, :idempotency_key,
+                    :payload_sha256)
+                  ON CONFLICT DO NOTHING RETURNING {COLUMNS}
+                ), noted AS (
+                  INSERT INTO audit (who, what, ticket, outcome)
+                  SELECT coalesce(:key_name, :anybody), 'submit', id, 'accepted' FROM new
+                )
+                SELECT {COLUMNS} FROM new""",
+            anybody=ANYBODY,
             **values,
-        ) or run(self.engine, f"SELECT {COLUMNS} FROM tickets WHERE folder = :folder", folder=values["folder"])
+        ) or run(
+            self.engine,
+            f"""SELECT {COLUMNS} FROM tickets WHERE folder = :folder
+                  OR (coalesce(key_name, '') = coalesce(:key_name, '') AND idempotency_key = :idempotency_key)""",
+            folder=submission.folder,
+            key_name=submission.key_name,
+            idempotency_key=submission.idempotency_key,
+        )
         return Ticket.of(rows[0])
+
+    def add_token(self, ticket: Ticket, token_hash: bytes) -> None:
+        """Give a ticket one more token, since only the hash of the first is known; the newest are kept."""
+        run(
+            self.engine,
+            """WITH changed AS (
+                 UPDATE tickets SET later_token_hashes = (later_token_hashes || CAST(ARRAY[:hash] AS bytea[]))
+                   [greatest(1, cardinality(later_token_hashes) + 2 - :most):]
+                 WHERE id = :id RETURNING id
+               )
+               INSERT INTO audit (who, what, ticket, outcome)
+               SELECT :who, 'submit', id, 'repeated' FROM changed""",
+            id=ticket.id,
+            hash=token_hash,
+            most=MOST_LATER_TOKENS,
+            who=ticket.key_name or ANYBODY,
+        )
 
     def find(self, ticket_id: int) -> Ticket | None:
         """Read one ticket."""
@@ -110,13 +159,19 @@ class TicketStore:
         """
         rows = run(
             self.engine,
-            f"""UPDATE tickets SET
-                  state = CASE WHEN state IN ('submitted', 'queued') THEN 'cancelled' ELSE state END,
-                  finished = CASE WHEN state IN ('submitted', 'queued') THEN clock_timestamp() ELSE finished END,
-                  cancel_requested = cancel_requested OR state = 'running',
-                  delete_requested = delete_requested OR state <> 'running'
-                WHERE id = :id RETURNING {COLUMNS}""",
+            f"""WITH given_up AS (
+                  UPDATE tickets SET
+                    state = CASE WHEN state IN ('submitted', 'queued') THEN 'cancelled' ELSE state END,
+                    finished = CASE WHEN state IN ('submitted', 'queued') THEN clock_timestamp() ELSE finished END,
+                    cancel_requested = cancel_requested OR state = 'running',
+                    delete_requested = delete_requested OR state <> 'running'
+                  WHERE id = :id RETURNING {COLUMNS}
+                ), noted AS (
+                  INSERT INTO audit (who, what, ticket, outcome) SELECT :who, 'give up', id, state FROM given_up
+                )
+                SELECT {COLUMNS} FROM given_up""",
             id=ticket.id,
+            who=HOLDER,
         )
         for channel in (SUBMITTED_HINT, QUEUED_HINT, ENDED_HINT):
             self.hint(channel)

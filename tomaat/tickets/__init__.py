@@ -1,5 +1,7 @@
 """The ticket: its states, its row, its folder, and the stores through which each door moves it."""
 
+from tomaat.tickets.Audit import Audit
+from tomaat.tickets.KeyStore import ApiKey, KeyStore
 from tomaat.tickets.LaneStore import LaneStore
 from tomaat.tickets.Manager import Manager
 from tomaat.tickets.ManagerStore import ManagerStore
@@ -7,14 +9,18 @@ from tomaat.tickets.SourceStore import Lease, SourceStore
 from tomaat.tickets.Storage import ForeignStorage, Storage, TicketFolder
 from tomaat.tickets.Sweep import Sweep
 from tomaat.tickets.Ticket import Ticket
-from tomaat.tickets.TicketStore import OfferedService, Outlook, TicketStore
+from tomaat.tickets.TicketStore import NewTicket, OfferedService, Outlook, TicketStore
 
 __all__ = [
+    "ApiKey",
+    "Audit",
     "ForeignStorage",
+    "KeyStore",
     "LaneStore",
     "Lease",
     "Manager",
     "ManagerStore",
+    "NewTicket",
     "OfferedService",
     "Outlook",
     "SourceStore",

@@ -10,9 +10,12 @@ from typing import Any
 from flask import Flask, Response, g, jsonify, request
 
 from tomaat.archives import ArchiveLimits
-from tomaat.tickets import Storage, Ticket, TicketStore
+from tomaat.tickets import Audit, Storage, Ticket, TicketStore
+from tomaat.tickets.Audit import ANYBODY, HOLDER
 from tomaat.tickets.states import CANCELLED, ENDED, EXPIRED, FAILED, RUNNING, STATES, SUCCEEDED
 from tomaat.web import views
+from tomaat.web.Access import HEADER as KEY_HEADER
+from tomaat.web.Access import Access
 from tomaat.web.form import content_length
 from tomaat.web.openapi import describe_api
 from tomaat.web.problems import EXPLANATIONS, Problem, invalid, retry_later, too_large
@@ -35,6 +38,8 @@ class Api:
         store: TicketStore,
         storage: Storage,
         waiters: Waiters,
+        access: Access,
+        audit: Audit,
         *,
         archive_limits: ArchiveLimits,
         longest_wait_seconds: float,
@@ -43,6 +48,8 @@ class Api:
         self.store = store
         self.storage = storage
         self.waiters = waiters
+        self.access = access
+        self.audit = audit
         self.largest_request_bytes = archive_limits.largest_upload_bytes + FORM_BYTES
         self.longest_wait_seconds = longest_wait_seconds
         self.longest_queue = longest_queue
@@ -66,7 +73,18 @@ class Api:
         return jsonify(name="TOMAAT", links={"services": "/supportedservices", "api": "/openapi.json"})
 
     def submit(self) -> Response:
-        """Take a request and give a ticket."""
+        """Take a request and give a ticket; a refusal is noted in the audit trail."""
+        g.who = ANYBODY
+        try:
+            return self._submit()
+        except Problem as problem:
+            self.audit.note(who=g.who, what="submit", outcome=problem.slug)
+            raise
+
+    def _submit(self) -> Response:
+        key = self.access.admit(request.headers.get(KEY_HEADER))
+        if key is not None:
+            g.who = key.name
         claimed = content_length(request.headers)
         if claimed is not None and claimed > self.largest_request_bytes:
             raise too_large(claimed, self.largest_request_bytes)
@@ -74,7 +92,7 @@ class Api:
             detail = f"{self.longest_queue} tickets wait already; try again later."
             raise retry_later(503, "queue-full", "Queue full", detail, 30)
         services = {service.name: service for service in self.services.get()}
-        ticket, token = self.submission.take(request, services)
+        ticket, token = self.submission.take(request, services, key)
         g.ticket = ticket.id
         answer = jsonify(views.accepted(ticket, token))
         answer.headers["Location"] = views.links(ticket.id, token)["status"]
@@ -95,9 +113,12 @@ class Api:
         path = self.storage.result_of(ticket.folder, ticket.claim)
         fetched = partial(self.waiters.do_later, partial(self.store.mark_fetched, ticket.id))
         try:
-            return send_result(request, ticket, path, fetched)
+            answer = send_result(request, ticket, path, fetched)
+            if request.method == "GET" and answer.status_code in {200, 206}:
+                self.audit.note(who=HOLDER, what="read result", outcome=str(answer.status_code), ticket=ticket.id)
         except FileNotFoundError:  # it expired between the two looks
             raise _expired(ticket) from None
+        return answer
 
     def cancel(self, reference: str) -> Response:
         """Give a ticket up, whatever its state."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from flask import Request
@@ -11,12 +12,14 @@ from Inputs import from_description
 from tomaat.archives import ArchiveLimits, ArchiveRefused, ArchiveTooLarge, NotGzip, unpack
 from tomaat.refusals import shown
 from tomaat.services.payload import PayloadRefused, check_payload
-from tomaat.tickets import OfferedService, Storage, Ticket, TicketFolder, TicketStore
+from tomaat.tickets import ApiKey, NewTicket, OfferedService, Storage, Ticket, TicketFolder, TicketStore
+from tomaat.web.Access import demand_service
 from tomaat.web.form import Form
-from tomaat.web.problems import DISK_FULL, Problem, storage_full
+from tomaat.web.problems import DISK_FULL, Problem, invalid, storage_full
 from tomaat.web.tokens import new_token
 
 MOST_NAMED = 20  #: services that a refusal names
+LONGEST_IDEMPOTENCY_KEY = 255  #: characters
 
 
 class Submission:
@@ -27,12 +30,17 @@ class Submission:
         self.storage = storage
         self.limits = limits
 
-    def take(self, request: Request, services: Mapping[str, OfferedService]) -> tuple[Ticket, str]:
-        """Return the new ticket and its token. Raises ``Problem``; then nothing of the upload is left."""
+    def take(self, request: Request, services: Mapping[str, OfferedService], key: ApiKey | None) -> tuple[Ticket, str]:
+        """Return the ticket and a token of it. Raises ``Problem``; then nothing of the upload is left.
+
+        The ticket is new, unless the request repeats one by its ``Idempotency-Key``.
+        """
+        repeatable = idempotency_key(request.headers.get("Idempotency-Key"))
+        digest = hashlib.sha256()
         try:
             folder = self.storage.new_incoming()
             try:
-                service = self._receive(request, folder, services)
+                service = self._receive(request, folder, services, key, digest.update)
                 self.storage.keep(folder)
             except BaseException:
                 self.storage.drop(folder)
@@ -42,27 +50,46 @@ class Submission:
                 raise storage_full() from error
             raise
         token, token_hash = new_token()
-        ticket = self.store.submit(
+        submission = NewTicket(
             token_hash=token_hash,
             service=service.name,
             interface_hash=service.interface_hash,
             folder=folder.name,
+            key_name=None if key is None else key.name,
+            idempotency_key=repeatable,
+            payload_sha256=None if repeatable is None else digest.digest(),
         )
+        ticket = self.store.submit(submission)
+        if ticket.folder != submission.folder:
+            self.storage.drop(self.storage.ticket(submission.folder))
+            self._repeat(ticket, submission)
         return ticket, token
 
+    def _repeat(self, ticket: Ticket, submission: NewTicket) -> None:
+        """Give the ticket of an earlier request one more token, if this is the very same request."""
+        if (ticket.service, ticket.payload_sha256) != (submission.service, submission.payload_sha256):
+            detail = "Idempotency-Key: it was used for another payload or service; choose a new one for each request."
+            raise Problem(422, "idempotency-key-reused", "Idempotency key reused", detail)
+        self.store.add_token(ticket, submission.token_hash)
+
     def _receive(
-        self, request: Request, folder: TicketFolder, services: Mapping[str, OfferedService]
+        self,
+        request: Request,
+        folder: TicketFolder,
+        services: Mapping[str, OfferedService],
+        key: ApiKey | None,
+        also: Callable[[bytes], None],
     ) -> OfferedService:
         form = Form(request.environ["wsgi.input"], request.headers.get("Content-Type", ""))
         refusal: Problem | None = None
-        payload = _payload(form, services)
+        payload = _payload(form, services, key, also)
         try:
             unpack(payload, folder.inputs, self.limits)
         except ArchiveRefused as error:
             refusal = _archive_problem(error)
         for _ in payload:  # the service may be named behind the payload
             pass
-        service = _offered(form.service or "", services)
+        service = _offered(form.service or "", services, key)
         if refusal is not None:
             raise refusal
         inputs = [from_description(description) for description in service.interface.values()]
@@ -73,16 +100,29 @@ class Submission:
         return service
 
 
-def _payload(form: Form, services: Mapping[str, OfferedService]) -> Iterator[bytes]:
-    """Yield the payload; where the service is named before it, nothing is unpacked for an unknown one."""
+def idempotency_key(sent: str | None) -> str | None:
+    """Check the client's own name for a request, where it sent one."""
+    if sent is None:
+        return None
+    if not 1 <= len(sent) <= LONGEST_IDEMPOTENCY_KEY or not sent.isascii() or not sent.isprintable():
+        raise invalid(f"Idempotency-Key: must be 1 to {LONGEST_IDEMPOTENCY_KEY} printable ASCII characters.")
+    return sent
+
+
+def _payload(
+    form: Form, services: Mapping[str, OfferedService], key: ApiKey | None, also: Callable[[bytes], None]
+) -> Iterator[bytes]:
+    """Yield the payload; where the service is named before it, nothing is unpacked for one that is not to be had."""
     for data in form.payload():
         if form.service is not None:
-            _offered(form.service, services)
+            _offered(form.service, services, key)
+        also(data)
         yield data
 
 
-def _offered(name: str, services: Mapping[str, OfferedService]) -> OfferedService:
+def _offered(name: str, services: Mapping[str, OfferedService], key: ApiKey | None) -> OfferedService:
     if name in services:
+        demand_service(key, name)
         return services[name]
     names = ", ".join(list(services)[:MOST_NAMED]) or "none yet"
     detail = f"service: {shown(name)} is not offered here; offered are: {names}."

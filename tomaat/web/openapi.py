@@ -7,6 +7,7 @@ from typing import Any
 
 from tomaat import __version__
 from tomaat.tickets.states import STATES
+from tomaat.web.Access import HEADER as KEY_HEADER
 from tomaat.web.problems import CONTENT_TYPE
 
 Json = dict[str, Any]
@@ -125,11 +126,30 @@ HEADER_TEXTS = {
     "Content-Disposition": "`attachment`, with a name for the file.",
     "Accept-Ranges": "`bytes`.",
     "ETag": "The result's SHA-256 in quotes.",
+    "WWW-Authenticate": "The header in which the key is expected.",
 }
-REFUSAL_HEADERS = {409: ["Retry-After"], 416: ["Content-Range"], 503: ["Retry-After"], 507: ["Retry-After"]}
+SUBMIT_HEADERS = [
+    {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "description": "The client's own random name for this request: sent again with the same payload, it gives the "
+        "same ticket.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
+    }
+]
+REFUSAL_HEADERS = {
+    401: ["WWW-Authenticate"],
+    409: ["Retry-After"],
+    416: ["Content-Range"],
+    429: ["Retry-After"],
+    503: ["Retry-After"],
+    507: ["Retry-After"],
+}
 SOMETIMES = frozenset({409})  #: refusals whose headers are not always there
 TEXTS = {
     400: "The request or its archive cannot be read.",
+    401: "An API key is needed, and none that is right was shown.",
+    403: "The API key may not ask for this service.",
     404: "Nothing here; a wrong id and a wrong token are told the same.",
     409: "There is no result: not yet (Retry-After), cancelled, or failed.",
     410: "The result is no longer kept.",
@@ -138,6 +158,7 @@ TEXTS = {
     415: "Not multipart/form-data, or not gzip.",
     416: "The range lies outside of the result.",
     422: "The service does not take these inputs; all faults are listed.",
+    429: "The API key has too many waiting tickets, or made too many within a minute; see Retry-After.",
     500: "The server made a mistake.",
     503: "A limit is reached or the database is away; see Retry-After.",
     507: "The server's disk is full.",
@@ -245,7 +266,13 @@ def describe_api(services: Sequence[Mapping[str, Any]], *, longest_wait_seconds:
                     "type": "http",
                     "scheme": "bearer",
                     "description": "The ticket's token, beside its bare id in the path; or both are there.",
-                }
+                },
+                "key": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": KEY_HEADER,
+                    "description": "Where the server asks for one.",
+                },
             },
         },
     }
@@ -296,7 +323,14 @@ def _submit(services: Sequence[Mapping[str, Any]]) -> Json:
     reference = {"reference": "{$response.body#/id}&{$response.body#/token}"}
     links = {name: {"operationId": name, "parameters": reference} for name in ("status", "result", "cancel")}
     answer = _json("A ticket.", _ref("Accepted")) | _headers("Location", "Retry-After") | {"links": links}
-    operation = _operation("submit", "Ask for a service.", {202: answer}, 400, 404, 413, 415, 422, 507)
+    operation = _operation(
+        "submit",
+        "Ask for a service.",
+        {202: answer},
+        *(400, 401, 403, 404, 413, 415, 422, 429, 507),
+        parameters=SUBMIT_HEADERS,
+        security=[{}, {"key": []}],
+    )
     encoding = {"payload": {"contentType": "application/gzip"}}
     content = {"multipart/form-data": {"schema": form, "encoding": encoding}}
     return operation | {"requestBody": {"required": True, "content": content}}

@@ -1,0 +1,28 @@
+"""The audit trail: who, what, which ticket, with which outcome, when. It only grows."""
+
+from __future__ import annotations
+
+import sqlalchemy
+
+from tomaat.database import run
+
+HOLDER = "holder of the token"
+ANYBODY = "anybody"  #: no API key was needed, and none was shown
+
+
+class Audit:
+    """Writes down what was done with patients' data; a submission and a deletion are written with their own row."""
+
+    def __init__(self, engine: sqlalchemy.Engine) -> None:
+        self.engine = engine
+
+    def note(self, *, who: str, what: str, outcome: str, ticket: int | None = None) -> None:
+        """Add a line. Raises ``DatabaseUnavailable``."""
+        run(
+            self.engine,
+            "INSERT INTO audit (who, what, ticket, outcome) VALUES (:who, :what, :ticket, :outcome)",
+            who=who,
+            what=what,
+            ticket=ticket,
+            outcome=outcome,
+        )

@@ -1,0 +1,123 @@
+"""API keys: who may submit, for which services, and how much of the queue each has."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy
+from sqlalchemy.exc import IntegrityError
+
+from tomaat.database import run
+
+KEY_BYTES = 32
+PREFIX = "tomaat_"  #: by which a secret scanner, or a person, knows a key
+
+
+class KeyExists(Exception):
+    """A key of this name was made already; names are never used again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiKey:
+    """A key as it is known afterwards: by its name."""
+
+    name: str
+    services: tuple[str, ...] | None  #: ``None``: all
+    created: datetime
+    revoked: datetime | None
+
+    def allows(self, service: str) -> bool:
+        """Tell whether this key may ask for a service."""
+        return self.services is None or service in self.services
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    """How much of the server one key uses now; counted no further than the limits asked about."""
+
+    waiting: int
+    within_a_minute: int
+
+
+class KeyStore:
+    """The table ``api_keys``."""
+
+    def __init__(self, engine: sqlalchemy.Engine) -> None:
+        self.engine = engine
+
+    def make(self, name: str, services: Collection[str] | None) -> str:
+        """Make a key and return it, the only time that it is seen. Raises ``KeyExists``."""
+        key = PREFIX + secrets.token_urlsafe(KEY_BYTES)
+        try:
+            run(
+                self.engine,
+                "INSERT INTO api_keys (name, key_hash, services) VALUES (:name, :hash, :services)",
+                name=name,
+                hash=hash_of(key),
+                services=None if services is None else sorted(services),
+            )
+        except IntegrityError:
+            raise KeyExists(f"{name!r} was made already, and names are never used again; choose another.") from None
+        return key
+
+    def revoke(self, name: str) -> bool:
+        """End a key; tells whether there was one to end."""
+        rows = run(
+            self.engine,
+            "UPDATE api_keys SET revoked = clock_timestamp() WHERE name = :name AND revoked IS NULL RETURNING name",
+            name=name,
+        )
+        return bool(rows)
+
+    def all(self) -> list[ApiKey]:
+        """List all keys that were ever made, the oldest first."""
+        rows = run(self.engine, "SELECT name, services, created, revoked FROM api_keys ORDER BY created, name")
+        return [
+            ApiKey(
+                name=row.name,
+                services=None if row.services is None else tuple(row.services),
+                created=row.created,
+                revoked=row.revoked,
+            )
+            for row in rows
+        ]
+
+    def find(self, key: str) -> ApiKey | None:
+        """Find a key that is not revoked, by the hash of what a client sent."""
+        rows = run(
+            self.engine,
+            "SELECT name, services, created FROM api_keys WHERE key_hash = :hash AND revoked IS NULL",
+            hash=hash_of(key),
+        )
+        if not rows:
+            return None
+        services = rows[0].services
+        return ApiKey(
+            name=rows[0].name,
+            services=None if services is None else tuple(services),
+            created=rows[0].created,
+            revoked=None,
+        )
+
+    def usage(self, name: str, *, most_waiting: int, most_within_a_minute: int) -> Usage:
+        """Count a key's waiting tickets and its tickets of the last minute, each up to a limit."""
+        rows = run(
+            self.engine,
+            """SELECT (SELECT count(*) FROM (SELECT FROM tickets WHERE key_name = :name
+                         AND state IN ('submitted', 'queued') LIMIT :most_waiting) AS waiting) AS waiting,
+                      (SELECT count(*) FROM (SELECT FROM tickets WHERE key_name = :name
+                         AND created > clock_timestamp() - interval '1 minute' LIMIT :most) AS new) AS new""",
+            name=name,
+            most_waiting=most_waiting,
+            most=most_within_a_minute,
+        )
+        return Usage(waiting=rows[0].waiting, within_a_minute=rows[0].new)
+
+
+def hash_of(key: str) -> bytes:
+    """Hash a key as it is stored: 256 random bits need no salt and no slow hash."""
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
