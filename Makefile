@@ -5,7 +5,7 @@ VENV := .venv
 ARGS ?=
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: help demo serve keys test check benchmark clean
+.PHONY: help demo serve keys test check benchmark mutants clean
 .DEFAULT_GOAL := help
 
 help:  ## list these targets
@@ -31,6 +31,9 @@ check: $(VENV)/requirements-dev  ## ruff, the formatting, mypy
 
 benchmark: $(VENV)/requirements-dev  ## measure this machine's figures, each beside its floor
 	@$(VENV)/bin/python benchmarks/measure.py
+
+mutants: $(VENV)/requirements-dev  ## remove each guard in turn: do the tests notice?
+	@$(VENV)/bin/python tools/mutants.py $(ARGS)
 
 clean:  ## remove what can be made again; the tickets in storage/ stay
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

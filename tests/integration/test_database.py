@@ -9,9 +9,12 @@ import sqlalchemy
 import structlog
 
 from tomaat.database import DatabaseUnavailable, Hints, SchemaTooNew, connect, hint, migrate, run, wait_for_database
-from tomaat.tickets import ForeignStorage, Storage
+from tomaat.database.migrate import MIGRATIONS
+from tomaat.tickets import ForeignStorage, Storage, TicketStore
 from tomaat.tickets.holder import is_gone, take_lease, this_process
 from tomaat.tickets.instance import bind_storage
+
+VERSIONS = sorted(int(path.name[:4]) for path in MIGRATIONS.glob("*.sql"))
 
 
 def test_several_processes_migrate_one_database_once(database_url):
@@ -30,15 +33,28 @@ def test_several_processes_migrate_one_database_once(database_url):
     for thread in threads:
         thread.join()
     assert errors == []
-    assert [row.version for row in run(engines[0], "SELECT version FROM schema_versions")] == [1]
+    assert [row.version for row in run(engines[0], "SELECT version FROM schema_versions ORDER BY 1")] == VERSIONS
     assert len(run(engines[0], "SELECT * FROM instance")) == 1
     for engine in engines:
         engine.dispose()
 
 
+def test_an_older_database_is_brought_up_to_date_with_its_tickets(database_url):
+    engine = connect(database_url, deadline_seconds=10)
+    run(engine, "CREATE TABLE schema_versions (version integer PRIMARY KEY, applied timestamptz DEFAULT now())")
+    run(engine, "INSERT INTO schema_versions VALUES (1)")
+    with engine.connect() as connection:
+        connection.exec_driver_sql((MIGRATIONS / "0001_tickets.sql").read_text())
+    run(engine, "INSERT INTO tickets (token_hash, service, interface_hash, folder) VALUES ('x', 'Add', 'h', 'f')")
+    migrate(engine)
+    assert [row.version for row in run(engine, "SELECT version FROM schema_versions ORDER BY 1")] == VERSIONS
+    assert TicketStore(engine, lambda _: None).find(1).later_token_hashes == ()
+    engine.dispose()
+
+
 def test_a_newer_schema_is_refused_with_a_sentence(engine):
     run(engine, "INSERT INTO schema_versions VALUES (99)")
-    with pytest.raises(SchemaTooNew, match=r"is version 99, this program knows up to 1"):
+    with pytest.raises(SchemaTooNew, match=rf"is version 99, this program knows up to {VERSIONS[-1]}"):
         migrate(engine)
 
 

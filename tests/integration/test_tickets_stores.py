@@ -56,6 +56,15 @@ def test_a_claim_needs_the_sources_present_epoch(bench):
     assert fresh.claim(["Add-1"]) is not None
 
 
+def test_a_holder_that_took_its_source_again_claims_under_the_new_epoch_only(bench):
+    before = bench.source("here/cpu-0", holder="a")
+    bench.lapse("here/cpu-0")
+    after = bench.source("here/cpu-0", holder="a")
+    bench.queue(bench.submit(), "here/cpu-0")
+    assert before.claim(["Add-1"]) is None
+    assert after.claim(["Add-1"]) is not None
+
+
 def test_many_claimers_never_take_one_ticket_twice(bench):
     lane = bench.source()
     for _ in range(60):
@@ -112,6 +121,22 @@ def test_a_late_completion_of_an_earlier_claim_is_refused(bench):
     assert stale.report(ticket, 0.5, "late") is None
     assert bench.read(ticket).state == "running"
     assert fresh.succeed(again, **RESULT)
+
+
+def test_a_late_end_of_an_earlier_claim_under_the_same_epoch_is_refused(bench):
+    """The lease ran out unnoticed, the ticket was taken back, the holder renewed and claimed it again."""
+    lane = bench.source()
+    late = bench.claimed(lane)
+    bench.lapse(lane.lease.name)
+    bench.run("UPDATE tickets SET state = 'submitted', epoch = NULL, source = NULL")
+    assert bench.sources.renew(lane.lease)
+    bench.queue(late, lane.lease.name)
+    present = lane.claim(["Add-1"])
+    assert (present.id, present.epoch, present.claim) == (late.id, late.epoch, late.claim + 1)
+    assert not lane.succeed(late, sha256="0" * 64, size_bytes=1, seconds=1.0)
+    assert not lane.put_back(late)
+    assert lane.give_up_attempt(late, attempts=3, error={}) is None
+    assert lane.succeed(present, sha256="0" * 64, size_bytes=1, seconds=1.0)
 
 
 def test_a_running_ticket_of_a_live_holder_is_not_taken_back(bench):
