@@ -99,6 +99,7 @@ BAD_NAMES = {
     "newline": b"a\nb",
     "escape": b"a\x1b[2Jb",
     "delete": b"a\x7fb",
+    "bell": b"a\x07b",
     "not-utf8": b"a\xff\xfeb",
     "overlong-utf8": b"a\xc0\xafb",
     "right-to-left": "a\u202eb".encode(),
@@ -205,6 +206,14 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "pax-path-twice": (lambda: packed(pax((b"path", b"x"), (b"path", b"y")), GOOD), "not-a-tar"),
     "bomb-by-ratio": (lambda: _bomb(64 * 1024**2), "ratio"),
     **{f"name-{what}": ((lambda n=name: packed(member(n))), "name") for what, name in BAD_NAMES.items()},
+    **{
+        f"pax-name-{what}": ((lambda n=name: packed(pax((b"path", n)), GOOD)), "name")
+        for what, name in BAD_NAMES.items()
+    },
+    **{
+        f"long-name-{what}": ((lambda n=name: packed(member(b"l", n + b"\0", b"L"), GOOD)), "name")
+        for what, name in BAD_NAMES.items()
+    },
     **{f"type-{what}": ((lambda k=kind: packed(header(kind=k))), "member-type") for what, kind in BAD_KINDS.items()},
     **{f"size-{what}": ((lambda s=size: packed(header(size=s))), "header-number") for what, size in BAD_SIZES.items()},
     **{what: ((lambda r=record: packed(pax(r), GOOD)), code) for what, (record, code) in BAD_PAX.items()},

@@ -25,7 +25,6 @@ from tomaat.tickets.choosing import assign, rebalance
 from tomaat.tickets.states import CANCELLED, EXPIRED, FAILED, QUEUED, RUNNING, SUBMITTED, SUCCEEDED
 
 LEASE = 10.0
-ATTEMPTS = 2
 RETENTION = 1000.0
 SOURCES = ("here/gpu-0", "here/gpu-1")
 HOLDERS = ("a", "b", "c")
@@ -70,8 +69,9 @@ class Tickets(RuleBasedStateMachine):
     claims = Bundle("claims")
     tickets = Bundle("tickets")
 
-    @initialize()
-    def begin(self):
+    @initialize(attempts=st.sampled_from([1, 2]))
+    def begin(self, attempts):
+        self.attempts = attempts
         self.clock.run("TRUNCATE tickets, leases, compute_sources, offers, durations RESTART IDENTITY")
         engine, hint = self.clock.engine, lambda _channel: None
         self.hint = hint
@@ -111,7 +111,7 @@ class Tickets(RuleBasedStateMachine):
         row.epoch = None
         if row.cancel_requested:
             self.end(row, CANCELLED)
-        elif row.attempts >= ATTEMPTS:
+        elif row.attempts >= self.attempts:
             self.end(row, FAILED)
         else:
             row.state, row.source = SUBMITTED, None
@@ -175,6 +175,14 @@ class Tickets(RuleBasedStateMachine):
         row.state, row.claim, row.epoch = RUNNING, row.claim + 1, lane.lease.epoch
         return lane, ticket
 
+    @rule(target=claims, name=st.sampled_from(SOURCES), holder=st.sampled_from(HOLDERS))
+    def start(self, name, holder):
+        """The way that most tickets go, in one step: else few examples would come far."""
+        lane = self.take(name, holder)
+        self.submit()
+        self.queue()
+        return self.claim(lane)
+
     @rule(claim=claims)
     def succeed(self, claim):
         """Late, twice, or by somebody who was given up for dead: one completion counts."""
@@ -230,7 +238,7 @@ class Tickets(RuleBasedStateMachine):
             return
         lane, ticket = claim
         row, mine = self.rows[ticket.id], self.is_mine(ticket)
-        state = lane.give_up_attempt(ticket, attempts=ATTEMPTS, error={})
+        state = lane.give_up_attempt(ticket, attempts=self.attempts, error={})
         if mine:
             self.lose_attempt(row)
         assert state == (row.state if mine else None)
@@ -277,7 +285,7 @@ class Tickets(RuleBasedStateMachine):
             if row.state == RUNNING
             and (self.leases[row.source].epoch != row.epoch or (not self.live(row.source) and not self.spared()))
         }
-        taken = self.manager.take_back(settled=self.settled(), attempts=ATTEMPTS)
+        taken = self.manager.take_back(settled=self.settled(), attempts=self.attempts)
         assert {id for id, _ in taken} == lost
         for id in lost:
             self.lose_attempt(self.rows[id])

@@ -4,6 +4,8 @@ import threading
 
 import pytest
 
+from tomaat.tickets.choosing import Move
+
 RESULT = {"sha256": "0" * 64, "size_bytes": 10, "seconds": 1.0}
 ERROR = {"type": "/problems/x", "title": "X", "detail": "x"}
 
@@ -179,6 +181,21 @@ def test_the_last_attempt_fails_with_a_reason(bench):
     assert failed.finished is not None
 
 
+def test_the_last_attempt_of_a_holder_that_is_gone_fails_with_a_reason(bench):
+    lane = bench.source()
+    tickets = [bench.claimed(lane), bench.claimed(lane)]
+    bench.run("UPDATE tickets SET attempts = 1 WHERE id = :id", id=tickets[0].id)
+    bench.lapse(lane.lease.name)
+    bench.source(holder="b")
+    assert set(bench.manager.take_back(settled=True, attempts=2)) == {
+        (tickets[0].id, "failed"),
+        (tickets[1].id, "submitted"),
+    }
+    failed = bench.read(tickets[0])
+    assert failed.error["type"] == "/problems/worker-lost"
+    assert failed.finished is not None
+
+
 def test_a_dead_workers_ticket_waits_again_while_attempts_are_left(bench):
     lane = bench.source()
     ticket = bench.claimed(lane)
@@ -279,6 +296,21 @@ def test_a_ticket_that_waits_too_long_fails_with_that_reason(bench):
     bench.run("UPDATE tickets SET created = clock_timestamp() - interval '61 minutes'")
     assert bench.manager.fail_waited(hours=1.0) == [ticket.id]
     assert "no compute source ran the ticket within 1 hours" in bench.read(ticket).error["detail"]
+
+
+def test_only_what_still_waits_where_it_was_read_is_queued_or_moved(bench):
+    for name in ("here/cpu-0", "here/cpu-1"):
+        bench.source(name)
+    gone, moved = bench.submit(), bench.submit()
+    to_first = [Move(ticket=each.id, from_source=None, to_source="here/cpu-0") for each in (gone, moved)]
+    bench.web.cancel(gone)
+    assert bench.manager.assign(to_first) == 1
+    assert bench.read(gone).state == "cancelled"
+    away = [Move(ticket=each.id, from_source="here/cpu-1", to_source="here/cpu-0") for each in (gone, moved)]
+    assert bench.manager.move(away) == 0, "neither waits where it was read"
+    there = [Move(ticket=moved.id, from_source="here/cpu-0", to_source="here/cpu-1")]
+    assert (bench.manager.move(there), bench.manager.move(there)) == (1, 0)
+    assert bench.read(moved).source == "here/cpu-1"
 
 
 def test_tickets_of_a_source_that_is_gone_leave_its_queue(bench):
