@@ -1,13 +1,16 @@
 """What a worker does with other people's tasks, without its process."""
 
 import json
+import shutil
 import tarfile
 
 import pytest
 
 from Inputs import FloatInput, SingleChoiceInput
 from tomaat.compute.Channel import Channel
-from tomaat.compute.worker import DRAFT, Job, Performer, start
+from tomaat.compute.Job import DRAFT, Job
+from tomaat.compute.Performer import Performer
+from tomaat.compute.worker import start
 from tomaat.services import Cancelled, Task, TaskRefused
 from tomaat.volumes import VolumeReader
 
@@ -51,12 +54,37 @@ class _Talkative(_Add):
     inputs = (SingleChoiceInput("x", "X", choices=[f"{number:0200}" for number in range(1000)]),)
 
 
+class OutOfMemoryError(RuntimeError):
+    """As torch names it."""
+
+
+class _Hungry(_Add):
+    """Fits once the others are gone; never with x of 100 and more."""
+
+    task_identifier = "Hungry"
+    others_warm = True
+
+    def perform(self, x):
+        if _Hungry.others_warm or x >= 100:
+            _Hungry.others_warm = False
+            raise OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return {"x": x}
+
+
+class _Counted(_Add):
+    task_identifier = "Counted"
+    loads = 0
+
+    def load(self, _device):
+        _Counted.loads += 1
+
+
 @pytest.fixture
 def lane():
     """The lane's end of a channel, and the worker's performer on the other."""
     here, there = Channel.pair()
     worker_end = Channel(there)
-    yield here, Performer(worker_end, VolumeReader(largest_voxel_bytes=1000))
+    yield here, Performer(worker_end, VolumeReader(largest_voxel_bytes=1000), "cpu")
     here.close()
     worker_end.close()
 
@@ -74,7 +102,7 @@ def job(tmp_path):
 
 
 def load(performer, *tasks):
-    performer.load({task.task_identifier: task() for task in tasks}, "cpu")
+    performer.load({task.task_identifier: task() for task in tasks})
 
 
 def test_a_job_is_performed_and_packed(lane, job):
@@ -139,6 +167,29 @@ def test_an_interface_too_long_to_be_told_is_reported_and_the_others_serve(lane)
     performer.offer()
     assert here.receive()["reason"].startswith("Talkative: its interface cannot be told")
     assert here.receive()["offer"]["service"] == "Add"
+
+
+def test_out_of_memory_lets_the_other_networks_go_and_tries_once_more(lane, job):
+    _, performer = lane
+    load(performer, _Hungry, _Counted)
+    kept = performer.tasks["Counted"]
+    assert performer.run(job("Hungry")) == {"is": "done"}
+    assert performer.tasks["Counted"] is not kept
+    shutil.rmtree(job("Hungry").out / "files")
+    assert performer.run(job("Counted")) == {"is": "done"}
+    assert _Counted.loads == 2, "it is loaded again when it is asked for"
+
+
+def test_what_does_not_fit_at_all_fails_with_a_clear_error_and_the_next_ticket_runs(lane, job):
+    _, performer = lane
+    load(performer, _Hungry, _Add)
+    (job("Hungry").inputs / "main.json").write_text('{"inputs": {"x": 100}}')
+    end = performer.run(job("Hungry"))
+    assert end["is"] == "crashed"
+    assert end["problem"]["type"] == "/problems/out-of-memory"
+    assert "needs more memory than here/cpu-0 has" in end["problem"]["detail"]
+    shutil.rmtree(job("Hungry").out / "files", ignore_errors=True)
+    assert performer.run(job("Add")) == {"is": "done"}
 
 
 def test_an_estimate_that_fails_costs_nothing(lane, job):

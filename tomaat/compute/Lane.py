@@ -13,6 +13,7 @@ import structlog
 
 from tomaat.compute.Channel import ChannelClosed
 from tomaat.compute.ComputeSource import ComputeSource
+from tomaat.compute.Job import DRAFT
 from tomaat.compute.Limits import Limits
 from tomaat.compute.LocalEngine import LocalEngine, Worker
 from tomaat.compute.Patience import Patience
@@ -24,7 +25,6 @@ from tomaat.Waker import Waker
 log = structlog.get_logger()
 Answer = TypeVar("Answer")
 
-DRAFT = "result.tar.gz.part"
 LONGEST_RESTART_SECONDS = 30.0
 RETRY_SECONDS = 1.0
 

@@ -39,6 +39,7 @@ EXPLANATIONS = {
     "task-crashed": "The task stopped with an error of its own; the server's log has the reference.",
     "worker-died": "The process that ran the task died, as often as tickets are tried.",
     "worker-lost": "The process that ran the task was lost, as often as tickets are tried.",
+    "out-of-memory": "The ticket needs more memory than the compute source has.",
     "deadline-passed": "The task took longer than its deadline.",
     "waited-too-long": "No compute source ran the ticket within the time that tickets may wait.",
     "result-not-stored": "The server could not write the result to its storage.",

@@ -1,0 +1,19 @@
+"""What a lane hands to its worker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+DRAFT = "result.tar.gz.part"  #: the result as the worker leaves it in ``out``, for the lane to seal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One claim of one ticket, as the lane hands it over."""
+
+    key: str  #: ticket and claim, so that a late "cancel" does not meet the next job
+    service: str
+    inputs: Path
+    out: Path
+    source: str
