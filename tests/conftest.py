@@ -3,7 +3,6 @@
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sqlalchemy
@@ -36,17 +35,30 @@ def make_database(postgres_url: str) -> Iterator[Callable[[], str]]:
     admin.dispose()
 
 
-@pytest.fixture
-def own_service(tmp_path: Path, make_database: Any) -> Iterator[Any]:
-    """Make instances of the test's own, with settings of its own."""
-    made = []
+def instances(folder: Path, make_database: Callable[[], str]) -> Iterator[Callable[..., Service]]:
+    """Make instances below ``folder``, with settings of their own, and stop them all in the end."""
+    made: list[Service] = []
 
     def make(**settings: str) -> Service:
-        folder = tmp_path / str(len(made))
-        folder.mkdir()
-        made.append(Service(folder, make_database(), **settings))
+        own = folder / str(len(made))
+        own.mkdir()
+        made.append(Service(own, make_database(), **settings))
         return made[-1]
 
     yield make
     for instance in made:
         instance.stop()
+
+
+@pytest.fixture
+def own_service(tmp_path: Path, make_database: Callable[[], str]) -> Iterator[Callable[..., Service]]:
+    """Make instances for one test."""
+    yield from instances(tmp_path, make_database)
+
+
+@pytest.fixture(scope="module")
+def make_service(
+    tmp_path_factory: pytest.TempPathFactory, make_database: Callable[[], str]
+) -> Iterator[Callable[..., Service]]:
+    """Make instances that a module's tests share."""
+    yield from instances(tmp_path_factory.mktemp("instances"), make_database)
