@@ -48,7 +48,7 @@ class Bench:
         """A live compute source that offers services whose interface hash is `<service>-1`."""
         lease = self.sources.take(name, holder)
         assert lease is not None
-        self.sources.describe(name, device_name="CPU", memory_bytes=None, problem=None)
+        self.sources.describe(lease, device_name="CPU", memory_bytes=None, problem=None)
         self.offer(lease, *services)
         return LaneStore(self.engine, lease, self.hints.append)
 

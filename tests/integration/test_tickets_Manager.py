@@ -76,7 +76,7 @@ def test_an_idle_source_gets_what_waits_behind_another(bench, storage):
 
 def test_a_source_with_a_problem_gets_nothing(bench, storage):
     lane = bench.source()
-    bench.sources.describe(lane.lease.name, device_name="GPU", memory_bytes=1, problem="torch cannot use it")
+    bench.sources.describe(lane.lease, device_name="GPU", memory_bytes=1, problem="torch cannot use it")
     ticket = bench.submit()
     manager(bench, storage).round()
     assert bench.read(ticket).state == "submitted"

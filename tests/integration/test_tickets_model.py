@@ -150,7 +150,7 @@ class Tickets(RuleBasedStateMachine):
         assert lease is not None
         assert lease.epoch == (1 if held is None else held.epoch + 1)
         self.leases[name] = Held(holder, lease.epoch, self.clock.now + LEASE)
-        self.sources.describe(name, device_name="GPU", memory_bytes=None, problem=None)
+        self.sources.describe(lease, device_name="GPU", memory_bytes=None, problem=None)
         offer = {"service": "Add", "interface_hash": "h", "offer": {}}
         self.sources.offer(lease, [offer])
         return LaneStore(self.clock.engine, lease, self.hint)

@@ -44,7 +44,7 @@ class Walk:
         self.manager = ManagerStore(clock.engine, self.hint, lease_seconds=LEASE)
         self.sources = SourceStore(clock.engine, lease_seconds=LEASE)
         lease = self.sources.take(SOURCE, "a")
-        self.sources.describe(SOURCE, device_name="GPU", memory_bytes=None, problem=None)
+        self.sources.describe(lease, device_name="GPU", memory_bytes=None, problem=None)
         self.sources.offer(lease, [{"service": "Add", "interface_hash": "h", "offer": {}}])
         self.ticket = self.web.submit(NewTicket(token_hash=b"t" * 32, service="Add", interface_hash="h", folder="f"))
         self.ended = None

@@ -120,7 +120,9 @@ class Lane:
         except OSError as error:
             self.log.error("worker.not_started", reason=str(error))
             return False
-        self._insist(lambda: self.sources.note_worker(self.source.name, self._held().pid, self._held().started))
+        if not self._insist(lambda: self.sources.note_worker(self.lease, self._held().pid, self._held().started)):
+            self.lease_lost = True
+            raise Stopping
         problem = self._hear_offers()
         self._insist(lambda: self._describe(problem))
         if problem is not None:
@@ -156,7 +158,7 @@ class Lane:
 
     def _describe(self, problem: str | None) -> None:
         self.sources.describe(
-            self.source.name,
+            self.lease,
             device_name=self.source.device_name,
             memory_bytes=self.source.memory_bytes,
             problem=problem,

@@ -113,9 +113,7 @@ class Scheduler:
         if left_over is not None and end_left_over(*left_over):
             log.warning("worker.left_over_ended", source=source.name, pid=left_over[0])
         log.info("source.taken", source=source.name, epoch=lease.epoch)
-        self.sources.describe(
-            source.name, device_name=source.device_name, memory_bytes=source.memory_bytes, problem=None
-        )
+        self.sources.describe(lease, device_name=source.device_name, memory_bytes=source.memory_bytes, problem=None)
         lane = self.make_lane(source, lease)
         thread = threading.Thread(target=lane.run, name=source.name)
         self.running[source.name] = RunningLane(lane=lane, thread=thread)
@@ -126,12 +124,14 @@ class Scheduler:
             return
         for source in self.unusable:
             log.error("source.unusable", source=source.name, reason=source.problem)
-            self.sources.describe(
-                source.name,
-                device_name=source.device_name,
-                memory_bytes=source.memory_bytes,
-                problem=source.problem,
-            )
+            lease = take_lease(self.sources, source.name)
+            if lease is not None:  # else another TaskScheduling can use it
+                self.sources.describe(
+                    lease,
+                    device_name=source.device_name,
+                    memory_bytes=source.memory_bytes,
+                    problem=source.problem,
+                )
         self.unusable_told = True
 
     def _end_lanes(self) -> None:

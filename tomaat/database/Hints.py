@@ -10,7 +10,7 @@ import psycopg2
 import psycopg2.extensions as pg
 import sqlalchemy
 
-from tomaat.database.connection import DatabaseUnavailable, connect_arguments, outages_named
+from tomaat.database.connection import DatabaseUnavailable, connect_arguments, one_deadline, outages_named
 from tomaat.Waker import Waker
 
 SUBMITTED = "tomaat_submitted"  #: the manager has something to assign or to move
@@ -20,7 +20,7 @@ ENDED = "tomaat_ended"  #: a ticket changed that a client may wait for
 
 def hint(engine: sqlalchemy.Engine, channel: str) -> None:
     """Wake whoever listens; a lost hint costs one polling interval, so an outage here is nobody's error."""
-    with contextlib.suppress(DatabaseUnavailable), outages_named(), engine.connect() as connection:
+    with contextlib.suppress(DatabaseUnavailable), outages_named(), one_deadline(), engine.connect() as connection:
         connection.execute(sqlalchemy.text(f"NOTIFY {channel}"))
 
 

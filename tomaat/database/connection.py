@@ -7,6 +7,7 @@ below does: at its deadline the connection is closed and the statement's outcome
 from __future__ import annotations
 
 import select
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -66,7 +67,9 @@ def connect_arguments(deadline_seconds: float) -> dict[str, object]:
         "connect_timeout": max(2, int(deadline_seconds)),
         "application_name": "tomaat",
         "options": f"-c statement_timeout={milliseconds} -c idle_in_transaction_session_timeout={2 * milliseconds} "
-        "-c lock_timeout={} -c timezone=UTC".format(milliseconds),
+        f"-c lock_timeout={milliseconds} -c timezone=UTC "
+        # the server lets the sessions of a machine that is gone go within a minute, not within hours
+        "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3",
     }
 
 
@@ -74,11 +77,24 @@ def _with_driver(url: str) -> str:
     return url.replace("postgresql://", "postgresql+psycopg2://", 1)
 
 
+_attempt = threading.local()  #: when this thread's statement began, its connecting included
+
+
+@contextmanager
+def one_deadline() -> Iterator[None]:
+    """Let all calls within count as one: testing a pooled connection, opening another, and the statement."""
+    _attempt.began = time.monotonic()
+    try:
+        yield
+    finally:
+        del _attempt.began
+
+
 def wait_with_deadline(deadline_seconds: float) -> None:
     """Let each call of psycopg2 in this process end or fail within ``deadline_seconds``."""
 
     def wait(connection: pg.connection) -> None:
-        deadline = time.monotonic() + deadline_seconds
+        deadline = getattr(_attempt, "began", time.monotonic()) + deadline_seconds
         while (state := connection.poll()) != pg.POLL_OK:
             poll = select.poll()
             poll.register(connection.fileno(), select.POLLIN if state == pg.POLL_READ else select.POLLOUT)

@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy
 
-from tomaat.database.connection import outages_named
+from tomaat.database.connection import one_deadline, outages_named
 
 
 def run(engine: sqlalchemy.Engine, sql: str, **values: Any) -> list[sqlalchemy.Row[Any]]:
@@ -14,6 +14,6 @@ def run(engine: sqlalchemy.Engine, sql: str, **values: Any) -> list[sqlalchemy.R
 
     Raises ``DatabaseUnavailable`` when PostgreSQL did not answer: the statement may have happened, or not.
     """
-    with outages_named(), engine.connect() as connection:
+    with outages_named(), one_deadline(), engine.connect() as connection:
         result = connection.execute(sqlalchemy.text(sql), values)
         return list(result) if result.returns_rows else []

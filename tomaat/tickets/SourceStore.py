@@ -12,6 +12,7 @@ import sqlalchemy
 from tomaat.database import run
 
 MANAGER = "manager"  #: the lease of the one QueueManager
+HELD = "SELECT FROM leases WHERE name = :name AND holder = :holder AND epoch = :epoch"  #: what only its holder writes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,29 +80,40 @@ class SourceStore:
             epoch=lease.epoch,
         )
 
-    def describe(self, name: str, *, device_name: str, memory_bytes: int | None, problem: str | None) -> None:
-        """Write what a compute source is, and why it cannot be used if so."""
-        run(
+    def describe(self, lease: Lease, *, device_name: str, memory_bytes: int | None, problem: str | None) -> bool:
+        """Write what a compute source is, and why it cannot be used if so; ``False`` if it is somebody else's now."""
+        rows = run(
             self.engine,
-            """INSERT INTO compute_sources (name, device_name, memory_bytes, problem)
-               VALUES (:name, :device_name, :memory_bytes, :problem)
+            f"""INSERT INTO compute_sources (name, device_name, memory_bytes, problem)
+               SELECT :name, :device_name, :memory_bytes, :problem WHERE EXISTS ({HELD})
                ON CONFLICT (name) DO UPDATE SET device_name = :device_name, memory_bytes = :memory_bytes,
-                   problem = :problem""",
-            name=name,
+                   problem = :problem
+               RETURNING name""",
+            name=lease.name,
+            holder=lease.holder,
+            epoch=lease.epoch,
             device_name=device_name,
             memory_bytes=memory_bytes,
             problem=problem,
         )
+        return bool(rows)
 
-    def note_worker(self, name: str, pid: int, started: int) -> None:
-        """Write which process holds the source's device, so that the next holder can end one left over."""
-        run(
+    def note_worker(self, lease: Lease, pid: int, started: int) -> bool:
+        """Write which process holds the source's device, so that the next holder can end one left over.
+
+        ``False`` if the source is somebody else's now: then that worker has to end.
+        """
+        rows = run(
             self.engine,
-            "UPDATE compute_sources SET worker_pid = :pid, worker_started = :started WHERE name = :name",
-            name=name,
+            f"""UPDATE compute_sources SET worker_pid = :pid, worker_started = :started
+                WHERE name = :name AND EXISTS ({HELD}) RETURNING name""",
+            name=lease.name,
+            holder=lease.holder,
+            epoch=lease.epoch,
             pid=pid,
             started=started,
         )
+        return bool(rows)
 
     def worker_of(self, name: str) -> tuple[int, int] | None:
         """Tell the process id and start time of the source's last known worker."""
@@ -119,13 +131,13 @@ class SourceStore:
         """
         run(
             self.engine,
-            """WITH offered AS (
+            f"""WITH offered AS (
                  SELECT service, interface_hash, offer FROM json_to_recordset(CAST(:offers AS json))
                    AS o(service text, interface_hash text, offer json)
-                 WHERE EXISTS (SELECT FROM leases WHERE name = :name AND holder = :holder AND epoch = :epoch)
+                 WHERE EXISTS ({HELD})
                ), withdrawn AS (
                  DELETE FROM offers WHERE source = :name AND service <> ALL (SELECT service FROM offered)
-                   AND EXISTS (SELECT FROM leases WHERE name = :name AND holder = :holder AND epoch = :epoch)
+                   AND EXISTS ({HELD})
                )
                INSERT INTO offers (source, service, interface_hash, offer)
                SELECT :name, service, interface_hash, offer FROM offered
