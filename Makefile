@@ -5,7 +5,7 @@ VENV := .venv
 ARGS ?=
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: help demo serve keys test check benchmark mutants clean
+.PHONY: help demo serve keys test check benchmark mutants chaos clean
 .DEFAULT_GOAL := help
 
 help:  ## list these targets
@@ -34,6 +34,9 @@ benchmark: $(VENV)/requirements-dev  ## measure this machine's figures, each bes
 
 mutants: $(VENV)/requirements-dev  ## remove each guard in turn: do the tests notice?
 	@$(VENV)/bin/python tools/mutants.py $(ARGS)
+
+chaos: $(VENV)/requirements-dev  ## strike the service at every moment, 20 times each, and kill at random: docs/faults.md
+	@$(VENV)/bin/python -m tests.chaos $(ARGS)
 
 clean:  ## remove what can be made again; the tickets in storage/ stay
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

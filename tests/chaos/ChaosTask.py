@@ -50,11 +50,11 @@ class Chaos(Task):
 
     task_identifier = "Chaos"
     description = "Gives back what it was given."
-    inputs = [
+    inputs = (
         StringInput("nonce", "A word that no other ticket has"),
         IntInput("kilobytes", "Size of the result", default=600),
         SingleChoiceInput("how", "How it behaves", choices=["well", "raises", "refuses", "segfault", "kill", "exit"]),
-    ]
+    )
 
     def perform(self, nonce: str, kilobytes: int, how: str) -> Outputs:
         run = secrets.token_hex(8)
@@ -80,7 +80,7 @@ class ChaosHangs(Task):
     task_identifier = "ChaosHangs"
     description = "Never ends by itself."
     deadline_seconds = 1.0
-    inputs = [StringInput("nonce", "A word that no other ticket has")]
+    inputs = (StringInput("nonce", "A word that no other ticket has"),)
 
     def perform(self, nonce: str) -> Outputs:
         time.sleep(3600)

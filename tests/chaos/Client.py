@@ -47,6 +47,7 @@ class RoundTrip(threading.Thread):
         self.give_up = 0.0
         self.ticket: dict[str, Any] = {}
         self.state = ""
+        self.refused = 0  #: answers that there is no room now, or no database
         self.error: dict[str, Any] | None = None
 
     def run(self) -> None:
@@ -96,7 +97,7 @@ class RoundTrip(threading.Thread):
         with tarfile.open(fileobj=io.BytesIO(answer.content)) as archive:
             file = archive.extractfile("result.json")
             outputs = {one["name"]: one.get("value") for one in json.load(file)["outputs"]}  # type: ignore[arg-type]
-        self._note("fetched", etag_fits=answer.headers["ETag"] == f'"{sha256}"', **{"got": outputs})
+        self._note("fetched", etag_fits=answer.headers["ETag"] == f'"{sha256}"', got=outputs)
 
     def _ask_deletion(self) -> None:
         self._ask(lambda: requests.delete(self.url + self.ticket["links"]["cancel"], timeout=5), 202, "deleting")
@@ -116,6 +117,7 @@ class RoundTrip(threading.Thread):
                 continue
             if answer.status_code == status:
                 return answer
+            self.refused += answer.status_code in {503, 507}
             if answer.status_code not in {503, 507, 202, 409, 410}:
                 self._note("odd answer", status=answer.status_code, doing=doing)
             time.sleep(PAUSE_SECONDS)

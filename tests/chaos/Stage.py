@@ -45,10 +45,15 @@ TRANSITIONS = """
 
 
 class Stage(Service):
-    """Its storage may lie on a small file system that a trial fills."""
+    """Its storage and its database may lie on small disks that a trial fills."""
 
-    def __init__(self, folder: Path, *, storage: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, storage: Path | None = None, database_disk: Path | None = None, **settings: str
+    ) -> None:
         self.postgres = PrivatePostgres(folder / "postgres")
+        if database_disk is not None:
+            (folder / "postgres").mkdir()
+            (folder / "postgres" / "data").symlink_to(database_disk / "data")
         self.postgres.start()
         self.proxy = Proxy(f"{self.postgres.socket}/.s.PGSQL.{PORT}")
         (folder / "control").mkdir()
@@ -62,9 +67,10 @@ class Stage(Service):
             .render_as_string(hide_password=False),
             CUSTOM_TASKS_DIR=str(folder / "tasks"),
             LEASE_SECONDS=str(LEASE_SECONDS),
-            ATTEMPTS="1000",
+            ATTEMPTS=settings.pop("ATTEMPTS", "1000"),
             CANCEL_SECONDS="0.5",
             BASE_STORAGE_DIR=str(storage or folder / "storage"),
+            **settings,
         )
         self.storage = storage or folder / "storage"
         self.control = Control(folder / "control")
@@ -129,9 +135,9 @@ class Stage(Service):
         self.clients.clear()
 
     def answers(self) -> bool:
-        """Tell whether the web service answers with what only the database knows."""
+        """Tell whether the web service answers with what only the database knows: that this is no ticket."""
         try:
-            return requests.get(f"{self.url}/supportedservices", timeout=5).status_code == requests.codes.ok
+            return requests.get(f"{self.url}/status/1&none", timeout=5).status_code == requests.codes.not_found
         except requests.RequestException:
             return False
 

@@ -77,7 +77,7 @@ def check(stage: Stage, expected: dict[str, str] | None = None) -> Verdict:
     return verdict
 
 
-def _check_client(
+def _check_client(  # noqa: PLR0917 (all that there is to compare)
     verdict: Verdict,
     events: list[dict[str, Any]],
     rows: dict[int, Any],

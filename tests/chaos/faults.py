@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tests.chaos.disks import fill, make_room
 from tests.chaos.moments import MANAGER, SCHEDULER, WEB, WORKER, Moment
 from tests.chaos.Stage import LEASE_SECONDS, Stage, is_dead, seconds_until
 from tests.service import DOORS
@@ -119,6 +120,19 @@ def watch_both(_: Stage, __: Moment) -> Figures:
     return {}
 
 
+def fill_storage(stage: Stage, _: Moment) -> Figures:
+    """Fill the disk that holds the tickets' files; the next write finds no room."""
+    fill(stage.storage)
+    return {}
+
+
+def wait_and_make_room(stage: Stage, _: Moment) -> Figures:
+    """Leave the disk full for a while, then make room: what waits has to go on by itself."""
+    time.sleep(1.0)
+    make_room(stage.storage)
+    return {}
+
+
 EVERYWHERE = frozenset({WEB, MANAGER, SCHEDULER, WORKER})
 FAULTS = (
     Fault("SIGKILL of web", kill(WEB), _nothing),
@@ -132,3 +146,4 @@ FAULTS = (
     Fault("half-open TCP to PostgreSQL", silence, speak),
     Fault("two managers, two schedulers", start_seconds, watch_both, EVERYWHERE),
 )
+DISK_FULL = Fault("disk full", fill_storage, wait_and_make_room, EVERYWHERE)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos import matrix
 from tomaat.tickets import states
 from tomaat.web.problems import EXPLANATIONS
 from TOMAATSettings import Settings
@@ -38,6 +39,10 @@ def test_the_states_in_the_documents_are_the_codes():
 def test_the_moves_in_the_documents_are_the_codes():
     written = table("docs/ticket.md", "Moves")
     assert written == [[move.before or "", move.after, move.door, move.when] for move in states.MOVES]
+
+
+def test_the_fault_matrix_in_the_documents_is_the_one_that_is_tried():
+    assert matrix.table() in (REPOSITORY / "docs/faults.md").read_text()
 
 
 def test_every_problem_that_the_code_answers_with_is_explained():

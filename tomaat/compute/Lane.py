@@ -18,6 +18,7 @@ from tomaat.compute.Limits import Limits
 from tomaat.compute.LocalEngine import LocalEngine, Worker
 from tomaat.compute.Patience import Patience
 from tomaat.database import DatabaseUnavailable
+from tomaat.disk import bytes_below, is_disk_full
 from tomaat.problems import deadline_passed, result_not_stored, worker_died
 from tomaat.tickets import LaneStore, Lease, SourceStore, Storage, Ticket
 from tomaat.Waker import Waker
@@ -27,6 +28,7 @@ Answer = TypeVar("Answer")
 
 LONGEST_RESTART_SECONDS = 30.0
 RETRY_SECONDS = 1.0
+LEAST_ROOM_BYTES = 64 * 1024**2  #: free, before a lane that found the disk full claims again
 
 
 class Stopping(Exception):
@@ -60,6 +62,7 @@ class Lane:
         self.estimating = False
         self.not_estimated: set[int] = set()
         self.outcome_unknown = False
+        self.room_bytes = 0
         self.failures = 0
         self.stop_asked = False
         self.lease_lost = False
@@ -88,7 +91,7 @@ class Lane:
         """Claim and run tickets until told to end."""
         try:
             while not self._ending():
-                if self._has_worker():
+                if self._has_room() and self._has_worker():
                     self._run_next()
         except Stopping:
             pass
@@ -99,6 +102,17 @@ class Lane:
 
     def _ending(self) -> bool:
         return self.stop_asked or self.lease_lost
+
+    def _has_room(self) -> bool:
+        """Wait, after a result found the disk full, until there is room for such a one."""
+        if not self.room_bytes:
+            return True
+        if shutil.disk_usage(self.storage.base).free < self.room_bytes:
+            self._sleep(self.patience.poll_seconds)
+            return False
+        self.log.info("storage.has_room")
+        self.room_bytes = 0
+        return True
 
     # The worker
 
@@ -274,8 +288,7 @@ class Lane:
         except ChannelClosed:
             message = {"is": "ended"}
         except OSError as error:
-            self.log.error("ticket.no_folder", ticket=ticket.id, error=type(error).__name__)
-            message = {"is": "not_stored"}
+            message = self._not_stored(ticket, error)
         kept = False
         try:
             kept = self._end(ticket, message, time.monotonic() - began)
@@ -350,6 +363,8 @@ class Lane:
             self._kill_worker()
             self._insist(lambda: self.store.put_back(ticket))
             self.log.info("ticket.put_back", ticket=ticket.id)
+        elif end == "disk_full":
+            self._put_back_until_room(ticket)
         elif end == "not_stored":
             self._give_up_attempt(ticket, result_not_stored())
         else:
@@ -364,14 +379,26 @@ class Lane:
             shutil.rmtree(out / "files")
             sha256, size_bytes = self.storage.seal_result(out / DRAFT)
         except OSError as error:
-            self.log.error("result.not_stored", ticket=ticket.id, error=type(error).__name__)
-            self._give_up_attempt(ticket, result_not_stored())
-            return False
+            return self._end(ticket, self._not_stored(ticket, error), seconds)
         kept = self._insist(lambda: self.store.succeed(ticket, sha256=sha256, size_bytes=size_bytes, seconds=seconds))
         if kept:
             self._remove_earlier_claims(out)
         self.log.info("ticket.succeeded" if kept else "ticket.too_late", ticket=ticket.id, claim=ticket.claim)
         return kept
+
+    def _not_stored(self, ticket: Ticket, error: OSError) -> dict[str, Any]:
+        """Tell a full disk, which is waited out, from one that spends an attempt."""
+        if is_disk_full(error, self.storage.base):
+            return {"is": "disk_full"}
+        self.log.error("result.not_stored", ticket=ticket.id, error=type(error).__name__)
+        return {"is": "not_stored"}
+
+    def _put_back_until_room(self, ticket: Ticket) -> None:
+        """Let a ticket whose result does not fit wait, no attempt spent; the lane claims none before there is room."""
+        written = bytes_below(self.storage.ticket(ticket.folder).claim(ticket.claim))
+        self.room_bytes = max(LEAST_ROOM_BYTES, 2 * written)
+        self.log.error("storage.full", ticket=ticket.id, waits_for_free_bytes=self.room_bytes)
+        self._insist(lambda: self.store.put_back(ticket))
 
     def _remove_earlier_claims(self, out: Path) -> None:
         """Remove what workers that died have left; nobody else runs a ticket that succeeded."""

@@ -16,6 +16,7 @@ import structlog
 from tomaat.archives import pack
 from tomaat.compute.Channel import Channel
 from tomaat.compute.Job import DRAFT, Job
+from tomaat.disk import is_disk_full
 from tomaat.log import frames_of
 from tomaat.problems import problem
 from tomaat.refusals import Refusal
@@ -28,6 +29,10 @@ log = structlog.get_logger()
 
 PROGRESS_SECONDS = 0.1  #: progress is reported at most this often
 CHUNK_BYTES = 1024**2
+
+
+class NotWritten(Exception):
+    """The disk is too full for a result."""
 
 
 class OutOfMemory(Exception):
@@ -85,10 +90,11 @@ class Performer:
             return {"is": "refused", "problem": refused(refusal.errors[0]["detail"], refusal.errors)}
         except Refusal as refusal:
             return {"is": "refused", "problem": refused(refusal.detail)}
-        except OutOfMemory:
-            return {"is": "crashed", "problem": out_of_memory(job.service, job.source)}
+        except NotWritten:
+            return {"is": "disk_full"}
         except Exception as error:  # noqa: BLE001 (other people's code may raise anything)
-            return {"is": "crashed", "problem": crashed(error)}
+            oom = isinstance(error, OutOfMemory)
+            return {"is": "crashed", "problem": out_of_memory(job.service, job.source) if oom else crashed(error)}
         return {"is": "done"}
 
     def estimate(self, service: str, inputs: Path) -> float | None:
@@ -112,21 +118,22 @@ class Performer:
         outputs = self._perform_within_memory(job.service, arguments)
         performed = time.monotonic()
         self._report(1.0, "packing")
-        files = job.out / "files"
-        files.mkdir()
-        written = write_outputs(outputs, files)
-        facts = {
+        facts: dict[str, Any] = {
             "service": job.service,
             "version": task.version,
             "weights_sha256": self.weights_sha256[job.service],
             "inputs": {"main.json": sha256(job.inputs / "main.json")}
             | {path.name: sha256(path) for path in payload.files.values()},
-            "outputs": written,
+            "outputs": [],
             "compute_source": job.source,
             "timings_seconds": {"read": round(read - began, 4), "perform": round(performed - read, 4)},
         }
-        (files / "result.json").write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        pack(((path.name, path) for path in sorted(files.iterdir())), job.out / DRAFT)
+        try:
+            write_result(outputs, facts, job.out)
+        except Exception as error:
+            if is_disk_full(error, job.out):
+                raise NotWritten from error
+            raise
 
     def _warm(self, service: str) -> Task:
         """Give a task whose network is loaded; one that was let go is loaded again."""
@@ -188,6 +195,15 @@ class Performer:
             return
         self.reported_at, self.reported_stage = now, stage
         self.channel.send({"is": "progress", "fraction": float(fraction), "stage": stage}, or_drop=True)
+
+
+def write_result(outputs: Any, facts: dict[str, Any], out: Path) -> None:
+    """Write a task's outputs and the ``facts`` about them, and pack both."""
+    files = out / "files"
+    files.mkdir()
+    facts["outputs"] = write_outputs(outputs, files)
+    (files / "result.json").write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    pack(((path.name, path) for path in sorted(files.iterdir())), out / DRAFT)
 
 
 def refused(detail: str, errors: list[dict[str, Any]] | None = None) -> dict[str, Any]:

@@ -148,7 +148,7 @@ class LaneStore:
         return rows[0].state if rows else None
 
     def put_back(self, ticket: Ticket) -> bool:
-        """Put a running ticket back because this door stops; no attempt is spent."""
+        """Put a running ticket back because this door stops or the disk is full; no attempt is spent."""
         rows = self._run_mine(
             """UPDATE tickets SET state = CASE WHEN cancel_requested THEN 'cancelled' ELSE 'submitted' END,
                  finished = CASE WHEN cancel_requested THEN clock_timestamp() END,

@@ -225,11 +225,14 @@ class ManagerStore:
         return [Ended(id=row.id, folder=row.folder) for row in rows]
 
     def note_removed(self, ticket_ids: Collection[int]) -> None:
-        """Note that ended tickets' folders are gone."""
+        """Note that ended tickets' folders are gone, and forget what errors say, which may name a patient too."""
         run(
             self.engine,
             """WITH removed AS (
-                 UPDATE tickets SET files_removed = true
+                 UPDATE tickets SET files_removed = true,
+                   error = CASE WHEN error IS NOT NULL THEN json_build_object('type', error->'type', 'title',
+                     error->'title', 'status', error->'status', 'detail',
+                     'The details are no longer kept.') END
                  WHERE id = ANY(:ids) AND finished IS NOT NULL AND NOT files_removed RETURNING id, state
                )
                INSERT INTO audit (who, what, ticket, outcome) SELECT 'QueueManager', 'delete files', id, state

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from pathlib import Path
 
@@ -19,7 +21,8 @@ EXTENSIONS = (".nii.gz", ".nii", ".nrrd", ".mha")
 def write_volume(volume: Volume, path: Path) -> None:
     """Write ``.nii.gz``, ``.nii``, ``.nrrd`` or ``.mha``, compressed where the format can; bool becomes uint8.
 
-    Raises ``ValueError`` for another extension, ``TypeError`` for voxels that are no numbers.
+    Raises ``ValueError`` for another extension, ``TypeError`` for voxels that are no numbers, ``OSError`` where the
+    disk is full.
     """
     if not path.name.endswith(EXTENSIONS):
         raise ValueError(f"{path.name}: a volume is written as {', '.join(EXTENSIONS)}")
@@ -34,11 +37,15 @@ def write_volume(volume: Volume, path: Path) -> None:
     image.SetSpacing([float(size) for size in volume.spacing_mm])
     image.SetOrigin([float(coordinate) for coordinate in volume.origin_mm])
     image.SetDirection([float(number) for row in volume.direction for number in row])
-    if not path.name.endswith(".nii.gz"):
-        sitk.WriteImage(image, str(path), useCompression=path.suffix != ".nii")
+    if path.suffix in {".nrrd", ".mha"}:
+        sitk.WriteImage(image, str(path), useCompression=True)
         return
-    plain = path.with_suffix("")
+    plain = path.with_suffix("") if path.suffix == ".gz" else path
     sitk.WriteImage(image, str(plain), useCompression=False)
+    if plain.stat().st_size < array.nbytes:  # on a full disk ITK's NIfTI writer writes less and says nothing
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), plain.name)
+    if plain == path:
+        return
     with plain.open("rb") as source, igzip.open(path, "wb", compresslevel=LEVEL) as target:
         shutil.copyfileobj(source, target, CHUNK_BYTES)
     plain.unlink()

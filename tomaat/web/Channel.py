@@ -12,8 +12,9 @@ from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 from waitress.task import ErrorTask
 
+from tomaat.disk import DISK_FULL
 from tomaat.web.app import HEADERS
-from tomaat.web.problems import DISK_FULL, Problem, problem_response, storage_full, too_large
+from tomaat.web.problems import Problem, problem_response, storage_full, too_large
 
 log = structlog.get_logger()
 

@@ -10,12 +10,13 @@ from flask import Request
 
 from Inputs import from_description
 from tomaat.archives import ArchiveLimits, ArchiveRefused, ArchiveTooLarge, NotGzip, unpack
+from tomaat.disk import DISK_FULL
 from tomaat.refusals import shown
 from tomaat.services.payload import PayloadRefused, check_payload
 from tomaat.tickets import ApiKey, NewTicket, OfferedService, Storage, Ticket, TicketFolder, TicketStore
 from tomaat.web.Access import demand_service
 from tomaat.web.form import Form
-from tomaat.web.problems import DISK_FULL, Problem, invalid, storage_full
+from tomaat.web.problems import Problem, invalid, storage_full
 from tomaat.web.tokens import new_token
 
 MOST_NAMED = 20  #: services that a refusal names

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +10,6 @@ from typing import Any
 from flask import Response
 
 CONTENT_TYPE = "application/problem+json"
-DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 EXPLANATIONS = {
     "invalid-request": "The request is not of the form that the API describes; its detail says what is missing.",
