@@ -30,6 +30,7 @@ def manage(settings: Settings, stop: Stop) -> None:
         strategy=settings.STORAGE_STRATEGY,
         fetched_grace_seconds=settings.FETCHED_GRACE_SECONDS,
         retention_hours=settings.RETENTION_HOURS,
+        ticket_days=settings.TICKET_DAYS,
         audit_days=settings.AUDIT_DAYS,
     )
     manager = Manager(

@@ -83,6 +83,9 @@ class Settings(BaseSettings):
     MOST_TICKETS_PER_MINUTE: int = Field(
         default=600, ge=1, description="Tickets of one API key within a minute, above which it is answered 429."
     )
+    TICKET_DAYS: float = Field(
+        default=365.0, gt=0, description="Days after its end when a ticket without files is forgotten altogether."
+    )
     AUDIT_DAYS: float = Field(
         default=365.0, ge=30, description="Days after which a line of the audit trail is deleted."
     )

@@ -40,8 +40,10 @@ class Proxy:
         """Close all."""
         self.open = False
         self.thread.join(5)
-        for held in [self.listener, *self.unheard, *self.given_up]:
-            held.close()
+        relayed = [key.fileobj for key in self.selector.get_map().values()]
+        for held in [*relayed, *self.unheard, *self.given_up]:
+            held.close()  # type: ignore[union-attr]
+        self.selector.close()
 
     def _relay(self) -> None:
         while self.open:

@@ -19,7 +19,13 @@ def storage(tmp_path):
 
 def manager(bench, storage, strategy="KEEP_ALL"):
     sweep = Sweep(
-        bench.manager, storage, strategy=strategy, fetched_grace_seconds=0.0, retention_hours=1.0, audit_days=30.0
+        bench.manager,
+        storage,
+        strategy=strategy,
+        fetched_grace_seconds=0.0,
+        retention_hours=1.0,
+        ticket_days=365.0,
+        audit_days=30.0,
     )
     return Manager(
         bench.manager,
@@ -125,6 +131,29 @@ def test_files_are_gone_after_the_retention_time_whatever_the_strategy(bench, st
     manager(bench, storage).round()
     assert not folder.path.exists()
     assert bench.read(ticket).state == "expired"
+
+
+def test_a_ticket_is_forgotten_a_year_after_its_end_and_not_while_it_has_files(bench, storage):
+    old, _ = finished(bench, storage, bench.source())
+    young, _ = finished(bench, storage, bench.source("here/cpu-1"))
+    bench.run("UPDATE tickets SET finished = finished - interval '400 days' WHERE id = :id", id=old.id)
+    bench.run("UPDATE tickets SET delete_requested = true WHERE id = :id", id=young.id)
+    waiting = bench.submit()
+    assert bench.manager.prune(days=365.0) == 0
+    manager(bench, storage).round()  # its retention time is long over
+    assert bench.web.find(old.id) is None
+    assert bench.read(young).files_removed
+    assert bench.read(waiting).state == "queued"
+
+
+def test_what_an_error_said_is_forgotten_with_the_files(bench, storage):
+    lane = bench.source()
+    ticket = bench.claimed(lane)
+    error = {"type": "/problems/refused", "title": "Refused", "status": 409, "detail": "Doe^Jane was refused."}
+    lane.fail(ticket, error)
+    bench.run("UPDATE tickets SET delete_requested = true")
+    manager(bench, storage).round()
+    assert bench.read(ticket).error == error | {"detail": "The details are no longer kept."}
 
 
 def test_the_files_of_a_manager_that_died_between_row_and_files_go_too(bench, storage):

@@ -1,6 +1,7 @@
 """Each move of a ticket, on a real PostgreSQL, and the guards that keep two hands off one ticket."""
 
 import threading
+import time
 
 import pytest
 
@@ -352,6 +353,18 @@ def test_a_stale_holder_cannot_offer(bench):
     assert [s.name for s in bench.web.offered_services()] == ["Blur"]
 
 
+def test_what_a_stale_holder_writes_about_its_source_is_ignored(bench):
+    stale = bench.source(holder="a").lease
+    assert bench.sources.note_worker(stale, 10, 11)
+    bench.lapse(stale.name)
+    lease = bench.source(holder="b").lease
+    assert bench.sources.note_worker(lease, 20, 21)
+    assert not bench.sources.note_worker(stale, 30, 31)
+    assert not bench.sources.describe(stale, device_name="GPU", memory_bytes=1, problem="it has no worker")
+    assert bench.sources.worker_of(lease.name) == (20, 21)
+    assert bench.manager.queues()[0].source == lease.name
+
+
 def test_a_lease_has_one_holder_and_an_epoch_that_grows(bench):
     first = bench.sources.take("x", "a")
     assert bench.sources.take("x", "b") is None
@@ -408,3 +421,48 @@ def test_the_claim_reads_only_the_queues_own_index(bench):
     )
     assert "tickets_queued" in plan
     assert "Seq Scan" not in plan
+
+
+def test_no_statement_of_the_doors_reads_the_whole_history(bench):
+    """PostgreSQL counts sequential scans itself; each statement is asked often enough to get its generic plan."""
+    lane = bench.source()
+    bench.run(
+        """INSERT INTO tickets (token_hash, service, interface_hash, folder, state, source, claim, finished,
+                                files_removed)
+           SELECT 'x', 'Add', 'Add-1', 'old' || n, 'failed', 'here/cpu-0', 1, clock_timestamp(), true
+           FROM generate_series(1, 20000) n"""
+    )
+    bench.run("VACUUM ANALYZE tickets")
+    before = sequential_scans(bench)
+    for _ in range(7):
+        ticket = bench.claimed(lane)
+        waiting = bench.submit()
+        lane.without_estimate(["Add"], asked=[])
+        lane.report(ticket, 0.5, "half")
+        lane.left_running()
+        bench.web.outlook(ticket)
+        bench.web.count_waiting()
+        bench.web.states_of([ticket.id, waiting.id])
+        bench.manager.queues()
+        bench.manager.submitted(["Add-1"])
+        bench.manager.front("here/cpu-0")
+        bench.manager.assign([Move(ticket=waiting.id, from_source=None, to_source="here/cpu-0")])
+        bench.manager.unqueue_stranded(settled=True)
+        bench.manager.take_back(settled=True, attempts=3)
+        bench.manager.fail_waited(hours=1)
+        lane.succeed(ticket, sha256="0" * 64, size_bytes=1, seconds=1.0)
+        bench.web.mark_fetched(ticket.id)
+        bench.manager.expire(retention_hours=1, fetched_grace_seconds=100.0)
+        bench.manager.removable(retention_hours=1, keep_input=False)
+        bench.manager.expired_with_files()
+        bench.manager.note_removed([ticket.id])
+        bench.manager.known(["f1"])
+        bench.manager.prune(days=1)
+    assert sequential_scans(bench) == before
+
+
+def sequential_scans(bench):
+    """Read the count once all connections have told theirs, which they do when they close."""
+    bench.engine.dispose()
+    time.sleep(0.3)
+    return bench.run("SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'tickets'")[0].seq_scan

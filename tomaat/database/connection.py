@@ -77,7 +77,7 @@ def _with_driver(url: str) -> str:
     return url.replace("postgresql://", "postgresql+psycopg2://", 1)
 
 
-_attempt = threading.local()  #: when this thread's statement began, its connecting included
+_attempt = threading.local()  #: when this thread's statement began, its connecting included; its own deadline, if any
 
 
 @contextmanager
@@ -90,17 +90,28 @@ def one_deadline() -> Iterator[None]:
         del _attempt.began
 
 
+@contextmanager
+def patience(seconds: float) -> Iterator[None]:
+    """Let calls within take longer than the deadline of the pool."""
+    _attempt.seconds = seconds
+    try:
+        yield
+    finally:
+        del _attempt.seconds
+
+
 def wait_with_deadline(deadline_seconds: float) -> None:
     """Let each call of psycopg2 in this process end or fail within ``deadline_seconds``."""
 
     def wait(connection: pg.connection) -> None:
-        deadline = getattr(_attempt, "began", time.monotonic()) + deadline_seconds
+        seconds = getattr(_attempt, "seconds", deadline_seconds)
+        deadline = getattr(_attempt, "began", time.monotonic()) + seconds
         while (state := connection.poll()) != pg.POLL_OK:
             poll = select.poll()
             poll.register(connection.fileno(), select.POLLIN if state == pg.POLL_READ else select.POLLOUT)
             left = deadline - time.monotonic()
             if left <= 0 or not poll.poll(left * 1000):
-                raise psycopg2.OperationalError(f"PostgreSQL was silent for {deadline_seconds:g} s")
+                raise psycopg2.OperationalError(f"PostgreSQL was silent for {seconds:g} s")
 
     pg.set_wait_callback(wait)
 

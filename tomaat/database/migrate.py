@@ -8,9 +8,13 @@ import sqlalchemy
 import structlog
 from sqlalchemy.exc import IntegrityError
 
+from tomaat.database.connection import patience
+
 log = structlog.get_logger()
 
 MIGRATIONS = Path(__file__).with_name("migrations")
+
+LONGEST_SECONDS = 3600.0  #: of one migration, on a table with millions of rows
 
 
 class SchemaTooNew(Exception):
@@ -52,7 +56,9 @@ def _apply(engine: sqlalchemy.Engine, version: int, sql: str) -> None:
                     )
                 )
             connection.execute(sqlalchemy.text("INSERT INTO schema_versions VALUES (:version)"), {"version": version})
-            connection.exec_driver_sql(sql)
+            connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+            with patience(LONGEST_SECONDS):
+                connection.exec_driver_sql(sql)
     except IntegrityError:
         return  # another process was first
     log.info("database.migrated", version=version)

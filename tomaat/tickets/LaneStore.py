@@ -166,9 +166,10 @@ class LaneStore:
         """List queued and running tickets whose task can say how long it takes and has not been ``asked``."""
         rows = run(
             self.engine,
-            f"""SELECT {COLUMNS} FROM tickets
-                WHERE state IN ('queued', 'running') AND source = :source AND expected_seconds IS NULL
-                  AND service = ANY(:services) AND id <> ALL(:asked) ORDER BY queue_order LIMIT :limit""",
+            f"""SELECT {COLUMNS} FROM (SELECT * FROM tickets WHERE state = 'queued' AND source = :source
+                  UNION ALL SELECT * FROM tickets WHERE state = 'running' AND source = :source) own
+                WHERE expected_seconds IS NULL AND service = ANY(:services) AND id <> ALL(:asked)
+                ORDER BY queue_order LIMIT :limit""",
             source=self.lease.name,
             services=list(services),
             asked=list(asked),

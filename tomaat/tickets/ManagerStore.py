@@ -48,8 +48,9 @@ class ManagerStore:
                   (SELECT sum(greatest(0, coalesce(t.expected_seconds, d.mean_seconds, 1) -
                        CASE WHEN t.state = 'running'
                             THEN extract(epoch FROM clock_timestamp() - t.started) ELSE 0 END))
-                   FROM tickets t LEFT JOIN durations d ON d.source = t.source AND d.service = t.service
-                   WHERE t.source = l.name AND t.state IN ('queued', 'running')) AS load
+                   FROM (SELECT * FROM tickets WHERE source = l.name AND state = 'queued'
+                         UNION ALL SELECT * FROM tickets WHERE source = l.name AND state = 'running') t
+                     LEFT JOIN durations d ON d.source = t.source AND d.service = t.service) AS load
                 FROM leases l JOIN compute_sources s ON s.name = l.name WHERE {LIVE} ORDER BY l.name""",
         )
         return [
@@ -164,8 +165,11 @@ class ManagerStore:
         """Fail the tickets that wait for longer than ``hours``."""
         candidates = run(
             self.engine,
-            """SELECT id, service FROM tickets WHERE state IN ('submitted', 'queued')
-                 AND created < clock_timestamp() - make_interval(secs => :seconds)""",
+            """SELECT id, service FROM tickets
+               WHERE state = 'submitted' AND created < (SELECT clock_timestamp() - make_interval(secs => :seconds))
+               UNION ALL
+               SELECT id, service FROM tickets
+               WHERE state = 'queued' AND created < (SELECT clock_timestamp() - make_interval(secs => :seconds))""",
             seconds=hours * 3600,
         )
         failed = [
@@ -191,9 +195,14 @@ class ManagerStore:
         rows = run(
             self.engine,
             """UPDATE tickets SET state = 'expired'
-               WHERE state = 'succeeded' AND finished IS NOT NULL AND NOT files_removed
-                 AND (delete_requested OR finished < clock_timestamp() - make_interval(secs => :retention)
-                      OR fetched < clock_timestamp() - make_interval(secs => :grace))
+               WHERE state = 'succeeded' AND finished IS NOT NULL AND NOT files_removed AND id IN (
+                 SELECT id FROM tickets WHERE delete_requested AND NOT files_removed
+                 UNION ALL
+                 SELECT id FROM tickets WHERE finished IS NOT NULL AND NOT files_removed
+                   AND finished < (SELECT clock_timestamp() - make_interval(secs => :retention))
+                 UNION ALL
+                 SELECT id FROM tickets WHERE fetched IS NOT NULL AND NOT files_removed
+                   AND fetched < (SELECT clock_timestamp() - make_interval(secs => :grace)))
                RETURNING id, folder""",
             retention=retention_hours * 3600,
             grace=fetched_grace_seconds,
@@ -207,9 +216,14 @@ class ManagerStore:
         rows = run(
             self.engine,
             """SELECT id, folder FROM tickets
-               WHERE finished IS NOT NULL AND NOT files_removed AND state IN ('failed', 'cancelled', 'expired')
-                 AND (delete_requested OR state = 'cancelled' OR (state = 'expired' AND NOT :keep_input)
-                      OR finished < clock_timestamp() - make_interval(secs => :retention))""",
+               WHERE state IN ('failed', 'cancelled', 'expired') AND NOT files_removed AND id IN (
+                 SELECT id FROM tickets WHERE delete_requested AND NOT files_removed
+                 UNION ALL
+                 SELECT id FROM tickets WHERE state IN ('cancelled', 'expired') AND NOT files_removed
+                   AND (state = 'cancelled' OR NOT :keep_input)
+                 UNION ALL
+                 SELECT id FROM tickets WHERE finished IS NOT NULL AND NOT files_removed
+                   AND finished < (SELECT clock_timestamp() - make_interval(secs => :retention)))""",
             keep_input=keep_input,
             retention=retention_hours * 3600,
         )
@@ -220,7 +234,7 @@ class ManagerStore:
         rows = run(
             self.engine,
             """SELECT id, folder FROM tickets
-               WHERE finished IS NOT NULL AND NOT files_removed AND state = 'expired'""",
+               WHERE state IN ('cancelled', 'expired') AND NOT files_removed AND state = 'expired'""",
         )
         return [Ended(id=row.id, folder=row.folder) for row in rows]
 
@@ -240,11 +254,25 @@ class ManagerStore:
             ids=list(ticket_ids),
         )
 
+    def prune(self, *, days: float) -> int:
+        """Delete the rows of tickets that ended ``days`` ago and have no files; returns how many of the oldest."""
+        rows = run(
+            self.engine,
+            """DELETE FROM tickets WHERE files_removed AND id = ANY(ARRAY(
+                 SELECT id FROM tickets WHERE files_removed
+                   AND finished < (SELECT clock_timestamp() - make_interval(secs => :seconds))
+                 ORDER BY finished LIMIT :limit))
+               RETURNING id""",
+            seconds=days * 86400,
+            limit=MOST_AT_ONCE,
+        )
+        return len(rows)
+
     def prune_audit(self, *, days: float) -> None:
         """Delete the lines of the audit trail that are older than ``days``, at least 30."""
         run(
             self.engine,
-            "DELETE FROM audit WHERE at < clock_timestamp() - make_interval(secs => :seconds)",
+            "DELETE FROM audit WHERE at < (SELECT clock_timestamp() - make_interval(secs => :seconds))",
             seconds=days * 86400,
         )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import structlog
 
-from tomaat.tickets.ManagerStore import Ended, ManagerStore
+from tomaat.tickets.ManagerStore import MOST_AT_ONCE, Ended, ManagerStore
 from tomaat.tickets.Storage import Storage
 
 log = structlog.get_logger()
@@ -16,6 +16,7 @@ log = structlog.get_logger()
 STRAY_SECONDS = 3600.0  #: an upload is given this long to get its row
 EVERY_SECONDS = 600.0  #: how often all folders are compared with the rows
 BATCH = 1000
+MOST_BATCHES = 100  #: of rows pruned in one go, so that a round stays short
 
 
 class Sweep:
@@ -29,6 +30,7 @@ class Sweep:
         strategy: str,
         fetched_grace_seconds: float,
         retention_hours: float,
+        ticket_days: float,
         audit_days: float,
     ) -> None:
         self.store = store
@@ -36,6 +38,7 @@ class Sweep:
         self.keep_input = strategy == "KEEP_ONLY_INPUT"
         self.fetched_grace_seconds = None if strategy == "KEEP_ALL" else fetched_grace_seconds
         self.retention_hours = retention_hours
+        self.ticket_days = ticket_days
         self.audit_days = audit_days
         self.strays_at = 0.0
         self.started = False
@@ -69,11 +72,17 @@ class Sweep:
     def tidy(self) -> None:
         """Put what has had no row for an hour into quarantine, delete what lay there for the retention time.
 
-        The audit trail loses what is too old.
+        Rows of tickets and lines of the audit trail that are too old go as well.
         """
         if time.monotonic() < self.strays_at:
             return
         self.strays_at = time.monotonic() + EVERY_SECONDS
+        for _ in range(MOST_BATCHES):
+            pruned = self.store.prune(days=self.ticket_days)
+            if pruned:
+                log.info("tickets.pruned", tickets=pruned)
+            if pruned < MOST_AT_ONCE:
+                break
         self.store.prune_audit(days=self.audit_days)
         strays = _older(self.storage.incoming, STRAY_SECONDS)
         kept = _older(self.storage.tickets, STRAY_SECONDS)

@@ -187,7 +187,11 @@ class TicketStore:
 
     def count_waiting(self) -> int:
         """Count the tickets that wait, in all queues and for one."""
-        rows = run(self.engine, "SELECT count(*) AS waiting FROM tickets WHERE state IN ('submitted', 'queued')")
+        rows = run(
+            self.engine,
+            """SELECT (SELECT count(*) FROM tickets WHERE state = 'submitted')
+                    + (SELECT count(*) FROM tickets WHERE state = 'queued') AS waiting""",
+        )
         return int(rows[0].waiting)
 
     def offered_services(self) -> list[OfferedService]:
