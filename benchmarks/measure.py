@@ -9,17 +9,13 @@ from __future__ import annotations
 import gzip
 import heapq
 import http.server
-import io
 import json
 import os
 import platform
 import random
-import shutil
 import statistics
 import subprocess
 import sys
-import tarfile
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -35,10 +31,9 @@ import sqlalchemy
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tests.hostile_images import nifti
+from benchmarks.instances import instances, write_large_payload
 from tests.service import Service, payload
 from tomaat.database import connect
-from tomaat.database.PrivatePostgres import PrivatePostgres
 from tomaat.tickets.Storage import flush
 
 FOUR = '{"cpu-0": null, "cpu-1": null, "cpu-2": null, "cpu-3": null}'
@@ -228,16 +223,7 @@ def measure_volume(instance: Service, folder: Path) -> None:
 
 def measure_large_upload(instance: Service, folder: Path) -> None:
     """Send 1 GiB of voxels that do not compress, and watch the memory of the web process."""
-    head = nifti(dim=(3, 1024, 1024, 512, 1, 1, 1, 1), voxels=b"")
-    parts = {"main.json": json.dumps({"inputs": {"sigma": 0.1}}).encode(), "file-volume.nii": head}
-    size = len(head) + 1024**3
-    with tarfile.open(folder / "large.tar", "w") as archive:
-        for name, data in parts.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data) if name == "main.json" else size
-            archive.addfile(info, io.BytesIO(data) if name == "main.json" else Noise(data, size))
-    with (folder / "large.tar").open("rb") as source, gzip.open(folder / "large.tar.gz", "wb", 1) as target:
-        shutil.copyfileobj(source, target, 1024**2)
+    write_large_payload(folder / "large.tar.gz")
     web = psutil.Process(instance.doors["WebService.py"].pid)
     idle = peak = web.memory_info().rss
     command = ["curl", "-sS", "--fail", "-F", "service=GaussianSmoothing"]
@@ -256,21 +242,6 @@ def measure_large_upload(instance: Service, folder: Path) -> None:
         f"{idle / 1e6:.0f} MB (before it)",
         f"{peak / idle:.2f}",
     )
-
-
-class Noise(io.RawIOBase):
-    """A file of ``size`` bytes: a head, then noise."""
-
-    def __init__(self, head: bytes, size: int) -> None:
-        self.head = head
-        self.left = size
-
-    def read(self, count: int = -1) -> bytes:
-        """Give the next bytes."""
-        wanted = min(self.left, count if count >= 0 else self.left)
-        data, self.head = self.head[:wanted], self.head[wanted:]
-        self.left -= wanted
-        return data + os.urandom(wanted - len(data))
 
 
 def list_scheduling(durations: list[float], machines: int) -> float:
@@ -305,39 +276,18 @@ def main() -> None:
     backlog = int(sys.argv[1]) if len(sys.argv) > 1 else 5000
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, no GPU used\n")
     print("| what | measured | floor or reference | ratio |\n| --- | --- | --- | --- |")
-    with tempfile.TemporaryDirectory(prefix="tomaat-benchmark-") as name:
-        folder = Path(name)
-        server = PrivatePostgres(folder / "postgres")
-        url = server.start()
-        instances: list[Service] = []
-
-        def instance_of(label: str, **settings: str) -> Service:
-            with connect(url, deadline_seconds=20).connect() as connection:
-                connection.execute(sqlalchemy.text(f"CREATE DATABASE {label}"))
-            (folder / label).mkdir()
-            database = sqlalchemy.make_url(url).set(database=label).render_as_string(hide_password=False)
-            made = Service(folder / label, database, LEASE_SECONDS="15", POLL_SECONDS="1", **settings)
-            instances.append(made)
-            made.start()
-            made.wait_until_ready()
-            return made
-
-        try:
-            single = instance_of("single")
-            measure_latency(single, folder)
-            measure_clients(single, 16)
-            measure_clients(single, 64)
-            measure_large_upload(single, folder)
-            measure_volume(single, folder)
-            measure_backlog(single, backlog)
-            single.stop()
-            four = instance_of("four", COMPUTE_SOURCES=FOUR)
-            four.until(lambda: len(four.rows("SELECT DISTINCT source FROM offers")) == 4, 60)
-            measure_queues(four)
-        finally:
-            for each in instances:
-                each.stop()
-            server.remove()
+    with instances() as (folder, start):
+        single = start("single")
+        measure_latency(single, folder)
+        measure_clients(single, 16)
+        measure_clients(single, 64)
+        measure_large_upload(single, folder)
+        measure_volume(single, folder)
+        measure_backlog(single, backlog)
+        single.stop()
+        four = start("four", COMPUTE_SOURCES=FOUR)
+        four.until(lambda: len(four.rows("SELECT DISTINCT source FROM offers")) == 4, 60)
+        measure_queues(four)
     print(json.dumps({"figures": len(rows)}))
 
 

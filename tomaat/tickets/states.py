@@ -47,7 +47,12 @@ MOVES = (
     _move(RUNNING, SUCCEEDED, SCHEDULER, "its result is durable"),
     _move(RUNNING, FAILED, SCHEDULER, "the task refused or raised, its deadline passed, or its last attempt died"),
     _move(RUNNING, CANCELLED, SCHEDULER, "the client asked for it and the worker stopped"),
-    _move(RUNNING, SUBMITTED, SCHEDULER, "its worker died with attempts left, or the door stops (no attempt spent)"),
+    _move(
+        RUNNING,
+        SUBMITTED,
+        SCHEDULER,
+        "its worker died with attempts left; the door stops, the disk is full (no attempt)",
+    ),
     _move(RUNNING, SUBMITTED, MANAGER, "its compute source's holder is gone, with attempts left"),
     _move(RUNNING, FAILED, MANAGER, "its compute source's holder is gone, after the last attempt"),
     _move(RUNNING, CANCELLED, MANAGER, "its compute source's holder is gone, and the client had given it up"),
