@@ -97,7 +97,7 @@ def load_tickets(instance: Service, _: Path) -> None:
     seconds = time.monotonic() - began
     rows = instance.rows("SELECT count(*) AS n, max(claim) AS claims FROM tickets")
     print(
-        f"- {TICKETS} tickets from {CLIENTS} clients in {seconds:.0f} s ({TICKETS / seconds:.0f}/s), each result fetched: "
+        f"- {TICKETS} tickets from {CLIENTS} clients in {seconds:.0f} s ({TICKETS / seconds:.0f}/s), all fetched: "
         f"{len(wrong)} lost or wrong; {rows[0].n} rows, highest claim {rows[0].claims}. Most memory: "
         + ", ".join(f"{door} {size:.0f} MB" for door, size in peak.items())
         + "".join(f"\n  - {fault}" for fault in wrong[:10]),
