@@ -1,7 +1,7 @@
 """What the guarded reading of volumes costs, and what it keeps in: ``python3 benchmarks/image_reader.py``.
 
 Reads a 26 MB volume through the limited process and, alternating, by SimpleITK in this process; then reads poisoned
-images after a victim's and looks for the victim's voxels.
+images after a victim's and looks for the victim's voxels; then times every hostile image.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ import contextlib
 import statistics
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import SimpleITK as sitk
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -73,6 +75,42 @@ def look_for_the_victim(reader: VolumeReader, folder: Path) -> None:
     )
 
 
+def measure_hostile(reader: VolumeReader, folder: Path) -> None:
+    """Read every hostile image; print the longest time and the most memory above idle, here and in the readers."""
+    server = psutil.Process(reader.server.pid) if reader.server else psutil.Process()
+    here = psutil.Process()
+    idle = {"here": here.memory_info().rss, "reader": server.memory_info().rss}
+    most = {"here": 0, "reader": 0}
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.001):
+            most["here"] = max(most["here"], here.memory_info().rss - idle["here"])
+            for child in server.children():
+                with contextlib.suppress(psutil.Error):
+                    most["reader"] = max(most["reader"], child.memory_info().rss - idle["reader"])
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    longest = 0.0
+    taken = 0
+    for name, data, _ in HOSTILE.values():
+        path = folder / name
+        path.write_bytes(data)
+        began = time.perf_counter()
+        with contextlib.suppress(VolumeRefused, OSError):
+            reader.read(path)
+            taken += 1
+        longest = max(longest, time.perf_counter() - began)
+        path.unlink()
+    over.set()
+    watching.join()
+    print(
+        f"\n{len(HOSTILE)} hostile images: {taken} taken; the longest took {1000 * longest:.0f} ms; most memory above "
+        f"idle {most['here'] / 1e6:.0f} MB here, {most['reader'] / 1e6:.0f} MB in the reading process."
+    )
+
+
 def those_with_a_good_header(folder: Path) -> Iterator[tuple[str, bytes]]:
     """Choose the poisoned images that come as far as the limited process."""
     for name, data, _ in HOSTILE.values():
@@ -85,12 +123,13 @@ def those_with_a_good_header(folder: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def main() -> None:
-    """Measure both."""
+    """Measure all three."""
     reader = VolumeReader(largest_voxel_bytes=1024**3)
     try:
         with tempfile.TemporaryDirectory(prefix="tomaat-reader-") as name:
             measure_cost(reader, Path(name))
             look_for_the_victim(reader, Path(name))
+            measure_hostile(reader, Path(name))
     finally:
         reader.close()
 
