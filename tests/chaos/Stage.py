@@ -120,6 +120,10 @@ class Stage(Service):
         """Tell the id of the process of a door, or of the worker."""
         return self.worker_pid() if where == WORKER else self.doors[where].pid
 
+    def has_its_worker(self) -> bool:
+        """Tell whether the present scheduler's own worker runs."""
+        return self.worker_pid() in children_of(self.doors[SCHEDULER].pid)
+
     def send(self, count: int = 1, **options: Any) -> list[RoundTrip]:
         """Let clients begin their round trips."""
         clients = [RoundTrip(self.url, self.control, **options) for _ in range(count)]

@@ -86,7 +86,7 @@ def _check_client(  # noqa: PLR0917 (all that there is to compare)
     expected: str,
 ) -> None:
     by_name = {event["event"]: event for event in events}
-    who = f"{events[0]['nonce'][-16:]}: {[event['event'] for event in events]}"
+    who = f"{events[0]['nonce'][-16:]}: {[(event['event'], round(event['at'], 1)) for event in events]}"
     if "odd answer" in by_name:
         verdict.count("wrong", f"{who}: {by_name['odd answer']}")
     if len({event["id"] for event in events if event["id"] is not None}) > 1:

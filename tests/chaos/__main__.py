@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -167,6 +168,7 @@ def main() -> int:
     parser.add_argument("--share", type=int)
     arguments = parser.parse_args()
     if arguments.share is not None:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and close the stage
         run_share(arguments.share, arguments.jobs, arguments.rounds, arguments.kills, arguments.seed)
         return 0
     began = time.monotonic()

@@ -44,6 +44,8 @@ def kill(*victims: str) -> Callable[[Stage, Moment], Figures]:
     def strike(stage: Stage, _: Moment) -> Figures:
         worker = stage.worker_pid()
         started = start_time(worker)
+        if started is None:
+            raise AssertionError("there is no worker to watch")
         for victim in victims:
             os.kill(stage.process_of(victim), signal.SIGKILL)
         for door in set(victims) & set(DOORS):

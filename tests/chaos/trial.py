@@ -7,7 +7,6 @@ import time
 from tests.chaos.faults import LONGEST_SECONDS, Fault, Figures
 from tests.chaos.moments import Moment
 from tests.chaos.Stage import Stage
-from tomaat.tickets.holder import start_time
 
 REACH_SECONDS = 30.0
 CLIENTS = 2
@@ -15,7 +14,7 @@ CLIENTS = 2
 
 def run_cell(stage: Stage, moment: Moment, fault: Fault) -> Figures:
     """Run one cell; return what it measured, in seconds. The checker comes later, over all cells."""
-    stage.until(lambda: start_time(stage.worker_pid()) is not None)
+    stage.until(stage.has_its_worker)  # what the cell before has killed may be on its way still
     began = time.time()
     held = [moment.name]
     if moment.name == "renewing the lease":  # while a ticket runs
