@@ -43,10 +43,11 @@ clean:  ## remove what can be made again; the tickets in storage/ stay
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp is newer than its requirements once they are installed: a change of them installs again.
-$(VENV)/requirements: requirements.txt
+$(VENV)/requirements: requirements.txt requirements-networks.txt
 	@tools/make_venv.sh "$(PYTHON)" "$(VENV)"
 	@echo "Installing requirements.txt: PyTorch and the rest."
 	@$(PIP) install --quiet -r requirements.txt
+	@$(PIP) install --quiet --no-deps -r requirements-networks.txt
 	@touch $@
 
 $(VENV)/requirements-dev: requirements-dev.txt $(VENV)/requirements

@@ -33,8 +33,8 @@ def volume(array, spacing_mm=(1.0, 1.0, 1.0)):
     )
 
 
-def test_the_three_tasks_are_offered(tasks):
-    assert set(tasks) == {"Dummy", "FloatComputation", "GaussianSmoothing"}
+def test_the_tasks_are_offered(tasks):
+    assert set(tasks) == {"BrainExtraction", "Dummy", "FloatComputation", "GaussianSmoothing"}
 
 
 @pytest.mark.parametrize(("f1", "f2", "op", "result"), [(1.5, 2, "add", 3.5), (1.5, 2, "multiply", 3.0)])

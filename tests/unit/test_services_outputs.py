@@ -10,7 +10,7 @@ import SimpleITK as sitk
 import torch
 
 from tomaat.services.outputs import write_outputs
-from tomaat.volumes import Volume
+from tomaat.volumes import Labels, Volume
 
 SCAN = Volume(
     array=np.arange(24, dtype=np.int16).reshape(2, 3, 4),
@@ -55,6 +55,64 @@ def test_each_kind_of_output_is_written(tmp_path):
     assert (folder / "report.csv").read_text() == "a,b"
 
 
+def test_labels_come_back_on_the_grid_of_the_input_with_names_ml_and_a_picture(tmp_path):
+    """A task that turned, cut and resampled its input gives labels where it likes."""
+    scan = Volume(
+        array=np.random.default_rng(1).normal(100, 20, (20, 24, 16)).astype(np.float32),
+        spacing_mm=(1.0, 1.0, 2.0),
+        origin_mm=(5.0, -3.0, 40.0),
+        direction=((0.0, 1.0, 0.0), (-1.0, 0.0, 0.0), (0.0, 0.0, 1.0)),
+    )
+    center = scan.to_physical((10, 12, 8))
+    block = scan.reoriented("SAR").cropped(center, (16, 12, 12), spacing_mm=0.5)
+    marked = np.zeros(block.array.shape, np.uint8)
+    marked[6:10, 4:8, 4:8] = 2
+    labels = Labels(volume=block.like(marked), names={1: "vessel", 2: "node"})
+    written = write_outputs({"found": labels}, tmp_path, scan)
+    assert [line["type"] for line in written] == ["labels"]
+    image = sitk.ReadImage(tmp_path / written[0]["file"])
+    assert image.GetSize() == scan.array.shape
+    assert np.allclose(image.GetOrigin(), scan.origin_mm)
+    voxels = sitk.GetArrayFromImage(image).transpose(2, 1, 0)
+    assert voxels.dtype == np.uint8
+    found = np.argwhere(voxels == 2)
+    assert len(found) == written[0]["labels"][1]["voxels"] > 0
+    assert written[0]["labels"][1]["ml"] == round(len(found) * 0.002, 3)
+    assert np.linalg.norm(np.asarray(scan.to_physical(found.mean(axis=0))) - center) < 1.0
+    assert [label["name"] for label in written[0]["labels"]] == ["vessel", "node"]
+    assert (tmp_path / "preview.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_each_of_several_segmentations_has_its_own_picture(tmp_path):
+    labels = Labels(volume=SCAN.like(SCAN.array > 5), names={1: "bright"})
+    written = write_outputs({"one": labels, "other": labels, "mean": 3.0}, tmp_path, SCAN)
+    assert [line.get("preview") for line in written] == ["preview-one.png", "preview-other.png", None]
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "one.nii.gz",
+        "other.nii.gz",
+        "preview-one.png",
+        "preview-other.png",
+    }
+
+
+@pytest.mark.parametrize(
+    ("array", "names", "sentence"),
+    [
+        (np.zeros((2, 2, 2)), {1: "a"}, "whole numbers or bool, not float64"),
+        (np.zeros((2, 2, 2), int), {}, "names: there is none"),
+        (np.zeros((2, 2, 2), int), {0: "a"}, "names: 0 is no label"),
+        (np.zeros((2, 2, 2), int), {True: "a"}, "names: True is no label"),
+        (np.zeros((2, 2, 2), int), {1: " "}, "label 1 is called ' '"),
+        (np.zeros((2, 2, 2), int), {1: "a", 2: "a"}, "two labels have the same name"),
+        (np.full((2, 2, 2), 3), {1: "a"}, "holds the label 3, which has no name"),
+    ],
+)
+def test_what_are_no_labels_is_told_to_the_author(array, names, sentence):
+    volume = Volume(array=array, spacing_mm=(1, 1, 1), origin_mm=(0, 0, 0), direction=SCAN.direction)
+    with pytest.raises((TypeError, ValueError), match=sentence):
+        Labels(volume=volume, names=names)
+
+
 @pytest.mark.parametrize(
     ("outputs", "sentence"),
     [
@@ -64,6 +122,7 @@ def test_each_kind_of_output_is_written(tmp_path):
         ({5: 1}, "the output name 5 is not a Python name"),
         ({"x": math.nan}, "the output 'x' is float, which is no Volume, text, array, path or JSON"),
         ({"x": object()}, "the output 'x' is object, which is no Volume"),
+        ({"preview": Path("made.png")}, "the output 'preview' would be written as preview.png"),
         ({"result": Path("made.json")}, "the output 'result' would be written as result.json"),
         ({"x": np.array([object()])}, "the output 'x' is an array of objects; give it numbers"),
         ({"scan": SCAN, "Scan": SCAN}, "the outputs 'scan' and 'Scan' would be one file where names ignore case"),

@@ -23,7 +23,7 @@ from tomaat.refusals import Refusal
 from tomaat.services import Cancelled, Offer, Task
 from tomaat.services.outputs import write_outputs
 from tomaat.services.payload import PayloadRefused, check_payload
-from tomaat.volumes import VolumeReader, VolumeRefused
+from tomaat.volumes import Volume, VolumeReader, VolumeRefused
 
 log = structlog.get_logger()
 
@@ -129,7 +129,7 @@ class Performer:
             "timings_seconds": {"read": round(read - began, 4), "perform": round(performed - read, 4)},
         }
         try:
-            write_result(outputs, facts, job.out)
+            write_result(outputs, facts, job.out, next((v for v in arguments.values() if isinstance(v, Volume)), None))
         except Exception as error:
             if is_disk_full(error, job.out):
                 raise NotWritten from error
@@ -197,11 +197,11 @@ class Performer:
         self.channel.send({"is": "progress", "fraction": float(fraction), "stage": stage}, or_drop=True)
 
 
-def write_result(outputs: Any, facts: dict[str, Any], out: Path) -> None:
-    """Write a task's outputs and the ``facts`` about them, and pack both."""
+def write_result(outputs: Any, facts: dict[str, Any], out: Path, segmented: Volume | None) -> None:
+    """Write a task's outputs and the ``facts`` about them, and pack both; labels lie on the grid of ``segmented``."""
     files = out / "files"
     files.mkdir()
-    facts["outputs"] = write_outputs(outputs, files)
+    facts["outputs"] = write_outputs(outputs, files, segmented)
     (files / "result.json").write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     pack(((path.name, path) for path in sorted(files.iterdir())), out / DRAFT)
 

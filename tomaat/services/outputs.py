@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tomaat.volumes import Volume, write_volume
+from tomaat.volumes import Labels, Volume, draw_preview, write_volume
 
 LONGEST_NAME = 64
 RESULT = "result.json"
+PREVIEW = "preview.png"
 
 
-def write_outputs(outputs: Any, folder: Path) -> list[dict[str, Any]]:
+def write_outputs(outputs: Any, folder: Path, segmented: Volume | None = None) -> list[dict[str, Any]]:
     """Write each output into ``folder`` under its name; return what ``result.json`` says of each.
 
+    ``segmented`` is the input volume on whose grid labels come back, with a picture of both.
     Raises ``TypeError`` or ``ValueError`` with a sentence for the task's author.
     """
     if not isinstance(outputs, dict):
@@ -27,10 +30,13 @@ def write_outputs(outputs: Any, folder: Path) -> list[dict[str, Any]]:
         other = names.setdefault(str(name).lower(), name)
         if other != name:
             raise ValueError(f"the outputs {other!r} and {name!r} would be one file where names ignore case")
-    return [_write(name, value, folder) for name, value in outputs.items()]
+    written = [_write(name, value, folder, segmented) for name, value in outputs.items()]
+    if segmented is not None:
+        _draw_previews(outputs, written, folder, segmented)
+    return written
 
 
-def _write(name: Any, value: Any, folder: Path) -> dict[str, Any]:
+def _write(name: Any, value: Any, folder: Path, segmented: Volume | None) -> dict[str, Any]:
     if not isinstance(name, str) or not name.isidentifier() or len(name) > LONGEST_NAME:
         raise ValueError(f"the output name {name!r} is not a Python name of at most {LONGEST_NAME} letters")
     if hasattr(value, "detach"):  # a torch tensor, which only tasks know
@@ -39,6 +45,11 @@ def _write(name: Any, value: Any, folder: Path) -> dict[str, Any]:
         file = f"{name}.nii.gz"
         write_volume(value, folder / file)
         return {"name": name, "type": "volume", "file": file}
+    if isinstance(value, Labels):
+        file = f"{name}.nii.gz"
+        labels = value.onto(value.volume if segmented is None else segmented)
+        write_volume(labels.volume, folder / file)
+        return {"name": name, "type": "labels", "file": file, "labels": labels.counted()}
     if isinstance(value, np.ndarray):
         if value.dtype.hasobject:
             raise TypeError(f"the output {name!r} is an array of objects; give it numbers")
@@ -47,11 +58,20 @@ def _write(name: Any, value: Any, folder: Path) -> dict[str, Any]:
         return {"name": name, "type": "array", "file": file}
     if isinstance(value, Path):
         file = name + "".join(value.suffixes[-2:])
-        if file == RESULT:
-            raise ValueError(f"the output {name!r} would be written as {RESULT}, which is the result's own")
+        if file in {RESULT, PREVIEW}:
+            raise ValueError(f"the output {name!r} would be written as {file}, which is the result's own")
         shutil.copyfile(value, folder / file, follow_symlinks=False)
         return {"name": name, "type": "file", "file": file}
     return {"name": name, "type": "text" if isinstance(value, str) else "json", "value": _plain(name, value)}
+
+
+def _draw_previews(outputs: Mapping[str, Any], written: list[dict[str, Any]], folder: Path, segmented: Volume) -> None:
+    """Draw a picture of each segmentation: ``preview.png`` where there is one, else ``preview-<name>.png``."""
+    several = sum(line["type"] == "labels" for line in written) > 1
+    for line in written:
+        if line["type"] == "labels":
+            line["preview"] = f"preview-{line['name']}.png" if several else PREVIEW
+            draw_preview(segmented, outputs[line["name"]].onto(segmented), folder / line["preview"])
 
 
 def _plain(name: str, value: Any) -> Any:

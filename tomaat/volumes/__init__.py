@@ -12,20 +12,35 @@ from tomaat.volumes.VolumeHeader import VolumeHeader
 from tomaat.volumes.VolumeRefused import VolumeRefused
 
 if TYPE_CHECKING:
+    from tomaat.volumes.Labels import Labels
+    from tomaat.volumes.preview import draw_preview
     from tomaat.volumes.Volume import Volume
     from tomaat.volumes.VolumeReader import VolumeReader
     from tomaat.volumes.write import write_volume
 
-__all__ = ["Volume", "VolumeHeader", "VolumeReader", "VolumeRefused", "read_header", "write_volume"]
+__all__ = [
+    "Labels",
+    "Volume",
+    "VolumeHeader",
+    "VolumeReader",
+    "VolumeRefused",
+    "draw_preview",
+    "read_header",
+    "write_volume",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in {"Volume", "VolumeReader", "write_volume"}:
+    if name not in {"Labels", "Volume", "VolumeReader", "draw_preview", "write_volume"}:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from tomaat.volumes.Labels import Labels  # noqa: PLC0415 (numpy)
+    from tomaat.volumes.preview import draw_preview  # noqa: PLC0415 (Pillow)
     from tomaat.volumes.Volume import Volume  # noqa: PLC0415 (numpy)
     from tomaat.volumes.VolumeReader import VolumeReader  # noqa: PLC0415 (numpy)
     from tomaat.volumes.write import write_volume  # noqa: PLC0415 (SimpleITK)
 
-    # Python has bound the first two names to the modules of these classes by now.
-    globals().update(Volume=Volume, VolumeReader=VolumeReader, write_volume=write_volume)
+    # Python has bound the names of the classes to their modules by now.
+    globals().update(
+        Labels=Labels, Volume=Volume, VolumeReader=VolumeReader, draw_preview=draw_preview, write_volume=write_volume
+    )
     return globals()[name]

@@ -7,10 +7,10 @@ import os
 import shutil
 from pathlib import Path
 
-import numpy as np
 import SimpleITK as sitk
 from isal import igzip
 
+from tomaat.volumes.images import as_image
 from tomaat.volumes.Volume import Volume
 
 LEVEL = 2  #: isal's: as small as zlib's level 6 on such data, in a fraction of its time
@@ -26,23 +26,15 @@ def write_volume(volume: Volume, path: Path) -> None:
     """
     if not path.name.endswith(EXTENSIONS):
         raise ValueError(f"{path.name}: a volume is written as {', '.join(EXTENSIONS)}")
-    array = volume.array
-    if array.dtype == np.bool_:
-        array = array.astype(np.uint8)
-    elif array.dtype == np.float16:
-        array = array.astype(np.float32)
-    elif array.dtype.kind not in "iuf":
-        raise TypeError(f"voxels of type {array.dtype} cannot be written; use integers or floats")
-    image = sitk.GetImageFromArray(np.ascontiguousarray(array.transpose(2, 1, 0)))
-    image.SetSpacing([float(size) for size in volume.spacing_mm])
-    image.SetOrigin([float(coordinate) for coordinate in volume.origin_mm])
-    image.SetDirection([float(number) for row in volume.direction for number in row])
+    image = as_image(volume)
     if path.suffix in {".nrrd", ".mha"}:
         sitk.WriteImage(image, str(path), useCompression=True)
         return
     plain = path.with_suffix("") if path.suffix == ".gz" else path
     sitk.WriteImage(image, str(plain), useCompression=False)
-    if plain.stat().st_size < array.nbytes:  # on a full disk ITK's NIfTI writer writes less and says nothing
+    if (
+        plain.stat().st_size < image.GetNumberOfPixels() * image.GetSizeOfPixelComponent()
+    ):  # on a full disk ITK's NIfTI writer writes less and says nothing
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), plain.name)
     if plain == path:
         return

@@ -1,0 +1,49 @@
+"""A volume as SimpleITK's image, and back; and sampled anew on another grid."""
+
+from __future__ import annotations
+
+import numpy as np
+import SimpleITK as sitk
+
+from tomaat.volumes.Volume import Volume
+
+INTERPOLATORS = {"linear": sitk.sitkLinear, "nearest": sitk.sitkNearestNeighbor, "cubic": sitk.sitkBSpline}
+
+
+def as_image(volume: Volume) -> sitk.Image:
+    """Make SimpleITK's image of a volume; bool becomes uint8, float16 becomes float32.
+
+    Raises ``TypeError`` for voxels that are no numbers.
+    """
+    array = volume.array
+    if array.dtype == np.bool_:
+        array = array.astype(np.uint8)
+    elif array.dtype == np.float16:
+        array = array.astype(np.float32)
+    elif array.dtype.kind not in "iuf":
+        raise TypeError(f"voxels of type {array.dtype} cannot be written; use integers or floats")
+    image = sitk.GetImageFromArray(np.ascontiguousarray(array.transpose(2, 1, 0)))
+    image.SetSpacing([float(size) for size in volume.spacing_mm])
+    image.SetOrigin([float(coordinate) for coordinate in volume.origin_mm])
+    image.SetDirection([float(number) for row in volume.direction for number in row])
+    return image
+
+
+def sampled(volume: Volume, grid: Volume, interpolation: str, outside: float) -> Volume:
+    """Sample a volume at the voxel centres of ``grid``, whose own voxels do not matter.
+
+    Raises ``ValueError`` for an interpolation that there is not.
+    """
+    if interpolation not in INTERPOLATORS:
+        raise ValueError(f"interpolation: {interpolation!r} is none of {', '.join(INTERPOLATORS)}.")
+    filter_ = sitk.ResampleImageFilter()
+    filter_.SetSize([int(count) for count in grid.array.shape])
+    filter_.SetOutputSpacing([float(size) for size in grid.spacing_mm])
+    filter_.SetOutputOrigin([float(coordinate) for coordinate in grid.origin_mm])
+    filter_.SetOutputDirection([float(number) for row in grid.direction for number in row])
+    filter_.SetInterpolator(INTERPOLATORS[interpolation])
+    filter_.SetDefaultPixelValue(outside)
+    voxels = sitk.GetArrayFromImage(filter_.Execute(as_image(volume)))
+    if volume.array.dtype == np.bool_:
+        voxels = voxels.astype(np.bool_)
+    return grid.like(voxels.transpose(2, 1, 0))
