@@ -12,7 +12,7 @@ help:  ## list these targets
 	@sed -n 's/^\([a-z]*\):.*##/  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 	@echo "Settings are environment variables: TOMAAT_PORT=5001 make serve. The README lists them."
 
-demo: $(VENV)/requirements  ## start everything, send two tickets, show what happens, stop everything
+demo: $(VENV)/requirements  ## start everything, send three tickets, show what happens, stop everything
 	@$(VENV)/bin/python tools/demo.py
 
 serve: $(VENV)/requirements  ## run PostgreSQL and the three doors until Ctrl-C

@@ -1,6 +1,6 @@
-"""Show the whole way of two tickets, from the request to the result: ``make demo``.
+"""Show the whole way of three tickets, from the request to the result: ``make demo``.
 
-Starts PostgreSQL and the doors, sends two payloads through the HTTP API as any client would, prints what it does and
+Starts PostgreSQL and the doors, sends three payloads through the HTTP API as any client would, prints what it does and
 what comes back, and stops all that it started.
 """
 
@@ -12,6 +12,7 @@ import http.client
 import io
 import json
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -91,7 +92,10 @@ def main() -> int:
         start(instance, settings)
         client = Client(instance.host, settings.PORT, instance.url)
         show_numbers(client)
-        show_mri(client, mri, settings.BASE_STORAGE_DIR / "demo" / "payload_mri.tar.gz")
+        folder = settings.BASE_STORAGE_DIR / "demo"
+        folder.mkdir(exist_ok=True)
+        show_mri(client, mri, folder)
+        show_brain(client, mri, folder)
     except (CannotStart, PrivatePostgresFailed, DemoFailed) as error:
         print(f"\nThe demo cannot go on: {error}", file=sys.stderr)
         return 1
@@ -143,12 +147,12 @@ def show_numbers(client: Client) -> None:
         tell("", f"So 2.5 + 4 is {outputs[0]['value']}.")
 
 
-def show_mri(client: Client, mri: bytes, payload: Path) -> None:
+def show_mri(client: Client, mri: bytes, kept: Path) -> None:
     """Smooth a real MRI; its payload is kept, so that the shown curl works too."""
     heading("A second ticket: GaussianSmoothing of a real MRI")
     sigma_mm = 2.0
     main_json = json.dumps({"inputs": {"sigma": sigma_mm}}).encode()
-    payload.parent.mkdir(exist_ok=True)
+    payload = kept / "payload_mri.tar.gz"
     payload.write_bytes(packed({"main.json": main_json, "file-volume.nii.gz": mri}))
     tell("Its payload holds a file too, named after the input it is for:")
     tell(f"  main.json           {main_json.decode()}", f"  file-volume.nii.gz  {len(mri):,} bytes: a T1 of a head")
@@ -162,6 +166,23 @@ def show_mri(client: Client, mri: bytes, payload: Path) -> None:
             f"sent      {described(Path(sent) / 'volume.nii.gz')}",
             f"received  {described(folder / 'smoothed.nii.gz')}",
             "Same geometry, smoother voxels: the mean stays, the spread shrinks.",
+        )
+
+
+def show_brain(client: Client, mri: bytes, kept: Path) -> None:
+    """Outline the brain in the same MRI with a real network; its mask and its picture are kept."""
+    heading("A third ticket: BrainExtraction outlines the brain, with the networks of deepbet")
+    payload = kept / "payload_brain.tar.gz"
+    payload.write_bytes(packed({"main.json": b'{"inputs": {}}', "file-head.nii.gz": mri}))
+    with result_of(client, "BrainExtraction", payload) as folder:
+        brain = json.loads((folder / "result.json").read_text())["outputs"][0]
+        for name in (brain["file"], brain["preview"]):
+            shutil.copyfile(folder / name, kept / name)
+        tell(
+            "",
+            f"The brain has {brain['labels'][0]['ml']:,.0f} ml. Look at it:",
+            f"  {kept / brain['preview']}",
+            f"The mask, on the MRI's own grid: {kept / brain['file']}",
         )
 
 

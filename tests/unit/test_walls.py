@@ -22,7 +22,7 @@ ROOMS = {
     "tomaat.database": set(),
     "CustomTasks": {"tomaat.services", "tomaat.volumes", "Inputs"},
 }
-TASKS_AND_WORKER = {"tomaat/compute/worker.py"}
+TASKS_AND_WORKER = {"tomaat/compute/worker.py", "tomaat/services/__main__.py"}
 
 
 def sources(*places: str) -> list[Path]:

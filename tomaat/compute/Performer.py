@@ -21,9 +21,10 @@ from tomaat.log import frames_of
 from tomaat.problems import problem
 from tomaat.refusals import Refusal
 from tomaat.services import Cancelled, Offer, Task
+from tomaat.services.arguments import read_arguments
 from tomaat.services.outputs import write_outputs
 from tomaat.services.payload import PayloadRefused, check_payload
-from tomaat.volumes import Volume, VolumeReader, VolumeRefused
+from tomaat.volumes import Volume, VolumeReader
 
 log = structlog.get_logger()
 
@@ -113,7 +114,7 @@ class Performer:
         began = time.monotonic()
         self._report(0.0, "reading")
         payload = check_payload(job.inputs, task.inputs)
-        arguments = self._arguments(task, payload)
+        arguments = read_arguments(task.inputs, payload, self.reader)
         read = time.monotonic()
         outputs = self._perform_within_memory(job.service, arguments)
         performed = time.monotonic()
@@ -172,20 +173,6 @@ class Performer:
         free_caches = getattr(sys.modules.get("torch"), "cuda", None)
         if free_caches is not None and free_caches.is_initialized():
             free_caches.empty_cache()
-
-    def _arguments(self, task: Task, payload: Any) -> dict[str, Any]:
-        arguments: dict[str, Any] = {}
-        for declared in task.inputs:
-            if declared.id in payload.files:
-                try:
-                    arguments[declared.id] = self.reader.read(payload.files[declared.id])
-                except VolumeRefused as refusal:
-                    error = {"input": declared.id, "code": refusal.code, "detail": f"{declared.id}: {refusal.detail}"}
-                    raise PayloadRefused([error], inputs=len(task.inputs)) from refusal
-            else:
-                value = payload.values.get(declared.id)
-                arguments[declared.id] = None if value is None else declared.convert(value)
-        return arguments
 
     def _report(self, fraction: float, stage: str | None) -> None:
         if self.cancelled_key == self.running_key:

@@ -9,6 +9,7 @@ import re
 import sys
 import traceback
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -27,11 +28,16 @@ def find_tasks(folder: Path) -> Found:
 
     Only a worker does this: tasks are other people's code.
     """
-    problems: list[Problem] = []
-    by_identifier: dict[str, list[tuple[str, Task]]] = defaultdict(list)
     paths = sorted(path for path in folder.glob("*.py") if not path.name.startswith("_"))
     if not paths:
-        problems.append(Problem(file=folder.name, reason="the folder holds no tasks (*.py)"))
+        return Found(tasks={}, problems=[Problem(file=folder.name, reason="the folder holds no tasks (*.py)")])
+    return find_tasks_in(paths)
+
+
+def find_tasks_in(paths: Sequence[Path]) -> Found:
+    """Import some files and make one instance of each task class in them."""
+    problems: list[Problem] = []
+    by_identifier: dict[str, list[tuple[str, Task]]] = defaultdict(list)
     for path in paths:
         try:
             tasks = _tasks_of(_import(path))

@@ -1,0 +1,148 @@
+"""Try a task without any server: ``python3 -m tomaat.services try CustomTasks/MyTask.py scan=head.nii.gz cut=0.5``.
+
+The inputs go through the same checks, and the outputs are written the same way, as in the service.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from Inputs import Input
+from tomaat.refusals import Refusal
+from tomaat.services.arguments import read_arguments
+from tomaat.services.find import find_tasks_in
+from tomaat.services.outputs import write_outputs
+from tomaat.services.payload import MAIN, check_payload
+from tomaat.services.PayloadRefused import PayloadRefused
+from tomaat.services.Task import Task
+from tomaat.volumes import Volume, VolumeReader
+
+LARGEST_VOLUME_BYTES = 4 * 1024**3
+TEXTS = {"str", "singlechoice"}  #: types whose values need no quotes on the command line
+
+
+class CannotTry(Exception):
+    """What was asked for cannot be tried; the sentence says why."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line says; return the exit status."""
+    asked = parse(arguments)
+    try:
+        task = choose_task(asked.file, asked.task)
+        with tempfile.TemporaryDirectory(prefix="tomaat-try-") as folder:
+            write_payload(Path(folder), task.inputs, asked.inputs)
+            run(task, Path(folder), asked.out or Path(f"{task.task_identifier}-result"), asked.device)
+    except CannotTry as error:
+        print(error, file=sys.stderr)
+        return 1
+    except PayloadRefused as refusal:
+        print(*(error["detail"] for error in refusal.errors), sep="\n", file=sys.stderr)
+        return 1
+    except Refusal as refusal:
+        print(f"The task refused: {refusal.detail}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python3 -m tomaat.services", description="Tasks without a server.")
+    attempt = parser.add_subparsers(dest="command", required=True).add_parser("try", help="run a task once")
+    attempt.add_argument("file", type=Path, help="a file of CustomTasks/")
+    attempt.add_argument("inputs", nargs="*", metavar="ID=VALUE", help="a file's path, JSON, or a text")
+    attempt.add_argument("--task", help="its task_identifier, where the file holds several")
+    attempt.add_argument("--out", type=Path, help="folder for the outputs; default: <task>-result")
+    attempt.add_argument("--device", help="torch's name of it; default: cuda where there is one, else cpu")
+    return parser.parse_args(arguments)
+
+
+def choose_task(file: Path, name: str | None) -> Task:
+    """Find the task to be tried in a file."""
+    if not file.is_file():
+        raise CannotTry(f"{file}: there is no such file.")
+    found = find_tasks_in([file.absolute()])
+    if found.problems:
+        raise CannotTry("\n".join(f"{problem.file}: {problem.reason}" for problem in found.problems))
+    if name is None and len(found.tasks) > 1:
+        raise CannotTry(f"{file} holds {', '.join(found.tasks)}: say which by --task.")
+    if name is not None and name not in found.tasks:
+        raise CannotTry(f"{file} holds {', '.join(found.tasks)}, and no {name}.")
+    return found.tasks[name or next(iter(found.tasks))]
+
+
+def write_payload(folder: Path, inputs: Sequence[Input], given: Sequence[str]) -> None:
+    """Make a payload of what the command line gives."""
+    declared = {one.id: one for one in inputs}
+    values: dict[str, Any] = {}
+    for each in given:
+        id, equals, value = each.partition("=")
+        if not equals or id not in declared:
+            raise CannotTry(f"{each}: write one of {', '.join(f'{one}=…' for one in declared) or 'no inputs'}.")
+        if declared[id].store == "file":
+            copy_file(Path(value), id, declared[id], folder)
+        else:
+            values[id] = read_value(declared[id], value)
+    (folder / MAIN).write_text(json.dumps({"inputs": values}), encoding="utf-8")
+
+
+def copy_file(path: Path, id: str, declared: Input, folder: Path) -> None:
+    """Put a file where a payload has it."""
+    if not path.is_file():
+        raise CannotTry(f"{id}: {path} is no file.")
+    extensions: Sequence[str] = getattr(declared, "extensions", ())
+    extension = next((one for one in extensions if path.name.lower().endswith(one)), None)
+    if extension is None:
+        raise CannotTry(f"{id}: {path.name} is none of {', '.join(extensions)}.")
+    shutil.copyfile(path, folder / f"file-{id}{extension}")
+
+
+def read_value(declared: Input, text: str) -> Any:
+    """Read a value as JSON, a text as it stands."""
+    if declared.type in TEXTS:
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def run(task: Task, folder: Path, out: Path, device_name: str | None) -> None:
+    """Check, load, perform and write, telling each step."""
+    import torch  # noqa: PLC0415 (only this program, the worker and the tasks import it)
+
+    payload = check_payload(folder, task.inputs)
+    device = torch.device(device_name or ("cuda" if torch.cuda.is_available() else "cpu"))
+    began = time.monotonic()
+    task.load(device)
+    print(f"loaded on {device} in {time.monotonic() - began:.1f} s")
+    task.report = lambda fraction, stage: print(f"{fraction:6.0%}  {stage}")
+    reader = VolumeReader(largest_voxel_bytes=LARGEST_VOLUME_BYTES)
+    try:
+        arguments = read_arguments(task.inputs, payload, reader)
+    finally:
+        reader.close()
+    began = time.monotonic()
+    outputs = task.perform(**arguments)
+    print(f"performed in {time.monotonic() - began:.1f} s")
+    out.mkdir(parents=True, exist_ok=True)
+    segmented = next((value for value in arguments.values() if isinstance(value, Volume)), None)
+    for line in write_outputs(outputs, out, segmented):
+        for file in (line.get("file"), line.get("preview")):
+            if file is not None:
+                print(f"{line['name']}: {out / file}")
+        shown = line.get("labels", line.get("value"))
+        if shown is not None:
+            print(f"{line['name']}: {json.dumps(shown, ensure_ascii=False)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
