@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -102,7 +102,8 @@ def report(findings: list[dict[str, Any]], arguments: argparse.Namespace, second
     verdict = Verdict()
     longest: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     kills: dict[str, int] = defaultdict(int)
-    cells = needless = outages = refused = 0
+    times: Counter[tuple[str, str]] = Counter()
+    needless = outages = refused = 0
     not_tried: list[str] = []
     for finding in findings:
         if "verdict" in finding:
@@ -110,7 +111,7 @@ def report(findings: list[dict[str, Any]], arguments: argparse.Namespace, second
                 setattr(verdict, name, getattr(verdict, name) + finding["verdict"][name])
             verdict.evidence += finding["verdict"]["evidence"]
         if "cell" in finding:
-            cells += 1
+            times[finding["cell"], finding["moment"]] += 1
             needless += int(finding["figures"].pop("needless reruns", 0))
             for name, value in finding["figures"].items():
                 longest[finding["cell"]][name].append(value)
@@ -124,13 +125,13 @@ def report(findings: list[dict[str, Any]], arguments: argparse.Namespace, second
     lines = [
         "# Faults",
         "",
-        f"{cells + sum(kills.values())} faults, {verdict.tickets} tickets: {counters}; {needless} started again "
-        "needlessly.",
+        f"{times.total() + sum(kills.values())} faults, {verdict.tickets} tickets: {counters}; {needless} started "
+        "again needlessly.",
         "",
         f"Seen with `make chaos` on {time.strftime('%Y-%m-%d', time.gmtime())}, {os.cpu_count()} cores, Linux "
         f"{platform.release()}, Python {platform.python_version()}, {arguments.jobs} services side by side, leases of "
-        f"{LEASE_SECONDS:g} s, in {seconds / 60:.0f} minutes: each cell of the matrix {arguments.rounds} times in a "
-        f"random order (seed {arguments.seed}), and random kills under load: "
+        f"{LEASE_SECONDS:g} s, in {seconds / 60:.0f} minutes: each cell of the matrix {min(times.values(), default=0)} "
+        f"times in a random order (seed {arguments.seed}), and random kills under load: "
         + ", ".join(f"{count} × {name}" for name, count in kills.items())
         + f". In outages of PostgreSQL of two leases {outages} tickets waited or ran, and went on where they were. "
         f"While PostgreSQL's disk was full, {refused} requests were answered 503; no accepted one was lost.",

@@ -4,6 +4,7 @@ import json
 import math
 from pathlib import Path
 
+import nrrd
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -81,6 +82,22 @@ def test_labels_come_back_on_the_grid_of_the_input_with_names_ml_and_a_picture(t
     assert np.linalg.norm(np.asarray(scan.to_physical(found.mean(axis=0))) - center) < 1.0
     assert [label["name"] for label in written[0]["labels"]] == ["vessel", "node"]
     assert (tmp_path / "preview.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_segmentation_for_3d_slicer_has_its_names_colours_and_values(tmp_path):
+    """As a reader of NRRD that is not ours sees it."""
+    labels = Labels(volume=SCAN.like((SCAN.array > 5).astype(int) * 3), names={3: "left ventricle", 7: "aorta"})
+    written = write_outputs({"heart": labels, "scan": SCAN}, tmp_path, SCAN, "seg.nrrd")
+    assert [line["file"] for line in written] == ["heart.seg.nrrd", "scan.nrrd"]
+    voxels, header = nrrd.read(str(tmp_path / "heart.seg.nrrd"))
+    assert np.array_equal(voxels == 3, SCAN.array > 5)
+    assert header["space"] == "left-posterior-superior"
+    assert header["Segment0_ID"] == "Segment_3"
+    assert header["Segment0_Name"] == "left ventricle"
+    assert header["Segment0_LabelValue"] == "3"
+    assert [round(float(part) * 255) for part in header["Segment0_Color"].split()] == list(labels.color(3))
+    assert header["Segment1_Name"] == "aorta"
+    assert header["Segment1_Extent"] == "0 1 0 2 0 3"
 
 
 def test_each_of_several_segmentations_has_its_own_picture(tmp_path):

@@ -130,7 +130,8 @@ class Performer:
             "timings_seconds": {"read": round(read - began, 4), "perform": round(performed - read, 4)},
         }
         try:
-            write_result(outputs, facts, job.out, next((v for v in arguments.values() if isinstance(v, Volume)), None))
+            segmented = next((value for value in arguments.values() if isinstance(value, Volume)), None)
+            write_result(outputs, facts, job.out, segmented, payload.format)
         except Exception as error:
             if is_disk_full(error, job.out):
                 raise NotWritten from error
@@ -184,11 +185,11 @@ class Performer:
         self.channel.send({"is": "progress", "fraction": float(fraction), "stage": stage}, or_drop=True)
 
 
-def write_result(outputs: Any, facts: dict[str, Any], out: Path, segmented: Volume | None) -> None:
+def write_result(outputs: Any, facts: dict[str, Any], out: Path, segmented: Volume | None, format: str) -> None:
     """Write a task's outputs and the ``facts`` about them, and pack both; labels lie on the grid of ``segmented``."""
     files = out / "files"
     files.mkdir()
-    facts["outputs"] = write_outputs(outputs, files, segmented)
+    facts["outputs"] = write_outputs(outputs, files, segmented, format)
     (files / "result.json").write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     pack(((path.name, path) for path in sorted(files.iterdir())), out / DRAFT)
 

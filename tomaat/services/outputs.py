@@ -10,17 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from tomaat.volumes import Labels, Volume, draw_preview, write_volume
+from tomaat.volumes import Labels, Volume, draw_preview, slicer_fields, write_volume
 
 LONGEST_NAME = 64
 RESULT = "result.json"
 PREVIEW = "preview.png"
 
 
-def write_outputs(outputs: Any, folder: Path, segmented: Volume | None = None) -> list[dict[str, Any]]:
+def write_outputs(
+    outputs: Any, folder: Path, segmented: Volume | None = None, format: str = "nii.gz"
+) -> list[dict[str, Any]]:
     """Write each output into ``folder`` under its name; return what ``result.json`` says of each.
 
-    ``segmented`` is the input volume on whose grid labels come back, with a picture of both.
+    ``segmented`` is the input volume on whose grid labels come back, with a picture of both. ``format`` is that of all
+    volumes; where it is ``seg.nrrd``, volumes that are no labels become ``nrrd``.
     Raises ``TypeError`` or ``ValueError`` with a sentence for the task's author.
     """
     if not isinstance(outputs, dict):
@@ -30,25 +33,25 @@ def write_outputs(outputs: Any, folder: Path, segmented: Volume | None = None) -
         other = names.setdefault(str(name).lower(), name)
         if other != name:
             raise ValueError(f"the outputs {other!r} and {name!r} would be one file where names ignore case")
-    written = [_write(name, value, folder, segmented) for name, value in outputs.items()]
+    written = [_write(name, value, folder, segmented, format) for name, value in outputs.items()]
     if segmented is not None:
         _draw_previews(outputs, written, folder, segmented)
     return written
 
 
-def _write(name: Any, value: Any, folder: Path, segmented: Volume | None) -> dict[str, Any]:
+def _write(name: Any, value: Any, folder: Path, segmented: Volume | None, format: str) -> dict[str, Any]:
     if not isinstance(name, str) or not name.isidentifier() or len(name) > LONGEST_NAME:
         raise ValueError(f"the output name {name!r} is not a Python name of at most {LONGEST_NAME} letters")
     if hasattr(value, "detach"):  # a torch tensor, which only tasks know
         value = value.detach().cpu().numpy()
     if isinstance(value, Volume):
-        file = f"{name}.nii.gz"
+        file = f"{name}.{format.removeprefix('seg.')}"
         write_volume(value, folder / file)
         return {"name": name, "type": "volume", "file": file}
     if isinstance(value, Labels):
-        file = f"{name}.nii.gz"
+        file = f"{name}.{format}"
         labels = value.onto(value.volume if segmented is None else segmented)
-        write_volume(labels.volume, folder / file)
+        write_volume(labels.volume, folder / file, slicer_fields(labels) if format == "seg.nrrd" else None)
         return {"name": name, "type": "labels", "file": file, "labels": labels.counted()}
     if isinstance(value, np.ndarray):
         if value.dtype.hasobject:

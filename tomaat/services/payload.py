@@ -24,6 +24,7 @@ from tomaat.volumes.VolumeHeader import VolumeHeader
 __all__ = ["Payload", "PayloadRefused", "check_payload"]
 
 MAIN = "main.json"
+FORMATS = ("nii.gz", "nrrd", "mha", "seg.nrrd")  #: of the result's volumes; the first unless a client says otherwise
 LARGEST_MAIN_BYTES = 1024**2
 DEEPEST_NESTING = 16  #: main.json's own object is level 1, a point of a list level 4
 MOST_DIGITS = 400  #: an integer of more digits counts as infinite, since reading it takes time that grows squared
@@ -40,6 +41,7 @@ class Payload:  # here, since Payload.py beside payload.py would be one file whe
     values: dict[str, Any]  #: of each input in ``main.json``: canonical JSON, its default, or ``None`` if left out
     files: dict[str, Path]  #: of each file input that was sent
     headers: dict[str, VolumeHeader]  #: of each volume that was sent
+    format: str  #: of the result's volumes, one of ``FORMATS``
 
 
 @dataclass(kw_only=True)
@@ -51,6 +53,7 @@ class Check:
     values: dict[str, Any] = field(default_factory=dict)
     files: dict[str, Path] = field(default_factory=dict)
     headers: dict[str, VolumeHeader] = field(default_factory=dict)
+    format: str = FORMATS[0]
 
     def fault(self, code: str, detail: str, *, input: str | None = None) -> None:
         """Note a fault of an input of the service's, or of the whole payload."""
@@ -74,7 +77,7 @@ def check_payload(folder: Path, inputs: Sequence[Input]) -> Payload:
         check_values(check, values)
     if check.errors:
         raise PayloadRefused(check.errors, inputs=len(inputs))
-    return Payload(values=check.values, files=check.files, headers=check.headers)
+    return Payload(values=check.values, files=check.files, headers=check.headers, format=check.format)
 
 
 def check_files(check: Check, folder: Path) -> None:
@@ -150,10 +153,25 @@ def read_values(check: Check, path: Path) -> dict[str, Any] | None:
     if not isinstance(content, dict) or not isinstance(content.get("inputs"), dict):
         check.fault("no-inputs", f'{MAIN} must be {{"inputs": {{"<id>": value, ...}}}}.')
         return None
-    for key in content.keys() - {"inputs"}:
-        check.fault("unknown-key", f"{shown(key)} in {MAIN} is unknown; its one key is 'inputs'.")
+    for key in content.keys() - {"inputs", "outputs"}:
+        check.fault("unknown-key", f"{shown(key)} in {MAIN} is unknown; its keys are 'inputs' and 'outputs'.")
+    check_outputs(check, content.get("outputs", {}))
     values: dict[str, Any] = content["inputs"]
     return values
+
+
+def check_outputs(check: Check, outputs: Any) -> None:
+    """Check what the client says about the result: the format of its volumes."""
+    if not isinstance(outputs, dict):
+        check.fault("no-outputs", f'outputs: {shown(outputs)} is no object; write {{"format": "{FORMATS[0]}"}}.')
+        return
+    for key in outputs.keys() - {"format"}:
+        check.fault("unknown-key", f"outputs: {shown(key)} is unknown; its one key is 'format'.")
+    wanted = outputs.get("format", FORMATS[0])
+    if wanted in FORMATS:
+        check.format = wanted
+    else:
+        check.fault("not-a-choice", f"outputs: the format {shown(wanted)} is none of {', '.join(FORMATS)}.")
 
 
 def read_text(check: Check, path: Path) -> str | None:

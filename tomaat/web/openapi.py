@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tomaat import __version__
+from tomaat.services.payload import FORMATS
 from tomaat.tickets.states import STATES
 from tomaat.web.Access import HEADER as KEY_HEADER
 from tomaat.web.problems import CONTENT_TYPE
@@ -278,6 +279,14 @@ def describe_api(services: Sequence[Mapping[str, Any]], *, longest_wait_seconds:
     }
 
 
+OUTPUTS: Json = {
+    "type": "object",
+    "description": "In which format the result's volumes come; seg.nrrd opens in 3D Slicer as a segmentation.",
+    "additionalProperties": False,
+    "properties": {"format": {"type": "string", "enum": list(FORMATS), "default": FORMATS[0]}},
+}
+
+
 def main_schema(interface: Mapping[str, Mapping[str, Any]]) -> Json:
     """Describe the main.json of a service."""
     values = {id: each for id, each in interface.items() if each["store"] == "mainjson"}
@@ -295,7 +304,7 @@ def main_schema(interface: Mapping[str, Mapping[str, Any]]) -> Json:
         "description": f"Beside main.json: {', '.join(files) or 'no files'}.",
         "required": ["inputs"],
         "additionalProperties": False,
-        "properties": {"inputs": inputs},
+        "properties": {"inputs": inputs, "outputs": OUTPUTS},
     }
 
 
