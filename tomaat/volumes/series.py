@@ -1,0 +1,191 @@
+"""Arrange the images of a DICOM series into one volume, or say with numbers why they are none.
+
+Works on what the headers say; nothing here reads a file.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tomaat.volumes.VolumeRefused import VolumeRefused
+
+Array = np.ndarray[Any, Any]
+MOST_NAMED = 4  #: positions or series that a refusal lists
+AXES_WITHIN = 1e-4  #: of the direction cosines of one image from those of the first
+EVEN_WITHIN = 0.02  #: of the slices' spacing: a position may be off by this share
+LEAST_EVEN_MM = 0.01  #: positions are often written with two or three decimals
+TILT_DEGREES = 0.5  #: between the stack and the slices' normal, beyond which the grid would be sheared
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slice:
+    """What the header of one image says; lengths in mm, positions in LPS as DICOM has them."""
+
+    number: int  #: of the file among those that were sent
+    series: str  #: SeriesInstanceUID
+    description: str  #: SeriesDescription
+    modality: str
+    columns: int
+    rows: int
+    frames: int
+    samples: int  #: per pixel: 3 for colour
+    dtype: str  #: numpy's name of the voxels' type after the rescaling that the header asks for
+    position_mm: tuple[float, float, float] | None  #: ImagePositionPatient: centre of the first pixel
+    axes: tuple[float, ...] | None  #: ImageOrientationPatient: along the columns' index, then along the rows'
+    spacing_mm: tuple[float, float] | None  #: between columns, between rows
+    thickness_mm: float | None  #: SliceThickness, for a volume of one slice
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """One volume: which files in which order, and its grid (i along columns, j along rows, k through the slices)."""
+
+    order: tuple[int, ...]  #: the slices' numbers, k = 0 first
+    dimensions: tuple[int, int, int]
+    dtype: str
+    modality: str
+    spacing_mm: tuple[float, float, float]
+    origin_mm: tuple[float, float, float]
+    direction: tuple[tuple[float, float, float], ...]  #: rows of a matrix whose columns are the axes i, j, k
+
+
+def arrange(slices: Sequence[Slice], wanted: str | None = None) -> Series:
+    """Make one volume of the images of one series, ``wanted`` where there are several.
+
+    Raises ``VolumeRefused`` with the reason and the numbers: several series, colour, several frames, images that
+    differ, missing or doubled slices, uneven spacing, a tilted gantry.
+    """
+    chosen = _one_series(slices, wanted)
+    first = chosen[0]
+    for one in chosen:
+        _check_alone(one)
+        _check_same(first, one)
+    if first.axes is None or first.spacing_mm is None or any(one.position_mm is None for one in chosen):
+        raise VolumeRefused(
+            "no-geometry", "The images do not say where they lie (position, orientation, pixel spacing)."
+        )
+    along_i, along_j = np.asarray(first.axes[:3]), np.asarray(first.axes[3:])
+    if not np.allclose([along_i @ along_i, along_j @ along_j, along_i @ along_j], [1, 1, 0], rtol=0, atol=1e-3):
+        raise VolumeRefused("direction", "The images' rows and columns are not at right angles.")
+    along_k = np.cross(along_i, along_j)
+    positions = np.asarray([one.position_mm for one in chosen], np.float64)
+    order = np.argsort(positions @ along_k, kind="stable")
+    depths = (positions @ along_k)[order]
+    spacing_k = _spacing(depths, first.thickness_mm)
+    _check_tilt(positions[order], along_k)
+    axes = np.column_stack([along_i, along_j, along_k])
+    origin = positions[order[0]]
+    return Series(
+        order=tuple(chosen[place].number for place in order),
+        dimensions=(first.columns, first.rows, len(chosen)),
+        dtype=first.dtype if len({one.dtype for one in chosen}) == 1 else "float32",
+        modality=first.modality,
+        spacing_mm=(first.spacing_mm[0], first.spacing_mm[1], spacing_k),
+        origin_mm=(float(origin[0]), float(origin[1]), float(origin[2])),
+        direction=tuple((float(row[0]), float(row[1]), float(row[2])) for row in axes),
+    )
+
+
+def _one_series(slices: Sequence[Slice], wanted: str | None) -> list[Slice]:
+    by_series: dict[str, list[Slice]] = defaultdict(list)
+    for one in slices:
+        by_series[one.series].append(one)
+    listed = "; ".join(
+        f"{uid} ({own[0].modality} {own[0].description!r}, {len(own)} images)"
+        for uid, own in list(by_series.items())[:MOST_NAMED]
+    )
+    more = f" and {len(by_series) - MOST_NAMED} more" if len(by_series) > MOST_NAMED else ""
+    if not by_series:
+        raise VolumeRefused("no-dicom", "No DICOM image was sent.")
+    if wanted is not None:
+        if wanted not in by_series:
+            raise VolumeRefused("series", f"The series {wanted!r} was not sent; there are: {listed}{more}.")
+        return by_series[wanted]
+    if len(by_series) > 1:
+        raise VolumeRefused(
+            "several-series",
+            f"{len(by_series)} series were sent: {listed}{more}. Send one of them, or choose one in main.json: "
+            '{"inputs": {"<id>": {"series": "<its UID>"}}}.',
+        )
+    return next(iter(by_series.values()))
+
+
+def _check_alone(one: Slice) -> None:
+    if one.samples != 1:
+        raise VolumeRefused("colour", f"The images have {one.samples} samples per pixel; only gray ones are taken.")
+    if one.frames != 1:
+        raise VolumeRefused(
+            "multi-frame", f"An image has {one.frames} frames; send a series of single images (classic, not enhanced)."
+        )
+    if one.columns < 1 or one.rows < 1:
+        raise VolumeRefused("no-pixels", "An image has no pixels.")
+
+
+def _check_same(first: Slice, one: Slice) -> None:
+    if (first.columns, first.rows) != (one.columns, one.rows):
+        raise VolumeRefused(
+            "different-sizes",
+            f"The images differ in size: {first.columns} x {first.rows} and {one.columns} x {one.rows} pixels.",
+        )
+    if (first.axes is None) != (one.axes is None) or not np.allclose(
+        first.axes or (), one.axes or (), rtol=0, atol=AXES_WITHIN
+    ):
+        raise VolumeRefused("different-directions", "The images lie in different directions; they are no one stack.")
+    if (first.spacing_mm is None) != (one.spacing_mm is None) or not np.allclose(
+        first.spacing_mm or (), one.spacing_mm or (), rtol=0, atol=1e-5
+    ):
+        raise VolumeRefused(
+            "different-spacing", f"The images differ in pixel spacing: {first.spacing_mm} and {one.spacing_mm} mm."
+        )
+
+
+def _spacing(depths: Array, thickness_mm: float | None) -> float:
+    """Tell the one distance between neighbouring slices, from their sorted places along the normal."""
+    if len(depths) == 1:
+        if thickness_mm is None or not thickness_mm > 0:
+            raise VolumeRefused("no-thickness", "One image was sent, and it does not say how thick its slice is.")
+        return float(thickness_mm)
+    gaps = np.diff(depths)
+    usual = float(np.median(gaps))
+    within = max(LEAST_EVEN_MM, EVEN_WITHIN * usual)
+    doubled = depths[1:][gaps <= within / 2] if usual > within else depths[1:][gaps <= LEAST_EVEN_MM / 2]
+    if len(doubled):
+        raise VolumeRefused(
+            "doubled-slices",
+            f"{len(doubled) + 1} or more images lie at the same place, at {_mm(doubled)} along the stack.",
+        )
+    ratios = gaps / usual
+    missing = [(depth, round(ratio) - 1) for depth, ratio in zip(depths[:-1], ratios, strict=True) if round(ratio) > 1]
+    if missing and all(abs(ratio - round(ratio)) * usual <= within * round(ratio) for ratio in ratios):
+        count = sum(number for _, number in missing)
+        where = _mm([depth + usual for depth, _ in missing])
+        raise VolumeRefused("missing-slices", f"{count} slices are missing, at {where} along the stack.")
+    if (np.abs(gaps - usual) > within).any():
+        raise VolumeRefused(
+            "uneven-spacing",
+            f"The slices are not evenly spaced: {gaps.min():.4g} to {gaps.max():.4g} mm apart; resample the volume.",
+        )
+    return float((depths[-1] - depths[0]) / (len(depths) - 1))
+
+
+def _check_tilt(positions: Array, along_k: Array) -> None:
+    if len(positions) == 1:
+        return
+    stack = positions[-1] - positions[0]
+    cosine = float(stack @ along_k / np.linalg.norm(stack))
+    degrees = math.degrees(math.acos(max(-1.0, min(1.0, cosine))))
+    if degrees > TILT_DEGREES:
+        raise VolumeRefused(
+            "gantry-tilt", f"The slices are tilted by {degrees:.1f} degrees against the stack; resample the volume."
+        )
+
+
+def _mm(depths: Sequence[float] | Array) -> str:
+    shown = ", ".join(f"{depth:.2f}" for depth in list(depths)[:MOST_NAMED])
+    return f"{shown}{', …' if len(depths) > MOST_NAMED else ''} mm"
