@@ -229,7 +229,7 @@ MUTANTS = (
     _m(
         "a volume written short is noticed",
         "volumes/write.py",
-        "if plain.stat().st_size < image.GetNumberOfPixels() * image.GetSizeOfPixelComponent():",
+        "if plain.stat().st_size < voxel_bytes:",
         "if False:",
         VOLUMES,
     ),

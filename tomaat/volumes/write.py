@@ -38,9 +38,8 @@ def write_volume(volume: Volume, path: Path, fields: Mapping[str, str] | None = 
         return
     plain = path.with_suffix("") if path.suffix == ".gz" else path
     sitk.WriteImage(image, str(plain), useCompression=False)
-    if (
-        plain.stat().st_size < image.GetNumberOfPixels() * image.GetSizeOfPixelComponent()
-    ):  # on a full disk ITK's NIfTI writer writes less and says nothing
+    voxel_bytes = image.GetNumberOfPixels() * image.GetSizeOfPixelComponent()
+    if plain.stat().st_size < voxel_bytes:  # on a full disk ITK's NIfTI writer writes less and says nothing
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), plain.name)
     if plain == path:
         return

@@ -1,0 +1,110 @@
+"""Take the DICOM images out of a stranger's zip archive, under the limits of a payload.
+
+Only what begins as DICOM does is written, as ``<number>.dcm``: names in such archives are often patients', and a
+viewer, a ``DICOMDIR`` or a picture beside the images is nobody's business here. What else is wrong refuses the archive.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+import zipfile
+from pathlib import Path
+from typing import IO
+
+from tomaat.archives.ArchiveLimits import ArchiveLimits
+from tomaat.archives.errors import ArchiveRefused, ArchiveTooLarge
+from tomaat.archives.names import parts_of
+
+METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
+ENCRYPTED = 0x1
+CHUNK_BYTES = 256 * 1024
+MAGIC_AT, MAGIC = 128, b"DICM"
+UNIX = 3  #: the system on which a member's mode means what it says
+
+
+def unzip_dicom(archive: Path, folder: Path, limits: ArchiveLimits) -> int:
+    """Write the images below the empty ``folder``; return how many bytes came out of the archive in all.
+
+    Raises ``ArchiveRefused``, or ``ArchiveTooLarge`` beyond a limit; an ``OSError`` (a full disk) passes. Whatever is
+    raised, what was written is removed first.
+    """
+    try:
+        with zipfile.ZipFile(archive) as source:
+            return _Unzipping(source, archive.stat().st_size, limits).write(folder)
+    except BaseException as error:
+        _empty(folder)
+        if isinstance(error, ArchiveRefused) or not isinstance(error, Exception):
+            raise
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # that comes of seeking before the beginning
+            raise
+        # zipfile raises BadZipFile, but zlib's, struct's and Python's own errors too
+        raise ArchiveRefused("broken-zip", "The zip archive is broken.") from None
+
+
+class _Unzipping:
+    """One archive's way through, and how much has come out of it."""
+
+    def __init__(self, source: zipfile.ZipFile, packed_bytes: int, limits: ArchiveLimits) -> None:
+        self.source = source
+        self.packed_bytes = packed_bytes
+        self.limits = limits
+        self.produced = 0
+
+    def write(self, folder: Path) -> int:
+        members = self.source.infolist()
+        most = self.limits.most_members
+        if len(members) > most:
+            rule = f"The zip archive has {len(members)} members; at most {most} are taken."
+            raise ArchiveTooLarge("too-many-members", rule)
+        for member in members:
+            _check(member, self.limits)
+        for number, member in enumerate(members):
+            if not member.is_dir():
+                with self.source.open(member) as file:
+                    self._take(file, folder / f"{number}.dcm")
+        return self.produced
+
+    def _take(self, file: IO[bytes], target: Path) -> None:
+        """Inflate a member to its verified checksum, into ``target`` if it is an image."""
+        data = self._read(file, MAGIC_AT + len(MAGIC))
+        descriptor = None
+        if data[MAGIC_AT:] == MAGIC:
+            descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        try:
+            while data:
+                while descriptor is not None and data:
+                    data = data[os.write(descriptor, data) :]
+                data = self._read(file, CHUNK_BYTES)
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
+
+    def _read(self, file: IO[bytes], most: int) -> bytes:
+        data = file.read(most)
+        self.produced += len(data)
+        if self.produced > self.limits.largest_unpacked_bytes:
+            rule = f"The zip archive unpacks to more than {self.limits.largest_unpacked_bytes} bytes."
+            raise ArchiveTooLarge("unpacked-too-large", rule)
+        if self.produced > max(self.limits.ratio_free_bytes, self.limits.largest_ratio * self.packed_bytes):
+            rule = f"The zip archive unpacks to more than {self.limits.largest_ratio:g} times its size."
+            raise ArchiveTooLarge("ratio", rule)
+        return data
+
+
+def _check(member: zipfile.ZipInfo, limits: ArchiveLimits) -> None:
+    parts_of(member.filename.encode("utf-8", errors="surrogateescape"), limits)
+    if member.flag_bits & ENCRYPTED:
+        raise ArchiveRefused("encrypted", "A member of the zip archive is encrypted.")
+    if member.compress_type not in METHODS:
+        raise ArchiveRefused("zip-method", "A member of the zip archive is neither stored nor deflated.")
+    kind = stat.S_IFMT(member.external_attr >> 16) if member.create_system == UNIX else 0
+    if kind not in {0, stat.S_IFREG, stat.S_IFDIR}:
+        raise ArchiveRefused("member-type", "A member of the zip archive is a link or a device; only files are taken.")
+
+
+def _empty(folder: Path) -> None:
+    for entry in folder.iterdir():
+        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
