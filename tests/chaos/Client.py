@@ -100,7 +100,8 @@ class RoundTrip(threading.Thread):
         self._note("fetched", etag_fits=answer.headers["ETag"] == f'"{sha256}"', got=outputs)
 
     def _ask_deletion(self) -> None:
-        self._ask(lambda: requests.delete(self.url + self.ticket["links"]["cancel"], timeout=5), 202, "deleting")
+        cancel = self.url + self.ticket["links"]["cancel"]
+        self._ask(lambda: requests.delete(cancel, timeout=ANSWER_SECONDS), 200, "deleting")  # 202 until it is done
         self._ask(lambda: self._get("result"), 410, "seeing it gone")
         self._note("deleted")
 

@@ -122,7 +122,8 @@ class Stage(Service):
 
     def has_its_worker(self) -> bool:
         """Tell whether the present scheduler's own worker runs."""
-        return self.worker_pid() in children_of(self.doors[SCHEDULER].pid)
+        worker = self.worker_pid()
+        return start_time(worker) is not None and worker in children_of(self.doors[SCHEDULER].pid)
 
     def send(self, count: int = 1, **options: Any) -> list[RoundTrip]:
         """Let clients begin their round trips."""

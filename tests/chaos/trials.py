@@ -19,6 +19,7 @@ from tests.service import DOORS
 
 CLIENTS = 6
 HOUR = 3600
+LONGEST_PAUSE_SECONDS = 2.0
 BAD = {
     "raises": "/problems/task-crashed",
     "refuses": "/problems/refused",
@@ -34,8 +35,8 @@ def kill_at_random(stage: Stage, kills: int, seed: int) -> dict[str, int]:
     killed = dict.fromkeys((*DOORS, WORKER, "PostgreSQL"), 0)
     for _ in range(kills):
         stage.clients = [client for client in stage.clients if client.is_alive()]
-        stage.send(CLIENTS - len(stage.clients), delete=chosen.random() < 0.3, patience_seconds=120.0)
-        time.sleep(chosen.uniform(0, 0.8))
+        stage.send(CLIENTS - len(stage.clients), delete=chosen.random() < 0.3, patience_seconds=600.0)
+        time.sleep(chosen.uniform(0, LONGEST_PAUSE_SECONDS))  # so that a worker can be ready between two kills
         victim = chosen.choices(list(killed), weights=[6, 6, 4, 5, 1])[0]
         killed[victim] += 1
         if victim == "PostgreSQL":
