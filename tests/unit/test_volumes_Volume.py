@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes
 
@@ -84,7 +84,16 @@ def test_a_block_of_the_volumes_own_voxels_has_them_in_their_places(volume, data
     assert (apart <= 0.5 + 1e-6).all()
 
 
+NEARLY_TURNED = Volume(
+    array=np.array([[[0]]], np.int32),
+    spacing_mm=(11.0, 1.0, 1.0),
+    origin_mm=(0.0, 0.0, 0.0),
+    direction=((1.1e-308, 9.98e-147, 1.0), (9.98e-147, -1.0, 4.15e-162), (-1.0, -9.98e-147, 3.03e-308)),
+)
+
+
 @given(volumes(largest=5), st.sampled_from(ORIENTATIONS))
+@example(NEARLY_TURNED, "LPS")
 @settings(max_examples=60, deadline=None)
 def test_the_way_back_onto_the_inputs_grid_is_exact_for_its_own_voxels(volume, orientation):
     there = volume.reoriented(orientation)

@@ -7,6 +7,7 @@ import SimpleITK as sitk
 
 from tomaat.volumes.Volume import Volume
 
+NEXT_TO_NOTHING = 1e-12
 INTERPOLATORS = {"linear": sitk.sitkLinear, "nearest": sitk.sitkNearestNeighbor, "cubic": sitk.sitkBSpline}
 
 
@@ -25,7 +26,7 @@ def as_image(volume: Volume) -> sitk.Image:
     image = sitk.GetImageFromArray(np.ascontiguousarray(array.transpose(2, 1, 0)))
     image.SetSpacing([float(size) for size in volume.spacing_mm])
     image.SetOrigin([float(coordinate) for coordinate in volume.origin_mm])
-    image.SetDirection([float(number) for row in volume.direction for number in row])
+    image.SetDirection(_cosines(volume))
     return image
 
 
@@ -40,10 +41,15 @@ def sampled(volume: Volume, grid: Volume, interpolation: str, outside: float) ->
     filter_.SetSize([int(count) for count in grid.array.shape])
     filter_.SetOutputSpacing([float(size) for size in grid.spacing_mm])
     filter_.SetOutputOrigin([float(coordinate) for coordinate in grid.origin_mm])
-    filter_.SetOutputDirection([float(number) for row in grid.direction for number in row])
+    filter_.SetOutputDirection(_cosines(grid))
     filter_.SetInterpolator(INTERPOLATORS[interpolation])
     filter_.SetDefaultPixelValue(outside)
     voxels = sitk.GetArrayFromImage(filter_.Execute(as_image(volume)))
     if volume.array.dtype == np.bool_:
         voxels = voxels.astype(np.bool_)
     return grid.like(voxels.transpose(2, 1, 0))
+
+
+def _cosines(volume: Volume) -> list[float]:
+    """Give the axes as ITK has them, what is next to nothing as nothing: its inverse would be no number in ITK."""
+    return [float(number) if abs(number) > NEXT_TO_NOTHING else 0.0 for row in volume.direction for number in row]
