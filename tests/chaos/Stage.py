@@ -18,7 +18,7 @@ import sqlalchemy
 
 from tests.chaos.Client import RoundTrip
 from tests.chaos.Control import Control
-from tests.chaos.moments import MANAGER, SCHEDULER, WEB, WORKER
+from tests.chaos.moments import SCHEDULER, WORKER
 from tests.chaos.Proxy import Proxy
 from tests.service import DOORS, REPOSITORY, Service
 from tomaat.database.PrivatePostgres import PORT, PrivatePostgres
@@ -195,6 +195,3 @@ def seconds_until(true: Callable[[], bool], longest: float) -> float:
 def is_dead(pid: int, started: int | None) -> bool:
     """Tell whether that very process is gone."""
     return start_time(pid) != started
-
-
-__all__ = ["LEASE_SECONDS", "MANAGER", "SCHEDULER", "WEB", "Stage", "is_dead", "seconds_until"]

@@ -54,9 +54,14 @@ def unpack(chunks: Iterable[bytes], folder: Path, limits: ArchiveLimits) -> None
     try:
         _Unpacking(inflate(chunks, limits), folder, limits).run()
     except BaseException:
-        for entry in folder.iterdir():
-            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+        empty(folder)
         raise
+
+
+def empty(folder: Path) -> None:
+    """Remove all that a refused archive has left in its folder."""
+    for entry in folder.iterdir():
+        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
 
 
 class _Stream:

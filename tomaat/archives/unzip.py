@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import stat
 import zipfile
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import IO
 from tomaat.archives.ArchiveLimits import ArchiveLimits
 from tomaat.archives.errors import ArchiveRefused, ArchiveTooLarge
 from tomaat.archives.names import parts_of
+from tomaat.archives.unpack import empty
 
 METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 ENCRYPTED = 0x1
@@ -35,7 +35,7 @@ def unzip_dicom(archive: Path, folder: Path, limits: ArchiveLimits) -> int:
         with zipfile.ZipFile(archive) as source:
             return _Unzipping(source, archive.stat().st_size, limits).write(folder)
     except BaseException as error:
-        _empty(folder)
+        empty(folder)
         if isinstance(error, ArchiveRefused) or not isinstance(error, Exception):
             raise
         if isinstance(error, OSError) and error.errno != errno.EINVAL:  # that comes of seeking before the beginning
@@ -103,8 +103,3 @@ def _check(member: zipfile.ZipInfo, limits: ArchiveLimits) -> None:
     kind = stat.S_IFMT(member.external_attr >> 16) if member.create_system == UNIX else 0
     if kind not in {0, stat.S_IFREG, stat.S_IFDIR}:
         raise ArchiveRefused("member-type", "A member of the zip archive is a link or a device; only files are taken.")
-
-
-def _empty(folder: Path) -> None:
-    for entry in folder.iterdir():
-        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()

@@ -234,7 +234,7 @@ class ManagerStore:
         rows = run(
             self.engine,
             """SELECT id, folder FROM tickets
-               WHERE state IN ('cancelled', 'expired') AND NOT files_removed AND state = 'expired'""",
+               WHERE state = 'expired' AND NOT files_removed""",
         )
         return [Ended(id=row.id, folder=row.folder) for row in rows]
 
