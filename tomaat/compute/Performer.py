@@ -1,12 +1,9 @@
-"""The tasks of a worker, warm, and what runs one job with them."""
+"""What runs one job: read, perform, pack."""
 
 from __future__ import annotations
 
-import gc
-import hashlib
 import json
 import secrets
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +13,8 @@ import structlog
 from tomaat.archives import pack
 from tomaat.compute.Channel import Channel
 from tomaat.compute.Job import DRAFT, Job
+from tomaat.compute.Networks import Networks, OutOfMemory
+from tomaat.compute.sha256 import sha256
 from tomaat.disk import is_disk_full
 from tomaat.log import frames_of
 from tomaat.problems import problem
@@ -29,27 +28,19 @@ from tomaat.volumes import Volume, VolumeReader
 log = structlog.get_logger()
 
 PROGRESS_SECONDS = 0.1  #: progress is reported at most this often
-CHUNK_BYTES = 1024**2
 
 
 class NotWritten(Exception):
     """The disk is too full for a result."""
 
 
-class OutOfMemory(Exception):
-    """A ticket needs more memory than its compute source has."""
-
-
 class Performer:
-    """The tasks of this worker, loaded once, and what runs one job."""
+    """Runs the jobs of this worker, with its networks."""
 
     def __init__(self, channel: Channel, reader: VolumeReader, device: Any) -> None:
         self.channel = channel
         self.reader = reader
-        self.device = device
-        self.tasks: dict[str, Task] = {}
-        self.loaded: set[str] = set()
-        self.weights_sha256: dict[str, str | None] = {}
+        self.networks = Networks(device, self._report)
         self.running_key: str | None = None
         self.cancelled_key: str | None = None
         self.reported_at = 0.0
@@ -59,24 +50,20 @@ class Performer:
         """Load each task's network onto the device; one that cannot be loaded is reported and not offered."""
         for name, task in tasks.items():
             try:
-                task.load(self.device)
-                self.weights_sha256[name] = None if task.weights is None else sha256(task.weights)
+                self.networks.load(name, task)
             except Exception as error:  # noqa: BLE001 (other people's code may raise anything)
                 self.channel.send(
                     {"is": "problem", "reason": f"{name}: load() failed: {type(error).__name__}: {error}"}
                 )
-            else:
-                self.tasks[name] = task
-                self.loaded.add(name)
 
     def offer(self) -> None:
         """Tell what this worker can be asked for; what is too long to be told is reported and not offered."""
-        for name, task in list(self.tasks.items()):
+        for name, task in list(self.networks.tasks.items()):
             offer = Offer.of(task)
             try:
                 self.channel.send({"is": "offer", "offer": offer.to_json(), "interface_hash": offer.interface_hash})
             except ValueError as error:
-                del self.tasks[name]
+                self.networks.drop(name)
                 self.channel.send({"is": "problem", "reason": f"{name}: its interface cannot be told: {error}"})
 
     def run(self, job: Job) -> dict[str, Any]:
@@ -101,7 +88,7 @@ class Performer:
     def estimate(self, service: str, inputs: Path) -> float | None:
         """Ask a task how long it will take; one that cannot say costs nothing."""
         try:
-            task = self.tasks[service]
+            task = self.networks.tasks[service]
             payload = check_payload(inputs, task.inputs)
             seconds = task.expected_seconds({**payload.values, **payload.headers})
         except Exception as error:  # noqa: BLE001 (other people's code may raise anything)
@@ -110,19 +97,19 @@ class Performer:
         return None if seconds is None else max(0.0, float(seconds))
 
     def _perform(self, job: Job) -> None:
-        task = self._warm(job.service)
+        task = self.networks.warm(job.service)
         began = time.monotonic()
         self._report(0.0, "reading")
         payload = check_payload(job.inputs, task.inputs)
         arguments = read_arguments(task.inputs, payload, self.reader)
         read = time.monotonic()
-        outputs = self._perform_within_memory(job.service, arguments)
+        outputs = self.networks.perform(job.service, arguments)
         performed = time.monotonic()
         self._report(1.0, "packing")
         facts: dict[str, Any] = {
             "service": job.service,
             "version": task.version,
-            "weights_sha256": self.weights_sha256[job.service],
+            "weights_sha256": self.networks.weights_sha256[job.service],
             "inputs": {"main.json": sha256(job.inputs / "main.json")}
             | {path.name: sha256(path) for path in payload.files.values()},
             "outputs": [],
@@ -136,44 +123,6 @@ class Performer:
             if is_disk_full(error, job.out):
                 raise NotWritten from error
             raise
-
-    def _warm(self, service: str) -> Task:
-        """Give a task whose network is loaded; one that was let go is loaded again."""
-        task = self.tasks[service]
-        task.report = self._report
-        if service not in self.loaded:
-            self._report(0.0, "loading")
-            task.load(self.device)
-            self.loaded.add(service)
-        return task
-
-    def _perform_within_memory(self, service: str, arguments: dict[str, Any]) -> Any:
-        """Perform; where the device's memory does not suffice, let all other networks go and try once more."""
-        try:
-            return self._warm(service).perform(**arguments)
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            log.warning("memory.exhausted", service=service, let_go=sorted(self.loaded - {service}))
-        self._let_go_all_but(service)
-        try:
-            return self._warm(service).perform(**arguments)
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            log.error("memory.insufficient", service=service, frames=frames_of(error))
-        self._let_go_all_but(service)
-        raise OutOfMemory
-
-    def _let_go_all_but(self, service: str) -> None:
-        """Replace the other tasks by fresh ones, without their networks, and give back what caches hold."""
-        for name in self.loaded - {service}:
-            self.tasks[name] = type(self.tasks[name])()
-        self.loaded &= {service}
-        gc.collect()
-        free_caches = getattr(sys.modules.get("torch"), "cuda", None)
-        if free_caches is not None and free_caches.is_initialized():
-            free_caches.empty_cache()
 
     def _report(self, fraction: float, stage: str | None) -> None:
         if self.cancelled_key == self.running_key:
@@ -213,23 +162,3 @@ def out_of_memory(service: str, source: str) -> dict[str, Any]:
     """Say that the device is too small for this ticket."""
     detail = f"{service}: this ticket needs more memory than {source} has, also with nothing else in it."
     return problem("out-of-memory", "Not enough memory", detail)
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Tell whether the device's, or the machine's, memory was exhausted; torch says so in its own ways."""
-    words = str(error)
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or "can't allocate memory" in words
-        or "CUDA out of memory" in words
-    )
-
-
-def sha256(path: Path) -> str:
-    """Hash a file's content."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
