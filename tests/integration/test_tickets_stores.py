@@ -69,6 +69,7 @@ def test_a_holder_that_took_its_source_again_claims_under_the_new_epoch_only(ben
 
 
 def test_many_claimers_never_take_one_ticket_twice(bench):
+    bench.sources.lease_seconds = 600.0  # also on a slow machine the lease outlasts the claims
     lane = bench.source()
     for _ in range(60):
         bench.queue(bench.submit(), lane.lease.name)
@@ -343,6 +344,15 @@ def test_an_offer_outlives_its_source_and_a_withdrawn_one_is_gone(bench):
     again = bench.source(holder="b", services=("Blur",))
     assert [(s.name, s.available) for s in bench.web.offered_services()] == [("Blur", True)]
     assert again.lease.epoch == 2
+
+
+def test_an_offer_of_an_earlier_holder_is_available_again_once_the_new_ones_worker_offers(bench):
+    former = bench.source(holder="a", services=("Add", "Blur")).lease
+    bench.sources.release(former)
+    lease = bench.sources.take(former.name, "b")
+    assert [(s.name, s.available) for s in bench.web.offered_services()] == [("Add", False), ("Blur", False)]
+    bench.offer(lease, "Add", "Cut")
+    assert [(s.name, s.available) for s in bench.web.offered_services()] == [("Add", True), ("Cut", True)]
 
 
 def test_a_stale_holder_cannot_offer(bench):

@@ -139,10 +139,10 @@ class SourceStore:
                  DELETE FROM offers WHERE source = :name AND service <> ALL (SELECT service FROM offered)
                    AND EXISTS ({HELD})
                )
-               INSERT INTO offers (source, service, interface_hash, offer)
-               SELECT :name, service, interface_hash, offer FROM offered
+               INSERT INTO offers (source, service, interface_hash, offer, epoch)
+               SELECT :name, service, interface_hash, offer, :epoch FROM offered
                ON CONFLICT (source, service) DO UPDATE SET interface_hash = excluded.interface_hash,
-                   offer = excluded.offer, offered = clock_timestamp()""",
+                   offer = excluded.offer, offered = clock_timestamp(), epoch = excluded.epoch""",
             offers=json.dumps(list(offers)),
             name=lease.name,
             holder=lease.holder,

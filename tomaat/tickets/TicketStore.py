@@ -195,12 +195,16 @@ class TicketStore:
         return int(rows[0].waiting)
 
     def offered_services(self) -> list[OfferedService]:
-        """List each service that was ever offered, by the interface of its newest live offer, else its newest."""
+        """List each service that was ever offered, by the interface of its newest live offer, else its newest.
+
+        An offer is live while its source is, and once the worker of the source's present holder is ready.
+        """
         rows = run(
             self.engine,
             """SELECT DISTINCT ON (o.service) o.service, o.interface_hash, o.offer,
                       (coalesce(l.expires > clock_timestamp(), false) AND s.problem IS NULL) AS live
-               FROM offers o LEFT JOIN leases l ON l.name = o.source LEFT JOIN compute_sources s ON s.name = o.source
+               FROM offers o LEFT JOIN leases l ON l.name = o.source AND l.epoch = o.epoch
+                 LEFT JOIN compute_sources s ON s.name = o.source
                ORDER BY o.service, live DESC, o.offered DESC""",
         )
         return [
