@@ -128,6 +128,7 @@ class TicketStore:
     def outlook(self, ticket: Ticket) -> Outlook:
         """Tell a queued or running ticket's place and expected end; nothing for other states.
 
+        A queued one waits for all that runs there; of two that run, one is performed and neither waits for the other.
         Expected seconds are the task's own estimate, else the service's measured mean on that source, else 1.
         """
         rows = run(
@@ -138,7 +139,8 @@ class TicketStore:
                 SELECT t.* FROM tickets t JOIN mine ON t.source = mine.source
                 WHERE t.state = 'queued' AND mine.state = 'queued' AND t.queue_order <= mine.queue_order
                 UNION ALL
-                SELECT t.* FROM tickets t JOIN mine ON t.source = mine.source WHERE t.state = 'running'
+                SELECT t.* FROM tickets t JOIN mine ON t.source = mine.source
+                WHERE t.state = 'running' AND (mine.state = 'queued' OR t.id = mine.id)
             )
             SELECT (SELECT count(*) FROM ahead WHERE state = 'queued') AS queued,
                    sum(greatest(0, coalesce(ahead.expected_seconds, d.mean_seconds, 1)
