@@ -68,6 +68,36 @@ def test_a_holder_that_took_its_source_again_claims_under_the_new_epoch_only(ben
     assert after.claim(["Add-1"]) is not None
 
 
+def test_looking_which_ticket_is_next_claims_nothing(bench):
+    lane = bench.source()
+    first, second = bench.submit(), bench.submit()
+    bench.queue(first, lane.lease.name)
+    bench.queue(second, lane.lease.name)
+    assert lane.next_queued(["Add-2"]) is None
+    assert lane.next_queued(["Add-1"]).id == lane.next_queued(["Add-1"]).id == first.id
+    assert bench.read(first).state == "queued"
+    assert lane.claim(["Add-1"]).id == first.id
+    assert lane.next_queued(["Add-1"]).id == second.id
+
+
+def test_a_ticket_that_runs_again_is_claimed_by_a_lane_with_no_other_and_never_overtaken(bench):
+    lane = bench.source()
+    again, fresh = bench.submit(), bench.submit()
+    bench.run("UPDATE tickets SET claim = 1 WHERE id = :id", id=again.id)
+    for ticket in (again, fresh):
+        bench.queue(ticket, lane.lease.name)
+    assert lane.claim(["Add-1"], beside_another=True) is None
+    assert lane.claim(["Add-1"]).id == again.id
+    assert lane.claim(["Add-1"], beside_another=True).id == fresh.id
+
+
+def test_a_ticket_that_a_claim_of_unknown_outcome_took_is_found_beside_known_ones(bench):
+    lane = bench.source()
+    known, taken = bench.claimed(lane), bench.claimed(lane)
+    assert lane.left_running(known=[known.id]).id == taken.id
+    assert lane.left_running(known=[known.id, taken.id]) is None
+
+
 def test_many_claimers_never_take_one_ticket_twice(bench):
     lane = bench.source()
     for _ in range(60):
@@ -402,6 +432,17 @@ def test_position_and_eta_count_what_is_ahead(bench):
     assert bench.web.outlook(running).eta_seconds is None
 
 
+def test_of_two_that_run_neither_waits_for_the_other_and_the_next_waits_for_both(bench):
+    lane = bench.source()
+    packed, performed, waiting = bench.claimed(lane), bench.claimed(lane), bench.submit()
+    bench.queue(waiting, lane.lease.name)
+    lane.estimate({packed.id: 0.0, performed.id: 50.0, waiting.id: 3.0})
+    assert bench.web.outlook(packed).eta_seconds == 0.0
+    assert 40.0 < bench.web.outlook(performed).eta_seconds <= 50.0
+    assert 43.0 < bench.web.outlook(waiting).eta_seconds <= 53.0
+    assert bench.web.outlook(waiting).position == 1
+
+
 def test_the_claim_reads_only_the_queues_own_index(bench):
     lane = bench.source()
     bench.run(
@@ -440,6 +481,7 @@ def test_no_statement_of_the_doors_reads_the_whole_history(bench):
         lane.without_estimate(["Add"], asked=[])
         lane.report(ticket, 0.5, "half")
         lane.left_running()
+        lane.next_queued(["Add-1"])
         bench.web.outlook(ticket)
         bench.web.count_waiting()
         bench.web.states_of([ticket.id, waiting.id])

@@ -113,7 +113,10 @@ class Lane:
         finally:
             self.keeper.end()
             self.sealer.shutdown()
-            self.waker.close()
+
+    def close(self) -> None:
+        """Give back what wakes the lane; nobody may wake it any longer."""
+        self.waker.close()
 
     def _ending(self) -> bool:
         return self.stop_asked or self.lease_lost
@@ -211,6 +214,8 @@ class Lane:
         Nothing is read beside a ticket that runs alone, nor is such a ticket.
         """
         ticket = None
+        if self.outcome_unknown:
+            return
         if self.running and not any(run.runs_alone for run in self.running):
             try:
                 ticket = self.store.next_queued(worker.interface_hashes)
