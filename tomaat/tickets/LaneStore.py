@@ -170,6 +170,29 @@ class LaneStore:
         self.hint(SUBMITTED_HINT)
         return bool(rows)
 
+    def outgrow(self, ticket: Ticket, memory_bytes: int | None, error: dict[str, Any]) -> str | None:
+        """Put a ticket back that needs more than ``memory_bytes``, this source's, for a larger one that offers it.
+
+        No attempt is spent. Failed with ``error`` where no source, also of those that are away, is larger. Returns its
+        state afterwards, ``None`` if it is not ours.
+        """
+        larger = """EXISTS (SELECT FROM offers o JOIN compute_sources s ON s.name = o.source
+                     WHERE o.interface_hash = tickets.interface_hash AND s.memory_bytes > :memory_bytes)"""
+        rows = self._run_mine(
+            f"""UPDATE tickets SET outgrown_bytes = :memory_bytes,
+                 state = CASE WHEN cancel_requested THEN 'cancelled' WHEN {larger} THEN 'submitted' ELSE 'failed' END,
+                 finished = CASE WHEN cancel_requested OR NOT {larger} THEN clock_timestamp() END,
+                 error = CASE WHEN NOT cancel_requested AND NOT {larger} THEN CAST(:error AS json) END,
+                 source = CASE WHEN cancel_requested OR NOT {larger} THEN source END,
+                 epoch = NULL, progress = NULL, stage = NULL""",
+            ticket,
+            memory_bytes=memory_bytes,
+            error=json.dumps(error),
+        )
+        self.hint(SUBMITTED_HINT)
+        self.hint(ENDED_HINT)
+        return rows[0].state if rows else None
+
     def ask_for_work(self) -> None:
         """Hint to the manager that this source is idle."""
         self.hint(SUBMITTED_HINT)

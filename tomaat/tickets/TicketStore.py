@@ -49,6 +49,7 @@ class OfferedService:
     available: bool  #: a live compute source offers this very interface
     interface: dict[str, Any]
     interface_hash: str
+    memory_bytes: dict[str, int]  #: the most that a ticket was measured to need, by compute source
 
 
 class TicketStore:
@@ -129,7 +130,8 @@ class TicketStore:
         """Tell a queued or running ticket's place and expected end; nothing for other states.
 
         A queued one waits for all that runs there; of two that run, one is performed and neither waits for the other.
-        Expected seconds are the task's own estimate, else the service's measured mean on that source, else 1.
+        Expected seconds are the task's own estimate, else the service's measured mean on that source, else 1; and what
+        its network takes to load.
         """
         rows = run(
             self.engine,
@@ -144,6 +146,7 @@ class TicketStore:
             )
             SELECT (SELECT count(*) FROM ahead WHERE state = 'queued') AS queued,
                    sum(greatest(0, coalesce(ahead.expected_seconds, d.mean_seconds, 1)
+                       + coalesce(ahead.loading_seconds, 0)
                        - CASE WHEN ahead.state = 'running'
                               THEN extract(epoch FROM clock_timestamp() - ahead.started) ELSE 0 END)) AS seconds
             FROM ahead LEFT JOIN durations d ON d.source = ahead.source AND d.service = ahead.service
@@ -201,6 +204,9 @@ class TicketStore:
         rows = run(
             self.engine,
             """SELECT DISTINCT ON (o.service) o.service, o.interface_hash, o.offer,
+                      (SELECT json_object_agg(n.source, greatest(n.peak_bytes, n.network_bytes)) FROM offers n
+                       WHERE n.interface_hash = o.interface_hash AND n.offer->>'version' = o.offer->>'version'
+                         AND n.peak_bytes IS NOT NULL) AS memory_bytes,
                       (coalesce(l.expires > clock_timestamp(), false) AND s.problem IS NULL) AS live
                FROM offers o LEFT JOIN leases l ON l.name = o.source LEFT JOIN compute_sources s ON s.name = o.source
                ORDER BY o.service, live DESC, o.offered DESC""",
@@ -213,6 +219,7 @@ class TicketStore:
                 available=row.live,
                 interface=row.offer["interface"],
                 interface_hash=row.interface_hash,
+                memory_bytes=row.memory_bytes or {},
             )
             for row in rows
         ]
