@@ -23,6 +23,7 @@ from tomaat.compute.Channel import Channel
 from tomaat.compute.Job import DRAFT, Job
 from tomaat.compute.Packing import Packing
 from tomaat.compute.Performer import Performer
+from tomaat.compute.ProcessMemory import ProcessMemory
 from tomaat.compute.Reading import Ahead, Reading
 from tomaat.compute.Report import Report
 from tomaat.compute.worker import start
@@ -120,7 +121,7 @@ class Worker:
     def __init__(self):
         self.lane, there = Channel.pair()
         self.channel = Channel(there)
-        self.performer = Performer(self.channel, "cpu")
+        self.performer = Performer(self.channel, "cpu", ProcessMemory(10**12), {})
         networks = self.performer.networks
         self.reader = VolumeReader(largest_voxel_bytes=1000)
         self.reading = Reading(self.channel, self.reader, networks, self.performer.asked)
@@ -196,7 +197,9 @@ def test_a_job_is_read_performed_and_packed(worker, job):
     worker.load(_Add)
     assert worker.run(job("Add")) == {"is": "done", "key": "1/1"}
     said = [message.get("stage", message["is"]) for message in worker.heard]
-    assert said == ["reading", "adding", "performed", "packing", "done"]
+    assert said == ["reading", "adding", "needs", "performed", "packing", "done"]
+    needs = worker.heard[2]
+    assert (needs["service"], needs["warm"], needs["loading_seconds"]) == ("Add", ["Add"], 0.0)
     result, _ = result_of(job("Add"))
     assert result["outputs"] == [{"name": "sum", "type": "json", "value": 3.0}]
     assert result["service"] == "Add"
@@ -255,7 +258,7 @@ def test_a_task_that_cannot_load_is_reported_and_the_others_serve(worker):
     worker.performer.offer()
     problem, offer = worker.hear()
     assert problem == {"is": "problem", "reason": "Unloadable: load() failed: FileNotFoundError: weights/liver.pt2"}
-    assert offer["offer"]["service"] == "Add"
+    assert (offer["offer"]["service"], offer["warm"], offer["peak_bytes"]) == ("Add", 1, None)
 
 
 def test_an_interface_too_long_to_be_told_is_reported_and_the_others_serve(worker):
@@ -269,9 +272,9 @@ def test_an_interface_too_long_to_be_told_is_reported_and_the_others_serve(worke
 def test_what_does_not_fit_at_all_fails_with_a_clear_error_and_the_next_ticket_runs(worker, job):
     worker.load(_Hungry, _Add)
     end = worker.run(job("Hungry"))
-    assert end["is"] == "crashed"
+    assert (end["is"], end["memory_bytes"]) == ("outgrown", 10**12)
     assert end["problem"]["type"] == "/problems/out-of-memory"
-    assert "needs more memory than here/cpu-0 has" in end["problem"]["detail"]
+    assert "needs more memory than here/cpu-0 has (1000.0 GB)" in end["problem"]["detail"]
     assert worker.run(job("Add", key="2/1"))["is"] == "done"
 
 

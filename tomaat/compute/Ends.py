@@ -35,6 +35,12 @@ class Ends:
         self.log.info("ticket.failed", ticket=run.ticket.id, reason=reason)
         return False
 
+    def outgrow(self, run: RunningTicket, memory_bytes: int | None, problem: dict[str, Any]) -> bool:
+        """Let a ticket that is too large for this source wait for a larger one; where there is none, it fails."""
+        state = self.store.outgrow(run.ticket, memory_bytes, problem)
+        self.log.warning("ticket.outgrown", ticket=run.ticket.id, memory_bytes=memory_bytes, state=state)
+        return False
+
     def cancel(self, run: RunningTicket) -> bool:
         """Cancel a ticket that its client gave up."""
         self.store.cancelled(run.ticket)

@@ -277,6 +277,10 @@ class Lane:
             if self.worker is not None:
                 self.worker.estimating = False
             self.estimates.note(message["seconds"])
+        elif message["is"] == "needs":
+            self.keeper.note_needs(message)
+            for run in self.running:
+                run.loading_seconds += message["loading_seconds"] if run.performs else 0.0
         else:
             for run in self.running:
                 if run.in_worker and run.key == message["key"]:
@@ -296,6 +300,8 @@ class Lane:
             run.move = partial(self.ends.cancel, run)
         elif message["is"] == "disk_full":
             self._put_back_until_room(run)
+        elif message["is"] == "outgrown":
+            run.move = partial(self.ends.outgrow, run, message["memory_bytes"], message["problem"])
         else:  # refused, crashed
             run.move = partial(self.ends.fail, run, message["problem"], message["is"])
 

@@ -10,9 +10,10 @@ from typing import Any
 import structlog
 
 from tomaat.compute.Channel import Channel
+from tomaat.compute.DeviceMemory import DeviceMemory
 from tomaat.compute.endings import end_of, writing
 from tomaat.compute.Job import Job
-from tomaat.compute.Networks import Networks
+from tomaat.compute.Networks import Known, Networks
 from tomaat.compute.Packing import KEPT, Performed
 from tomaat.compute.Reading import Read
 from tomaat.services import Offer, Task
@@ -25,9 +26,15 @@ log = structlog.get_logger()
 class Performer:
     """The middle stage of a worker: loads and performs in one thread, the only one that touches the device."""
 
-    def __init__(self, channel: Channel, device: Any) -> None:
+    def __init__(self, channel: Channel, device: Any, memory: DeviceMemory, known: Known) -> None:
         self.channel = channel
-        self.networks = Networks(device, lambda _fraction, _stage: None)
+        self.networks = Networks(
+            device,
+            lambda _fraction, _stage: None,
+            memory=memory,
+            known=known,
+            tell=lambda needs: channel.send({**needs, "is": "needs"}),
+        )
         self.asked: SimpleQueue[tuple[Job, Read]] = SimpleQueue()
 
     def load(self, tasks: dict[str, Task]) -> None:
@@ -45,7 +52,14 @@ class Performer:
         for name, task in list(self.networks.tasks.items()):
             offer = Offer.of(task)
             try:
-                self.channel.send({"is": "offer", "offer": offer.to_json(), "interface_hash": offer.interface_hash})
+                self.channel.send(
+                    {
+                        **self.networks.facts(name),
+                        "is": "offer",
+                        "offer": offer.to_json(),
+                        "interface_hash": offer.interface_hash,
+                    }
+                )
             except ValueError as error:
                 self.networks.drop(name)
                 self.channel.send({"is": "problem", "reason": f"{name}: its interface cannot be told: {error}"})

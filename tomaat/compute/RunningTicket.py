@@ -26,6 +26,7 @@ class RunningTicket:
         self.limits = Limits(deadline_seconds=deadline_seconds)
         self.claimed_at = time.monotonic()
         self.relieved_at: float | None = None  #: when the next ticket was claimed
+        self.loading_seconds = 0.0  #: its network's, which is no part of its duration
         self.performed = False
         self.cancel_told = False
         self.report: dict[str, Any] | None = None  #: progress that is not in the row yet
@@ -63,5 +64,5 @@ class RunningTicket:
 
     @property
     def occupied_seconds(self) -> float:
-        """For how long it kept its source from the next ticket."""
-        return (self.relieved_at or time.monotonic()) - self.claimed_at
+        """For how long it kept its source from the next ticket, the loading of its network aside."""
+        return (self.relieved_at or time.monotonic()) - self.claimed_at - self.loading_seconds

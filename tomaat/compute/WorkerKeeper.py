@@ -81,6 +81,13 @@ class WorkerKeeper:
         self.waker.rest()
         return self.worker.hear() if self.worker is not None and self.worker.fileno() in ready else None
 
+    def note_needs(self, needs: dict[str, Any]) -> None:
+        """Keep what the worker has measured; what the database did not take is told again with the next change."""
+        try:
+            self.sources.note_needs(self.lease, needs)
+        except DatabaseUnavailable as error:
+            self.log.warning("database.lost", reason=str(error))
+
     def end(self) -> None:
         """Kill the worker, if there is one."""
         if self.worker is not None:
@@ -89,8 +96,9 @@ class WorkerKeeper:
 
     def _start(self) -> bool:
         self.failures += 1
+        needs = self._insist(lambda: self.sources.needs_of(self.source.name))
         try:
-            worker = HeldWorker(self.engine.start(self.source))
+            worker = HeldWorker(self.engine.start(self.source, needs))
         except OSError as error:
             self.log.error("worker.not_started", reason=str(error))
             return False

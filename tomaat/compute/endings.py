@@ -14,7 +14,7 @@ from tomaat.compute.Job import Job
 from tomaat.compute.Networks import OutOfMemory
 from tomaat.disk import is_disk_full
 from tomaat.log import frames_of
-from tomaat.problems import problem
+from tomaat.problems import out_of_memory, problem
 from tomaat.refusals import Refusal
 from tomaat.services import Cancelled
 from tomaat.services.payload import PayloadRefused
@@ -48,12 +48,10 @@ def end_of(job: Job, error: Exception) -> dict[str, Any]:
         return {"is": "refused", "key": job.key, "problem": refusal}
     if isinstance(error, Refusal):
         return {"is": "refused", "key": job.key, "problem": refused(error.detail)}
-    oom = isinstance(error, OutOfMemory)
-    return {
-        "is": "crashed",
-        "key": job.key,
-        "problem": out_of_memory(job.service, job.source) if oom else crashed(error),
-    }
+    if isinstance(error, OutOfMemory):
+        shortage = out_of_memory(job.service, job.source, error.needed_bytes, error.total_bytes)
+        return {"is": "outgrown", "key": job.key, "memory_bytes": error.total_bytes, "problem": shortage}
+    return {"is": "crashed", "key": job.key, "problem": crashed(error)}
 
 
 def refused(detail: str, errors: list[dict[str, Any]] | None = None) -> dict[str, Any]:
@@ -69,9 +67,3 @@ def crashed(error: Exception) -> dict[str, Any]:
         f"The task stopped with an error of its own ({type(error).__name__}); the server's log has it as {reference}."
     )
     return problem("task-crashed", "The task crashed", detail)
-
-
-def out_of_memory(service: str, source: str) -> dict[str, Any]:
-    """Say that the device is too small for this ticket."""
-    detail = f"{service}: this ticket needs more memory than {source} has, also with nothing else in it."
-    return problem("out-of-memory", "Not enough memory", detail)

@@ -7,7 +7,8 @@ lane                  worker
 ====================  ==============================================================================================
 (start)               ``problem``…, ``offer``…, then ``ready`` or ``unusable``
 ``perform``           ``progress``…, ``performed`` (the device is free), ``progress``…, ``done``; or, wherever it ends
-                      early, ``refused``, ``crashed``, ``cancelled`` or ``disk_full``
+                      early, ``refused``, ``crashed``, ``outgrown``, ``cancelled`` or ``disk_full``; meanwhile
+                      ``needs``, whenever something new of them was measured
 ``prepare``           (reads a waiting ticket's inputs ahead of its claim, and holds them instead of others)
 ``forget``            (lets go what was read ahead)
 ``cancel``            (the task's next ``progress()`` raises ``Cancelled``)
@@ -23,6 +24,7 @@ from __future__ import annotations
 import argparse
 import contextvars
 import ctypes
+import json
 import os
 import signal
 import socket
@@ -35,12 +37,17 @@ from pathlib import Path
 from typing import Any
 
 from tomaat.compute.Channel import Channel, ChannelClosed
+from tomaat.compute.CudaMemory import CudaMemory
+from tomaat.compute.DeviceMemory import DeviceMemory
 from tomaat.compute.Job import MOST_UNDER_WAY, Job
+from tomaat.compute.Networks import Known
 from tomaat.compute.Packing import Packing
 from tomaat.compute.Performer import Performer
+from tomaat.compute.ProcessMemory import ProcessMemory
 from tomaat.compute.Reading import Ahead, Reading
 from tomaat.compute.Report import Report
 from tomaat.log import configure_logging
+from tomaat.Need import Need
 from tomaat.services.find import find_tasks
 from tomaat.volumes import VolumeReader
 
@@ -105,6 +112,21 @@ def prepare_device(name: str, threads: int) -> Any:
     return device
 
 
+def memory_of(device: Any, limit_bytes: int | None) -> DeviceMemory:
+    """Choose what measures the device's memory."""
+    import torch  # noqa: PLC0415 (as above)
+
+    return CudaMemory(torch.cuda, device, limit_bytes) if device.type == "cuda" else ProcessMemory(limit_bytes)
+
+
+def known_needs(told: str) -> Known:
+    """Read what earlier workers of this source have measured, as ``SourceStore.needs_of`` gives it."""
+    return {
+        (interface_hash, version): Need(network_bytes=network, peak_bytes=peak, load_seconds=seconds)
+        for interface_hash, version, network, peak, seconds in json.loads(told)
+    }
+
+
 def start(channel: Channel, arguments: argparse.Namespace, find_device: Callable[[str, int], Any]) -> Performer | None:
     """Prepare the device, find and load the tasks, and offer them; ``None`` when the device is unusable."""
     try:
@@ -119,7 +141,8 @@ def start(channel: Channel, arguments: argparse.Namespace, find_device: Callable
     wanted = set(found.tasks) if arguments.services == "*" else set(arguments.services.split(","))
     for missing in sorted(wanted - set(found.tasks)):
         channel.send({"is": "problem", "reason": f"{missing}: no task in {arguments.tasks.name} has this identifier"})
-    performer = Performer(channel, device)
+    memory = memory_of(device, arguments.memory_bytes)
+    performer = Performer(channel, device, memory, known_needs(arguments.needs))
     performer.load({name: task for name, task in found.tasks.items() if name in wanted})
     performer.offer()
     channel.send({"is": "ready"})
@@ -135,6 +158,8 @@ def main() -> None:
     parser.add_argument("--device", required=True)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--services", required=True)
+    parser.add_argument("--memory-bytes", type=int)
+    parser.add_argument("--needs", required=True)
     parser.add_argument("--largest-volume-bytes", type=int, required=True)
     parser.add_argument("--log-format", required=True)
     arguments = parser.parse_args()
