@@ -230,11 +230,12 @@ def rebalance(queues: Sequence[Queue]) -> list[Move]:
 def _gaining(
     line: Sequence[Waiting], queue: Queue, idle: Queue, warm: Collection[str], expectations: Expectations
 ) -> Iterator[tuple[int, Waiting]]:
-    """Find the oldest ticket of a line, if any, that ``idle`` can run and begins no later than ``queue``."""
+    """Find the oldest ticket of a line, if any, that ``idle`` can run at once, or sooner than ``queue``."""
     begins = queue.running_left_seconds or 0.0
     for place, waiting in enumerate(line):
         begins += waiting.loading_seconds
-        if idle.runs(waiting) and expectations.loading(waiting.service, idle, warm) <= begins:
+        loading = expectations.loading(waiting.service, idle, warm)
+        if idle.runs(waiting) and (not loading or loading < begins):
             yield place, waiting
             return
         begins += expectations.seconds(waiting, queue)
