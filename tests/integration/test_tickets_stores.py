@@ -494,6 +494,17 @@ def test_a_ticket_that_outgrew_its_source_and_was_given_up_is_cancelled(bench):
     assert lane.outgrow(ticket, 100, ERROR) == "cancelled"
 
 
+def test_only_tickets_that_wait_for_a_queue_fail_because_they_fit_nowhere(bench):
+    lane = bench.source(services=("Add", "Blur"))
+    running, queued, other = bench.claimed(lane), bench.submit(), bench.submit("Blur")
+    bench.queue(queued, lane.lease.name)
+    submitted = bench.submit()
+    misfit = Misfit(service="Add", interface_hash="Add-1", needed_bytes=2 * 10**9, largest_bytes=10**9)
+    assert bench.manager.fail_unfit(misfit) == [submitted.id]
+    states = [bench.read(ticket).state for ticket in (running, queued, other)]
+    assert states == ["running", "queued", "submitted"]
+
+
 def test_tickets_leave_the_queue_of_a_source_that_is_too_small_for_them(bench):
     for name in ("here/GPU-a", "here/GPU-b"):
         bench.source(name)

@@ -289,6 +289,20 @@ def test_a_ticket_that_is_known_not_to_fit_is_not_started(make):
     assert list(networks.loaded) == [A], "nothing is let go for it"
 
 
+def test_half_a_network_does_not_stay(make):
+    def load(self, device):
+        _Network.load(self, device)
+        raise OutOfMemoryError("CUDA out of memory, for the other half")
+
+    a, b = network(A, 3), network(B, 3, load=load)
+    networks = make(8, a)
+    networks.tasks[B] = b()
+    with pytest.raises(OutOfMemory):
+        networks.perform(B, {})
+    assert networks.memory.in_use_bytes() == 0
+    assert networks.perform(A, {})
+
+
 # Learning
 
 

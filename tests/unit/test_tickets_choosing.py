@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.simulate_queues import list_scheduling, simulate
+from benchmarks.simulate_queues import Loading, list_scheduling, simulate
 from tomaat.Need import Need
 from tomaat.tickets.choosing import MOST_TAKEN, Expectations, Queue, Waiting, assign, rebalance
 
@@ -232,6 +232,28 @@ def test_simulated_tickets_end_within_a_tenth_of_list_scheduling(known):
         arrivals = sorted(generator.uniform(0, 5) for _ in durations)
         ended = simulate(arrivals, durations, machines=4, known=known).makespan
         assert ended <= 1.1 * list_scheduling(arrivals, durations, 4).makespan, seed
+
+
+@pytest.mark.parametrize(("services", "fit"), [("AB", 1), ("ABC", 1), ("ABC", 2)])
+def test_simulated_networks_that_take_turns_are_loaded_less_often_where_loading_counts(services, fit):
+    """Two sources; 20 s of loading against tickets of 5 s."""
+    for seed in range(5):
+        generator = random.Random(seed)
+        arrivals = sorted(generator.uniform(0, 600) for _ in range(200))
+        asked = [generator.choice(services) for _ in arrivals]
+        counted, not_counted = (
+            simulate(
+                arrivals,
+                [5.0] * len(arrivals),
+                machines=2,
+                known=True,
+                loading=Loading(services=asked, seconds=20.0, fit=fit, counted=counted),
+            )
+            for counted in (True, False)
+        )
+        assert counted.loadings < 0.8 * not_counted.loadings
+        assert counted.makespan < 0.9 * not_counted.makespan
+        assert counted.mean_wait < 0.9 * not_counted.mean_wait
 
 
 def test_list_scheduling_starts_each_on_the_machine_that_is_free_first():
