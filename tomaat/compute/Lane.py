@@ -301,7 +301,7 @@ class Lane:
         elif message["is"] == "disk_full":
             self._put_back_until_room(run)
         elif message["is"] == "outgrown":
-            run.move = partial(self.ends.outgrow, run, message["memory_bytes"], message["problem"])
+            run.move = partial(self.ends.outgrow, run, self.source.memory_bytes, message["problem"])
         else:  # refused, crashed
             run.move = partial(self.ends.fail, run, message["problem"], message["is"])
 

@@ -50,7 +50,7 @@ def end_of(job: Job, error: Exception) -> dict[str, Any]:
         return {"is": "refused", "key": job.key, "problem": refused(error.detail)}
     if isinstance(error, OutOfMemory):
         shortage = out_of_memory(job.service, job.source, error.needed_bytes, error.total_bytes)
-        return {"is": "outgrown", "key": job.key, "memory_bytes": error.total_bytes, "problem": shortage}
+        return {"is": "outgrown", "key": job.key, "problem": shortage}
     return {"is": "crashed", "key": job.key, "problem": crashed(error)}
 
 

@@ -171,7 +171,7 @@ class LaneStore:
         return bool(rows)
 
     def outgrow(self, ticket: Ticket, memory_bytes: int | None, error: dict[str, Any]) -> str | None:
-        """Put a ticket back that needs more than ``memory_bytes``, this source's, for a larger one that offers it.
+        """Put a ticket back that needs more than ``memory_bytes``, as this source's row has it, for a larger source.
 
         No attempt is spent. Failed with ``error`` where no source, also of those that are away, is larger. Returns its
         state afterwards, ``None`` if it is not ours.

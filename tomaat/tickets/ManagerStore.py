@@ -45,7 +45,7 @@ class ManagerStore:
         """
         rows = run(
             self.engine,
-            f"""SELECT l.name, {LIVE} AS live, s.device_name = 'CPU' AS on_cpu, s.memory_bytes,
+            f"""SELECT l.name, {LIVE} AS live, l.name ~ '/cpu-[0-9]+$' AS on_cpu, s.memory_bytes,
                   (SELECT json_agg(o ORDER BY o.warm) FROM (SELECT service, interface_hash, warm, network_bytes,
                      peak_bytes, load_seconds FROM offers WHERE source = l.name) o) AS offers,
                   (SELECT json_object_agg(d.service, d.mean_seconds) FROM durations d
