@@ -453,6 +453,14 @@ def test_a_queue_tells_what_ran_and_waits_last_and_how_long_all_of_it_takes(benc
     assert outlook.eta_seconds == pytest.approx(220, abs=30)
 
 
+def test_a_ticket_that_is_overdue_is_expected_to_take_as_long_again(bench):
+    lane = bench.source()
+    ticket = bench.claimed(lane)
+    lane.estimate({ticket.id: 100.0})
+    bench.run("UPDATE tickets SET started = started - interval '1 hour'")
+    assert bench.manager.queues()[0].running_left_seconds == pytest.approx(3500, abs=100)
+
+
 def test_a_move_says_how_long_the_loading_takes_that_it_brings(bench):
     bench.source("here/cpu-0")
     bench.source("here/cpu-1")

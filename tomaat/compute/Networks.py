@@ -100,20 +100,6 @@ class Networks:
             "warm": list(self.loaded).index(service) + 1 if service in self.loaded else None,
         }
 
-    def warm(self, service: str) -> Task:
-        """Give a task whose network is loaded, with room for what a ticket is known to need.
-
-        Raises ``OutOfMemory`` for a service that is known not to fit at all, and what ``load`` raises.
-        """
-        self._make_room(service)
-        if service not in self.loaded:
-            self.report(0.0, "loading")
-            self._tell(service, loading_seconds=self._load_network(service))
-        self.loaded[service] = self.loaded.pop(service)  # the most recently used is the last
-        task = self.tasks[service]
-        task.report = self.report
-        return task
-
     def perform(self, service: str, arguments: Mapping[str, Any]) -> Any:
         """Perform; where the device's memory does not suffice, let all other networks go and try once more.
 
@@ -136,12 +122,26 @@ class Networks:
         raise OutOfMemory(None, self.memory.total_bytes)
 
     def _perform(self, service: str, arguments: Mapping[str, Any]) -> Any:
-        task = self.warm(service)
+        task = self._warm(service)
         in_use = self.memory.in_use_bytes()
         self.memory.start_peak()
         outputs = task.perform(**arguments)
         self._learn_peak(service, self.memory.peak_bytes() - in_use)
         return outputs
+
+    def _warm(self, service: str) -> Task:
+        """Give a task whose network is loaded, with room for what a ticket is known to need.
+
+        Raises ``OutOfMemory`` for a service that is known not to fit at all, and what ``load`` raises.
+        """
+        self._make_room(service)
+        if service not in self.loaded:
+            self.report(0.0, "loading")
+            self._tell(service, loading_seconds=self._load_network(service))
+        self.loaded[service] = self.loaded.pop(service)  # the most recently used is the last
+        task = self.tasks[service]
+        task.report = self.report
+        return task
 
     # Loading, and letting go
 

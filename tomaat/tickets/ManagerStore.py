@@ -41,7 +41,7 @@ class ManagerStore:
     def queues(self) -> list[Queue]:
         """Read each compute source's queue without its tickets: how long it is, what ran and waits, what was measured.
 
-        Also of the sources that are away.
+        Also of the sources that are away. A running ticket that is overdue is expected to take as long again.
         """
         rows = run(
             self.engine,
@@ -52,7 +52,7 @@ class ManagerStore:
                    WHERE d.source = l.name) AS durations,
                   (SELECT json_agg(x ORDER BY x.place) FROM (
                      SELECT t.service, t.state, max(t.queue_order) AS place,
-                       sum(greatest(0, coalesce(t.expected_seconds, d.mean_seconds, 1) + coalesce(t.loading_seconds, 0)
+                       sum(abs(coalesce(t.expected_seconds, d.mean_seconds, 1) + coalesce(t.loading_seconds, 0)
                          - CASE WHEN t.state = 'running'
                                 THEN extract(epoch FROM clock_timestamp() - t.started) ELSE 0 END)) AS seconds
                      FROM (SELECT * FROM tickets WHERE source = l.name AND state = 'queued'
