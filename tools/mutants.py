@@ -27,6 +27,7 @@ VOLUMES = ("tests/integration/test_volumes_reader.py",)
 WEB = ("tests/unit/test_web_Api.py",)
 STORAGE = ("tests/unit/test_tickets_Storage.py",)
 NETWORKS = ("tests/unit/test_compute_Networks.py",)
+LANE_TESTS = "tests/integration/test_compute_Lane.py"
 CHOOSING = ("tests/unit/test_tickets_choosing.py", "tests/unit/test_tickets_fitting.py")
 
 
@@ -212,14 +213,16 @@ MUTANTS = (
         SOURCE,
         "WHERE source = :name AND EXISTS ({HELD})\n                  AND (service",
         "WHERE source = :name\n                  AND (service",
-        STORES,
+        ("tests/integration/test_tickets_stores.py::test_a_stale_holder_measures_for_nobody",),
     ),
     _m(
         "a ticket goes on to a source that is larger, not as large",
         LANE,
         "s.memory_bytes > :memory_bytes)",
         "s.memory_bytes >= :memory_bytes)",
-        STORES,
+        (
+            "tests/integration/test_tickets_stores.py::test_a_ticket_that_outgrew_the_largest_source_fails_with_the_reason",
+        ),
     ),
     _m(
         "a ticket that outgrew a source is not given to one as small",
@@ -233,14 +236,18 @@ MUTANTS = (
         MANAGER,
         "AND (outgrown_bytes IS NULL OR outgrown_bytes < :largest)",
         "AND (outgrown_bytes IS NULL OR true OR outgrown_bytes < :largest)",
-        STORES,
+        (
+            "tests/integration/test_tickets_stores.py::test_a_ticket_that_outgrew_its_source_waits_for_a_larger_one_and_spends_no_attempt",
+        ),
     ),
     _m(
         "only what waits for a queue fails for want of memory",
         MANAGER,
         "WHERE state = 'submitted' AND interface_hash = :interface_hash",
         "WHERE state <> 'failed' AND interface_hash = :interface_hash",
-        STORES,
+        (
+            "tests/integration/test_tickets_stores.py::test_only_tickets_that_wait_for_a_queue_fail_because_they_fit_nowhere",
+        ),
     ),
     _m(
         "what was measured on a source counts more than elsewhere",
@@ -269,6 +276,20 @@ MUTANTS = (
         "(not loading or loading < begins)",
         "(not loading or True)",
         CHOOSING,
+    ),
+    _m(
+        "loading is no part of a ticket's duration",
+        "compute/RunningTicket.py",
+        " - self.claimed_at - self.loading_seconds",
+        " - self.claimed_at",
+        (f"{LANE_TESTS}::test_the_loading_of_a_network_is_no_part_of_its_tickets_duration",),
+    ),
+    _m(
+        "what a worker has measured is told to the next one",
+        "compute/WorkerKeeper.py",
+        "self._insist(lambda: self.sources.needs_of(self.source.name))",
+        "[]",
+        (f"{LANE_TESTS}::test_what_a_worker_has_measured_is_told_to_the_next_one",),
     ),
     _m(
         "the least recently used network goes first",

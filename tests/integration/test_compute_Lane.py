@@ -87,14 +87,15 @@ class Play:
         self.storage.prepare()
         self.workers = SimpleQueue()
         self.started = []
+        self.needs_told = []
         self.store = bench.source(SOURCE)
         bench.run("UPDATE leases SET expires = clock_timestamp() + interval '1 hour'")
 
-    def begin(self, **patience):
+    def begin(self, memory_bytes=None, **patience):
         source = ComputeSource(
             name=SOURCE,
             device_name="CPU",
-            memory_bytes=None,
+            memory_bytes=memory_bytes,
             torch_device="cpu",
             visible_devices="",
             services=None,
@@ -114,8 +115,9 @@ class Play:
         self.thread.start()
         return self.workers.get(timeout=SECONDS)
 
-    def start(self, _source):
+    def start(self, _source, needs):
         """Be the engine."""
+        self.needs_told.append(needs)
         played = PlayedWorker()
         self.started.append(played)
         self.workers.put(played)
@@ -469,3 +471,64 @@ def test_a_tickets_seconds_are_those_for_which_it_kept_its_source_from_the_next(
     mean = play.bench.run("SELECT mean_seconds FROM durations")[0].mean_seconds
     done = play.row(first)
     assert mean <= (done.finished - done.started).total_seconds() - 0.5
+
+
+NEEDS = {"service": "Add", "network_bytes": 5, "peak_bytes": 7, "load_seconds": 3.0, "warm": ["Add"]}
+
+
+def test_what_a_worker_has_measured_is_told_to_the_next_one(play):
+    worker = play.begin()
+    play.queue(1)
+    one = worker.hear("perform")
+    worker.say("needs", one, **NEEDS, loading_seconds=0.0)
+    worker.say("crashed", one, problem={})
+    play.until(lambda: play.bench.sources.needs_of(SOURCE) == [("Add-1", "1", 5, 7, 3.0)])
+    worker.die()
+    play.workers.get(timeout=SECONDS)
+    assert play.needs_told == [[], [("Add-1", "1", 5, 7, 3.0)]]
+
+
+def test_the_loading_of_a_network_is_no_part_of_its_tickets_duration(play):
+    worker = play.begin()
+    (first, one), (second, two) = two_under_way(play, worker)
+    worker.say("needs", two, **NEEDS, loading_seconds=1000.0)
+    worker.pack(one)
+    play.until_state(first, "succeeded")
+    assert play.bench.run("SELECT mean_seconds FROM durations")[0].mean_seconds >= 0, "it was the other one's"
+    play.bench.run("DELETE FROM durations")
+    worker.say("performed", two)
+    worker.pack(two)
+    play.until_state(second, "succeeded")
+    assert -1000 < play.bench.run("SELECT mean_seconds FROM durations")[0].mean_seconds < -1000 + SECONDS
+
+
+def test_needs_that_the_database_does_not_take_hold_up_nothing(play, monkeypatch):
+    def away(*_arguments):
+        raise DatabaseUnavailable("away")
+
+    worker = play.begin()
+    (first,) = play.queue(1)
+    one = worker.hear("perform")
+    monkeypatch.setattr(play.bench.sources, "note_needs", away)
+    worker.say("needs", one, **NEEDS, loading_seconds=0.0)
+    worker.say("performed", one)
+    worker.pack(one)
+    play.until_state(first, "succeeded")
+
+
+def test_a_ticket_that_outgrew_its_source_is_put_back_for_a_larger_one(play):
+    play.bench.source("here/GPU-larger", memory_bytes=200)
+    worker = play.begin(memory_bytes=100)
+    (first,) = play.queue(1)
+    worker.say("outgrown", worker.hear("perform"), problem={"detail": "too large"})
+    play.until_state(first, "submitted")
+    assert play.bench.run("SELECT outgrown_bytes FROM tickets")[0].outgrown_bytes == 100
+    assert play.row(first).attempts == 0
+
+
+def test_a_ticket_that_outgrew_the_largest_source_fails_with_the_workers_words(play):
+    worker = play.begin(memory_bytes=100)
+    (first,) = play.queue(1)
+    worker.say("outgrown", worker.hear("perform"), problem={"detail": "too large"})
+    play.until_state(first, "failed")
+    assert play.row(first).error == {"detail": "too large"}
