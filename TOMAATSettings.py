@@ -11,7 +11,7 @@ import socket
 import sys
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
@@ -51,6 +51,11 @@ class Settings(BaseSettings):
     COMPUTE_DEVICES: dict[str, str] = Field(
         default_factory=dict,
         description='JSON: a source\'s torch device where it is not the GPU itself, for tests: `{"GPU-…": "cpu"}`.',
+    )
+    COMPUTE_MEMORY_BYTES: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        default_factory=dict,
+        description="JSON: how much of a source's memory networks and tickets may take, where that is not all: "
+        '`{"GPU-…": 8000000000}`. Unset: all of a GPU\'s; on the CPU whatever is free.',
     )
     STORAGE_STRATEGY: Literal["KEEP_ALL", "KEEP_ONLY_INPUT", "KEEP_NOTHING"] = Field(
         default="KEEP_ALL", description="What is kept of a ticket's files after its result was fetched completely."

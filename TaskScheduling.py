@@ -23,7 +23,12 @@ from TOMAATSettings import Settings, read_settings
 def schedule(settings: Settings, stop: Stop) -> None:
     """Run lanes until the door is asked to stop."""
     try:
-        found = find_sources(settings.HOST_NAME, wanted=settings.COMPUTE_SOURCES, devices=settings.COMPUTE_DEVICES)
+        found = find_sources(
+            settings.HOST_NAME,
+            wanted=settings.COMPUTE_SOURCES,
+            devices=settings.COMPUTE_DEVICES,
+            memory_bytes=settings.COMPUTE_MEMORY_BYTES,
+        )
     except ComputeSourcesUnknown as error:
         raise Misconfigured(str(error)) from error
     deadline_seconds = settings.database_deadline_seconds

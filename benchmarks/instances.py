@@ -31,7 +31,7 @@ def instances() -> Iterator[tuple[Path, Callable[..., Service]]]:
         url = server.start()
         made: list[Service] = []
 
-        def start(label: str, **settings: str) -> Service:
+        def start(label: str, *services: str, **settings: str) -> Service:
             with connect(url, deadline_seconds=20).connect() as connection:
                 connection.execute(sqlalchemy.text(f"CREATE DATABASE {label}"))
             (folder / label).mkdir()
@@ -39,7 +39,7 @@ def instances() -> Iterator[tuple[Path, Callable[..., Service]]]:
             settings = {"LEASE_SECONDS": "15", "POLL_SECONDS": "1"} | settings
             made.append(Service(folder / label, database, **settings))
             made[-1].start()
-            made[-1].wait_until_ready()
+            made[-1].wait_until_ready(*services)
             return made[-1]
 
         try:

@@ -1,7 +1,8 @@
 """Simulate queues with the very code that QueueManager chooses with: ``python3 benchmarks/simulate_queues.py``.
 
 Compares, for tickets of mixed durations, the time until all have ended and the mean wait with list scheduling, which
-knows no queues: each ticket, in order of arrival, starts on the machine that is free first (Graham, 1966).
+knows no queues: each ticket, in order of arrival, starts on the machine that is free first (Graham, 1966). Then, for
+services whose networks take turns in the machines' memory, both with what they are where loading is not counted.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tomaat.tickets.choosing import Queue, Waiting, assign, rebalance
+from tomaat.Need import Need
+from tomaat.tickets.choosing import Move, Queue, Waiting, assign, rebalance
 
-OFFERS = frozenset({("Dummy", "1")})
+NETWORK = 1  #: size of each network, in the unit of the machines' memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +28,20 @@ class Outcome:
 
     makespan: float
     mean_wait: float
+    loadings: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loading:
+    """Networks of several services that take turns in the machines' memory."""
+
+    services: Sequence[str]  #: of each ticket
+    seconds: float  #: that a network takes to load
+    fit: int  #: networks that a machine's memory holds
+    counted: bool  #: whether the choosing is told
+
+
+NONE = Loading(services=(), seconds=0.0, fit=1, counted=False)
 
 
 def list_scheduling(arrivals: Sequence[float], durations: Sequence[float], machines: int) -> Outcome:
@@ -43,10 +59,22 @@ def list_scheduling(arrivals: Sequence[float], durations: Sequence[float], machi
 class Simulation:
     """Queues in simulated time; ``known`` tells whether tasks say how long they take."""
 
-    def __init__(self, arrivals: Sequence[float], durations: Sequence[float], *, machines: int, known: bool) -> None:
+    def __init__(
+        self,
+        arrivals: Sequence[float],
+        durations: Sequence[float],
+        *,
+        machines: int,
+        known: bool,
+        loading: Loading,
+    ) -> None:
         self.arrivals = arrivals
         self.durations = durations
         self.known = known
+        self.loading = loading
+        self.services = loading.services or ["Dummy"] * len(durations)
+        self.warm: dict[str, list[str]] = {f"cpu-{number}": [] for number in range(machines)}
+        self.loadings = 0
         self.lines: dict[str, list[Waiting]] = {f"cpu-{number}": [] for number in range(machines)}
         self.until: dict[str, float | None] = dict.fromkeys(self.lines)
         self.waits: list[float] = []
@@ -66,41 +94,56 @@ class Simulation:
             for source in self.lines:
                 if self.until[source] is None and self.lines[source]:
                     ticket = self.lines[source].pop(0).ticket
-                    self.until[source] = self.now + self.durations[ticket]
-                    self.waits.append(self.now - self.arrivals[ticket])
-                    heapq.heappush(events, (self.now + self.durations[ticket], ticket, source))
-        return Outcome(makespan=self.now, mean_wait=sum(self.waits) / len(self.waits))
+                    begins = self.now + self._load(source, self.services[ticket])
+                    self.until[source] = begins + self.durations[ticket]
+                    self.waits.append(begins - self.arrivals[ticket])
+                    heapq.heappush(events, (begins + self.durations[ticket], ticket, source))
+        return Outcome(makespan=self.now, mean_wait=sum(self.waits) / len(self.waits), loadings=self.loadings)
+
+    def _load(self, source: str, service: str) -> float:
+        """Load a network where it is not warm; the least recently used one goes. Returns the seconds it takes."""
+        cold = service not in self.warm[source]
+        kept = [each for each in self.warm[source] if each != service]
+        self.warm[source] = [*kept, service][-self.loading.fit :]
+        self.loadings += cold
+        return self.loading.seconds if cold else 0.0
 
     def _arrive(self, number: int) -> None:
         ticket = Waiting(
             ticket=number,
             order=number,
-            service="Dummy",
+            service=self.services[number],
             interface_hash="1",
             expected_seconds=self.durations[number] if self.known else None,
             source=None,
         )
         for move in assign([ticket], self._queues()):
-            self._insert(ticket, move.to_source)
+            self._insert(ticket, move)
 
     def _rebalance(self) -> None:
         for move in rebalance(self._queues()):
             ticket = next(each for each in self.lines[str(move.from_source)] if each.ticket == move.ticket)
             self.lines[str(move.from_source)].remove(ticket)
-            self._insert(ticket, move.to_source)
+            self._insert(ticket, move)
 
-    def _insert(self, ticket: Waiting, source: str) -> None:
-        self.lines[source].append(replace(ticket, source=source))
-        self.lines[source].sort(key=lambda each: each.order)
+    def _insert(self, ticket: Waiting, move: Move) -> None:
+        line = self.lines[move.to_source]
+        line.append(replace(ticket, source=move.to_source, loading_seconds=move.loading_seconds))
+        line.sort(key=lambda each: each.order)
 
     def _queues(self) -> list[Queue]:
+        services = set(self.services)
+        need = Need(network_bytes=NETWORK, peak_bytes=NETWORK, load_seconds=self.loading.seconds)
         return [
             Queue(
                 source=source,
-                offers=OFFERS,
+                offers=frozenset((service, "1") for service in services),
                 waiting=tuple(line),
                 running_left_seconds=self._left(source),
                 durations={},
+                recent=last_used([*self.warm[source], *(each.service for each in line)]),
+                needs=dict.fromkeys(services, need) if self.loading.counted else {},
+                memory_bytes=NETWORK * self.loading.fit,
             )
             for source, line in self.lines.items()
         ]
@@ -112,12 +155,62 @@ class Simulation:
         return until - self.now if self.known else 0.5
 
 
-def simulate(arrivals: Sequence[float], durations: Sequence[float], *, machines: int, known: bool) -> Outcome:
+def last_used(services: Sequence[str]) -> tuple[str, ...]:
+    """Name each service once, where it is used last."""
+    return tuple(dict.fromkeys(reversed(services)))[::-1]
+
+
+def simulate(
+    arrivals: Sequence[float],
+    durations: Sequence[float],
+    *,
+    machines: int,
+    known: bool,
+    loading: Loading = NONE,
+) -> Outcome:
     """Run one simulation."""
-    return Simulation(arrivals, durations, machines=machines, known=known).run()
+    return Simulation(arrivals, durations, machines=machines, known=known, loading=loading).run()
 
 
 def main() -> None:
+    """Print two tables of ratios."""
+    compare_with_list_scheduling()
+    compare_loading()
+
+
+def compare_loading() -> None:
+    """Print what counting the loading of networks gains: 200 tickets of 5 s, 20 s to load, draws as many as 20."""
+    print("| services | sources | networks that fit | all within | end of all | mean wait | loadings |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for services, machines, fit in (("AB", 1, 1), ("AB", 2, 1), ("AB", 4, 1), ("ABC", 2, 1), ("ABC", 2, 2)):
+        for within in (5.0, 600.0):
+            ratios = []
+            for seed in range(20):
+                generator = random.Random(seed)
+                arrivals = sorted(generator.uniform(0, within) for _ in range(200))
+                asked = [generator.choice(services) for _ in arrivals]
+                counted, not_counted = (
+                    simulate(
+                        arrivals,
+                        [5.0] * len(arrivals),
+                        machines=machines,
+                        known=True,
+                        loading=Loading(services=asked, seconds=20.0, fit=fit, counted=counted),
+                    )
+                    for counted in (True, False)
+                )
+                ratios.append(
+                    (
+                        counted.makespan / not_counted.makespan,
+                        counted.mean_wait / not_counted.mean_wait,
+                        counted.loadings / not_counted.loadings,
+                    )
+                )
+            means = " | ".join(f"{sum(each) / len(each):.2f}" for each in zip(*ratios, strict=True))
+            print(f"| {len(services)} | {machines} | {fit} | {within:g} s | {means} |")
+
+
+def compare_with_list_scheduling() -> None:
     """Print a table of ratios."""
     print("| durations | known | end of all / list scheduling, worst of 20 | mean wait / list scheduling, mean of 20 |")
     print("| --- | --- | --- | --- |")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 NO_RESULT = 409
+GIGABYTE = 10**9
 
 
 def problem(slug: str, title: str, detail: str, errors: list[dict[str, Any]] | None = None) -> dict[str, Any]:
@@ -42,6 +43,35 @@ def worker_died(ending: str, attempts: int) -> dict[str, Any]:
         "The task's process died",
         f"The process that ran the task {ending}; the ticket was started {times} and is not tried again.",
     )
+
+
+def out_of_memory(service: str, source: str, needed_bytes: int | None, total_bytes: int | None) -> dict[str, Any]:
+    """Say that a compute source is too small for this ticket; ``needed_bytes`` where that was known before."""
+    has = "" if total_bytes is None else f" ({gigabytes(total_bytes)})"
+    detail = (
+        f"{service}: this ticket needs more memory than {source} has{has}, also with nothing else in it."
+        if needed_bytes is None
+        else f"{service}: a ticket was measured to need {gigabytes(needed_bytes)} of memory; {source} has{has}."
+    )
+    return problem("out-of-memory", "Not enough memory", detail)
+
+
+def fits_nowhere(service: str, needed_bytes: int, largest_bytes: int) -> dict[str, Any]:
+    """Say that every compute source that offers the service is too small for it."""
+    detail = (
+        f"{service}: a ticket was measured to need {gigabytes(needed_bytes)} of memory; the largest compute source "
+        f"that offers it has {gigabytes(largest_bytes)}."
+    )
+    return problem("out-of-memory", "Not enough memory", detail)
+
+
+def gigabytes(size_bytes: int) -> str:
+    """Write a size for a client to read.
+
+    >>> gigabytes(25_769_803_776)
+    '25.8 GB'
+    """
+    return f"{size_bytes / GIGABYTE:.1f} GB" if size_bytes >= GIGABYTE else f"{size_bytes * 1000 / GIGABYTE:.0f} MB"
 
 
 def result_not_stored() -> dict[str, Any]:

@@ -26,6 +26,9 @@ ARCHIVES = ("tests/unit/test_archives_unpack.py",)
 VOLUMES = ("tests/integration/test_volumes_reader.py",)
 WEB = ("tests/unit/test_web_Api.py",)
 STORAGE = ("tests/unit/test_tickets_Storage.py",)
+NETWORKS = ("tests/unit/test_compute_Networks.py",)
+LANE_TESTS = "tests/integration/test_compute_Lane.py"
+CHOOSING = ("tests/unit/test_tickets_choosing.py", "tests/unit/test_tickets_fitting.py")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,6 +207,131 @@ MUTANTS = (
         "WHERE name = :name AND EXISTS ({HELD}) RETURNING name",
         "WHERE name = :name RETURNING name",
         STORES,
+    ),
+    _m(
+        "what a service needs is its source's holder's to say",
+        SOURCE,
+        "WHERE source = :name AND EXISTS ({HELD})\n                  AND (service",
+        "WHERE source = :name\n                  AND (service",
+        ("tests/integration/test_tickets_stores.py::test_a_stale_holder_measures_for_nobody",),
+    ),
+    _m(
+        "a ticket goes on to a source that is larger, not as large",
+        LANE,
+        "s.memory_bytes > :memory_bytes)",
+        "s.memory_bytes >= :memory_bytes)",
+        (
+            "tests/integration/test_tickets_stores.py::test_a_ticket_that_outgrew_the_largest_source_fails_with_the_reason",
+        ),
+    ),
+    _m(
+        "a ticket that outgrew a source is not given to one as small",
+        "tickets/choosing.py",
+        "(self.memory_bytes or 0) > waiting.outgrown_bytes",
+        "(self.memory_bytes or 0) > 0",
+        CHOOSING,
+    ),
+    _m(
+        "what outgrew all that is there holds nobody up",
+        MANAGER,
+        "AND (outgrown_bytes IS NULL OR outgrown_bytes < :largest)",
+        "AND (outgrown_bytes IS NULL OR true OR outgrown_bytes < :largest)",
+        (
+            "tests/integration/test_tickets_stores.py::test_a_ticket_that_outgrew_its_source_waits_for_a_larger_one_and_spends_no_attempt",
+        ),
+    ),
+    _m(
+        "only what waits for a queue fails for want of memory",
+        MANAGER,
+        "WHERE state = 'submitted' AND interface_hash = :interface_hash",
+        "WHERE state <> 'failed' AND interface_hash = :interface_hash",
+        (
+            "tests/integration/test_tickets_stores.py::test_only_tickets_that_wait_for_a_queue_fail_because_they_fit_nowhere",
+        ),
+    ),
+    _m(
+        "what was measured on a source counts more than elsewhere",
+        "tickets/fitting.py",
+        "if own is not None and own.peak_bytes is not None:",
+        "if False:",
+        CHOOSING,
+    ),
+    _m(
+        "what fits somewhere that is away is waited for",
+        "tickets/Manager.py",
+        "misfits(queues)",
+        "misfits([queue for queue in queues if queue.live])",
+        ("tests/integration/test_tickets_Manager.py",),
+    ),
+    _m(
+        "loading counts in the choice of a queue",
+        "tickets/choosing.py",
+        "return self.seconds + self.expectations.loading(service, self.queue, self.warm)",
+        "return self.seconds",
+        CHOOSING,
+    ),
+    _m(
+        "an idle source loads nothing that begins sooner where it waits",
+        "tickets/choosing.py",
+        "(not loading or loading < begins)",
+        "(not loading or True)",
+        CHOOSING,
+    ),
+    _m(
+        "loading is no part of a ticket's duration",
+        "compute/RunningTicket.py",
+        " - self.claimed_at - self.loading_seconds",
+        " - self.claimed_at",
+        (f"{LANE_TESTS}::test_the_loading_of_a_network_is_no_part_of_its_tickets_duration",),
+    ),
+    _m(
+        "what a worker has measured is told to the next one",
+        "compute/WorkerKeeper.py",
+        "self._insist(lambda: self.sources.needs_of(self.source.name))",
+        "[]",
+        (f"{LANE_TESTS}::test_what_a_worker_has_measured_is_told_to_the_next_one",),
+    ),
+    _m(
+        "the least recently used network goes first",
+        "compute/Networks.py",
+        "        self.loaded[service] = self.loaded.pop(service)  # the most recently used is the last\n",
+        "",
+        NETWORKS,
+    ),
+    _m(
+        "a network that need not go stays",
+        "compute/Networks.py",
+        "        if sum(chosen.values()) - chosen[name] >= short_bytes:\n",
+        "        if False:\n",
+        NETWORKS,
+    ),
+    _m(
+        "a ticket that is known not to fit is not started",
+        "compute/Networks.py",
+        "total is not None and need.most_bytes > total:",
+        "False:",
+        NETWORKS,
+    ),
+    _m(
+        "a ticket that ended well makes no source unusable",
+        "compute/Networks.py",
+        "            peak = min(peak, self.memory.total_bytes)\n",
+        "            pass\n",
+        NETWORKS,
+    ),
+    _m(
+        "what was measured is another version's no more",
+        "compute/Networks.py",
+        "self.known.get((offer.interface_hash, offer.version))",
+        "next(iter(self.known.values()), None)",
+        NETWORKS,
+    ),
+    _m(
+        "half a network does not stay",
+        "compute/Networks.py",
+        "            self._make_afresh(service)  # what it has loaded already must not stay\n",
+        "",
+        NETWORKS,
     ),
     _m(
         "a ticket with files is not forgotten",

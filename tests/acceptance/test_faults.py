@@ -108,6 +108,7 @@ def test_an_idle_worker_that_dies_is_replaced(own_service):
     instance.start()
     instance.wait_until_ready()
     os.kill(instance.worker_pid(), signal.SIGKILL)
+    instance.until(lambda: "worker.died" in instance.log("TaskScheduling.py"))  # on a busy machine that takes a while
     ticket = instance.submit("FloatComputation", {"f1": 1, "f2": 1})
     status = instance.wait(ticket)
     assert (status["state"], status["claim"]) == ("succeeded", 1)

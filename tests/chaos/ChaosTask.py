@@ -22,6 +22,7 @@ from tests.chaos.moments import before
 from tomaat.services import Outputs, Task, TaskRefused
 
 control = Control(Path(__file__).parents[1] / "control")
+packing = importlib.import_module("tomaat.compute.Packing")
 performer = importlib.import_module("tomaat.compute.Performer")
 running: list[str] = [""]
 
@@ -40,9 +41,9 @@ def _pack_in_two(members: Any, archive: Path) -> None:
     _pack(held(), archive)
 
 
-if performer.pack.__name__ != _pack_in_two.__name__:  # once for each worker
-    before(performer.Performer, "_perform", _note_key)
-    _pack, performer.pack = performer.pack, _pack_in_two
+if packing.pack.__name__ != _pack_in_two.__name__:  # once for each worker
+    before(performer.Performer, "take", _note_key)
+    _pack, packing.pack = packing.pack, _pack_in_two
 
 
 class Chaos(Task):

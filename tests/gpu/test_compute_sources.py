@@ -15,9 +15,9 @@ import structlog
 from tomaat.compute.nvml import ComputeSourcesUnknown
 from tomaat.compute.sources import find_sources
 structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-wanted, devices = json.loads(sys.argv[1])
+wanted, devices, memory_bytes = json.loads(sys.argv[1])
 try:
-    found = find_sources("here", wanted=wanted, devices=devices)
+    found = find_sources("here", wanted=wanted, devices=devices, memory_bytes=memory_bytes)
 except ComputeSourcesUnknown as error:
     print(json.dumps(str(error)))
 else:
@@ -25,9 +25,9 @@ else:
 """
 
 
-def find(environment, wanted=None, devices=None):
+def find(environment, wanted=None, devices=None, memory_bytes=None):
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, json.dumps([wanted, devices or {}])],
+        [sys.executable, "-c", PROGRAM, json.dumps([wanted, devices or {}, memory_bytes or {}])],
         cwd=REPOSITORY,
         env=environment,
         capture_output=True,
@@ -92,6 +92,12 @@ def test_a_key_that_is_no_source_is_refused(fake_nvml):
 def test_a_source_can_be_mapped_to_torchs_cpu(fake_nvml):
     found, _ = find(fake_nvml("GPU-aaa"), None, {"GPU-aaa": "cpu"})
     assert (found[0]["torch_device"], found[0]["visible_devices"]) == ("cpu", "")
+
+
+def test_a_source_may_be_given_less_memory_than_it_has_and_not_more(fake_nvml):
+    limits = {"GPU-aaa": 2**30, "GPU-bbb": 2**40, "cpu-0": 2**31}
+    found, _ = find(fake_nvml("GPU-aaa GPU-bbb"), {**dict.fromkeys(limits), "cpu-1": None}, None, limits)
+    assert [source["memory_bytes"] for source in found] == [2**30, 2**35, 2**31, None]
 
 
 def test_two_fake_gpus_run_tickets_side_by_side_where_they_are_mapped_to_the_cpu(fake_nvml, own_service):

@@ -44,13 +44,24 @@ class Bench:
             result = connection.execute(sqlalchemy.text(sql), values)
             return list(result) if result.returns_rows else []
 
-    def source(self, name: str = "here/cpu-0", holder: str = "a", services: tuple[str, ...] = ("Add",)) -> LaneStore:
+    def source(
+        self,
+        name: str = "here/cpu-0",
+        holder: str = "a",
+        services: tuple[str, ...] = ("Add",),
+        memory_bytes: int | None = None,
+    ) -> LaneStore:
         """A live compute source that offers services whose interface hash is `<service>-1`."""
         lease = self.sources.take(name, holder)
         assert lease is not None
-        self.sources.describe(lease, device_name="CPU", memory_bytes=None, problem=None)
+        self.sources.describe(lease, device_name="CPU", memory_bytes=memory_bytes, problem=None)
         self.offer(lease, *services)
         return LaneStore(self.engine, lease, self.hints.append)
+
+    def needs(self, lane: LaneStore, service: str, network: int, peak: int | None, seconds: float, *warm: str) -> None:
+        """What a worker measures of a service, and what is warm then."""
+        figures = {"network_bytes": network, "peak_bytes": peak, "load_seconds": seconds, "warm": list(warm)}
+        self.sources.note_needs(lane.lease, {"service": service, **figures})
 
     def offer(self, lease: Lease, *services: str, version: int = 1) -> None:
         offers = [

@@ -89,6 +89,72 @@ def test_a_source_with_a_problem_gets_nothing(bench, storage):
     assert [service.available for service in bench.web.offered_services()] == [False]
 
 
+def test_a_ticket_goes_where_its_network_is_warm_unless_that_queue_is_longer_than_the_loading(bench, storage):
+    lanes = [bench.source(name, services=("Add", "Blur"), memory_bytes=10) for name in ("here/cpu-0", "here/cpu-1")]
+    for lane, warm in zip(lanes, ("Blur", "Add"), strict=True):
+        for service in ("Add", "Blur"):
+            bench.needs(lane, service, 8, 8, 20.0, warm)
+    bench.run("INSERT INTO durations SELECT source, service, 15 FROM offers")
+    tickets = [bench.submit() for _ in range(3)]
+    manager(bench, storage).round()
+    assert [bench.read(ticket).source for ticket in tickets] == ["here/cpu-1", "here/cpu-1", "here/cpu-0"]
+    loading = [row.loading_seconds for row in bench.run("SELECT loading_seconds FROM tickets ORDER BY id")]
+    assert loading == [0.0, 0.0, 20.0]
+
+
+def test_a_source_that_is_too_small_for_a_service_is_left_out(bench, storage):
+    small = bench.source("here/GPU-a", services=("Add", "Blur"), memory_bytes=10)
+    large = bench.source("here/GPU-b", memory_bytes=30)
+    waiting = bench.submit()
+    bench.queue(waiting, small.lease.name)
+    bench.needs(large, "Add", 15, 20, 1.0, "Add")
+    tickets = [bench.submit() for _ in range(3)]
+    manager(bench, storage).round()
+    assert {bench.read(ticket).source for ticket in (*tickets, waiting)} == {"here/GPU-b"}
+    bench.needs(small, "Add", 5, 10, 1.0, "Add")
+    after = bench.submit()
+    manager(bench, storage).round()
+    assert bench.read(after).source == "here/GPU-a", "what was measured there counts more than elsewhere"
+
+
+def test_a_service_that_fits_nowhere_fails_at_once_with_both_figures(bench, storage):
+    lanes = [bench.source(name, memory_bytes=30 * 10**9) for name in ("here/GPU-a", "here/GPU-b")]
+    for lane in lanes:
+        bench.needs(lane, "Add", 15 * 10**9, 20 * 10**9, 1.0, "Add")
+        bench.sources.describe(lane.lease, device_name="CPU", memory_bytes=16 * 10**9, problem=None)
+    bench.lapse("here/GPU-b")
+    ticket, orphan = bench.submit(), bench.submit("Gone")
+    manager(bench, storage).round()
+    failed = bench.read(ticket)
+    assert (failed.state, failed.error["type"]) == ("failed", "/problems/out-of-memory")
+    assert "needs 20.0 GB" in failed.error["detail"].replace("was measured to need", "needs")
+    assert "has 16.0 GB" in failed.error["detail"]
+    assert bench.read(orphan).state == "submitted"
+
+
+def test_a_service_that_fits_only_on_a_source_that_is_away_waits_for_it(bench, storage):
+    small = bench.source("here/GPU-a", services=("Add", "Blur"), memory_bytes=10)
+    large = bench.source("here/GPU-b", memory_bytes=30)
+    bench.needs(large, "Add", 15, 20, 1.0, "Add")
+    bench.lapse(large.lease.name)
+    tickets = [bench.submit() for _ in range(2)]
+    other = bench.submit("Blur")
+    manager(bench, storage).round()
+    assert {bench.read(ticket).state for ticket in tickets} == {"submitted"}
+    assert bench.read(other).source == small.lease.name, "and holds nobody up"
+
+
+def test_a_ticket_that_outgrew_a_source_goes_to_a_larger_one_only(bench, storage):
+    small = bench.source("here/GPU-a", memory_bytes=100)
+    bench.source("here/GPU-b", memory_bytes=100)
+    bench.source("here/GPU-c", memory_bytes=200)
+    bench.source("here/cpu-0")
+    ticket = bench.claimed(small)
+    assert small.outgrow(ticket, 100, {}) == "submitted"
+    manager(bench, storage).round()
+    assert bench.read(ticket).source == "here/GPU-c"
+
+
 def test_a_second_manager_waits_for_the_first(bench, storage):
     bench.sources.take("manager", "somebody/else/1/2")
     bench.source()

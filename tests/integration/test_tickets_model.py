@@ -247,7 +247,7 @@ class Tickets(RuleBasedStateMachine):
 
     @rule()
     def queue(self):
-        queues = self.manager.queues()
+        queues = [queue for queue in self.manager.queues() if queue.live]
         assert {queue.source for queue in queues} == {name for name in SOURCES if self.live(name)}
         moves = assign(self.manager.submitted(["h"]), queues)
         assert self.manager.assign(moves) == len(moves)
@@ -263,6 +263,7 @@ class Tickets(RuleBasedStateMachine):
         queues = [
             type(queue)(**{**vars(queue), "waiting": self.manager.front(queue.source)})
             for queue in self.manager.queues()
+            if queue.live
         ]
         moves = rebalance(queues)
         if between:

@@ -5,7 +5,9 @@ import time
 
 import pytest
 
+from tomaat.Need import Need
 from tomaat.tickets.choosing import Move
+from tomaat.tickets.fitting import Misfit
 
 RESULT = {"sha256": "0" * 64, "size_bytes": 10, "seconds": 1.0}
 ERROR = {"type": "/problems/x", "title": "X", "detail": "x"}
@@ -66,6 +68,36 @@ def test_a_holder_that_took_its_source_again_claims_under_the_new_epoch_only(ben
     bench.queue(bench.submit(), "here/cpu-0")
     assert before.claim(["Add-1"]) is None
     assert after.claim(["Add-1"]) is not None
+
+
+def test_looking_which_ticket_is_next_claims_nothing(bench):
+    lane = bench.source()
+    first, second = bench.submit(), bench.submit()
+    bench.queue(first, lane.lease.name)
+    bench.queue(second, lane.lease.name)
+    assert lane.next_queued(["Add-2"]) is None
+    assert lane.next_queued(["Add-1"]).id == lane.next_queued(["Add-1"]).id == first.id
+    assert bench.read(first).state == "queued"
+    assert lane.claim(["Add-1"]).id == first.id
+    assert lane.next_queued(["Add-1"]).id == second.id
+
+
+def test_a_ticket_that_runs_again_is_claimed_by_a_lane_with_no_other_and_never_overtaken(bench):
+    lane = bench.source()
+    again, fresh = bench.submit(), bench.submit()
+    bench.run("UPDATE tickets SET claim = 1 WHERE id = :id", id=again.id)
+    for ticket in (again, fresh):
+        bench.queue(ticket, lane.lease.name)
+    assert lane.claim(["Add-1"], beside_another=True) is None
+    assert lane.claim(["Add-1"]).id == again.id
+    assert lane.claim(["Add-1"], beside_another=True).id == fresh.id
+
+
+def test_a_ticket_that_a_claim_of_unknown_outcome_took_is_found_beside_known_ones(bench):
+    lane = bench.source()
+    known, taken = bench.claimed(lane), bench.claimed(lane)
+    assert lane.left_running(known=[known.id]).id == taken.id
+    assert lane.left_running(known=[known.id, taken.id]) is None
 
 
 def test_many_claimers_never_take_one_ticket_twice(bench):
@@ -375,6 +407,130 @@ def test_what_a_stale_holder_writes_about_its_source_is_ignored(bench):
     assert bench.manager.queues()[0].source == lease.name
 
 
+def test_what_was_measured_is_kept_and_given_to_the_next_worker(bench):
+    lane = bench.source(services=("Add", "Blur"))
+    assert bench.sources.needs_of("here/cpu-0") == []
+    bench.needs(lane, "Blur", 5, None, 2.0, "Blur")
+    bench.needs(lane, "Blur", 5, 7, 2.5, "Add", "Blur")
+    assert bench.sources.needs_of("here/cpu-0") == [("Blur-1", "1", 5, 7, 2.5)]
+    (queue,) = bench.manager.queues()
+    assert queue.needs == {"Blur": Need(network_bytes=5, peak_bytes=7, load_seconds=2.5)}
+    assert queue.recent == ("Add", "Blur")
+    bench.needs(lane, "Blur", 5, 7, 2.5, "Blur")
+    assert bench.manager.queues()[0].recent == ("Blur",)
+
+
+def test_a_new_worker_says_itself_what_is_known_and_warm(bench):
+    lane = bench.source()
+    bench.needs(lane, "Add", 5, 7, 2.0, "Add")
+    offer = {"service": "Add", "interface_hash": "Add-1", "offer": {"version": "1"}}
+    bench.sources.offer(lane.lease, [offer | {"network_bytes": 6, "peak_bytes": 8, "load_seconds": 3.0, "warm": None}])
+    assert bench.sources.needs_of("here/cpu-0") == [("Add-1", "1", 6, 8, 3.0)]
+    assert bench.manager.queues()[0].recent == ()
+    bench.offer(lane.lease, "Add", version=2)
+    assert bench.sources.needs_of("here/cpu-0") == [], "another version's needs are unknown"
+
+
+def test_a_stale_holder_measures_for_nobody(bench):
+    stale = bench.source(holder="a")
+    bench.lapse(stale.lease.name)
+    bench.source(holder="b")
+    bench.needs(stale, "Add", 5, 7, 2.0, "Add")
+    assert bench.sources.needs_of("here/cpu-0") == []
+
+
+def test_clients_see_what_a_service_needs_where_a_ticket_was_measured(bench):
+    measured, loaded = bench.source("here/cpu-0"), bench.source("here/cpu-1")
+    bench.source("here/cpu-2")
+    bench.needs(measured, "Add", 5, 7, 2.0, "Add")
+    bench.needs(loaded, "Add", 5, None, 2.0, "Add")
+    assert [service.memory_bytes for service in bench.web.offered_services()] == [{"here/cpu-0": 7}]
+
+
+def test_a_queue_tells_what_ran_and_waits_last_and_how_long_all_of_it_takes(bench):
+    lane = bench.source(services=("Add", "Blur", "Cut"))
+    bench.needs(lane, "Cut", 5, 7, 20.0, "Cut", "Add")
+    assert bench.manager.queues()[0].running_left_seconds is None
+    bench.claimed(lane, "Blur")
+    for service in ("Cut", "Add", "Cut"):
+        bench.queue(bench.submit(service), lane.lease.name)
+    bench.run("UPDATE tickets SET expected_seconds = 100, loading_seconds = CASE WHEN service = 'Cut' THEN 20 END")
+    (queue,) = bench.manager.queues()
+    assert queue.recent == ("Blur", "Add", "Cut")
+    assert queue.running_left_seconds == pytest.approx(100, abs=30)
+    assert queue.queued_seconds == 340
+    outlook = bench.web.outlook(bench.read(bench.web.find(2)))
+    assert outlook.eta_seconds == pytest.approx(220, abs=30)
+
+
+def test_a_ticket_that_is_overdue_is_expected_to_take_as_long_again(bench):
+    lane = bench.source()
+    ticket = bench.claimed(lane)
+    lane.estimate({ticket.id: 100.0})
+    bench.run("UPDATE tickets SET started = started - interval '1 hour'")
+    assert bench.manager.queues()[0].running_left_seconds == pytest.approx(3500, abs=100)
+
+
+def test_a_move_says_how_long_the_loading_takes_that_it_brings(bench):
+    bench.source("here/cpu-0")
+    bench.source("here/cpu-1")
+    ticket = bench.submit()
+    bench.manager.assign([Move(ticket=ticket.id, from_source=None, to_source="here/cpu-0", loading_seconds=20.0)])
+    assert bench.manager.front("here/cpu-0")[0].loading_seconds == 20.0
+    bench.manager.move([Move(ticket=ticket.id, from_source="here/cpu-0", to_source="here/cpu-1")])
+    assert bench.manager.front("here/cpu-1")[0].loading_seconds == 0.0
+
+
+def test_a_ticket_that_outgrew_its_source_waits_for_a_larger_one_and_spends_no_attempt(bench):
+    lane = bench.source("here/GPU-a", memory_bytes=100)
+    larger = bench.source("here/GPU-b", memory_bytes=200)
+    ticket = bench.claimed(lane)
+    bench.lapse(larger.lease.name)
+    assert lane.outgrow(ticket, 100, ERROR) == "submitted", "also where the larger one is away"
+    read = bench.read(ticket)
+    assert (read.source, read.attempts, read.error) == (None, 0, None)
+    assert bench.manager.submitted(["Add-1"], largest_bytes=100) == []
+    assert [waiting.outgrown_bytes for waiting in bench.manager.submitted(["Add-1"], largest_bytes=200)] == [100]
+    assert lane.outgrow(ticket, 100, ERROR) is None, "it is nobody's now"
+
+
+@pytest.mark.parametrize("memory", [200, None])
+def test_a_ticket_that_outgrew_the_largest_source_fails_with_the_reason(bench, memory):
+    bench.source("here/GPU-a", memory_bytes=100)
+    bench.source("here/GPU-c", services=("Blur",), memory_bytes=300)
+    lane = bench.source("here/GPU-b", memory_bytes=memory)
+    ticket = bench.claimed(lane)
+    assert lane.outgrow(ticket, memory, ERROR) == "failed"
+    assert bench.read(ticket).error == ERROR
+
+
+def test_a_ticket_that_outgrew_its_source_and_was_given_up_is_cancelled(bench):
+    lane = bench.source("here/GPU-a", memory_bytes=100)
+    bench.source("here/GPU-b", memory_bytes=200)
+    ticket = bench.claimed(lane)
+    bench.web.cancel(ticket)
+    assert lane.outgrow(ticket, 100, ERROR) == "cancelled"
+
+
+def test_only_tickets_that_wait_for_a_queue_fail_because_they_fit_nowhere(bench):
+    lane = bench.source(services=("Add", "Blur"))
+    running, queued, other = bench.claimed(lane), bench.submit(), bench.submit("Blur")
+    bench.queue(queued, lane.lease.name)
+    submitted = bench.submit()
+    misfit = Misfit(service="Add", interface_hash="Add-1", needed_bytes=2 * 10**9, largest_bytes=10**9)
+    assert bench.manager.fail_unfit(misfit) == [submitted.id]
+    states = [bench.read(ticket).state for ticket in (running, queued, other)]
+    assert states == ["running", "queued", "submitted"]
+
+
+def test_tickets_leave_the_queue_of_a_source_that_is_too_small_for_them(bench):
+    for name in ("here/GPU-a", "here/GPU-b"):
+        bench.source(name)
+        bench.queue(bench.submit(), name)
+    assert bench.manager.unqueue_stranded(settled=False, unfit=[("here/GPU-b", "Add-1"), ("here/GPU-a", "Add-2")]) == 1
+    assert [row.source for row in bench.run("SELECT source FROM tickets ORDER BY id")] == ["here/GPU-a", None]
+
+
 def test_a_lease_has_one_holder_and_an_epoch_that_grows(bench):
     first = bench.sources.take("x", "a")
     assert bench.sources.take("x", "b") is None
@@ -410,6 +566,17 @@ def test_position_and_eta_count_what_is_ahead(bench):
     assert bench.web.outlook(tickets[0]).position is None
     assert 9.0 < bench.web.outlook(tickets[0]).eta_seconds <= 10.0
     assert bench.web.outlook(running).eta_seconds is None
+
+
+def test_of_two_that_run_neither_waits_for_the_other_and_the_next_waits_for_both(bench):
+    lane = bench.source()
+    packed, performed, waiting = bench.claimed(lane), bench.claimed(lane), bench.submit()
+    bench.queue(waiting, lane.lease.name)
+    lane.estimate({packed.id: 0.0, performed.id: 50.0, waiting.id: 3.0})
+    assert bench.web.outlook(packed).eta_seconds == 0.0
+    assert 40.0 < bench.web.outlook(performed).eta_seconds <= 50.0
+    assert 43.0 < bench.web.outlook(waiting).eta_seconds <= 53.0
+    assert bench.web.outlook(waiting).position == 1
 
 
 def test_the_claim_reads_only_the_queues_own_index(bench):
@@ -450,6 +617,7 @@ def test_no_statement_of_the_doors_reads_the_whole_history(bench):
         lane.without_estimate(["Add"], asked=[])
         lane.report(ticket, 0.5, "half")
         lane.left_running()
+        lane.next_queued(["Add-1"])
         bench.web.outlook(ticket)
         bench.web.count_waiting()
         bench.web.states_of([ticket.id, waiting.id])
@@ -458,6 +626,7 @@ def test_no_statement_of_the_doors_reads_the_whole_history(bench):
         bench.manager.front("here/cpu-0")
         bench.manager.assign([Move(ticket=waiting.id, from_source=None, to_source="here/cpu-0")])
         bench.manager.unqueue_stranded(settled=True)
+        bench.manager.fail_unfit(Misfit(service="None", interface_hash="None-1", needed_bytes=2, largest_bytes=1))
         bench.manager.take_back(settled=True, attempts=3)
         bench.manager.fail_waited(hours=1)
         lane.succeed(ticket, sha256="0" * 64, size_bytes=1, seconds=1.0)

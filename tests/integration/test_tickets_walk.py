@@ -8,6 +8,7 @@ import pytest
 from tests.integration.controlled_clock import ControlledClock
 from tomaat.tickets import LaneStore, Lease, ManagerStore, NewTicket, SourceStore, TicketStore
 from tomaat.tickets.choosing import Move
+from tomaat.tickets.fitting import Misfit
 from tomaat.tickets.states import CANCELLED, EXPIRED, FAILED, MANAGER, MOVES, RUNNING, SCHEDULER, SUCCEEDED, WEB
 
 LEASE = 10.0
@@ -100,6 +101,7 @@ class Walk:
         yield "queue", MANAGER, self.queue
         yield "take back", MANAGER, self.take_back
         yield "unqueue", MANAGER, self.unqueue
+        yield "find it fits nowhere", MANAGER, self.find_unfit
         yield "expire", MANAGER, self.expire
         yield "give up", WEB, self.give_up
         if world.live:
@@ -110,7 +112,7 @@ class Walk:
             if world.claim < MOST_CLAIMS:
                 yield f"{worker} claims", SCHEDULER, lambda w, n=number, who=worker: self.claim(w, n, who)
             if world.believes[number] is not None:
-                for end in ("succeed", "fail", "cancelled", "put_back", "die"):
+                for end in ("succeed", "fail", "cancelled", "put_back", "outgrow", "die"):
                     yield (
                         f"{worker} {end}",
                         SCHEDULER,
@@ -127,6 +129,10 @@ class Walk:
 
     def unqueue(self, world):
         self.manager.unqueue_stranded(settled=True)
+        return self.after(world)
+
+    def find_unfit(self, world):
+        self.manager.fail_unfit(Misfit(service="Add", interface_hash="h", needed_bytes=2, largest_bytes=1))
         return self.after(world)
 
     def expire(self, world):
@@ -173,6 +179,8 @@ class Walk:
             lane.cancelled(ticket)
         elif how == "put_back":
             assert lane.put_back(ticket) == mine
+        elif how == "outgrow":
+            assert (lane.outgrow(ticket, 1, {}) is not None) == mine
         else:
             assert (lane.give_up_attempt(ticket, attempts=ATTEMPTS, error={}) is not None) == mine
         after = self.after(world)
@@ -213,5 +221,5 @@ def test_every_way_of_a_ticket_is_lawful(make_database):
     clock.engine.dispose()
     assert len(seen) > 100, len(seen)
     elsewhere = {(None, "submitted", WEB), ("queued", "queued", MANAGER)}
-    waited = {("submitted", "failed", MANAGER), ("queued", "failed", MANAGER)}
+    waited = {("queued", "failed", MANAGER)}
     assert moves == PERMITTED - elsewhere - waited, "every lawful move was seen, and no other"

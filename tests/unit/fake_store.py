@@ -40,6 +40,7 @@ def offered(name, inputs, *, available=True):
         available=available,
         interface={declared.id: declared.describe() for declared in inputs},
         interface_hash=f"{name}-1",
+        memory_bytes={"here/GPU-aaa": 5 * 1024 * MIB},
     )
 
 

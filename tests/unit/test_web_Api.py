@@ -531,6 +531,7 @@ def test_the_services_are_listed_as_the_protocol_says(web):
     assert (service["name"], service["version"], service["available"]) == ("Smooth", "1", False)
     assert service["interface"]["scan"]["store"] == "file"
     assert service["interface"]["sigma"]["unit"] == "mm"
+    assert service["memory_bytes"] == {"here/GPU-aaa": 5 * 1024**3}
 
 
 def test_many_looks_at_the_services_cost_one_query(web):

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from tomaat.compute.Report import Report
+
 DRAFT = "result.tar.gz.part"  #: the result as the worker leaves it in ``out``, for the lane to seal
+MOST_UNDER_WAY = 2  #: claimed tickets of one source: one performs, the other's result is packed and sealed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,3 +20,4 @@ class Job:
     inputs: Path
     out: Path
     source: str
+    report: Report

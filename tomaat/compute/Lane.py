@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import select
 import shutil
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 
-from tomaat.compute.Channel import ChannelClosed
 from tomaat.compute.ComputeSource import ComputeSource
-from tomaat.compute.Job import DRAFT
-from tomaat.compute.Limits import Limits
-from tomaat.compute.LocalEngine import LocalEngine, Worker
+from tomaat.compute.Ends import Ends
+from tomaat.compute.Estimates import Estimates
+from tomaat.compute.HeldWorker import HeldWorker
+from tomaat.compute.Job import DRAFT, MOST_UNDER_WAY
+from tomaat.compute.LocalEngine import LocalEngine
 from tomaat.compute.Patience import Patience
+from tomaat.compute.RunningTicket import RunningTicket
+from tomaat.compute.WorkerKeeper import RETRY_SECONDS, LeaseLost, Stopping, WorkerKeeper
 from tomaat.database import DatabaseUnavailable
 from tomaat.disk import bytes_below, is_disk_full
 from tomaat.problems import deadline_passed, result_not_stored, worker_died
@@ -24,19 +28,16 @@ from tomaat.tickets import LaneStore, Lease, SourceStore, Storage, Ticket
 from tomaat.Waker import Waker
 
 log = structlog.get_logger()
-Answer = TypeVar("Answer")
 
-LONGEST_RESTART_SECONDS = 30.0
-RETRY_SECONDS = 1.0
 LEAST_ROOM_BYTES = 64 * 1024**2  #: free, before a lane that found the disk full claims again
 
 
-class Stopping(Exception):
-    """The lane was told to end: its lease is lost, or the door stops."""
-
-
 class Lane:
-    """Runs in a thread of its own, from when the source's lease was taken until it is lost or the door stops."""
+    """Runs in a thread of its own, from when the source's lease was taken until it is lost or the door stops.
+
+    At most one ticket performs. While it does, the next one's volumes are read ahead, unclaimed, and the result of the
+    last one is packed by the worker and sealed here.
+    """
 
     def __init__(
         self,
@@ -51,22 +52,34 @@ class Lane:
     ) -> None:
         self.source = source
         self.store = store
-        self.sources = sources
         self.storage = storage
-        self.engine = engine
-        self.attempts = attempts
         self.patience = patience
         self.log = log.bind(source=source.name)
-        self.worker: Worker | None = None
-        self.offers: dict[str, dict[str, Any]] = {}
-        self.estimating = False
-        self.not_estimated: set[int] = set()
+        self.waker = Waker()
+        self.keeper = WorkerKeeper(
+            source,
+            sources,
+            store.lease,
+            engine,
+            self.log,
+            patience=patience,
+            waker=self.waker,
+            ending=self._ending,
+        )
+        self.ends = Ends(store, self.log, attempts=attempts)
+        self.estimates = Estimates(store, storage)
+        self.running: list[RunningTicket] = []
+        self.sealer = ThreadPoolExecutor(1, thread_name_prefix=f"seal {source.name}")
         self.outcome_unknown = False
         self.room_bytes = 0
-        self.failures = 0
+        self.look_at = 0.0
         self.stop_asked = False
         self.lease_lost = False
-        self.waker = Waker()
+
+    @property
+    def worker(self) -> HeldWorker | None:
+        """The worker that this lane holds now."""
+        return self.keeper.worker
 
     @property
     def lease(self) -> Lease:
@@ -78,7 +91,7 @@ class Lane:
         self.waker.wake()
 
     def stop(self) -> None:
-        """Ask the lane to end; a running ticket gets the grace time, then it is put back."""
+        """Ask the lane to end; running tickets get the grace time, then they are put back."""
         self.stop_asked = True
         self.wake()
 
@@ -90,351 +103,297 @@ class Lane:
     def run(self) -> None:
         """Claim and run tickets until told to end."""
         try:
-            while not self._ending():
-                if self._has_room() and self._has_worker():
-                    self._run_next()
+            while self.running or not self._ending():
+                if self.running or self.keeper.ready():
+                    self._step()
+        except LeaseLost:
+            self.lease_lost = True
         except Stopping:
             pass
         finally:
-            if self.worker is not None:
-                self.worker.stop()
-            self.waker.close()
+            self.keeper.end()
+            self.sealer.shutdown()
+
+    def close(self) -> None:
+        """Give back what wakes the lane; nobody may wake it any longer."""
+        self.waker.close()
 
     def _ending(self) -> bool:
         return self.stop_asked or self.lease_lost
 
-    def _has_room(self) -> bool:
-        """Wait, after a result found the disk full, until there is room for such a one."""
-        if not self.room_bytes:
-            return True
-        if shutil.disk_usage(self.storage.base).free < self.room_bytes:
-            self._sleep(self.patience.poll_seconds)
-            return False
-        self.log.info("storage.has_room")
-        self.room_bytes = 0
-        return True
+    # Claiming
 
-    # The worker
+    def _step(self) -> None:
+        """Bring to its end what has come to it, claim if the device is free, and hear what is new."""
+        for run in self.running:
+            self._follow(run)
+        for run in list(self.running):
+            if run.move is not None:
+                self._settle(run, run.move)
+        if self.worker is not None and self._is_free():
+            self._claim_next(self.worker)
+        if time.monotonic() >= self.look_at:
+            self._look_round()
+        message = self.keeper.receive(self._longest_wait())
+        if message is None:
+            self.look_at = 0.0
+        else:
+            self._hear(message)
 
-    def _has_worker(self) -> bool:
-        if self.worker is not None and self.worker.alive():
-            return True
-        if self.worker is not None:
-            self._lose_worker()
-        if self.failures:
-            self._sleep(min(LONGEST_RESTART_SECONDS, 0.5 * 2**self.failures))
-        if self._ending():
-            return False
-        return self._start_worker()
-
-    def _start_worker(self) -> bool:
-        self.failures += 1
-        try:
-            self.worker = self.engine.start(self.source)
-        except OSError as error:
-            self.log.error("worker.not_started", reason=str(error))
-            return False
-        if not self._insist(lambda: self.sources.note_worker(self.lease, self._held().pid, self._held().started)):
-            self.lease_lost = True
-            raise Stopping
-        problem = self._hear_offers()
-        self._insist(lambda: self._describe(problem))
-        if problem is not None:
-            self.log.error("source.unusable", reason=problem)
-            self._lose_worker()
-            return False
-        self._insist(lambda: self.sources.offer(self.lease, list(self.offers.values())))
-        self.store.ask_for_work()
-        self.failures = 0
-        self.log.info("source.ready", services=sorted(self.offers), device=self.source.torch_device)
-        return True
-
-    def _hear_offers(self) -> str | None:
-        """Listen to a starting worker until it is ready; return why it is not, if so."""
-        self.offers = {}
-        deadline = time.monotonic() + self.patience.start_seconds
-        while True:
-            message = self._receive(deadline - time.monotonic())
-            if self._ending():
-                raise Stopping
-            if message is None:
-                if time.monotonic() < deadline:
-                    continue
-                return f"its worker was not ready within {self.patience.start_seconds:g} s"
-            if message["is"] == "offer":
-                self.offers[message["offer"]["service"]] = {**message, "service": message["offer"]["service"]}
-            elif message["is"] == "problem":
-                self.log.error("task.refused", reason=message["reason"])
-            elif message["is"] == "ready":
-                return None
-            else:  # "unusable", or "ended": the worker died while it started
-                return str(message["reason"])
-
-    def _describe(self, problem: str | None) -> None:
-        self.sources.describe(
-            self.lease,
-            device_name=self.source.device_name,
-            memory_bytes=self.source.memory_bytes,
-            problem=problem,
+    def _is_free(self) -> bool:
+        """Tell whether the device is, and nothing else that is under way keeps the next ticket from it."""
+        return (
+            not self._ending()
+            and len(self.running) < MOST_UNDER_WAY
+            and not any(run.performs or run.runs_alone for run in self.running)
+            and self._has_room()
         )
 
-    def _lose_worker(self) -> str:
-        ending = self._held().ending()
-        self._held().stop()
-        self.worker = None
-        self.estimating = False
-        return ending
+    def _has_room(self) -> bool:
+        """Tell, after a result found the disk full, whether there is room for such a one."""
+        if self.room_bytes and shutil.disk_usage(self.storage.base).free >= self.room_bytes:
+            self.log.info("storage.has_room")
+            self.room_bytes = 0
+        return not self.room_bytes
 
-    def _kill_worker(self) -> None:
-        self._held().stop()
-        self.worker = None
-        self.estimating = False
-
-    def _held(self) -> Worker:
-        if self.worker is None:
-            raise RuntimeError("the lane has no worker now")
-        return self.worker
-
-    def _receive(self, seconds: float) -> dict[str, Any] | None:
-        """Wait for a message of the worker, a ``wake()``, or ``seconds``; a dead worker's message is ``ended``."""
-        poll = select.poll()
-        poll.register(self._held().channel.fileno(), select.POLLIN)
-        poll.register(self.waker, select.POLLIN)
-        ready = {descriptor for descriptor, _ in poll.poll(max(0.0, seconds) * 1000)}
-        self.waker.rest()
-        if self._held().channel.fileno() not in ready:
-            return None
-        try:
-            return self._held().channel.receive()
-        except ChannelClosed:
-            return {"is": "ended", "reason": f"its worker {self._held().ending()} while it started"}
-
-    def _sleep(self, seconds: float) -> None:
-        poll = select.poll()
-        poll.register(self.waker, select.POLLIN)
-        deadline = time.monotonic() + seconds
-        while not self._ending() and (left := deadline - time.monotonic()) > 0:
-            poll.poll(left * 1000)
-            self.waker.rest()
-
-    def _insist(self, ask: Callable[[], Answer]) -> Answer:
-        """Repeat what is safe to repeat until the database answers; ``Stopping`` when the lane has to end first."""
-        while True:
-            try:
-                return ask()
-            except DatabaseUnavailable as error:
-                self.log.warning("database.lost", reason=str(error))
-                if self._ending():
-                    raise Stopping from error
-                self._sleep(RETRY_SECONDS)
-
-    # One ticket
-
-    def _run_next(self) -> None:
-        """Claim a ticket and run it to an end, or wait a while for one."""
-        ticket = self._claim()
+    def _claim_next(self, worker: HeldWorker) -> None:
+        """Claim a ticket, if one waits, and let the worker go on with it; look at once what comes after it."""
+        ticket = self._claim(worker)
         if ticket is not None:
             self.log.info("ticket.claimed", ticket=ticket.id, service=ticket.service, claim=ticket.claim)
-            self._run_ticket(ticket)
-            return
-        try:
-            self._ask_estimates()
-        except ChannelClosed:
-            self._lose_worker()
-            return
-        message = self._receive(self.patience.poll_seconds)
-        if message is not None and message["is"] == "estimated":
-            self._note_estimates(message["seconds"])
-        elif message is not None and message["is"] == "ended":
-            self.log.error("worker.died", ending=self._lose_worker())
+            self._hand_over(ticket, worker)
+        self._look_ahead(worker)
 
-    def _claim(self) -> Ticket | None:
-        hashes = [offer["interface_hash"] for offer in self.offers.values()]
+    def _claim(self, worker: HeldWorker) -> Ticket | None:
         try:
             if self.outcome_unknown:
-                ticket = self.store.left_running()
+                ticket = self.store.left_running(known=[run.ticket.id for run in self.running])
                 self.outcome_unknown = False
                 if ticket is not None:
                     return ticket
-            ticket = self.store.claim(hashes)
-            if ticket is None:
+            beside_another = any(run.in_worker for run in self.running)
+            ticket = self.store.claim(worker.interface_hashes, beside_another=beside_another)
+            if ticket is None and not self.running:
                 self.store.ask_for_work()
         except DatabaseUnavailable as error:
             if not self.outcome_unknown:
                 self.log.warning("database.lost", reason=str(error))
             self.outcome_unknown = True
-            self._sleep(RETRY_SECONDS)
             return None
         return ticket
 
-    def _run_ticket(self, ticket: Ticket) -> None:
+    def _hand_over(self, ticket: Ticket, worker: HeldWorker) -> None:
+        """Let the worker read, perform and pack a claimed ticket."""
         folder = self.storage.ticket(ticket.folder)
-        out = folder.claim(ticket.claim)
-        began = time.monotonic()
+        deadline_seconds = float(worker.offers[ticket.service]["offer"]["deadline_seconds"])
+        for other in self.running:
+            other.relieve()
+        run = RunningTicket(ticket, folder.claim(ticket.claim), deadline_seconds=deadline_seconds)
+        self.running.append(run)
         try:
-            shutil.rmtree(out, ignore_errors=True)
-            out.mkdir(mode=0o700, parents=True)
-            self._held().channel.send(
-                {
-                    "do": "perform",
-                    "key": key_of(ticket),
-                    "service": ticket.service,
-                    "inputs": str(folder.inputs),
-                    "out": str(out),
-                    "source": self.source.name,
-                }
-            )
-            message = self._follow(ticket)
-        except ChannelClosed:
-            message = {"is": "ended"}
+            shutil.rmtree(run.out, ignore_errors=True)
+            run.out.mkdir(mode=0o700, parents=True)
         except OSError as error:
-            message = self._not_stored(ticket, error)
-        kept = False
+            self._not_stored(run, error)
+            return
+        worker.ahead = None
+        worker.tell(
+            {
+                "do": "perform",
+                "key": run.key,
+                "service": ticket.service,
+                "inputs": str(folder.inputs),
+                "out": str(run.out),
+                "source": self.source.name,
+            }
+        )
+
+    def _look_ahead(self, worker: HeldWorker) -> None:
+        """Let the worker read, while it is busy, what waits next: nothing is claimed by that.
+
+        Nothing is read beside a ticket that runs alone, nor is such a ticket.
+        """
+        ticket = None
+        if self.outcome_unknown:
+            return
+        if self.running and not any(run.runs_alone for run in self.running):
+            try:
+                ticket = self.store.next_queued(worker.interface_hashes)
+            except DatabaseUnavailable:
+                return
+        if ticket is not None and ticket.claim == 0:
+            if worker.ahead != ticket.id:
+                inputs = self.storage.ticket(ticket.folder).inputs
+                worker.tell({"do": "prepare", "service": ticket.service, "inputs": str(inputs)})
+                worker.ahead = ticket.id
+        elif worker.ahead is not None:
+            worker.tell({"do": "forget"})
+            worker.ahead = None
+
+    # Following
+
+    def _longest_wait(self) -> float:
+        """Tell for how long nothing has to be done unless the worker, or somebody else, wakes the lane."""
+        longest = self.patience.poll_seconds
+        if self.outcome_unknown or any(run.move for run in self.running):
+            longest = min(longest, RETRY_SECONDS)
+        if any(run.report for run in self.running):
+            longest = min(longest, self.patience.report_seconds)
+        limited = [run.limits for run in self.running if run.in_worker and run.limits.due() is None]
+        return min([longest, *(limits.left(longest) for limits in limited)])
+
+    def _look_round(self) -> None:
+        """Record progress, hear who was given up, look what waits next, and ask how long it will take."""
+        self.look_at = time.monotonic() + self.patience.report_seconds
+        for run in self.running:
+            if run.in_worker and not self._record(run):
+                self._end_by_force(run, "lost")
+        if self.worker is not None:
+            self._look_ahead(self.worker)
+            self.estimates.ask(self.worker)
+
+    def _record(self, run: RunningTicket) -> bool:
+        """Write progress, if any, and hear whether the client gave the ticket up; ``False``: not ours any longer."""
         try:
-            kept = self._end(ticket, message, time.monotonic() - began)
-        finally:
-            if not kept:
-                shutil.rmtree(out, ignore_errors=True)
+            if run.report is None:
+                given_up = self.store.look(run.ticket)
+            else:
+                given_up = self.store.report(run.ticket, run.report["fraction"], run.report["stage"])
+        except DatabaseUnavailable:
+            return True  # the work goes on; its end is repeated until it is known
+        run.report = None
+        if given_up and not run.cancel_told and self.worker is not None:
+            self.worker.tell({"do": "cancel", "key": run.key})
+            run.cancel_told = True
+            if run.performs:
+                run.limits.allow("too_slow_to_cancel", self.patience.cancel_seconds)
+        return given_up is not None
 
-    def _follow(self, ticket: Ticket) -> dict[str, Any]:
-        """Record the running ticket's progress until the worker says how it ended, or has to be ended."""
-        limits = Limits(deadline_seconds=float(self.offers[ticket.service]["offer"]["deadline_seconds"]))
-        report: dict[str, Any] | None = None
-        written = time.monotonic()
-        while (due := self._due(limits)) is None:
-            longest = self.patience.report_seconds if report else self.patience.poll_seconds
-            message = self._receive(limits.left(longest))
-            if message is not None and message["is"] == "progress":
-                report = message
-            elif message is not None and message["is"] == "estimated":
-                self._note_estimates(message["seconds"])
-            elif message is not None:
-                return message
-            if message is None or time.monotonic() - written >= self.patience.report_seconds:
-                if not self._record(ticket, report, limits):
-                    return {"is": "lost"}
-                report, written = None, time.monotonic()
-                self._ask_estimates()
-        return {"is": due}
+    def _hear(self, message: dict[str, Any]) -> None:
+        """Take a message of the worker's."""
+        if message["is"] == "ended":
+            self._lose_worker(message["ending"])
+        elif message["is"] == "estimated":
+            if self.worker is not None:
+                self.worker.estimating = False
+            self.estimates.note(message["seconds"])
+        elif message["is"] == "needs":
+            self.keeper.note_needs(message)
+            for run in self.running:
+                run.loading_seconds += message["loading_seconds"] if run.performs else 0.0
+        else:
+            for run in self.running:
+                if run.in_worker and run.key == message["key"]:
+                    self._hear_of(run, message)
 
-    def _due(self, limits: Limits) -> str | None:
-        """Tell why a running ticket has to be ended now, if so."""
+    def _hear_of(self, run: RunningTicket, message: dict[str, Any]) -> None:
+        """Take what the worker says of a running ticket."""
+        if message["is"] == "progress":
+            run.report = message
+        elif message["is"] == "performed":
+            run.performed = True
+            run.limits.allow_packing(self.patience.pack_seconds)
+        elif message["is"] == "done":
+            run.sealing = self.sealer.submit(self._seal, run.out)
+            run.sealing.add_done_callback(lambda _: self.wake())
+        elif message["is"] == "cancelled":
+            run.move = partial(self.ends.cancel, run)
+        elif message["is"] == "disk_full":
+            self._put_back_until_room(run)
+        elif message["is"] == "outgrown":
+            run.move = partial(self.ends.outgrow, run, self.source.memory_bytes, message["problem"])
+        else:  # refused, crashed
+            run.move = partial(self.ends.fail, run, message["problem"], message["is"])
+
+    def _seal(self, out: Path) -> tuple[str, int]:
+        """Make a packed result durable, in a thread of its own: a slow disk holds up no other ticket."""
+        shutil.rmtree(out / "files")
+        return self.storage.seal_result(out / DRAFT)
+
+    def _follow(self, run: RunningTicket) -> None:
+        """Notice that a ticket is sealed, or has to be ended by force."""
+        if run.in_worker:
+            due = self._due(run)
+            if due is not None:
+                self._end_by_force(run, due)
+        elif run.move is None and run.sealing is not None and run.sealing.done():
+            try:
+                sha256, size_bytes = run.sealing.result()
+            except OSError as error:
+                self._not_stored(run, error)
+            else:
+                run.move = partial(self.ends.succeed, run, sha256, size_bytes, run.occupied_seconds)
+
+    # Ending
+
+    def _due(self, run: RunningTicket) -> str | None:
+        """Tell why a ticket in the worker has to be ended now, if so; the result of another one is packed first."""
         if self.lease_lost:
             return "lost"
         if self.stop_asked:
-            limits.allow("stopped", self.patience.grace_seconds)
-        return limits.due()
+            run.limits.allow("stopped", self.patience.grace_seconds)
+        due = run.limits.due()
+        if due in {"deadline", "too_slow_to_cancel"} and any(other.packs for other in self.running if other is not run):
+            return None
+        return due
 
-    def _record(self, ticket: Ticket, report: dict[str, Any] | None, limits: Limits) -> bool:
-        """Write progress, if any, and hear whether the client gave the ticket up; ``False``: not ours any longer."""
-        try:
-            if report is None:
-                given_up = self.store.look(ticket)
+    def _end_by_force(self, run: RunningTicket, due: str) -> None:
+        """End the worker because of one ticket, and put back another one that was in it."""
+        self.keeper.end()
+        if due == "deadline":
+            problem = deadline_passed(run.ticket.service, run.deadline_seconds)
+            run.move = partial(self.ends.fail, run, problem, due)
+        elif due == "too_slow_to_cancel":
+            run.move = partial(self.ends.cancel, run)
+        elif due == "not_packed":
+            run.move = partial(self.ends.give_up_attempt, run, result_not_stored())
+        elif due == "lost":
+            run.move = partial(self.ends.lose, run)
+        for other in self.running:
+            if other.in_worker:  # run itself too, when the door stops
+                other.move = partial(self.ends.lose if self.lease_lost else self.ends.put_back, other)
+
+    def _lose_worker(self, ending: str) -> None:
+        """Judge the tickets that were in a worker that died.
+
+        One alone spends an attempt. Of two, nobody knows which one it died of: both are put back, to run alone.
+        """
+        self.keeper.end()
+        died = [run for run in self.running if run.in_worker]
+        self.log.error("worker.died", tickets=[run.ticket.id for run in died], ending=ending)
+        for run in died:
+            if len(died) == 1:
+                problem = worker_died(ending, run.ticket.attempts + 1)
+                run.move = partial(self.ends.give_up_attempt, run, problem)
             else:
-                given_up = self.store.report(ticket, report["fraction"], report["stage"])
-        except DatabaseUnavailable:
-            return True  # the work goes on; the end is insisted on
-        if given_up and limits.allow("too_slow_to_cancel", self.patience.cancel_seconds):
-            self._held().channel.send({"do": "cancel", "key": key_of(ticket)})
-        return given_up is not None
+                run.move = partial(self.ends.put_back, run)
 
-    def _end(self, ticket: Ticket, message: dict[str, Any], seconds: float) -> bool:
-        """Bring the ticket to the end that ``message`` tells; returns whether its result is kept."""
-        end = message["is"]
-        if end == "done":
-            return self._succeed(ticket, seconds)
-        if end in {"refused", "crashed"}:
-            self._insist(lambda: self.store.fail(ticket, message["problem"]))
-            self.log.info("ticket.failed", ticket=ticket.id, reason=end)
-        elif end in {"cancelled", "too_slow_to_cancel"}:
-            if end == "too_slow_to_cancel":
-                self._kill_worker()
-            self._insist(lambda: self.store.cancelled(ticket))
-            self.log.info("ticket.cancelled", ticket=ticket.id)
-        elif end == "deadline":
-            self._kill_worker()
-            problem = deadline_passed(ticket.service, self.offers[ticket.service]["offer"]["deadline_seconds"])
-            self._insist(lambda: self.store.fail(ticket, problem))
-            self.log.warning("ticket.failed", ticket=ticket.id, reason="deadline")
-        elif end == "lost":
-            self._kill_worker()
-            self.log.warning("ticket.lost", ticket=ticket.id, claim=ticket.claim)
-        elif end == "stopped":
-            self._kill_worker()
-            self._insist(lambda: self.store.put_back(ticket))
-            self.log.info("ticket.put_back", ticket=ticket.id)
-        elif end == "disk_full":
-            self._put_back_until_room(ticket)
-        elif end == "not_stored":
-            self._give_up_attempt(ticket, result_not_stored())
-        else:
-            ending = self._lose_worker()
-            self.log.error("worker.died", ticket=ticket.id, ending=ending)
-            self._give_up_attempt(ticket, worker_died(ending, ticket.attempts + 1))
-        return False
+    def _settle(self, run: RunningTicket, move: Callable[[], bool]) -> None:
+        """Make the move that ends a ticket, now or when the database is back.
 
-    def _succeed(self, ticket: Ticket, seconds: float) -> bool:
-        out = self.storage.ticket(ticket.folder).claim(ticket.claim)
+        Raises ``Stopping`` when it is away, the lane has to end, and nothing else is waited for.
+        """
         try:
-            shutil.rmtree(out / "files")
-            sha256, size_bytes = self.storage.seal_result(out / DRAFT)
-        except OSError as error:
-            return self._end(ticket, self._not_stored(ticket, error), seconds)
-        kept = self._insist(lambda: self.store.succeed(ticket, sha256=sha256, size_bytes=size_bytes, seconds=seconds))
-        if kept:
-            self._remove_earlier_claims(out)
-        self.log.info("ticket.succeeded" if kept else "ticket.too_late", ticket=ticket.id, claim=ticket.claim)
-        return kept
+            kept = move()
+        except DatabaseUnavailable as error:
+            self.log.warning("database.lost", reason=str(error))
+            if self._ending() and all(other.move for other in self.running):
+                raise Stopping from error  # the files stay, since the move may have been made
+            return
+        self.running.remove(run)
+        if not kept:
+            shutil.rmtree(run.out, ignore_errors=True)
 
-    def _not_stored(self, ticket: Ticket, error: OSError) -> dict[str, Any]:
+    def _not_stored(self, run: RunningTicket, error: OSError) -> None:
         """Tell a full disk, which is waited out, from one that spends an attempt."""
         if is_disk_full(error, self.storage.base):
-            return {"is": "disk_full"}
-        self.log.error("result.not_stored", ticket=ticket.id, error=type(error).__name__)
-        return {"is": "not_stored"}
+            self._put_back_until_room(run)
+            return
+        self.log.error("result.not_stored", ticket=run.ticket.id, error=type(error).__name__)
+        run.move = partial(self.ends.give_up_attempt, run, result_not_stored())
 
-    def _put_back_until_room(self, ticket: Ticket) -> None:
+    def _put_back_until_room(self, run: RunningTicket) -> None:
         """Let a ticket whose result does not fit wait, no attempt spent; the lane claims none before there is room."""
-        written = bytes_below(self.storage.ticket(ticket.folder).claim(ticket.claim))
-        self.room_bytes = max(LEAST_ROOM_BYTES, 2 * written)
-        self.log.error("storage.full", ticket=ticket.id, waits_for_free_bytes=self.room_bytes)
-        self._insist(lambda: self.store.put_back(ticket))
-
-    def _remove_earlier_claims(self, out: Path) -> None:
-        """Remove what workers that died have left; nobody else runs a ticket that succeeded."""
-        for other in out.parent.iterdir():
-            if other != out:
-                shutil.rmtree(other, ignore_errors=True)
-
-    def _give_up_attempt(self, ticket: Ticket, problem: dict[str, Any]) -> None:
-        state = self._insist(lambda: self.store.give_up_attempt(ticket, attempts=self.attempts, error=problem))
-        self.log.warning("ticket.attempt_spent", ticket=ticket.id, state=state)
-
-    # Estimates
-
-    def _ask_estimates(self) -> None:
-        """Ask the worker how long its own and the queued tickets will take, where their task can say."""
-        services = [name for name, offer in self.offers.items() if offer["offer"]["estimates"]]
-        if self.estimating or not services:
-            return
-        try:
-            tickets = self.store.without_estimate(services, asked=self.not_estimated)
-        except DatabaseUnavailable:
-            return
-        if tickets:
-            asked = [(str(t.id), t.service, str(self.storage.ticket(t.folder).inputs)) for t in tickets]
-            self._held().channel.send({"do": "estimate", "tickets": asked})
-            self.estimating = True
-
-    def _note_estimates(self, seconds: dict[str, float | None]) -> None:
-        self.estimating = False
-        self.not_estimated |= {int(ticket) for ticket, value in seconds.items() if value is None}
-        try:
-            self.store.estimate({int(ticket): value for ticket, value in seconds.items() if value is not None})
-        except DatabaseUnavailable:
-            return  # asked again later
-
-
-def key_of(ticket: Ticket) -> str:
-    """Name one claim of one ticket to the worker."""
-    return f"{ticket.id}/{ticket.claim}"
+        self.room_bytes = max(LEAST_ROOM_BYTES, 2 * bytes_below(run.out))
+        self.log.error("storage.full", ticket=run.ticket.id, waits_for_free_bytes=self.room_bytes)
+        run.move = partial(self.ends.put_back, run)

@@ -26,3 +26,8 @@ class Limits:
     def left(self, longest: float) -> float:
         """Tell the seconds until the next moment, at most ``longest``."""
         return max(0.0, min(longest, min(self.moments.values()) - time.monotonic()))
+
+    def allow_packing(self, seconds: float) -> None:
+        """Count anew, for a ticket that was performed: its deadline is met, and no client is waited for any longer."""
+        self.moments = {reason: moment for reason, moment in self.moments.items() if reason == "stopped"}
+        self.allow("not_packed", seconds)

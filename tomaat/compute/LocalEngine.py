@@ -6,6 +6,7 @@ exchange messages through its channel.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Any
 
 from tomaat.compute.Channel import Channel
 from tomaat.compute.ComputeSource import ComputeSource
@@ -22,6 +24,7 @@ from tomaat.tickets.holder import start_time
 REPOSITORY = Path(__file__).resolve().parents[2]
 KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 STOP_SECONDS = 5.0
+Needs = Sequence[Sequence[Any]]  #: as ``SourceStore.needs_of`` gives them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,12 +71,15 @@ class LocalEngine:
     def __init__(self, worker_options: Sequence[str], *, wake_main: Callable[[], None]) -> None:
         self.worker_options = worker_options
         self.wake_main = wake_main
-        self.requests: SimpleQueue[tuple[ComputeSource, SimpleQueue[Worker | OSError]]] = SimpleQueue()
+        self.requests: SimpleQueue[tuple[ComputeSource, Needs, SimpleQueue[Worker | OSError]]] = SimpleQueue()
 
-    def start(self, source: ComputeSource) -> Worker:
-        """Let the main thread start a worker. Raises ``OSError`` when the machine refuses another process."""
+    def start(self, source: ComputeSource, needs: Needs) -> Worker:
+        """Let the main thread start a worker, told the ``needs`` that earlier ones have measured.
+
+        Raises ``OSError`` when the machine refuses another process.
+        """
         answer: SimpleQueue[Worker | OSError] = SimpleQueue()
-        self.requests.put((source, answer))
+        self.requests.put((source, needs, answer))
         self.wake_main()
         started = answer.get()
         if isinstance(started, OSError):
@@ -83,13 +89,13 @@ class LocalEngine:
     def serve_requests(self) -> None:
         """Start what was asked for; called by the main thread only."""
         while not self.requests.empty():
-            source, answer = self.requests.get()
+            source, needs, answer = self.requests.get()
             try:
-                answer.put(self._start(source))
+                answer.put(self._start(source, needs))
             except OSError as error:
                 answer.put(error)
 
-    def _start(self, source: ComputeSource) -> Worker:
+    def _start(self, source: ComputeSource, needs: Needs) -> Worker:
         channel, other_end = Channel.pair()
         with other_end:
             process = subprocess.Popen(
@@ -100,6 +106,8 @@ class LocalEngine:
                     *("--parent", str(os.getpid())),
                     *("--device", source.torch_device),
                     *("--services", "*" if source.services is None else ",".join(source.services)),
+                    *("--needs", json.dumps(needs)),
+                    *([] if source.memory_bytes is None else ["--memory-bytes", str(source.memory_bytes)]),
                     *self.worker_options,
                 ],
                 cwd=REPOSITORY,

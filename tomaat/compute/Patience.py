@@ -14,3 +14,4 @@ class Patience:
     cancel_seconds: float
     report_seconds: float = 0.25
     start_seconds: float = 600.0  #: loading all networks may take long
+    pack_seconds: float = 600.0  #: a large result, on a slow disk, behind another one

@@ -96,6 +96,7 @@ class Scheduler:
             self._take(source)
         elif running.lane.lease_lost:
             if not running.thread.is_alive():
+                running.lane.close()
                 del self.running[source.name]
         elif not self.sources.renew(running.lane.lease):
             log.warning("source.lost", source=source.name, reason="another TaskScheduling holds it now")

@@ -2,34 +2,52 @@
 
 It runs other people's networks, so it gets a folder and a channel, and no credentials. Its lane asks; it answers:
 
-====================  =====================================================================
+====================  ==============================================================================================
 lane                  worker
-====================  =====================================================================
+====================  ==============================================================================================
 (start)               ``problem``…, ``offer``…, then ``ready`` or ``unusable``
-``perform``           ``progress``…, then ``done``, ``refused``, ``crashed`` or ``cancelled``
+``perform``           ``progress``…, ``performed`` (the device is free), ``progress``…, ``done``; or, wherever it ends
+                      early, ``refused``, ``crashed``, ``outgrown``, ``cancelled`` or ``disk_full``; meanwhile
+                      ``needs``, whenever something new of them was measured
+``prepare``           (reads a waiting ticket's inputs ahead of its claim, and holds them instead of others)
+``forget``            (lets go what was read ahead)
 ``cancel``            (the task's next ``progress()`` raises ``Cancelled``)
 ``estimate``          ``estimated``
-====================  =====================================================================
+====================  ==============================================================================================
+
+A job passes three stages, each in a thread of its own: ``Reading``, ``Performer`` in the main thread, ``Packing``. So
+the device performs one ticket while the next one is read and the last one packed.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextvars
 import ctypes
+import json
 import os
 import signal
 import socket
 import sys
 import threading
+import traceback
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any
 
 from tomaat.compute.Channel import Channel, ChannelClosed
-from tomaat.compute.Job import Job
+from tomaat.compute.CudaMemory import CudaMemory
+from tomaat.compute.DeviceMemory import DeviceMemory
+from tomaat.compute.Job import MOST_UNDER_WAY, Job
+from tomaat.compute.Networks import Known
+from tomaat.compute.Packing import Packing
 from tomaat.compute.Performer import Performer
+from tomaat.compute.ProcessMemory import ProcessMemory
+from tomaat.compute.Reading import Ahead, Reading
+from tomaat.compute.Report import Report
 from tomaat.log import configure_logging
+from tomaat.Need import Need
 from tomaat.services.find import find_tasks
 from tomaat.volumes import VolumeReader
 
@@ -43,28 +61,45 @@ def die_with_parent(parent: int) -> None:
         sys.exit("the parent is gone already")
 
 
-def listen(channel: Channel, performer: Performer, jobs: SimpleQueue[Job]) -> None:
-    """Take the lane's messages while the main thread performs; end the process when the lane is gone."""
+def listen(channel: Channel, performer: Performer, reading: Reading) -> None:
+    """Take the lane's messages while other threads work; end the process when the lane is gone."""
+    jobs: deque[Job] = deque(maxlen=MOST_UNDER_WAY)
     while True:
         try:
             message = channel.receive()
         except ChannelClosed:
             os._exit(0)
         if message["do"] == "perform":
-            jobs.put(
-                Job(
-                    key=message["key"],
-                    service=message["service"],
-                    inputs=Path(message["inputs"]),
-                    out=Path(message["out"]),
-                    source=message["source"],
-                )
+            job = Job(
+                key=message["key"],
+                service=message["service"],
+                inputs=Path(message["inputs"]),
+                out=Path(message["out"]),
+                source=message["source"],
+                report=Report(channel, message["key"]),
             )
+            jobs.append(job)
+            reading.asked.put(job)
+        elif message["do"] == "prepare":
+            reading.asked.put(Ahead(service=message["service"], inputs=Path(message["inputs"])))
+        elif message["do"] == "forget":
+            reading.asked.put(None)
         elif message["do"] == "cancel":
-            performer.cancelled_key = message["key"]
+            for job in jobs:
+                job.report.cancelled |= job.key == message["key"]
         elif message["do"] == "estimate":
             seconds = {key: performer.estimate(service, Path(inputs)) for key, service, inputs in message["tickets"]}
             channel.send({"is": "estimated", "seconds": seconds})
+
+
+def work_for_life(work: Callable[[], None]) -> None:
+    """Run a stage; what ends it ends the process, so that no ticket waits for a thread that is gone."""
+    try:
+        work()
+    except BaseException:  # noqa: BLE001 (SystemExit too: in a thread it would end this thread only)
+        traceback.print_exc()
+    finally:
+        os._exit(1)
 
 
 def prepare_device(name: str, threads: int) -> Any:
@@ -75,6 +110,21 @@ def prepare_device(name: str, threads: int) -> Any:
     device = torch.device(name)
     torch.zeros(1, device=device).add_(1).cpu()
     return device
+
+
+def memory_of(device: Any, limit_bytes: int | None) -> DeviceMemory:
+    """Choose what measures the device's memory."""
+    import torch  # noqa: PLC0415 (as above)
+
+    return CudaMemory(torch.cuda, device, limit_bytes) if device.type == "cuda" else ProcessMemory(limit_bytes)
+
+
+def known_needs(told: str) -> Known:
+    """Read what earlier workers of this source have measured, as ``SourceStore.needs_of`` gives it."""
+    return {
+        (interface_hash, version): Need(network_bytes=network, peak_bytes=peak, load_seconds=seconds)
+        for interface_hash, version, network, peak, seconds in json.loads(told)
+    }
 
 
 def start(channel: Channel, arguments: argparse.Namespace, find_device: Callable[[str, int], Any]) -> Performer | None:
@@ -91,7 +141,8 @@ def start(channel: Channel, arguments: argparse.Namespace, find_device: Callable
     wanted = set(found.tasks) if arguments.services == "*" else set(arguments.services.split(","))
     for missing in sorted(wanted - set(found.tasks)):
         channel.send({"is": "problem", "reason": f"{missing}: no task in {arguments.tasks.name} has this identifier"})
-    performer = Performer(channel, VolumeReader(largest_voxel_bytes=arguments.largest_volume_bytes), device)
+    memory = memory_of(device, arguments.memory_bytes)
+    performer = Performer(channel, device, memory, known_needs(arguments.needs))
     performer.load({name: task for name, task in found.tasks.items() if name in wanted})
     performer.offer()
     channel.send({"is": "ready"})
@@ -107,6 +158,8 @@ def main() -> None:
     parser.add_argument("--device", required=True)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--services", required=True)
+    parser.add_argument("--memory-bytes", type=int)
+    parser.add_argument("--needs", required=True)
     parser.add_argument("--largest-volume-bytes", type=int, required=True)
     parser.add_argument("--log-format", required=True)
     arguments = parser.parse_args()
@@ -116,10 +169,13 @@ def main() -> None:
     performer = start(channel, arguments, prepare_device)
     if performer is None:
         return
-    jobs: SimpleQueue[Job] = SimpleQueue()
-    threading.Thread(target=listen, args=(channel, performer, jobs), daemon=True).start()
-    while True:
-        channel.send(performer.run(jobs.get()))
+    reader = VolumeReader(largest_voxel_bytes=arguments.largest_volume_bytes)
+    reading = Reading(channel, reader, performer.networks, performer.asked)
+    packing = Packing(channel, performer.networks)
+    for work in (lambda: listen(channel, performer, reading), reading.work, packing.work):
+        context = contextvars.copy_context()  # what the log binds
+        threading.Thread(target=context.run, args=(work_for_life, work), daemon=True).start()
+    performer.work(packing.asked)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ from tomaat.tickets.SourceStore import Lease
 from tomaat.tickets.Ticket import COLUMNS, Ticket
 
 MINE = "id = :id AND state = 'running' AND claim = :claim AND epoch = :epoch"  #: the guard of every end
+FRONT = """FROM tickets WHERE state = 'queued' AND source = :source
+                              AND interface_hash = ANY(:hashes) ORDER BY queue_order LIMIT 1"""  #: who is claimed next
 WEIGHT = 0.3  #: of the newest duration in the moving mean
 
 
@@ -26,17 +28,19 @@ class LaneStore:
         self.lease = lease
         self.hint = hint
 
-    def claim(self, interface_hashes: Collection[str]) -> Ticket | None:
+    def claim(self, interface_hashes: Collection[str], *, beside_another: bool = False) -> Ticket | None:
         """Take the oldest ticket of this source's queue that its worker can run.
 
-        Demands the own epoch and a lease that has not run out. ``None`` does not mean that the queue is empty.
+        Demands the own epoch and a lease that has not run out. ``beside_another``: the worker is not through with the
+        ticket before; then one that was claimed before is left, since it runs alone. ``None`` does not mean that the
+        queue is empty.
         """
         rows = run(
             self.engine,
             f"""UPDATE tickets SET state = 'running', claim = claim + 1, epoch = :epoch,
                   started = clock_timestamp(), progress = 0, stage = NULL
-                WHERE id = (SELECT id FROM tickets WHERE state = 'queued' AND source = :source
-                              AND interface_hash = ANY(:hashes) ORDER BY queue_order LIMIT 1)
+                WHERE id = (SELECT id {FRONT})
+                  AND (claim = 0 OR NOT :beside_another)
                   AND state = 'queued' AND source = :source
                   AND EXISTS (SELECT FROM leases WHERE name = :source AND holder = :holder AND epoch = :epoch
                                 AND expires > clock_timestamp())
@@ -45,19 +49,27 @@ class LaneStore:
             holder=self.lease.holder,
             epoch=self.lease.epoch,
             hashes=list(interface_hashes),
+            beside_another=beside_another,
         )
         if not rows:
             return None
         self.hint(ENDED_HINT)
         return Ticket.of(rows[0])
 
-    def left_running(self) -> Ticket | None:
-        """Find the ticket that a claim of unknown outcome may have taken: running under the own epoch."""
+    def next_queued(self, interface_hashes: Collection[str]) -> Ticket | None:
+        """Look which ticket a claim would take now; it stays whose it is, and may be gone when it is claimed."""
+        rows = run(self.engine, f"SELECT {COLUMNS} {FRONT}", source=self.lease.name, hashes=list(interface_hashes))
+        return Ticket.of(rows[0]) if rows else None
+
+    def left_running(self, *, known: Collection[int] = ()) -> Ticket | None:
+        """Find the ticket that a claim of unknown outcome has taken, if so: under the own epoch, and not ``known``."""
         rows = run(
             self.engine,
-            f"SELECT {COLUMNS} FROM tickets WHERE state = 'running' AND source = :source AND epoch = :epoch",
+            f"""SELECT {COLUMNS} FROM tickets
+                WHERE state = 'running' AND source = :source AND epoch = :epoch AND id <> ALL(:known)""",
             source=self.lease.name,
             epoch=self.lease.epoch,
+            known=list(known),
         )
         return Ticket.of(rows[0]) if rows else None
 
@@ -82,7 +94,7 @@ class LaneStore:
     def succeed(self, ticket: Ticket, *, sha256: str, size_bytes: int, seconds: float) -> bool:
         """Complete a ticket whose result is durable; ``False`` if somebody else has it, or ended it, by now.
 
-        Safe to repeat after an unknown outcome.
+        ``seconds``: for how long it kept its source from the next one. Safe to repeat after an unknown outcome.
         """
         rows = run(
             self.engine,
@@ -157,6 +169,29 @@ class LaneStore:
         )
         self.hint(SUBMITTED_HINT)
         return bool(rows)
+
+    def outgrow(self, ticket: Ticket, memory_bytes: int | None, error: dict[str, Any]) -> str | None:
+        """Put a ticket back that needs more than ``memory_bytes``, as this source's row has it, for a larger source.
+
+        No attempt is spent. Failed with ``error`` where no source, also of those that are away, is larger. Returns its
+        state afterwards, ``None`` if it is not ours.
+        """
+        larger = """EXISTS (SELECT FROM offers o JOIN compute_sources s ON s.name = o.source
+                     WHERE o.interface_hash = tickets.interface_hash AND s.memory_bytes > :memory_bytes)"""
+        rows = self._run_mine(
+            f"""UPDATE tickets SET outgrown_bytes = :memory_bytes,
+                 state = CASE WHEN cancel_requested THEN 'cancelled' WHEN {larger} THEN 'submitted' ELSE 'failed' END,
+                 finished = CASE WHEN cancel_requested OR NOT {larger} THEN clock_timestamp() END,
+                 error = CASE WHEN NOT cancel_requested AND NOT {larger} THEN CAST(:error AS json) END,
+                 source = CASE WHEN cancel_requested OR NOT {larger} THEN source END,
+                 epoch = NULL, progress = NULL, stage = NULL""",
+            ticket,
+            memory_bytes=memory_bytes,
+            error=json.dumps(error),
+        )
+        self.hint(SUBMITTED_HINT)
+        self.hint(ENDED_HINT)
+        return rows[0].state if rows else None
 
     def ask_for_work(self) -> None:
         """Hint to the manager that this source is idle."""

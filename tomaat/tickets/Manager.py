@@ -9,6 +9,7 @@ import structlog
 
 from tomaat.database import DatabaseUnavailable
 from tomaat.tickets.choosing import Queue, assign, rebalance
+from tomaat.tickets.fitting import fitting, misfits, unfit
 from tomaat.tickets.holder import take_lease
 from tomaat.tickets.ManagerStore import MOST_AT_ONCE, ManagerStore
 from tomaat.tickets.SourceStore import MANAGER, Lease, SourceStore
@@ -94,24 +95,34 @@ class Manager:
         settled = self.connected_at is not None and time.monotonic() - self.connected_at > self.lease_seconds
         for ticket, state in self.store.take_back(settled=settled, attempts=self.attempts):
             log.warning("ticket.taken_back", ticket=ticket, state=state)
-        stranded = self.store.unqueue_stranded(settled=settled)
+        queues = self.store.queues()
+        stranded = self.store.unqueue_stranded(settled=settled, unfit=unfit(queues))
         if stranded:
             log.warning("tickets.unqueued", tickets=stranded, reason="their compute source is gone or changed")
+        for misfit in misfits(queues):
+            for ticket in self.store.fail_unfit(misfit):
+                log.warning("ticket.failed", ticket=ticket, reason="fits nowhere", needed_bytes=misfit.needed_bytes)
         for ticket in self.store.fail_waited(hours=self.wait_limit_hours):
             log.warning("ticket.failed", ticket=ticket, reason="waited too long")
         self.sweep.remove_ended()
         self.sweep.tidy()
 
     def _assign(self) -> int:
-        queues = self.store.queues()
+        queues = self._live_queues()
         offered = {interface_hash for queue in queues for _, interface_hash in queue.offers}
-        return self.store.assign(assign(self.store.submitted(offered), queues)) if offered else 0
+        if not offered:
+            return 0
+        largest = max(queue.memory_bytes or 0 for queue in queues)
+        return self.store.assign(assign(self.store.submitted(offered, largest_bytes=largest), queues))
 
     def _rebalance(self) -> int:
-        queues = self.store.queues()
+        queues = self._live_queues()
         if not any(queue.running_left_seconds is None for queue in queues):
             return 0
         return self.store.move(rebalance([self._with_front(queue) for queue in queues]))
+
+    def _live_queues(self) -> list[Queue]:
+        return [queue for queue in fitting(self.store.queues()) if queue.live]
 
     def _with_front(self, queue: Queue) -> Queue:
         if queue.running_left_seconds is None:

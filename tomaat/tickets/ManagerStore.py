@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import sqlalchemy
@@ -12,8 +12,10 @@ import sqlalchemy
 from tomaat.database import ENDED as ENDED_HINT
 from tomaat.database import QUEUED as QUEUED_HINT
 from tomaat.database import run
-from tomaat.problems import waited_too_long, worker_lost
+from tomaat.Need import Need
+from tomaat.problems import fits_nowhere, waited_too_long, worker_lost
 from tomaat.tickets.choosing import Move, Queue, Waiting
+from tomaat.tickets.fitting import Misfit
 
 LIVE = "l.expires > clock_timestamp() AND s.problem IS NULL"  #: a lease and a source that can run tickets
 MOST_AT_ONCE = 1000  #: tickets assigned in one statement
@@ -37,38 +39,37 @@ class ManagerStore:
         self.lease_seconds = lease_seconds
 
     def queues(self) -> list[Queue]:
-        """Read each live compute source's queue; ``running_left_seconds`` includes what waits, ``None`` is idle."""
+        """Read each compute source's queue without its tickets: how long it is, what ran and waits, what was measured.
+
+        Also of the sources that are away. A running ticket that is overdue is expected to take as long again.
+        """
         rows = run(
             self.engine,
-            f"""SELECT l.name,
-                  (SELECT json_agg(json_build_array(o.service, o.interface_hash)) FROM offers o
-                   WHERE o.source = l.name) AS offers,
+            f"""SELECT l.name, {LIVE} AS live, l.name ~ '/cpu-[0-9]+$' AS on_cpu, s.memory_bytes,
+                  (SELECT json_agg(o ORDER BY o.warm) FROM (SELECT service, interface_hash, warm, network_bytes,
+                     peak_bytes, load_seconds FROM offers WHERE source = l.name) o) AS offers,
                   (SELECT json_object_agg(d.service, d.mean_seconds) FROM durations d
                    WHERE d.source = l.name) AS durations,
-                  (SELECT sum(greatest(0, coalesce(t.expected_seconds, d.mean_seconds, 1) -
-                       CASE WHEN t.state = 'running'
-                            THEN extract(epoch FROM clock_timestamp() - t.started) ELSE 0 END))
-                   FROM (SELECT * FROM tickets WHERE source = l.name AND state = 'queued'
-                         UNION ALL SELECT * FROM tickets WHERE source = l.name AND state = 'running') t
-                     LEFT JOIN durations d ON d.source = t.source AND d.service = t.service) AS load
-                FROM leases l JOIN compute_sources s ON s.name = l.name WHERE {LIVE} ORDER BY l.name""",
+                  (SELECT json_agg(x ORDER BY x.place) FROM (
+                     SELECT t.service, t.state, max(t.queue_order) AS place,
+                       sum(abs(coalesce(t.expected_seconds, d.mean_seconds, 1) + coalesce(t.loading_seconds, 0)
+                         - CASE WHEN t.state = 'running'
+                                THEN extract(epoch FROM clock_timestamp() - t.started) ELSE 0 END)) AS seconds
+                     FROM (SELECT * FROM tickets WHERE source = l.name AND state = 'queued'
+                           UNION ALL SELECT * FROM tickets WHERE source = l.name AND state = 'running') t
+                       LEFT JOIN durations d ON d.source = t.source AND d.service = t.service
+                     GROUP BY t.service, t.state) x) AS line
+                FROM leases l JOIN compute_sources s ON s.name = l.name ORDER BY l.name""",
         )
-        return [
-            Queue(
-                source=row.name,
-                offers=frozenset((service, interface_hash) for service, interface_hash in row.offers or ()),
-                waiting=(),
-                running_left_seconds=None if row.load is None else float(row.load),
-                durations=row.durations or {},
-            )
-            for row in rows
-        ]
+        return [queue_of(row) for row in rows]
 
-    def submitted(self, interface_hashes: Collection[str]) -> list[Waiting]:
-        """List the oldest submitted tickets that a live compute source can run."""
+    def submitted(self, interface_hashes: Collection[str], *, largest_bytes: int = 0) -> list[Waiting]:
+        """List the oldest submitted tickets that a live compute source, of ``largest_bytes`` at most, can run."""
         return self._waiting(
-            "state = 'submitted' AND interface_hash = ANY(:hashes) ORDER BY queue_order LIMIT :limit",
+            """state = 'submitted' AND interface_hash = ANY(:hashes)
+               AND (outgrown_bytes IS NULL OR outgrown_bytes < :largest) ORDER BY queue_order LIMIT :limit""",
             hashes=list(interface_hashes),
+            largest=largest_bytes,
             limit=MOST_AT_ONCE,
         )
 
@@ -83,7 +84,8 @@ class ManagerStore:
     def _waiting(self, where: str, **values: Any) -> list[Waiting]:
         rows = run(
             self.engine,
-            f"""SELECT id AS ticket, queue_order AS "order", service, interface_hash, expected_seconds, source
+            f"""SELECT id AS ticket, queue_order AS "order", service, interface_hash, expected_seconds, source,
+                  coalesce(loading_seconds, 0) AS loading_seconds, coalesce(outgrown_bytes, 0) AS outgrown_bytes
                 FROM tickets WHERE {where}""",
             **values,
         )
@@ -102,22 +104,22 @@ class ManagerStore:
             return 0
         rows = run(
             self.engine,
-            f"""UPDATE tickets t SET state = 'queued', source = m.to_source
-                FROM json_to_recordset(CAST(:moves AS json)) AS m(ticket bigint, from_source text, to_source text)
+            f"""UPDATE tickets t SET state = 'queued', source = m.to_source, loading_seconds = m.loading_seconds
+                FROM json_to_recordset(CAST(:moves AS json))
+                  AS m(ticket bigint, from_source text, to_source text, loading_seconds double precision)
                 WHERE t.id = m.ticket AND {guard} RETURNING t.id""",
-            moves=json.dumps(
-                [{"ticket": m.ticket, "from_source": m.from_source, "to_source": m.to_source} for m in moves]
-            ),
+            moves=json.dumps([asdict(move) for move in moves]),
         )
         if rows:
             self.hint(QUEUED_HINT)
             self.hint(ENDED_HINT)
         return len(rows)
 
-    def unqueue_stranded(self, *, settled: bool) -> int:
-        """Take tickets out of queues whose source is gone, unusable, or no longer offers their interface.
+    def unqueue_stranded(self, *, settled: bool, unfit: Collection[tuple[str, str]] = ()) -> int:
+        """Take tickets out of queues whose source is gone, unusable, too small, or no longer offers their interface.
 
-        A lease that ran out counts only when ``settled`` and one lease after PostgreSQL's start.
+        ``unfit`` lists the sources and the interfaces that they are too small for. A lease that ran out counts only
+        when ``settled`` and one lease after PostgreSQL's start.
         """
         rows = run(
             self.engine,
@@ -125,13 +127,28 @@ class ManagerStore:
                WHERE t.state = 'queued' AND NOT EXISTS (
                  SELECT FROM leases l JOIN compute_sources s ON s.name = l.name JOIN offers o ON o.source = l.name
                  WHERE l.name = t.source AND s.problem IS NULL AND o.interface_hash = t.interface_hash
+                   AND l.name || ' ' || o.interface_hash <> ALL(:unfit)
                    AND (l.expires > clock_timestamp() OR NOT :settled
                         OR clock_timestamp() < pg_postmaster_start_time() + make_interval(secs => :lease)))
                RETURNING t.id""",
             settled=settled,
             lease=self.lease_seconds,
+            unfit=[f"{source} {interface_hash}" for source, interface_hash in unfit],
         )
         return len(rows)
+
+    def fail_unfit(self, misfit: Misfit) -> list[int]:
+        """Fail the submitted tickets of a service that is too large for every compute source that offers it."""
+        rows = run(
+            self.engine,
+            """UPDATE tickets SET state = 'failed', finished = clock_timestamp(), error = CAST(:error AS json)
+               WHERE state = 'submitted' AND interface_hash = :interface_hash RETURNING id""",
+            interface_hash=misfit.interface_hash,
+            error=json.dumps(fits_nowhere(misfit.service, misfit.needed_bytes, misfit.largest_bytes)),
+        )
+        if rows:
+            self.hint(ENDED_HINT)
+        return [row.id for row in rows]
 
     def take_back(self, *, settled: bool, attempts: int) -> list[tuple[int, str]]:
         """Take running tickets back whose holder lost its lease; returns ids and their new states.
@@ -284,3 +301,32 @@ class ManagerStore:
             folders=list(folders),
         )
         return {row.folder for row in rows}
+
+
+def queue_of(row: sqlalchemy.Row[Any]) -> Queue:
+    """Make a queue of a row that ``ManagerStore.queues`` reads."""
+    offers, line = row.offers or [], row.line or []
+    seconds = {state: [part["seconds"] for part in line if part["state"] == state] for state in ("running", "queued")}
+    warm = [offer["service"] for offer in offers if offer["warm"] is not None]
+    used = [part["service"] for state in seconds for part in line if part["state"] == state]
+    return Queue(
+        source=row.name,
+        offers=frozenset((offer["service"], offer["interface_hash"]) for offer in offers),
+        waiting=(),
+        running_left_seconds=sum(seconds["running"]) if line else None,
+        durations=row.durations or {},
+        queued_seconds=sum(seconds["queued"]),
+        recent=tuple(dict.fromkeys(reversed([*warm, *used])))[::-1],
+        needs={
+            offer["service"]: Need(
+                network_bytes=offer["network_bytes"],
+                peak_bytes=offer["peak_bytes"],
+                load_seconds=offer["load_seconds"],
+            )
+            for offer in offers
+            if offer["network_bytes"] is not None
+        },
+        memory_bytes=row.memory_bytes,
+        on_cpu=row.on_cpu,
+        live=row.live,
+    )

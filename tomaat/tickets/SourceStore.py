@@ -127,24 +127,60 @@ class SourceStore:
     def offer(self, lease: Lease, offers: Collection[Mapping[str, Any]]) -> None:
         """Replace what a source offers; what it no longer offers is withdrawn.
 
-        Each of ``offers`` has ``service``, ``interface_hash`` and ``offer`` (JSON). One statement.
+        Each of ``offers`` has ``service``, ``interface_hash`` and ``offer`` (JSON), and what was measured, where
+        something was: ``network_bytes``, ``peak_bytes``, ``load_seconds``, ``warm``. One statement.
         """
         run(
             self.engine,
             f"""WITH offered AS (
-                 SELECT service, interface_hash, offer FROM json_to_recordset(CAST(:offers AS json))
-                   AS o(service text, interface_hash text, offer json)
+                 SELECT * FROM json_to_recordset(CAST(:offers AS json))
+                   AS o(service text, interface_hash text, offer json, network_bytes bigint, peak_bytes bigint,
+                     load_seconds double precision, warm integer)
                  WHERE EXISTS ({HELD})
                ), withdrawn AS (
                  DELETE FROM offers WHERE source = :name AND service <> ALL (SELECT service FROM offered)
                    AND EXISTS ({HELD})
                )
-               INSERT INTO offers (source, service, interface_hash, offer, epoch)
-               SELECT :name, service, interface_hash, offer, :epoch FROM offered
+               INSERT INTO offers
+                 (source, service, interface_hash, offer, epoch, network_bytes, peak_bytes, load_seconds, warm)
+               SELECT :name, service, interface_hash, offer, :epoch, network_bytes, peak_bytes, load_seconds, warm
+               FROM offered
                ON CONFLICT (source, service) DO UPDATE SET interface_hash = excluded.interface_hash,
-                   offer = excluded.offer, offered = clock_timestamp(), epoch = excluded.epoch""",
+                   offer = excluded.offer, offered = clock_timestamp(), epoch = excluded.epoch,
+                   network_bytes = excluded.network_bytes, peak_bytes = excluded.peak_bytes,
+                   load_seconds = excluded.load_seconds, warm = excluded.warm""",
             offers=json.dumps(list(offers)),
             name=lease.name,
             holder=lease.holder,
             epoch=lease.epoch,
+        )
+
+    def needs_of(self, name: str) -> list[tuple[str, str, int, int | None, float]]:
+        """List what was measured on a source: interface hash, version, network, peak (bytes), loading (seconds)."""
+        rows = run(
+            self.engine,
+            """SELECT interface_hash, offer->>'version' AS version, network_bytes, peak_bytes, load_seconds
+               FROM offers WHERE source = :name AND network_bytes IS NOT NULL ORDER BY service""",
+            name=name,
+        )
+        return [tuple(row) for row in rows]
+
+    def note_needs(self, lease: Lease, needs: Mapping[str, Any]) -> None:
+        """Write what a worker has measured of one service, and the services that are ``warm`` now, in order of use."""
+        run(
+            self.engine,
+            f"""UPDATE offers SET warm = array_position(CAST(:warm AS text[]), service),
+                  network_bytes = CASE WHEN service = :service THEN :network_bytes ELSE network_bytes END,
+                  peak_bytes = CASE WHEN service = :service THEN :peak_bytes ELSE peak_bytes END,
+                  load_seconds = CASE WHEN service = :service THEN :load_seconds ELSE load_seconds END
+                WHERE source = :name AND EXISTS ({HELD})
+                  AND (service = :service OR warm IS DISTINCT FROM array_position(CAST(:warm AS text[]), service))""",
+            name=lease.name,
+            holder=lease.holder,
+            epoch=lease.epoch,
+            service=needs["service"],
+            network_bytes=needs["network_bytes"],
+            peak_bytes=needs["peak_bytes"],
+            load_seconds=needs["load_seconds"],
+            warm=needs["warm"],
         )

@@ -49,6 +49,7 @@ class OfferedService:
     available: bool  #: a live compute source offers this very interface
     interface: dict[str, Any]
     interface_hash: str
+    memory_bytes: dict[str, int]  #: the most that a ticket was measured to need, by compute source
 
 
 class TicketStore:
@@ -128,7 +129,9 @@ class TicketStore:
     def outlook(self, ticket: Ticket) -> Outlook:
         """Tell a queued or running ticket's place and expected end; nothing for other states.
 
-        Expected seconds are the task's own estimate, else the service's measured mean on that source, else 1.
+        A queued one waits for all that runs there; of two that run, one is performed and neither waits for the other.
+        Expected seconds are the task's own estimate, else the service's measured mean on that source, else 1; and what
+        its network takes to load.
         """
         rows = run(
             self.engine,
@@ -138,10 +141,12 @@ class TicketStore:
                 SELECT t.* FROM tickets t JOIN mine ON t.source = mine.source
                 WHERE t.state = 'queued' AND mine.state = 'queued' AND t.queue_order <= mine.queue_order
                 UNION ALL
-                SELECT t.* FROM tickets t JOIN mine ON t.source = mine.source WHERE t.state = 'running'
+                SELECT t.* FROM tickets t JOIN mine ON t.source = mine.source
+                WHERE t.state = 'running' AND (mine.state = 'queued' OR t.id = mine.id)
             )
             SELECT (SELECT count(*) FROM ahead WHERE state = 'queued') AS queued,
                    sum(greatest(0, coalesce(ahead.expected_seconds, d.mean_seconds, 1)
+                       + coalesce(ahead.loading_seconds, 0)
                        - CASE WHEN ahead.state = 'running'
                               THEN extract(epoch FROM clock_timestamp() - ahead.started) ELSE 0 END)) AS seconds
             FROM ahead LEFT JOIN durations d ON d.source = ahead.source AND d.service = ahead.service
@@ -202,6 +207,9 @@ class TicketStore:
         rows = run(
             self.engine,
             """SELECT DISTINCT ON (o.service) o.service, o.interface_hash, o.offer,
+                      (SELECT json_object_agg(n.source, greatest(n.peak_bytes, n.network_bytes)) FROM offers n
+                       WHERE n.interface_hash = o.interface_hash AND n.offer->>'version' = o.offer->>'version'
+                         AND n.peak_bytes IS NOT NULL) AS memory_bytes,
                       (coalesce(l.expires > clock_timestamp(), false) AND s.problem IS NULL) AS live
                FROM offers o LEFT JOIN leases l ON l.name = o.source AND l.epoch = o.epoch
                  LEFT JOIN compute_sources s ON s.name = o.source
@@ -215,6 +223,7 @@ class TicketStore:
                 available=row.live,
                 interface=row.offer["interface"],
                 interface_hash=row.interface_hash,
+                memory_bytes=row.memory_bytes or {},
             )
             for row in rows
         ]

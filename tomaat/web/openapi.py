@@ -88,12 +88,17 @@ INPUT: Json = {
 }
 SERVICE: Json = {
     "type": "object",
-    "required": ["name", "description", "version", "available", "interface"],
+    "required": ["name", "description", "version", "available", "memory_bytes", "interface"],
     "properties": {
         "name": {"type": "string"},
         "description": {"type": "string"},
         "version": {"type": "string"},
         "available": {"type": "boolean", "description": "A live compute source offers it now."},
+        "memory_bytes": {
+            "type": "object",
+            "description": "The most that its tickets were measured to need, by compute source.",
+            "additionalProperties": {"type": "integer", "minimum": 0},
+        },
         "interface": {"type": "object", "additionalProperties": INPUT},
     },
 }

@@ -58,6 +58,7 @@ def service(offered: OfferedService) -> dict[str, Any]:
         "description": offered.description,
         "version": offered.version,
         "available": offered.available,
+        "memory_bytes": offered.memory_bytes,
         "interface": offered.interface,
     }
 

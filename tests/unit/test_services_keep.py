@@ -1,0 +1,43 @@
+"""What a task returned is taken away from it."""
+
+import json
+
+import numpy as np
+import torch
+
+from tomaat.services.keep import keep_outputs
+from tomaat.volumes import Labels, Volume
+
+AXES = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+
+
+def test_voxels_tensors_values_and_files_are_copies(tmp_path):
+    array = np.zeros((2, 3, 4), np.uint8)
+    volume = Volume(array=array, spacing_mm=(1, 1, 1), origin_mm=(0, 0, 0), direction=AXES)
+    tensor, value, file = torch.zeros(2), {"n": [0]}, tmp_path / "mesh.stl.gz"
+    file.write_text("0")
+    outputs = {
+        "array": array,
+        "volume": volume,
+        "labels": Labels(volume=volume, names={1: "liver"}),
+        "tensor": tensor,
+        "value": value,
+        "mesh": file,
+    }
+    kept = keep_outputs(outputs, tmp_path / "kept")
+    array[:] = tensor[:] = value["n"][0] = 1
+    file.write_text("1")
+    assert not kept["array"].any()
+    assert not kept["volume"].array.any()
+    assert not kept["labels"].volume.array.any()
+    assert kept["labels"].names == {1: "liver"}
+    assert not kept["tensor"].any()
+    assert json.dumps(kept["value"]) == '{"n": [0]}'
+    assert kept["mesh"].read_text() == "0"
+    assert kept["mesh"].name.endswith(".stl.gz")
+
+
+def test_what_is_no_output_is_left_for_who_writes_it_to_refuse(tmp_path):
+    generator = (n for n in range(3))
+    assert keep_outputs({"numbers": generator}, tmp_path)["numbers"] is generator
+    assert keep_outputs([1, 2], tmp_path) == [1, 2]

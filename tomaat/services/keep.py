@@ -1,0 +1,33 @@
+"""Take what a task returned away from it, so that it may perform again before this is written."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from pathlib import Path
+from typing import Any
+
+
+def keep_outputs(outputs: Any, folder: Path) -> Any:
+    """Copy each output: a tensor off its device, voxels and values in memory, a file into ``folder``.
+
+    A task may fill the same buffer, or write the same file, for the next ticket: another patient's. What cannot be
+    copied is no output, and ``write_outputs`` says so. Raises ``OSError`` for a file that cannot be copied.
+    """
+    if not isinstance(outputs, dict):
+        return outputs
+    return {name: _keep(value, folder / str(number)) for number, (name, value) in enumerate(outputs.items())}
+
+
+def _keep(value: Any, path: Path) -> Any:
+    if hasattr(value, "detach"):  # a torch tensor, which only tasks know
+        return value.detach().to("cpu", copy=True).numpy()
+    if isinstance(value, Path):
+        path.parent.mkdir(exist_ok=True)
+        kept = path.with_name(path.name + "".join(value.suffixes[-2:]))
+        shutil.copyfile(value, kept)
+        return kept
+    try:
+        return copy.deepcopy(value)
+    except Exception:  # noqa: BLE001 (other people's objects may raise anything)
+        return value
