@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from tomaat.volumes.DicomSource import DicomSource
 
 if TYPE_CHECKING:
     import torch
@@ -35,6 +37,7 @@ class Volume:
     spacing_mm: Point  #: between the centres of neighbouring voxels, along i, j, k
     origin_mm: Point  #: centre of voxel (0, 0, 0)
     direction: tuple[Point, Point, Point]  #: rows of a matrix whose columns are the axes i, j, k
+    dicom: DicomSource | None = field(default=None, repr=False)  #: of a series that was sent; made volumes have none
 
     def __post_init__(self) -> None:
         if self.array.ndim != 3:  # noqa: PLR2004 (i, j, k)
@@ -110,7 +113,7 @@ class Volume:
         array = np.asarray(array)
         if array.shape != self.array.shape:
             raise ValueError(f"an array of shape {array.shape} does not lie like a volume of shape {self.array.shape}")
-        return replace(self, array=array)
+        return replace(self, array=array, dicom=None)
 
     def reoriented(self, orientation: str) -> Volume:
         """Turn and flip the axes so that i, j, k point as ``orientation`` says; no voxel's value or place changes.
@@ -186,7 +189,7 @@ class Volume:
         if (high > low).all():
             there = tuple(slice(a, b) for a, b in zip(low - first, high - first, strict=True))
             array[there] = self.array[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
-        return replace(self, array=array, origin_mm=self.to_physical(first.tolist()))
+        return replace(self, array=array, origin_mm=self.to_physical(first.tolist()), dicom=None)
 
     def onto(self, grid: Volume, *, interpolation: str = "linear", outside: float = 0.0) -> Volume:
         """Sample this volume at the voxels of ``grid``: the way back from a block to the input that it was cut from.
