@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from Inputs import Input
+from Inputs import Input, VolumeInput
 from tomaat.services.payload import Payload
 from tomaat.services.PayloadRefused import PayloadRefused
 from tomaat.volumes import VolumeReader, VolumeRefused
@@ -15,9 +15,11 @@ def read_arguments(inputs: Sequence[Input], payload: Payload, reader: VolumeRead
     """Read volumes, convert values; raises ``PayloadRefused`` for what only the voxels show."""
     arguments: dict[str, Any] = {}
     for declared in inputs:
-        if declared.id in payload.files:
+        if isinstance(declared, VolumeInput) and declared.id in payload.files:
             try:
-                arguments[declared.id] = reader.read(payload.files[declared.id])
+                arguments[declared.id] = reader.read(
+                    payload.files[declared.id], series=payload.series.get(declared.id), demand=declared.demand
+                )
             except VolumeRefused as refusal:
                 error = {"input": declared.id, "code": refusal.code, "detail": f"{declared.id}: {refusal.detail}"}
                 raise PayloadRefused([error], inputs=len(inputs)) from refusal

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import math
 import os
 import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -35,6 +36,16 @@ def open_file(path: Path) -> BinaryIO:
         os.close(descriptor)
         raise VolumeRefused("not-a-file", "The volume is no regular file.")
     return open(descriptor, "rb")  # noqa: PTH123 (a descriptor)
+
+
+@contextlib.contextmanager
+def open_folder(path: Path) -> Iterator[int]:
+    """Open a folder, never through a link, and give its descriptor. Raises ``OSError`` where there is none."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def check_dimensions(sizes: Sequence[int]) -> tuple[int, int, int]:
