@@ -183,6 +183,7 @@ RLE = frame(PIXELS.tobytes(), PIXELS.shape, "int16", RLELossless)
 GOOD = image(PIXELS)
 PIXELS_AT = GOOD.index(b"\xe0\x7f\x10\x00")
 TOO_LONG = b"\x08\x00\x05\x10UN\0\0\xff\xff\xff\x7f"
+FEWER_ROWS = b"\x28\x00\x10\x00US\x02\x00\x10\x00"  # GDCM keeps an attribute's first value, pydicom its last
 HOSTILE = {
     "cut-in-the-pixels": (GOOD[:-100], "unreadable"),
     "cut-in-the-header": (GOOD[: PIXELS_AT - 30], "no-pixels"),
@@ -192,6 +193,7 @@ HOSTILE = {
     "rows-and-columns-lie": (image(PIXELS, Rows=65535, Columns=65535), "size"),
     "rows-and-columns-lie-compressed": (changed(compressed(J2K), Rows=65535, Columns=65535), "too-large"),
     "rows-lie-compressed": (changed(compressed(J2K), Rows=16), "unreadable"),
+    "rows-twice": (GOOD[:PIXELS_AT] + FEWER_ROWS + GOOD[PIXELS_AT:], "dimensions"),
     "no-pixel-data": (image(PIXELS, PixelData=None), "no-pixels"),
     "no-rows": (image(PIXELS, Rows=None), "no-pixels"),
     "colour": (image(PIXELS, SamplesPerPixel=3, PhotometricInterpretation="RGB"), "colour"),

@@ -54,6 +54,18 @@ def test_a_task_is_run_and_its_outputs_are_written(folder, capsys):
     assert {path.name for path in (folder / "Cut-result").iterdir()} == {"bright.nii.gz", "preview.png"}
 
 
+def test_a_volume_is_turned_as_the_task_expects_it_and_labels_come_back_as_it_was_sent(folder, capsys):
+    task = TASKS.replace('"Scan")', '"Scan", orientation="SRA")').replace(
+        "self.progress", "print(scan.orientation, scan.array.shape)\n        self.progress"
+    )
+    (folder / "CutTask.py").write_text(task)
+    assert main(["try", "CutTask.py", "scan=scan.nii.gz", "cut=11.5"]) == 0
+    assert "SRA (2, 4, 3)" in capsys.readouterr().out
+    sent, came = (sitk.ReadImage(name) for name in ("scan.nii.gz", "Cut-result/bright.nii.gz"))
+    assert np.array_equal(sitk.GetArrayFromImage(came), sitk.GetArrayFromImage(sent) > 11.5)
+    assert (came.GetOrigin(), came.GetDirection()) == (sent.GetOrigin(), sent.GetDirection())
+
+
 @pytest.mark.parametrize(
     "given",
     [["scan=series.zip"], ["scan=series"], ["scan=both", 'scan={"series": "1.9"}']],

@@ -114,7 +114,7 @@ class Performer:
         began = time.monotonic()
         self._report(0.0, "reading")
         payload = check_payload(job.inputs, task.inputs)
-        arguments = read_arguments(task.inputs, payload, self.reader)
+        arguments, segmented = read_arguments(task.inputs, payload, self.reader)
         read = time.monotonic()
         outputs = self._perform_within_memory(job.service, arguments)
         performed = time.monotonic()
@@ -130,7 +130,6 @@ class Performer:
             "timings_seconds": {"read": round(read - began, 4), "perform": round(performed - read, 4)},
         }
         try:
-            segmented = next((value for value in arguments.values() if isinstance(value, Volume)), None)
             write_result(outputs, facts, job.out, segmented, payload.format)
         except Exception as error:
             if is_disk_full(error, job.out):

@@ -24,7 +24,7 @@ from tomaat.services.outputs import write_outputs
 from tomaat.services.payload import MAIN, check_payload
 from tomaat.services.PayloadRefused import PayloadRefused
 from tomaat.services.Task import Task
-from tomaat.volumes import Volume, VolumeReader
+from tomaat.volumes import VolumeReader
 
 LARGEST_VOLUME_BYTES = 4 * 1024**3
 LIMITS = ArchiveLimits(largest_upload_bytes=2**40, largest_unpacked_bytes=2**40, most_members=100_000)
@@ -132,14 +132,13 @@ def run(task: Task, folder: Path, out: Path, device_name: str | None) -> None:
     task.report = lambda fraction, stage: print(f"{fraction:6.0%}  {stage}")
     reader = VolumeReader(largest_voxel_bytes=LARGEST_VOLUME_BYTES)
     try:
-        arguments = read_arguments(task.inputs, payload, reader)
+        arguments, segmented = read_arguments(task.inputs, payload, reader)
     finally:
         reader.close()
     began = time.monotonic()
     outputs = task.perform(**arguments)
     print(f"performed in {time.monotonic() - began:.1f} s")
     out.mkdir(parents=True, exist_ok=True)
-    segmented = next((value for value in arguments.values() if isinstance(value, Volume)), None)
     for line in write_outputs(outputs, out, segmented):
         for file in (line.get("file"), line.get("preview")):
             if file is not None:

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import structlog
 
-from tomaat.volumes.checks import check_size, open_file, open_folder
+from tomaat.volumes.checks import check_size, farthest_apart_mm, open_file, open_folder
 from tomaat.volumes.dicom_files import file_names
 from tomaat.volumes.dicom_told import BYTES_FOR_ALL, BYTES_FOR_EACH, take_apart
 from tomaat.volumes.DicomSource import DicomSource
@@ -40,6 +40,7 @@ LARGEST_MESSAGE = 64 * 1024
 LONGEST_REFUSAL = 500
 ORTHONORMAL_WITHIN = 1e-4
 START_SECONDS = 120.0  #: SimpleITK's import from a cold, slow disk
+WITHIN_VOXEL = 0.1  #: of the smallest spacing, how far from its header's place a volume may be read
 READ_SECONDS = 120.0  #: for any volume, and more for a large one
 READ_BYTES_PER_SECOND = 5_000_000
 FORK_SECONDS = 30  #: of processor time for the headers, or the voxels, of a series, and one more for each image
@@ -272,6 +273,12 @@ def _volume(told: dict[str, Any], header: VolumeHeader, memory: int) -> Volume:
             f"direction: the volume's axes are not at right angles within {ORTHONORMAL_WITHIN:g}; "
             "resample it to a regular grid.",
         )
+    steps = [[x * size for x in axis] for axis, size in zip(axes.T.tolist(), spacing, strict=True)]
+    said = [[row[n] * header.spacing_mm[n] for row in header.direction] for n in range(3)]
+    apart_mm = farthest_apart_mm((origin, steps), (header.origin_mm, said), header.dimensions)
+    if apart_mm > WITHIN_VOXEL * min(spacing):
+        rule = f"The volume was read at a place {apart_mm:.3g} mm from that of its header; it is not taken."
+        raise VolumeRefused("place", rule)
     voxels = _voxels(memory, header.dimensions, dtype)
     return Volume(array=voxels, spacing_mm=spacing, origin_mm=origin, direction=direction)
 

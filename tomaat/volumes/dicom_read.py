@@ -155,7 +155,7 @@ def _told(number: int, file: Path, image: pydicom.FileDataset, pixel_bytes: int 
     try:
         if rows and columns and facts["frames"] == facts["samples"] == 1:
             _check(image, pixel_bytes, rows * columns)
-            facts["dtype"] = _voxel_type(file, columns, rows)
+            facts["dtype"] = _voxel_type(file)
     except VolumeRefused as refusal:
         facts["fault"] = [refusal.code, refusal.detail]
     return facts
@@ -192,7 +192,7 @@ def _check(image: pydicom.FileDataset, pixel_bytes: int | None, pixels: int) -> 
         raise VolumeRefused("size", rule)
 
 
-def _voxel_type(file: Path, columns: int, rows: int) -> str:
+def _voxel_type(file: Path) -> str:
     """Ask GDCM for the type that it will make of the pixels, rescaled."""
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
@@ -201,8 +201,6 @@ def _voxel_type(file: Path, columns: int, rows: int) -> str:
         reader.ReadImageInformation()
     except RuntimeError:
         raise VolumeRefused("unreadable", "An image cannot be read by GDCM.") from None
-    if tuple(reader.GetSize())[:2] != (columns, rows) or reader.GetNumberOfComponents() != 1:
-        raise VolumeRefused("dimensions", "An image is not the one that its header describes.")
     name = VOXEL_TYPES.get(reader.GetPixelID())
     if name is None:
         raise VolumeRefused("voxel-type", f"Pixels of the type {reader.GetPixelID()} of SimpleITK are not taken.")

@@ -69,9 +69,12 @@ class Series:
             dtype=self.dtype,
             scaled=False,
             spacing_mm=check_spacing(self.spacing_mm),
+            origin_mm=self.origin_mm,
+            direction=self.direction,
             compression="images",
             voxel_offset=0,
             whole_file_compressed=False,
+            modality=self.modality,
         )
 
 
