@@ -1,5 +1,6 @@
 """DICOM series on their way through the real service."""
 
+import gzip
 import io
 import json
 import tarfile
@@ -7,8 +8,10 @@ import tarfile
 import nibabel
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
-from tests.dicom_series import series, voxels_of, zipped
+from tests.data import CT, CT_LABELS, fetch_sources
+from tests.dicom_series import series, voxels_of, written, zipped
 from tests.service import payload
 
 VOXELS = voxels_of((24, 17, 5))
@@ -82,6 +85,22 @@ def test_a_broken_zip_is_refused_at_the_upload_and_leaves_nothing(service):
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["code"] == "broken-zip"
     assert list((service.folder / "storage/incoming").iterdir()) == []
+
+
+def test_a_real_ct_in_jpeg_2000_goes_through_upload_reading_and_a_task(service, tmp_path):
+    files = fetch_sources(*CT)
+    assert len(files) == 20
+    image, _ = smoothed(service, payload({"sigma": 0.1}, volume_zip=zipped(files)), tmp_path)
+    theirs = sitk.ImageSeriesReader()
+    written(files, tmp_path / "ct")
+    theirs.SetFileNames(theirs.GetGDCMSeriesFileNames(str(tmp_path / "ct")))
+    assert np.allclose(image.get_fdata(), sitk.GetArrayFromImage(theirs.Execute()).transpose(2, 1, 0), atol=0.5)
+    labels = nibabel.Nifti1Image.from_bytes(gzip.decompress(fetch_sources(*CT_LABELS)[""]))  # made by others
+    image, labels = nibabel.as_closest_canonical(image), nibabel.as_closest_canonical(labels)
+    assert image.shape == labels.shape
+    assert np.allclose(image.affine, labels.affine, atol=1e-3)
+    tissue = image.get_fdata()[labels.get_fdata() > 0]
+    assert -100 < np.median(tissue) < 100  # Hounsfield units of soft tissue
 
 
 def test_no_name_of_a_patient_reaches_a_log(service):
