@@ -72,7 +72,7 @@ class Settings(BaseSettings):
     ATTEMPTS: int = Field(default=3, ge=1, description="How often a ticket is started when its worker dies.")
     LARGEST_UPLOAD_BYTES: int = Field(default=2 * GIB, ge=1, description="Largest payload, as it is sent.")
     LARGEST_UNPACKED_BYTES: int = Field(default=8 * GIB, ge=1, description="Largest payload, unpacked.")
-    MOST_MEMBERS: int = Field(default=1000, ge=1, description="Most files and folders in a payload.")
+    MOST_MEMBERS: int = Field(default=3000, ge=1, description="Most files and folders in a payload.")
     LARGEST_RATIO: float = Field(default=1000.0, gt=1, description="Largest ratio of unpacked to packed, after 16 MiB.")
     LARGEST_VOLUME_BYTES: int = Field(
         default=4 * GIB, ge=1, description="Largest volume's voxels, which the reader may hold."

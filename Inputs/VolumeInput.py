@@ -2,63 +2,186 @@
 
 from __future__ import annotations
 
+import math
+import operator
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from Inputs.Input import Input
 from tomaat.refusals import shown
+from tomaat.volumes.dicom_files import check_series_folder
 from tomaat.volumes.headers import LARGEST_VOXEL_BYTES, read_header
+from tomaat.volumes.orientation import axes_for, is_orientation, orientation_of
 from tomaat.volumes.VolumeHeader import VolumeHeader
 from tomaat.volumes.VolumeRefused import VolumeRefused
+
+WORD = re.compile(r"[A-Z0-9_ ]{1,16}", re.ASCII)  #: DICOM's "code string"
+UID = re.compile(r"[0-9.]{1,64}", re.ASCII)
 
 
 class VolumeInput(Input):
     """A volume, sent as ``file-<id>.nii.gz`` (or ``.nii``, ``.nrrd``, ``.mha``); ``perform`` gets a ``Volume``.
 
-    Before anything reads its voxels the file's header is checked, and what it claims is held against
-    ``largest_voxel_bytes``, where the task declares that.
+    A DICOM series is sent as ``file-<id>.zip``, or as a folder ``file-<id>`` of its images; where they are of several
+    series, ``{"series": "<UID>"}`` in ``main.json`` chooses one.
+
+    A volume has one channel. A task may declare further limits, which are held against what the header says before
+    anything reads voxels: at the upload, and those of a DICOM series when its headers are read beside the worker.
+
+    - ``modalities``: DICOM's words, such as ``CT``; other formats do not say theirs, and are taken;
+    - ``orientation``: how the task expects i, j and k to lie, such as ``RAS``. A volume that lies otherwise is turned
+      and flipped to that on reading, no value changes, and labels come back on the grid that was sent;
+    - ``smallest_dimensions``, ``largest_dimensions``: voxels along i, j, k, as ``perform`` gets them;
+    - ``spacing_mm``: the smallest and the largest distance of neighbouring voxels, along each axis;
+    - ``most_voxels`` in all; ``largest_voxel_bytes`` of them, as they are in the file.
+
+    >>> VolumeInput("scan", "Head CT", modalities=["CT"], orientation="RAS", spacing_mm=(0.3, 3)).describe()["channels"]
+    1
     """
 
     type = "volume"
     store = "file"
-    extensions = (".nii.gz", ".nii", ".nrrd", ".mha")  #: that a file may have
-    only_described = Input.only_described | {"default", "extensions"}
+    extensions = (".nii.gz", ".nii", ".nrrd", ".mha", ".zip")  #: that a file may have
+    only_described = Input.only_described | {"default", "extensions", "channels"}
 
     def __init__(
         self,
         id: str,
         name: str,
         *,
+        modalities: Sequence[str] | None = None,
+        orientation: str | None = None,
+        smallest_dimensions: Sequence[int] | None = None,
+        largest_dimensions: Sequence[int] | None = None,
+        spacing_mm: Sequence[float] | None = None,
+        most_voxels: int | None = None,
         largest_voxel_bytes: int | None = None,
         description: str = "",
         required: bool = True,
     ) -> None:
         super().__init__(id, name, description=description, required=required)
-        if largest_voxel_bytes is not None:
-            if isinstance(largest_voxel_bytes, bool) or not isinstance(largest_voxel_bytes, int):
-                raise TypeError(f"{self!r}: largest_voxel_bytes={shown(largest_voxel_bytes)}; write a number of bytes.")
-            if not 1 <= largest_voxel_bytes <= LARGEST_VOXEL_BYTES:
-                raise ValueError(
-                    f"{self!r}: largest_voxel_bytes={shown(largest_voxel_bytes)} is outside 1 to {LARGEST_VOXEL_BYTES}."
-                )
-        self.largest_voxel_bytes = largest_voxel_bytes
+        if orientation is not None and not is_orientation(orientation):
+            rule = "write one letter of LR, one of PA, one of SI: 'RAS'"
+            raise ValueError(f"{self!r}: orientation={shown(orientation)}; {rule}.")
+        self.modalities = self._limits("modalities", modalities, _is_word, "a list of DICOM's words, such as ['CT']")
+        self.orientation = orientation
+        sizes = "three whole numbers of voxels, along i, j, k"
+        self.smallest_dimensions = self._limits("smallest_dimensions", smallest_dimensions, _is_count, sizes, 3)
+        self.largest_dimensions = self._limits("largest_dimensions", largest_dimensions, _is_count, sizes, 3)
+        self.spacing_mm = self._limits("spacing_mm", spacing_mm, _is_length, "two lengths in mm, such as (0.5, 3)", 2)
+        self.most_voxels = self._count("most_voxels", most_voxels)
+        self.largest_voxel_bytes = self._count("largest_voxel_bytes", largest_voxel_bytes)
+        if self.spacing_mm is not None and self.spacing_mm[0] > self.spacing_mm[1]:
+            raise ValueError(f"{self!r}: spacing_mm={shown(spacing_mm)}; write the smaller one first.")
+        if any(map(operator.gt, self.smallest_dimensions or (), self.largest_dimensions or ())):
+            raise ValueError(f"{self!r}: smallest_dimensions are above largest_dimensions along an axis.")
 
     def describe(self) -> dict[str, Any]:
-        """Describe this input as JSON."""
+        """Describe this input as JSON; a limit that is not declared is ``null``."""
         return super().describe() | {
             "extensions": list(self.extensions),
+            "channels": 1,
+            "modalities": None if self.modalities is None else list(self.modalities),
+            "orientation": self.orientation,
+            "smallest_dimensions": None if self.smallest_dimensions is None else list(self.smallest_dimensions),
+            "largest_dimensions": None if self.largest_dimensions is None else list(self.largest_dimensions),
+            "spacing_mm": None if self.spacing_mm is None else list(self.spacing_mm),
+            "most_voxels": self.most_voxels,
             "largest_voxel_bytes": self.largest_voxel_bytes,
         }
 
     def check(self, value: object) -> Any:
-        """Refuse whatever stands in ``main.json`` for a volume."""
+        """Check the UID of a DICOM series, the one thing that ``main.json`` may say of a volume."""
+        if isinstance(value, dict) and value.keys() == {"series"}:
+            uid = value["series"]
+            if not isinstance(uid, str) or not UID.fullmatch(uid):
+                raise self.refuse("not-a-uid", f"series: {self.shown(uid)} is no UID of a DICOM series.")
+            return uid
         rule = f"{self.shown(value)} in main.json is no volume; send it as the file file-{self.id}{self.extensions[0]}."
         raise self.refuse("wrong-place", rule)
 
-    def check_file(self, path: Path) -> VolumeHeader:
-        """Check a file's header, its size against what the header claims; raises ``InputRefused``."""
-        limit = LARGEST_VOXEL_BYTES if self.largest_voxel_bytes is None else self.largest_voxel_bytes
+    def check_file(self, path: Path) -> VolumeHeader | None:
+        """Check a file's header, and its size against what the header claims; raises ``InputRefused``.
+
+        Of a folder of DICOM images only that its files are DICOM: there is no header then.
+        """
         try:
-            return read_header(path, largest_voxel_bytes=limit)
+            if path.is_dir():
+                check_series_folder(path)
+                return None
+            header = read_header(path)
+            self.demand(header)
         except VolumeRefused as refusal:
             raise self.refuse(refusal.code, refusal.detail) from refusal
+        return header
+
+    def demand(self, header: VolumeHeader) -> None:
+        """Hold what a header says against the declared limits; raises ``VolumeRefused``."""
+        if self.modalities is not None and header.modality is not None and header.modality not in self.modalities:
+            rule = f"modality: {shown(header.modality)} is none of {', '.join(self.modalities)}."
+            raise VolumeRefused("modality", rule)
+        now = orientation_of(header.direction)
+        order = axes_for(self.orientation or now, now)
+        dimensions = tuple(header.dimensions[axis] for axis in order)
+        for code, limit, word, beyond in (
+            ("too-few-voxels", self.smallest_dimensions, "at least", operator.lt),
+            ("too-many-voxels", self.largest_dimensions, "at most", operator.gt),
+        ):
+            if limit is not None and any(map(beyond, dimensions, limit)):
+                rule = f"The volume has {_by(dimensions)} voxels along i, j, k; {word} {_by(limit)} are taken."
+                raise VolumeRefused(code, rule)
+        for axis, size_mm in zip("ijk", (header.spacing_mm[axis] for axis in order), strict=True):
+            if self.spacing_mm is not None and not self.spacing_mm[0] <= round(size_mm, 6) <= self.spacing_mm[1]:
+                low, high = self.spacing_mm
+                rule = f"spacing: {size_mm:g} mm along {axis} is outside {low:g} to {high:g} mm."
+                raise VolumeRefused("spacing", rule)
+        voxels = math.prod(dimensions)
+        for what, number, most in (
+            ("voxels", voxels, self.most_voxels),
+            ("bytes of voxels", header.voxel_bytes, self.largest_voxel_bytes),
+        ):
+            if most is not None and number > most:
+                rule = f"The volume has {number} {what}; at most {most} are taken."
+                raise VolumeRefused("too-large", rule)
+
+    def _limits(
+        self, what: str, values: Sequence[Any] | None, right: Callable[[Any], bool], wanted: str, count: int = 0
+    ) -> tuple[Any, ...] | None:
+        """Check a declared list."""
+        if values is None:
+            return None
+        if not isinstance(values, (list, tuple)) or not values or len(values) != (count or len(values)):
+            raise TypeError(f"{self!r}: {what}={shown(values)}; write {wanted}.")
+        if not all(map(right, values)):
+            raise TypeError(f"{self!r}: {what}={shown(values)}; write {wanted}.")
+        return tuple(values)
+
+    def _count(self, what: str, limit: int | None) -> int | None:
+        """Check a declared largest number."""
+        if limit is not None and not _is_whole(limit):
+            raise TypeError(f"{self!r}: {what}={shown(limit)}; write a whole number.")
+        if limit is not None and not 1 <= limit <= LARGEST_VOXEL_BYTES:
+            raise ValueError(f"{self!r}: {what}={shown(limit)} is outside 1 to {LARGEST_VOXEL_BYTES}.")
+        return limit
+
+
+def _is_word(value: object) -> bool:
+    return isinstance(value, str) and bool(WORD.fullmatch(value))
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_count(value: Any) -> bool:
+    return _is_whole(value) and value >= 1
+
+
+def _is_length(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf
+
+
+def _by(sizes: Sequence[int]) -> str:
+    return " x ".join(map(str, sizes))

@@ -114,7 +114,7 @@ HOSTILE: dict[str, tuple[str, bytes, str]] = {
     "nifti-gz-two": ("x.nii.gz", GZ + GZ, "trailing-data"),
     "nifti-gz-short-voxels": ("x.nii.gz", gzip.compress(nifti()[:-10]), "size"),
     "nifti-gz-long-voxels": ("x.nii.gz", gzip.compress(nifti() + bytes(10)), "size"),
-    "nifti-sheared": ("x.nii", nifti(srow=(1, 0.5, 0, 0, 0, 1, 0.5, 0, 0, 0, 2, 0)), "unreadable"),
+    "nifti-sheared": ("x.nii", nifti(srow=(1, 0.5, 0, 0, 0, 1, 0.5, 0, 0, 0, 2, 0)), "direction"),
     "mha-as-mhd": ("x.mhd", mha(), "extension"),
     "mha-secret": ("x.mha", mha(ElementDataFile=SECRET), "detached"),
     "mha-list": ("x.mha", mha(ElementDataFile="LIST"), "detached"),

@@ -24,6 +24,10 @@ STORES = ("tests/integration/test_tickets_stores.py", "tests/integration/test_ti
 ACCESS = ("tests/integration/test_tickets_access.py", "tests/unit/test_web_Access.py")
 ARCHIVES = ("tests/unit/test_archives_unpack.py",)
 VOLUMES = ("tests/integration/test_volumes_reader.py",)
+DICOM = ("tests/integration/test_dicom.py",)
+SERIES = ("tests/unit/test_volumes_series.py",)
+PAYLOADS = ("tests/unit/test_services_payload.py",)
+UNZIP = ("tests/unit/test_archives_unzip.py",)
 WEB = ("tests/unit/test_web_Api.py",)
 STORAGE = ("tests/unit/test_tickets_Storage.py",)
 NETWORKS = ("tests/unit/test_compute_Networks.py",)
@@ -503,6 +507,80 @@ MUTANTS = (
         VOLUMES,
     ),
     _m("a link is not followed", "volumes/checks.py", "os.O_RDONLY | os.O_NOFOLLOW", "os.O_RDONLY", VOLUMES),
+    _m("a qform and an sform that differ are refused", "volumes/nifti.py", "if len(forms) > 1:", "if False:", VOLUMES),
+    _m(
+        "an sform that pixdim does not fit is refused",
+        "volumes/nifti.py",
+        "(origin, even), dimensions)\n        if apart_mm > within_mm:",
+        "(origin, even), dimensions)\n        if False:",
+        VOLUMES,
+    ),
+    _m(
+        "a volume is read where its header says",
+        "volumes/VolumeReader.py",
+        "if apart_mm > WITHIN_VOXEL * min(spacing):",
+        "if False:",
+        VOLUMES,
+    ),
+    Mutant(
+        guard="a volume's limits are held against its header at the upload",
+        file="Inputs/VolumeInput.py",
+        old="            self.demand(header)\n",
+        new="",
+        tests=("tests/unit/test_Inputs_VolumeInput.py",),
+    ),
+    _m(
+        "a zip holds no links",
+        "archives/unzip.py",
+        "if kind not in {0, stat.S_IFREG, stat.S_IFDIR}:",
+        "if False:",
+        UNZIP,
+    ),
+    _m(
+        "what comes out of a zip is bounded",
+        "archives/unzip.py",
+        "if self.produced > self.limits.largest_unpacked_bytes:",
+        "if False:",
+        UNZIP,
+    ),
+    _m(
+        "a zip and its content count together",
+        "services/payload.py",
+        "limits.largest_unpacked_bytes - sum(there)",
+        "limits.largest_unpacked_bytes",
+        PAYLOADS,
+    ),
+    _m("a folder holds DICOM only", "volumes/dicom_files.py", "if not _is_dicom(name, folder):", "if False:", PAYLOADS),
+    _m(
+        "pixels are as many as rows and columns need (DICOM)",
+        "volumes/dicom_read.py",
+        "pixel_bytes < pixels * allocated // 8",
+        "False",
+        DICOM,
+    ),
+    _m(
+        "inverted pixels are not taken for measured ones (DICOM)",
+        "volumes/dicom_read.py",
+        'if photometric != "MONOCHROME2":',
+        "if False:",
+        DICOM,
+    ),
+    _m("a mosaic is no slice (DICOM)", "volumes/dicom_read.py", 'if "MOSAIC" in', "if None in", DICOM),
+    _m(
+        "what was read has the size of the header (DICOM)",
+        "volumes/dicom_read.py",
+        "if pixels.shape != (1, rows, columns) or",
+        "if",
+        DICOM,
+    ),
+    _m("a tilted gantry is refused (DICOM)", "volumes/series.py", "if degrees > TILT_DEGREES:", "if False:", SERIES),
+    _m(
+        "unevenly spaced slices are refused (DICOM)",
+        "volumes/series.py",
+        "if (np.abs(gaps - usual) > within).any():",
+        "if False:",
+        SERIES,
+    ),
 )
 
 

@@ -1,6 +1,8 @@
 """Volumes of strangers through the real, limited reading process."""
 
 import gzip
+import math
+import struct
 import subprocess
 import sys
 import time
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from tests.hostile_images import HOSTILE, VOXELS, mha, nifti
+from tests.hostile_images import HOSTILE, VOXELS, mha, nifti, nrrd
 from tomaat.volumes import VolumeReader, VolumeRefused, read_header, write_volume
 
 LARGEST = 1024**3
@@ -80,6 +82,97 @@ def test_niftis_slope_is_applied(tmp_path, reader):
     volume = reader.read(path)
     raw = np.frombuffer(VOXELS, np.int16).reshape(6, 5, 4).transpose(2, 1, 0)
     assert np.allclose(volume.array, raw * 0.5 + 10)
+
+
+def turned(degrees, shift_mm=0.0, shear=0.0):
+    """An affine (RAS, mm) of voxels of 1 x 1 x 2 mm, turned about the head's axis; what `nifti` calls srow."""
+    cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    return (cosine, -sine + shear, 0, shift_mm, sine, cosine, 0, 0, 0, 0, 2, 0)
+
+
+def with_qform(data, degrees, code=1):
+    """Put a rotation about the head's axis into the header of a NIfTI as its qform."""
+    changed = bytearray(data)
+    struct.pack_into("<h", changed, 252, code)
+    struct.pack_into("<3f", changed, 256, 0, 0, math.sin(math.radians(degrees / 2)))
+    return bytes(changed)
+
+
+@pytest.mark.parametrize(
+    ("data", "code", "words"),
+    [
+        (nifti(srow=turned(20, shear=0.05)), "direction", "sform: the axes are not at right angles"),
+        (with_qform(nifti(srow=turned(20, shear=0.05)), 20), "direction", "sform: the axes are not at right angles"),
+        (with_qform(nifti(srow=turned(30)), 20), "two-places", "up to 0.872 mm apart; keep one (nibabel, the sform:"),
+        (with_qform(nifti(srow=turned(30)), 20, code=2), "two-places", "up to 0.872 mm apart"),
+        (with_qform(nifti(srow=turned(20, shift_mm=5)), 20), "two-places", "up to 5 mm apart"),
+        (nifti(srow=turned(20), pixdim=(1, 1.1, 1, 2, 0, 0, 0, 0)), "spacing", "by pixdim 1.1 x 1 x 2 mm; correct one"),
+        (nifti(srow=(0,) * 12), "direction", "sform: an axis is zero"),
+    ],
+)
+def test_a_nifti_that_itk_would_bend_is_refused(data, code, words, tmp_path):
+    (tmp_path / "x.nii").write_bytes(data)
+    with pytest.raises(VolumeRefused) as refusal:
+        read_header(tmp_path / "x.nii")
+    assert refusal.value.code == code
+    assert words in refusal.value.detail
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        nifti(srow=turned(20)),
+        with_qform(nifti(srow=turned(20)), 20),
+        with_qform(nifti(srow=turned(20, shift_mm=0.01)), 20),
+        with_qform(nifti(srow=turned(70), pixdim=(-1, 1, 1, 2, 0, 0, 0, 0)), 20, code=0),
+    ],
+)
+def test_a_nifti_lies_where_nibabel_says_and_its_header_does(data, tmp_path, reader):
+    (tmp_path / "x.nii").write_bytes(data)
+    affine = np.diag([-1, -1, 1, 1]) @ nibabel.load(tmp_path / "x.nii").affine
+    header = read_header(tmp_path / "x.nii")
+    assert np.allclose(np.asarray(header.direction) * header.spacing_mm, affine[:3, :3], atol=1e-5)
+    assert np.allclose(header.origin_mm, affine[:3, 3], atol=1e-5)
+    assert reader.read(tmp_path / "x.nii").to_physical((3, 4, 5)) == pytest.approx(
+        (affine @ [3, 4, 5, 1])[:3], abs=0.02
+    )
+
+
+def test_a_nifti_that_does_not_say_where_it_lies_lies_along_lps(tmp_path, reader):
+    data = bytearray(nifti())
+    struct.pack_into("<2h", data, 252, 0, 0)
+    (tmp_path / "x.nii").write_bytes(data)
+    volume = reader.read(tmp_path / "x.nii")
+    assert (volume.orientation, volume.origin_mm) == ("LPS", (0, 0, 0))
+
+
+@pytest.mark.parametrize("data", [nrrd(space="scanner-xyz"), nrrd(space="left-posterior-inferior")])
+def test_a_space_that_is_no_patients_is_refused(data, tmp_path):
+    (tmp_path / "x.nrrd").write_bytes(data)
+    with pytest.raises(
+        VolumeRefused, match="left-posterior-superior, right-anterior-superior, left-anterior-superior are"
+    ):
+        read_header(tmp_path / "x.nrrd")
+
+
+@pytest.mark.parametrize("space", ["LPS", "right-anterior-superior", "RAS", "left-anterior-superior", "LAS"])
+def test_a_nrrd_is_turned_from_its_space(space, tmp_path, reader):
+    axes = "(0.5,0,0) (0,0,-1) (0,2,0)"
+    (tmp_path / "x.nrrd").write_bytes(nrrd(space=space, space_directions=axes, space_origin="(10,20,30)"))
+    header, volume = read_header(tmp_path / "x.nrrd"), reader.read(tmp_path / "x.nrrd")
+    sense = {"L": 1, "P": 1, "R": -1, "A": -1}
+    letters = {"right-anterior-superior": "RA", "left-anterior-superior": "LA"}.get(space, space)
+    wanted = (10 * sense[letters[0]], 20 * sense[letters[1]], 30)
+    assert header.origin_mm == volume.origin_mm == wanted
+    assert np.allclose(header.direction, volume.direction)
+
+
+def test_a_volume_that_is_read_at_another_place_than_its_header_says_is_refused(tmp_path, reader):
+    """ITK takes the origin of such a file from words that no header check knows."""
+    text = nrrd(space="-", space_origin="-", space_directions="-", spacings="1 1 2", axis_mins="5 5 5")
+    (tmp_path / "x.nrrd").write_bytes(text)
+    with pytest.raises(VolumeRefused, match=r"read at a place 9\.\d+ mm from that of its header"):
+        reader.read(tmp_path / "x.nrrd")
 
 
 @pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")  # pynrrd's own, from Python 3.12
@@ -178,7 +271,7 @@ def test_reading_leaves_no_descriptor_and_no_process_behind(tmp_path, reader):
 def test_header_checks_need_the_standard_library_only():
     program = "import sys, Inputs, tomaat.volumes.headers; print(*{name.split('.')[0] for name in sys.modules})"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
-    assert not {"numpy", "SimpleITK", "torch", "isal"} & set(loaded)
+    assert not {"numpy", "SimpleITK", "pydicom", "torch", "isal"} & set(loaded)
 
 
 def test_a_volume_written_short_is_an_error_and_no_result(tmp_path):

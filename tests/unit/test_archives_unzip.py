@@ -41,9 +41,9 @@ def unzip(tmp_path, data, limits=LIMITS):
 def test_images_are_taken_under_numbers_and_the_rest_is_left(tmp_path, method):
     members = {"DICOMDIR": b"x" * 200, "Doe^Jane/IM1": IMAGE, "Doe^Jane/IM2.dcm": IMAGE + b"2", "viewer.exe": b"MZ"}
     produced, names = unzip(tmp_path, packed(members, method))
-    assert names == ["1.dcm", "2.dcm"]
-    assert (tmp_path / "out/2.dcm").read_bytes() == IMAGE + b"2"
-    assert stat.S_IMODE((tmp_path / "out/1.dcm").stat().st_mode) == 0o600
+    assert names == ["00001.dcm", "00002.dcm"]
+    assert (tmp_path / "out/00002.dcm").read_bytes() == IMAGE + b"2"
+    assert stat.S_IMODE((tmp_path / "out/00001.dcm").stat().st_mode) == 0o600
     assert produced == sum(map(len, members.values()))
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from tests.dicom_series import image, series, voxels_of, written, zipped
 from tomaat.services.__main__ import main
 
 TASKS = """
@@ -53,12 +54,39 @@ def test_a_task_is_run_and_its_outputs_are_written(folder, capsys):
     assert {path.name for path in (folder / "Cut-result").iterdir()} == {"bright.nii.gz", "preview.png"}
 
 
+def test_a_volume_is_turned_as_the_task_expects_it_and_labels_come_back_as_it_was_sent(folder, capsys):
+    task = TASKS.replace('"Scan")', '"Scan", orientation="SRA")').replace(
+        "self.progress", "print(scan.orientation, scan.array.shape)\n        self.progress"
+    )
+    (folder / "CutTask.py").write_text(task)
+    assert main(["try", "CutTask.py", "scan=scan.nii.gz", "cut=11.5"]) == 0
+    assert "SRA (2, 4, 3)" in capsys.readouterr().out
+    sent, came = (sitk.ReadImage(name) for name in ("scan.nii.gz", "Cut-result/bright.nii.gz"))
+    assert np.array_equal(sitk.GetArrayFromImage(came), sitk.GetArrayFromImage(sent) > 11.5)
+    assert (came.GetOrigin(), came.GetDirection()) == (sent.GetOrigin(), sent.GetDirection())
+
+
+@pytest.mark.parametrize(
+    "given",
+    [["scan=series.zip"], ["scan=series"], ["scan=both", 'scan={"series": "1.9"}']],
+)
+def test_a_dicom_series_is_a_zip_or_a_folder(folder, capsys, given):
+    files = series(voxels_of((4, 3, 2)), SeriesInstanceUID="1.9")
+    (folder / "series.zip").write_bytes(zipped(files))
+    written(files, folder / "series")
+    written(files | {"other": image(np.zeros((3, 4), np.int16))}, folder / "both")
+    assert main(["try", "CutTask.py", *given, "cut=0"]) == 0
+    labels = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("bright: ["))
+    assert json.loads(labels.removeprefix("bright: "))[0]["voxels"] == (voxels_of((4, 3, 2)) > 0).sum()
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         (["none.py"], "none.py: there is no such file."),
         (["CutTask.py", "scan=none.nii.gz"], "scan: none.nii.gz is no file."),
-        (["CutTask.py", "scan=CutTask.py"], "scan: CutTask.py is none of .nii.gz, .nii, .nrrd, .mha."),
+        (["CutTask.py", "scan=CutTask.py"], "scan: CutTask.py is none of .nii.gz, .nii, .nrrd, .mha, .zip."),
+        (["CutTask.py", "scan=other"], "scan: 'notes.txt' is no DICOM file"),
         (["CutTask.py", "sacn=scan.nii.gz"], "sacn=scan.nii.gz: write one of scan=…, cut=…, note=…."),
         (["CutTask.py", "scan=scan.nii.gz", "cut=low"], "cut: 'low' is not a number."),
         (["CutTask.py"], "scan"),
@@ -70,6 +98,7 @@ def test_a_task_is_run_and_its_outputs_are_written(folder, capsys):
 )
 def test_what_cannot_be_tried_is_told_in_a_sentence(folder, capsys, arguments, sentence):
     (folder / "Broken.py").write_text("x")
+    written({"notes.txt": b"x"}, folder / "other")
     (folder / "Two.py").write_text(TASKS + OTHER)
     assert main(["try", *arguments]) == 1
     assert sentence in capsys.readouterr().err

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes
 
 from tomaat.volumes import Volume
+from tomaat.volumes.DicomSource import DicomSource
 
 EXACT_MM = 1e-6
 AXES = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
@@ -170,3 +171,16 @@ def test_an_unknown_interpolation_is_refused():
     volume = Volume(array=np.zeros((2, 2, 2)), spacing_mm=(1, 1, 1), origin_mm=(0, 0, 0), direction=AXES)
     with pytest.raises(ValueError, match="'sinc' is none of linear, nearest, cubic"):
         volume.resampled(2.0, interpolation="sinc")
+
+
+def test_a_volume_that_was_made_of_a_series_is_not_the_series():
+    sent = Volume(
+        array=np.zeros((2, 2, 2)),
+        spacing_mm=(1, 1, 1),
+        origin_mm=(0, 0, 0),
+        direction=((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)),
+        dicom=DicomSource(headers=({}, {})),
+    )
+    block = sent.cropped((0, 0, 0), (1, 1, 1))
+    for made in (sent.like(sent.array), block, block.onto(sent), sent.reoriented("LPS"), sent.resampled(0.5)):
+        assert made.dicom is None

@@ -11,7 +11,7 @@ class ArchiveLimits:
 
     largest_upload_bytes: int
     largest_unpacked_bytes: int
-    most_members: int = 1000
+    most_members: int = 3000  #: a thin-slice CT of a whole body has about 2,000 images
     deepest_level: int = 8
     longest_name_bytes: int = 1024
     largest_ratio: float = 1000.0  #: unpacked to packed; label masks rightly compress 1:200 and more

@@ -4,5 +4,6 @@ from tomaat.archives.ArchiveLimits import ArchiveLimits
 from tomaat.archives.errors import ArchiveRefused, ArchiveTooLarge, NotGzip
 from tomaat.archives.pack import pack
 from tomaat.archives.unpack import unpack
+from tomaat.archives.unzip import unzip_dicom
 
-__all__ = ["ArchiveLimits", "ArchiveRefused", "ArchiveTooLarge", "NotGzip", "pack", "unpack"]
+__all__ = ["ArchiveLimits", "ArchiveRefused", "ArchiveTooLarge", "NotGzip", "pack", "unpack", "unzip_dicom"]

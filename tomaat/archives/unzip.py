@@ -1,7 +1,8 @@
 """Take the DICOM images out of a stranger's zip archive, under the limits of a payload.
 
-Only what begins as DICOM does is written, as ``<number>.dcm``: names in such archives are often patients', and a
-viewer, a ``DICOMDIR`` or a picture beside the images is nobody's business here. What else is wrong refuses the archive.
+Only what begins as DICOM does is written, as ``<number>.dcm`` in the archive's order: names in such archives are often
+patients', and a viewer, a ``DICOMDIR`` or a picture beside the images is nobody's business here. An archive within the
+archive is such another file: it is not opened. What else is wrong refuses the archive.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class _Unzipping:
         for number, member in enumerate(members):
             if not member.is_dir():
                 with self.source.open(member) as file:
-                    self._take(file, folder / f"{number}.dcm")
+                    self._take(file, folder / f"{number:05}.dcm")
         return self.produced
 
     def _take(self, file: IO[bytes], target: Path) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from Inputs import Input
+from tomaat.archives import ArchiveLimits
 from tomaat.refusals import Refusal
 from tomaat.services.arguments import read_arguments
 from tomaat.services.find import find_tasks_in
@@ -23,9 +24,10 @@ from tomaat.services.outputs import write_outputs
 from tomaat.services.payload import MAIN, check_payload
 from tomaat.services.PayloadRefused import PayloadRefused
 from tomaat.services.Task import Task
-from tomaat.volumes import Volume, VolumeReader
+from tomaat.volumes import VolumeReader
 
 LARGEST_VOLUME_BYTES = 4 * 1024**3
+LIMITS = ArchiveLimits(largest_upload_bytes=2**40, largest_unpacked_bytes=2**40, most_members=100_000)
 TEXTS = {"str", "singlechoice"}  #: types whose values need no quotes on the command line
 
 
@@ -58,7 +60,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python3 -m tomaat.services", description="Tasks without a server.")
     attempt = parser.add_subparsers(dest="command", required=True).add_parser("try", help="run a task once")
     attempt.add_argument("file", type=Path, help="a file of CustomTasks/")
-    attempt.add_argument("inputs", nargs="*", metavar="ID=VALUE", help="a file's path, JSON, or a text")
+    attempt.add_argument("inputs", nargs="*", metavar="ID=VALUE", help="a path, JSON, or a text")
     attempt.add_argument("--task", help="its task_identifier, where the file holds several")
     attempt.add_argument("--out", type=Path, help="folder for the outputs; default: <task>-result")
     attempt.add_argument("--device", help="torch's name of it; default: cuda where there is one, else cpu")
@@ -87,7 +89,7 @@ def write_payload(folder: Path, inputs: Sequence[Input], given: Sequence[str]) -
         id, equals, value = each.partition("=")
         if not equals or id not in declared:
             raise CannotTry(f"{each}: write one of {', '.join(f'{one}=…' for one in declared) or 'no inputs'}.")
-        if declared[id].store == "file":
+        if declared[id].store == "file" and not value.startswith("{"):
             copy_file(Path(value), id, declared[id], folder)
         else:
             values[id] = read_value(declared[id], value)
@@ -95,7 +97,10 @@ def write_payload(folder: Path, inputs: Sequence[Input], given: Sequence[str]) -
 
 
 def copy_file(path: Path, id: str, declared: Input, folder: Path) -> None:
-    """Put a file where a payload has it."""
+    """Put a file, or a folder of DICOM images, where a payload has it."""
+    if path.is_dir():
+        shutil.copytree(path, folder / f"file-{id}", dirs_exist_ok=True)
+        return
     if not path.is_file():
         raise CannotTry(f"{id}: {path} is no file.")
     extensions: Sequence[str] = getattr(declared, "extensions", ())
@@ -119,7 +124,7 @@ def run(task: Task, folder: Path, out: Path, device_name: str | None) -> None:
     """Check, load, perform and write, telling each step."""
     import torch  # noqa: PLC0415 (only this program, the worker and the tasks import it)
 
-    payload = check_payload(folder, task.inputs)
+    payload = check_payload(folder, task.inputs, LIMITS)
     device = torch.device(device_name or ("cuda" if torch.cuda.is_available() else "cpu"))
     began = time.monotonic()
     task.load(device)
@@ -127,14 +132,13 @@ def run(task: Task, folder: Path, out: Path, device_name: str | None) -> None:
     task.report = lambda fraction, stage: print(f"{fraction:6.0%}  {stage}")
     reader = VolumeReader(largest_voxel_bytes=LARGEST_VOLUME_BYTES)
     try:
-        arguments = read_arguments(task.inputs, payload, reader)
+        arguments, segmented = read_arguments(task.inputs, payload, reader)
     finally:
         reader.close()
     began = time.monotonic()
     outputs = task.perform(**arguments)
     print(f"performed in {time.monotonic() - began:.1f} s")
     out.mkdir(parents=True, exist_ok=True)
-    segmented = next((value for value in arguments.values() if isinstance(value, Volume)), None)
     for line in write_outputs(outputs, out, segmented):
         for file in (line.get("file"), line.get("preview")):
             if file is not None:

@@ -5,23 +5,36 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from Inputs import Input
+from Inputs import Input, VolumeInput
 from tomaat.services.payload import Payload
 from tomaat.services.PayloadRefused import PayloadRefused
-from tomaat.volumes import VolumeReader, VolumeRefused
+from tomaat.volumes import Volume, VolumeReader, VolumeRefused
 
 
-def read_arguments(inputs: Sequence[Input], payload: Payload, reader: VolumeReader) -> dict[str, Any]:
-    """Read volumes, convert values; raises ``PayloadRefused`` for what only the voxels show."""
+def read_arguments(
+    inputs: Sequence[Input], payload: Payload, reader: VolumeReader
+) -> tuple[dict[str, Any], Volume | None]:
+    """Read volumes, convert values; give the first volume as it was sent too, on whose grid labels come back.
+
+    Raises ``PayloadRefused`` for what only the voxels, or the whole of a series, show.
+    """
     arguments: dict[str, Any] = {}
+    segmented = None
     for declared in inputs:
-        if declared.id in payload.files:
+        if isinstance(declared, VolumeInput) and declared.id in payload.files:
             try:
-                arguments[declared.id] = reader.read(payload.files[declared.id])
+                volume = reader.read(
+                    payload.files[declared.id], series=payload.series.get(declared.id), demand=declared.demand
+                )
             except VolumeRefused as refusal:
                 error = {"input": declared.id, "code": refusal.code, "detail": f"{declared.id}: {refusal.detail}"}
                 raise PayloadRefused([error], inputs=len(inputs)) from refusal
+            if segmented is None:
+                segmented = volume
+            if declared.orientation is not None and declared.orientation != volume.orientation:
+                volume = volume.reoriented(declared.orientation)
+            arguments[declared.id] = volume
         else:
             value = payload.values.get(declared.id)
             arguments[declared.id] = None if value is None else declared.convert(value)
-    return arguments
+    return arguments, segmented

@@ -1,8 +1,9 @@
 """Check an unpacked payload against the inputs that a service declares. Standard library only.
 
 ``main.json``'s bytes → text (UTF-8, bounded) → JSON (bounded in depth, no key twice) → values, each checked by its
-input; the folder's files → one ``file-<id>.<ext>`` for each file input, its header checked. A fault at any arrow is
-noted and whatever can still be checked is checked, so that a client reads every fault at once.
+input; the folder's files → one ``file-<id>.<ext>``, or folder ``file-<id>`` of DICOM images, for each file input, its
+header checked. A fault at any arrow is noted and whatever can still be checked is checked, so that a client reads every
+fault at once. A ``file-<id>.zip`` of DICOM images becomes the folder of them on the way.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ import math
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from Inputs import Input, InputRefused, VolumeInput
+from tomaat.archives import ArchiveLimits, ArchiveRefused, unzip_dicom
 from tomaat.refusals import shown
 from tomaat.services.PayloadRefused import PayloadRefused
 from tomaat.volumes.VolumeHeader import VolumeHeader
@@ -24,6 +26,7 @@ from tomaat.volumes.VolumeHeader import VolumeHeader
 __all__ = ["Payload", "PayloadRefused", "check_payload"]
 
 MAIN = "main.json"
+ZIP = ".zip"  #: of DICOM images
 FORMATS = ("nii.gz", "nrrd", "mha", "seg.nrrd")  #: of the result's volumes; the first unless a client says otherwise
 LARGEST_MAIN_BYTES = 1024**2
 DEEPEST_NESTING = 16  #: main.json's own object is level 1, a point of a list level 4
@@ -39,8 +42,9 @@ class Payload:  # here, since Payload.py beside payload.py would be one file whe
     """A checked payload."""
 
     values: dict[str, Any]  #: of each input in ``main.json``: canonical JSON, its default, or ``None`` if left out
-    files: dict[str, Path]  #: of each file input that was sent
-    headers: dict[str, VolumeHeader]  #: of each volume that was sent
+    files: dict[str, Path]  #: of each file input that was sent; the folder of a DICOM series
+    headers: dict[str, VolumeHeader]  #: of each volume that was sent as one file
+    series: dict[str, str]  #: of each volume for which the client chose a DICOM series: its UID
     format: str  #: of the result's volumes, one of ``FORMATS``
 
 
@@ -49,10 +53,12 @@ class Check:
     """A check under way: what was found so far, and every fault."""
 
     inputs: dict[str, Input]
+    limits: ArchiveLimits | None
     errors: list[dict[str, Any]] = field(default_factory=list)
     values: dict[str, Any] = field(default_factory=dict)
     files: dict[str, Path] = field(default_factory=dict)
     headers: dict[str, VolumeHeader] = field(default_factory=dict)
+    series: dict[str, str] = field(default_factory=dict)
     format: str = FORMATS[0]
 
     def fault(self, code: str, detail: str, *, input: str | None = None) -> None:
@@ -68,16 +74,22 @@ class Check:
         return f"the inputs are {', '.join(list(self.inputs)[:MOST_LISTED])}" if self.inputs else "there are no inputs"
 
 
-def check_payload(folder: Path, inputs: Sequence[Input]) -> Payload:
-    """Check what was unpacked into ``folder``; raises ``PayloadRefused`` with every fault at once."""
-    check = Check(inputs={declared.id: declared for declared in inputs})
+def check_payload(folder: Path, inputs: Sequence[Input], limits: ArchiveLimits | None = None) -> Payload:
+    """Check what was unpacked into ``folder``; raises ``PayloadRefused`` with every fault at once.
+
+    ``limits`` are given once, when the payload came in: zip archives in it are taken apart then, and count with all
+    that is there against them.
+    """
+    check = Check(inputs={declared.id: declared for declared in inputs}, limits=limits)
     check_files(check, folder)
     values = read_values(check, folder / MAIN)
     if values is not None:
         check_values(check, values)
     if check.errors:
         raise PayloadRefused(check.errors, inputs=len(inputs))
-    return Payload(values=check.values, files=check.files, headers=check.headers, format=check.format)
+    return Payload(
+        values=check.values, files=check.files, headers=check.headers, series=check.series, format=check.format
+    )
 
 
 def check_files(check: Check, folder: Path) -> None:
@@ -85,11 +97,14 @@ def check_files(check: Check, folder: Path) -> None:
     with os.scandir(folder) as entries:
         found = sorted(entries, key=lambda entry: entry.name)
     sent: dict[str, list[Path]] = {id: [] for id, declared in check.inputs.items() if isinstance(declared, VolumeInput)}
+    folders = {f"file-{id}": id for id in sent}
     for entry in found:
         match = FILE_NAME.fullmatch(entry.name)
         id = match[1] if match and match[1] in check.inputs else None
-        if not entry.is_file(follow_symlinks=False):
-            rule = f"is no file; put {MAIN} and the files at the archive's root, in no folder."
+        if entry.is_dir(follow_symlinks=False) and entry.name in folders:
+            sent[folders[entry.name]].append(folder / entry.name)
+        elif not entry.is_file(follow_symlinks=False):
+            rule = f"is no file; put {MAIN} and the files at the archive's root, in no folder (but DICOM: file-<id>/)."
             check.fault("not-a-file", f"{shown(entry.name)} {rule}", input=id)
         elif id in sent:
             sent[id].append(folder / entry.name)
@@ -115,16 +130,41 @@ def check_file(check: Check, declared: Input, paths: list[Path]) -> None:
     elif len(paths) > 1:
         rule = f"{' and '.join(shown(path.name) for path in paths[:2])} were sent; send one file."
         check.fault("two-files", f"{declared.id}: {rule}", input=declared.id)
-    elif paths[0].name.removeprefix(f"file-{declared.id}") not in extensions:
+    elif paths[0].is_file() and paths[0].name.removeprefix(f"file-{declared.id}") not in extensions:
         rule = f"{shown(paths[0].name)} ends in none of {', '.join(extensions)}."
         check.fault("extension", f"{declared.id}: {rule}", input=declared.id)
     else:
-        try:
-            check.headers[declared.id] = declared.check_file(paths[0])
-        except InputRefused as refusal:
-            check.fault(refusal.code, refusal.detail, input=declared.id)
-        else:
-            check.files[declared.id] = paths[0]
+        receive_file(check, declared, paths[0])
+
+
+def receive_file(check: Check, declared: VolumeInput, path: Path) -> None:
+    """Check the one file, or folder of DICOM images, of an input; take a zip archive apart first."""
+    try:
+        if check.limits is not None and path.suffix == ZIP and path.is_file():
+            path = taken_apart(path, path.with_suffix(""), check.limits)
+        header = declared.check_file(path)
+    except ArchiveRefused as refusal:
+        check.fault(refusal.code, f"{declared.id}: {refusal.detail}", input=declared.id)
+    except InputRefused as refusal:
+        check.fault(refusal.code, refusal.detail, input=declared.id)
+    else:
+        check.files[declared.id] = path
+        if header is not None:
+            check.headers[declared.id] = header
+
+
+def taken_apart(archive: Path, folder: Path, limits: ArchiveLimits) -> Path:
+    """Put a folder of its images in the place of a zip archive; raises ``ArchiveRefused``."""
+    there = [path.stat().st_size for path in archive.parent.rglob("*") if path.is_file()]
+    left = replace(
+        limits,
+        largest_unpacked_bytes=limits.largest_unpacked_bytes - sum(there),
+        most_members=limits.most_members - len(there),
+    )
+    folder.mkdir(mode=0o700)
+    unzip_dicom(archive, folder, left)
+    archive.unlink()
+    return folder
 
 
 def read_values(check: Check, path: Path) -> dict[str, Any] | None:
@@ -202,15 +242,27 @@ def check_values(check: Check, values: dict[str, Any]) -> None:
     for id, declared in check.inputs.items():
         if id in values:
             try:
-                check.values[id] = declared.check(values[id])
+                value = declared.check(values[id])
             except InputRefused as refusal:
                 check.fault(refusal.code, refusal.detail, input=id)
+            else:
+                if isinstance(declared, VolumeInput):
+                    choose_series(check, id, value)
+                else:
+                    check.values[id] = value
         elif isinstance(declared, VolumeInput):
             continue
         elif declared.required:
             check.fault("missing", f"{id}: its value is missing in {MAIN}.", input=id)
         else:
             check.values[id] = declared.default
+
+
+def choose_series(check: Check, id: str, series: str) -> None:
+    """Note which series of the DICOM images a client wants."""
+    if id in check.headers or not (id in check.files or any(error["input"] == id for error in check.errors)):
+        check.fault("no-dicom", f"{id}: a series was chosen, but no DICOM images were sent.", input=id)
+    check.series[id] = series
 
 
 def known(check: Check, key: str) -> str | None:

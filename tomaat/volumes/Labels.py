@@ -79,7 +79,7 @@ class Labels:
     def onto(self, grid: Volume) -> Labels:
         """Bring the labels onto another grid, each voxel the nearest label's; the smallest type that holds them."""
         kind = np.uint8 if max(self.names) <= np.iinfo(np.uint8).max else np.uint16
-        volume = self.volume.like(self.volume.array.astype(kind))
+        volume = self.volume.like(self.volume.array.astype(kind)).reoriented(grid.orientation)
         if not same_grid(volume, grid):
             volume = volume.onto(grid, interpolation="nearest")
         return Labels(volume=grid.like(volume.array), names=self.names)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from tomaat.volumes.DicomSource import DicomSource
+from tomaat.volumes.orientation import AXES, axes_for, is_orientation, orientation_of
 
 if TYPE_CHECKING:
     import torch
 
 Point = tuple[float, float, float]
-AXES = {"L": (0, 1), "R": (0, -1), "P": (1, 1), "A": (1, -1), "S": (2, 1), "I": (2, -1)}  #: of LPS, and the sense
 ORTHONORMAL_WITHIN = 1e-3  #: of each product of two axes from what it has to be
 
 
@@ -35,6 +36,7 @@ class Volume:
     spacing_mm: Point  #: between the centres of neighbouring voxels, along i, j, k
     origin_mm: Point  #: centre of voxel (0, 0, 0)
     direction: tuple[Point, Point, Point]  #: rows of a matrix whose columns are the axes i, j, k
+    dicom: DicomSource | None = field(default=None, repr=False)  #: of a series that was sent; made volumes have none
 
     def __post_init__(self) -> None:
         if self.array.ndim != 3:  # noqa: PLR2004 (i, j, k)
@@ -93,10 +95,7 @@ class Volume:
         >>> Volume(array=np.zeros((2, 2, 2)), spacing_mm=(1, 1, 1), origin_mm=(0, 0, 0), direction=axes).orientation
         'RAS'
         """
-        axes = np.asarray(self.direction)
-        order = max(itertools.permutations(range(3)), key=lambda rows: sum(abs(axes[rows[n], n]) for n in range(3)))
-        letters = {axis_and_sense: letter for letter, axis_and_sense in AXES.items()}
-        return "".join(letters[order[n], 1 if axes[order[n], n] > 0 else -1] for n in range(3))
+        return orientation_of(self.direction)
 
     # Other volumes
 
@@ -110,7 +109,7 @@ class Volume:
         array = np.asarray(array)
         if array.shape != self.array.shape:
             raise ValueError(f"an array of shape {array.shape} does not lie like a volume of shape {self.array.shape}")
-        return replace(self, array=array)
+        return replace(self, array=array, dicom=None)
 
     def reoriented(self, orientation: str) -> Volume:
         """Turn and flip the axes so that i, j, k point as ``orientation`` says; no voxel's value or place changes.
@@ -123,12 +122,11 @@ class Volume:
         >>> turned.array.shape, turned.spacing_mm, turned.origin_mm
         ((2, 3, 4), (3, 1, 1), (3.0, 2.0, 10.0))
         """
-        if sorted(AXES[letter][0] for letter in orientation if letter in AXES) != [0, 1, 2]:
+        if not is_orientation(orientation):
             raise ValueError(f"orientation: {orientation!r} is none; write one letter of LR, one of PA, one of SI.")
-        now = [AXES[letter] for letter in self.orientation]
-        wanted = [AXES[letter] for letter in orientation]
-        order = [[axis for axis, _ in now].index(axis) for axis, _ in wanted]
-        flipped = [now[source][1] != sense for source, (_, sense) in zip(order, wanted, strict=True)]
+        now = self.orientation
+        order = axes_for(orientation, now)
+        flipped = [AXES[now[source]] != AXES[letter] for source, letter in zip(order, orientation, strict=True)]
         first = [0, 0, 0]
         for source, flip in zip(order, flipped, strict=True):
             first[source] = self.array.shape[source] - 1 if flip else 0
@@ -186,7 +184,7 @@ class Volume:
         if (high > low).all():
             there = tuple(slice(a, b) for a, b in zip(low - first, high - first, strict=True))
             array[there] = self.array[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
-        return replace(self, array=array, origin_mm=self.to_physical(first.tolist()))
+        return replace(self, array=array, origin_mm=self.to_physical(first.tolist()), dicom=None)
 
     def onto(self, grid: Volume, *, interpolation: str = "linear", outside: float = 0.0) -> Volume:
         """Sample this volume at the voxels of ``grid``: the way back from a block to the input that it was cut from.

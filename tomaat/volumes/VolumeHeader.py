@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+Point = tuple[float, float, float]
 BYTES_OF = {
     "int8": 1,
     "uint8": 1,
@@ -21,16 +22,19 @@ BYTES_OF = {
 
 @dataclass(frozen=True, kw_only=True)
 class VolumeHeader:
-    """Size, type and place of the voxels in a file."""
+    """Size, type and place of the voxels in a file, or in the files of a DICOM series."""
 
-    format: str  #: ``nifti``, ``nrrd`` or ``mha``
+    format: str  #: ``nifti``, ``nrrd``, ``mha`` or ``dicom``
     dimensions: tuple[int, int, int]  #: voxels along i, j, k (the first runs fastest in the file)
     dtype: str  #: numpy's name of the type on disk
     scaled: bool  #: NIfTI's slope and intercept make other values, and another type, of what is on disk
-    spacing_mm: tuple[float, float, float]  #: along i, j, k
-    compression: str  #: ``none``, ``gzip`` or ``zlib``
+    spacing_mm: Point  #: along i, j, k
+    origin_mm: Point  #: centre of voxel (0, 0, 0), in LPS
+    direction: tuple[Point, Point, Point]  #: rows of a matrix whose columns are the axes i, j, k, in LPS
+    compression: str  #: ``none``, ``gzip`` or ``zlib``; ``images`` where each image has its own
     voxel_offset: int  #: bytes before the voxels, after inflating where the whole file is compressed
     whole_file_compressed: bool  #: NIfTI's ``.nii.gz``, rather than the voxels alone
+    modality: str | None = None  #: DICOM's word, such as ``CT``; no other format has one
 
     @property
     def voxel_bytes(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import math
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,8 +23,12 @@ from typing import Any
 import numpy as np
 import structlog
 
-from tomaat.volumes.checks import open_file
+from tomaat.volumes.checks import check_size, farthest_apart_mm, open_file, open_folder
+from tomaat.volumes.dicom_files import file_names
+from tomaat.volumes.dicom_told import BYTES_FOR_ALL, BYTES_FOR_EACH, take_apart
+from tomaat.volumes.DicomSource import DicomSource
 from tomaat.volumes.headers import LARGEST_VOXEL_BYTES, read_header
+from tomaat.volumes.series import arrange
 from tomaat.volumes.Volume import Point, Volume
 from tomaat.volumes.VolumeHeader import BYTES_OF, VolumeHeader
 from tomaat.volumes.VolumeRefused import VolumeRefused
@@ -34,8 +40,10 @@ LARGEST_MESSAGE = 64 * 1024
 LONGEST_REFUSAL = 500
 ORTHONORMAL_WITHIN = 1e-4
 START_SECONDS = 120.0  #: SimpleITK's import from a cold, slow disk
+WITHIN_VOXEL = 0.1  #: of the smallest spacing, how far from its header's place a volume may be read
 READ_SECONDS = 120.0  #: for any volume, and more for a large one
 READ_BYTES_PER_SECOND = 5_000_000
+FORK_SECONDS = 30  #: of processor time for the headers, or the voxels, of a series, and one more for each image
 GUARDS = {"landlock", "seccomp"}
 SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
@@ -52,23 +60,57 @@ class VolumeReader:
         self.asked: socket.socket | None = None
         self.folder: Path | None = None
 
-    def read(self, path: Path) -> Volume:
+    def read(
+        self, path: Path, *, series: str | None = None, demand: Callable[[VolumeHeader], object] | None = None
+    ) -> Volume:
         """Read a volume: voxels as an array of shape (i, j, k), geometry in mm in LPS.
 
-        Raises ``VolumeRefused`` for whatever header or voxels show, and for a read that died or took too long;
-        ``OSError`` where there is no file; ``RuntimeError`` when the read server does not start.
+        A folder is a DICOM series, or several of which ``series`` is the UID of one. ``demand`` may refuse what the
+        headers say before a voxel is read. Raises ``VolumeRefused`` for whatever header or voxels show, and for a read
+        that died or took too long; ``OSError`` where there is no file; ``RuntimeError`` when the read server does not
+        start.
         """
+        if path.is_dir():
+            return self._read_series(path, series, demand)
         header = read_header(path, largest_voxel_bytes=self.largest_voxel_bytes)
+        if demand is not None:
+            demand(header)
         largest = math.prod(header.dimensions) * (8 if header.scaled else BYTES_OF[header.dtype])
-        memory = os.memfd_create("voxels", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        try:
-            os.truncate(memory, largest)
-            fcntl.fcntl(memory, fcntl.F_ADD_SEALS, SEALS)  # shrunk under a mapping it would end the worker
-            with open_file(path) as source:
-                told = self._ask(source.fileno(), header, memory)
+        with sealed_memory(largest) as memory, open_file(path) as source:
+            seconds = READ_SECONDS + header.voxel_bytes / READ_BYTES_PER_SECOND
+            told = _told(self._ask({"header": asdict(header)}, source.fileno(), memory, seconds))
             return _volume(told, header, memory)
-        finally:
-            os.close(memory)
+
+    def _read_series(self, path: Path, wanted: str | None, demand: Callable[[VolumeHeader], object] | None) -> Volume:
+        with open_folder(path) as folder:
+            count = len(file_names(folder))
+            with sealed_memory(BYTES_FOR_ALL + count * BYTES_FOR_EACH) as memory:
+                asked: dict[str, Any] = {"seconds": FORK_SECONDS + count}
+                length = self._ask(asked, folder, memory, READ_SECONDS + count).get("told")
+                slices, headers = take_apart(_content(memory, length))
+            series = arrange(slices, wanted)
+            header = check_size(series.header, 0, self.largest_voxel_bytes)
+            if demand is not None:
+                demand(header)
+            with sealed_memory(header.voxel_bytes) as memory:
+                columns, rows, depth = header.dimensions
+                asked = {
+                    "seconds": FORK_SECONDS + depth + header.voxel_bytes // READ_BYTES_PER_SECOND,
+                    "order": series.order,
+                    "columns": columns,
+                    "rows": rows,
+                    "dtype": series.dtype,
+                    "mixed": series.mixed,
+                }
+                self._ask(asked, folder, memory, READ_SECONDS + asked["seconds"])
+                voxels = _voxels(memory, header.dimensions, series.dtype)
+        return Volume(
+            array=voxels,
+            spacing_mm=series.spacing_mm,
+            origin_mm=series.origin_mm,
+            direction=series.direction,
+            dicom=DicomSource(headers=tuple(headers[number] for number in series.order)),
+        )
 
     def close(self) -> None:
         """End the read server, and a read in it."""
@@ -117,9 +159,10 @@ class VolumeReader:
             log.warning("volumes.only_limits", missing=sorted(missing))
         return self.asked
 
-    def _ask(self, source: int, header: VolumeHeader, memory: int) -> dict[str, Any]:
+    def _ask(self, asked: dict[str, Any], source: int, memory: int, seconds: float) -> dict[str, Any]:
+        """Let a fork read a file or a folder, and write to memory, as is asked; raises the refusal that it tells."""
         server = self.start()
-        request = json.dumps({"folder": str(self.folder), "header": asdict(header)}).encode()
+        request = json.dumps({"folder": str(self.folder), **asked}).encode()
         answers, pipe = os.pipe()
         try:
             os.set_blocking(answers, False)
@@ -127,15 +170,27 @@ class VolumeReader:
                 socket.send_fds(server, [request], [source, memory, pipe])
             finally:
                 os.close(pipe)
-            ended = _receive(server, READ_SECONDS + header.voxel_bytes / READ_BYTES_PER_SECOND)["ended"]
+            ended = _receive(server, seconds)["ended"]
             if ended != 0:
                 raise VolumeRefused("unreadable", f"Reading the volume {ending(ended)}; it is not taken.")
-            return _told(os.read(answers, LARGEST_MESSAGE))
+            return _reply(os.read(answers, LARGEST_MESSAGE))
         except (OSError, EOFError):
             self.close()
             raise VolumeRefused("unreadable", "Reading the volume did not end; it is not taken.") from None
         finally:
             os.close(answers)
+
+
+@contextlib.contextmanager
+def sealed_memory(size: int) -> Iterator[int]:
+    """Make a file in memory that keeps its size: shrunk under a mapping it would end the worker."""
+    memory = os.memfd_create("voxels", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        os.truncate(memory, size)
+        fcntl.fcntl(memory, fcntl.F_ADD_SEALS, SEALS)
+        yield memory
+    finally:
+        os.close(memory)
 
 
 def _receive(server: socket.socket, seconds: float) -> dict[str, Any]:
@@ -160,13 +215,21 @@ def ending(code: int) -> str:
     return f"ended by signal {-code}" if code < 0 else f"ended with status {code}"
 
 
-def _told(data: bytes) -> dict[str, Any]:
-    """Take apart what a process that touched a stranger's data tells; raises the refusal that it tells."""
+def _reply(data: bytes) -> dict[str, Any]:
+    """Take what a process that touched a stranger's data answers; raises the refusal that it tells."""
     try:
         reply = json.loads(data)
         if "refused" in reply:
             code, detail = map(str, reply["refused"])
             raise VolumeRefused(code[:LONGEST_REFUSAL], detail[:LONGEST_REFUSAL])
+        return dict(reply)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise _nothing_read() from None
+
+
+def _told(reply: dict[str, Any]) -> dict[str, Any]:
+    """Take apart what is told of a volume that was read."""
+    try:
         told = reply["volume"]
         direction = told["direction"]
         return {
@@ -176,8 +239,20 @@ def _told(data: bytes) -> dict[str, Any]:
             "origin": _point(told["origin"]),
             "direction": (_point(direction[0:3]), _point(direction[3:6]), _point(direction[6:])),
         }
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-        raise VolumeRefused("unreadable", "Reading the volume gave no volume; it is not taken.") from None
+    except (ValueError, KeyError, TypeError, OverflowError):
+        raise _nothing_read() from None
+
+
+def _nothing_read() -> VolumeRefused:
+    return VolumeRefused("unreadable", "Reading the volume gave no volume; it is not taken.")
+
+
+def _content(memory: int, length: Any) -> bytes:
+    """Copy out of the memory what was written to it."""
+    if not isinstance(length, int) or not 0 < length <= os.fstat(memory).st_size:
+        raise _nothing_read()
+    with mmap.mmap(memory, length, prot=mmap.PROT_READ) as mapped:
+        return mapped[:]
 
 
 def _volume(told: dict[str, Any], header: VolumeHeader, memory: int) -> Volume:
@@ -198,10 +273,21 @@ def _volume(told: dict[str, Any], header: VolumeHeader, memory: int) -> Volume:
             f"direction: the volume's axes are not at right angles within {ORTHONORMAL_WITHIN:g}; "
             "resample it to a regular grid.",
         )
-    size = math.prod(header.dimensions) * BYTES_OF[dtype]
+    steps = [[x * size for x in axis] for axis, size in zip(axes.T.tolist(), spacing, strict=True)]
+    said = [[row[n] * header.spacing_mm[n] for row in header.direction] for n in range(3)]
+    apart_mm = farthest_apart_mm((origin, steps), (header.origin_mm, said), header.dimensions)
+    if apart_mm > WITHIN_VOXEL * min(spacing):
+        rule = f"The volume was read at a place {apart_mm:.3g} mm from that of its header; it is not taken."
+        raise VolumeRefused("place", rule)
+    voxels = _voxels(memory, header.dimensions, dtype)
+    return Volume(array=voxels, spacing_mm=spacing, origin_mm=origin, direction=direction)
+
+
+def _voxels(memory: int, dimensions: tuple[int, int, int], dtype: str) -> np.ndarray[Any, Any]:
+    """Show the memory as an array (i, j, k) of which i runs fastest; nothing is copied."""
+    size = math.prod(dimensions) * BYTES_OF[dtype]
     mapped = mmap.mmap(memory, size, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE)
-    voxels: np.ndarray[Any, Any] = np.ndarray(header.dimensions[::-1], np.dtype(dtype), mapped)
-    return Volume(array=voxels.transpose(2, 1, 0), spacing_mm=spacing, origin_mm=origin, direction=direction)
+    return np.ndarray(dimensions[::-1], np.dtype(dtype), mapped).transpose(2, 1, 0)
 
 
 def _point(numbers: list[float]) -> Point:

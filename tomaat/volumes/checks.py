@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import itertools
 import math
 import os
 import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from tomaat.refusals import shown
-from tomaat.volumes.VolumeHeader import BYTES_OF, VolumeHeader
+from tomaat.volumes.VolumeHeader import BYTES_OF, Point, VolumeHeader
 from tomaat.volumes.VolumeRefused import VolumeRefused
 
+Grid = tuple[Sequence[float], Sequence[Sequence[float]]]
 LONGEST_TEXT_HEADER = 64 * 1024
 VOLUME_DIMENSIONS = 3
 LARGEST_SPACING_MM = 1000.0
@@ -37,12 +40,24 @@ def open_file(path: Path) -> BinaryIO:
     return open(descriptor, "rb")  # noqa: PTH123 (a descriptor)
 
 
+@contextlib.contextmanager
+def open_folder(path: Path) -> Iterator[int]:
+    """Open a folder, never through a link, and give its descriptor. Raises ``OSError`` where there is none."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 def check_dimensions(sizes: Sequence[int]) -> tuple[int, int, int]:
     """Demand one three-dimensional volume; more dimensions may follow if they are 1, and one slice is a volume."""
     if any(size < 1 for size in sizes):
         raise VolumeRefused("dimensions", f"The dimensions {shown(tuple(sizes))} must all be 1 or more.")
     if len(sizes) > VOLUME_DIMENSIONS and any(size > 1 for size in sizes[VOLUME_DIMENSIONS:]):
-        raise VolumeRefused("not-3d", f"The dimensions {shown(tuple(sizes))} are more than three; send one volume.")
+        raise VolumeRefused(
+            "not-3d", f"The dimensions {shown(tuple(sizes))} are more than three; send one volume of one channel."
+        )
     padded = (*sizes[:VOLUME_DIMENSIONS], 1, 1)
     if len(sizes) < VOLUME_DIMENSIONS - 1:
         raise VolumeRefused("not-3d", f"The dimensions {shown(tuple(sizes))} are less than two; send a volume.")
@@ -102,10 +117,39 @@ def whole_numbers(text: str, field: str) -> list[int]:
     return [int(part) for part in parts]
 
 
-def check_orthonormal(rows: Sequence[Sequence[float]], field: str) -> None:
-    """Demand axes of length 1 at right angles."""
-    for first, one in enumerate(rows):
-        for second, other in enumerate(rows):
+def check_axes(axes: Sequence[Sequence[float]], field: str) -> tuple[Point, Point, Point]:
+    """Demand three axes of length 1 at right angles; give them as the columns of a matrix, by its rows."""
+    for first, one in enumerate(axes):
+        for second, other in enumerate(axes):
             product = sum(a * b for a, b in zip(one, other, strict=True))
             if abs(product - (first == second)) > 1e-3:  # noqa: PLR2004 (what six printed digits leave)
-                raise VolumeRefused("direction", f"{field}: the axes are not at right angles and of length 1.")
+                rule = f"{field}: the axes are not at right angles and of length 1; resample the volume."
+                raise VolumeRefused("direction", rule)
+    (a, b, c), (d, e, f), (g, h, i) = axes
+    return (a, d, g), (b, e, h), (c, f, i)
+
+
+def three(numbers: Sequence[float]) -> Point:
+    """Give three coordinates of what may have fewer, or more."""
+    filled = (*numbers, 0.0, 0.0, 0.0)
+    return filled[0], filled[1], filled[2]
+
+
+def three_axes(axes: Sequence[Sequence[float]]) -> list[Point]:
+    """Give three axes of an image that may have fewer, or more."""
+    own = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+    return [three(axis) for axis in (*axes, *own[len(axes) :])][:3]
+
+
+def farthest_apart_mm(one: Grid, other: Grid, dimensions: Sequence[int]) -> float:
+    """Tell how far a corner of a volume lies from itself, where two sources say where the volume lies.
+
+    A grid is its origin and three steps from voxel to voxel, along i, j, k, in mm.
+    """
+    corners = itertools.product(*((0, count - 1) for count in dimensions))
+    return max(math.dist(_place(one, corner), _place(other, corner)) for corner in corners)
+
+
+def _place(grid: Grid, index: Sequence[int]) -> list[float]:
+    origin, steps = grid
+    return [origin[x] + sum(n * step[x] for n, step in zip(index, steps, strict=True)) for x in range(3)]

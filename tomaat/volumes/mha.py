@@ -11,16 +11,18 @@ from pathlib import Path
 from tomaat.refusals import shown
 from tomaat.volumes.checks import (
     LONGEST_TEXT_HEADER,
+    check_axes,
     check_dimensions,
-    check_orthonormal,
     check_size,
     check_spacing,
     check_type,
     finite_numbers,
     open_file,
+    three,
+    three_axes,
     whole_numbers,
 )
-from tomaat.volumes.VolumeHeader import VolumeHeader
+from tomaat.volumes.VolumeHeader import Point, VolumeHeader
 from tomaat.volumes.VolumeRefused import VolumeRefused
 
 TYPES = {
@@ -83,7 +85,7 @@ def read_mha_header(path: Path, largest_voxel_bytes: int) -> VolumeHeader:
     sizes = whole_numbers(fields.get("DimSize", ""), "DimSize")
     if whole_numbers(fields.get("NDims", ""), "NDims") != [len(sizes)]:
         raise VolumeRefused("dimensions", f"NDims: {shown(fields['NDims'])} does not fit {len(sizes)} sizes.")
-    _check_geometry(fields, len(sizes))
+    origin, direction = _geometry(fields, len(sizes))
     spacing = finite_numbers(
         fields.get("ElementSpacing", fields.get("ElementSize", "1 " * len(sizes))), "ElementSpacing"
     )
@@ -95,6 +97,8 @@ def read_mha_header(path: Path, largest_voxel_bytes: int) -> VolumeHeader:
         dtype=check_type(TYPES.get(fields.get("ElementType", "")), fields.get("ElementType", "")),
         scaled=False,
         spacing_mm=check_spacing(spacing[:3]),
+        origin_mm=origin,
+        direction=direction,
         compression="zlib" if compressed else "none",
         voxel_offset=offset,
         whole_file_compressed=False,
@@ -150,14 +154,22 @@ def _check_fields(fields: dict[str, str], data_bytes: int) -> bool:
     return compressed
 
 
-def _check_geometry(fields: dict[str, str], dimensions: int) -> None:
-    for name in ("TransformMatrix", "Orientation", "Rotation"):
-        if name in fields:
-            numbers = finite_numbers(fields[name], name)
-            if len(numbers) != dimensions**2:
-                raise VolumeRefused("direction", f"{name}: {len(numbers)} numbers for {dimensions} dimensions.")
-            rows = [numbers[start : start + dimensions] for start in range(0, len(numbers), dimensions)]
-            check_orthonormal(rows, name)
-    for name in ("Offset", "Position", "Origin"):
-        if name in fields and len(finite_numbers(fields[name], name)) != dimensions:
+def _geometry(fields: dict[str, str], dimensions: int) -> tuple[Point, tuple[Point, Point, Point]]:
+    """Read where the volume lies; without words on it, along the patient's axes (LPS) from the origin on.
+
+    A matrix names one axis after the other.
+    """
+    axes = [[float(n == axis) for n in range(dimensions)] for axis in range(dimensions)]
+    name = next((name for name in SYNONYMS[0] if name in fields), None)
+    if name is not None:
+        numbers = finite_numbers(fields[name], name)
+        if len(numbers) != dimensions**2:
+            raise VolumeRefused("direction", f"{name}: {len(numbers)} numbers for {dimensions} dimensions.")
+        axes = [numbers[start : start + dimensions] for start in range(0, len(numbers), dimensions)]
+    origin = [0.0] * dimensions
+    name = next((name for name in SYNONYMS[1] if name in fields), None)
+    if name is not None:
+        origin = finite_numbers(fields[name], name)
+        if len(origin) != dimensions:
             raise VolumeRefused("header", f"{name}: {shown(fields[name])} does not fit {dimensions} dimensions.")
+    return three(origin), check_axes(three_axes(axes), SYNONYMS[0][0])

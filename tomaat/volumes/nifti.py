@@ -5,11 +5,22 @@ from __future__ import annotations
 import math
 import struct
 import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tomaat.refusals import shown
-from tomaat.volumes.checks import check_dimensions, check_size, check_spacing, check_type, open_file
-from tomaat.volumes.VolumeHeader import BYTES_OF, VolumeHeader
+from tomaat.volumes.checks import (
+    Grid,
+    check_axes,
+    check_dimensions,
+    check_size,
+    check_spacing,
+    check_type,
+    farthest_apart_mm,
+    open_file,
+    three_axes,
+)
+from tomaat.volumes.VolumeHeader import BYTES_OF, Point, VolumeHeader
 from tomaat.volumes.VolumeRefused import VolumeRefused
 
 HEADER_BYTES = 348
@@ -17,6 +28,7 @@ NIFTI2_HEADER_BYTES = 540
 SMALLEST_OFFSET = 352
 LARGEST_OFFSET = 1024**2
 MOST_DIMENSIONS = 7
+WITHIN_VOXEL = 0.05  #: of the smallest spacing, how far what says where a volume lies may put a corner apart
 SPACE_UNITS = 0b111  #: the bits of xyzt_units that are about space
 MM_OF = {1: 1000.0, 3: 0.001}  #: metres and micrometres; all else is taken for mm, as readers do
 TYPES = {
@@ -74,7 +86,8 @@ def _fields(data: bytes, order: str, *, compressed: bool) -> VolumeHeader:
     datatype, bits = struct.unpack_from(f"{order}2h", data, 70)
     pixdim = struct.unpack_from(f"{order}8f", data, 76)
     offset, slope, intercept = struct.unpack_from(f"{order}3f", data, 108)
-    transforms = struct.unpack_from(f"{order}6f", data, 256) + struct.unpack_from(f"{order}12f", data, 280)
+    codes = struct.unpack_from(f"{order}2h", data, 252)
+    quaternion, rows = struct.unpack_from(f"{order}6f", data, 256), struct.unpack_from(f"{order}12f", data, 280)
     if not 1 <= dim[0] <= MOST_DIMENSIONS:
         raise VolumeRefused("dimensions", f"dim[0]: {dim[0]} is not between 1 and {MOST_DIMENSIONS}.")
     dtype = check_type(TYPES.get(datatype), OTHER_TYPES.get(datatype, datatype))
@@ -82,7 +95,7 @@ def _fields(data: bytes, order: str, *, compressed: bool) -> VolumeHeader:
         raise VolumeRefused("header", f"bitpix: {bits} does not fit the voxel type {dtype}.")
     if not math.isfinite(offset) or offset != int(offset) or not SMALLEST_OFFSET <= offset <= LARGEST_OFFSET:
         raise VolumeRefused("header", f"vox_offset: {shown(offset)} is not between 352 and {LARGEST_OFFSET}.")
-    if not all(map(math.isfinite, transforms)):
+    if not all(map(math.isfinite, (*quaternion, *rows, pixdim[0]))):
         raise VolumeRefused("header", "qform, sform: a number is not finite.")
     scaled = slope != 0 and not math.isnan(slope)  # NaN is how some writers say that nothing is scaled
     if scaled and not (math.isfinite(slope) and math.isfinite(intercept)):
@@ -90,13 +103,78 @@ def _fields(data: bytes, order: str, *, compressed: bool) -> VolumeHeader:
     dimensions = check_dimensions(dim[1 : 1 + dim[0]])
     unit_mm = MM_OF.get(data[123] & SPACE_UNITS, 1.0)
     spacing = check_spacing([size * unit_mm for size in pixdim[1 : 1 + min(dim[0], 3)]])
+    forms = {}
+    if codes[0] > 0:
+        forms["qform"] = _qform(quaternion, spacing, pixdim[0], unit_mm)
+    if codes[1] > 0:
+        forms["sform"] = _sform(rows, unit_mm)
+    origin, direction = _geometry(forms, spacing, dimensions)
     return VolumeHeader(
         format="nifti",
         dimensions=dimensions,
         dtype=dtype,
         scaled=scaled and (slope != 1 or intercept != 0),
         spacing_mm=spacing,
+        origin_mm=origin,
+        direction=direction,
         compression="gzip" if compressed else "none",
         voxel_offset=int(offset),
         whole_file_compressed=compressed,
     )
+
+
+def _qform(quaternion: Sequence[float], spacing: Point, handedness: float, unit_mm: float) -> Grid:
+    """Make origin and steps (RAS, mm) of a rotation and an offset. Source: nifti1.h, "METHOD 2"."""
+    b, c, d = quaternion[:3]
+    a = math.sqrt(max(0.0, 1.0 - (b * b + c * c + d * d)))
+    length = math.sqrt(a * a + b * b + c * c + d * d)
+    a, b, c, d = a / length, b / length, c / length, d / length
+    axes = (
+        (a * a + b * b - c * c - d * d, 2 * (b * c + a * d), 2 * (b * d - a * c)),
+        (2 * (b * c - a * d), a * a + c * c - b * b - d * d, 2 * (c * d + a * b)),
+        (2 * (b * d + a * c), 2 * (c * d - a * b), a * a + d * d - b * b - c * c),
+    )
+    sizes = (spacing[0], spacing[1], -spacing[2] if handedness < 0 else spacing[2])
+    steps = [[x * size for x in axis] for axis, size in zip(axes, sizes, strict=True)]
+    return [x * unit_mm for x in quaternion[3:]], steps
+
+
+def _sform(rows: Sequence[float], unit_mm: float) -> Grid:
+    """Make origin and steps (RAS, mm) of an affine's rows."""
+    columns = [[x * unit_mm for x in rows[n::4]] for n in range(4)]
+    return columns[3], columns[:3]
+
+
+def _geometry(
+    forms: Mapping[str, Grid], spacing: Point, dimensions: Sequence[int]
+) -> tuple[Point, tuple[Point, Point, Point]]:
+    """Give origin and axes (LPS, mm) that all say who say any; where nobody does, along LPS from the origin on.
+
+    ITK makes voxels ``pixdim`` apart of whatever it finds, and chooses between two forms by rules of its own. So what
+    would move a corner of the volume is refused: an sform that is sheared or has other distances than ``pixdim``, and
+    a qform and an sform that differ.
+    """
+    within_mm = WITHIN_VOXEL * min(spacing)
+    found: tuple[Point, tuple[Point, Point, Point]] = (0.0, 0.0, 0.0), check_axes(three_axes([]), "pixdim")
+    for name, (origin, steps) in forms.items():
+        lengths = [math.hypot(*step) for step in steps]
+        if min(lengths) == 0:
+            raise VolumeRefused("direction", f"{name}: an axis is zero.")
+        axes = [[x / length for x in step] for step, length in zip(steps, lengths, strict=True)]
+        direction = check_axes([(-x, -y, z) for x, y, z in axes], name)
+        even = [[x * size for x in axis] for axis, size in zip(axes, spacing, strict=True)]
+        apart_mm = farthest_apart_mm((origin, steps), (origin, even), dimensions)
+        if apart_mm > within_mm:
+            rule = f"{name}: its voxels are {_listed(lengths)} mm apart, by pixdim {_listed(spacing)} mm; correct one."
+            raise VolumeRefused("spacing", rule)
+        found = (-origin[0], -origin[1], origin[2]), direction
+    if len(forms) > 1:
+        apart_mm = farthest_apart_mm(forms["qform"], forms["sform"], dimensions)
+        if apart_mm > within_mm:
+            rule = f"qform and sform put the volume at two places, up to {apart_mm:.3g} mm apart; keep one"
+            raise VolumeRefused("two-places", f"{rule} (nibabel, the sform: image.set_qform(image.affine)).")
+    return found
+
+
+def _listed(numbers: Sequence[float]) -> str:
+    return " x ".join(f"{number:.6g}" for number in numbers)

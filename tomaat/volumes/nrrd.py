@@ -5,21 +5,25 @@ Source of the field names and types: "Definition of NRRD File Format", teem.sour
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
 from tomaat.refusals import shown
 from tomaat.volumes.checks import (
     LONGEST_TEXT_HEADER,
+    check_axes,
     check_dimensions,
     check_size,
     check_spacing,
     check_type,
     finite_numbers,
     open_file,
+    three,
+    three_axes,
     whole_numbers,
 )
-from tomaat.volumes.VolumeHeader import BYTES_OF, VolumeHeader
+from tomaat.volumes.VolumeHeader import BYTES_OF, Point, VolumeHeader
 from tomaat.volumes.VolumeRefused import VolumeRefused
 
 TYPES = {
@@ -35,6 +39,12 @@ TYPES = {
     "double": "float64",
 }
 COMPRESSIONS = {"raw": "none", "gzip": "gzip", "gz": "gzip"}
+LPS = "left-posterior-superior"
+TURNS: dict[str, Point] = {
+    **dict.fromkeys((LPS, "lps"), (1.0, 1.0, 1.0)),
+    **dict.fromkeys(("right-anterior-superior", "ras"), (-1.0, -1.0, 1.0)),
+    **dict.fromkeys(("left-anterior-superior", "las"), (1.0, -1.0, 1.0)),
+}  #: the spaces of patients, and what turns each into LPS
 MAGICS = tuple(f"NRRD000{version}" for version in range(1, 6))
 NO_SKIP = ("0", "")
 MILLIMETRES = {"mm", "millimeter", "millimeters", "millimetre", "millimetres", "", "???"}
@@ -68,12 +78,15 @@ def read_nrrd_header(path: Path, largest_voxel_bytes: int) -> VolumeHeader:
     sizes = whole_numbers(_needed(fields, "sizes"), "sizes")
     if [len(sizes)] != whole_numbers(_needed(fields, "dimension"), "dimension"):
         raise VolumeRefused("dimensions", f"dimension: {shown(fields['dimension'])} does not fit {len(sizes)} sizes.")
+    spacing, origin, direction = _geometry(fields, len(sizes))
     header = VolumeHeader(
         format="nrrd",
         dimensions=check_dimensions(sizes),
         dtype=dtype,
         scaled=False,
-        spacing_mm=_spacing(fields, len(sizes)),
+        spacing_mm=spacing,
+        origin_mm=origin,
+        direction=direction,
         compression=COMPRESSIONS[encoding],
         voxel_offset=offset,
         whole_file_compressed=False,
@@ -122,17 +135,30 @@ def _needed(fields: dict[str, str], name: str) -> str:
     return fields[name]
 
 
-def _spacing(fields: dict[str, str], dimensions: int) -> tuple[float, float, float]:
-    if "spacedirections" in fields:
-        vectors = [part for part in fields["spacedirections"].replace("(", " (").split(" (") if part.strip()]
-        lengths = []
-        for vector in vectors:
-            numbers = finite_numbers(vector.strip().strip("()").replace(",", " "), "space directions")
-            lengths.append(sum(number * number for number in numbers) ** 0.5)
-        if len(lengths) != dimensions:
-            raise VolumeRefused("header", f"space directions: {len(lengths)} vectors for {dimensions} dimensions.")
-        return check_spacing(lengths[:3])
-    spacings = finite_numbers(fields.get("spacings", "1 " * dimensions), "spacings")
-    if len(spacings) != dimensions:
-        raise VolumeRefused("spacing", f"spacings: {len(spacings)} numbers for {dimensions} dimensions.")
-    return check_spacing(spacings[:3])
+def _geometry(fields: dict[str, str], dimensions: int) -> tuple[Point, Point, tuple[Point, Point, Point]]:
+    """Read spacing, origin and axes; without words on them, along the patient's axes (LPS) from the origin on."""
+    space = fields.get("space", LPS).lower()
+    if space not in TURNS:
+        known = ", ".join(name for name in TURNS if "-" in name)
+        raise VolumeRefused("direction", f"space: {shown(fields['space'])} is not taken; {known} are.")
+    turn = TURNS[space]
+    origin = _turned(fields.get("spaceorigin", "(0,0,0)"), turn, "space origin")
+    if "spacedirections" not in fields:
+        spacings = finite_numbers(fields.get("spacings", "1 " * dimensions), "spacings")
+        if len(spacings) != dimensions:
+            raise VolumeRefused("spacing", f"spacings: {len(spacings)} numbers for {dimensions} dimensions.")
+        return check_spacing(spacings[:3]), origin, check_axes(three_axes([]), "space")
+    texts = [part for part in fields["spacedirections"].replace("(", " (").split(" (") if part.strip()]
+    vectors = [_turned(text, turn, "space directions") for text in texts]
+    if len(vectors) != dimensions:
+        raise VolumeRefused("header", f"space directions: {len(vectors)} vectors for {dimensions} dimensions.")
+    lengths = [math.hypot(*vector) for vector in vectors]
+    spacing = check_spacing(lengths[:3])
+    axes = [[x / length for x in vector] for vector, length in zip(vectors, lengths, strict=True)]
+    return spacing, origin, check_axes(three_axes(axes), "space directions")
+
+
+def _turned(text: str, turn: Point, field: str) -> Point:
+    """Read a vector into LPS."""
+    x, y, z = three(finite_numbers(text.strip().strip("()").replace(",", " "), field))
+    return x * turn[0], y * turn[1], z * turn[2]

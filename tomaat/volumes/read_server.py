@@ -2,7 +2,9 @@
 
 It never reads an image itself, so that no fork can meet the voxels of another patient; it has one thread at each fork.
 A fork inflates and verifies compressed voxels, reads through SimpleITK with the format named, and copies the voxels
-into memory that its asker sized from the checked header. It answers in JSON, once, and ends.
+into memory that its asker sized from the checked header. It answers in JSON, once, and ends. For a DICOM series there
+are two: one writes what the headers say into the memory, as JSON, and when its asker has arranged and checked that, the
+next one writes the voxels.
 
 ::
 
@@ -34,7 +36,9 @@ from typing import Any, NoReturn, cast
 import numpy as np
 import SimpleITK as sitk
 
+from tomaat.volumes import dicom_read
 from tomaat.volumes.confine import landlock, offered, seccomp
+from tomaat.volumes.dicom_files import file_names
 from tomaat.volumes.inflate import inflate, plain_bytes, plain_head
 from tomaat.volumes.VolumeHeader import BYTES_OF, VolumeHeader
 from tomaat.volumes.VolumeRefused import VolumeRefused
@@ -45,8 +49,9 @@ SPARE_BYTES = 128 * 1024**2  #: beyond the voxels, for the libraries
 MOST_DESCRIPTORS = 64
 SHOWN_AS = MOST_DESCRIPTORS - 1  #: the descriptor behind which SimpleITK finds the volume
 IMAGE_IO = {"nifti": "NiftiImageIO", "nrrd": "NrrdImageIO", "mha": "MetaImageIO"}
-NAMES = {"nifti": "volume.nii", "nrrd": "volume.nrrd", "mha": "volume.mha"}
+NAMES = {"nifti": "volume.nii", "nrrd": "volume.nrrd", "mha": "volume.mha", "dicom": dicom_read.SHOWN_FILE}
 READS = 3  #: dimensions of a volume
+BYTES_PER_SECOND = 10_000_000  #: of voxels, that a fork must manage
 
 
 def make_names(folder: Path) -> None:
@@ -62,13 +67,12 @@ def die_with(parent: int, number: int) -> None:
         os._exit(1)
 
 
-def limit(voxel_bytes: int) -> None:
-    """Bound memory, processor time and open files; allow no file to grow and no core to be dumped."""
+def limit(memory_bytes: int, seconds: int) -> None:
+    """Bound memory beyond the libraries' own, processor time and open files; let no file grow, dump no core."""
     status = Path("/proc/self/statm").read_text(encoding="ascii")
     mapped = int(status.split()[0]) * mmap.PAGESIZE
-    seconds = 30 + voxel_bytes // 10_000_000
     for what, soft, hard in (
-        (resource.RLIMIT_AS, mapped + 4 * voxel_bytes + SPARE_BYTES, None),
+        (resource.RLIMIT_AS, mapped + memory_bytes + SPARE_BYTES, None),
         (resource.RLIMIT_CPU, seconds, seconds + 5),
         (resource.RLIMIT_FSIZE, 0, None),
         (resource.RLIMIT_CORE, 0, None),
@@ -115,8 +119,21 @@ def hand_over(image: sitk.Image, header: VolumeHeader, memory: int) -> dict[str,
     }
 
 
-def answer(source: int, header: VolumeHeader, memory: int, folder: Path, guards: list[str]) -> dict[str, Any]:
-    """Do in a fork what was asked for, once all that it does not need is taken from it."""
+def answer(source: int, memory: int, asked: dict[str, Any], guards: list[str]) -> dict[str, Any]:
+    """Do in a fork what was asked for; a refusal is an answer too."""
+    try:
+        if "header" in asked:
+            return answer_file(source, memory, asked, guards)
+        return answer_series(source, memory, asked, guards)
+    except VolumeRefused as refusal:
+        return {"refused": [refusal.code, refusal.detail]}
+    except MemoryError:
+        return {"refused": ["unreadable", "The volume needs more memory than its header says."]}
+
+
+def answer_file(source: int, memory: int, asked: dict[str, Any], guards: list[str]) -> dict[str, Any]:
+    """Read one file, once all that this does not need is taken from the process."""
+    header = VolumeHeader(**{**asked["header"], "dimensions": tuple(asked["header"]["dimensions"])})
     compressed = header.compression != "none"
     head = b""
     shown = source
@@ -125,22 +142,40 @@ def answer(source: int, header: VolumeHeader, memory: int, folder: Path, guards:
         shown = os.memfd_create("inflated")
         os.truncate(shown, plain_bytes(head, header))
     os.dup2(shown, SHOWN_AS)
-    limit(header.voxel_bytes * (2 if header.scaled else 1))
+    voxel_bytes = header.voxel_bytes * (2 if header.scaled else 1)
+    confine(4 * voxel_bytes, 30 + voxel_bytes // BYTES_PER_SECOND, guards, None if compressed else source)
+    if compressed:
+        inflate(source, header, head, shown)
+    image = read(Path(asked["folder"], NAMES[header.format]), header)
+    os.close(shown)
+    os.close(SHOWN_AS)  # an inflated volume is given back before its voxels are copied
+    return {"volume": hand_over(image, header, memory)}
+
+
+def answer_series(source: int, memory: int, asked: dict[str, Any], guards: list[str]) -> dict[str, Any]:
+    """Read the headers of a folder's images, or the voxels of some of them, likewise."""
+    memory_bytes = os.fstat(memory).st_size
+    largest = max(os.stat(name, dir_fd=source, follow_symlinks=False).st_size for name in file_names(source))
+    slice_bytes = 8 * asked.get("columns", 0) * asked.get("rows", 0)
+    confine(4 * memory_bytes + 4 * (largest + slice_bytes), asked["seconds"], guards, source)
+    if "order" in asked:
+        dicom_read.fill(source, SHOWN_AS, Path(asked["folder"]), asked, memory)
+        return {"filled": True}
+    told = json.dumps(dicom_read.tell(source, SHOWN_AS, Path(asked["folder"]))).encode()
+    if len(told) > memory_bytes:
+        raise VolumeRefused("header", "The headers of the DICOM images say too much.")
+    with mmap.mmap(memory, memory_bytes) as target:
+        target[: len(told)] = told
+    return {"told": len(told)}
+
+
+def confine(memory_bytes: int, seconds: int, guards: list[str], readable: int | None) -> None:
+    """Take from this process what it does not need; it may open the file or the files in the folder ``readable``."""
+    limit(memory_bytes, seconds)
     if "landlock" in guards:
-        landlock(None if compressed else source)
+        landlock(readable)
     if "seccomp" in guards:
         seccomp()
-    try:
-        if compressed:
-            inflate(source, header, head, shown)
-        image = read(folder / NAMES[header.format], header)
-        os.close(shown)
-        os.close(SHOWN_AS)  # an inflated volume is given back before its voxels are copied
-        return {"volume": hand_over(image, header, memory)}
-    except VolumeRefused as refusal:
-        return {"refused": [refusal.code, refusal.detail]}
-    except MemoryError:
-        return {"refused": ["unreadable", "The volume needs more memory than its header says."]}
 
 
 def run_fork(server: int, asker: socket.socket, request: bytes, descriptors: list[int], guards: list[str]) -> NoReturn:
@@ -150,9 +185,7 @@ def run_fork(server: int, asker: socket.socket, request: bytes, descriptors: lis
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         asker.close()
         source, memory, pipe = descriptors
-        asked = json.loads(request)
-        header = VolumeHeader(**{**asked["header"], "dimensions": tuple(asked["header"]["dimensions"])})
-        reply = answer(source, header, memory, Path(asked["folder"]), guards)
+        reply = answer(source, memory, json.loads(request), guards)
         os.write(pipe, json.dumps(reply).encode())
         os._exit(0)
     finally:
@@ -191,6 +224,7 @@ def main() -> None:
         die_with(arguments.parent, signal.SIGTERM)
         sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
         sitk.ProcessObject.SetGlobalWarningDisplay(False)
+        dicom_read.prepare()
         make_names(arguments.folder)
         asker = socket.socket(fileno=arguments.socket)
         guards = offered()

@@ -13,6 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from tomaat.refusals import shown
+from tomaat.volumes.checks import check_spacing
+from tomaat.volumes.Volume import Point
+from tomaat.volumes.VolumeHeader import VolumeHeader
 from tomaat.volumes.VolumeRefused import VolumeRefused
 
 Array = np.ndarray[Any, Any]
@@ -40,6 +44,7 @@ class Slice:
     axes: tuple[float, ...] | None  #: ImageOrientationPatient: along the columns' index, then along the rows'
     spacing_mm: tuple[float, float] | None  #: between columns, between rows
     thickness_mm: float | None  #: SliceThickness, for a volume of one slice
+    fault: tuple[str, str] | None = None  #: code and sentence: why this image is no part of a volume
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +57,25 @@ class Series:
     modality: str
     spacing_mm: tuple[float, float, float]
     origin_mm: tuple[float, float, float]
-    direction: tuple[tuple[float, float, float], ...]  #: rows of a matrix whose columns are the axes i, j, k
+    direction: tuple[Point, Point, Point]  #: rows of a matrix whose columns are the axes i, j, k
+    mixed: bool  #: the images' own types differ from ``dtype``
+
+    @property
+    def header(self) -> VolumeHeader:
+        """What a file of the same volume would say."""
+        return VolumeHeader(
+            format="dicom",
+            dimensions=self.dimensions,
+            dtype=self.dtype,
+            scaled=False,
+            spacing_mm=check_spacing(self.spacing_mm),
+            origin_mm=self.origin_mm,
+            direction=self.direction,
+            compression="images",
+            voxel_offset=0,
+            whole_file_compressed=False,
+            modality=self.modality,
+        )
 
 
 def arrange(slices: Sequence[Slice], wanted: str | None = None) -> Series:
@@ -79,16 +102,18 @@ def arrange(slices: Sequence[Slice], wanted: str | None = None) -> Series:
     depths = (positions @ along_k)[order]
     spacing_k = _spacing(depths, first.thickness_mm)
     _check_tilt(positions[order], along_k)
-    axes = np.column_stack([along_i, along_j, along_k])
+    rows = [(float(x), float(y), float(z)) for x, y, z in np.column_stack([along_i, along_j, along_k])]
     origin = positions[order[0]]
+    types = {one.dtype for one in chosen}
     return Series(
         order=tuple(chosen[place].number for place in order),
         dimensions=(first.columns, first.rows, len(chosen)),
-        dtype=first.dtype if len({one.dtype for one in chosen}) == 1 else "float32",
+        dtype=first.dtype if len(types) == 1 else "float32",
         modality=first.modality,
         spacing_mm=(first.spacing_mm[0], first.spacing_mm[1], spacing_k),
         origin_mm=(float(origin[0]), float(origin[1]), float(origin[2])),
-        direction=tuple((float(row[0]), float(row[1]), float(row[2])) for row in axes),
+        direction=(rows[0], rows[1], rows[2]),
+        mixed=len(types) > 1,
     )
 
 
@@ -96,8 +121,10 @@ def _one_series(slices: Sequence[Slice], wanted: str | None) -> list[Slice]:
     by_series: dict[str, list[Slice]] = defaultdict(list)
     for one in slices:
         by_series[one.series].append(one)
+    if any(one.rows for one in slices):  # reports, plans and the like that lie beside the images
+        by_series = {uid: own for uid, own in by_series.items() if any(one.rows for one in own)}
     listed = "; ".join(
-        f"{uid} ({own[0].modality} {own[0].description!r}, {len(own)} images)"
+        f"{_ascii(uid)} ({_ascii(own[0].modality)} {shown(own[0].description)}, {len(own)} images)"
         for uid, own in list(by_series.items())[:MOST_NAMED]
     )
     more = f" and {len(by_series) - MOST_NAMED} more" if len(by_series) > MOST_NAMED else ""
@@ -105,7 +132,7 @@ def _one_series(slices: Sequence[Slice], wanted: str | None) -> list[Slice]:
         raise VolumeRefused("no-dicom", "No DICOM image was sent.")
     if wanted is not None:
         if wanted not in by_series:
-            raise VolumeRefused("series", f"The series {wanted!r} was not sent; there are: {listed}{more}.")
+            raise VolumeRefused("series", f"The series {shown(wanted)} was not sent; there are: {listed}{more}.")
         return by_series[wanted]
     if len(by_series) > 1:
         raise VolumeRefused(
@@ -114,6 +141,11 @@ def _one_series(slices: Sequence[Slice], wanted: str | None) -> list[Slice]:
             '{"inputs": {"<id>": {"series": "<its UID>"}}}.',
         )
     return next(iter(by_series.values()))
+
+
+def _ascii(text: str) -> str:
+    """Show a text whole, since a client may have to write it, and printable."""
+    return ascii(text)[1:-1]
 
 
 def _check_alone(one: Slice) -> None:
@@ -125,6 +157,8 @@ def _check_alone(one: Slice) -> None:
         )
     if one.columns < 1 or one.rows < 1:
         raise VolumeRefused("no-pixels", "An image has no pixels.")
+    if one.fault is not None:
+        raise VolumeRefused(*one.fault)
 
 
 def _check_same(first: Slice, one: Slice) -> None:
@@ -165,7 +199,9 @@ def _spacing(depths: Array, thickness_mm: float | None) -> float:
     if missing and all(abs(ratio - round(ratio)) * usual <= within * round(ratio) for ratio in ratios):
         count = sum(number for _, number in missing)
         where = _mm([depth + usual for depth, _ in missing])
-        raise VolumeRefused("missing-slices", f"{count} slices are missing, at {where} along the stack.")
+        raise VolumeRefused(
+            "missing-slices", f"{count} slice{' is' if count == 1 else 's are'} missing, at {where} along the stack."
+        )
     if (np.abs(gaps - usual) > within).any():
         raise VolumeRefused(
             "uneven-spacing",

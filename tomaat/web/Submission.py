@@ -95,7 +95,7 @@ class Submission:
             raise refusal
         inputs = [from_description(description) for description in service.interface.values()]
         try:
-            check_payload(folder.inputs, inputs)
+            check_payload(folder.inputs, inputs, self.limits)
         except PayloadRefused as error:
             raise _inputs_problem(error.errors, error.inputs) from error
         return service

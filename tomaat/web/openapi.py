@@ -179,6 +179,13 @@ JSON_TYPES: dict[str, Json] = {
         "type": "array",
         "items": {"type": "array", "items": {"type": "number"}, "minItems": 3, "maxItems": 3},
     },
+    "volume": {
+        "type": "object",
+        "description": "Chooses one of several DICOM series; the volume itself is a file.",
+        "required": ["series"],
+        "additionalProperties": False,
+        "properties": {"series": {"type": "string", "pattern": "^[0-9.]{1,64}$"}},
+    },
 }
 RULES = {
     "minimum": "minimum",
@@ -294,15 +301,16 @@ OUTPUTS: Json = {
 
 def main_schema(interface: Mapping[str, Mapping[str, Any]]) -> Json:
     """Describe the main.json of a service."""
-    values = {id: each for id, each in interface.items() if each["store"] == "mainjson"}
     inputs: Json = {
         "type": "object",
         "additionalProperties": False,
-        "required": [id for id, each in values.items() if each["required"]],
-        "properties": {id: _value_schema(each) for id, each in values.items()},
+        "required": [id for id, each in interface.items() if each["required"] and each["store"] == "mainjson"],
+        "properties": {id: _value_schema(each) for id, each in interface.items()},
     }
     files = [
-        f"file-{id} ({', '.join(each['extensions'])})" for id, each in interface.items() if each["store"] == "file"
+        f"file-{id} ({', '.join(each['extensions'])}, or a folder of DICOM images)"
+        for id, each in interface.items()
+        if each["store"] == "file"
     ]
     return {
         "type": "object",

@@ -1,0 +1,280 @@
+"""DICOM series of strangers through the real, limited reading process."""
+
+import io
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK as sitk
+from pydicom.encaps import encapsulate
+from pydicom.sequence import Sequence
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    MRImageStorage,
+    RLELossless,
+)
+
+from tests.dicom_series import EXACT, frame, image, series, voxels_of, written
+from tomaat.volumes import VolumeReader, VolumeRefused
+
+MIB = 1024**2
+LARGEST = 64 * MIB
+SHAPE = (24, 17, 5)
+OBLIQUE = np.eye(4)
+OBLIQUE[:3, :3] = np.linalg.qr(np.random.default_rng(5).normal(size=(3, 3)))[0] * (0.5, 0.75, 2.5)
+OBLIQUE[:3, 2] *= np.sign(np.linalg.det(OBLIQUE[:3, :3]))
+OBLIQUE[:3, 3] = (-120.5, 33.25, 800)
+VOXELS = voxels_of(SHAPE)
+
+
+@pytest.fixture(scope="module")
+def reader():
+    made = VolumeReader(largest_voxel_bytes=LARGEST)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("syntax", EXACT.values(), ids=list(EXACT))
+def test_a_series_keeps_voxels_and_geometry_in_each_transfer_syntax(syntax, tmp_path, reader):
+    volume = reader.read(written(series(VOXELS, OBLIQUE, syntax), tmp_path))
+    assert volume.array.dtype == np.int16
+    assert np.array_equal(volume.array, VOXELS)
+    for index in [(0, 0, 0), (23, 16, 4), (3, 1, 2)]:
+        assert volume.to_physical(index) == pytest.approx((OBLIQUE @ [*index, 1])[:3], abs=1e-3)
+
+
+def test_lossy_jpeg_is_read_as_another_decoder_reads_it(tmp_path, reader):
+    pixels = (voxels_of((32, 32, 1))[:, :, 0] // 8).astype(np.uint8)
+    volume = reader.read(written({"a": image(pixels, JPEGBaseline8Bit)}, tmp_path))
+    from PIL import Image  # noqa: PLC0415 (the other decoder)
+
+    other = np.asarray(Image.open(io.BytesIO(frame(pixels.tobytes(), pixels.shape, "uint8", JPEGBaseline8Bit))))
+    assert np.abs(volume.array[:, :, 0].T.astype(int) - other).max() <= 1
+
+
+def test_a_series_lies_where_itks_own_series_reader_has_it(tmp_path, reader):
+    folder = written(series(VOXELS, OBLIQUE), tmp_path)
+    other = sitk.ImageSeriesReader()
+    other.SetFileNames(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder)))
+    theirs = other.Execute()
+    ours = reader.read(folder)
+    assert np.array_equal(ours.array, sitk.GetArrayFromImage(theirs).transpose(2, 1, 0))
+    assert ours.to_physical((4, 3, 2)) == pytest.approx(theirs.TransformIndexToPhysicalPoint((4, 3, 2)), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("slope", "intercept", "dtype"), [("1", "-1024", np.int32), ("0.5", "10", np.float64), ("2", "0", np.int32)]
+)
+def test_values_are_rescaled(slope, intercept, dtype, tmp_path, reader):
+    files = series(VOXELS, RescaleSlope=slope, RescaleIntercept=intercept)
+    volume = reader.read(written(files, tmp_path))
+    assert volume.array.dtype == dtype
+    assert np.array_equal(volume.array, VOXELS * float(slope) + float(intercept))
+
+
+def test_twelve_bits_with_an_offset_stay_sixteen_bits(tmp_path, reader):
+    files = series(VOXELS.astype(np.uint16), BitsStored=12, HighBit=11, RescaleSlope="1", RescaleIntercept="-1024")
+    volume = reader.read(written(files, tmp_path))
+    assert volume.array.dtype == np.int16
+    assert np.array_equal(volume.array, VOXELS - 1024)
+
+
+def test_images_that_are_rescaled_differently_become_float(tmp_path, reader):
+    one, two = series(VOXELS[:, :, :2]).values()
+    two = changed(two, RescaleSlope="0.25", RescaleIntercept="0")
+    volume = reader.read(written({"a": one, "b": two}, tmp_path))
+    assert volume.array.dtype == np.float32
+    assert np.array_equal(volume.array[:, :, 0], VOXELS[:, :, 0])
+    assert np.array_equal(volume.array[:, :, 1], VOXELS[:, :, 1] * 0.25)
+
+
+def test_a_volume_knows_what_its_images_say_of_themselves(tmp_path, reader):
+    files = series(VOXELS, OBLIQUE, Modality="MR", SOPClassUID=MRImageStorage, PatientComments="secret")
+    headers = reader.read(written(files, tmp_path)).dicom.headers
+    assert [header["00080018"]["Value"][0][-2:] for header in headers] == [".1", ".2", ".3", ".4", ".5"]
+    first = pydicom.Dataset.from_json({tag: value for tag, value in headers[0].items() if not tag.startswith("0002")})
+    assert (str(first.PatientName), first.PatientID, first.Modality) == ("Müller^Jane", "4711", "MR")
+    assert first.ImagePositionPatient == pytest.approx(OBLIQUE[:3, 3])
+    assert headers[0]["00020010"]["Value"] == ["1.2.840.10008.1.2.1"]
+    assert "secret" not in str(headers)
+
+
+def test_names_in_other_scripts_are_decoded(tmp_path, reader):
+    name = "Yamada^Tarou=山田^太郎=やまだ^たろう"
+    data = image(VOXELS[:, :, 0].T, SpecificCharacterSet=["", "ISO 2022 IR 87"], PatientName=name)
+    header = reader.read(written({"a": data}, tmp_path)).dicom.headers[0]
+    assert header["00100010"]["Value"] == [
+        {"Alphabetic": "Yamada^Tarou", "Ideographic": "山田^太郎", "Phonetic": "やまだ^たろう"}
+    ]
+
+
+def test_what_anonymisation_emptied_is_taken_from_the_files_own_words(tmp_path, reader):
+    emptied = dict.fromkeys(("SeriesInstanceUID", "StudyInstanceUID", "PatientName"), "")
+    files = {name: changed(data, SOPInstanceUID="", SOPClassUID="", **emptied) for name, data in series(VOXELS).items()}
+    headers = reader.read(written(files, tmp_path)).dicom.headers
+    assert len({header["00080018"]["Value"][0] for header in headers}) == 5
+    assert "00100010" not in headers[0]
+
+
+def test_of_several_series_the_chosen_one_is_read(tmp_path, reader):
+    files = series(VOXELS) | {f"other{n}": d for n, d in series(VOXELS[:, :, :2] + 1, SeriesInstanceUID="1.9").items()}
+    folder = written(files, tmp_path)
+    with pytest.raises(VolumeRefused, match=r"2 series were sent: .*\(CT 'K\\xf6pf axial', 5 images\); 1\.9 \(CT"):
+        reader.read(folder)
+    assert np.array_equal(reader.read(folder, series="1.9").array, VOXELS[:, :, :2] + 1)
+
+
+def test_an_index_and_a_report_beside_the_images_are_left(tmp_path, reader):
+    index = changed(image(VOXELS[:, :, 0].T, PixelData=None))
+    made = pydicom.dcmread(io.BytesIO(index))
+    made.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.1.3.10"
+    report = image(VOXELS[:, :, 0].T, PixelData=None, Rows=None, Columns=None, SeriesInstanceUID="1.8", Modality="SR")
+    folder = written(series(VOXELS) | {"DICOMDIR": saved(made), "report": report}, tmp_path)
+    assert reader.read(folder).array.shape == SHAPE
+
+
+def saved(made):
+    file = io.BytesIO()
+    made.save_as(file)
+    return file.getvalue()
+
+
+def changed(data, **changes):
+    made = pydicom.dcmread(io.BytesIO(data))
+    for keyword, value in changes.items():
+        setattr(made, keyword, value)
+    return saved(made)
+
+
+def compressed(data, syntax=JPEG2000Lossless):
+    """Put other compressed data into an image."""
+    made = pydicom.dcmread(io.BytesIO(image(VOXELS[:, :, 0].T)))
+    made.file_meta.TransferSyntaxUID = syntax
+    made.PixelData = encapsulate([data])
+    made["PixelData"].is_undefined_length = True
+    return saved(made)
+
+
+def nested(depth):
+    opened = b"\x08\x00\x10\x11SQ\0\0\xff\xff\xff\xff" + b"\xfe\xff\x00\xe0\xff\xff\xff\xff"
+    closed = b"\xfe\xff\x0d\xe0\0\0\0\0" + b"\xfe\xff\xdd\xe0\0\0\0\0"
+    return GOOD[:PIXELS_AT] + opened * depth + closed * depth + GOOD[PIXELS_AT:]
+
+
+def bomb():
+    """Deflate an image with 256 MiB of a document before its pixels, into a quarter of one."""
+    small = image(PIXELS, DeflatedExplicitVRLittleEndian)
+    start = 144 + int.from_bytes(small[140:144], "little")  # behind the preamble and the group of the file's own words
+    plain = zlib.decompress(small[start:], -zlib.MAX_WBITS)
+    pixels = plain.index(b"\xe0\x7f\x10\x00")
+    packer = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
+    document = packer.compress(plain[:pixels] + b"\x42\x00\x11\x00OB\0\0" + (256 * MIB).to_bytes(4, "little"))
+    document += b"".join(packer.compress(bytes(MIB)) for _ in range(256))
+    return small[:start] + document + packer.compress(plain[pixels:]) + packer.flush()
+
+
+PIXELS = np.ascontiguousarray(VOXELS[:, :, 0].T)
+J2K = frame(PIXELS.tobytes(), PIXELS.shape, "int16", JPEG2000Lossless)
+RLE = frame(PIXELS.tobytes(), PIXELS.shape, "int16", RLELossless)
+GOOD = image(PIXELS)
+PIXELS_AT = GOOD.index(b"\xe0\x7f\x10\x00")
+TOO_LONG = b"\x08\x00\x05\x10UN\0\0\xff\xff\xff\x7f"
+FEWER_ROWS = b"\x28\x00\x10\x00US\x02\x00\x10\x00"  # GDCM keeps an attribute's first value, pydicom its last
+HOSTILE = {
+    "cut-in-the-pixels": (GOOD[:-100], "unreadable"),
+    "cut-in-the-header": (GOOD[: PIXELS_AT - 30], "no-pixels"),
+    "magic-only": (bytes(128) + b"DICM", "no-pixels"),
+    "noise": (bytes(128) + b"DICM" + np.random.default_rng(1).bytes(5000), "no-pixels"),
+    "fewer-pixels-than-rows-need": (image(PIXELS, PixelData=PIXELS.tobytes()[:200]), "size"),
+    "rows-and-columns-lie": (image(PIXELS, Rows=65535, Columns=65535), "size"),
+    "rows-and-columns-lie-compressed": (changed(compressed(J2K), Rows=65535, Columns=65535), "too-large"),
+    "rows-lie-compressed": (changed(compressed(J2K), Rows=16), "unreadable"),
+    "rows-twice": (GOOD[:PIXELS_AT] + FEWER_ROWS + GOOD[PIXELS_AT:], "dimensions"),
+    "no-pixel-data": (image(PIXELS, PixelData=None), "no-pixels"),
+    "no-rows": (image(PIXELS, Rows=None), "no-pixels"),
+    "colour": (image(PIXELS, SamplesPerPixel=3, PhotometricInterpretation="RGB"), "colour"),
+    "palette": (image(PIXELS, PhotometricInterpretation="PALETTE COLOR"), "photometric"),
+    "inverted": (image(PIXELS, PhotometricInterpretation="MONOCHROME1"), "photometric"),
+    "frames": (image(PIXELS, NumberOfFrames=60), "multi-frame"),
+    "frames-beyond-all": (image(PIXELS, NumberOfFrames="9" * 400), "unreadable"),
+    "mosaic": (image(PIXELS, ImageType=["ORIGINAL", "PRIMARY", "M", "MOSAIC"]), "mosaic"),
+    "one-bit": (image(PIXELS, BitsAllocated=1, BitsStored=1, HighBit=0), "voxel-type"),
+    "high-bit": (image(PIXELS, BitsStored=12, HighBit=14), "voxel-type"),
+    "slope-zero": (image(PIXELS, RescaleSlope="0", RescaleIntercept="0"), "header"),
+    "slope-nan": (image(PIXELS, RescaleSlope="nan", RescaleIntercept="0"), "header"),
+    "slope-text": (image(PIXELS, RescaleSlope="7777").replace(b"7777", b"much"), "header"),
+    "table-of-values": (image(PIXELS, ModalityLUTSequence=Sequence([pydicom.Dataset()])), "modality-table"),
+    "spacing-zero": (image(PIXELS, PixelSpacing=[0, 1]), "spacing"),
+    "spacing-negative": (image(PIXELS, PixelSpacing=[1, -1]), "spacing"),
+    "spacing-huge": (image(PIXELS, PixelSpacing=["1e30", 1]), "spacing"),
+    "spacing-absent": (image(PIXELS, PixelSpacing=None), "no-geometry"),
+    "position-nan": (image(PIXELS, ImagePositionPatient=["nan", 0, 0]), "no-geometry"),
+    "position-of-two": (image(PIXELS, ImagePositionPatient=[0, 0]), "no-geometry"),
+    "axes-sheared": (image(PIXELS, ImageOrientationPatient=[1, 0, 0, "0.5", 1, 0]), "direction"),
+    "axes-zero": (image(PIXELS, ImageOrientationPatient=[0] * 6), "direction"),
+    "thickness-zero": (image(PIXELS, SliceThickness=0), "no-thickness"),
+    "syntax-unknown": (changed(GOOD).replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.9\0"), "transfer-syntax"),
+    "syntax-high-throughput": (compressed(J2K, pydicom.uid.HTJ2KLossless), "transfer-syntax"),
+    "syntax-video": (compressed(J2K, pydicom.uid.MPEG2MPML), "transfer-syntax"),
+    "syntax-lies": (compressed(RLE, JPEG2000Lossless), "unreadable"),
+    "jpeg-2000-cut": (compressed(J2K[: len(J2K) // 2]), "unreadable"),
+    "jpeg-2000-empty": (compressed(b"\0\0"), "unreadable"),
+    "rle-cut": (compressed(RLE[: len(RLE) // 2], RLELossless), "unreadable"),
+    "rle-segments-far": (compressed(RLE[:4] + b"\xff" * 60 + RLE[64:], RLELossless), "unreadable"),
+    "nested-50000-deep": (nested(50_000), "unreadable"),
+    "deflated-bomb": (bomb(), "unreadable"),
+    "deflated-noise": (changed(GOOD).replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.1.99"), "no-pixels"),
+    "length-beyond-the-end": (
+        GOOD[:PIXELS_AT] + b"\x08\x00\x05\x10UN\0\0\xff\xff\xff\x7f" + GOOD[PIXELS_AT:],
+        "no-pixels",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_image_is_refused(name, tmp_path, reader):
+    data, code = HOSTILE[name]
+    folder = written({"Doe^Jane": data}, tmp_path)
+    with pytest.raises(VolumeRefused) as refusal:
+        reader.read(folder)
+    assert refusal.value.code == code, refusal.value.detail
+    assert str(tmp_path) not in refusal.value.detail
+    assert "Doe" not in refusal.value.detail
+    assert "Jane" not in refusal.value.detail
+    assert len(refusal.value.detail) < 300
+
+
+def test_a_link_among_the_images_is_not_followed(tmp_path, reader):
+    written({"secret": GOOD}, tmp_path / "elsewhere")
+    folder = written({}, tmp_path / "in")
+    (folder / "a").symlink_to(tmp_path / "elsewhere" / "secret")
+    with pytest.raises(VolumeRefused):
+        reader.read(folder)
+
+
+def test_a_demand_is_made_before_a_pixel_is_read(tmp_path, reader):
+    def demand(header):
+        raise VolumeRefused("demanded", f"{header.dimensions} {header.spacing_mm}")
+
+    with pytest.raises(VolumeRefused, match=r"^\(24, 17, 5\) \(1\.0, 1\.0, 1\.0\)$"):
+        reader.read(written(series(VOXELS), tmp_path), demand=demand)
+
+
+def test_more_voxels_than_the_reader_may_hold_are_refused(tmp_path):
+    reader = VolumeReader(largest_voxel_bytes=VOXELS.nbytes - 1)
+    with pytest.raises(VolumeRefused, match=r"4080 bytes of voxels; at most 4079"):
+        reader.read(written(series(VOXELS), tmp_path))
+    reader.close()
+
+
+def test_reading_series_leaves_no_descriptor_behind(tmp_path, reader):
+    folder = written(series(VOXELS), tmp_path)
+    reader.read(folder)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(5):
+        reader.read(folder)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

@@ -1,0 +1,123 @@
+"""A payload that has come in, its DICOM images above all; what else is checked is tried through the web."""
+
+import json
+import stat
+
+import pytest
+
+from Inputs import FloatInput, VolumeInput
+from tests.dicom_series import zipped
+from tests.hostile_images import nifti
+from tomaat.archives import ArchiveLimits
+from tomaat.services.payload import PayloadRefused, check_payload
+
+LIMITS = ArchiveLimits(largest_upload_bytes=10**6, largest_unpacked_bytes=10**6, most_members=20)
+INPUTS = [VolumeInput("scan", "Scan"), FloatInput("sigma", "Width"), VolumeInput("mask", "Mask", required=False)]
+IMAGE = bytes(128) + b"DICM" + b"pixels"
+UID = "1.2.840.113619.2.55"
+
+
+@pytest.fixture
+def payload(tmp_path):
+    """Write a payload's files and check it."""
+
+    def check(files, limits=LIMITS, **values):
+        (tmp_path / "main.json").write_text(json.dumps({"inputs": {"sigma": 1} | values}))
+        for name, data in files.items():
+            path = tmp_path / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(data)
+        return check_payload(tmp_path, INPUTS, limits)
+
+    return check
+
+
+def errors_of(payload, *arguments, **values):
+    with pytest.raises(PayloadRefused) as refusal:
+        payload(*arguments, **values)
+    return [(error["input"], error["code"], error["detail"]) for error in refusal.value.errors]
+
+
+def test_a_zip_of_images_becomes_the_folder_of_them(payload, tmp_path):
+    checked = payload({"file-scan.zip": zipped({"Doe^Jane/IM1": IMAGE, "viewer.exe": b"MZ", "IM2": IMAGE + b"2"})})
+    assert checked.files == {"scan": tmp_path / "file-scan"}
+    assert checked.headers == {}
+    images = sorted((tmp_path / "file-scan").iterdir())
+    assert [path.name for path in images] == ["00000.dcm", "00002.dcm"]
+    assert stat.S_IMODE((tmp_path / "file-scan").stat().st_mode) == 0o700
+    assert not (tmp_path / "file-scan.zip").exists()
+    assert check_payload(tmp_path, INPUTS).files == checked.files  # as a worker does
+
+
+def test_a_folder_of_images_is_taken(payload, tmp_path):
+    assert payload({"file-scan/b": IMAGE, "file-scan/a.dcm": IMAGE}).files == {"scan": tmp_path / "file-scan"}
+
+
+@pytest.mark.parametrize(
+    ("files", "error"),
+    [
+        ({"file-scan/a": IMAGE, "file-scan/b": b"text"}, ("scan", "not-dicom", "scan: 'b' is no DICOM file")),
+        ({"file-scan/a": IMAGE, "file-scan.zip": zipped({"a": IMAGE})}, ("scan", "two-files", "were sent; send one")),
+        ({"file-scan/a": IMAGE, "file-scan.nii": nifti()}, ("scan", "two-files", "were sent; send one")),
+        ({"file-sigma/a": IMAGE}, (None, "not-a-file", "'file-sigma' is no file")),
+        ({"scan/a": IMAGE}, (None, "not-a-file", "'scan' is no file; put main.json and the files at the archive's")),
+        ({"file-scan.zip": zipped({"a": b"text"})}, ("scan", "no-dicom", "scan: No DICOM image was sent.")),
+        ({"file-scan.zip": zipped({"a.zip": zipped({"b": IMAGE})})}, ("scan", "no-dicom", "No DICOM image was sent.")),
+        ({"file-scan.zip": b"no zip"}, ("scan", "broken-zip", "scan: The zip archive is broken.")),
+        ({"file-scan.zip": zipped({"../a": IMAGE})}, ("scan", "name", "scan: A member's name climbs")),
+    ],
+)
+def test_what_is_no_series_is_refused_beside_all_other_faults(payload, files, error):
+    found = errors_of(payload, files, sigma="wide")
+    assert ("sigma", "not-a-number", "sigma: 'wide' is not a number.") in found
+    assert any((id, code) == error[:2] and error[2] in detail for id, code, detail in found), found
+
+
+def test_a_folder_within_the_folder_is_refused(payload, tmp_path):
+    (tmp_path / "file-scan" / "deeper").mkdir(parents=True)
+    assert errors_of(payload, {"file-scan/deeper/a": IMAGE})[0][1] == "not-dicom"
+
+
+def test_an_empty_folder_is_refused(payload, tmp_path):
+    (tmp_path / "file-scan").mkdir()
+    assert errors_of(payload, {})[0][1] == "no-dicom"
+
+
+def test_a_link_to_an_image_is_refused(payload, tmp_path):
+    (tmp_path / "file-scan").mkdir()
+    (tmp_path / "image").write_bytes(IMAGE)
+    (tmp_path / "file-scan" / "a").symlink_to(tmp_path / "image")
+    assert ("scan", "not-dicom") in [error[:2] for error in errors_of(payload, {})]
+
+
+@pytest.mark.parametrize(("others", "fits"), [(0, True), (250_000, False)])
+def test_the_archive_what_comes_out_of_it_and_all_else_count_together(payload, others, fits):
+    archive = zipped({"a": IMAGE + bytes(400_000)}, method=0)
+    found = errors_of(payload, {"file-scan.zip": archive, "file-mask.nii": bytes(others)})
+    assert (("scan", "unpacked-too-large") not in [error[:2] for error in found]) == fits
+
+
+def test_the_images_count_as_members_of_the_payload(payload):
+    found = errors_of(payload, {"file-scan.zip": zipped({str(n): IMAGE for n in range(19)})})
+    assert [error[:2] for error in found] == [("scan", "too-many-members")]
+
+
+def test_a_zip_is_taken_apart_only_when_the_payload_comes_in(payload):
+    assert errors_of(payload, {"file-scan.zip": zipped({"a": IMAGE})}, None)[0][:2] == ("scan", "extension")
+
+
+def test_a_series_may_be_chosen_of_dicom_images_only(payload):
+    assert payload({"file-scan/a": IMAGE}, scan={"series": UID}).series == {"scan": UID}
+    assert "scan" not in payload({"file-scan/a": IMAGE}, scan={"series": UID}).values
+    assert errors_of(payload, {"file-mask.nii": nifti()}, mask={"series": UID}) == [
+        ("mask", "no-dicom", "mask: a series was chosen, but no DICOM images were sent.")
+    ]
+
+
+def test_a_series_may_not_be_chosen_of_nothing(payload):
+    assert errors_of(payload, {"file-scan/a": IMAGE}, mask={"series": UID})[0][:2] == ("mask", "no-dicom")
+
+
+@pytest.mark.parametrize("series", ["", "1.2.x", "1" * 65, 12, None, ["1.2"]])
+def test_a_series_is_chosen_by_its_uid(payload, series):
+    assert errors_of(payload, {"file-scan/a": IMAGE}, scan={"series": series})[0][:2] == ("scan", "not-a-uid")
