@@ -383,14 +383,14 @@ MUTANTS = (
     _m(
         "an sform that pixdim does not fit is refused",
         "volumes/nifti.py",
-        "(origin, even), dimensions)\n        if apart_mm > within_mm:",
-        "(origin, even), dimensions)\n        if False:",
+        "if apart_mm > SPACING_WITHIN * min(spacing):",
+        "if False:",
         VOLUMES,
     ),
     _m(
         "a volume is read where its header says",
         "volumes/VolumeReader.py",
-        "if apart_mm > WITHIN_VOXEL * min(spacing):",
+        "if apart_mm > PLACE_WITHIN * min(spacing):",
         "if False:",
         VOLUMES,
     ),
