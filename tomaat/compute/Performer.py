@@ -22,7 +22,7 @@ from tomaat.problems import problem
 from tomaat.refusals import Refusal
 from tomaat.services import Cancelled, Offer, Task
 from tomaat.services.arguments import read_arguments
-from tomaat.services.outputs import write_outputs
+from tomaat.services.outputs import choose_segmented, write_outputs
 from tomaat.services.payload import PayloadRefused, check_payload
 from tomaat.volumes import Volume, VolumeReader
 
@@ -114,7 +114,8 @@ class Performer:
         began = time.monotonic()
         self._report(0.0, "reading")
         payload = check_payload(job.inputs, task.inputs)
-        arguments, segmented = read_arguments(task.inputs, payload, self.reader)
+        arguments, sent = read_arguments(task.inputs, payload, self.reader)
+        segmented = choose_segmented(sent, payload.format)
         read = time.monotonic()
         outputs = self._perform_within_memory(job.service, arguments)
         performed = time.monotonic()
@@ -188,7 +189,7 @@ def write_result(outputs: Any, facts: dict[str, Any], out: Path, segmented: Volu
     """Write a task's outputs and the ``facts`` about them, and pack both; labels lie on the grid of ``segmented``."""
     files = out / "files"
     files.mkdir()
-    facts["outputs"] = write_outputs(outputs, files, segmented, format)
+    facts["outputs"] = write_outputs(outputs, files, segmented, format, facts)
     (files / "result.json").write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     pack(((path.name, path) for path in sorted(files.iterdir())), out / DRAFT)
 
