@@ -5,7 +5,6 @@ Of the images' own words only those that DICOM allows go into it: a stranger's h
 
 from __future__ import annotations
 
-import logging
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,9 +38,6 @@ TEXTS = (
     *("StudyID", "StudyDate", "StudyTime", "StudyDescription", "AccessionNumber", "ReferringPhysicianName"),
     "PositionReferenceIndicator",
 )
-
-for library in ("highdicom", "pydicom"):  # they quote what they doubt, and that may be a patient's name
-    logging.getLogger(library).setLevel(logging.CRITICAL)
 
 
 def source_images(volume: Volume) -> list[Dataset]:
@@ -96,7 +92,7 @@ def write_dicom_seg(labels: Labels, series: Volume, path: Path, facts: Mapping[s
         for number, value in enumerate(values, 1)
     ]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore")  # they quote a patient's name that is no family name and given name
         made = Segmentation(
             source_images=images,
             pixel_array=planes,
