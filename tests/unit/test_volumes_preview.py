@@ -10,6 +10,7 @@ from tomaat.volumes import Labels, Volume, draw_preview
 from tomaat.volumes.preview import EDGE, INK, LEGEND, PANEL, letters
 
 LPS = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+WHITE = (255, 255, 255)
 WORDS = [
     "".join(word) for count in (1, 2, 3) for word in itertools.permutations("RLAPSI", count)
 ]  #: whatever an edge may say
@@ -127,9 +128,8 @@ def test_the_patients_right_front_and_top_are_where_radiologists_look_for_them(t
     turned = Labels(volume=labels.volume.reoriented(orientation), names=labels.names)
     draw_preview(scan.reoriented(orientation), turned, tmp_path / "p.png")
     pixels = opened(tmp_path / "p.png")
-    color = labels.color(1)
-    for panel, half in itertools.product(range(3), range(2)):
-        assert middle_of(pixels, color, panel)[half] < 0.5, (panel, half)
+    for color, panel, half in itertools.product((labels.color(1), WHITE), range(3), range(2)):
+        assert middle_of(pixels, color, panel)[half] < 0.5, (color, panel, half)
 
 
 def test_the_picture_is_the_same_however_the_axes_are_turned(tmp_path):
