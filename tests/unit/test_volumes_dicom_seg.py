@@ -14,7 +14,7 @@ import pytest
 import SimpleITK as sitk
 from pydicom.uid import generate_uid
 
-from tomaat.services.outputs import choose_segmented
+from tomaat.services.outputs import choose_segmented, write_outputs
 from tomaat.volumes import Labels, Volume, VolumeRefused
 from tomaat.volumes.dicom_seg import write_dicom_seg
 from tomaat.volumes.DicomSource import DicomSource
@@ -240,6 +240,43 @@ def test_images_without_identity_are_refused_before_a_task_performs(tag, value, 
         one[tag] = {"vr": "UI", "Value": [value]}
     with pytest.raises(VolumeRefused, match=rule):
         choose_segmented([scan], "dicom-seg")
+
+
+def test_a_result_has_it_beside_what_other_formats_have(tmp_path):
+    """Labels on another grid come onto the series'; a volume that is no labels is written as NIfTI."""
+    scan = series(1, (8, 9, 7))
+    labels = marked(scan, {2: (1, 2, 3)}, {2: "left", 5: "right"})
+    turned = Labels(volume=labels.volume.reoriented("SAR"), names=labels.names)
+    outputs = {"liver": turned, "scan": scan}
+    written = write_outputs(outputs, tmp_path, scan, "dicom-seg", FACTS)
+    assert [line["file"] for line in written] == ["liver.dcm", "scan.nii.gz"]
+    assert written[0] == {
+        "name": "liver",
+        "type": "labels",
+        "file": "liver.dcm",
+        "labels": labels.counted(),
+        "preview": "preview.png",
+    }
+    ((segment, place, _),) = found(pydicom.dcmread(tmp_path / "liver.dcm"))
+    assert segment == 1
+    assert np.abs(place - scan.to_physical((1, 2, 3))).max() <= WITHIN_MM
+
+
+def test_labels_refer_to_the_first_series_among_the_volumes():
+    scan = series()
+    other = scan.like(scan.array)
+    arguments = {"cut": 0.5, "other": other, "missing": None, "scan": scan, "later": series(1)}
+    assert choose_segmented(arguments, "dicom-seg") is scan
+    assert choose_segmented(arguments, "nii.gz") is other
+    assert choose_segmented({"cut": 0.5}, "dicom-seg") is None
+    with pytest.raises(VolumeRefused, match="none was sent"):
+        choose_segmented({"other": other}, "dicom-seg")
+
+
+def test_labels_of_no_volume_are_written_as_nifti(tmp_path):
+    """There is nothing that they could refer to."""
+    labels = marked(series(), {1: (0, 0, 0)})
+    assert write_outputs({"liver": labels}, tmp_path, None, "dicom-seg", FACTS)[0]["file"] == "liver.nii.gz"
 
 
 def test_what_writes_it_is_imported_only_for_it():
