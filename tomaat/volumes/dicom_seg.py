@@ -73,9 +73,9 @@ def write_dicom_seg(labels: Labels, series: Volume, path: Path, facts: Mapping[s
     numbers = np.zeros(values[-1] + 1, np.uint8 if len(values) <= np.iinfo(np.uint8).max else np.uint16)
     numbers[values] = np.arange(1, len(values) + 1)
     planes = np.ascontiguousarray(numbers[labels.volume.array].transpose(2, 1, 0))
-    positions = [PlanePositionSequence("PATIENT", image.ImagePositionPatient) for image in images]
+    positions = None  # the images' own
     if not planes.any():  # a frame is needed, and one per label is enough
-        planes, positions = planes[:1], positions[:1]
+        planes, positions = planes[:1], [PlanePositionSequence("PATIENT", images[0].ImagePositionPatient)]
     algorithm = AlgorithmIdentificationSequence(
         name=_shortened(facts["service"]), family=NETWORK, version=_shortened(facts["version"])
     )
