@@ -36,6 +36,9 @@ def draw_preview(background: Volume, labels: Labels, path: Path) -> None:
     through = _through(marked, turned.array.shape)
     found = [label for label in labels.counted() if label["voxels"]]
     legend = _legend(found)
+    colors = np.zeros((max(labels.names) + 1, 3), np.uint8)
+    for label in found:
+        colors[label["value"]] = label["color"]
     width = len(PLANES) * (PANEL + 2 * EDGE)
     picture = Image.new("RGB", (width, PANEL + 2 * EDGE + LEGEND * -(-len(legend) // 3)))
     draw = ImageDraw.Draw(picture)
@@ -53,8 +56,8 @@ def draw_preview(background: Volume, labels: Labels, path: Path) -> None:
         shown = Image.fromarray(_plane(marked, across, through[across], upward).astype(np.int32))
         pixels = np.asarray(panel).copy()
         values = np.asarray(shown.resize(size, Image.Resampling.NEAREST))
-        for label in found:
-            pixels[_outline(values == label["value"])] = label["color"]
+        outline = _outline(values)
+        pixels[outline] = colors[values[outline]]
         left = number * (PANEL + 2 * EDGE) + EDGE + (PANEL - size[0]) // 2
         top = EDGE + (PANEL - size[1]) // 2
         picture.paste(Image.fromarray(pixels), (left, top))
@@ -84,16 +87,14 @@ def _plane(array: np.ndarray[Any, Any], across: int, index: int, upward: bool) -
     return plane[::-1] if upward else plane
 
 
-def _outline(mask: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Keep of a mask what is within ``OUTLINE`` pixels of its edge."""
-    inner = np.pad(mask, OUTLINE)
-    for _ in range(OUTLINE):
-        core = inner.copy()
-        for axis in (0, 1):
-            for step in (-1, 1):
-                core &= np.roll(inner, step, axis)
-        inner = core
-    edge: np.ndarray[Any, Any] = mask & ~inner[OUTLINE:-OUTLINE, OUTLINE:-OUTLINE]
+def _outline(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Tell which pixels of labels are within ``OUTLINE`` pixels of another value or of the plane's edge."""
+    padded = np.pad(values, OUTLINE)
+    steps = [(step, axis) for axis in (0, 1) for step in (-1, 1)]
+    inner = np.logical_and.reduce([padded == np.roll(padded, *step) for step in steps])
+    for _ in range(OUTLINE - 1):
+        inner = np.logical_and.reduce([inner, *(np.roll(inner, *step) for step in steps)])
+    edge: np.ndarray[Any, Any] = (values > 0) & ~inner[OUTLINE:-OUTLINE, OUTLINE:-OUTLINE]
     return edge
 
 
