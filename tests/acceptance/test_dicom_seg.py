@@ -28,7 +28,10 @@ class MarkTwo(Task):
     task_identifier = "MarkTwo"
     description = "Marks two voxels, by their places."
     version = "7"
-    inputs = (VolumeInput("scan", "Scan"), PointListInput("places", "Places in mm", coordinates="LPS"))
+    inputs = (
+        VolumeInput("scan", "Scan", orientation="ILP"),
+        PointListInput("places", "Places in mm", coordinates="LPS"),
+    )
     def perform(self, scan, places):
         turned = scan.reoriented("SAR")
         marked = np.zeros(turned.array.shape, np.uint16)

@@ -240,12 +240,11 @@ def test_a_result_has_it_beside_what_other_formats_have(tmp_path):
 def test_labels_refer_to_the_first_series_among_the_volumes():
     scan = series()
     other = scan.like(scan.array)
-    arguments = {"cut": 0.5, "other": other, "missing": None, "scan": scan, "later": series(1)}
-    assert choose_segmented(arguments, "dicom-seg") is scan
-    assert choose_segmented(arguments, "nii.gz") is other
-    assert choose_segmented({"cut": 0.5}, "dicom-seg") is None
+    assert choose_segmented([other, scan, series(1)], "dicom-seg") is scan
+    assert choose_segmented([other, scan, series(1)], "nii.gz") is other
+    assert choose_segmented([], "dicom-seg") is None
     with pytest.raises(VolumeRefused, match="none was sent"):
-        choose_segmented({"other": other}, "dicom-seg")
+        choose_segmented([other], "dicom-seg")
 
 
 def test_labels_of_no_volume_are_written_as_nifti(tmp_path):

@@ -14,7 +14,7 @@ from tomaat.volumes import Volume, VolumeReader, VolumeRefused
 def read_arguments(
     inputs: Sequence[Input], payload: Payload, reader: VolumeReader
 ) -> tuple[dict[str, Any], list[Volume]]:
-    """Read volumes, convert values; give the volumes as they were sent too, on the grid of one of which labels come back.
+    """Read volumes, convert values; give the volumes as they were sent too: labels come back on the grid of one.
 
     Raises ``PayloadRefused`` for what only the voxels, or the whole of a series, show.
     """

@@ -20,7 +20,7 @@ OTHERS = {"seg.nrrd": "nrrd", DICOM_SEG: "nii.gz"}  #: of a format for labels on
 
 
 def choose_segmented(volumes: Sequence[Volume], format: str) -> Volume | None:
-    """Choose the volume that was sent on whose grid labels come back: the first volume; the first DICOM series if they refer to it.
+    """Choose, of those that were sent, the volume on whose grid labels come back: the first, or first DICOM series.
 
     Raises ``VolumeRefused`` where the images do not say which they are, before a task performs in vain.
     """

@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from tomaat.volumes.Labels import Labels
-from tomaat.volumes.Volume import AXES, Volume
+from tomaat.volumes.orientation import AXES
+from tomaat.volumes.Volume import Volume
 
 PANEL = 360  #: pixels of each plane's square
 EDGE = 34  #: pixels around it, for the letters
