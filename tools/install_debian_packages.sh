@@ -17,6 +17,7 @@ need libc6-dev test -e /usr/include/stdio.h
 need nodejs command -v node
 need npm command -v npm
 need libarchive-tools command -v bsdtar
+need dicom3tools command -v dciodvfy
 
 if [ ${#missing[@]} = 0 ]; then
     exit 0

@@ -28,6 +28,7 @@ DICOM = ("tests/integration/test_dicom.py",)
 SERIES = ("tests/unit/test_volumes_series.py",)
 PAYLOADS = ("tests/unit/test_services_payload.py",)
 UNZIP = ("tests/unit/test_archives_unzip.py",)
+DICOM_SEG = ("tests/unit/test_volumes_dicom_seg.py",)
 WEB = ("tests/unit/test_web_Api.py",)
 STORAGE = ("tests/unit/test_tickets_Storage.py",)
 NETWORKS = ("tests/unit/test_compute_Networks.py",)
@@ -511,14 +512,14 @@ MUTANTS = (
     _m(
         "an sform that pixdim does not fit is refused",
         "volumes/nifti.py",
-        "(origin, even), dimensions)\n        if apart_mm > within_mm:",
-        "(origin, even), dimensions)\n        if False:",
+        "if apart_mm > SPACING_WITHIN * min(spacing):",
+        "if False:",
         VOLUMES,
     ),
     _m(
         "a volume is read where its header says",
         "volumes/VolumeReader.py",
-        "if apart_mm > WITHIN_VOXEL * min(spacing):",
+        "if apart_mm > PLACE_WITHIN * min(spacing):",
         "if False:",
         VOLUMES,
     ),
@@ -581,6 +582,28 @@ MUTANTS = (
         "if False:",
         SERIES,
     ),
+    _m(
+        "a result for DICOM images needs some",
+        "services/payload.py",
+        "if volumes and not sent:",
+        "if False:",
+        PAYLOADS,
+    ),
+    _m(
+        "images are told apart in a result",
+        "volumes/dicom_seg.py",
+        "if len({image.SOPInstanceUID for image in images}) != volume.array.shape[2]:",
+        "if False:",
+        DICOM_SEG,
+    ),
+    _m(
+        "a stranger's text in a result is one that DICOM allows",
+        "volumes/dicom_seg.py",
+        "validate_value(vr, text, RAISE)",
+        "pass",
+        DICOM_SEG,
+    ),
+    _m("no warning quotes a patient", "volumes/dicom_seg.py", 'warnings.simplefilter("ignore")', "pass", DICOM_SEG),
 )
 
 

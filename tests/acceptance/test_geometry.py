@@ -14,12 +14,13 @@ import pytest
 import requests
 import SimpleITK as sitk
 
+from tests.dicom_series import series, zipped
 from tests.service import payload
 
 CASES = 1000
 WITHIN_MM = 0.001
 FARTHEST_MM = 2000.0  #: beyond, NIfTI's single precision is coarser
-INPUTS = (".nii.gz", ".nii", ".nrrd", ".mha")
+INPUTS = (".nii.gz", ".nii", ".nrrd", ".mha", ".zip")  #: the last is a DICOM series
 OUTPUTS = ("nii.gz", "nrrd", "mha", "seg.nrrd")
 TASKS = """
 import numpy as np
@@ -64,6 +65,10 @@ class Case:
         if chosen.random() < 0.3:  # along the patient's axes, turned and flipped
             axes = np.eye(3)[chosen.sample(range(3), 3)] * [chosen.choice((-1, 1)) for _ in range(3)]
         spacing = [chosen.choice((0.1, 0.5, 0.7421875, 1.0, 3.3, 10.0)) for _ in range(3)]
+        self.input = INPUTS[number % len(INPUTS)]
+        self.output = OUTPUTS[number // len(INPUTS) % len(OUTPUTS)]
+        if self.input == ".zip" and np.linalg.det(axes) < 0:  # a series has its slices along their normal
+            axes[:, 2] *= -1
         self.shape = tuple(1 if chosen.random() < 0.1 else chosen.randint(2, 12) for _ in range(3))
         self.affine = np.eye(4)
         self.affine[:3, :3] = axes * spacing
@@ -72,12 +77,13 @@ class Case:
         self.place = (self.affine @ [*self.index, 1])[:3]
         self.by_place = chosen.random() < 0.4
         self.named = chosen.random() < 0.5
-        self.input = INPUTS[number % 4]
-        self.output = OUTPUTS[number // 4 % 4]
-        self.voxels = np.full(self.shape, number % 100, chosen.choice((np.uint8, np.int16, np.float32)))
+        kinds = (np.uint8, np.int16, np.int16 if self.input == ".zip" else np.float32)
+        self.voxels = np.full(self.shape, number % 100, chosen.choice(kinds))
 
     def file(self):
         """Write the volume with a program that is not ours where there is one."""
+        if self.input == ".zip":
+            return zipped(series(self.voxels, self.affine))
         if self.input.startswith(".nii"):
             image = nibabel.Nifti1Image(self.voxels, np.diag([-1, -1, 1, 1]) @ self.affine)
             data = image.to_bytes()

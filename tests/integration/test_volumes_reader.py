@@ -90,10 +90,10 @@ def turned(degrees, shift_mm=0.0, shear=0.0):
     return (cosine, -sine + shear, 0, shift_mm, sine, cosine, 0, 0, 0, 0, 2, 0)
 
 
-def with_qform(data, degrees, code=1):
+def with_qform(data, degrees, qform_code=1, sform_code=1):
     """Put a rotation about the head's axis into the header of a NIfTI as its qform."""
     changed = bytearray(data)
-    struct.pack_into("<h", changed, 252, code)
+    struct.pack_into("<2h", changed, 252, qform_code, sform_code)
     struct.pack_into("<3f", changed, 256, 0, 0, math.sin(math.radians(degrees / 2)))
     return bytes(changed)
 
@@ -104,7 +104,7 @@ def with_qform(data, degrees, code=1):
         (nifti(srow=turned(20, shear=0.05)), "direction", "sform: the axes are not at right angles"),
         (with_qform(nifti(srow=turned(20, shear=0.05)), 20), "direction", "sform: the axes are not at right angles"),
         (with_qform(nifti(srow=turned(30)), 20), "two-places", "up to 0.872 mm apart; keep one (nibabel, the sform:"),
-        (with_qform(nifti(srow=turned(30)), 20, code=2), "two-places", "up to 0.872 mm apart"),
+        (with_qform(nifti(srow=turned(30)), 20, 2), "two-places", "up to 0.872 mm apart"),
         (with_qform(nifti(srow=turned(20, shift_mm=5)), 20), "two-places", "up to 5 mm apart"),
         (nifti(srow=turned(20), pixdim=(1, 1.1, 1, 2, 0, 0, 0, 0)), "spacing", "by pixdim 1.1 x 1 x 2 mm; correct one"),
         (nifti(srow=(0,) * 12), "direction", "sform: an axis is zero"),
@@ -123,8 +123,9 @@ def test_a_nifti_that_itk_would_bend_is_refused(data, code, words, tmp_path):
     [
         nifti(srow=turned(20)),
         with_qform(nifti(srow=turned(20)), 20),
-        with_qform(nifti(srow=turned(20, shift_mm=0.01)), 20),
-        with_qform(nifti(srow=turned(70), pixdim=(-1, 1, 1, 2, 0, 0, 0, 0)), 20, code=0),
+        with_qform(nifti(srow=turned(20, shift_mm=0.4)), 20, 1, 2),
+        with_qform(nifti(srow=turned(70), pixdim=(-1, 1, 1, 2, 0, 0, 0, 0)), 20, 1, 0),
+        with_qform(nifti(srow=turned(179.98)), 179.98, 1, 2),
     ],
 )
 def test_a_nifti_lies_where_nibabel_says_and_its_header_does(data, tmp_path, reader):

@@ -32,6 +32,16 @@ def payload(tmp_path):
     return check
 
 
+def faults(folder, inputs, outputs):
+    """Check what a client says about the result; the faults' codes and sentences."""
+    (folder / "main.json").write_text(json.dumps({"inputs": {}, "outputs": outputs}))
+    try:
+        check_payload(folder, inputs)
+    except PayloadRefused as refusal:
+        return {error["code"]: error["detail"] for error in refusal.errors}
+    return {}
+
+
 def errors_of(payload, *arguments, **values):
     with pytest.raises(PayloadRefused) as refusal:
         payload(*arguments, **values)
@@ -121,3 +131,29 @@ def test_a_series_may_not_be_chosen_of_nothing(payload):
 @pytest.mark.parametrize("series", ["", "1.2.x", "1" * 65, 12, None, ["1.2"]])
 def test_a_series_is_chosen_by_its_uid(payload, series):
     assert errors_of(payload, {"file-scan/a": IMAGE}, scan={"series": series})[0][:2] == ("scan", "not-a-uid")
+
+
+def test_a_result_that_refers_to_dicom_images_needs_some(tmp_path):
+    (tmp_path / "file-mask.nii").write_bytes(nifti())
+    assert faults(tmp_path, INPUTS[2:], {"format": "nrrd"}) == {}
+    assert faults(tmp_path, INPUTS[2:], {"format": "dicom-seg"}) == {
+        "no-dicom": "outputs: the format dicom-seg refers to DICOM images, and none was sent; "
+        "send a DICOM series for mask, or ask for one of nii.gz, nrrd, mha, seg.nrrd."
+    }
+
+
+@pytest.mark.parametrize("name", ["file-mask/a", "file-mask.zip"])
+def test_a_series_that_is_faulty_itself_is_not_said_to_be_missing(tmp_path, name):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(b"text")
+    assert list(faults(tmp_path, INPUTS[2:], {"format": "dicom-seg"})) in (["not-dicom"], ["extension"])
+
+
+def test_a_series_is_enough_for_a_result_that_refers_to_it(tmp_path):
+    (tmp_path / "file-mask").mkdir()
+    (tmp_path / "file-mask" / "a").write_bytes(IMAGE)
+    assert faults(tmp_path, INPUTS[2:], {"format": "dicom-seg"}) == {}
+
+
+def test_a_service_without_volumes_takes_each_format(tmp_path):
+    assert faults(tmp_path, [FloatInput("sigma", "Width", default=1.0)], {"format": "dicom-seg"}) == {}

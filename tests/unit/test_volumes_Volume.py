@@ -1,6 +1,7 @@
 """A volume's voxels keep their place, whatever is made of it: random grids, oblique, flipped and anisotropic."""
 
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -165,6 +166,13 @@ def test_what_is_no_orientation_is_refused(orientation):
     volume = Volume(array=np.zeros((2, 2, 2)), spacing_mm=(1, 1, 1), origin_mm=(0, 0, 0), direction=AXES)
     with pytest.raises(ValueError, match="orientation"):
         volume.reoriented(orientation)
+
+
+@pytest.mark.parametrize("name", [name for name in vars(Volume) if not name.startswith("_") and vars(Volume)[name]])
+def test_every_method_says_its_axis_order_and_has_an_example(name):
+    text = vars(Volume)[name].__doc__ or ""
+    assert re.search(r"\bi, j,? (and )?k\b", text), name
+    assert ">>>" in text, name
 
 
 def test_an_unknown_interpolation_is_refused():

@@ -18,7 +18,6 @@ from tomaat.compute.Networks import Networks
 from tomaat.compute.Reading import Read
 from tomaat.compute.sha256 import sha256
 from tomaat.services.outputs import write_outputs
-from tomaat.volumes import Volume
 
 KEPT = "kept"  #: folder in ``out`` of the files that a task returned, until they are packed
 
@@ -60,11 +59,12 @@ class Packing:
 
     def _write(self, performed: Performed, job: Job) -> None:
         """Write the outputs, labels on the grid of the volume that was segmented, and the facts about them."""
-        segmented = next((value for value in performed.read.arguments.values() if isinstance(value, Volume)), None)
         files = job.out / "files"
         files.mkdir()
         facts = self._facts(performed, job)
-        facts["outputs"] = write_outputs(performed.outputs, files, segmented, performed.read.payload.format)
+        facts["outputs"] = write_outputs(
+            performed.outputs, files, performed.read.segmented, performed.read.payload.format, facts
+        )
         (files / "result.json").write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         pack(_members(job, files), job.out / DRAFT)
         shutil.rmtree(job.out / KEPT, ignore_errors=True)

@@ -14,8 +14,9 @@ from tomaat.compute.endings import end_of
 from tomaat.compute.Job import Job
 from tomaat.compute.Networks import Networks
 from tomaat.services.arguments import read_arguments
+from tomaat.services.outputs import choose_segmented
 from tomaat.services.payload import Payload, check_payload
-from tomaat.volumes import VolumeReader
+from tomaat.volumes import Volume, VolumeReader
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,7 @@ class Read:
     inputs: Path
     payload: Payload
     arguments: dict[str, Any]
+    segmented: Volume | None  #: the volume that was sent on whose grid labels come back
     seconds: float
 
 
@@ -84,5 +86,11 @@ class Reading:
         began = time.monotonic()
         declared = self.networks.tasks[service].inputs
         payload = check_payload(inputs, declared)
-        arguments = read_arguments(declared, payload, self.reader)
-        return Read(inputs=inputs, payload=payload, arguments=arguments, seconds=time.monotonic() - began)
+        arguments, sent = read_arguments(declared, payload, self.reader)
+        return Read(
+            inputs=inputs,
+            payload=payload,
+            arguments=arguments,
+            segmented=choose_segmented(sent, payload.format),
+            seconds=time.monotonic() - began,
+        )

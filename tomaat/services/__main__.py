@@ -20,7 +20,7 @@ from tomaat.archives import ArchiveLimits
 from tomaat.refusals import Refusal
 from tomaat.services.arguments import read_arguments
 from tomaat.services.find import find_tasks_in
-from tomaat.services.outputs import write_outputs
+from tomaat.services.outputs import choose_segmented, write_outputs
 from tomaat.services.payload import MAIN, check_payload
 from tomaat.services.PayloadRefused import PayloadRefused
 from tomaat.services.Task import Task
@@ -132,14 +132,14 @@ def run(task: Task, folder: Path, out: Path, device_name: str | None) -> None:
     task.report = lambda fraction, stage: print(f"{fraction:6.0%}  {stage}")
     reader = VolumeReader(largest_voxel_bytes=LARGEST_VOLUME_BYTES)
     try:
-        arguments, segmented = read_arguments(task.inputs, payload, reader)
+        arguments, sent = read_arguments(task.inputs, payload, reader)
     finally:
         reader.close()
     began = time.monotonic()
     outputs = task.perform(**arguments)
     print(f"performed in {time.monotonic() - began:.1f} s")
     out.mkdir(parents=True, exist_ok=True)
-    for line in write_outputs(outputs, out, segmented):
+    for line in write_outputs(outputs, out, choose_segmented(sent, payload.format)):
         for file in (line.get("file"), line.get("preview")):
             if file is not None:
                 print(f"{line['name']}: {out / file}")

@@ -13,13 +13,13 @@ from tomaat.volumes import Volume, VolumeReader, VolumeRefused
 
 def read_arguments(
     inputs: Sequence[Input], payload: Payload, reader: VolumeReader
-) -> tuple[dict[str, Any], Volume | None]:
-    """Read volumes, convert values; give the first volume as it was sent too, on whose grid labels come back.
+) -> tuple[dict[str, Any], list[Volume]]:
+    """Read volumes, convert values; give the volumes as they were sent too: labels come back on the grid of one.
 
     Raises ``PayloadRefused`` for what only the voxels, or the whole of a series, show.
     """
     arguments: dict[str, Any] = {}
-    segmented = None
+    sent = []
     for declared in inputs:
         if isinstance(declared, VolumeInput) and declared.id in payload.files:
             try:
@@ -29,12 +29,11 @@ def read_arguments(
             except VolumeRefused as refusal:
                 error = {"input": declared.id, "code": refusal.code, "detail": f"{declared.id}: {refusal.detail}"}
                 raise PayloadRefused([error], inputs=len(inputs)) from refusal
-            if segmented is None:
-                segmented = volume
+            sent.append(volume)
             if declared.orientation is not None and declared.orientation != volume.orientation:
                 volume = volume.reoriented(declared.orientation)
             arguments[declared.id] = volume
         else:
             value = payload.values.get(declared.id)
             arguments[declared.id] = None if value is None else declared.convert(value)
-    return arguments, segmented
+    return arguments, sent

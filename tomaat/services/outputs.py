@@ -4,28 +4,53 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tomaat.volumes import Labels, Volume, draw_preview, slicer_fields, write_volume
+from tomaat.services.payload import DICOM_SEG
+from tomaat.volumes import Labels, Volume, VolumeRefused, draw_preview, slicer_fields, write_volume
 
 LONGEST_NAME = 64
 RESULT = "result.json"
 PREVIEW = "preview.png"
+OTHERS = {"seg.nrrd": "nrrd", DICOM_SEG: "nii.gz"}  #: of a format for labels only, that of other volumes
+
+
+def choose_segmented(volumes: Sequence[Volume], format: str) -> Volume | None:
+    """Choose, of those that were sent, the volume on whose grid labels come back: the first, or first DICOM series.
+
+    Raises ``VolumeRefused`` where the images do not say which they are, before a task performs in vain.
+    """
+    if format != DICOM_SEG or not volumes:
+        return next(iter(volumes), None)
+    from tomaat.volumes.dicom_seg import source_images  # noqa: PLC0415 (highdicom takes a second)
+
+    series = next((volume for volume in volumes if volume.dicom is not None), None)
+    if series is None:
+        raise VolumeRefused("no-dicom", f"The format {DICOM_SEG} refers to DICOM images, and none was sent.")
+    source_images(series)
+    return series
 
 
 def write_outputs(
-    outputs: Any, folder: Path, segmented: Volume | None = None, format: str = "nii.gz"
+    outputs: Any,
+    folder: Path,
+    segmented: Volume | None = None,
+    format: str = "nii.gz",
+    facts: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
     """Write each output into ``folder`` under its name; return what ``result.json`` says of each.
 
     ``segmented`` is the input volume on whose grid labels come back, with a picture of both. ``format`` is that of all
-    volumes; where it is ``seg.nrrd``, volumes that are no labels become ``nrrd``.
-    Raises ``TypeError`` or ``ValueError`` with a sentence for the task's author.
+    volumes, or of labels, the others becoming ``OTHERS``. ``dicom-seg`` needs the result's ``facts``, and makes
+    ``nii.gz`` where there is no input volume. Raises ``TypeError`` or ``ValueError`` with a sentence for the task's
+    author.
     """
+    if segmented is None and format == DICOM_SEG:
+        format = OTHERS[format]
     if not isinstance(outputs, dict):
         raise TypeError(f"perform() returned {type(outputs).__name__}; return a dict of named outputs")
     names: dict[str, Any] = {}
@@ -33,25 +58,34 @@ def write_outputs(
         other = names.setdefault(str(name).lower(), name)
         if other != name:
             raise ValueError(f"the outputs {other!r} and {name!r} would be one file where names ignore case")
-    written = [_write(name, value, folder, segmented, format) for name, value in outputs.items()]
+    written = [
+        _write(name, value, folder, segmented, format=format, facts=facts or {}) for name, value in outputs.items()
+    ]
     if segmented is not None:
         _draw_previews(outputs, written, folder, segmented)
     return written
 
 
-def _write(name: Any, value: Any, folder: Path, segmented: Volume | None, format: str) -> dict[str, Any]:
+def _write(
+    name: Any, value: Any, folder: Path, segmented: Volume | None, *, format: str, facts: Mapping[str, Any]
+) -> dict[str, Any]:
     if not isinstance(name, str) or not name.isidentifier() or len(name) > LONGEST_NAME:
         raise ValueError(f"the output name {name!r} is not a Python name of at most {LONGEST_NAME} letters")
     if hasattr(value, "detach"):  # a torch tensor, which only tasks know
         value = value.detach().cpu().numpy()
     if isinstance(value, Volume):
-        file = f"{name}.{format.removeprefix('seg.')}"
+        file = f"{name}.{OTHERS.get(format, format)}"
         write_volume(value, folder / file)
         return {"name": name, "type": "volume", "file": file}
     if isinstance(value, Labels):
-        file = f"{name}.{format}"
-        labels = value.onto(value.volume if segmented is None else segmented)
-        write_volume(labels.volume, folder / file, slicer_fields(labels) if format == "seg.nrrd" else None)
+        labels = value.onto(segmented or value.volume)
+        file = f"{name}.{'dcm' if format == DICOM_SEG else format}"
+        if format == DICOM_SEG and segmented is not None:
+            from tomaat.volumes.dicom_seg import write_dicom_seg  # noqa: PLC0415 (highdicom takes a second)
+
+            write_dicom_seg(labels, segmented, folder / file, facts)
+        else:
+            write_volume(labels.volume, folder / file, slicer_fields(labels) if format == "seg.nrrd" else None)
         return {"name": name, "type": "labels", "file": file, "labels": labels.counted()}
     if isinstance(value, np.ndarray):
         if value.dtype.hasobject:

@@ -27,7 +27,8 @@ __all__ = ["Payload", "PayloadRefused", "check_payload"]
 
 MAIN = "main.json"
 ZIP = ".zip"  #: of DICOM images
-FORMATS = ("nii.gz", "nrrd", "mha", "seg.nrrd")  #: of the result's volumes; the first unless a client says otherwise
+DICOM_SEG = "dicom-seg"  #: labels as a DICOM Segmentation that refers to the images of a series that was sent
+FORMATS = ("nii.gz", "nrrd", "mha", "seg.nrrd", DICOM_SEG)  #: of the result's volumes; the first is the default
 LARGEST_MAIN_BYTES = 1024**2
 DEEPEST_NESTING = 16  #: main.json's own object is level 1, a point of a list level 4
 MOST_DIGITS = 400  #: an integer of more digits counts as infinite, since reading it takes time that grows squared
@@ -85,6 +86,8 @@ def check_payload(folder: Path, inputs: Sequence[Input], limits: ArchiveLimits |
     values = read_values(check, folder / MAIN)
     if values is not None:
         check_values(check, values)
+    if check.format == DICOM_SEG:
+        demand_series(check, folder)
     if check.errors:
         raise PayloadRefused(check.errors, inputs=len(inputs))
     return Payload(
@@ -212,6 +215,16 @@ def check_outputs(check: Check, outputs: Any) -> None:
         check.format = wanted
     else:
         check.fault("not-a-choice", f"outputs: the format {shown(wanted)} is none of {', '.join(FORMATS)}.")
+
+
+def demand_series(check: Check, folder: Path) -> None:
+    """Demand a DICOM series for a result that refers to its images; a service without volumes has no such result."""
+    volumes = [id for id, declared in check.inputs.items() if isinstance(declared, VolumeInput)]
+    sent = any(path.suffix == ZIP or path.is_dir() for path in folder.glob("file-*"))
+    if volumes and not sent:
+        rule = f"the format {DICOM_SEG} refers to DICOM images, and none was sent; send a DICOM series for"
+        others = ", ".join(FORMATS[:-1])
+        check.fault("no-dicom", f"outputs: {rule} {' or '.join(volumes)}, or ask for one of {others}.")
 
 
 def read_text(check: Check, path: Path) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,11 @@ class Labels:
 
     def color(self, value: int) -> tuple[int, int, int]:
         """Choose a label's colour: red, green, blue, 0 to 255."""
-        return COLORS[sorted(self.names).index(value) % len(COLORS)]
+        return COLORS[self._places[value] % len(COLORS)]
+
+    @cached_property
+    def _places(self) -> dict[int, int]:
+        return {value: place for place, value in enumerate(sorted(self.names))}
 
     def counted(self) -> list[dict[str, Any]]:
         """Tell each label's value, name, number of voxels, volume in ml and colour."""

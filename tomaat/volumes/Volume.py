@@ -79,12 +79,22 @@ class Volume:
 
     @property
     def center_mm(self) -> Point:
-        """The middle of the volume (LPS, mm)."""
+        """The middle of the volume (LPS, mm): halfway between its first and last voxels along i, j and k.
+
+        >>> axes = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+        >>> Volume(array=np.zeros((5, 3, 2)), spacing_mm=(1, 1, 3), origin_mm=(0, 0, 10), direction=axes).center_mm
+        (2.0, 1.0, 11.5)
+        """
         return self.to_physical([(count - 1) / 2 for count in self.array.shape])
 
     @property
     def voxel_ml(self) -> float:
-        """The volume of one voxel in ml."""
+        """The volume of one voxel in ml, from the spacing along i, j and k.
+
+        >>> axes = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+        >>> Volume(array=np.zeros((5, 3, 2)), spacing_mm=(1, 2, 5), origin_mm=(0, 0, 0), direction=axes).voxel_ml
+        0.01
+        """
         return float(np.prod(self.spacing_mm)) / 1000
 
     @property
@@ -103,6 +113,12 @@ class Volume:
         """Make a volume of other voxels in the same place: an array or a tensor of the same shape (i, j, k).
 
         Raises ``ValueError`` for another shape, since then the geometry would be another.
+
+        >>> axes = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+        >>> volume = Volume(array=np.zeros((4, 3, 2)), spacing_mm=(1, 1, 3), origin_mm=(0, 0, 10), direction=axes)
+        >>> mask = volume.like(volume.array > 0)
+        >>> mask.array.dtype, mask.to_physical((0, 0, 0)) == volume.to_physical((0, 0, 0))
+        (dtype('bool'), True)
         """
         if hasattr(array, "detach"):
             array = array.detach().cpu().numpy()
@@ -189,6 +205,8 @@ class Volume:
     def onto(self, grid: Volume, *, interpolation: str = "linear", outside: float = 0.0) -> Volume:
         """Sample this volume at the voxels of ``grid``: the way back from a block to the input that it was cut from.
 
+        What comes has the shape (i, j, k) of ``grid`` and lies where it lies.
+
         >>> axes = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
         >>> volume = Volume(array=np.zeros((4, 3, 2)), spacing_mm=(1, 1, 3), origin_mm=(0, 0, 10), direction=axes)
         >>> block = volume.cropped((3.0, 1.0, 10.0), (2, 3, 1))
@@ -201,7 +219,13 @@ class Volume:
         return sampled(self, grid, interpolation, outside)
 
     def tensor(self, device: torch.device | str) -> torch.Tensor:
-        """Copy the voxels to a float32 tensor of shape (i, j, k) on ``device``."""
+        """Copy the voxels to a float32 tensor of shape (i, j, k) on ``device``.
+
+        >>> axes = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+        >>> volume = Volume(array=np.zeros((4, 3, 2)), spacing_mm=(1, 1, 3), origin_mm=(0, 0, 10), direction=axes)
+        >>> tuple(volume.tensor("cpu")[None, None].shape)  # batch, channel, i, j, k: as torch's Conv3d takes it
+        (1, 1, 4, 3, 2)
+        """
         import torch  # noqa: PLC0415 (only tasks, in a worker, ask for tensors)
 
         return torch.from_numpy(self.array.astype(np.float32, order="C")).to(device)

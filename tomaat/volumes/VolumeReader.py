@@ -40,7 +40,7 @@ LARGEST_MESSAGE = 64 * 1024
 LONGEST_REFUSAL = 500
 ORTHONORMAL_WITHIN = 1e-4
 START_SECONDS = 120.0  #: SimpleITK's import from a cold, slow disk
-WITHIN_VOXEL = 0.1  #: of the smallest spacing, how far from its header's place a volume may be read
+PLACE_WITHIN = 0.5  #: of the smallest spacing: how far from its header's place a volume may be read
 READ_SECONDS = 120.0  #: for any volume, and more for a large one
 READ_BYTES_PER_SECOND = 5_000_000
 FORK_SECONDS = 30  #: of processor time for the headers, or the voxels, of a series, and one more for each image
@@ -256,7 +256,7 @@ def _content(memory: int, length: Any) -> bytes:
 
 
 def _volume(told: dict[str, Any], header: VolumeHeader, memory: int) -> Volume:
-    """Hold what was told against the checked header, and make the volume; its voxels are not copied."""
+    """Hold what was told against the checked header, and make the volume where that lies; its voxels are not copied."""
     dtype, spacing, origin, direction = told["dtype"], told["spacing"], told["origin"], told["direction"]
     if told["dimensions"] != header.dimensions:
         raise VolumeRefused("dimensions", "The volume that was read is not the one that its header describes.")
@@ -276,11 +276,11 @@ def _volume(told: dict[str, Any], header: VolumeHeader, memory: int) -> Volume:
     steps = [[x * size for x in axis] for axis, size in zip(axes.T.tolist(), spacing, strict=True)]
     said = [[row[n] * header.spacing_mm[n] for row in header.direction] for n in range(3)]
     apart_mm = farthest_apart_mm((origin, steps), (header.origin_mm, said), header.dimensions)
-    if apart_mm > WITHIN_VOXEL * min(spacing):
+    if apart_mm > PLACE_WITHIN * min(spacing):
         rule = f"The volume was read at a place {apart_mm:.3g} mm from that of its header; it is not taken."
         raise VolumeRefused("place", rule)
     voxels = _voxels(memory, header.dimensions, dtype)
-    return Volume(array=voxels, spacing_mm=spacing, origin_mm=origin, direction=direction)
+    return Volume(array=voxels, spacing_mm=header.spacing_mm, origin_mm=header.origin_mm, direction=header.direction)
 
 
 def _voxels(memory: int, dimensions: tuple[int, int, int], dtype: str) -> np.ndarray[Any, Any]:

@@ -28,7 +28,8 @@ NIFTI2_HEADER_BYTES = 540
 SMALLEST_OFFSET = 352
 LARGEST_OFFSET = 1024**2
 MOST_DIMENSIONS = 7
-WITHIN_VOXEL = 0.05  #: of the smallest spacing, how far what says where a volume lies may put a corner apart
+SPACING_WITHIN = 0.05  #: of the smallest spacing: how far pixdim may put a corner of the volume from the sform's place
+PLACE_WITHIN = 0.5  #: likewise for the qform, whose angles near 180 degrees are coarse in single precision
 SPACE_UNITS = 0b111  #: the bits of xyzt_units that are about space
 MM_OF = {1: 1000.0, 3: 0.001}  #: metres and micrometres; all else is taken for mm, as readers do
 TYPES = {
@@ -152,9 +153,8 @@ def _geometry(
 
     ITK makes voxels ``pixdim`` apart of whatever it finds, and chooses between two forms by rules of its own. So what
     would move a corner of the volume is refused: an sform that is sheared or has other distances than ``pixdim``, and
-    a qform and an sform that differ.
+    a qform and an sform that differ. Where both say the same the sform's numbers count.
     """
-    within_mm = WITHIN_VOXEL * min(spacing)
     found: tuple[Point, tuple[Point, Point, Point]] = (0.0, 0.0, 0.0), check_axes(three_axes([]), "pixdim")
     for name, (origin, steps) in forms.items():
         lengths = [math.hypot(*step) for step in steps]
@@ -164,13 +164,13 @@ def _geometry(
         direction = check_axes([(-x, -y, z) for x, y, z in axes], name)
         even = [[x * size for x in axis] for axis, size in zip(axes, spacing, strict=True)]
         apart_mm = farthest_apart_mm((origin, steps), (origin, even), dimensions)
-        if apart_mm > within_mm:
+        if apart_mm > SPACING_WITHIN * min(spacing):
             rule = f"{name}: its voxels are {_listed(lengths)} mm apart, by pixdim {_listed(spacing)} mm; correct one."
             raise VolumeRefused("spacing", rule)
         found = (-origin[0], -origin[1], origin[2]), direction
     if len(forms) > 1:
         apart_mm = farthest_apart_mm(forms["qform"], forms["sform"], dimensions)
-        if apart_mm > within_mm:
+        if apart_mm > PLACE_WITHIN * min(spacing):
             rule = f"qform and sform put the volume at two places, up to {apart_mm:.3g} mm apart; keep one"
             raise VolumeRefused("two-places", f"{rule} (nibabel, the sform: image.set_qform(image.affine)).")
     return found

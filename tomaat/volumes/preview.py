@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,38 +10,40 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from tomaat.volumes.Labels import Labels
+from tomaat.volumes.orientation import AXES
 from tomaat.volumes.Volume import Volume
 
 PANEL = 360  #: pixels of each plane's square
-EDGE = 22  #: pixels around it, for the letters
+EDGE = 34  #: pixels around it, for the letters
 LEGEND = 26  #: pixels of a line of the legend
-MOST_NAMED = 12  #: labels in the legend
+MOST_NAMED = 12  #: labels in the legend, the largest
+OBLIQUE = 0.35  #: cosine from which an edge is named by a further of the patient's axes, 20 degrees off the first
 DARKEST, BRIGHTEST = 1, 99.5  #: percentiles of the voxels that become black and white
 OUTLINE = 2  #: pixels
-INK = (235, 235, 235)
-#: Each plane's columns and rows as axes of an LPS array, whether its rows run from the last, and what stands at its
-#: edges: left, right, top, bottom.
-PLANES = (
-    ("axial", 0, 1, False, "RLAP"),
-    ("coronal", 0, 2, True, "RLSI"),
-    ("sagittal", 1, 2, True, "APSI"),
-)
+INK, BLACK = (235, 235, 235), (0, 0, 0)
+#: Axial, coronal, sagittal: columns and rows as axes of an LPS array, and whether the rows run from the last one.
+PLANES = ((0, 1, False), (0, 2, True), (1, 2, True))
 
 
 def draw_preview(background: Volume, labels: Labels, path: Path) -> None:
     """Write a PNG: axial, coronal and sagittal, the patient's right on the left, each label outlined and named.
 
     ``background`` and ``labels`` lie on the same grid. The planes are those in which the largest label is largest; for
-    an oblique scan they are the scan's own planes, and the letters name the nearest of the patient's axes.
+    an oblique scan they are the scan's own planes, and an edge's letters name the nearest of the patient's axes first.
     """
     turned = background.reoriented("LPS")
     marked = labels.volume.reoriented("LPS").array
     darkest, brightest = np.percentile(turned.array, (DARKEST, BRIGHTEST))
     through = _through(marked, turned.array.shape)
-    named = [label for label in labels.counted() if label["voxels"]][:MOST_NAMED]
+    found = [label for label in labels.counted() if label["voxels"]]
+    legend = _legend(found)
+    colors = np.zeros((max(labels.names) + 1, 3), np.uint8)
+    for label in found:
+        colors[label["value"]] = label["color"]
     width = len(PLANES) * (PANEL + 2 * EDGE)
-    picture = Image.new("RGB", (width, PANEL + 2 * EDGE + LEGEND * max(1, -(-len(named) // 3))))
-    for number, (_, columns, rows, upward, letters) in enumerate(PLANES):
+    picture = Image.new("RGB", (width, PANEL + 2 * EDGE + LEGEND * -(-len(legend) // 3)))
+    draw = ImageDraw.Draw(picture)
+    for number, (columns, rows, upward) in enumerate(PLANES):
         across = 3 - columns - rows
         size_mm = (
             turned.array.shape[columns] * turned.spacing_mm[columns],
@@ -54,13 +57,19 @@ def draw_preview(background: Volume, labels: Labels, path: Path) -> None:
         shown = Image.fromarray(_plane(marked, across, through[across], upward).astype(np.int32))
         pixels = np.asarray(panel).copy()
         values = np.asarray(shown.resize(size, Image.Resampling.NEAREST))
-        for label in named:
-            pixels[_outline(values == label["value"])] = label["color"]
+        outline = _outline(values)
+        pixels[outline] = colors[values[outline]]
         left = number * (PANEL + 2 * EDGE) + EDGE + (PANEL - size[0]) // 2
         top = EDGE + (PANEL - size[1]) // 2
         picture.paste(Image.fromarray(pixels), (left, top))
-        _letter(ImageDraw.Draw(picture), letters, (left, top, left + size[0], top + size[1]))
-    _legend(ImageDraw.Draw(picture), named, width // 3)
+        axes = np.asarray(turned.direction)
+        right, bottom = axes[:, columns], axes[:, rows] * (-1 if upward else 1)
+        edges = [letters(toward) for toward in (-right, right, -bottom, bottom)]
+        _letter(draw, edges, (left, top, left + size[0], top + size[1]))
+    for number, (color, text) in enumerate(legend):
+        left, middle = EDGE + number % 3 * (width // 3), PANEL + 2 * EDGE + LEGEND * (number // 3) + LEGEND // 2 - 3
+        draw.rectangle((left, middle - 6, left + 12, middle + 6), fill=color)
+        draw.text((left + 20, middle), text, fill=INK, font=ImageFont.load_default(15), anchor="lm")
     picture.save(path, format="PNG", optimize=True)
 
 
@@ -79,21 +88,29 @@ def _plane(array: np.ndarray[Any, Any], across: int, index: int, upward: bool) -
     return plane[::-1] if upward else plane
 
 
-def _outline(mask: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Keep of a mask what is within ``OUTLINE`` pixels of its edge."""
-    inner = np.pad(mask, OUTLINE)
-    for _ in range(OUTLINE):
-        core = inner.copy()
-        for axis in (0, 1):
-            for step in (-1, 1):
-                core &= np.roll(inner, step, axis)
-        inner = core
-    edge: np.ndarray[Any, Any] = mask & ~inner[OUTLINE:-OUTLINE, OUTLINE:-OUTLINE]
+def _outline(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Tell which pixels of labels are within ``OUTLINE`` pixels of another value or of the plane's edge."""
+    padded = np.pad(values, OUTLINE)
+    steps = [(step, axis) for axis in (0, 1) for step in (-1, 1)]
+    inner = np.logical_and.reduce([padded == np.roll(padded, *step) for step in steps])
+    for _ in range(OUTLINE - 1):
+        inner = np.logical_and.reduce([inner, *(np.roll(inner, *step) for step in steps)])
+    edge: np.ndarray[Any, Any] = (values > 0) & ~inner[OUTLINE:-OUTLINE, OUTLINE:-OUTLINE]
     return edge
 
 
-def _letter(draw: ImageDraw.ImageDraw, letters: str, box: tuple[int, int, int, int]) -> None:
-    """Write where the patient's sides are around a plane."""
+def letters(toward: Any) -> str:
+    """Name where in the patient (LPS) a direction points to, the nearest axis first.
+
+    >>> letters((0.0, 0.0, 1.0)), letters((-0.2, -0.8, 0.6))
+    ('S', 'AS')
+    """
+    named = sorted(((toward[axis] * sense, letter) for letter, (axis, sense) in AXES.items()), reverse=True)
+    return "".join(letter for cosine, letter in named if cosine >= OBLIQUE)
+
+
+def _letter(draw: ImageDraw.ImageDraw, letters: Sequence[str], box: tuple[int, int, int, int]) -> None:
+    """Write where the patient's sides are around a plane: left, right, top, bottom."""
     left, top, right, bottom = box
     font = ImageFont.load_default(16)
     middle, center = (left + right) // 2, (top + bottom) // 2
@@ -102,12 +119,18 @@ def _letter(draw: ImageDraw.ImageDraw, letters: str, box: tuple[int, int, int, i
         draw.text(place, letter, fill=INK, font=font, anchor="mm")
 
 
-def _legend(draw: ImageDraw.ImageDraw, named: list[dict[str, Any]], column: int) -> None:
-    """Write each label's colour, name and ml below the planes."""
-    font = ImageFont.load_default(15)
-    if not named:
-        draw.text((EDGE, PANEL + 2 * EDGE + LEGEND // 2), "nothing was found", fill=INK, font=font, anchor="lm")
-    for number, label in enumerate(named):
-        left, middle = EDGE + number % 3 * column, PANEL + 2 * EDGE + LEGEND * (number // 3) + LEGEND // 2 - 3
-        draw.rectangle((left, middle - 6, left + 12, middle + 6), fill=tuple(label["color"]))
-        draw.text((left + 20, middle), f"{label['name']}  {label['ml']:.1f} ml", fill=INK, font=font, anchor="lm")
+def _legend(found: list[dict[str, Any]]) -> list[tuple[tuple[int, ...], str]]:
+    """Make the largest labels' colours and lines, as long as they fit; the font has letters of ASCII only."""
+    if not found:
+        return [(BLACK, "nothing was found")]
+    largest = sorted(sorted(found, key=lambda label: -label["voxels"])[:MOST_NAMED], key=lambda label: label["value"])
+    lines: list[tuple[tuple[int, ...], str]] = []
+    for label in largest:
+        name = label["name"] if label["name"].isascii() else f"label {label['value']}"
+        ml = f"  {label['ml']:.1f} ml" if label["ml"] >= 1 else f"  {label['ml']:.3f} ml"
+        while len(name) > 1 and ImageFont.load_default(15).getlength(name + ml) > PANEL:
+            name = name.removesuffix("…")[:-1] + "…"
+        lines.append((tuple(label["color"]), name + ml))
+    if len(found) > MOST_NAMED:
+        lines.append((BLACK, f"and {len(found) - MOST_NAMED} smaller ones"))
+    return lines

@@ -51,9 +51,14 @@ def write_volume(volume: Volume, path: Path, fields: Mapping[str, str] | None = 
 def slicer_fields(labels: Labels) -> dict[str, str]:
     """Make the NRRD fields by which 3D Slicer opens labels as a segmentation, with names and colours.
 
-    Source: Slicer's documentation of ``.seg.nrrd`` (Segmentations, "Segmentation file format"). Extents are inclusive.
+    Source: Slicer's developer guide, "Segmentation labelmap file format". Extents are inclusive, and the whole volume's
+    for each segment, since Slicer cuts a layer to the extent of its first one.
     """
-    fields = {"Segmentation_MasterRepresentation": "Binary labelmap", "Segmentation_ContainedRepresentationNames": ""}
+    fields = {
+        "Segmentation_MasterRepresentation": "Binary labelmap",
+        "Segmentation_ContainedRepresentationNames": "Binary labelmap|",
+        "Segmentation_ReferenceImageExtentOffset": "0 0 0",
+    }
     whole = " ".join(f"0 {count - 1}" for count in labels.volume.array.shape)
     for number, (value, name) in enumerate(sorted(labels.names.items())):
         red, green, blue = (f"{part / 255:.6g}" for part in labels.color(value))
@@ -66,6 +71,5 @@ def slicer_fields(labels: Labels) -> dict[str, str]:
             f"Segment{number}_LabelValue": str(value),
             f"Segment{number}_Layer": "0",
             f"Segment{number}_Extent": whole,
-            f"Segment{number}_Tags": "",
         }
     return fields

@@ -293,7 +293,8 @@ def describe_api(services: Sequence[Mapping[str, Any]], *, longest_wait_seconds:
 
 OUTPUTS: Json = {
     "type": "object",
-    "description": "In which format the result's volumes come; seg.nrrd opens in 3D Slicer as a segmentation.",
+    "description": "In which format the result's volumes come; seg.nrrd opens in 3D Slicer as a segmentation, "
+    "dicom-seg refers to the images of a DICOM series that was sent.",
     "additionalProperties": False,
     "properties": {"format": {"type": "string", "enum": list(FORMATS), "default": FORMATS[0]}},
 }

@@ -1,0 +1,261 @@
+"""A DICOM Segmentation: each label where it lies in the patient, named, of the very images that were sent."""
+
+import random
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import highdicom
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK as sitk
+from pydicom.uid import generate_uid
+
+from tests.dicom_seg import complaints, marks
+from tomaat.services.outputs import choose_segmented, write_outputs
+from tomaat.volumes import Labels, Volume, VolumeRefused
+from tomaat.volumes.dicom_seg import write_dicom_seg
+from tomaat.volumes.DicomSource import DicomSource
+
+WITHIN_MM = 0.001
+FACTS = {"service": "LiverSegmentation", "version": "1.2", "compute_source": "here/GPU-0c1d"}
+CT, MR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4"
+PATIENT = {
+    "PatientName": "Müller^Jörg",
+    "PatientID": "4711",
+    "PatientBirthDate": "19420817",
+    "PatientSex": "M",
+    "StudyDate": "20200131",
+    "StudyTime": "101112.5",
+    "StudyID": "S1",
+    "StudyDescription": "Abdomen",
+    "AccessionNumber": "A1",
+    "ReferringPhysicianName": "Doe^Jane",
+}
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def header(position_mm, sop_class=CT, **texts):
+    """Describe one image as pydicom does."""
+    image = pydicom.Dataset()
+    image.update({"SOPClassUID": sop_class, "SOPInstanceUID": generate_uid(), "Modality": "CT"})
+    for keyword, value in texts.items():
+        setattr(image, keyword, value)
+    image.ImagePositionPatient = [round(coordinate, 9) for coordinate in position_mm]
+    return image.to_json_dict()
+
+
+def series(number=0, shape=None, sop_class=CT, **texts):
+    """Make a series as it was read, oblique, or along the patient's axes, turned and flipped; k is i x j."""
+    chosen = random.Random(number)
+    axes = np.linalg.qr(np.array([[chosen.gauss(0, 1) for _ in range(3)] for _ in range(3)]))[0]
+    if number % 2:
+        axes = np.eye(3)[chosen.sample(range(3), 3)] * [chosen.choice((-1, 1)) for _ in range(3)]
+    axes[:, 2] = np.cross(axes[:, 0], axes[:, 1])
+    shape = shape or tuple(chosen.randint(1 if axis == 2 else 2, 9) for axis in range(3))
+    volume = Volume(
+        array=np.zeros(shape, np.int16),
+        spacing_mm=tuple(chosen.choice((0.1, 0.5, 0.7421875, 1.0, 3.3, 10.0)) for _ in range(3)),
+        origin_mm=tuple(chosen.uniform(-2000, 2000) for _ in range(3)),
+        direction=tuple(map(tuple, axes.tolist())),
+    )
+    identity = {"StudyInstanceUID": generate_uid(), "SeriesInstanceUID": generate_uid()}
+    identity |= {"FrameOfReferenceUID": generate_uid()} | texts
+    headers = [header(volume.to_physical((0, 0, k)), sop_class, **identity) for k in range(shape[2])]
+    return replace(volume, dicom=DicomSource(headers=tuple(headers)))
+
+
+def marked(scan, marks, names=None):
+    """Mark voxels of a series: values to indices."""
+    array = np.zeros(scan.array.shape, np.uint16)
+    for value, index in marks.items():
+        array[tuple(index)] = value
+    return Labels(volume=scan.like(array), names=names or {value: f"label {value}" for value in marks})
+
+
+def written(scan, labels, tmp_path):
+    write_dicom_seg(labels.onto(scan), scan, tmp_path / "liver.dcm", FACTS)
+    return pydicom.dcmread(tmp_path / "liver.dcm")
+
+
+def in_order(places):
+    """Sort points, those that are next to equal in x by y, and so on."""
+    return np.array(sorted((tuple(place) for place in places), key=lambda place: tuple(np.round(place, 3) + 0.0)))
+
+
+@pytest.mark.parametrize("number", range(30))
+def test_a_marked_voxel_is_found_at_its_place_in_the_very_image(number, tmp_path):
+    scan = series(number)
+    chosen = random.Random(number)
+    indices = chosen.sample(list(np.ndindex(scan.array.shape)), 2)
+    made = written(scan, marked(scan, {7: indices[0], 300: indices[1]}), tmp_path)
+    places = marks(made)
+    assert [segment for segment, _, _ in places] == [1, 2]
+    for (_, place, image), index in zip(places, indices, strict=True):
+        assert np.abs(place - scan.to_physical(index)).max() <= WITHIN_MM
+        assert image == scan.dicom.headers[index[2]]["00080018"]["Value"][0]
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_other_programs_find_the_voxels_in_the_same_places(number, tmp_path):
+    """ITK, which sees no segments (and misreads the end where pixels fill no whole bytes), and highdicom's reading."""
+    scan = series(number, (8, 7, 5))
+    inside = [(i, j, k) for i in range(1, 4) for j in range(2, 4) for k in range(1, 4)]
+    array = np.zeros(scan.array.shape, bool)
+    array[tuple(np.transpose(inside))] = True
+    written(scan, Labels(volume=scan.like(array), names={1: "liver"}), tmp_path)
+    expected = in_order(scan.to_physical(index) for index in inside)
+    image = sitk.ReadImage(str(tmp_path / "liver.dcm"))
+    voxels = np.argwhere(sitk.GetArrayFromImage(image))[:, ::-1].tolist()
+    places = [image.TransformIndexToPhysicalPoint(index) for index in voxels]
+    assert np.abs(in_order(places) - expected).max() <= WITHIN_MM
+    volume = highdicom.seg.segread(tmp_path / "liver.dcm").get_volume(combine_segments=True)
+    places = volume.map_indices_to_reference(np.argwhere(volume.array))
+    assert np.abs(in_order(places) - expected).max() <= WITHIN_MM
+
+
+def test_the_file_says_who_made_what_of_whom(tmp_path):
+    scan = series(**PATIENT)
+    labels = marked(scan, {2: (0, 0, 0), 9: (1, 1, 0)}, {2: "Leber / 肝臓", 9: "left\\right", 11: "aorta"})
+    made = written(scan, labels, tmp_path)
+    first = pydicom.Dataset.from_json(scan.dicom.headers[0])
+    for keyword in [element.keyword for element in first if element.keyword.startswith(("Patient", "Study"))]:
+        assert made[keyword].value == first[keyword].value, keyword
+    assert made.AccessionNumber == "A1"
+    assert made.FrameOfReferenceUID == first.FrameOfReferenceUID
+    assert (made.Manufacturer, made.ManufacturerModelName) == ("TOMAAT", "LiverSegmentation")
+    assert made.SeriesDescription == "LiverSegmentation: liver"
+    assert made.DeviceSerialNumber == "here/GPU-0c1d"
+    assert made.SeriesInstanceUID != first.SeriesInstanceUID
+    (referenced,) = made.ReferencedSeriesSequence
+    assert referenced.SeriesInstanceUID == first.SeriesInstanceUID
+    uids = [one.ReferencedSOPInstanceUID for one in referenced.ReferencedInstanceSequence]
+    assert uids == [one["00080018"]["Value"][0] for one in scan.dicom.headers]
+    segments = [(one.SegmentNumber, one.SegmentLabel) for one in made.SegmentSequence]
+    assert segments == [(1, "Leber / 肝臓"), (2, "left/right"), (3, "aorta")]
+    for segment, value in zip(made.SegmentSequence, sorted(labels.names), strict=True):
+        assert (segment.SegmentAlgorithmType, segment.SegmentAlgorithmName) == ("AUTOMATIC", "LiverSegmentation")
+        assert segment.SegmentationAlgorithmIdentificationSequence[0].AlgorithmVersion == "1.2"
+        color = highdicom.color.CIELabColor.from_dicom_value(segment.RecommendedDisplayCIELabValue)
+        assert np.abs(np.subtract(color.to_rgb(), labels.color(value))).max() <= 1
+
+
+def test_each_file_is_a_series_of_its_own(tmp_path):
+    scan = series()
+    labels = marked(scan, {1: (0, 0, 0)})
+    one, other = written(scan, labels, tmp_path), written(scan, labels, tmp_path)
+    assert one.SeriesInstanceUID != other.SeriesInstanceUID
+    assert one.SOPInstanceUID != other.SOPInstanceUID
+
+
+@pytest.mark.parametrize(
+    ("scan", "labels"),
+    [
+        pytest.param(series(**PATIENT), {1: (0, 0, 0)}, id="one label"),
+        pytest.param(
+            series(1, (5, 5, 5), **PATIENT), {3: (0, 1, 2), 70: (1, 1, 1), 65535: (2, 2, 4)}, id="gaps between values"
+        ),
+        pytest.param(
+            series(2, (5, 5, 5), **PATIENT), {n + 1: (n // 25, n // 5 % 5, n % 5) for n in range(120)}, id="120 labels"
+        ),
+        pytest.param(series(3, (5, 5, 5), **PATIENT), {}, id="nothing found"),
+        pytest.param(series(4, (9, 3, 1), **PATIENT), {2: (8, 2, 0)}, id="one slice"),
+        pytest.param(series(5, (1, 1, 1), **PATIENT), {2: (0, 0, 0)}, id="one voxel"),
+        pytest.param(series(6, sop_class=MR, **PATIENT), {2: (0, 0, 0)}, id="an MRI"),
+        pytest.param(series(7), {2: (0, 0, 0)}, id="images that name no patient"),
+    ],
+)
+def test_a_validator_finds_nothing_to_complain_of(scan, labels, tmp_path):
+    names = {value: f"label {value}" for value in labels} | {65534: "never there"}
+    made = written(scan, marked(scan, labels, names), tmp_path)
+    assert len(made.SegmentSequence) == len(names)
+    assert complaints(tmp_path / "liver.dcm") == []
+
+
+def test_nothing_found_takes_one_frame_for_each_label(tmp_path):
+    scan = series(1, (5, 5, 5))
+    made = written(scan, marked(scan, {}, {1: "liver", 2: "spleen"}), tmp_path)
+    assert made.NumberOfFrames == 2
+    assert not made.pixel_array.any()
+
+
+def test_what_dicom_does_not_allow_is_left_out(tmp_path, capfd, caplog, recwarn):
+    """And is quoted nowhere: it may be a patient's name."""
+    scan = series(PatientName="Canary", PatientID="Canary" * 20)
+    for one in scan.dicom.headers:
+        one["00100030"] = {"vr": "DA", "Value": ["20200231Canary"]}
+        one["00080030"] = {"vr": "TM", "Value": ["99Canary"]}
+        one["00100040"] = {"vr": "CS", "Value": ["CANARY"]}
+        one["00080050"] = {"vr": "SH"}
+        one["00200052"] = {"vr": "UI", "Value": ["Canary"]}
+    made = written(scan, marked(scan, {1: (0, 0, 0)}), tmp_path)
+    assert made.PatientName == "Canary"
+    assert [made.PatientID, made.PatientBirthDate, made.StudyTime, made.PatientSex, made.AccessionNumber] == [""] * 5
+    assert made.FrameOfReferenceUID.is_valid
+    assert "canary" not in "".join([*capfd.readouterr(), caplog.text, *(str(one.message) for one in recwarn)]).lower()
+    again = written(scan, marked(scan, {1: (0, 0, 0)}), tmp_path)
+    assert again.FrameOfReferenceUID == made.FrameOfReferenceUID
+
+
+@pytest.mark.parametrize(
+    ("tag", "value", "rule"),
+    [
+        ("00080018", None, "no valid SOPInstanceUID"),
+        ("00080018", "1.2.03", "no valid SOPInstanceUID"),
+        ("00080018", "1.2.3", "one SOPInstanceUID each"),
+        ("0020000D", "", "no valid StudyInstanceUID"),
+        ("00080016", "CT", "no valid SOPClassUID"),
+    ],
+)
+def test_images_without_identity_are_refused_before_a_task_performs(tag, value, rule):
+    scan = series(3, (2, 2, 3))
+    for one in scan.dicom.headers:
+        one[tag] = {"vr": "UI", "Value": [value]}
+    with pytest.raises(VolumeRefused, match=rule):
+        choose_segmented([scan], "dicom-seg")
+
+
+def test_a_result_has_it_beside_what_other_formats_have(tmp_path):
+    """Labels on another grid come onto the series'; a volume that is no labels is written as NIfTI."""
+    scan = series(1, (8, 9, 7))
+    labels = marked(scan, {2: (1, 2, 3)}, {2: "left", 5: "right"})
+    turned = Labels(volume=labels.volume.reoriented("SAR"), names=labels.names)
+    outputs = {"liver": turned, "scan": scan}
+    written = write_outputs(outputs, tmp_path, scan, "dicom-seg", FACTS)
+    assert [line["file"] for line in written] == ["liver.dcm", "scan.nii.gz"]
+    assert written[0] == {
+        "name": "liver",
+        "type": "labels",
+        "file": "liver.dcm",
+        "labels": labels.counted(),
+        "preview": "preview.png",
+    }
+    ((segment, place, _),) = marks(pydicom.dcmread(tmp_path / "liver.dcm"))
+    assert segment == 1
+    assert np.abs(place - scan.to_physical((1, 2, 3))).max() <= WITHIN_MM
+
+
+def test_labels_refer_to_the_first_series_among_the_volumes():
+    scan = series()
+    other = scan.like(scan.array)
+    assert choose_segmented([other, scan, series(1)], "dicom-seg") is scan
+    assert choose_segmented([other, scan, series(1)], "nii.gz") is other
+    assert choose_segmented([], "dicom-seg") is None
+    with pytest.raises(VolumeRefused, match="none was sent"):
+        choose_segmented([other], "dicom-seg")
+
+
+def test_labels_of_no_volume_are_written_as_nifti(tmp_path):
+    """There is nothing that they could refer to."""
+    labels = marked(series(), {1: (0, 0, 0)})
+    assert write_outputs({"liver": labels}, tmp_path, None, "dicom-seg", FACTS)[0]["file"] == "liver.nii.gz"
+
+
+def test_what_writes_it_is_imported_only_for_it():
+    program = "import sys, tomaat.compute.worker; from tomaat.volumes import write_volume; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert not {"highdicom", "pydicom", "requests"} & set(loaded)

@@ -1,0 +1,156 @@
+"""Write labels as a DICOM Segmentation that refers to the images of the series on whose grid they lie.
+
+Of the images' own words only those that DICOM allows go into it: a stranger's header may hold anything.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from highdicom import AlgorithmIdentificationSequence, PlanePositionSequence
+from highdicom.color import CIELabColor
+from highdicom.seg import Segmentation, SegmentDescription
+from pydicom import Dataset
+from pydicom.config import RAISE
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.sr.coding import Code
+from pydicom.uid import generate_uid
+from pydicom.valuerep import DA, TM, format_number_as_ds, validate_value
+
+import tomaat
+from tomaat.volumes.DicomSource import DicomSource
+from tomaat.volumes.Labels import Labels
+from tomaat.volumes.Volume import Volume
+from tomaat.volumes.VolumeRefused import VolumeRefused
+
+TISSUE = Code("85756007", "SCT", "Tissue")  #: what a label is, as far as we know: what 3D Slicer says of a new segment
+NETWORK = Code("123110", "DCM", "Artificial Intelligence")
+SERIES_NUMBER = 9000  #: behind what a scanner counts
+LONGEST_TEXT = 64
+SEXES = {"M", "F", "O"}
+#: What the file says of patient and study, as the first image does.
+TEXTS = (
+    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),
+    *("StudyID", "StudyDate", "StudyTime", "StudyDescription", "AccessionNumber", "ReferringPhysicianName"),
+    "PositionReferenceIndicator",
+)
+
+
+def source_images(volume: Volume) -> list[Dataset]:
+    """Describe the images of a series, one per slice k, as far as a segmentation refers to them.
+
+    Raises ``VolumeRefused`` where the images do not say which they are.
+    """
+    source = volume.dicom or DicomSource(headers=())
+    images = [_image(header, volume) for header in source.headers]
+    if len({image.SOPInstanceUID for image in images}) != volume.array.shape[2]:
+        raise VolumeRefused("no-identity", "The images do not have one SOPInstanceUID each; a result cannot name them.")
+    for keyword in TEXTS:
+        setattr(images[0], keyword, _text(source.headers[0], keyword))
+    if images[0].PatientSex not in SEXES:
+        images[0].PatientSex = ""
+    frame = _text(source.headers[0], "FrameOfReferenceUID")
+    for image in images:
+        image.StudyInstanceUID, image.SeriesInstanceUID = images[0].StudyInstanceUID, images[0].SeriesInstanceUID
+        # Images without a frame of reference share at least the series' own.
+        image.FrameOfReferenceUID = frame or generate_uid(entropy_srcs=[images[0].SeriesInstanceUID])
+    return images
+
+
+def write_dicom_seg(labels: Labels, series: Volume, path: Path, facts: Mapping[str, Any]) -> None:
+    """Write one Segmentation; segment n is the n-th label by value. ``labels`` come from ``onto(series)``.
+
+    ``facts`` has the ``service``, its ``version`` and the ``compute_source``. Source: DICOM PS3.3, A.51 and C.8.20.
+    Raises ``VolumeRefused`` as ``source_images`` does, ``OSError`` where the disk is full.
+    """
+    description = _shortened(f"{facts['service']}: {path.stem}")
+    images = source_images(series)
+    values = sorted(labels.names)
+    numbers = np.zeros(values[-1] + 1, np.uint8 if len(values) <= np.iinfo(np.uint8).max else np.uint16)
+    numbers[values] = np.arange(1, len(values) + 1)
+    planes = np.ascontiguousarray(numbers[labels.volume.array].transpose(2, 1, 0))
+    positions = None  # the images' own
+    if not planes.any():  # a frame is needed, and one per label is enough
+        planes, positions = planes[:1], [PlanePositionSequence("PATIENT", images[0].ImagePositionPatient)]
+    algorithm = AlgorithmIdentificationSequence(
+        name=_shortened(facts["service"]), family=NETWORK, version=_shortened(facts["version"])
+    )
+    segments = [
+        SegmentDescription(
+            segment_number=number,
+            segment_label=_shortened(labels.names[value]),
+            segmented_property_category=TISSUE,
+            segmented_property_type=TISSUE,
+            algorithm_type="AUTOMATIC",
+            algorithm_identification=algorithm,
+            display_color=CIELabColor.from_rgb(*labels.color(value)),
+        )
+        for number, value in enumerate(values, 1)
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they quote a patient's name that is no family name and given name
+        made = Segmentation(
+            source_images=images,
+            pixel_array=planes,
+            segmentation_type="BINARY",
+            segment_descriptions=segments,
+            plane_positions=positions,
+            series_instance_uid=generate_uid(),
+            series_number=SERIES_NUMBER,
+            series_description=description,
+            sop_instance_uid=generate_uid(),
+            instance_number=1,
+            manufacturer="TOMAAT",
+            manufacturer_model_name=_shortened(facts["service"]),
+            software_versions=tomaat.__version__,
+            device_serial_number=_shortened(facts["compute_source"]),
+            content_label="SEGMENTATION",
+            content_description=description,
+            specific_character_set="ISO_IR 192",
+        )
+        made.save_as(path)
+
+
+def _image(header: Mapping[str, Any], volume: Volume) -> Dataset:
+    image = Dataset()
+    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID", "SOPInstanceUID"):
+        uid = _text(header, keyword)
+        if not uid:
+            raise VolumeRefused("no-identity", f"An image has no valid {keyword}; a result cannot refer to it.")
+        setattr(image, keyword, uid)
+    image.Columns, image.Rows = volume.array.shape[:2]
+    image.PixelSpacing = [format_number_as_ds(volume.spacing_mm[axis]) for axis in (1, 0)]
+    image.SliceThickness = image.SpacingBetweenSlices = format_number_as_ds(volume.spacing_mm[2])
+    axes = [row[axis] for axis in (0, 1) for row in volume.direction]
+    image.ImageOrientationPatient = [format_number_as_ds(float(cosine)) for cosine in axes]
+    place = header[_tag("ImagePositionPatient")]["Value"]
+    image.ImagePositionPatient = [format_number_as_ds(float(coordinate)) for coordinate in place]
+    return image
+
+
+def _text(header: Mapping[str, Any], keyword: str) -> str:
+    """Give a text of a header in the DICOM JSON Model; what DICOM does not allow there is left out."""
+    vr = dictionary_VR(keyword)
+    value = (header.get(_tag(keyword), {}).get("Value") or [""])[0] or ""
+    if isinstance(value, Mapping):  # a person's name
+        value = "=".join(value.get(part, "") for part in ("Alphabetic", "Ideographic", "Phonetic")).rstrip("=")
+    text = str(value)
+    try:
+        validate_value(vr, text, RAISE)
+        {"DA": DA, "TM": TM}.get(vr, str)(text)
+    except ValueError:
+        return ""
+    return text
+
+
+def _tag(keyword: str) -> str:
+    return f"{tag_for_keyword(keyword):08X}"
+
+
+def _shortened(text: str) -> str:
+    """Make a text one that DICOM takes; a backslash would part it in two."""
+    return text.replace("\\", "/")[:LONGEST_TEXT]
