@@ -21,9 +21,9 @@ class Phantom:
     Where the dimensions come from (all rounded; spreads are the sources' or, where they give none, ours):
 
     - *Cochlea*: 2.57 +- 0.28 turns (as Ahmadi et al. quote, "IE-Map: a novel in-vivo atlas and template of the human
-      inner ear", Sci Rep 11:3293, 2021), here 2.5 +- 0.1. About 9 mm across the base and 5 mm from base to apex, which
-      points forward, lateral and slightly down (Gray, "Anatomy of the Human Body", 1918). The basal turn is 8.75 +- 0.31
-      mm long and 6.53 +- 0.35 mm wide on CT (PMC6449142); 8.9 and 6.7 mm between the outer walls here. The widths of the
+      inner ear", Sci Rep 11:3293, 2021), here 2.5 +- 0.1. About 9 mm across the base and 5 mm from base to apex, the
+      apex forward, lateral and slightly down (Gray, "Anatomy of the Human Body", 1918). On CT the basal turn is 8.75 +-
+      0.31 mm long and 6.53 +- 0.35 mm wide (PMC6449142); 8.9 and 6.7 mm between the outer walls here. The widths of the
       further turns, and the bony canal's radius, which tapers from 1.1 to 0.7 mm, are ours.
     - *Vestibule*: 5.9 mm long, 5.1 mm high, 2.5 mm wide on CT (Hou, Wang, Chin J Radiol 47(6):500-504, 2013).
     - *Semicircular canals*: directions of their planes by Della Santina et al., "Orientation of human semicircular
