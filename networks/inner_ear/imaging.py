@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
-from networks.inner_ear.Phantom import Phantom
+from networks.inner_ear.Phantom import Phantom, grow
 from networks.inner_ear.Tube import Array, shares
 from tomaat.volumes import Volume
 
@@ -59,14 +59,12 @@ def within_ball(random: np.random.Generator, radius_mm: float) -> Array:
     return unit_vector(random) * radius_mm * random.random() ** (1 / 3)
 
 
-def take(phantom: Phantom | None, scan: Scan, random: np.random.Generator) -> Volume:
-    """Take the image of a phantom (of bone alone without one) and what lies around it; float32, fluid about 1000."""
-    grid = scan.grid
-    left = bool(random.random() < 0.5) if phantom is None else phantom.left
-    picture = surroundings(scan, random, left=left)
-    if phantom is not None:
-        draw_ear(picture, phantom, scan, random)
-    return grid.like(imaged(picture, scan.noise, random))
+def take(phantom: Phantom, scan: Scan, random: np.random.Generator, *, ear: bool = True) -> Volume:
+    """Take the image of a phantom and what lies around it, or of the latter alone; float32, of any brightness."""
+    picture = surroundings(scan, random, left=phantom.left)
+    if ear or random.random() < 0.5:
+        draw_ear(picture, phantom, scan, random, fluid=ear)
+    return scan.grid.like(imaged(picture, scan.noise, random))
 
 
 def surroundings(scan: Scan, random: np.random.Generator, *, left: bool) -> Array:
@@ -100,16 +98,17 @@ def surroundings(scan: Scan, random: np.random.Generator, *, left: bool) -> Arra
     return picture
 
 
-def draw_ear(picture: Array, phantom: Phantom, scan: Scan, random: np.random.Generator) -> None:
-    """Paint the inner ear with its bone around it, and the auditory canal beside it."""
+def draw_ear(picture: Array, phantom: Phantom, scan: Scan, random: np.random.Generator, *, fluid: bool) -> None:
+    """Paint the bone around an inner ear, the auditory canal beside it, and, if asked, the inner ear's fluid."""
     grid, pose = scan.grid, scan.pose
     inside, walled, capsule = shares(phantom.labyrinth, grid, pose, (0.0, phantom.wall_mm, 1.2))
     mix(picture, capsule, random.uniform(0.02, 0.1))
     mix(picture, shares([phantom.auditory_canal], grid, pose)[0] * (1 - walled), random.uniform(0.75, 1.1))
     mix(picture, shares(phantom.nerves, grid, pose)[0], random.uniform(0.2, 0.5))
     mix(picture, shares([phantom.duct], grid, pose)[0], random.uniform(0.0, 0.7))
-    mix(picture, inside, random.uniform(0.85, 1.1))
-    mix(picture, shares([phantom.lamina], grid, pose)[0] * inside, random.uniform(0.2, 0.9))
+    if fluid:
+        mix(picture, inside, random.uniform(0.85, 1.1))
+        mix(picture, shares([phantom.lamina], grid, pose)[0] * inside, random.uniform(0.2, 0.9))
 
 
 def imaged(picture: Array, noise: float, random: np.random.Generator) -> Array:
@@ -145,7 +144,7 @@ def take_empty(kind: str, scan: Scan, random: np.random.Generator) -> Volume:
     """Take an image in which there is no inner ear: one of ``EMPTY``."""
     shape, spacing = scan.grid.array.shape, np.asarray(scan.grid.spacing_mm)
     if kind == "bone":
-        return take(None, scan, random)
+        return take(grow(int(random.integers(2**32))), scan, random, ear=False)
     if kind == "noise":
         voxels = random.standard_normal(shape, np.float32) + np.float32(random.choice([0.0, 3.0]))
         return scan.grid.like(np.abs(voxels) * 100)

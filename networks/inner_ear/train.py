@@ -25,10 +25,11 @@ from networks.inner_ear.Tube import Array
 from tomaat.services import TaskRefused
 
 SEED = 1
-STEPS = 2000
+STEPS = 5000
 BATCH = 1
 LEARNING_RATE = 3e-3
-EMPTY_SHARE = 0.15  #: of the examples, which show no inner ear
+CROSS_ENTROPY, SMOOTHING_VOXELS = 20.0, 100.0  #: of the loss: the weight of one part, what evens out the other
+EMPTY_SHARE = 0.3  #: of the examples, which show no inner ear
 COARSER_EMPTY = 3.0  #: times the spacing, of these, at most: a scan of a whole head is coarser
 NOISE = (0.005, 0.15)  #: of the fluid's brightness
 CENTER_OFF_MM, FAR_OFF_MM = 7.0, 18.0  #: at most; the latter for some, whose ear is partly beyond the block
@@ -88,10 +89,14 @@ def normalized_anew(seen: torch.Tensor, random: np.random.Generator) -> torch.Te
 
 
 def loss_of(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """Sum the cross entropy and, over the batch, what lacks of a Dice coefficient of 1 (Milletari et al., 3DV 2016)."""
+    """Sum the cross entropy and what lacks of a Dice coefficient of 1 (Milletari et al., 3DV 2016).
+
+    The latter alone would hardly mind something found where there is nothing: nearly all of it is as bad as all of it.
+    """
     probable = logits.sigmoid()
-    overlap = (2 * (probable * truth).sum() + 1) / (probable.square().sum() + truth.square().sum() + 1)
-    return binary_cross_entropy_with_logits(logits, truth) * 5 + 1 - overlap
+    both = (probable.square() + truth.square()).sum() + SMOOTHING_VOXELS
+    lacking = 1 - (2 * (probable * truth).sum() + SMOOTHING_VOXELS) / both
+    return CROSS_ENTROPY * binary_cross_entropy_with_logits(logits, truth) + lacking
 
 
 def dice(one: Array, other: Array) -> float:
@@ -107,7 +112,8 @@ def train(*, seed: int, steps: int, workers: int, device: torch.device) -> UNet:
     optimizer = torch.optim.Adam(network.parameters(), LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps, pct_start=0.05)
     examples = Examples(TRAINING, seed, steps * BATCH)
-    loader = DataLoader(examples, BATCH, num_workers=workers, prefetch_factor=4 if workers else None)
+    processes = {"multiprocessing_context": "spawn", "prefetch_factor": 4} if workers else {}
+    loader = DataLoader(examples, BATCH, num_workers=workers, **processes)
     began, losses = time.monotonic(), []
     for step, (seen, truth) in enumerate(loader, start=1):
         seen = seen.to(device, memory_format=torch.channels_last_3d)  # noqa: PLW2901 (only where it lies)
@@ -139,6 +145,7 @@ def save(network: UNet, path: Path) -> str:
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     save_file(tensors, path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    path.chmod(0o644)
     path.with_suffix(".sha256").write_text(f"{digest}  {path.name}\n")
     return digest
 

@@ -2,7 +2,9 @@
 
 import gzip
 import hashlib
+import json
 import re
+import tarfile
 from pathlib import Path
 
 import nibabel
@@ -20,6 +22,7 @@ from tomaat.services import TaskRefused
 from tomaat.volumes import Volume
 
 FOLDER = Path(train.__file__).parent
+REPOSITORY = FOLDER.parents[1]
 NEXT_TO_NOTHING_ML = 0.01  #: an inner ear has about 0.2
 CASES = range(8)
 
@@ -31,10 +34,11 @@ def task():
     return made
 
 
-@pytest.fixture
-def own_torch_settings():
-    """Training sets what holds for the whole process: set it back."""
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Threads that share a few convolutions wait for each other more than they compute; training has one, too."""
     threads = torch.get_num_threads()
+    torch.set_num_threads(train.THREADS)
     yield
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(mode=False)
@@ -54,6 +58,18 @@ def found(task, volume, center=None, **changed):
 def straight(shape, spacing_mm=1.0, value=0.0):
     array = np.full(shape, value, np.float32)
     return Volume(array=array, spacing_mm=(spacing_mm,) * 3, origin_mm=(0, 0, 0), direction=imaging.STRAIGHT)
+
+
+def as_volume(image):
+    """A NIfTI image, whose positions are RAS, as the service reads it."""
+    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ image.affine
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    return Volume(
+        array=np.asarray(image.dataobj).reshape(image.shape[:3]),
+        spacing_mm=tuple(spacing.tolist()),
+        origin_mm=tuple(affine[:3, 3].tolist()),
+        direction=tuple(tuple(row) for row in (affine[:3, :3] / spacing).tolist()),
+    )
 
 
 def test_the_inner_ears_of_unseen_phantoms_are_outlined(task):
@@ -104,6 +120,15 @@ def test_what_lies_beyond_the_first_block_is_found_by_a_second_look(task, case, 
     whole = found(task, case.volume, middle + np.array([0, 0, 7.0]))
     assert np.linalg.norm(looks[1] - middle) < np.linalg.norm(looks[0] - middle) - 2
     assert dice(whole, case.truth) > 0.8
+
+
+def test_the_example_shows_an_inner_ear(task):
+    with tarfile.open(REPOSITORY / "examples/payload_inner_ear_phantom.tar.gz") as archive:
+        inputs = json.load(archive.extractfile("main.json"))["inputs"]
+        image = nibabel.Nifti1Image.from_bytes(archive.extractfile("file-cissvolume.nii").read())
+    volume = as_volume(image)
+    mask = found(task, volume, inputs["center"][0])
+    assert 0.12 < mask.sum() * volume.voxel_ml < 0.3
 
 
 @pytest.mark.parametrize(("only_largest", "parts"), [(True, 1), (False, 2)])
@@ -168,16 +193,7 @@ def test_next_to_nothing_is_found_where_there_is_no_inner_ear(task, kind):
 
 @pytest.mark.parametrize("head", [HEAD, MNI152], ids=["a head", "the MNI152 template"])
 def test_next_to_nothing_is_found_in_a_heads_cortex(task, head):
-    image = nibabel.Nifti1Image.from_bytes(gzip.decompress(fetch(*head)))
-    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ image.affine
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    axes = affine[:3, :3] / spacing
-    volume = Volume(
-        array=np.asarray(image.dataobj).astype(np.float32).reshape(image.shape[:3]),
-        spacing_mm=tuple(spacing.tolist()),
-        origin_mm=tuple(affine[:3, 3].tolist()),
-        direction=tuple(tuple(row) for row in axes.tolist()),
-    )
+    volume = as_volume(nibabel.Nifti1Image.from_bytes(gzip.decompress(fetch(*head))))
     for ras in ((45, -20, 45), (-45, 20, 30), (10, -85, 10), (0, 50, 20), (-60, -30, 10)):
         cortex = found(task, volume, (-ras[0], -ras[1], ras[2]))
         assert cortex.sum() * volume.voxel_ml < NEXT_TO_NOTHING_ML, ras
@@ -217,15 +233,13 @@ def test_an_example_is_made_from_its_number_alone():
     assert one[0].shape == one[1].shape == (1, 80, 60, 40)
 
 
-def test_the_same_seed_trains_the_same_weights_however_many_processes_make_the_examples(
-    tmp_path, capsys, own_torch_settings
-):
+def test_the_same_seed_trains_the_same_weights_however_many_processes_make_the_examples(tmp_path, capsys):
     digests = {}
     for name, seed, workers in (("one", 5, 0), ("same", 5, 1), ("other", 6, 0)):
         path = tmp_path / f"{name}.safetensors"
         train.main([f"--seed={seed}", "--steps=2", "--validation=1", f"--workers={workers}", "--weights", str(path)])
         digests[name] = path.with_suffix(".sha256").read_text().split()[0]
-        assert load_file(path).keys() == load_file(InnerEarSegmentationTask.weights).keys()
+        assert load_file(path).keys() == train.UNet().state_dict().keys()
     assert digests["one"] == digests["same"]
     assert digests["one"] != digests["other"]
     assert "step 2/2" in capsys.readouterr().out
@@ -234,10 +248,11 @@ def test_the_same_seed_trains_the_same_weights_however_many_processes_make_the_e
 def test_training_brings_the_loss_down():
     torch.manual_seed(0)
     network = train.UNet()
-    seen, truth = (torch.stack(parts) for parts in zip(*[Examples(TESTS, 1, 9)[n] for n in (4, 5)], strict=True))
+    seen, truth = (part[None] for part in Examples(TESTS, 1, 9)[4])
+    assert truth.max() > 0.5, "else there is nothing to learn"
     optimizer = torch.optim.Adam(network.parameters(), 0.01)
     losses = []
-    for _ in range(6):
+    for _ in range(10):
         loss = train.loss_of(network(seen), truth)
         optimizer.zero_grad()
         loss.backward()
@@ -249,7 +264,7 @@ def test_training_brings_the_loss_down():
 def test_the_loss_is_least_for_the_truth():
     truth = (torch.rand(1, 1, 8, 8, 8) > 0.8).float()
     right, wrong = (train.loss_of(sign * (truth * 40 - 20), truth) for sign in (1, -1))
-    assert right < 0.01
+    assert right < 0.001
     assert wrong > 1
 
 
