@@ -5,11 +5,11 @@ VENV := .venv
 ARGS ?=
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: help demo serve keys test check benchmark mutants chaos clean
+.PHONY: help demo serve keys test check benchmark mutants chaos train-inner-ear evaluate-inner-ear clean
 .DEFAULT_GOAL := help
 
 help:  ## list these targets
-	@sed -n 's/^\([a-z]*\):.*##/  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*##/  make \1\t/p' $(MAKEFILE_LIST) | expand -t 28
 	@echo "Settings are environment variables: TOMAAT_PORT=5001 make serve. The README lists them."
 
 demo: $(VENV)/requirements  ## start everything, send three tickets, show what happens, stop everything
@@ -37,6 +37,12 @@ mutants: $(VENV)/requirements-dev  ## remove each guard in turn: do the tests no
 
 chaos: $(VENV)/requirements-dev  ## strike the service at every moment, 20 times each, and kill at random: docs/faults.md
 	@$(VENV)/bin/python -m tests.chaos $(ARGS)
+
+train-inner-ear: $(VENV)/requirements  ## train InnerEarSegmentation's network on phantoms; up to 90 minutes on two cores
+	@$(VENV)/bin/python -m networks.inner_ear.train $(ARGS)
+
+evaluate-inner-ear: $(VENV)/requirements  ## evaluate it on 200 phantoms that it has not seen
+	@$(VENV)/bin/python -m networks.inner_ear.evaluate $(ARGS)
 
 clean:  ## remove what can be made again; the tickets in storage/ stay
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -34,7 +34,7 @@ def volume(array, spacing_mm=(1.0, 1.0, 1.0)):
 
 
 def test_the_tasks_are_offered(tasks):
-    assert set(tasks) == {"BrainExtraction", "Dummy", "FloatComputation", "GaussianSmoothing"}
+    assert set(tasks) == {"BrainExtraction", "Dummy", "FloatComputation", "GaussianSmoothing", "InnerEarSegmentation"}
 
 
 @pytest.mark.parametrize(("f1", "f2", "op", "result"), [(1.5, 2, "add", 3.5), (1.5, 2, "multiply", 3.0)])

@@ -21,6 +21,7 @@ ROOMS = {
     "tomaat.archives": set(),
     "tomaat.database": set(),
     "CustomTasks": {"tomaat.services", "tomaat.volumes", "Inputs"},
+    "networks": {"CustomTasks", "tomaat.services", "tomaat.volumes"},
 }
 TASKS_AND_WORKER = {"tomaat/compute/worker.py", "tomaat/services/__main__.py"}
 

@@ -1,0 +1,1 @@
+"""The network of InnerEarSegmentation: phantoms of the bony labyrinth, training on them, evaluation, weights."""
