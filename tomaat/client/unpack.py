@@ -1,0 +1,95 @@
+"""Take a result apart: plain files with plain names, and nothing else, whoever sent it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tarfile
+import unicodedata
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tomaat.client.errors import Damaged
+
+RECORD = "result.json"
+NEW = ".tomaat-new"  #: the folder in which a result is unpacked, until it is complete
+CHUNK_BYTES = 1024**2
+LONGEST_NAME = 200
+FORBIDDEN = set('<>:"/\\|?*')  #: in file names, on one system or another
+
+
+def unpack_result(archive: Path, folder: Path) -> dict[str, Any]:
+    """Put what a result holds into a folder, ``result.json`` last, in the place of what lay there of the same name.
+
+    Returns the content of ``result.json``. Raises ``Damaged`` for what is no result; then nothing of it is kept.
+    """
+    new = folder / NEW
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir()
+    try:
+        try:
+            _extract(archive, new)
+            record = read_record(new)
+        except (tarfile.TarError, EOFError, ValueError, KeyError) as error:
+            raise Damaged(f"The result cannot be unpacked: {error}.") from None
+        (folder / RECORD).unlink(missing_ok=True)
+        for path in sorted(new.iterdir(), key=lambda path: path.name == RECORD):
+            path.replace(folder / path.name)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    return record
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """Read a folder's ``result.json``; raises ``ValueError`` where it is none, ``KeyError`` where there is none."""
+    try:
+        content = (folder / RECORD).read_bytes()
+    except FileNotFoundError:
+        raise KeyError(RECORD) from None
+    record = json.loads(content)
+    if not isinstance(record, dict) or not isinstance(record.get("outputs"), list):
+        raise ValueError(f"{RECORD} lists no outputs")  # noqa: TRY004 (a value of the wrong form, not an argument)
+    for output in record["outputs"]:
+        if not isinstance(output, dict) or not isinstance(output.get("name"), str):
+            raise ValueError(f"{RECORD} lists what is no output")  # noqa: TRY004 (likewise)
+        for name in files_of(output):
+            if not (folder / plain(name)).is_file():
+                raise ValueError(f"the file {name} is missing")
+    return record
+
+
+def files_of(output: Mapping[str, Any]) -> list[str]:
+    """Name the files of one output."""
+    return [output[key] for key in ("file", "preview") if output.get(key) is not None]
+
+
+def plain(name: Any) -> str:
+    """Give a name that stays in its folder, on any system; raises ``ValueError`` for another."""
+    if (
+        not isinstance(name, str)
+        or not 0 < len(name) <= LONGEST_NAME
+        or name[0] in ". "
+        or name[-1] in ". "
+        or FORBIDDEN & set(name)
+        or any(unicodedata.category(character)[0] == "C" for character in name)
+    ):
+        raise ValueError(f"{name!r:.80} is no plain file name")
+    return name
+
+
+def _extract(archive: Path, folder: Path) -> None:
+    with tarfile.open(archive, mode="r|gz") as tar:
+        for member in tar:
+            source = tar.extractfile(member) if member.isreg() else None
+            if source is None:
+                raise ValueError(f"{member.name!r:.80} is no plain file")
+            try:
+                target = (folder / plain(member.name)).open("xb")
+            except FileExistsError:
+                raise ValueError(f"{member.name!r:.80} is there twice") from None
+            with target:
+                shutil.copyfileobj(source, target, CHUNK_BYTES)
+                target.flush()
+                os.fsync(target.fileno())
