@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Callable
 
-from tomaat.client.errors import NotFound
+from tomaat.client.errors import NotFound, Unusable
 from tomaat.client.Http import Http
 from tomaat.client.interface import arrange
 from tomaat.client.Payload import Payload
@@ -20,14 +20,15 @@ from tomaat.client.Upload import Upload
 
 DEFAULT_URL = "http://127.0.0.1:5000"
 PATIENCE_SECONDS = 60.0
-UPLOAD_READ_SECONDS = 600.0  #: from the last byte sent to the ticket: a large payload is unpacked, checked and flushed
+TIMEOUT_SECONDS = 30.0
+UPLOADED_SECONDS = 600.0  #: from the last byte sent to the ticket: a large payload is unpacked, checked and flushed
 
 
 class Client:
     """A server, by its address, and what can be asked of it.
 
-    ``key`` is the API key, where the server wants one. A server that is away or busy is asked again for
-    ``patience_seconds``; ``on_notice`` hears a sentence each time. One client is for one thread.
+    ``key`` is the API key, where the server wants one. A server that is away, busy, or silent for ``timeout_seconds``
+    is asked again for ``patience_seconds``; ``on_notice`` hears a sentence each time. One client is for one thread.
 
     Whatever takes ``on_step`` calls it with a ``Step`` whenever there is something new to show; an exception raised
     there stops what is under way. The ticket, once there is one, goes on.
@@ -39,10 +40,13 @@ class Client:
         *,
         key: str | None = None,
         patience_seconds: float = PATIENCE_SECONDS,
+        timeout_seconds: float = TIMEOUT_SECONDS,
         on_notice: Callable[[str], object] = ignore,
     ) -> None:
-        self.http = Http(url, patience_seconds=patience_seconds, on_notice=on_notice)
+        self.http = Http(url, patience_seconds=patience_seconds, timeout_seconds=timeout_seconds, on_notice=on_notice)
         self.url = self.http.url
+        if key is not None and not (key.isascii() and key.isprintable()):
+            raise Unusable("The API key is not one line of plain characters; was the right file read?")
         self.key = key
         self._services: list[dict[str, Any]] | None = None
 
@@ -83,11 +87,12 @@ class Client:
                 "/request",
                 headers={**headers, "Content-Type": upload.content_type},
                 body=lambda: upload,
-                read_seconds=UPLOAD_READ_SECONDS,
+                longer_seconds=UPLOADED_SECONDS,
             )
-        if not isinstance(accepted, dict) or not {"id", "token"} <= accepted.keys():
+        id, token = (accepted.get("id"), accepted.get("token")) if isinstance(accepted, dict) else (None, None)
+        if not isinstance(id, int) or not isinstance(token, str):
             raise self.http.stranger()
-        return Ticket(self.http, id=accepted["id"], token=accepted["token"], service=payload.service)
+        return Ticket(self.http, id=id, token=token, service=payload.service)
 
     def submit(
         self,

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from tomaat.client.Client import Client
 from tomaat.client.Display import Display
-from tomaat.client.errors import ClientError, NotAllowed, NotFound, Refused, Unreachable, Unusable
+from tomaat.client.errors import ClientError, NotAllowed, NotFound, NotReady, Refused, Unreachable, Unusable
 from tomaat.client.Http import slug_of
 from tomaat.client.Payload import Payload
 from tomaat.client.Place import Place
@@ -99,7 +99,7 @@ class Cohort:
         for errand in errands:
             ticket = self._try(errand, self._start)
             if ticket is not None:
-                self._try(errand, self._fetch, ticket)
+                self._try(errand, self._fetch_ended, ticket)
             self._end(errand)
 
     def _try(self, errand: Errand, step: Callable[..., T], *arguments: Any) -> T | None:
@@ -137,25 +137,39 @@ class Cohort:
 
     def _known_or_new(self, errand: Errand, payload: Payload) -> Ticket | None:
         """Go on with what the folder knows of this very request, or begin."""
-        folder, note, digests = errand.place.folder, errand.place.note(), payload.digests()
+        place, note, digests = errand.place, errand.place.note(), payload.digests()
+        same = note is not None and (note["service"], note["inputs"]) == (payload.service, digests)
         if note is None:
-            errand.place.demand_empty()
-        elif (note["service"], note["inputs"]) != (payload.service, digests):
-            if not self.again:
-                raise Unusable(f"{folder} is another request's; choose another folder by -o, or replace it by --again.")
-            note = None
+            place.demand_empty()
         elif note["fetched"]:
+            if not same and not self.again:
+                raise Unusable(f"{place.folder} holds another request's result; choose another folder, or say --again.")
             if not self.again and self._is_done(errand):
                 return None
-            note = None
-        elif note["url"] != self.client.url:
-            raise Unusable(f"{folder} is under way at {note['url']}; give that address by --url.")
         elif note["id"] is not None:
-            ticket = self.client.ticket(note["id"], note["token"])
-            if self._may_succeed(errand, ticket):
+            ticket = self._under_way(errand, note, same=same)
+            if ticket is not None:
                 return ticket
-            note = None
-        return self._send(errand, payload, note or errand.place.begin(self.client.url, payload.service, digests))
+        elif same and note["url"] == self.client.url:
+            return self._send(errand, payload, note)  # it may have arrived, and its answer been lost
+        return self._send(errand, payload, place.begin(self.client.url, payload.service, digests))
+
+    def _under_way(self, errand: Errand, note: dict[str, Any], *, same: bool) -> Ticket | None:
+        """Give the ticket of an earlier run where it is of the same request and may still bring a result."""
+        folder = errand.place.folder
+        if note["url"] != self.client.url:
+            raise Unusable(f"{folder} is under way at {note['url']}; give that address by --url.")
+        ticket = self.client.ticket(note["id"], note["token"])
+        with contextlib.suppress(NotFound):
+            errand.state = ticket.status()["state"]
+        if errand.state in {"unsent", *ENDED} and errand.state != "succeeded":
+            return None
+        if same:
+            return ticket
+        if not self.again:
+            raise Unusable(f"In {folder} another request is under way; choose another folder, or say --again.")
+        ticket.cancel()
+        return None
 
     def _is_done(self, errand: Errand) -> bool:
         """Take the result that lies there, if it lies there whole."""
@@ -164,12 +178,6 @@ class Cohort:
             errand.state, errand.skipped = "succeeded", True
         return errand.skipped
 
-    def _may_succeed(self, errand: Errand, ticket: Ticket) -> bool:
-        """Tell whether the ticket of an earlier run may still bring a result."""
-        with contextlib.suppress(NotFound):
-            errand.state = ticket.status()["state"]
-        return errand.state not in {"unsent", *ENDED} or errand.state == "succeeded"
-
     def _send(self, errand: Errand, payload: Payload, note: dict[str, Any]) -> Ticket:
         def show(step: Step) -> None:
             self._show(errand, step)
@@ -177,6 +185,7 @@ class Cohort:
         try:
             ticket = self.client.send(payload, idempotency_key=note["idempotency_key"], on_step=show)
         except Refused as refusal:
+            errand.place.forget()
             if slug_of(refusal.problem) != "idempotency-key-reused":
                 raise
             note = errand.place.begin(note["url"], note["service"], note["inputs"])  # another zlib packed it otherwise
@@ -195,8 +204,13 @@ class Cohort:
         elif wait:
             self._show(errand, ticket.step(status))
 
+    def _fetch_ended(self, errand: Errand, ticket: Ticket) -> None:
+        self._follow(errand, ticket, 0.0)
+        if errand.result is None:
+            raise NotReady(f"Ticket {ticket.id} is {errand.state}, and has not ended yet.")
+
     def _fetch(self, errand: Errand, ticket: Ticket) -> None:
-        result = ticket.fetch(errand.place.folder, on_step=lambda step: self._show(errand, step))
+        result = ticket.fetch(errand.place.folder, replace=True, on_step=lambda step: self._show(errand, step))
         if self.delete:
             ticket.delete()
         errand.place.keep({**(errand.place.note() or {}), "token": None, "fetched": True})

@@ -34,17 +34,17 @@ class Display:
         self.shown_at = time.monotonic()
         if self.terminal:
             width = shutil.get_terminal_size().columns - 1
-            self.stream.write(f"\r\x1b[K{line(about, step)[:width]}")
+            self.stream.write(f"\r\x1b[K{printable(line(about, step))[:width]}")
             self.drawn = True
         else:
-            self.stream.write(f"{line(about, step)}\n")
+            self.stream.write(f"{printable(line(about, step))}\n")
         self.stream.flush()
 
     def note(self, text: str) -> None:
         """Say something that stays."""
         if not self.quiet:
             self.clear()
-            self.stream.write(f"{text}\n")
+            self.stream.write(f"{printable(text)}\n")
             self.stream.flush()
 
     def clear(self) -> None:
@@ -53,6 +53,15 @@ class Display:
             self.stream.write("\r\x1b[K")
             self.stream.flush()
             self.drawn = False
+
+
+def printable(text: str) -> str:
+    """Take out what could steer a terminal: much of what is printed was written by others.
+
+    >>> printable("home" + chr(27) + "[2J").encode("ascii", "replace")
+    b'home?[2J'
+    """
+    return "".join(one if one.isprintable() or one in "\n\t" else "\ufffd" for one in text)
 
 
 def line(about: str, step: Step) -> str:

@@ -23,8 +23,6 @@ from tomaat.client.errors import (
 )
 from tomaat.client.Patience import Patience
 
-CONNECT_SECONDS = 30.0
-READ_SECONDS = 60.0
 STRANGER_SECONDS = 5.0  #: patience with a server that never answered: its address may be wrong
 LATER = {408, 425, 429}  #: and all from 500 on: the same request may succeed
 KINDS: dict[int, type[ClientError]] = {401: NotAllowed, 403: NotAllowed, 404: NotFound, 409: Failed, 410: NotFound}
@@ -39,7 +37,9 @@ class Http:
     take the place of the header that else holds a ticket's token, so that the token goes into the path.
     """
 
-    def __init__(self, url: str, *, patience_seconds: float, on_notice: Callable[[str], object]) -> None:
+    def __init__(
+        self, url: str, *, patience_seconds: float, timeout_seconds: float, on_notice: Callable[[str], object]
+    ) -> None:
         try:
             parts = urlsplit(url)
             usable = parts.scheme in {"http", "https"} and parts.hostname is not None and (parts.port or 1) > 0
@@ -52,9 +52,9 @@ class Http:
             self.basic = HTTPBasicAuth(unquote(parts.username), unquote(parts.password or ""))
         self.url = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
         self.patience_seconds = patience_seconds
+        self.timeout_seconds = timeout_seconds
         self.on_notice = on_notice
         self.session = requests.Session()
-        self.connect_seconds = CONNECT_SECONDS
         self.answered = False
 
     def patience(self) -> Patience:
@@ -71,13 +71,14 @@ class Http:
         headers: Mapping[str, str] | None = None,
         query: Mapping[str, str] | None = None,
         body: Callable[[], Iterable[bytes]] | None = None,
-        read_seconds: float = READ_SECONDS,
+        longer_seconds: float = 0.0,
         stream: bool = False,
         also: Container[int] = (),
     ) -> requests.Response:
         """Ask until there is an answer of success, or one of the statuses in ``also``.
 
-        ``body`` is called for each try. Raises what the answer stands for, ``Unreachable`` when patience ends.
+        ``body`` is called for each try; ``longer_seconds`` is how much longer than usual an answer may take. Raises
+        what the answer stands for, and ``Unreachable`` when patience ends.
         """
         if token and self.basic:
             path = f"{path}&{token}"
@@ -92,7 +93,7 @@ class Http:
                     headers={"Accept-Encoding": "identity", **(headers or {})},
                     data=None if body is None else body(),
                     auth=_Shown(token, self.basic),
-                    timeout=(self.connect_seconds, read_seconds),
+                    timeout=(self.timeout_seconds, self.timeout_seconds + longer_seconds),
                     stream=stream,
                     allow_redirects=False,
                 )
@@ -130,11 +131,12 @@ class Http:
         """Make the error that an answer stands for, with the sentences of its problem details."""
         status = answer.status_code
         if status < HTTPStatus.BAD_REQUEST:
-            where = answer.headers.get("Location", "somewhere else").partition("?")[0]
-            return Unusable(f"{self.url} sends its clients to {where}; give that server's address.")
+            there = urlsplit(answer.headers.get("Location", ""))  # without its path, which may hold a token
+            where = f"{there.scheme}://{there.netloc.rpartition('@')[2]}" if there.netloc else "another path"
+            return Unusable(f"{self.url} sends its clients to {where}; give the address that it means.")
         try:
             problem = answer.json()
-        except ValueError:
+        except (ValueError, requests.RequestException):
             problem = None
         finally:
             answer.close()

@@ -26,6 +26,6 @@ class Patience:
         pause = max(at_least_seconds, self.pause_seconds * random.uniform(0.5, 1.0))  # noqa: S311 (no secret)
         if time.monotonic() + pause > self.began + self.seconds:
             raise trouble from None
-        self.on_notice(f"{trouble.detail} Trying again in {pause:.0f} s.")
+        self.on_notice(f"{trouble.detail} Trying again{'' if pause < 1 else f' in {pause:.0f} s'}.")
         time.sleep(pause)
         self.pause_seconds = min(2 * self.pause_seconds, LONGEST_PAUSE_SECONDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -11,7 +12,6 @@ from typing import Any
 
 from tomaat.client.errors import Unusable
 from tomaat.client.Result import Result
-from tomaat.client.unpack import RECORD
 
 NOTE = "tomaat-ticket.json"  #: no output has this name: it is no Python name
 
@@ -58,6 +58,12 @@ class Place:
         draft.replace(self.folder / NOTE)
         return note
 
+    def forget(self) -> None:
+        """Remove the note, and the folder if nothing else is in it."""
+        (self.folder / NOTE).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
+
     def result(self) -> Result | None:
         """Give the result, if it was fetched and lies there whole."""
         try:
@@ -74,6 +80,3 @@ class Place:
 def places_below(folder: Path) -> list[Place]:
     """Find all requests in a folder and below it."""
     return [Place(note.parent) for note in sorted(folder.rglob(NOTE))]
-
-
-__all__ = ["NOTE", "RECORD", "Place", "places_below"]

@@ -34,7 +34,8 @@ def bytes_step(what: str, done: int, total: int) -> Step:
     >>> bytes_step("uploading", 1_500_000, 6_000_000)
     Step(what='uploading', fraction=0.25, text='1.5 of 6.0 MB')
     """
-    return Step(what, done / total if total else 1.0, f"{done / 1e6:.1f} of {total / 1e6:.1f} MB")
+    unit, size = ("MB", 1e6) if total >= 1e6 else ("kB", 1e3)  # noqa: PLR2004 (a million bytes are a megabyte)
+    return Step(what, done / total if total else 1.0, f"{done / size:.1f} of {total / size:.1f} {unit}")
 
 
 def seconds_text(seconds: float) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from tomaat.client.download import download
 from tomaat.client.errors import Failed, GivenUp, NotFound, NotReady, Refused
-from tomaat.client.Http import READ_SECONDS, Http
+from tomaat.client.Http import Http
 from tomaat.client.Result import Result
 from tomaat.client.Step import FETCHING, RUNNING, WAITING, OnStep, Step, bytes_step, ignore, seconds_text
 from tomaat.client.unpack import unpack_result
@@ -17,6 +17,7 @@ from tomaat.client.unpack import unpack_result
 ENDED = {"succeeded", "failed", "cancelled", "expired"}
 LONG_WAIT_SECONDS = 25.0  #: of one question, where nobody watches
 SHORT_WAIT_SECONDS = 2.0  #: where somebody does: progress does not end a wait
+DELETE_SECONDS = 60.0
 PAUSE_SECONDS = 1.0  #: before asking again where the server does not wait
 
 
@@ -76,8 +77,12 @@ class Ticket:
         about = "" if eta is None else f", done in about {seconds_text(eta)}"
         return Step(WAITING, 1 - position / (self.first_position + 1), text + about)
 
-    def fetch(self, out: str | Path, *, on_step: OnStep = ignore) -> Result:
-        """Fetch the result into a folder. Raises ``NotReady``, ``Failed``, ``GivenUp`` or ``NotFound`` without one."""
+    def fetch(self, out: str | Path, *, replace: bool = False, on_step: OnStep = ignore) -> Result:
+        """Fetch the result into a folder, in the place of an older one.
+
+        ``replace`` other files of the same names too; else they raise ``Unusable``. Raises ``NotReady``, ``Failed``,
+        ``GivenUp`` or ``NotFound`` where there is no result.
+        """
         folder = Path(out)
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -85,7 +90,7 @@ class Ticket:
             on_step(bytes_step(FETCHING, done, total))
 
         archive = download(self.http, f"/result/{self.id}", self.token, folder, moved)
-        unpack_result(archive, folder)
+        unpack_result(archive, folder, replace=replace)
         archive.unlink()
         return Result(folder)
 
@@ -93,7 +98,7 @@ class Ticket:
         """Give it up, or have the files of one that has ended deleted; return its status. May be repeated."""
         return self._ask("DELETE")
 
-    def delete(self, *, seconds: float = READ_SECONDS) -> None:
+    def delete(self, *, seconds: float = DELETE_SECONDS) -> None:
         """Give it up, and wait until the server has deleted its files; raises ``NotReady`` after the seconds."""
         until = time.monotonic() + seconds
         while self.http.ask("DELETE", f"/request/{self.id}", token=self.token).status_code != HTTPStatus.OK:
@@ -103,8 +108,8 @@ class Ticket:
 
     def _ask(self, method: str, query: dict[str, str] | None = None) -> dict[str, Any]:
         path = f"/{'status' if method == 'GET' else 'request'}/{self.id}"
-        read_seconds = READ_SECONDS + float((query or {}).get("wait", 0))
-        status = self.http.ask_json(method, path, token=self.token, query=query, read_seconds=read_seconds)
+        longer_seconds = float((query or {}).get("wait", 0))
+        status = self.http.ask_json(method, path, token=self.token, query=query, longer_seconds=longer_seconds)
         if not isinstance(status, dict) or not {"state", "progress", "stage", "position", "error"} <= status.keys():
             raise self.http.stranger()
         self.service = status.get("service", self.service)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -14,7 +15,7 @@ from tomaat.client.cases import cases_of, read_inputs
 from tomaat.client.Client import DEFAULT_URL, PATIENCE_SECONDS, Client
 from tomaat.client.Cohort import Cohort, Errand
 from tomaat.client.completion import SCRIPTS, complete, remember, remembered
-from tomaat.client.Display import Display
+from tomaat.client.Display import Display, printable
 from tomaat.client.errors import ClientError, NotFound, Refused
 from tomaat.client.parser import parse
 from tomaat.client.Place import Place, places_below
@@ -29,6 +30,8 @@ COMPLETION_SECONDS = 1.0  #: patience with a server that a tab key asks
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says; return the exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     if arguments and arguments[0] == "__complete":
         print(*complete(arguments[1], next(iter(arguments[2:]), None), services_to_complete), sep="\n")
         return 0
@@ -38,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return program.do()
     except ClientError as error:
         return program.give_up(error.exit_code, error.problem, error.sentences())
+    except BrokenPipeError:  # whoever read the output has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return LOCAL_FAULT
     except OSError as error:
         sentence = f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror or error}."
         return program.give_up(LOCAL_FAULT, {"detail": sentence}, [sentence])
@@ -50,8 +56,7 @@ def services_to_complete(url: str) -> list[dict[str, Any]]:
 
     def ask() -> list[dict[str, Any]]:
         try:
-            client = Client(url or DEFAULT_URL, patience_seconds=0)
-            client.http.connect_seconds = COMPLETION_SECONDS
+            client = Client(url or DEFAULT_URL, patience_seconds=0, timeout_seconds=COMPLETION_SECONDS)
             services = client.services()
         except ClientError:
             return []
@@ -207,7 +212,7 @@ class Program:
         self.exit_codes.add(errand.exit_code)
         folder = errand.place.folder
         if errand.error is not None:
-            say_wrong(errand.error.sentences(), f"{folder}: " if errand.name else "")
+            say_wrong(errand.error.sentences(), f"{errand.name}: " if errand.name else "")
         lines = [] if errand.result is None else result_lines(errand.result)
         if errand.name and errand.result is not None:
             lines = [f"{folder}{' (from before)' if errand.skipped else ''}", *(f"  {line}" for line in lines)]
@@ -223,7 +228,7 @@ class Program:
     def print(self, told: Mapping[str, Any], lines: Sequence[str]) -> None:
         """Print an object for programs, or lines for people."""
         self.display.clear()
-        text = json.dumps(told, ensure_ascii=False) if self.json else "\n".join(lines)
+        text = json.dumps(told) if self.json else printable("\n".join(lines))
         if text:
             print(text, flush=True)
 
@@ -275,7 +280,7 @@ def out_of(asked: argparse.Namespace) -> Path:
 
 def say_wrong(sentences: Sequence[str], about: str = "") -> None:
     """Print what went wrong."""
-    print(*(f"{about}{sentence}" for sentence in sentences), sep="\n", file=sys.stderr, flush=True)
+    print(printable("\n".join(f"{about}{sentence}" for sentence in sentences)), file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tomaat.client.interface import FOLDER_EXTENSIONS, expanded, extension_of
-from tomaat.client.parser import make_parser
+from tomaat.client.interface import expanded, extension_of
+from tomaat.client.parser import FORMATS, make_parser
 
 Services = list[dict[str, Any]]
 
@@ -24,7 +24,7 @@ SCRIPTS = {
 _tomaat() {
     local IFS=$'\\n' place
     COMPREPLY=($(tomaat __complete "${COMP_LINE:0:COMP_POINT}" "${COMP_WORDS[COMP_CWORD]}" 2>/dev/null))
-    compopt -o filenames
+    [ -e "${COMPREPLY[0]}" ] && compopt -o filenames
     for place in "${!COMPREPLY[@]}"; do
         case "${COMPREPLY[place]}" in *[=/]) compopt -o nospace ;; esac
     done
@@ -121,7 +121,7 @@ def candidates(before: Sequence[str], word: str, services: Callable[[str], Servi
     options = option_actions(commands[command] if command else parser)
     last = options.get(before[-1]) if before else None
     if last is not None and last.nargs != 0:
-        return [str(one) for one in last.choices or ()] or (paths(word) if last.type is Path else [])
+        return list(FORMATS) if last.dest == "format" else paths(word) if last.type is Path else []
     if word.startswith("-"):
         return sorted(options)
     return list(commands) if command is None else arguments(command, before, word, services)
@@ -168,7 +168,6 @@ def paths(word: str, *, only_folders: bool = False, extensions: Sequence[str] = 
         entries = sorted(os.scandir(expanded(folder + slash) or "."), key=lambda entry: entry.name)
     except OSError:
         return []
-    fitting = [one for one in extensions if one not in FOLDER_EXTENSIONS] if extensions else []
     found = []
     for entry in entries:
         if entry.name.startswith(".") and not name.startswith("."):
@@ -176,6 +175,6 @@ def paths(word: str, *, only_folders: bool = False, extensions: Sequence[str] = 
         path = f"{folder}{slash}{entry.name}"
         if entry.is_dir():
             found.append(f"{path}/")
-        elif not only_folders and (not fitting or extension_of(Path(entry.name), extensions)):
+        elif not only_folders and (not extensions or extension_of(Path(entry.name), extensions)):
             found.append(path)
     return found

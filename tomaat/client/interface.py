@@ -17,7 +17,8 @@ from tomaat.client.Payload import Payload
 
 TEXTS = {"str", "singlechoice"}  #: types whose values are texts
 YES_OR_NO = {"true": True, "yes": True, "false": False, "no": False}
-FOLDER_EXTENSIONS = {".dcm", ".zip"}  #: an input that takes one of these takes a folder of DICOM files
+FOLDER_EXTENSION = ".zip"  #: an input that takes a zip of DICOM files takes a folder of them too
+SERIES = ".series"
 DICOM_MARK = (128, b"DICM")  #: where, and what, a DICOM file has
 
 
@@ -32,14 +33,18 @@ class _Fault(Exception):
 def arrange(
     service: str, interface: Mapping[str, Mapping[str, Any]], given: Mapping[str, Any], format: str | None = None
 ) -> Payload:
-    """Make the payload of a request; raises ``Refused`` with every fault. An input given as ``None`` is left out."""
+    """Make the payload of a request; raises ``Refused`` with every fault. An input given as ``None`` is left out.
+
+    Beside an input ``scan`` that takes DICOM, ``scan.series`` is the UID of the one series that is meant.
+    """
     ids = ", ".join(interface) or "there are none"
+    series = {f"{id}{SERIES}": id for id, declared in interface.items() if takes_folders(declared)}
     errors: list[dict[str, Any]] = [
         {"input": None, "code": "unknown-input", "detail": f"{id!r} is no input of {service}; its inputs: {ids}."}
         for id in given
-        if id not in interface
+        if id not in interface and id not in series
     ]
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {series[id]: {"series": str(given[id])} for id in given if id in series}
     files: list[tuple[str, Path]] = []
     for id, declared in interface.items():
         try:
@@ -65,6 +70,11 @@ def demand_optional(declared: Mapping[str, Any]) -> None:
         raise _Fault("missing", f"{declared['id']}: it is missing ({declared['name']}).")
 
 
+def takes_folders(declared: Mapping[str, Any]) -> bool:
+    """Tell whether an input takes a folder of DICOM files."""
+    return FOLDER_EXTENSION in (declared.get("extensions") or ())
+
+
 def members(declared: Mapping[str, Any], value: Any) -> list[tuple[str, Path]]:
     """Name what is sent of a file, or of a folder of DICOM files."""
     id, extensions = declared["id"], list(declared.get("extensions") or [])
@@ -73,7 +83,7 @@ def members(declared: Mapping[str, Any], value: Any) -> list[tuple[str, Path]]:
     except TypeError:
         raise _Fault("not-a-path", f"{id}: {type(value).__name__} is no path; give the path of a file.") from None
     if path.is_dir():
-        if not FOLDER_EXTENSIONS & set(extensions):
+        if not takes_folders(declared):
             raise _Fault("not-a-file", f"{id}: {path} is a folder; {_taken(extensions)}.")
         return [(f"file-{id}/{number:05}.dcm", each) for number, each in enumerate(dicom_files(id, path), start=1)]
     if not path.is_file():

@@ -13,7 +13,7 @@ from tomaat.client.Client import PATIENCE_SECONDS
 FORMATS = ("nii.gz", "nrrd", "mha", "seg.nrrd")
 SHELLS = ("bash", "zsh", "fish")
 AT_ONCE = 8  #: requests of a cohort that are under way together
-INPUT = re.compile(r"[A-Za-z]\w*=.*", re.ASCII | re.DOTALL)
+INPUT = re.compile(r"[A-Za-z][\w.]*=.*", re.ASCII | re.DOTALL)
 TICKETS = "folder of a request or of a cohort; or '<id>&<token>', in quotes"
 
 
@@ -44,7 +44,7 @@ def make_parser() -> argparse.ArgumentParser:
         sending.add_argument("service", metavar="SERVICE")
         sending.add_argument("inputs", nargs="*", metavar="ID=VALUE", help="a file, a folder, a pattern, or a value")
         sending.add_argument("-o", "--out", type=Path, metavar="FOLDER", help="default: SERVICE-result")
-        sending.add_argument("--format", choices=FORMATS, help="of the result's volumes")
+        sending.add_argument("--format", metavar="FORMAT", help=f"of the result's volumes: {', '.join(FORMATS)}")
         sending.add_argument("--again", action="store_true", help="replace what the folder holds of an earlier request")
         sending.add_argument("-n", "--dry-run", action="store_true", help="check, list the requests, and send nothing")
         if name == "run":

@@ -70,7 +70,7 @@ def result_lines(result: Result) -> list[str]:
     """Name each output: its value, or its file and what is marked in it."""
     lines = []
     for name, value in result.items():
-        shown = value if isinstance(value, (str, Path)) else json.dumps(value, ensure_ascii=False)
+        shown = value if isinstance(value, (str, Path)) else json.dumps(value)
         lines.append(f"{name}: {shown}")
         labels = result.outputs[name].get("labels") or []
         lines += [f"  {label.get('name')}: {label.get('ml', 0):,.1f} ml" for label in labels]

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tomaat.client.errors import Damaged
+from tomaat.client.errors import Damaged, Unusable
 
 RECORD = "result.json"
 NEW = ".tomaat-new"  #: the folder in which a result is unpacked, until it is complete
@@ -20,10 +20,11 @@ LONGEST_NAME = 200
 FORBIDDEN = set('<>:"/\\|?*')  #: in file names, on one system or another
 
 
-def unpack_result(archive: Path, folder: Path) -> dict[str, Any]:
-    """Put what a result holds into a folder, ``result.json`` last, in the place of what lay there of the same name.
+def unpack_result(archive: Path, folder: Path, *, replace: bool) -> None:
+    """Put what a result holds into a folder, ``result.json`` last, in the place of an older result.
 
-    Returns the content of ``result.json``. Raises ``Damaged`` for what is no result; then nothing of it is kept.
+    Raises ``Damaged`` for what is no result, and ``Unusable`` where a file of another kind lies in its place, unless
+    that is to be replaced too; then nothing of it is kept, and the older result stays.
     """
     new = folder / NEW
     shutil.rmtree(new, ignore_errors=True)
@@ -31,15 +32,20 @@ def unpack_result(archive: Path, folder: Path) -> dict[str, Any]:
     try:
         try:
             _extract(archive, new)
-            record = read_record(new)
+            read_record(new)
         except (tarfile.TarError, EOFError, ValueError, KeyError) as error:
             raise Damaged(f"The result cannot be unpacked: {error}.") from None
-        (folder / RECORD).unlink(missing_ok=True)
-        for path in sorted(new.iterdir(), key=lambda path: path.name == RECORD):
-            path.replace(folder / path.name)
+        older = names_in(folder)
+        names = sorted((path.name for path in new.iterdir()), key=lambda name: name == RECORD)
+        foreign = [folder / name for name in names if name not in older and (folder / name).exists()]
+        if foreign and not replace:
+            raise Unusable(f"{foreign[0]} exists already; choose another folder for the result.")
+        for name in older:
+            (folder / name).unlink()
+        for name in names:
+            (new / name).replace(folder / name)
     finally:
         shutil.rmtree(new, ignore_errors=True)
-    return record
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -77,6 +83,15 @@ def plain(name: Any) -> str:
     ):
         raise ValueError(f"{name!r:.80} is no plain file name")
     return name
+
+
+def names_in(folder: Path) -> list[str]:
+    """Name the files of the result that lies in a folder, ``result.json`` first; none where there is no result."""
+    try:
+        outputs = read_record(folder)["outputs"]
+    except (KeyError, ValueError):
+        return []
+    return [RECORD, *(name for output in outputs for name in files_of(output))]
 
 
 def _extract(archive: Path, folder: Path) -> None:
