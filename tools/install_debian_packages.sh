@@ -17,6 +17,8 @@ need libc6-dev test -e /usr/include/stdio.h
 need nodejs command -v node
 need npm command -v npm
 need libarchive-tools command -v bsdtar
+need zsh command -v zsh
+need fish command -v fish
 
 if [ ${#missing[@]} = 0 ]; then
     exit 0

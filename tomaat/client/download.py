@@ -12,7 +12,7 @@ from tomaat.client.errors import Damaged, Unreachable
 from tomaat.client.Http import BROKEN, Http, reason_of
 from tomaat.client.Payload import digest_of
 
-CHUNK_BYTES = 256 * 1024
+CHUNK_BYTES = 16 * 1024  #: of a chunk that breaks, requests keeps nothing
 ETAG = re.compile(r'(?:W/)?"([0-9a-f]{64})"')
 CONTENT_RANGE = re.compile(r"bytes (\d+)-")
 MOST_DAMAGED = 2  #: downloads, before it is no accident
