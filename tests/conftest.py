@@ -77,6 +77,10 @@ def stub() -> Iterator[StubServer]:
 @pytest.fixture
 def quick_client(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let clients wait for next to nothing."""
-    for module, name in (("Patience", "FIRST_PAUSE_SECONDS"), ("Ticket", "PAUSE_SECONDS"), ("Ticket", "SHORT_WAIT_SECONDS")):
+    for module, name in (
+        ("Patience", "FIRST_PAUSE_SECONDS"),
+        ("Ticket", "PAUSE_SECONDS"),
+        ("Ticket", "SHORT_WAIT_SECONDS"),
+    ):
         monkeypatch.setattr(sys.modules[f"tomaat.client.{module}"], name, 0.01)
     monkeypatch.setattr(sys.modules["tomaat.client.Cohort"], "SHORT_WAIT_SECONDS", 0.01)

@@ -157,7 +157,7 @@ class Handler(BaseHTTPRequestHandler):
             return fault
         return None
 
-    def do_POST(self) -> None:  # noqa: N802 (http.server's name)
+    def do_POST(self) -> None:
         fault = self.handle_faulty("POST")
         if fault is None:
             return
@@ -172,7 +172,7 @@ class Handler(BaseHTTPRequestHandler):
             id = list(self.server.tickets).index(key) + 1
             self.answer(202, {"id": id, "token": f"secret{id}", "state": "submitted"})
 
-    def do_GET(self) -> None:  # noqa: N802 (likewise)
+    def do_GET(self) -> None:
         fault = self.handle_faulty("GET")
         if fault is None:
             return
@@ -185,7 +185,7 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.problem(404, "not-found")
 
-    def do_DELETE(self) -> None:  # noqa: N802 (likewise)
+    def do_DELETE(self) -> None:
         if self.handle_faulty("DELETE") is not None:
             done = self.number() in self.server.cancelled
             self.server.cancelled.add(self.number())

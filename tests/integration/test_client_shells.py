@@ -29,7 +29,7 @@ class Shell:
         self.pid, self.terminal = pty.fork()
         if self.pid == 0:  # pragma: no cover (another program from here on)
             os.chdir(folder)
-            os.execvpe(command[0], command, environment)
+            os.execvpe(command[0], command, environment)  # noqa: S606 (none is wanted)
         self.shown = ""
         self.type(f"{setup}; echo ready to ''complete\r")
         self.until(READY)

@@ -71,6 +71,7 @@ def test_a_request_whose_answer_is_lost_is_sent_again_and_makes_one_ticket(stub,
 def test_two_requests_are_two_tickets(stub):
     client = Client(stub.url)
     assert [client.submit("Sum", f1=1).id for _ in range(2)] == [1, 2]
+    assert len(stub.asked("GET")) == 1
 
 
 def test_the_key_is_shown_where_it_is_needed_only(stub, tmp_path):

@@ -10,7 +10,6 @@ from tomaat.client.Cohort import Cohort, Errand
 from tomaat.client.Display import Display
 from tomaat.client.Place import NOTE, Place, places_below
 
-
 pytestmark = pytest.mark.usefixtures("quick_client")
 
 

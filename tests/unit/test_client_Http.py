@@ -112,7 +112,7 @@ def test_a_password_for_the_proxy_moves_the_token_into_the_path_and_stays_out_of
     asked = http(stub.url.replace("//", "//me:my%20own@"))
     assert asked.url == stub.url
     asked.ask("GET", "/status/1", token="secret1", query={"wait": "1"})
-    method, path, headers = stub.seen[0]
+    _, path, headers = stub.seen[0]
     assert path == "/status/1&secret1?wait=1"
     assert headers["Authorization"] == "Basic bWU6bXkgb3du"
 

@@ -12,7 +12,16 @@ BRAIN = SERVICES[1]["interface"]
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("a.nii.gz", "b.nii", "p/01/t1.nii", "p/01/t2.nii", "p/02/t1.nii", "p/02/t2.nii", "odd[1].nii", "a.txt"):
+    for name in (
+        "a.nii.gz",
+        "b.nii",
+        "p/01/t1.nii",
+        "p/01/t2.nii",
+        "p/02/t1.nii",
+        "p/02/t2.nii",
+        "odd[1].nii",
+        "a.txt",
+    ):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
@@ -24,7 +33,9 @@ def cases(*texts):
 
 
 def test_one_file_is_one_case_without_a_name():
-    assert cases_of(read_inputs(["scan=a.nii.gz", "fast=yes"]), BRAIN) == [Case("", {"scan": "a.nii.gz", "fast": "yes"})]
+    assert cases_of(read_inputs(["scan=a.nii.gz", "fast=yes"]), BRAIN) == [
+        Case("", {"scan": "a.nii.gz", "fast": "yes"})
+    ]
 
 
 def test_a_pattern_is_a_case_for_each_file_called_after_what_differs():

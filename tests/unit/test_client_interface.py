@@ -56,7 +56,10 @@ def test_points_are_written_in_three_ways(scan, given):
 
 def test_numbers_out_of_arrays_are_numbers(scan):
     assert values(SUM, f1=np.float32(0.5)) == {"f1": 0.5}
-    assert values(BRAIN, scan=scan, fast=np.bool_(True), points=np.ones((1, 3))) == {"fast": True, "points": [[1, 1, 1]]}
+    assert values(BRAIN, scan=scan, fast=np.bool_(True), points=np.ones((1, 3))) == {
+        "fast": True,
+        "points": [[1, 1, 1]],
+    }
 
 
 def test_what_is_given_as_none_is_left_out(scan):

@@ -28,7 +28,22 @@ def unpack(folder, data, *, replace=False):
 
 @pytest.mark.parametrize(
     "name",
-    ["../up", "/abs", "a/b", "..", ".hidden", "a\\b", "c:d", "a\x1b[2J", "a\n", "x" * 201, "end.", " a", "a\u202eb", "q?"],
+    [
+        "../up",
+        "/abs",
+        "a/b",
+        "..",
+        ".hidden",
+        "a\\b",
+        "c:d",
+        "a\x1b[2J",
+        "a\n",
+        "x" * 201,
+        "end.",
+        " a",
+        "a\u202eb",
+        "q?",
+    ],
 )
 def test_a_name_that_is_not_plain_is_refused(tmp_path, name):
     with pytest.raises(Damaged, match="no plain file"):

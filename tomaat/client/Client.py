@@ -48,7 +48,7 @@ class Client:
         if key is not None and not (key.isascii() and key.isprintable()):
             raise Unusable("The API key is not one line of plain characters; was the right file read?")
         self.key = key
-        self._services: list[dict[str, Any]] | None = None
+        self._known: dict[str, dict[str, Any]] = {}
 
     def services(self) -> list[dict[str, Any]]:
         """List what the server offers, each with ``name``, ``description``, ``available`` and ``interface``."""
@@ -57,16 +57,16 @@ class Client:
             isinstance(one, dict) and {"name", "interface"} <= one.keys() for one in services
         ):
             raise self.http.stranger()
-        self._services = services
+        self._known = {service["name"]: service for service in services}
         return services
 
     def service(self, name: str) -> dict[str, Any]:
-        """Describe one service; raises ``NotFound`` with those of a similar name."""
-        for services in (self._services or [], self.services()):
-            for service in services:
-                if service["name"] == name:
-                    return service
-        names = [service["name"] for service in self._services or []]
+        """Describe a service, as this client saw it first; raises ``NotFound`` with those of a similar name."""
+        if name not in self._known:
+            self.services()
+        if name in self._known:
+            return self._known[name]
+        names = list(self._known)
         near = get_close_matches(name, names) or names
         raise NotFound(f"{self.url} offers no service {name!r}; it offers {', '.join(near) or 'none yet'}.")
 
