@@ -19,7 +19,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 REPOSITORY = Path(__file__).resolve().parent
 MIB = 1024**2
 GIB = 1024**3
-CLIENTS_VARIABLE = "TOMAAT_URL"  #: names a server to clients; no setting of the server
+CLIENTS_VARIABLES = {"TOMAAT_URL", "TOMAAT_KEY"}  #: name a server, and a key for it, to clients; no settings
 
 
 class Settings(BaseSettings):
@@ -177,7 +177,7 @@ def _unknown_variables() -> list[str]:
     """Name each TOMAAT_ variable that is no setting: a typing error must not be skipped in silence."""
     known = {f"TOMAAT_{name}" for name in Settings.model_fields}
     unknown = sorted(
-        name for name in os.environ if name.startswith("TOMAAT_") and name not in known | {CLIENTS_VARIABLE}
+        name for name in os.environ if name.startswith("TOMAAT_") and name not in known | CLIENTS_VARIABLES
     )
     return [
         f"{name}: no such setting; near: {', '.join(get_close_matches(name, known)) or 'none'}." for name in unknown

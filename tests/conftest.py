@@ -1,13 +1,16 @@
 """One private PostgreSQL for all tests, and instances of the whole service, each with a database of its own in it."""
 
 import itertools
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import sqlalchemy
 
+import tomaat.client.Cohort  # noqa: F401 (its waits are shortened)
 from tests.service import Service
+from tests.stub_server import StubServer, running
 from tomaat.database import connect
 from tomaat.database.PrivatePostgres import PrivatePostgres
 
@@ -62,3 +65,22 @@ def make_service(
 ) -> Iterator[Callable[..., Service]]:
     """Make instances that a module's tests share."""
     yield from instances(tmp_path_factory.mktemp("instances"), make_database)
+
+
+@pytest.fixture
+def stub() -> Iterator[StubServer]:
+    """A server for clients, without anything behind it."""
+    with running() as server:
+        yield server
+
+
+@pytest.fixture
+def quick_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let clients wait for next to nothing."""
+    for module, name in (
+        ("Patience", "FIRST_PAUSE_SECONDS"),
+        ("Ticket", "PAUSE_SECONDS"),
+        ("Ticket", "SHORT_WAIT_SECONDS"),
+    ):
+        monkeypatch.setattr(sys.modules[f"tomaat.client.{module}"], name, 0.01)
+    monkeypatch.setattr(sys.modules["tomaat.client.Cohort"], "SHORT_WAIT_SECONDS", 0.01)

@@ -18,6 +18,8 @@ need nodejs command -v node
 need npm command -v npm
 need libarchive-tools command -v bsdtar
 need dicom3tools command -v dciodvfy
+need zsh command -v zsh
+need fish command -v fish
 
 if [ ${#missing[@]} = 0 ]; then
     exit 0

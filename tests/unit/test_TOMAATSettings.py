@@ -25,6 +25,7 @@ def test_a_variable_sets_a_value(monkeypatch, tmp_path):
     monkeypatch.setenv("TOMAAT_COMPUTE_SOURCES", '{"cpu-0": null, "cpu-1": ["Dummy"]}')
     monkeypatch.setenv("TOMAAT_DATABASE_URL", "postgresql:///x")
     monkeypatch.setenv("TOMAAT_URL", "http://a.client/uses/this")
+    monkeypatch.setenv("TOMAAT_KEY", "and this")
     settings = read_settings()
     assert settings.PORT == 5001
     assert tmp_path / "here" == settings.BASE_STORAGE_DIR

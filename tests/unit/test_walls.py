@@ -20,9 +20,11 @@ ROOMS = {
     "tomaat.volumes": set(),
     "tomaat.archives": set(),
     "tomaat.database": set(),
+    "tomaat.client": set(),
     "CustomTasks": {"tomaat.services", "tomaat.volumes", "Inputs"},
     "networks": {"CustomTasks", "tomaat.services", "tomaat.volumes"},
 }
+OLDEST_PYTHON_OF_THE_CLIENT = (3, 9)  #: 3D Slicer's
 TASKS_AND_WORKER = {"tomaat/compute/worker.py", "tomaat/services/__main__.py"}
 
 
@@ -75,8 +77,24 @@ def test_nothing_outside_web_and_client_speaks_http():
             "waitress",
             "http",
             "urllib",
+            "requests",
         }
         assert not spoken, f"{name} imports {spoken}"
+
+
+def test_the_client_needs_requests_and_nothing_else():
+    for path in sources("tomaat/client"):
+        for module in imports(path):
+            first = module.partition(".")[0]
+            known = first in sys.stdlib_module_names or first == "requests" or room_of(module) == "tomaat.client"
+            assert known, f"{path.relative_to(REPOSITORY)} imports {module}"
+
+
+def test_the_client_is_written_in_the_python_of_3d_slicer():
+    for path in sources("tomaat/client"):
+        tree = ast.parse(path.read_text(), feature_version=OLDEST_PYTHON_OF_THE_CLIENT)
+        deferred = any(isinstance(node, ast.ImportFrom) and node.module == "__future__" for node in tree.body)
+        assert deferred or path.name == "__init__.py", f"{path.name}: annotations are read when it is imported"
 
 
 def test_nothing_outside_tickets_and_database_speaks_sql():

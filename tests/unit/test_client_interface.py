@@ -1,0 +1,116 @@
+import json
+
+import numpy as np
+import pytest
+
+from tests.stub_server import SERVICES
+from tomaat.client import Refused
+from tomaat.client.interface import arrange
+
+SUM, BRAIN = (service["interface"] for service in SERVICES)
+DICOM = bytes(128) + b"DICM"
+
+
+def values(interface, **given):
+    return json.loads(arrange("Sum", interface, given).main)["inputs"]
+
+
+def faults(interface, given):
+    with pytest.raises(Refused) as raised:
+        arrange("Sum", interface, given)
+    assert raised.value.exit_code == 3
+    return [(error["input"], error["code"]) for error in raised.value.errors]
+
+
+@pytest.fixture
+def scan(tmp_path):
+    path = tmp_path / "Head.NII.gz"
+    path.write_bytes(b"voxels")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [("2.5", 2.5), ("-3", -3), (2, 2), ("1e3", 1000.0), ("abc", "abc"), ("NaN", "NaN"), ("true", True)],
+)
+def test_a_text_becomes_the_number_that_it_says_and_else_is_left_to_the_server(given, sent):
+    assert values(SUM, f1=given) == {"f1": sent}
+
+
+def test_texts_stay_texts_where_texts_are_wanted():
+    assert values(SUM, f1="1", op="12") == {"f1": 1, "op": "12"}
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [("true", True), ("YES", True), ("no", False), ("False", False), (True, True), ("1", 1), ("maybe", "maybe")],
+)
+def test_yes_and_no_are_booleans(scan, given, sent):
+    assert values(BRAIN, scan=scan, fast=given) == {"fast": sent}
+
+
+@pytest.mark.parametrize("given", ["1,2,3;4,5,6.5", " [[1,2,3],[4,5,6.5]]", [(1, 2, 3), (4, 5, 6.5)]])
+def test_points_are_written_in_three_ways(scan, given):
+    assert values(BRAIN, scan=str(scan), points=given) == {"points": [[1, 2, 3], [4, 5, 6.5]]}
+
+
+def test_numbers_out_of_arrays_are_numbers(scan):
+    assert values(SUM, f1=np.float32(0.5)) == {"f1": 0.5}
+    assert values(BRAIN, scan=scan, fast=np.bool_(True), points=np.ones((1, 3))) == {
+        "fast": True,
+        "points": [[1, 1, 1]],
+    }
+
+
+def test_what_is_given_as_none_is_left_out(scan):
+    assert values(BRAIN, scan=scan, mask=None, fast=None) == {}
+
+
+def test_every_fault_is_told_at_once(tmp_path, scan):
+    (tmp_path / "notes.txt").touch()
+    given = {"scan": tmp_path / "notes.txt", "mask": tmp_path / "none.nii", "points": [object()], "cut": 1}
+    assert faults(BRAIN, given) == [
+        (None, "unknown-input"),
+        ("scan", "extension"),
+        ("mask", "no-such-file"),
+        ("points", "not-json"),
+    ]
+    assert faults(BRAIN, {"scan": 3}) == [("scan", "not-a-path")]
+    assert faults(BRAIN, {}) == [("scan", "missing")]
+    assert faults(SUM, {"f1": float("nan")}) == [("f1", "not-json")]
+
+
+def test_a_file_is_called_after_its_input_and_its_longest_extension(scan):
+    assert arrange("Brain", BRAIN, {"scan": scan}).files == (("file-scan.nii.gz", scan),)
+
+
+def test_a_home_folder_is_found_behind_an_equals_sign(tmp_path, scan, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert arrange("Brain", BRAIN, {"scan": "~/Head.NII.gz"}).files == (("file-scan.nii.gz", scan),)
+
+
+def test_of_a_folder_the_dicom_files_are_sent_under_names_that_tell_nothing(tmp_path):
+    (tmp_path / "b").mkdir()
+    for name in ("b/IM2", "Doe^Jane.dcm", "DICOMDIR"):
+        (tmp_path / name).write_bytes(DICOM)
+    (tmp_path / "viewer.exe").write_bytes(b"MZ")
+    payload = arrange("Brain", BRAIN, {"scan": tmp_path, "scan.series": "1.2.840"})
+    assert payload.files == (
+        ("file-scan/00001.dcm", tmp_path / "Doe^Jane.dcm"),
+        ("file-scan/00002.dcm", tmp_path / "b" / "IM2"),
+    )
+    assert json.loads(payload.main) == {"inputs": {"scan": {"series": "1.2.840"}}}
+
+
+def test_a_folder_without_dicom_files_and_one_for_an_input_that_takes_none_are_refused(tmp_path):
+    assert faults(BRAIN, {"scan": tmp_path}) == [("scan", "no-dicom")]
+    plain = {"scan": {**BRAIN["scan"], "extensions": [".nii"]}}
+    assert faults(plain, {"scan": tmp_path}) == [("scan", "not-a-file")]
+    assert faults(plain, {"scan": tmp_path, "scan.series": "1"}) == [(None, "unknown-input"), ("scan", "not-a-file")]
+
+
+def test_the_format_of_the_result_is_asked_for_beside_the_inputs():
+    assert json.loads(arrange("Sum", SUM, {"f1": 1}, "nrrd").main) == {
+        "inputs": {"f1": 1},
+        "outputs": {"format": "nrrd"},
+    }

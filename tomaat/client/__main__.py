@@ -1,0 +1,287 @@
+"""The command line: ``tomaat run BrainExtraction head=head.nii.gz -o out/``, or ``python3 -m tomaat.client run …``."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tomaat.client.cases import cases_of, read_inputs
+from tomaat.client.Client import DEFAULT_URL, PATIENCE_SECONDS, Client
+from tomaat.client.Cohort import Cohort, Errand
+from tomaat.client.completion import SCRIPTS, complete, remember, remembered
+from tomaat.client.Display import Display, printable
+from tomaat.client.errors import ClientError, NotFound, Refused
+from tomaat.client.parser import parse
+from tomaat.client.Place import Place, places_below
+from tomaat.client.texts import errand_as_json, result_lines, service_lines, state_text
+from tomaat.client.Ticket import ENDED, Ticket
+
+LOCAL_FAULT = 10
+INTERRUPTED = 130
+COMPLETION_SECONDS = 1.0  #: patience with a server that a tab key asks
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line says; return the exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+    if arguments and arguments[0] == "__complete":
+        print(*complete(arguments[1], next(iter(arguments[2:]), None), services_to_complete), sep="\n")
+        return 0
+    asked = parse(arguments)
+    program = Program(asked)
+    try:
+        return program.do()
+    except ClientError as error:
+        return program.give_up(error.exit_code, error.problem, error.sentences())
+    except BrokenPipeError:  # whoever read the output has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return LOCAL_FAULT
+    except OSError as error:
+        sentence = f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror or error}."
+        return program.give_up(LOCAL_FAULT, {"detail": sentence}, [sentence])
+    except KeyboardInterrupt:
+        return program.stop()
+
+
+def services_to_complete(url: str) -> list[dict[str, Any]]:
+    """Give what a server offers, for a tab key: soon, or not at all."""
+
+    def ask() -> list[dict[str, Any]]:
+        try:
+            client = Client(url or DEFAULT_URL, patience_seconds=0, timeout_seconds=COMPLETION_SECONDS)
+            services = client.services()
+        except ClientError:
+            return []
+        remember(client.url, services)
+        return services
+
+    return remembered(url or DEFAULT_URL, ask)
+
+
+class Program:
+    """One command, with what all commands share; each command is a method of its name."""
+
+    def __init__(self, asked: argparse.Namespace) -> None:
+        self.asked = asked
+        self.json = getattr(asked, "json", False)
+        self.display = Display(sys.stderr, quiet=getattr(asked, "quiet", False))
+        self.url: str | None = getattr(asked, "url", None)
+        self.exit_codes = {0}
+
+    def do(self) -> int:
+        """Do it; return the smallest of the exit codes that are not 0."""
+        getattr(self, self.asked.command)()
+        return min(self.exit_codes - {0}, default=0)
+
+    def client(self, url: str | None = None) -> Client:
+        """Make the client of a server: of the one that --url or TOMAAT_URL names, or the one where a ticket is."""
+
+        def at(address: str) -> Client:
+            return Client(address, key=key, patience_seconds=patience, on_notice=self.display.note)
+
+        key = read_key(getattr(self.asked, "key_file", None))
+        patience = getattr(self.asked, "patience", PATIENCE_SECONDS)
+        named = at(self.url or os.environ.get("TOMAAT_URL") or DEFAULT_URL)
+        return named if self.url or url in {None, named.url} else at(str(url))
+
+    def completion(self) -> None:
+        """Print the script by which a shell asks what may come next."""
+        print(SCRIPTS[self.asked.shell], end="")
+
+    def services(self) -> None:
+        """List what the server offers."""
+        client = self.client()
+        services = client.services()
+        remember(client.url, services)
+        if self.asked.service is not None:
+            services = [client.service(self.asked.service)]
+        for service in services:
+            self.print(service, service_lines(service))
+
+    def run(self) -> None:
+        """Send, wait and fetch."""
+        errands, cohort = self.errands_to_send()
+        cohort.run(errands)
+
+    def submit(self) -> None:
+        """Send, and do not wait."""
+        errands, cohort = self.errands_to_send()
+        cohort.submit(errands)
+
+    def errands_to_send(self) -> tuple[list[Errand], Cohort]:
+        """Check all requests before any is sent; of a dry run, list them and send none."""
+        asked, client = self.asked, self.client()
+        service = client.service(asked.service)
+        if not service.get("available", True):
+            self.display.note(f"No compute source offers {asked.service} now; the request waits for one.")
+        errands = []
+        faults: list[dict[str, Any]] = []
+        for case in cases_of(read_inputs(asked.inputs), service["interface"]):
+            try:
+                payload = client.prepare(asked.service, case.inputs, format=asked.format)
+                errands.append(Errand(case.name, Place(out_of(asked) / case.name), payload))
+            except Refused as refusal:
+                faults += refusal.errors
+        if faults:
+            raise Refused("The inputs were refused; nothing was sent.", {"errors": faults})
+        cohort = Cohort(
+            client,
+            self.display,
+            self.tell,
+            at_once=getattr(asked, "at_once", 1),
+            again=asked.again,
+            delete=getattr(asked, "delete", False),
+        )
+        if asked.dry_run:
+            for errand in errands:
+                files = {name: str(path) for name, path in errand.payload.files} if errand.payload else {}
+                plan = {"name": errand.name, "folder": str(errand.place.folder), "files": files}
+                self.print(plan, [f"{errand.place.folder}: {', '.join(files.values()) or 'no files'}"])
+            errands = []
+        return errands, cohort
+
+    def status(self) -> None:
+        """Tell where requests stand."""
+        for name, note in self.notes():
+            told = {"state": "fetched" if note["fetched"] else "unsent"}
+            if note["token"]:
+                told = self.ticket(note).status()
+            self.tell_status(name, told)
+
+    def fetch(self) -> None:
+        """Fetch results."""
+        places: dict[str, list[Place]] = {}
+        for text in self.asked.tickets:
+            for place in [self.place_of(*reference)] if (reference := read_reference(text)) else places_in(text):
+                places.setdefault((place.note() or {})["url"], []).append(place)
+        for url, there in places.items():
+            errands = [Errand(str(place.folder), place) for place in there]
+            cohort = Cohort(self.client(url), self.display, self.tell, at_once=len(errands), delete=self.asked.delete)
+            if self.asked.wait:
+                cohort.run(errands)
+            else:
+                cohort.fetch(errands)
+
+    def cancel(self) -> None:
+        """Give requests up; those that have ended keep their results, unless asked otherwise."""
+        for name, note in self.notes():
+            if not note["token"]:
+                self.tell_status(name, {"state": "fetched" if note["fetched"] else "unsent"})
+                continue
+            ticket = self.ticket(note)
+            status = ticket.status()
+            if status["state"] not in ENDED:
+                status = ticket.cancel()
+            elif self.asked.delete:
+                ticket.delete()
+                status = ticket.status()
+            self.tell_status(name, status)
+
+    def notes(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Read what is known of each ticket that the command line names."""
+        for text in self.asked.tickets:
+            reference = read_reference(text)
+            if reference is not None:
+                id, token = reference
+                yield f"ticket {id}", {"url": None, "id": id, "token": token, "fetched": False}
+            else:
+                yield from ((str(place.folder), place.note() or {}) for place in places_in(text))
+
+    def ticket(self, note: Mapping[str, Any]) -> Ticket:
+        """Give the ticket that a note is about."""
+        return self.client(note["url"]).ticket(note["id"], note["token"])
+
+    def place_of(self, id: int, token: str) -> Place:
+        """Make the folder of a ticket that is given by its id and token."""
+        place = Place(self.asked.out or Path(f"ticket-{id}"))
+        if place.note() is None:
+            place.demand_empty()
+            place.keep({**place.begin(self.client().url, "", {}), "id": id, "token": token})
+        return place
+
+    def tell(self, errand: Errand) -> None:
+        """Tell how an errand ended, or that it is on its way."""
+        self.exit_codes.add(errand.exit_code)
+        folder = errand.place.folder
+        if errand.error is not None:
+            say_wrong(errand.error.sentences(), f"{errand.name}: " if errand.name else "")
+        lines = [] if errand.result is None else result_lines(errand.result)
+        if errand.name and errand.result is not None:
+            lines = [f"{folder}{' (from before)' if errand.skipped else ''}", *(f"  {line}" for line in lines)]
+        elif errand.result is None and errand.error is None:
+            lines = [f"{folder}: {errand.state}"]
+        self.print(errand_as_json(errand), lines)
+
+    def tell_status(self, name: str, status: Mapping[str, Any]) -> None:
+        """Tell a ticket's state; its links hold its token."""
+        told = {key: value for key, value in status.items() if key != "links"}
+        self.print({"name": name, **told}, [f"{name}: {state_text(status)}"])
+
+    def print(self, told: Mapping[str, Any], lines: Sequence[str]) -> None:
+        """Print an object for programs, or lines for people."""
+        self.display.clear()
+        text = json.dumps(told) if self.json else printable("\n".join(lines))
+        if text:
+            print(text, flush=True)
+
+    def give_up(self, exit_code: int, problem: Mapping[str, Any], sentences: Sequence[str]) -> int:
+        """Tell what ends the command."""
+        self.print({"error": dict(problem), "exit_code": exit_code}, [])
+        say_wrong(sentences)
+        return exit_code
+
+    def stop(self) -> int:
+        """Tell how it goes on after Ctrl-C."""
+        self.display.clear()
+        if self.asked.command in {"run", "submit"}:
+            out = out_of(self.asked)
+            then = f"The same command goes on from here; tomaat cancel {out} gives up what is under way."
+            say_wrong([f"Stopped; what was sent goes on at the server. {then}"])
+        return INTERRUPTED
+
+
+def read_key(file: Path | None) -> str | None:
+    """Give the API key: from a file, or from the environment; never from the command line, which all users see."""
+    if file is None:
+        return os.environ.get("TOMAAT_KEY")
+    return file.read_text(encoding="utf-8").strip()
+
+
+def read_reference(text: str) -> tuple[int, str] | None:
+    """Read a ticket's id and token.
+
+    >>> read_reference("42&mH3"), read_reference("out/")
+    ((42, 'mH3'), None)
+    """
+    id, _, token = text.partition("&")
+    return (int(id), token) if id.isdecimal() and token else None
+
+
+def places_in(text: str) -> list[Place]:
+    """Find the requests in a folder; raises ``NotFound`` where there are none."""
+    places = places_below(Path(text))
+    if not places:
+        raise NotFound(f"{text}: no request lies there; give a folder that run or submit made, or '<id>&<token>'.")
+    return places
+
+
+def out_of(asked: argparse.Namespace) -> Path:
+    """Give the folder of a command's requests."""
+    return asked.out or Path(f"{asked.service}-result")
+
+
+def say_wrong(sentences: Sequence[str], about: str = "") -> None:
+    """Print what went wrong."""
+    print(printable("\n".join(f"{about}{sentence}" for sentence in sentences)), file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

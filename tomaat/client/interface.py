@@ -1,0 +1,156 @@
+"""Turn what somebody gives for a service's inputs into what the protocol sends.
+
+Texts become the values that the input's type asks for, paths become members of the archive. What only the server can
+judge (ranges, choices, images) is left to it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tomaat.client.errors import Refused
+from tomaat.client.Payload import Payload
+
+TEXTS = {"str", "singlechoice"}  #: types whose values are texts
+YES_OR_NO = {"true": True, "yes": True, "false": False, "no": False}
+FOLDER_EXTENSION = ".zip"  #: an input that takes a zip of DICOM files takes a folder of them too
+SERIES = ".series"
+DICOM_MARK = (128, b"DICM")  #: where, and what, a DICOM file has
+
+
+class _Fault(Exception):
+    """An input cannot be sent as it was given."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+
+
+def arrange(
+    service: str, interface: Mapping[str, Mapping[str, Any]], given: Mapping[str, Any], format: str | None = None
+) -> Payload:
+    """Make the payload of a request; raises ``Refused`` with every fault. An input given as ``None`` is left out.
+
+    Beside an input ``scan`` that takes DICOM, ``scan.series`` is the UID of the one series that is meant.
+    """
+    ids = ", ".join(interface) or "there are none"
+    series = {f"{id}{SERIES}": id for id, declared in interface.items() if takes_folders(declared)}
+    errors: list[dict[str, Any]] = [
+        {"input": None, "code": "unknown-input", "detail": f"{id!r} is no input of {service}; its inputs: {ids}."}
+        for id in given
+        if id not in interface and id not in series
+    ]
+    values: dict[str, Any] = {series[id]: {"series": str(given[id])} for id in given if id in series}
+    files: list[tuple[str, Path]] = []
+    for id, declared in interface.items():
+        try:
+            if given.get(id) is None:
+                demand_optional(declared)
+            elif declared["store"] == "file":
+                files += members(declared, given[id])
+            else:
+                values[id] = as_json(declared, given[id])
+        except _Fault as fault:
+            errors.append({"input": id, "code": fault.code, "detail": str(fault)})
+    if errors:
+        raise Refused("The inputs were refused; nothing was sent.", {"errors": errors})
+    content: dict[str, Any] = {"inputs": values}
+    if format is not None:
+        content["outputs"] = {"format": format}
+    return Payload(service, json.dumps(content, sort_keys=True).encode(), tuple(files))
+
+
+def demand_optional(declared: Mapping[str, Any]) -> None:
+    """Raise the fault of an input that was left out and must not be."""
+    if declared["required"]:
+        raise _Fault("missing", f"{declared['id']}: it is missing ({declared['name']}).")
+
+
+def takes_folders(declared: Mapping[str, Any]) -> bool:
+    """Tell whether an input takes a folder of DICOM files."""
+    return FOLDER_EXTENSION in (declared.get("extensions") or ())
+
+
+def members(declared: Mapping[str, Any], value: Any) -> list[tuple[str, Path]]:
+    """Name what is sent of a file, or of a folder of DICOM files."""
+    id, extensions = declared["id"], list(declared.get("extensions") or [])
+    try:
+        path = Path(expanded(value))
+    except TypeError:
+        raise _Fault("not-a-path", f"{id}: {type(value).__name__} is no path; give the path of a file.") from None
+    if path.is_dir():
+        if not takes_folders(declared):
+            raise _Fault("not-a-file", f"{id}: {path} is a folder; {_taken(extensions)}.")
+        return [(f"file-{id}/{number:05}.dcm", each) for number, each in enumerate(dicom_files(id, path), start=1)]
+    if not path.is_file():
+        raise _Fault("no-such-file", f"{id}: there is no file {path}.")
+    return [(f"file-{id}{extension_of(path, extensions) or _no_extension(id, path, extensions)}", path)]
+
+
+def expanded(path: str | os.PathLike[str]) -> str:
+    """Put in the home folder for a ``~`` in front, which a shell leaves in place behind ``scan=``."""
+    return os.path.expanduser(path)  # noqa: PTH111 (a folder may be called so, which is no error here)
+
+
+def extension_of(path: Path, extensions: Sequence[str]) -> str | None:
+    """Find the longest of the extensions that a file has, whatever its case."""
+    fitting = [extension for extension in extensions if path.name.lower().endswith(extension)]
+    return max(fitting, key=len, default=None)
+
+
+def dicom_files(id: str, folder: Path) -> list[Path]:
+    """Find the DICOM files below a folder, by their content: their names mean nothing, and others lie there too."""
+    place, mark = DICOM_MARK
+    found = []
+    for path in sorted(folder.rglob("*")):
+        if path.name.upper() != "DICOMDIR" and path.is_file():
+            with path.open("rb") as file:
+                if file.read(place + len(mark))[place:] == mark:
+                    found.append(path)
+    if not found:
+        raise _Fault("no-dicom", f"{id}: there is no DICOM file in {folder}.")
+    return found
+
+
+def as_json(declared: Mapping[str, Any], value: Any) -> Any:
+    """Make the JSON value of an input from a Python value, or from a text as a command line has it.
+
+    >>> as_json({"id": "p", "type": "pointlist"}, "1,2,3; 4,5,6")
+    [[1, 2, 3], [4, 5, 6]]
+    >>> as_json({"id": "b", "type": "boolean"}, "yes"), as_json({"id": "s", "type": "str"}, "yes")
+    (True, 'yes')
+    """
+    if isinstance(value, str):
+        return value if declared["type"] in TEXTS else _parsed(declared["type"], value)
+    if hasattr(value, "tolist"):  # an array, or a number out of one
+        value = value.tolist()
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        raise _Fault("not-json", f"{declared['id']}: {value!r:.80} cannot be written as JSON.") from None
+    return value
+
+
+def _parsed(type: str, text: str) -> Any:
+    if type == "boolean" and text.lower() in YES_OR_NO:
+        return YES_OR_NO[text.lower()]
+    if type == "pointlist" and not text.lstrip().startswith("["):
+        text = f"[{','.join(f'[{point}]' for point in text.split(';'))}]"
+    try:
+        return json.loads(text, parse_constant=str)
+    except ValueError:
+        return text
+
+
+def _taken(extensions: Sequence[str]) -> str:
+    return f"it takes {', '.join(extensions)}" if extensions else "it takes files"
+
+
+def _no_extension(id: str, path: Path, extensions: Sequence[str]) -> str:
+    if not extensions:
+        return "".join(path.suffixes[-2:])
+    raise _Fault("extension", f"{id}: {path} has a wrong extension; {_taken(extensions)}.")

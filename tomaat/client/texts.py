@@ -1,0 +1,96 @@
+"""What the command line prints: for people in lines, for programs in JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tomaat.client.Cohort import Errand
+from tomaat.client.Result import Result
+from tomaat.client.Step import seconds_text
+
+
+def service_lines(service: Mapping[str, Any]) -> list[str]:
+    """Describe a service, and how each of its inputs is written."""
+    away = "" if service.get("available", True) else "  (no compute source offers it now)"
+    lines = [f"{service['name']}  {service.get('description', '')}{away}"]
+    written = {id: input_text(declared) for id, declared in service["interface"].items()}
+    width = max(map(len, written.values()), default=0)
+    lines += [f"  {text:<{width}}  {about(service['interface'][id])}" for id, text in written.items()]
+    return lines
+
+
+def input_text(declared: Mapping[str, Any]) -> str:
+    """Write an input as it is given; in brackets where it may be left out.
+
+    >>> input_text({"id": "cut", "type": "float", "required": False, "default": 0.5})
+    '[cut=0.5]'
+    """
+    value = str(declared["type"]).upper() if declared.get("default") is None else json.dumps(declared["default"])
+    text = f"{declared['id']}={value.strip(chr(34))}"
+    return text if declared["required"] else f"[{text}]"
+
+
+def about(declared: Mapping[str, Any]) -> str:
+    """Say what an input means, and which values it takes."""
+    low, high, unit = declared.get("minimum"), declared.get("maximum"), declared.get("unit") or ""
+    rules = [*(declared.get("choices") or []), *(declared.get("extensions") or [])]
+    if low is not None and high is not None:
+        rules.append(f"{low:g} to {high:g} {unit}".rstrip())
+    elif low is not None or high is not None:
+        rules.append(f"{f'{low:g} or more' if high is None else f'{high:g} or less'} {unit}".rstrip())
+    elif unit:
+        rules.append(unit)
+    if declared.get("coordinates"):
+        rules.append(f"x,y,z;x,y,z in {declared['coordinates']}")
+    return str(declared["name"]) + (f" ({', '.join(rules)})" if rules else "")
+
+
+def state_text(status: Mapping[str, Any]) -> str:
+    """Say where a ticket stands.
+
+    >>> state_text({"state": "queued", "position": 3, "eta_seconds": 200.0})
+    'queued, 2 ahead, done in about 3 min'
+    """
+    parts = [str(status["state"])]
+    if status.get("position"):
+        parts.append(f"{status['position'] - 1} ahead" if status["position"] > 1 else "next")
+    if status["state"] == "running" and status.get("progress") is not None:
+        parts.append(f"{status['progress']:.0%} {status.get('stage') or ''}".strip())
+    if status.get("eta_seconds") is not None:
+        parts.append(f"done in about {seconds_text(status['eta_seconds'])}")
+    if status.get("error"):
+        parts.append(str(status["error"].get("detail")))
+    return ", ".join(parts)
+
+
+def result_lines(result: Result) -> list[str]:
+    """Name each output: its value, or its file and what is marked in it."""
+    lines = []
+    for name, value in result.items():
+        shown = value if isinstance(value, (str, Path)) else json.dumps(value)
+        lines.append(f"{name}: {shown}")
+        labels = result.outputs[name].get("labels") or []
+        lines += [f"  {label.get('name')}: {label.get('ml', 0):,.1f} ml" for label in labels]
+    return lines
+
+
+def errand_as_json(errand: Errand) -> dict[str, Any]:
+    """Describe an errand; without its token."""
+    note = errand.place.note() or {}
+    outputs = None
+    if errand.result is not None:
+        outputs = {name: str(value) if isinstance(value, Path) else value for name, value in errand.result.items()}
+    return {
+        "name": errand.name,
+        "folder": str(errand.place.folder),
+        "service": note.get("service"),
+        "id": note.get("id"),
+        "state": errand.state,
+        "skipped": errand.skipped,
+        "outputs": outputs,
+        "error": None if errand.error is None else errand.error.problem,
+        "exit_code": errand.exit_code,
+    }
