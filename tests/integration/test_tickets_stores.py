@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from tomaat.tickets import Ahead
 from tomaat.tickets.choosing import Move
 
 RESULT = {"sha256": "0" * 64, "size_bytes": 10, "seconds": 1.0}
@@ -345,6 +346,25 @@ def test_an_offer_outlives_its_source_and_a_withdrawn_one_is_gone(bench):
     assert again.lease.epoch == 2
 
 
+def test_a_new_ticket_is_told_the_shortest_queue_that_it_may_join(bench):
+    lane = bench.source(services=("Add", "Blur"))
+    bench.source(name="here/cpu-1", holder="b", services=("Blur",))
+    bench.run("UPDATE leases SET expires = clock_timestamp() + interval '1 hour'")
+    assert bench.web.ahead() == {name: Ahead(waiting=0, wait_seconds=0.0) for name in ("Add-1", "Blur-1")}
+    running = bench.claimed(lane)
+    for _ in range(2):
+        bench.queue(bench.submit(), lane.lease.name)
+    bench.run("UPDATE tickets SET expected_seconds = 100 WHERE id = :id", id=running.id)
+    ahead = bench.web.ahead()
+    assert ahead["Blur-1"] == Ahead(waiting=0, wait_seconds=0.0), "the other source is idle"
+    assert ahead["Add-1"].waiting == 2, "what runs does not wait"
+    assert 90 < ahead["Add-1"].wait_seconds < 102, "what is left of the running one, and a second for each other"
+    bench.lapse("here/cpu-1")
+    assert bench.web.ahead()["Blur-1"].waiting == 2
+    bench.lapse(lane.lease.name)
+    assert bench.web.ahead() == {}
+
+
 def test_a_stale_holder_cannot_offer(bench):
     stale = bench.source(holder="a")
     bench.lapse(stale.lease.name)
@@ -442,6 +462,7 @@ def test_no_statement_of_the_doors_reads_the_whole_history(bench):
         lane.left_running()
         bench.web.outlook(ticket)
         bench.web.count_waiting()
+        bench.web.ahead()
         bench.web.states_of([ticket.id, waiting.id])
         bench.manager.queues()
         bench.manager.submitted(["Add-1"])

@@ -55,6 +55,7 @@ class Api:
         self.longest_queue = longest_queue
         self.submission = Submission(store, storage, archive_limits)
         self.services = Recent(store.offered_services, seconds=RECENT_SECONDS)
+        self.ahead = Recent(store.ahead, seconds=RECENT_SECONDS)
         self.waiting = Recent(store.count_waiting, seconds=RECENT_SECONDS)
 
     def register(self, app: Flask) -> None:
@@ -129,12 +130,12 @@ class Api:
         return answer
 
     def supported_services(self) -> Response:
-        """List the services with their inputs."""
-        return jsonify([views.service(service) for service in self.services.get()])
+        """List the services with their inputs, and how long their queues are."""
+        return jsonify(self._described_services())
 
     def openapi(self) -> Response:
         """Describe all of this, services included."""
-        services = [views.service(service) for service in self.services.get()]
+        services = self._described_services()
         return jsonify(describe_api(services, longest_wait_seconds=self.longest_wait_seconds))
 
     def explain(self, slug: str) -> Response:
@@ -142,6 +143,10 @@ class Api:
         if slug not in EXPLANATIONS:
             raise Problem(404, "not-found", "Not found", "No problem of this server has this name.")
         return jsonify(type=f"/problems/{slug}", explanation=EXPLANATIONS[slug])
+
+    def _described_services(self) -> list[dict[str, Any]]:
+        ahead = self.ahead.get()
+        return [views.service(service, ahead.get(service.interface_hash)) for service in self.services.get()]
 
     def _find(self, reference: str) -> Ticket:
         ticket = find_ticket(self.store, reference, request.headers.get("Authorization", ""))

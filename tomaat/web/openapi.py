@@ -88,13 +88,19 @@ INPUT: Json = {
 }
 SERVICE: Json = {
     "type": "object",
-    "required": ["name", "description", "version", "available", "interface"],
+    "required": ["name", "description", "version", "available", "waiting", "wait_seconds", "interface", "example"],
     "properties": {
         "name": {"type": "string"},
         "description": {"type": "string"},
         "version": {"type": "string"},
         "available": {"type": "boolean", "description": "A live compute source offers it now."},
+        "waiting": {
+            "type": ["integer", "null"],
+            "description": "Tickets in the shortest queue that a new one may join; null where none is available.",
+        },
+        "wait_seconds": NUMBER_OR_NULL | {"description": "Expected, until a new ticket would be started."},
         "interface": {"type": "object", "additionalProperties": INPUT},
+        "example": {"type": "object", "description": "Values of inputs to try it with; may be empty."},
     },
 }
 WHILE_STATE = {
