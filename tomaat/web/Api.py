@@ -18,6 +18,7 @@ from tomaat.web.Access import HEADER as KEY_HEADER
 from tomaat.web.Access import Access
 from tomaat.web.form import content_length
 from tomaat.web.openapi import describe_api
+from tomaat.web.page import page
 from tomaat.web.problems import EXPLANATIONS, Problem, invalid, retry_later, too_large
 from tomaat.web.Recent import Recent
 from tomaat.web.results import send_result
@@ -70,8 +71,13 @@ class Api:
         app.add_url_rule("/problems/<slug>", view_func=self.explain)
 
     def index(self) -> Response:
-        """Say what this is and where to go on."""
-        return jsonify(name="TOMAAT", links={"services": "/supportedservices", "api": "/openapi.json"})
+        """Give the page to whom prefers one, as browsers do; say what this is and where to go on to all others."""
+        if request.accept_mimetypes.best_match(("application/json", "text/html")) == "text/html":
+            answer = page(key_needed=self.access.needed, largest_request_bytes=self.largest_request_bytes)
+        else:
+            answer = jsonify(name="TOMAAT", links={"services": "/supportedservices", "api": "/openapi.json"})
+        answer.vary.add("Accept")
+        return answer
 
     def submit(self) -> Response:
         """Take a request and give a ticket; a refusal is noted in the audit trail."""

@@ -211,7 +211,7 @@ def describe_api(services: Sequence[Mapping[str, Any]], *, longest_wait_seconds:
             "Cache-Control: no-store and Referrer-Policy: no-referrer. HEAD is taken wherever GET is.",
         },
         "paths": {
-            "/": {"get": _operation("index", "What this is.", {200: _json("Links.", {"type": "object"})})},
+            "/": {"get": _operation("index", "What this is.", {200: _index()})},
             "/request": {"post": _submit(services)},
             "/request/{reference}": {
                 "parameters": [REFERENCE],
@@ -283,6 +283,12 @@ def describe_api(services: Sequence[Mapping[str, Any]], *, longest_wait_seconds:
             },
         },
     }
+
+
+def _index() -> Json:
+    links, page = {"schema": {"type": "object"}}, {"schema": {"type": "string"}}
+    content = {"application/json": links, "text/html": page}
+    return {"description": "Links; a page for people where text/html is preferred.", "content": content}
 
 
 OUTPUTS: Json = {
