@@ -10,19 +10,22 @@ from tomaat import __version__
 
 STATIC = Path(__file__).parent / "static"
 VENDOR_SECONDS = 365 * 24 * 3600  #: how long a browser keeps what has its version in its address
-POLICY = "; ".join([
-    "default-src 'none'",
-    "script-src 'self'",  # modules and NiiVue's bundle; no inline script, no eval, no WebAssembly, no worker
-    "style-src 'self'",  # no inline style; widths and colours are set through the DOM, which needs no permission
-    "img-src 'self' blob: data:",  # blob: pictures out of a result; data: NiiVue's own letters and its shading
-    "connect-src 'self'",  # nothing reaches another host
-    "base-uri 'none'",
-    "form-action 'none'",  # forms are read by scripts
-    "frame-ancestors 'none'",
-    "require-trusted-types-for 'script'",  # text never becomes markup
-    "trusted-types 'none'",
-])  # fmt: skip
-HEADERS = {"Content-Security-Policy": POLICY, "Cross-Origin-Opener-Policy": "same-origin"}
+POLICY = {
+    "default-src": "'none'",
+    "script-src": "'self'",  # modules and NiiVue's bundle; no inline script, no eval, no WebAssembly, no worker
+    "style-src": "'self'",  # no inline style: colours are set through the DOM, which needs no permission
+    "img-src": "'self' blob: data:",  # blob: pictures out of a result; data: NiiVue's own letters and its shading
+    "connect-src": "'self'",  # nothing reaches another host
+    "base-uri": "'none'",
+    "form-action": "'none'",  # forms are read by scripts
+    "frame-ancestors": "'none'",
+    "require-trusted-types-for": "'script'",  # text never becomes markup
+    "trusted-types": "'none'",
+}
+HEADERS = {
+    "Content-Security-Policy": "; ".join(f"{rule} {sources}" for rule, sources in POLICY.items()),
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
 
 
 def page(*, key_needed: bool, largest_request_bytes: int) -> Response:

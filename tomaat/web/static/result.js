@@ -46,9 +46,10 @@ const TEXTS = ["txt", "csv", "tsv", "json", "md", "log"];
  * @param {import("./api.js").Reference} ticket
  * @param {import("./api.js").Status} status
  * @param {AbortSignal} signal ends it when another view is shown
- * @param {(link: HTMLElement) => void} onDownload takes the link that saves the archive
+ * @param {{onDownload: (link: HTMLElement) => void, onGone: (why: string) => void}} hooks take the link that saves the
+ * archive, or why there is none any more
  */
-export function makeResult(ticket, status, signal, onDownload) {
+export function makeResult(ticket, status, signal, hooks) {
   const told = make("p", {}, "Fetching the result…");
   const bar = make("progress", { max: 1, "aria-label": "Fetching the result" });
   const element = make("section", { class: "result", "aria-label": "Result" }, told, bar);
@@ -58,7 +59,7 @@ export function makeResult(ticket, status, signal, onDownload) {
   async function fetchAndShow() {
     try {
       const archive = await result(ticket, showBytes, signal);
-      onDownload(makeDownload(archive));
+      hooks.onDownload(makeDownload(archive));
       const files = await untar(await gunzip(archive));
       /** @type {Manifest} */
       const manifest = JSON.parse((await files.get("result.json")?.text()) ?? "");
@@ -91,9 +92,14 @@ export function makeResult(ticket, status, signal, onDownload) {
 
   /** @param {unknown} error */
   function showTrouble(error) {
+    if (error instanceof Refused && error.kind === "expired") {
+      element.remove();
+      hooks.onGone(error.message);
+      return;
+    }
     const known = error instanceof Refused || error instanceof Unreachable;
     const text = known ? error.message : `The result cannot be shown: ${error instanceof Error ? error.message : error}`;
-    const again = make("button", { type: "button", onclick: () => element.replaceWith(makeResult(ticket, status, signal, onDownload)) }, "Try again");
+    const again = make("button", { type: "button", onclick: () => element.replaceWith(makeResult(ticket, status, signal, hooks)) }, "Try again");
     fill(element, make("p", { class: "trouble", role: "alert" }, text), again);
   }
 }
@@ -140,10 +146,10 @@ function makeVolumes(outputs, files, sent, linkTo) {
     file: new File([/** @type {Blob} */ (files.get(/** @type {string} */ (output.file)))], /** @type {string} */ (output.file)),
     labels: output.labels,
   }));
-  const viewer = makeViewer(
-    [...[...sent.values()].map((file) => ({ name: `Sent: ${file.name}`, file })), ...named.filter(({ labels }) => !labels)],
-    named.filter(({ labels }) => labels),
-  );
+  const overlays = named.filter(({ labels }) => labels);
+  const made = named.filter(({ labels }) => !labels);
+  const before = [...sent.values()].map((file) => ({ name: `Sent: ${file.name}`, file }));
+  const viewer = makeViewer(overlays.length ? [...before, ...made] : [...made, ...before], overlays);
   const legends = outputs
     .filter(({ labels }) => labels)
     .map(({ name, labels = [] }) => makeLegend(inWords(name), labels, (hidden) => viewer.hide(inWords(name), hidden)));

@@ -92,8 +92,17 @@ export function makeTicket(ticket, signal, onRefused) {
     standing.dataset.state = now.state;
     announce(`${now.service}: ${textOf(now)}`);
     showActions(now);
-    if (now.state === "succeeded" && !outcome.hasChildNodes()) fill(outcome, makeResult(ticket, now, signal, (link) => actions.prepend(link)));
+    if (now.state === "succeeded" && !outcome.hasChildNodes()) showResult(now);
     if (now.state === "failed") fill(outcome, makeFailure(now, onRefused));
+  }
+
+  /** @param {Status} now */
+  function showResult(now) {
+    const hooks = {
+      onDownload: (/** @type {HTMLElement} */ link) => actions.prepend(link),
+      onGone: (/** @type {string} */ why) => showGone(now, why),
+    };
+    fill(outcome, makeResult(ticket, now, signal, hooks));
   }
 
   /** @param {Status} now */
@@ -129,7 +138,7 @@ export function makeTicket(ticket, signal, onRefused) {
     try {
       const after = await cancel(ticket);
       cancelAsked = after.state === "running";
-      if (ENDED.includes(now.state)) showDeleted(now);
+      if (ENDED.includes(now.state)) showGone(now, "Deleted from the server.");
       else show(after);
     } catch (error) {
       trouble.textContent = `${troubleOf(error)} It was not cancelled.`;
@@ -137,14 +146,14 @@ export function makeTicket(ticket, signal, onRefused) {
     }
   }
 
-  /** @param {Status} now */
-  function showDeleted(now) {
+  /** There is no result any more. @param {Status} now @param {string} why */
+  function showGone(now, why) {
     keep({ ...ticket, service: now.service, created: now.created, state: "expired" });
-    told.textContent = "Deleted from the server.";
+    told.textContent = why;
     more.textContent = "";
-    fill(actions);
+    showActions({ ...now, state: "expired" });
     fill(outcome);
-    announce("Deleted from the server.");
+    announce(why);
   }
 
   /** @param {Refused} error */
