@@ -17,6 +17,8 @@ need libc6-dev test -e /usr/include/stdio.h
 need nodejs command -v node
 need npm command -v npm
 need libarchive-tools command -v bsdtar
+need chromium command -v chromium
+need fonts-dejavu-core test -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf # chromium recommends fonts only
 
 if [ ${#missing[@]} = 0 ]; then
     exit 0

@@ -148,7 +148,9 @@ export function makeForm(service, onTicket) {
     }
     if (KEY_KINDS.includes(problem.type.replace("/problems/", ""))) {
       keyField.refuse(problem.detail);
-      first = keyField;
+      keyField.focus();
+      tell("Nothing was taken: see the API key.");
+      return;
     }
     tell(problem.detail, ...rest.filter((detail) => detail !== problem.detail));
     first?.focus();

@@ -26,11 +26,12 @@ export function makeTicket(ticket, signal, onRefused) {
   const about = make("p", { class: "about" });
   const told = make("p", { class: "told" });
   const percent = make("p", { class: "percent" });
+  const why = make("div");
   const more = make("p", { class: "hint" });
   const bar = make("progress", { max: 1, "aria-label": "Progress" });
   const trouble = make("p", { class: "trouble", role: "status", hidden: true });
   const actions = make("div", { class: "actions" });
-  const standing = make("section", { class: "standing", "aria-label": "Where it stands" }, make("div", { class: "apart" }, told, percent), bar, more, actions, trouble);
+  const standing = make("section", { class: "standing", "aria-label": "Where it stands" }, make("div", { class: "apart" }, told, percent), bar, why, more, actions, trouble);
   const outcome = make("div", { class: "outcome" });
   const element = make(
     "div",
@@ -84,6 +85,7 @@ export function makeTicket(ticket, signal, onRefused) {
     about.textContent = `Ticket ${now.id}, sent ${atTime(now.created)}`;
     told.textContent = textOf(now);
     more.textContent = moreOf(now);
+    fill(why, now.state === "failed" && makeFailure(problemOf(now)));
     const measured = now.progress !== null && now.state === "running";
     percent.textContent = measured ? `${Math.round(100 * (now.progress ?? 0))} %` : "";
     bar.hidden = ENDED.includes(now.state);
@@ -93,7 +95,6 @@ export function makeTicket(ticket, signal, onRefused) {
     announce(`${now.service}: ${textOf(now)}`);
     showActions(now);
     if (now.state === "succeeded" && !outcome.hasChildNodes()) showResult(now);
-    if (now.state === "failed") fill(outcome, makeFailure(now, onRefused));
   }
 
   /** @param {Status} now */
@@ -106,14 +107,16 @@ export function makeTicket(ticket, signal, onRefused) {
   }
 
   /** @param {Status} now */
-  function textOf({ state, position, stage }) {
+  function textOf(now) {
+    const { state, position, stage } = now;
     if (state === "submitted") return "Waits for a queue.";
     if (state === "queued") return position === 1 ? "Next in its queue." : `Number ${position ?? "?"} in its queue.`;
     if (state === "running") {
       if (cancelAsked) return "Being stopped…";
       return stage ? `Runs: ${stage}` : "Runs.";
     }
-    return { succeeded: "Done.", failed: "Failed.", cancelled: "Cancelled.", expired: "Its result is no longer kept." }[state];
+    if (state === "failed") return `Failed: ${problemOf(now).title}.`;
+    return { succeeded: "Done.", cancelled: "Cancelled.", expired: "Its result is no longer kept." }[state];
   }
 
   /** @param {Status} now */
@@ -124,6 +127,9 @@ export function makeTicket(ticket, signal, onRefused) {
       const button = make("button", { type: "button", onclick: () => giveUp(now) }, cancelAsked ? "Asked to stop" : "Cancel");
       button.disabled = cancelAsked;
       fill(actions, button);
+    } else if (now.state === "failed") {
+      const back = () => onRefused(now.service, problemOf(now));
+      fill(actions, make("button", { type: "button", class: "main", onclick: back }, "Back to the form"));
     } else {
       const deleting = now.state === "succeeded" &&
         make("button", { type: "button", class: "quiet", onclick: () => giveUp(now) }, "Delete from the server");
@@ -202,22 +208,16 @@ function troubleOf(error) {
   return error instanceof Unreachable || error instanceof Refused ? error.message : "The page has a fault of its own.";
 }
 
-/**
- * Why a ticket failed; with a way back to the form, where each fault stands at its field.
- * @param {Status} now
- * @param {(service: string, problem: import("./api.js").Problem) => void} onRefused
- */
-function makeFailure(now, onRefused) {
-  const problem = now.error ?? { type: "", title: "Failed", detail: "The server does not say why." };
-  const faults = (problem.errors ?? []).filter(({ detail }) => detail !== problem.detail);
-  return make(
-    "section",
-    { class: "failure", "aria-label": "Why it failed" },
-    make("h2", {}, problem.title),
-    make("p", {}, problem.detail),
-    faults.length > 0 && make("ul", {}, ...faults.map(({ detail }) => make("li", {}, detail))),
-    make("button", { type: "button", class: "main", onclick: () => onRefused(now.service, problem) }, "Back to the form"),
-  );
+/** @param {Status} now @returns {import("./api.js").Problem} */
+function problemOf(now) {
+  return now.error ?? { type: "", title: "Failed", detail: "The server does not say why." };
+}
+
+/** Why a ticket failed. @param {import("./api.js").Problem} problem */
+function makeFailure({ detail, errors = [] }) {
+  const more = errors.filter((fault) => fault.detail !== detail);
+  const list = more.length > 0 && make("ul", {}, ...more.map((fault) => make("li", {}, fault.detail)));
+  return make("div", { class: "failure" }, make("p", {}, detail), list);
 }
 
 /** A link that another browser can open; its token stands behind the #. @param {Reference} ticket */

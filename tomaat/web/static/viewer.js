@@ -19,7 +19,6 @@ const OPTIONS = {
   backColor: [0, 0, 0, 1],
   crosshairColor: [0.36, 0.78, 0.87, 0.9],
   crosshairGap: 6,
-  crosshairWidth: 0.5,
   crosshairWidthUnit: "percent",
   fontColor: [0.8, 0.86, 0.88, 1],
   showAllOrientationMarkers: true,
@@ -74,7 +73,8 @@ export function makeViewer(volumes, overlays) {
   async function start() {
     try {
       const { Niivue, SHOW_RENDER, MULTIPLANAR_TYPE } = await niivue();
-      const options = { ...OPTIONS, multiplanarShowRender: SHOW_RENDER.ALWAYS, multiplanarLayout: MULTIPLANAR_TYPE.GRID };
+      const crosshairWidth = canvas.clientWidth < 500 ? 1 : 0.5; // so that it is as wide as a pixel
+      const options = { ...OPTIONS, crosshairWidth, multiplanarShowRender: SHOW_RENDER.ALWAYS, multiplanarLayout: MULTIPLANAR_TYPE.GRID };
       nv = new Niivue(options);
       await nv.attachToCanvas(canvas);
       if (!nv.gl) throw new Error("This browser has no WebGL 2.");

@@ -4,6 +4,7 @@ const BYTES = ["bytes", "kB", "MB", "GB", "TB"];
 
 /** @param {number} bytes */
 export function inBytes(bytes) {
+  if (bytes === 1) return "1 byte";
   let power = 0;
   while (bytes >= 999.5 && power < BYTES.length - 1) {
     bytes /= 1000;
