@@ -340,7 +340,36 @@ def test_an_upload_whose_answer_is_lost_becomes_one_ticket(visit, service):
     assert len(service.rows("SELECT id FROM tickets WHERE id > :before", before=before)) == 1
 
 
+def test_behind_a_proxy_that_takes_the_header_for_itself_the_token_goes_by_the_address(visit):
+    visitor = visit()
+
+    def proxy(route):
+        if route.request.header_value("Authorization") is None:
+            route.continue_()
+        else:
+            route.fulfill(status=401, body="<h1>Who are you?</h1>", headers={"WWW-Authenticate": "Basic"})
+
+    visitor.context.route(re.compile("/(status|result)/"), proxy)
+    page = visitor.open("#/services/FloatComputation")
+    page.get_by_role("button", name="Fill in the example").click()
+    page.get_by_role("button", name="Send").click()
+    expect(page.locator("dl.values")).to_have_text("Result6.5")
+
+
 # Results
+
+
+def send_slowly(page, meanwhile):
+    """Press Send on a line so slow that its progress can be seen."""
+    line = page.context.new_cdp_session(page)
+    line.send("Network.enable")
+    speed = {"offline": False, "latency": 0, "downloadThroughput": -1}
+    line.send("Network.emulateNetworkConditions", speed | {"uploadThroughput": 200_000})
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_text(re.compile(r"^Sending: [\d.]+ (kB|MB) of 3.4 MB$"))).to_be_visible()
+    assert 0 < page.get_by_role("progressbar", name="Sending").evaluate("bar => bar.value") < 1
+    meanwhile()
+    line.send("Network.emulateNetworkConditions", speed | {"uploadThroughput": -1})
 
 
 def is_orange(canvas):
@@ -355,7 +384,7 @@ def test_the_brain_of_a_real_head_is_seen_over_it_in_three_planes_and_in_3d(visi
     page = visitor.open("#/services/BrainExtraction")
     page.get_by_label("T1-weighted MRI").set_input_files(chosen("T1.nii.gz", head()))
     picture(page, "brain-form")
-    page.get_by_role("button", name="Send").click()
+    send_slowly(page, lambda: picture(page, "brain-sending"))
     expect(page.locator(".told")).to_contain_text("Runs:")
     picture(page, "brain-running")
     expect(page.get_by_text("Done.", exact=True)).to_be_visible()
@@ -405,10 +434,11 @@ def test_a_volume_is_shown_with_the_one_that_was_sent(visit):
     expect(page.locator(".viewer")).to_have_attribute("data-state", "ready")
     volume = page.get_by_label("Volume", exact=True)
     expect(volume.get_by_role("option")).to_have_text(["Smoothed", "Sent: T1.nii.gz"])
-    sharp = page.locator("canvas").screenshot()
+    smooth = page.locator("canvas").screenshot()
     volume.select_option("Sent: T1.nii.gz")
     expect(page.locator(".viewer")).to_have_attribute("data-state", "ready")
-    assert page.locator("canvas").screenshot() != sharp
+    expect(volume.locator("option:checked")).to_have_text("Sent: T1.nii.gz")
+    assert page.locator("canvas").screenshot() != smooth
     check_access(page)
     picture(page, "smoothed-dark")
 

@@ -4,6 +4,8 @@ import { collect, watched } from "./streams.js";
 import { apiKey } from "./store.js";
 
 const ANSWER_SECONDS = 20; // after which a server that says nothing counts as lost
+const FOREIGN = "about:blank"; // the kind of a refusal that is not this server's own
+const KEPT_OUT = [0, 401, 403]; // how a proxy answers whom it does not know; 0: it leads elsewhere
 
 /**
  * @typedef {{id: number, token: string}} Reference to a ticket
@@ -61,11 +63,10 @@ const ANSWER_SECONDS = 20; // after which a server that says nothing counts as l
 
 /** The server said no, and why. */
 export class Refused extends Error {
-  /** @param {Problem} problem @param {number} retrySeconds after which asking again makes sense; 0: never */
-  constructor(problem, retrySeconds) {
+  /** @param {Problem} problem */
+  constructor(problem) {
     super(problem.detail);
     this.problem = problem;
-    this.retrySeconds = retrySeconds;
   }
 
   get kind() {
@@ -141,7 +142,7 @@ export function submit(service, payload, { idempotencyKey, onBytes, signal }) {
   return new Promise((resolve, reject) => {
     request.onload = () => {
       if (request.status === 202) resolve(JSON.parse(request.responseText));
-      else reject(refused(request.status, request.responseText, request.getResponseHeader("Retry-After")));
+      else reject(refused(request.status, request.responseText));
     };
     request.onerror = () => reject(new Unreachable());
     request.onabort = () => reject(signal.reason);
@@ -150,12 +151,13 @@ export function submit(service, payload, { idempotencyKey, onBytes, signal }) {
   });
 }
 
-/** Whether the bearer's header reaches the server: a proxy with a password of its own takes that header for itself. */
-let bearerWorks = true;
+/** Whether the header reaches the server: a proxy that asks for a password of its own takes it for itself. */
+let headerWorks = true;
 
 /**
- * Ask for a ticket with its token in a header, where no log of addresses can hold it; in the address, as the protocol
- * allows as well, only behind a proxy that keeps the header. `omit` keeps that proxy from opening a dialogue.
+ * Ask for a ticket with its token in a header, where no log of addresses can hold it. In the address, as the protocol
+ * allows as well, only behind a proxy that keeps the header, or that lets nobody in without its cookie: the first
+ * request goes without what it knows the browser by, so that it refuses instead of opening a dialogue.
  * @param {Reference} ticket
  * @param {"status" | "result" | "request"} what
  * @param {string} query
@@ -163,13 +165,15 @@ let bearerWorks = true;
  * @param {number} [seconds]
  */
 async function askFor(ticket, what, query, options, seconds = ANSWER_SECONDS) {
-  if (bearerWorks) {
+  if (headerWorks) {
     const headers = { Authorization: `Bearer ${ticket.token}` };
     try {
-      return await ask(`/${what}/${ticket.id}${query}`, { ...options, headers, credentials: "omit" }, seconds);
+      const alone = /** @type {const} */ ({ credentials: "omit", redirect: "manual" });
+      return await ask(`/${what}/${ticket.id}${query}`, { ...options, headers, ...alone }, seconds);
     } catch (error) {
-      if (!(error instanceof Refused) || error.problem.status !== 401) throw error;
-      bearerWorks = false;
+      const { type, status = 0 } = error instanceof Refused ? error.problem : {};
+      if (type !== FOREIGN || !KEPT_OUT.includes(status)) throw error;
+      headerWorks = false;
     }
   }
   return ask(`/${what}/${ticket.id}&${encodeURIComponent(ticket.token)}${query}`, options, seconds);
@@ -191,7 +195,7 @@ async function ask(path, options = {}, seconds = ANSWER_SECONDS) {
     options.signal?.throwIfAborted();
     answer = await fetch(path, { ...options, signal: given.signal });
     if (answer.ok) return answer;
-    throw refused(answer.status, await answer.text(), answer.headers.get("Retry-After"));
+    throw refused(answer.status, await answer.text());
   } catch (error) {
     if (error instanceof Refused || options.signal?.aborted) throw error;
     throw new Unreachable();
@@ -200,15 +204,15 @@ async function ask(path, options = {}, seconds = ANSWER_SECONDS) {
   }
 }
 
-/** @param {number} status @param {string} text @param {string | null} retryAfter */
-function refused(status, text, retryAfter) {
+/** @param {number} status @param {string} text */
+function refused(status, text) {
   /** @type {Problem} */
-  let problem = { type: "about:blank", title: "Refused", detail: `The server answered ${status}.`, status };
+  let problem = { type: FOREIGN, title: "Refused", detail: `The server answered ${status}.`, status };
   try {
     const read = JSON.parse(text);
     if (typeof read.detail === "string") problem = { ...problem, ...read };
   } catch {
     // a proxy's own answer
   }
-  return new Refused(problem, Number(retryAfter) || 0);
+  return new Refused(problem);
 }

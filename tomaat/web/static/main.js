@@ -27,10 +27,10 @@ function showPlace() {
   shown = new AbortController();
   const place = placeOf(location.hash);
   if (place.view === "ticket") {
-    document.title = `Ticket ${place.id}: TOMAAT`;
+    document.title = `Ticket ${place.id} – TOMAAT`;
     fill(main, makeTicket(place, shown.signal, backToForm));
   } else if (place.view === "service") {
-    document.title = `${place.name}: TOMAAT`;
+    document.title = `${place.name} – TOMAAT`;
     showService(place.name);
   } else {
     document.title = "TOMAAT";

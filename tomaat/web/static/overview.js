@@ -30,6 +30,9 @@ export function makeOverview() {
     make("section", { "aria-labelledby": "services" }, make("h1", { id: "services" }, "Services"), trouble, list),
     make("section", { "aria-labelledby": "tickets" }, make("h2", { id: "tickets" }, "Your tickets"), kept),
   );
+  /** What the list shows, by service. @type {Map<string, HTMLElement>} */
+  let states = new Map();
+  let listed = "";
   return {
     element,
     /** @param {Service[] | null} services @param {string} fault */
@@ -37,10 +40,14 @@ export function makeOverview() {
       trouble.textContent = fault;
       trouble.hidden = !fault;
       if (!services) return;
-      const lines = services.map((service) => [service, serviceText(service)]);
-      if (list.dataset.shown === JSON.stringify(lines)) return; // what is read or focused now stays as it is
-      list.dataset.shown = JSON.stringify(lines);
-      fill(list, ...(services.length ? services.map(serviceLine) : [make("li", { class: "hint" }, "No service is offered yet.")]));
+      const names = JSON.stringify(services.map(({ name, description }) => [name, description]));
+      if (names !== listed) {
+        states = new Map(services.map(({ name }) => [name, make("div")]));
+        const lines = services.map((service) => serviceLine(service, /** @type {Node} */ (states.get(service.name))));
+        fill(list, ...(lines.length ? lines : [make("li", { class: "hint" }, "No service is offered yet.")]));
+        listed = names;
+      }
+      for (const service of services) fill(/** @type {Element} */ (states.get(service.name)), serviceState(service));
     },
     showTickets: () => showTickets(kept),
   };
@@ -60,20 +67,23 @@ export function serviceState(service) {
   return make("p", { class: service.available ? "state live" : "state away" }, serviceText(service));
 }
 
-/** @param {Service} service */
-function serviceLine(service) {
+/** @param {Service} service @param {Node} state */
+function serviceLine(service, state) {
   return make(
     "li",
     { class: "card" },
     make("h2", {}, make("a", { href: `#/services/${encodeURIComponent(service.name)}` }, service.name)),
     make("p", {}, service.description),
-    serviceState(service),
+    state,
   );
 }
 
 /** @param {HTMLElement} kept */
 function showTickets(kept) {
   const known = tickets();
+  const shown = JSON.stringify(known);
+  if (kept.dataset.shown === shown) return; // what has the focus stays
+  kept.dataset.shown = shown;
   if (!known.length) {
     fill(kept, make("p", { class: "hint" }, "None yet. What you send is listed here, in this browser only."));
     return;

@@ -81,7 +81,7 @@ export function makeTicket(ticket, signal, onRefused) {
   function show(now) {
     keep({ ...ticket, service: now.service, created: now.created, state: now.state });
     title.textContent = now.service;
-    document.title = `${now.service} ${now.id}: ${textOf(now)} TOMAAT`;
+    document.title = `${now.service} ${now.id}: ${textOf(now)} – TOMAAT`;
     about.textContent = `Ticket ${now.id}, sent ${atTime(now.created)}`;
     told.textContent = textOf(now);
     more.textContent = moreOf(now);

@@ -56,6 +56,8 @@ export function makeViewer(volumes, overlays) {
   /** @type {any} */
   let nv = null;
   let opacity = OPACITY;
+  /** @type {Shown | undefined} */
+  let below;
   const started = start();
 
   return {
@@ -89,6 +91,7 @@ export function makeViewer(volumes, overlays) {
   /** Show a volume, or none, under the overlays. @param {Shown | undefined} volume */
   async function show(volume) {
     element.dataset.state = "loading";
+    below = volume;
     while (nv.volumes.length) nv.removeVolume(nv.volumes[0]);
     const { NVImage } = await niivue();
     if (volume) nv.addVolume(await NVImage.loadFromFile({ file: volume.file, name: nameOf(volume.file) }));
@@ -119,14 +122,8 @@ export function makeViewer(volumes, overlays) {
     });
   }
 
-  /** The volume under the overlays, where there is one. */
-  function base() {
-    return nv.volumes.length > overlays.length ? nv.volumes[0] : null;
-  }
-
   function showControls() {
-    const current = volumes.findIndex(({ file }) => base()?.name === nameOf(file));
-    fill(controls, layoutControl(), volumeControl(current), ...windowControls(), opacityControl(), ...placeControls());
+    fill(controls, layoutControl(), volumeControl(), ...windowControls(), opacityControl(), ...placeControls());
   }
 
   function layoutControl() {
@@ -146,16 +143,16 @@ export function makeViewer(volumes, overlays) {
     return make("fieldset", { class: "layouts" }, make("legend", { class: "unseen" }, "View"), ...buttons.flat());
   }
 
-  /** Which volume lies under the labels. @param {number} current */
-  function volumeControl(current) {
+  /** Which volume lies under the labels. */
+  function volumeControl() {
     if (!volumes.length) return openControl();
     if (volumes.length === 1) return make("p", { class: "hint" }, volumes[0].name);
-    const choice = make("select", { id: "volume" }, ...volumes.map(({ name }, place) => make("option", { value: place, selected: place === current }, name)));
+    const choice = make("select", { id: "volume" }, ...volumes.map((volume, place) => make("option", { value: place, selected: volume === below }, volume.name)));
     choice.addEventListener("change", () => show(volumes[Number(choice.value)]).catch(showFailure));
     return make("div", { class: "control" }, make("label", { for: "volume" }, "Volume"), choice);
   }
 
-  /** The volume that was sent is not kept by the page: it can be opened again, and leaves this computer no second time. */
+  /** The volume that was sent is kept only while the page is open: it can be opened again, and does not leave the computer. */
   function openControl() {
     const picker = make("input", { type: "file", id: "open-volume", class: "unseen" });
     picker.addEventListener("change", () => {
@@ -167,15 +164,15 @@ export function makeViewer(volumes, overlays) {
     return make(
       "div",
       { class: "open" },
-      make("p", { class: "hint" }, "Only the labels are here: the page forgets the volume that was sent when it is closed."),
+      make("p", { class: "hint" }, "Only the labels are here: the page does not keep what was sent once it is closed."),
       picker,
       make("label", { class: "button", for: "open-volume" }, "Open the volume"),
     );
   }
 
   function windowControls() {
-    const volume = base();
-    if (!volume || !(volume.global_max > volume.global_min)) return [];
+    const [volume] = nv.volumes;
+    if (!below || !(volume.global_max > volume.global_min)) return [];
     const range = volume.global_max - volume.global_min;
     const step = 10 ** Math.floor(Math.log10(range / 200));
     const set = (/** @type {number} */ width, /** @type {number} */ level) => {
@@ -193,7 +190,7 @@ export function makeViewer(volumes, overlays) {
 
   function opacityControl() {
     if (!overlays.length) return null;
-    return slider("Opacity", base() ? opacity : 1, 0, 1, 0.05, (value) => {
+    return slider("Opacity", below ? opacity : 1, 0, 1, 0.05, (value) => {
       opacity = value;
       for (let place = nv.volumes.length - overlays.length; place < nv.volumes.length; place += 1) nv.setOpacity(place, value);
     }, (value) => `${Math.round(100 * value)} %`);
