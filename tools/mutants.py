@@ -25,6 +25,9 @@ ACCESS = ("tests/integration/test_tickets_access.py", "tests/unit/test_web_Acces
 ARCHIVES = ("tests/unit/test_archives_unpack.py",)
 VOLUMES = ("tests/integration/test_volumes_reader.py",)
 WEB = ("tests/unit/test_web_Api.py",)
+PAGE = ("tests/unit/test_web_page.py",)
+RESENT = ("tests/acceptance/test_page.py::test_an_upload_whose_answer_is_lost_becomes_one_ticket",)
+FIND = ("tests/unit/test_services_find.py",)
 STORAGE = ("tests/unit/test_tickets_Storage.py",)
 
 
@@ -258,6 +261,16 @@ MUTANTS = (
     ),
     _m("a token is compared", "web/tokens.py", "if ticket is None or not any(fits):", "if ticket is None:", WEB),
     _m("answers are stored nowhere", "web/app.py", '    "Cache-Control": "no-store",\n', "", WEB),
+    _m("the page runs its own scripts only", "web/page.py", '"script-src": "\'self\'"', '"script-src": "*"', PAGE),
+    _m("a task's example is checked", "services/find.py", " or _fault_of_example(task)", "", FIND),
+    _m(
+        "the queue of a source that is away is none",
+        TICKET,
+        "WHERE l.expires > clock_timestamp() AND s.problem IS NULL GROUP",
+        "GROUP",
+        STORES,
+    ),
+    _m("an upload sent again is the same request", "web/static/form.js", "packed ??= await", "packed = await", RESENT),
     _m(
         "the log has the route, not the path",
         "web/app.py",
