@@ -21,6 +21,7 @@ class DummyTask(Task):
         SingleChoiceInput("kind", "What to do", choices=["sleep", "compute", "refuse", "crash"], default="sleep"),
         FloatInput("seconds", "How long", minimum=0.0, maximum=3600.0, default=1.0, unit="s"),
     )
+    example = {"kind": "sleep", "seconds": 10.0}  # noqa: RUF012 (read only)
 
     def load(self, device: torch.device) -> None:
         """Put a matrix on the device, to have something to compute with."""

@@ -16,6 +16,7 @@ class FloatComputationTask(Task):
         FloatInput("f2", "Second number"),
         SingleChoiceInput("op", "Operation", choices=["add", "multiply"], default="add"),
     )
+    example = {"f1": 2.5, "f2": 4.0}  # noqa: RUF012 (read only)
 
     def perform(self, f1: float, f2: float, op: str) -> Outputs:
         """Return the sum or the product; refuse one that is no finite number any more."""

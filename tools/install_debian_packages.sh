@@ -20,6 +20,8 @@ need libarchive-tools command -v bsdtar
 need dicom3tools command -v dciodvfy
 need zsh command -v zsh
 need fish command -v fish
+need chromium command -v chromium
+need fonts-dejavu-core test -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf # chromium recommends fonts only
 
 if [ ${#missing[@]} = 0 ]; then
     exit 0

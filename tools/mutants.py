@@ -30,6 +30,9 @@ PAYLOADS = ("tests/unit/test_services_payload.py",)
 UNZIP = ("tests/unit/test_archives_unzip.py",)
 DICOM_SEG = ("tests/unit/test_volumes_dicom_seg.py",)
 WEB = ("tests/unit/test_web_Api.py",)
+PAGE = ("tests/unit/test_web_page.py",)
+RESENT = ("tests/acceptance/test_page.py::test_an_upload_whose_answer_is_lost_becomes_one_ticket",)
+FIND = ("tests/unit/test_services_find.py",)
 STORAGE = ("tests/unit/test_tickets_Storage.py",)
 NETWORKS = ("tests/unit/test_compute_Networks.py",)
 LANE_TESTS = "tests/integration/test_compute_Lane.py"
@@ -391,6 +394,16 @@ MUTANTS = (
     ),
     _m("a token is compared", "web/tokens.py", "if ticket is None or not any(fits):", "if ticket is None:", WEB),
     _m("answers are stored nowhere", "web/app.py", '    "Cache-Control": "no-store",\n', "", WEB),
+    _m("the page runs its own scripts only", "web/page.py", '"script-src": "\'self\'"', '"script-src": "*"', PAGE),
+    _m("a task's example is checked", "services/find.py", " or _fault_of_example(task)", "", FIND),
+    _m(
+        "the queue of a source that is away is none",
+        TICKET,
+        "WHERE l.expires > clock_timestamp() AND s.problem IS NULL GROUP",
+        "GROUP",
+        STORES,
+    ),
+    _m("an upload sent again is the same request", "web/static/form.js", "packed ??= await", "packed = await", RESENT),
     _m(
         "the log has the route, not the path",
         "web/app.py",

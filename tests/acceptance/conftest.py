@@ -1,10 +1,12 @@
-"""An instance of the whole service that tests share."""
+"""An instance of the whole service that tests share, and a browser."""
 
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
+from tests.browser import launch
 from tests.service import Service
 
 
@@ -16,3 +18,14 @@ def service(tmp_path_factory: pytest.TempPathFactory, make_database: Any) -> Ite
     shared.wait_until_ready()
     yield shared
     shared.stop()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium, as Debian has it."""
+    with sync_playwright() as playwright:
+        started = launch(playwright)
+        if started is None:
+            pytest.skip("chromium is not here; the Debian package chromium brings it")
+        yield started
+        started.close()

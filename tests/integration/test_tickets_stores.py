@@ -6,6 +6,7 @@ import time
 import pytest
 
 from tomaat.Need import Need
+from tomaat.tickets import Ahead
 from tomaat.tickets.choosing import Move
 from tomaat.tickets.fitting import Misfit
 
@@ -387,6 +388,25 @@ def test_an_offer_of_an_earlier_holder_is_available_again_once_the_new_ones_work
     assert [(s.name, s.available) for s in bench.web.offered_services()] == [("Add", True), ("Cut", True)]
 
 
+def test_a_new_ticket_is_told_the_shortest_queue_that_it_may_join(bench):
+    lane = bench.source(services=("Add", "Blur"))
+    bench.source(name="here/cpu-1", holder="b", services=("Blur",))
+    bench.run("UPDATE leases SET expires = clock_timestamp() + interval '1 hour'")
+    assert bench.web.ahead() == {name: Ahead(waiting=0, wait_seconds=0.0) for name in ("Add-1", "Blur-1")}
+    running = bench.claimed(lane)
+    for _ in range(2):
+        bench.queue(bench.submit(), lane.lease.name)
+    bench.run("UPDATE tickets SET expected_seconds = 100 WHERE id = :id", id=running.id)
+    ahead = bench.web.ahead()
+    assert ahead["Blur-1"] == Ahead(waiting=0, wait_seconds=0.0), "the other source is idle"
+    assert ahead["Add-1"].waiting == 2, "what runs does not wait"
+    assert 90 < ahead["Add-1"].wait_seconds < 102, "what is left of the running one, and a second for each other"
+    bench.lapse("here/cpu-1")
+    assert bench.web.ahead()["Blur-1"].waiting == 2
+    bench.lapse(lane.lease.name)
+    assert bench.web.ahead() == {}
+
+
 def test_a_stale_holder_cannot_offer(bench):
     stale = bench.source(holder="a")
     bench.lapse(stale.lease.name)
@@ -620,6 +640,7 @@ def test_no_statement_of_the_doors_reads_the_whole_history(bench):
         lane.next_queued(["Add-1"])
         bench.web.outlook(ticket)
         bench.web.count_waiting()
+        bench.web.ahead()
         bench.web.states_of([ticket.id, waiting.id])
         bench.manager.queues()
         bench.manager.submitted(["Add-1"])

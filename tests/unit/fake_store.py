@@ -14,7 +14,7 @@ from flask import Flask
 from Inputs import FloatInput, SingleChoiceInput, VolumeInput
 from tomaat.archives import ArchiveLimits
 from tomaat.database import DatabaseUnavailable
-from tomaat.tickets import ApiKey, OfferedService, Outlook, Storage, Ticket
+from tomaat.tickets import Ahead, ApiKey, OfferedService, Outlook, Storage, Ticket
 from tomaat.tickets.KeyStore import Usage
 from tomaat.tickets.states import CANCELLED, ENDED, FAILED, QUEUED, RUNNING, SUBMITTED, SUCCEEDED
 from tomaat.web.Access import Access
@@ -41,6 +41,7 @@ def offered(name, inputs, *, available=True):
         interface={declared.id: declared.describe() for declared in inputs},
         interface_hash=f"{name}-1",
         memory_bytes={"here/GPU-aaa": 5 * 1024 * MIB},
+        example={"f1": 2.5} if name == "FloatComputation" else {},
     )
 
 
@@ -167,6 +168,10 @@ class FakeStore:
         self._demand()
         return self.services
 
+    def ahead(self):
+        self._demand()
+        return {"FloatComputation-1": Ahead(waiting=2, wait_seconds=12.3456)}
+
     def change(self, ticket_id, **values):
         """Do what another door does to a ticket."""
         self.tickets[ticket_id] = dataclasses.replace(self.tickets[ticket_id], **values)
@@ -223,7 +228,7 @@ class Web:
             longest_wait_seconds=30,
             longest_queue=longest_queue,
         )
-        self.api.services.seconds = self.api.waiting.seconds = -1  # never old in a test
+        self.api.services.seconds = self.api.ahead.seconds = self.api.waiting.seconds = -1  # never old in a test
         self.app: Flask = create_app(self.api)
         self.client = self.app.test_client()
 

@@ -77,6 +77,12 @@ def reasons(found):
             "broken.py: GoodTask: perform() is a coroutine or a generator, which nobody awaits; write def perform(self",
         ),
         (
+            good(more="example = {'y': 1}"),
+            "broken.py: GoodTask: example is {'y': 1}; write values by inputs' ids",
+        ),
+        (good(more="example = [1]"), "broken.py: GoodTask: example is [1]; write values by inputs' ids"),
+        (good(more="example = {'x': 'a'}"), "broken.py: GoodTask: its own example is refused: x: 'a' is not a number."),
+        (
             good(more="inputs = [FloatInput('x', 'X', default=True)]"),
             "broken.py: ValueError: FloatInput('x'): its own default is refused: x: true is not a number. (line 9)",
         ),

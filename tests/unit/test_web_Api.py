@@ -534,13 +534,20 @@ def test_the_services_are_listed_as_the_protocol_says(web):
     assert service["memory_bytes"] == {"here/GPU-aaa": 5 * 1024**3}
 
 
-def test_many_looks_at_the_services_cost_one_query(web):
-    web.api.services.seconds = 30
+def test_a_service_tells_how_long_its_queue_is_and_how_to_try_it(web):
+    add, smooth = web.client.get("/supportedservices").get_json()
+    assert (add["waiting"], add["wait_seconds"], add["example"]) == (2, 12.3, {"f1": 2.5})
+    assert (smooth["waiting"], smooth["wait_seconds"], smooth["example"]) == (None, None, {})
+
+
+def test_many_looks_at_the_services_cost_one_query_each(web):
+    web.api.services.seconds = web.api.ahead.seconds = 30
     asked = []
-    web.api.services.read = lambda: asked.append(1) or web.store.services
+    web.api.services.read = lambda: asked.append("services") or web.store.services
+    web.api.ahead.read = lambda: asked.append("ahead") or {}
     for _ in range(5):
         assert len(web.client.get("/supportedservices").get_json()) == 2
-    assert len(asked) == 1
+    assert sorted(asked) == ["ahead", "services"]
 
 
 def test_an_address_that_is_not_there_is_a_problem(web):

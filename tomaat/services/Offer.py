@@ -21,6 +21,7 @@ class Offer:
     interface: dict[str, dict[str, Any]]  #: each input's description, by its id, in the order of the task
     deadline_seconds: float
     estimates: bool  #: the task itself foretells how long a ticket will take
+    example: dict[str, Any]  #: values of inputs to try it with; may be empty
 
     @classmethod
     def of(cls, task: Task) -> Offer:
@@ -32,6 +33,7 @@ class Offer:
             interface={declared.id: declared.describe() for declared in task.inputs},
             deadline_seconds=float(task.deadline_seconds),
             estimates=type(task).expected_seconds is not Task.expected_seconds,
+            example=dict(task.example),
         )
 
     @property

@@ -9,12 +9,12 @@ import re
 import sys
 import traceback
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from Inputs import Input
+from Inputs import Input, InputRefused
 from tomaat.services.Found import Found
 from tomaat.services.Problem import Problem
 from tomaat.services.Task import Task
@@ -130,7 +130,20 @@ def _fault_of_inputs(task: Task) -> str | None:
     doubled = {id for id in ids if ids.count(id) > 1}
     if doubled:
         return f"two inputs have the id {', '.join(sorted(doubled))}; give each its own"
-    return _fault_of_perform(task, ids)
+    return _fault_of_perform(task, ids) or _fault_of_example(task)
+
+
+def _fault_of_example(task: Task) -> str | None:
+    example: Any = task.example
+    inputs = {declared.id: declared for declared in task.inputs}
+    if not isinstance(example, Mapping) or not example.keys() <= inputs.keys():
+        return f"example is {example!r}; write values by inputs' ids: example = {{{next(iter(inputs), 'x')!r}: …}}"
+    for id, value in example.items():
+        try:
+            inputs[id].check(value)
+        except InputRefused as refusal:
+            return f"its own example is refused: {refusal.detail}"
+    return None
 
 
 def _fault_of_perform(task: Task, ids: list[str]) -> str | None:

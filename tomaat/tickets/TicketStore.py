@@ -16,6 +16,8 @@ from tomaat.tickets.Audit import ANYBODY, HOLDER
 from tomaat.tickets.Ticket import COLUMNS, Ticket
 
 MOST_LATER_TOKENS = 20
+SECONDS_LEFT = """greatest(0, coalesce(t.expected_seconds, d.mean_seconds, 1) + coalesce(t.loading_seconds, 0)
+    - CASE WHEN t.state = 'running' THEN extract(epoch FROM clock_timestamp() - t.started) ELSE 0 END)"""  #: of a ticket t with its durations d
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +26,14 @@ class Outlook:
 
     position: int | None  #: 1: the next of its queue
     eta_seconds: float | None  #: expected seconds until its end
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ahead:
+    """What a new ticket of a service would find before it, in the shortest queue that it may join."""
+
+    waiting: int  #: tickets
+    wait_seconds: float  #: expected, until it would be started
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +60,7 @@ class OfferedService:
     interface: dict[str, Any]
     interface_hash: str
     memory_bytes: dict[str, int]  #: the most that a ticket was measured to need, by compute source
+    example: dict[str, Any]  #: values of its inputs to try it with; may be empty
 
 
 class TicketStore:
@@ -135,7 +146,7 @@ class TicketStore:
         """
         rows = run(
             self.engine,
-            """
+            f"""
             WITH mine AS (SELECT * FROM tickets WHERE id = :id AND state IN ('queued', 'running')),
             ahead AS (
                 SELECT t.* FROM tickets t JOIN mine ON t.source = mine.source
@@ -144,12 +155,8 @@ class TicketStore:
                 SELECT t.* FROM tickets t JOIN mine ON t.source = mine.source
                 WHERE t.state = 'running' AND (mine.state = 'queued' OR t.id = mine.id)
             )
-            SELECT (SELECT count(*) FROM ahead WHERE state = 'queued') AS queued,
-                   sum(greatest(0, coalesce(ahead.expected_seconds, d.mean_seconds, 1)
-                       + coalesce(ahead.loading_seconds, 0)
-                       - CASE WHEN ahead.state = 'running'
-                              THEN extract(epoch FROM clock_timestamp() - ahead.started) ELSE 0 END)) AS seconds
-            FROM ahead LEFT JOIN durations d ON d.source = ahead.source AND d.service = ahead.service
+            SELECT count(*) FILTER (WHERE t.state = 'queued') AS queued, sum({SECONDS_LEFT}) AS seconds
+            FROM ahead t LEFT JOIN durations d ON d.source = t.source AND d.service = t.service
             """,
             id=ticket.id,
         )
@@ -224,6 +231,29 @@ class TicketStore:
                 interface=row.offer["interface"],
                 interface_hash=row.interface_hash,
                 memory_bytes=row.memory_bytes or {},
+                example=row.offer.get("example", {}),
             )
             for row in rows
         ]
+
+    def ahead(self) -> dict[str, Ahead]:
+        """Tell how long the shortest queue is for each interface, by its hash, that a live compute source offers."""
+        rows = run(
+            self.engine,
+            f"""
+            WITH queues AS MATERIALIZED (
+                SELECT l.name, l.epoch, count(t.id) FILTER (WHERE t.state = 'queued') AS waiting,
+                       coalesce(sum({SECONDS_LEFT}) FILTER (WHERE t.id IS NOT NULL), 0) AS wait_seconds
+                FROM leases l JOIN compute_sources s ON s.name = l.name
+                  LEFT JOIN LATERAL (
+                    SELECT * FROM tickets WHERE source = l.name AND state = 'queued'
+                    UNION ALL SELECT * FROM tickets WHERE source = l.name AND state = 'running') t ON true
+                  LEFT JOIN durations d ON d.source = t.source AND d.service = t.service
+                WHERE l.expires > clock_timestamp() AND s.problem IS NULL GROUP BY l.name, l.epoch
+            )
+            SELECT DISTINCT ON (o.interface_hash) o.interface_hash, q.waiting, q.wait_seconds
+            FROM offers o JOIN queues q ON q.name = o.source AND q.epoch = o.epoch
+            ORDER BY o.interface_hash, q.wait_seconds, q.waiting
+            """,
+        )
+        return {row.interface_hash: Ahead(waiting=row.waiting, wait_seconds=float(row.wait_seconds)) for row in rows}

@@ -9,9 +9,10 @@ from tomaat.tickets.SourceStore import Lease, SourceStore
 from tomaat.tickets.Storage import ForeignStorage, Storage, TicketFolder
 from tomaat.tickets.Sweep import Sweep
 from tomaat.tickets.Ticket import Ticket
-from tomaat.tickets.TicketStore import NewTicket, OfferedService, Outlook, TicketStore
+from tomaat.tickets.TicketStore import Ahead, NewTicket, OfferedService, Outlook, TicketStore
 
 __all__ = [
+    "Ahead",
     "ApiKey",
     "Audit",
     "ForeignStorage",

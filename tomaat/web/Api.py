@@ -18,6 +18,7 @@ from tomaat.web.Access import HEADER as KEY_HEADER
 from tomaat.web.Access import Access
 from tomaat.web.form import content_length
 from tomaat.web.openapi import describe_api
+from tomaat.web.page import page
 from tomaat.web.problems import EXPLANATIONS, Problem, invalid, retry_later, too_large
 from tomaat.web.Recent import Recent
 from tomaat.web.results import send_result
@@ -55,6 +56,7 @@ class Api:
         self.longest_queue = longest_queue
         self.submission = Submission(store, storage, archive_limits)
         self.services = Recent(store.offered_services, seconds=RECENT_SECONDS)
+        self.ahead = Recent(store.ahead, seconds=RECENT_SECONDS)
         self.waiting = Recent(store.count_waiting, seconds=RECENT_SECONDS)
 
     def register(self, app: Flask) -> None:
@@ -69,8 +71,13 @@ class Api:
         app.add_url_rule("/problems/<slug>", view_func=self.explain)
 
     def index(self) -> Response:
-        """Say what this is and where to go on."""
-        return jsonify(name="TOMAAT", links={"services": "/supportedservices", "api": "/openapi.json"})
+        """Give the page to whom prefers one, as browsers do; say what this is and where to go on to all others."""
+        if request.accept_mimetypes.best_match(("application/json", "text/html")) == "text/html":
+            answer = page(key_needed=self.access.needed, largest_request_bytes=self.largest_request_bytes)
+        else:
+            answer = jsonify(name="TOMAAT", links={"services": "/supportedservices", "api": "/openapi.json"})
+        answer.vary.add("Accept")
+        return answer
 
     def submit(self) -> Response:
         """Take a request and give a ticket; a refusal is noted in the audit trail."""
@@ -129,12 +136,12 @@ class Api:
         return answer
 
     def supported_services(self) -> Response:
-        """List the services with their inputs."""
-        return jsonify([views.service(service) for service in self.services.get()])
+        """List the services with their inputs, and how long their queues are."""
+        return jsonify(self._described_services())
 
     def openapi(self) -> Response:
         """Describe all of this, services included."""
-        services = [views.service(service) for service in self.services.get()]
+        services = self._described_services()
         return jsonify(describe_api(services, longest_wait_seconds=self.longest_wait_seconds))
 
     def explain(self, slug: str) -> Response:
@@ -142,6 +149,10 @@ class Api:
         if slug not in EXPLANATIONS:
             raise Problem(404, "not-found", "Not found", "No problem of this server has this name.")
         return jsonify(type=f"/problems/{slug}", explanation=EXPLANATIONS[slug])
+
+    def _described_services(self) -> list[dict[str, Any]]:
+        ahead = self.ahead.get()
+        return [views.service(service, ahead.get(service.interface_hash)) for service in self.services.get()]
 
     def _find(self, reference: str) -> Ticket:
         ticket = find_ticket(self.store, reference, request.headers.get("Authorization", ""))

@@ -12,6 +12,7 @@ from werkzeug.exceptions import HTTPException
 from tomaat.database import DatabaseUnavailable
 from tomaat.log import frames_of
 from tomaat.web.Api import Api
+from tomaat.web.page import register_static
 from tomaat.web.problems import Problem, problem_response, retry_later
 
 log = structlog.get_logger()
@@ -26,7 +27,7 @@ METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", 
 
 def create_app(api: Api) -> Flask:
     """Make the application around the views of ``api``."""
-    app = Flask("tomaat", static_folder=None)
+    app = Flask("tomaat", static_folder=None, template_folder="web/templates")
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask's default provider has it
     app.url_map.merge_slashes = False  # a redirect would repeat a token
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
@@ -37,6 +38,7 @@ def create_app(api: Api) -> Flask:
     app.register_error_handler(DatabaseUnavailable, _database_problem)
     app.register_error_handler(Exception, _crash)
     api.register(app)
+    register_static(app)
     return app
 
 
@@ -46,7 +48,8 @@ def _note_time() -> None:
 
 def _finish(answer: Response) -> Response:
     """Add the headers, and log the route's template, never its path: a path holds a token."""
-    answer.headers.update(HEADERS)
+    for name, value in HEADERS.items():
+        answer.headers.setdefault(name, value)
     log.info(
         "request.answered",
         route=request.url_rule.rule if request.url_rule else "(none)",

@@ -88,7 +88,17 @@ INPUT: Json = {
 }
 SERVICE: Json = {
     "type": "object",
-    "required": ["name", "description", "version", "available", "memory_bytes", "interface"],
+    "required": [
+        "name",
+        "description",
+        "version",
+        "available",
+        "waiting",
+        "wait_seconds",
+        "memory_bytes",
+        "interface",
+        "example",
+    ],
     "properties": {
         "name": {"type": "string"},
         "description": {"type": "string"},
@@ -99,7 +109,13 @@ SERVICE: Json = {
             "description": "The most that its tickets were measured to need, by compute source.",
             "additionalProperties": {"type": "integer", "minimum": 0},
         },
+        "waiting": {
+            "type": ["integer", "null"],
+            "description": "Tickets in the shortest queue that a new one may join; null where none is available.",
+        },
+        "wait_seconds": NUMBER_OR_NULL | {"description": "Expected, until a new ticket would be started."},
         "interface": {"type": "object", "additionalProperties": INPUT},
+        "example": {"type": "object", "description": "Values of inputs to try it with; may be empty."},
     },
 }
 WHILE_STATE = {
@@ -217,7 +233,7 @@ def describe_api(services: Sequence[Mapping[str, Any]], *, longest_wait_seconds:
             "Cache-Control: no-store and Referrer-Policy: no-referrer. HEAD is taken wherever GET is.",
         },
         "paths": {
-            "/": {"get": _operation("index", "What this is.", {200: _json("Links.", {"type": "object"})})},
+            "/": {"get": _operation("index", "What this is.", {200: _index()})},
             "/request": {"post": _submit(services)},
             "/request/{reference}": {
                 "parameters": [REFERENCE],
@@ -289,6 +305,12 @@ def describe_api(services: Sequence[Mapping[str, Any]], *, longest_wait_seconds:
             },
         },
     }
+
+
+def _index() -> Json:
+    links, page = {"schema": {"type": "object"}}, {"schema": {"type": "string"}}
+    content = {"application/json": links, "text/html": page}
+    return {"description": "Links; a page for people where text/html is preferred.", "content": content}
 
 
 OUTPUTS: Json = {

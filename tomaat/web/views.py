@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import Any
 
-from tomaat.tickets import OfferedService, Outlook, Ticket
+from tomaat.tickets import Ahead, OfferedService, Outlook, Ticket
 
 Links = dict[str, str]
 
@@ -51,15 +51,18 @@ def status(ticket: Ticket, outlook: Outlook, token: str) -> dict[str, Any]:
     }
 
 
-def service(offered: OfferedService) -> dict[str, Any]:
-    """Describe a service with its inputs."""
+def service(offered: OfferedService, ahead: Ahead | None) -> dict[str, Any]:
+    """Describe a service with its inputs, and what a new ticket would wait for."""
     return {
         "name": offered.name,
         "description": offered.description,
         "version": offered.version,
         "available": offered.available,
         "memory_bytes": offered.memory_bytes,
+        "waiting": None if ahead is None else ahead.waiting,
+        "wait_seconds": None if ahead is None else round(ahead.wait_seconds, 1),
         "interface": offered.interface,
+        "example": offered.example,
     }
 
 

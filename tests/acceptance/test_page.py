@@ -1,0 +1,510 @@
+"""The page in a real browser against the real service; its pictures lie in .cache/screenshots."""
+
+import gzip
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import tarfile
+
+import nibabel
+import numpy as np
+import pytest
+import requests
+from PIL import Image
+from playwright.sync_api import expect
+
+from tests.browser import Visitor, check_access, fits, picture
+from tests.data import HEAD, fetch
+from tests.service import REPOSITORY, free_port
+
+PHONE = {"width": 360, "height": 740}
+
+
+@pytest.fixture
+def visit(browser, service):
+    """Make visitors of the shared service, or of another one that works on its tickets."""
+    made = []
+
+    def make(url=service.url, **how):
+        made.append(Visitor(browser, url, **how))
+        return made[-1]
+
+    yield make
+    for visitor in made:
+        visitor.close()
+
+
+@pytest.fixture
+def door(service, tmp_path):
+    """A second WebService on the tickets of the shared one, to be killed and started again."""
+    door = Door(service, tmp_path)
+    yield door
+    door.kill()
+
+
+class Door:
+    def __init__(self, service, folder):
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self.environment = service.environment | {"TOMAAT_PORT": str(port)}
+        self.folder = folder
+        self.service = service
+        self.process = None
+
+    def start(self, **settings):
+        environment = self.environment | {f"TOMAAT_{name}": value for name, value in settings.items()}
+        with (self.folder / "WebService.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "WebService.py"], cwd=REPOSITORY, env=environment, stderr=log, stdin=subprocess.DEVNULL
+            )
+        self.service.until(lambda: requests.get(self.url, timeout=5).ok, 120)
+        return self.url
+
+    def kill(self):
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+
+def head():
+    return fetch(*HEAD)
+
+
+def small_volume():
+    image = nibabel.Nifti1Image(np.arange(4 * 5 * 6, dtype=np.int16).reshape(4, 5, 6), np.eye(4))
+    return gzip.compress(image.to_bytes())
+
+
+def chosen(name, content):
+    return {"name": name, "mimeType": "application/gzip", "buffer": content}
+
+
+def ticket_of(page):
+    """The ticket that the page shows, by its address."""
+    expect(page).to_have_url(re.compile("#/tickets/"))
+    number, token = page.url.rsplit("/", 2)[1:]
+    return {"id": int(number), "token": token, "links": {"status": f"/status/{number}&{token}"}}
+
+
+# Services
+
+
+def test_every_service_is_shown_with_what_it_is_for_whether_it_is_live_and_its_queue(visit, service):
+    service.wait_until_ready("BrainExtraction")
+    waiting = [service.submit("Dummy", {"seconds": 60}) for _ in range(3)]
+    page = visit().open()
+    for offered in service.services():
+        card = page.get_by_role("listitem").filter(has=page.get_by_role("link", name=offered["name"], exact=True))
+        expect(card).to_contain_text(offered["description"])
+        expect(card).to_contain_text(re.compile(r"Live, 2 tickets before yours, about \d+ (s|min)"))
+    check_access(page)
+    picture(page, "services")
+    for ticket in reversed(waiting):
+        requests.delete(f"{service.url}/request/{ticket['id']}&{ticket['token']}", timeout=10)
+    expect(page.get_by_text("Live, nobody waits")).to_have_count(len(service.services()))
+
+
+def test_numbers_are_sent_by_keyboard_alone_and_their_sum_comes_back(visit):
+    page = visit().open()
+    page.get_by_role("link", name="FloatComputation", exact=True).focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="FloatComputation")).to_be_visible()
+    expect(page.locator("main")).to_be_focused()
+    page.keyboard.press("Tab")  # the link back
+    for typed in ("2.5", "4"):
+        page.keyboard.press("Tab")
+        page.keyboard.type(typed)
+    page.keyboard.press("Tab")
+    expect(page.get_by_label("Operation")).to_be_focused()
+    page.keyboard.press("m")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Send")).to_be_focused()
+    check_access(page)
+    page.keyboard.press("Enter")
+    expect(page.locator("dl.values")).to_have_text("Result10")
+    expect(page.get_by_text("Done.", exact=True)).to_be_visible()
+    check_access(page)
+    picture(page, "numbers")
+
+
+def test_the_example_is_filled_in_and_sent(visit):
+    page = visit().open("#/services/FloatComputation")
+    page.get_by_role("button", name="Fill in the example").click()
+    expect(page.get_by_label("First number")).to_have_value("2.5")
+    picture(page, "form")
+    page.get_by_role("button", name="Send").click()
+    expect(page.locator("dl.values")).to_have_text("Result6.5")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download").click()
+    with tarfile.open(download.value.path()) as archive:
+        assert json.load(archive.extractfile("result.json"))["outputs"][0]["value"] == 6.5
+
+
+# Refusals
+
+
+def test_what_can_be_seen_to_be_wrong_is_told_at_its_field_before_anything_is_sent(visit, service):
+    before = service.rows("SELECT count(*) FROM tickets")
+    page = visit().open("#/services/GaussianSmoothing")
+    page.get_by_role("spinbutton", name="Standard deviation").fill("30")
+    page.get_by_label("CT or MRI volume").set_input_files(chosen("scan.dcm", b"x"))
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_label("CT or MRI volume")).to_be_focused()
+    volume, sigma = (page.locator(f"[data-input={id}] .fault") for id in ("volume", "sigma"))
+    expect(volume).to_have_text("scan.dcm: the name must end in .nii.gz, .nii, .nrrd, .mha.")
+    expect(sigma).to_have_text("30 is not within: 0.1 to 20 mm.")
+    expect(page.get_by_role("spinbutton")).to_have_attribute("aria-invalid", "true")
+    check_access(page)
+    picture(page, "wrong-fields")
+    assert service.rows("SELECT count(*) FROM tickets") == before
+
+
+def test_a_refused_upload_is_told_at_the_field_that_it_belongs_to(visit):
+    page = visit(**PHONE, dark=True).open("#/services/GaussianSmoothing")
+    drop(page.locator(".drop"), "scan.nii.gz", gzip.compress(b"no volume" * 100))
+    expect(page.get_by_text("scan.nii.gz,")).to_be_visible()
+    page.get_by_role("button", name="Send").click()
+    fault = page.locator("[data-input=volume] .fault")
+    expect(fault).to_be_visible()
+    expect(page.get_by_role("alert")).to_contain_text("1 of 2 inputs was refused.")
+    expect(page.get_by_label("CT or MRI volume")).to_be_focused()
+    assert fault.text_content().strip()
+    check_access(page)
+    picture(page, "refused-upload-phone-dark")
+    page.get_by_label("CT or MRI volume").set_input_files(chosen("scan.nii.gz", small_volume()))
+    expect(fault).to_be_hidden()
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_text("Done.", exact=True)).to_be_visible()
+
+
+def drop(zone, name, content):
+    """Drop a file as the mouse does."""
+    zone.evaluate(
+        """(zone, [name, bytes]) => {
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([new Uint8Array(bytes)], name));
+            zone.dispatchEvent(new DragEvent("dragover", {dataTransfer: transfer, bubbles: true, cancelable: true}));
+            zone.dispatchEvent(new DragEvent("drop", {dataTransfer: transfer, bubbles: true, cancelable: true}));
+        }""",
+        [name, list(content)],
+    )
+
+
+def test_what_is_refused_after_the_upload_is_told_at_its_field_too(visit):
+    page = visit().open("#/services/GaussianSmoothing")
+    broken = bytearray(small_volume())
+    broken[-5] ^= 0xFF  # of the checksum: the header is fine, the voxels are not what was written
+    page.get_by_label("CT or MRI volume").set_input_files(chosen("scan.nii.gz", bytes(broken)))
+    page.get_by_role("button", name="Send").click()
+    expect(page.locator(".told")).to_have_text("Failed: The inputs were refused.")
+    check_access(page)
+    picture(page, "failed")
+    page.get_by_role("button", name="Back to the form").click()
+    expect(page.locator("[data-input=volume] .fault")).to_be_visible()
+    expect(page.get_by_text("scan.nii.gz,")).to_be_visible()  # what was filled in is still there
+
+
+def test_an_api_key_is_asked_for_and_kept_in_the_tab_only(visit, service, door):
+    made = subprocess.run(
+        [sys.executable, "-m", "tomaat.keys", "make", f"page-{os.getpid()}"],
+        cwd=REPOSITORY,
+        env=service.environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    key = re.search(r"[\w-]{40,}", made.stdout).group()
+    visitor = visit(door.start(API_KEYS="always"))
+    page = visitor.open("#/services/FloatComputation")
+    page.get_by_role("button", name="Fill in the example").click()
+    page.get_by_label("API key").fill("wrong")
+    page.get_by_role("button", name="Send").click()
+    expect(page.locator("#api-key-fault")).to_contain_text("is wrong or was revoked")
+    expect(page.get_by_label("API key")).to_be_focused()
+    check_access(page)
+    picture(page, "api-key")
+    page.get_by_label("API key").fill(key)
+    page.get_by_role("button", name="Send").click()
+    expect(page.locator("dl.values")).to_have_text("Result6.5")
+    assert key not in page.evaluate("JSON.stringify(localStorage)")
+    assert key in page.evaluate("JSON.stringify(sessionStorage)")
+    assert not any(key in url for url in visitor.asked)
+
+
+# Tickets
+
+
+def test_a_ticket_is_followed_cancelled_and_told_so(visit, service):
+    page = visit().open("#/services/Dummy")
+    page.get_by_role("spinbutton", name="How long").fill("120")
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_text("Runs: first half", exact=True)).to_be_visible()
+    expect(page.get_by_text(re.compile(r"About \d min to go"))).to_be_visible()
+    expect(page.locator(".percent")).to_have_text(re.compile("^[1-9]\\d? %$"))
+    expect(page.get_by_role("progressbar", name="Progress")).to_be_visible()
+    check_access(page)
+    picture(page, "running")
+    waiting = visit(**PHONE).open("#/services/Dummy")
+    waiting.get_by_role("button", name="Send").click()
+    expect(waiting.get_by_text("Next in its queue.", exact=True)).to_be_visible()
+    assert fits(waiting)
+    picture(waiting, "waiting-phone")
+    for each in (waiting, page):
+        each.get_by_role("button", name="Cancel").click()
+        expect(each.get_by_text("Cancelled.", exact=True)).to_be_visible()
+        assert service.status(ticket_of(each))["state"] == "cancelled"
+    picture(page, "cancelled")
+
+
+def test_tickets_survive_a_reload_and_a_closed_tab_until_they_are_forgotten(visit):
+    visitor = visit()
+    page = visitor.open("#/services/FloatComputation")
+    page.get_by_role("button", name="Fill in the example").click()
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_text("Done.", exact=True)).to_be_visible()
+    ticket = ticket_of(page)
+    link = page.url
+    page.reload()
+    expect(page.locator("dl.values")).to_have_text("Result6.5")
+    page.close()
+    page = visitor.open()
+    listed = page.get_by_role("link", name=f"FloatComputation {ticket['id']}")
+    expect(listed).to_be_visible()
+    expect(page.locator(".tickets")).to_contain_text("Done")
+    check_access(page)
+    picture(page, "tickets")
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Forget them all").click()
+    expect(listed).to_be_hidden()
+    assert ticket["token"] not in page.evaluate("JSON.stringify([localStorage, sessionStorage])")
+    stranger = visit()
+    page = stranger.context.new_page()
+    page.goto(link)
+    expect(page.locator("dl.values")).to_have_text("Result6.5")
+    assert not any(
+        ticket["token"] in url for url in visitor.asked + stranger.asked if url.startswith(stranger.url + "/")
+    )
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Delete from the server").click()
+    expect(page.locator(".told")).to_have_text("Deleted from the server.")
+    page.reload()
+    expect(page.locator(".told")).to_have_text(re.compile("no longer kept|deleted at its client's wish"))
+    expect(page.get_by_role("link", name="Download")).to_be_hidden()
+
+
+def test_a_link_that_is_not_whole_is_told(visit):
+    page = visit().open("#/tickets/1/nothing")
+    expect(page.get_by_text("The server knows no such ticket.")).to_be_visible()
+    check_access(page)
+
+
+def test_a_lost_server_is_told_and_nothing_is_lost_with_it(visit, door):
+    visitor = visit(door.start())
+    page = visitor.open("#/services/Dummy")
+    page.get_by_role("spinbutton", name="How long").fill("20")
+    door.kill()
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_role("alert")).to_contain_text("The server does not answer. Nothing is lost")
+    picture(page, "lost-while-sending")
+    door.start()
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_text("Runs: first half", exact=True)).to_be_visible()
+    door.kill()
+    expect(page.get_by_text("The server does not answer. Your ticket is safe; asking again.")).to_be_visible()
+    check_access(page)
+    picture(page, "lost-while-waiting")
+    door.start()
+    expect(page.get_by_text("Done.", exact=True)).to_be_visible()
+    expect(page.get_by_text("The server does not answer.")).to_be_hidden()
+    expect(page.locator("dl.values")).to_contain_text("Slept seconds")
+
+
+def test_an_upload_whose_answer_is_lost_becomes_one_ticket(visit, service):
+    """The request arrives, its answer does not; sent again, it is the same ticket."""
+    page = visit().open("#/services/FloatComputation")
+    page.get_by_role("button", name="Fill in the example").click()
+    before = service.rows("SELECT max(id) AS newest FROM tickets")[0].newest or 0
+
+    def lose(route):
+        route.fetch()
+        route.abort()
+
+    page.route("**/request", lose, times=1)
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_role("alert")).to_contain_text("The server does not answer.")
+    page.get_by_role("button", name="Send").click()
+    expect(page.locator("dl.values")).to_have_text("Result6.5")
+    assert len(service.rows("SELECT id FROM tickets WHERE id > :before", before=before)) == 1
+
+
+def test_behind_a_proxy_that_takes_the_header_for_itself_the_token_goes_by_the_address(visit):
+    visitor = visit()
+
+    def proxy(route):
+        if route.request.header_value("Authorization") is None:
+            route.continue_()
+        else:
+            route.fulfill(status=401, body="<h1>Who are you?</h1>", headers={"WWW-Authenticate": "Basic"})
+
+    visitor.context.route(re.compile("/(status|result)/"), proxy)
+    page = visitor.open("#/services/FloatComputation")
+    page.get_by_role("button", name="Fill in the example").click()
+    page.get_by_role("button", name="Send").click()
+    expect(page.locator("dl.values")).to_have_text("Result6.5")
+
+
+# Results
+
+
+def send_slowly(page, meanwhile):
+    """Press Send on a line so slow that its progress can be seen."""
+    line = page.context.new_cdp_session(page)
+    line.send("Network.enable")
+    speed = {"offline": False, "latency": 0, "downloadThroughput": -1}
+    line.send("Network.emulateNetworkConditions", speed | {"uploadThroughput": 200_000})
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_text(re.compile(r"^Sending: [\d.]+ (kB|MB) of 3.4 MB$"))).to_be_visible()
+    assert 0 < page.get_by_role("progressbar", name="Sending").evaluate("bar => bar.value") < 1
+    meanwhile()
+    line.send("Network.emulateNetworkConditions", speed | {"uploadThroughput": -1})
+
+
+def is_orange(canvas):
+    """The share of a canvas that has the first label's colour, mixed with what lies below."""
+    pixels = np.asarray(Image.open(io.BytesIO(canvas.screenshot())).convert("RGB")).astype(int)
+    return ((pixels[..., 0] - pixels[..., 2]) > 60).mean()
+
+
+def test_the_brain_of_a_real_head_is_seen_over_it_in_three_planes_and_in_3d(visit, service):
+    service.wait_until_ready("BrainExtraction")
+    visitor = visit()
+    page = visitor.open("#/services/BrainExtraction")
+    page.get_by_label("T1-weighted MRI").set_input_files(chosen("T1.nii.gz", head()))
+    picture(page, "brain-form")
+    send_slowly(page, lambda: picture(page, "brain-sending"))
+    expect(page.locator(".told")).to_contain_text("Runs:")
+    picture(page, "brain-running")
+    expect(page.get_by_text("Done.", exact=True)).to_be_visible()
+    expect(page.locator(".viewer")).to_have_attribute("data-state", "ready")
+    expect(page.get_by_role("img", name="Brain, on three planes")).to_be_visible()
+    expect(page.locator(".legend tbody")).to_contain_text(re.compile(r"brain\s*1,\d{3} ml"))
+    expect(page.locator(".place")).to_contain_text(re.compile(r"value [\d.]+ · brain"))
+    canvas = page.locator("canvas")
+    assert is_orange(canvas) > 0.1
+    check_access(page)
+    picture(page, "brain")
+    page.get_by_role("slider", name="Opacity").fill("0")
+    assert is_orange(canvas) < 0.01
+    page.get_by_role("slider", name="Opacity").fill("1")
+    page.get_by_role("checkbox", name="brain").uncheck()
+    assert is_orange(canvas) < 0.01
+    page.get_by_role("checkbox", name="brain").check()
+    page.get_by_text("Coronal", exact=True).click()
+    dark = np.asarray(Image.open(io.BytesIO(canvas.screenshot())).convert("L")).mean()
+    page.get_by_role("slider", name="Level").fill("10")
+    assert np.asarray(Image.open(io.BytesIO(canvas.screenshot())).convert("L")).mean() > dark + 5
+    page.get_by_role("slider", name="Back to front").press("ArrowRight")
+    page.get_by_text("3D", exact=True).click()
+    assert is_orange(canvas) > 0.02
+    page.get_by_text("Where it comes from").click()
+    expect(page.get_by_text("BrainExtraction, version deepbet-1.0.2")).to_be_visible()
+
+    page.reload()
+    expect(page.get_by_text("Only the labels are here")).to_be_visible()
+    assert is_orange(canvas) > 0.1
+    page.locator("#open-volume").set_input_files(chosen("T1.nii.gz", head()))
+    expect(page.get_by_role("slider", name="Window")).to_be_visible()
+    phone = visit(**PHONE, dark=True)
+    small = phone.open(page.url.partition(service.url + "/")[2])
+    expect(small.locator(".viewer")).to_have_attribute("data-state", "ready")
+    assert fits(small)
+    check_access(small)
+    picture(small, "brain-phone-dark")
+
+
+def test_a_volume_is_shown_with_the_one_that_was_sent(visit):
+    page = visit(dark=True).open("#/services/GaussianSmoothing")
+    page.get_by_label("CT or MRI volume").set_input_files(chosen("T1.nii.gz", head()))
+    page.get_by_role("slider", name="Standard deviation").fill("4")
+    expect(page.get_by_role("spinbutton", name="Standard deviation")).to_have_value("4")
+    page.get_by_role("button", name="Send").click()
+    expect(page.locator(".viewer")).to_have_attribute("data-state", "ready")
+    volume = page.get_by_label("Volume", exact=True)
+    expect(volume.get_by_role("option")).to_have_text(["Smoothed", "Sent: T1.nii.gz"])
+    smooth = page.locator("canvas").screenshot()
+    volume.select_option("Sent: T1.nii.gz")
+    expect(page.locator(".viewer")).to_have_attribute("data-state", "ready")
+    expect(volume.locator("option:checked")).to_have_text("Sent: T1.nii.gz")
+    assert page.locator("canvas").screenshot() != smooth
+    check_access(page)
+    picture(page, "smoothed-dark")
+
+
+def numpy_file(array):
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+def test_texts_tables_plots_and_pictures_are_shown_as_such(visit):
+    """A real ticket, whose result is exchanged for one that has every kind of output."""
+    dot = io.BytesIO()
+    Image.new("RGB", (40, 20), (30, 120, 140)).save(dot, "PNG")
+    files = {
+        "curve.npy": numpy_file(np.sin(np.linspace(0, 12, 3000))),
+        "matrix.npy": numpy_file(np.arange(6.0).reshape(2, 3)),
+        "picture.png": dot.getvalue(),
+        "table.csv": b"name,ml\nliver,1500\nspleen,200\n",
+        "page.html": b"<script>document.title = 'taken over'</script>",
+    }
+    outputs = [
+        {"name": "report", "type": "text", "value": "Nothing <b>bold</b> was found."},
+        {"name": "score", "type": "json", "value": 0.8712345},
+        {"name": "by_side", "type": "json", "value": {"left": 1.5, "right": [1, 2, 3]}},
+        {"name": "rows", "type": "json", "value": [{"organ": "liver", "ml": 1500.5}, {"organ": "spleen", "ml": 200}]},
+        {"name": "history", "type": "json", "value": [n * n for n in range(40)]},
+        *({"name": name, "type": "array", "file": f"{name}.npy"} for name in ("curve", "matrix")),
+        *(
+            {"name": name.split(".")[0], "type": "file", "file": name}
+            for name in ("picture.png", "table.csv", "page.html")
+        ),
+    ]
+    manifest = {"service": "FloatComputation", "version": "1", "outputs": outputs, "inputs": {}, "timings_seconds": {}}
+    files["result.json"] = json.dumps(manifest | {"weights_sha256": None, "compute_source": "test/cpu-0"}).encode()
+    visitor = visit()
+    visitor.context.route(
+        "**/result/*", lambda route: route.fulfill(body=packed(files), content_type="application/gzip")
+    )
+    page = visitor.open("#/services/FloatComputation")
+    page.get_by_role("button", name="Fill in the example").click()
+    page.get_by_role("button", name="Send").click()
+    values = page.locator("dl.values")
+    expect(values).to_contain_text("Nothing <b>bold</b> was found.")
+    expect(values).to_contain_text("0.871235")
+    expect(values.get_by_role("row")).to_contain_text(
+        ["left1.5", "right1, 2, 3", "organml", "liver1,500.5", "spleen200"]
+    )
+    expect(page.get_by_role("img", name="A line through 40 numbers between 0 and 1,521")).to_be_visible()
+    expect(page.get_by_role("img", name="A line through 3000 numbers between -1 and 1")).to_be_visible()
+    expect(page.get_by_text("2 × 3 numbers, 0 to 5, mean 2.5.")).to_be_visible()
+    expect(page.get_by_role("img", name="Picture")).to_be_visible()
+    expect(page.get_by_role("cell", name="spleen").last).to_be_visible()
+    check_access(page)
+    picture(page, "outputs")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="page.html").click()
+    assert download.value.suggested_filename == "page.html"
+    assert "taken over" not in page.title()
+
+
+def packed(files):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()

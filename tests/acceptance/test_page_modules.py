@@ -1,0 +1,315 @@
+"""The page's modules by themselves, in the browser that runs them: archives, arrays, fields, links."""
+
+import gzip
+import io
+import json
+import tarfile
+
+import numpy as np
+import pytest
+from playwright.sync_api import expect
+
+from Inputs import BooleanInput, FloatInput, IntInput, PointListInput, SingleChoiceInput, StringInput, VolumeInput
+from tests.browser import Visitor, check_access, picture
+from tomaat.archives import ArchiveLimits, unpack
+from tomaat.archives.pack import pack
+
+
+@pytest.fixture(scope="module")
+def page(browser, service):
+    visitor = Visitor(browser, service.url)
+    yield visitor.open()
+    visitor.close()
+
+
+@pytest.fixture(scope="module")
+def run(page):
+    """Call a function of a module; values that are bytes travel as lists of numbers."""
+
+    def call(module, code, value=None):
+        return page.evaluate(
+            f"""async (given) => {{
+                const module = await import("/static/{module}.js");
+                const bytesOf = async (blob) => [...new Uint8Array(await blob.arrayBuffer())];
+                const blobOf = (bytes) => new Blob([new Uint8Array(bytes)]);
+                try {{ return await (async () => {{ {code} }})(); }}
+                catch (error) {{ return `${{error.name}}: ${{error.message}}`; }}
+            }}""",
+            value,
+        )
+
+    return call
+
+
+# Archives
+
+
+def test_a_payload_is_an_archive_that_the_server_takes(run, page, tmp_path):
+    files = {"main.json": b'{"inputs": {}}', "file-a.nii.gz": bytes(range(256)) * 7, "file-b/12.dcm": b"x" * 512}
+    page.evaluate("async () => { globalThis.streams = await import('/static/streams.js'); }")
+    code = """
+        const members = Object.entries(given).map(([name, bytes]) => ({ name, data: blobOf(bytes) }));
+        let seen = 0;
+        const packed = await streams.gzip(module.tar(members), (bytes) => { seen = bytes; });
+        return [await bytesOf(packed), seen];
+    """
+    packed, seen = run("tar", code, {name: list(content) for name, content in files.items()})
+    with tarfile.open(fileobj=io.BytesIO(bytes(packed))) as archive:
+        assert {member.name: archive.extractfile(member).read() for member in archive} == files
+    assert seen == len(gzip.decompress(bytes(packed)))
+    folder = tmp_path / "in"
+    folder.mkdir()
+    unpack(iter([bytes(packed)]), folder, ArchiveLimits(largest_upload_bytes=10**6, largest_unpacked_bytes=10**6))
+    assert (folder / "file-b/12.dcm").read_bytes() == b"x" * 512
+
+
+def test_a_name_that_no_header_holds_is_refused(run):
+    refused = run("tar", "return module.tar([{ name: 'ä'.repeat(51), data: new Blob() }]);")
+    assert refused.endswith(f"{'ä' * 51}: longer than 100 bytes.")
+
+
+def test_a_result_is_taken_apart(run, tmp_path):
+    contents = {"result.json": b"{}", "empty": b"", f"{'n' * 64}.nii.gz": b"\x00\x01" * 700}
+    members = []
+    for place, (name, content) in enumerate(contents.items()):
+        (tmp_path / str(place)).write_bytes(content)
+        members.append((name, tmp_path / str(place)))
+    pack(members, tmp_path / "result.tar.gz")
+    code = """
+        const { gunzip } = await import("/static/streams.js");
+        const files = await module.untar(await gunzip(blobOf(given)));
+        const read = [...files].map(async ([name, blob]) => [name, await bytesOf(blob)]);
+        return Object.fromEntries(await Promise.all(read));
+    """
+    read = run("tar", code, list((tmp_path / "result.tar.gz").read_bytes()))
+    assert {name: bytes(content) for name, content in read.items()} == contents
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda archive: archive[:1000], "RangeError: The archive ends within a."),
+        (lambda archive: archive[:2048], "RangeError: The archive is cut off."),
+        (lambda archive: b"b" + archive[1:], "RangeError: The archive is broken: a header's checksum is wrong."),
+    ],
+)
+def test_a_damaged_result_is_told(run, damage, told):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        info = tarfile.TarInfo("a")
+        info.size = 1200
+        archive.addfile(info, io.BytesIO(bytes(1200)))
+    assert run("tar", "return await module.untar(blobOf(given));", list(damage(buffer.getvalue()))) == told
+
+
+# Arrays
+
+
+def numpy_file(array):
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return list(buffer.getvalue())
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        *(np.array([0, 1, 100], dtype) for dtype in "bBhHiIqQ"),
+        np.array([True, False]),
+        np.array([[1.5, -2.25, 1e30], [0.0, 4.0, -1e-30]], np.float32),
+        np.asfortranarray(np.arange(24.0).reshape(2, 3, 4)),
+        np.arange(5, dtype=">f8"),
+        np.array([1.0, -0.5, 65504.0, 6e-8], np.float16),
+        np.array(2.5),
+        np.zeros((0, 3)),
+    ],
+    ids=lambda array: f"{array.dtype.str}-{array.shape}",
+)
+def test_numpys_arrays_are_read(run, array):
+    code = "const {shape, values} = module.readNpy(await blobOf(given).arrayBuffer()); return [shape, [...values]];"
+    assert run("npy", code, numpy_file(array)) == [list(array.shape), array.astype(float).ravel().tolist()]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (numpy_file(np.array([1j])), "RangeError: Arrays of the type c16 are not shown."),
+        (numpy_file(np.arange(9.0))[:-1], "RangeError: The .npy file is cut off."),
+        (list(b"no array at all"), "RangeError: This is no .npy file."),
+    ],
+)
+def test_what_is_no_array_of_numbers_is_told(run, content, told):
+    assert run("npy", "return module.readNpy(await blobOf(given).arrayBuffer());", content) == told
+
+
+# Fields
+
+INPUTS = [
+    VolumeInput("scan", "CT scan", description="Of the thorax."),
+    FloatInput("sigma", "Width", minimum=0.1, maximum=20, unit="mm", default=2.0),
+    FloatInput("cut", "Cut", minimum=0),
+    IntInput("steps", "Steps", minimum=1, maximum=9, default=3),
+    StringInput("note", "Note", longest=80, required=False),
+    StringInput("report", "Report", default="none"),
+    SingleChoiceInput("mode", "Mode", choices=["fast", "exact"]),
+    BooleanInput("fill", "Fill holes", default=True),
+    BooleanInput("mirror", "Mirror", required=False),
+    PointListInput("seeds", "Seeds", coordinates="RAS", most=5),
+]
+MAKE = """
+    document.querySelector("main").replaceChildren();
+    globalThis.fields = given.map(module.makeField);
+    document.querySelector("main").append(...fields.map((field) => field.element));
+"""
+READ = "return Object.fromEntries(fields.map((field) => [field.input.id, field.read()]));"
+
+
+@pytest.fixture
+def read(run):
+    run("fields", MAKE, [declared.describe() for declared in INPUTS])
+    return lambda: run("fields", READ)
+
+
+def test_each_kind_of_input_has_a_field_that_says_what_it_takes(page, read):
+    hints = {
+        "scan": ".nii.gz, .nii, .nrrd, .mha.",
+        "sigma": "0.1 to 20 mm; default 2.",
+        "cut": "At least 0.",
+        "steps": "1 to 9; default 3.",
+        "report": "Default: none.",
+        "seeds": "One point a line: x y z in mm, x to the patient's right, y to the front, z up; 1 to 5 of them.",
+    }
+    for declared in INPUTS:
+        field = page.locator(f"[data-input={declared.id}]")
+        if declared.id in hints:
+            expect(field.locator(".hint")).to_have_text(hints[declared.id])
+        expect(field.get_by_role("slider")).to_have_count(int(declared.id in {"sigma", "steps"}))
+        expect(field.locator(".optional")).to_have_count(int(declared.id in {"note", "mirror"}))
+    expect(page.get_by_text("Of the thorax.")).to_be_visible()
+    check_access(page)
+    picture(page, "fields")
+    needed = {"fault": "This is needed."}
+    assert read() == {
+        "scan": {"fault": "A file is needed."},
+        "sigma": {"value": 2},
+        "cut": needed,
+        "steps": {"value": 3},
+        "note": {},
+        "report": {"value": "none"},
+        "mode": needed,
+        "fill": {"value": True},
+        "mirror": {},
+        "seeds": needed,
+    }
+
+
+def test_what_is_filled_in_is_what_the_server_checks(page, read):
+    page.get_by_role("slider", name="Width").fill("4.5")
+    page.get_by_role("spinbutton", name="Steps").fill("7")
+    expect(page.get_by_role("slider", name="Steps")).to_have_value("7")
+    page.get_by_label("Cut").fill("1e-3")
+    page.get_by_label("Note").fill("first\u2028")
+    page.get_by_label("Report").fill("")
+    page.get_by_label("Mode").select_option("exact")
+    page.get_by_label("Fill holes").select_option("No")
+    page.get_by_label("Mirror").select_option("Yes")
+    page.get_by_label("Seeds").fill("1 2 3\n\n-4.5, 0; 1e1")
+    page.get_by_label("CT scan").set_input_files({"name": "Head.NII.GZ", "mimeType": "", "buffer": b"x"})
+    values = {id: each.get("value") for id, each in read().items() if id != "scan"}
+    assert values == {
+        "sigma": 4.5,
+        "cut": 0.001,
+        "steps": 7,
+        "note": "first\u2028",
+        "report": "",
+        "mode": "exact",
+        "fill": False,
+        "mirror": True,
+        "seeds": [[1, 2, 3], [-4.5, 0, 10]],
+    }
+    for declared in INPUTS[1:]:
+        declared.check(values[declared.id])
+    assert page.evaluate("fields[0].read().members[0].name") == "file-scan.nii.gz"
+
+
+def test_what_is_no_value_is_told_at_once(page, read):
+    page.get_by_label("Cut").fill("-1")
+    page.get_by_label("Seeds").fill("1 2 3\n1 2")
+    found = read()
+    assert found["cut"] == {"fault": "-1 is not within: at least 0."}
+    assert found["seeds"] == {"fault": 'Point 2, "1 2", is not three numbers.'}
+
+
+def test_the_default_of_each_input_is_what_its_field_holds(page, run):
+    """So that an example, which fills fields as defaults do, arrives as it was declared."""
+    declared = [
+        FloatInput("a", "A", default=0.1),
+        IntInput("b", "B", default=-3),
+        StringInput("c", "C", default="two\nlines"),
+        SingleChoiceInput("d", "D", choices=["x", "y"], default="y"),
+        BooleanInput("e", "E", default=False),
+        PointListInput("f", "F", default=[[1, 2, 3.5]]),
+    ]
+    run("fields", MAKE, [each.describe() for each in declared])
+    assert {id: each["value"] for id, each in run("fields", READ).items()} == {
+        each.id: each.default for each in declared
+    }
+
+
+def test_a_folder_of_dicom_images_is_sent_where_the_service_takes_one(page, run, tmp_path):
+    scan = VolumeInput("scan", "CT scan").describe()
+    scan["extensions"] = [*scan["extensions"], ".zip"]
+    run("fields", MAKE, [scan])
+    series = tmp_path / "series"
+    (series / "deep").mkdir(parents=True)
+    for name in ("b.dcm", "deep/IM0001", ".hidden"):
+        (series / name).write_bytes(name.encode())
+    page.get_by_label("Choose a DICOM folder").set_input_files(series)
+    expect(page.locator(".chosen")).to_have_text("2 files, 16 bytes")
+    code = """
+        const {members} = fields[0].read();
+        return Promise.all(members.map(async ({name, data}) => [name, await data.text()]));
+    """
+    sent = dict(run("fields", code))
+    assert set(sent) == {"file-scan/1.dcm", "file-scan/2.dcm"}
+    assert set(sent.values()) == {"b.dcm", "deep/IM0001"}
+
+
+# Links
+
+
+@pytest.mark.parametrize("token", ["aB-_9", "with/slash & ünlaut"])
+def test_a_link_leads_to_its_ticket(run, token):
+    code = "return module.placeOf(module.ticketLink(given));"
+    assert run("links", code, {"id": 7, "token": token}) == {"view": "ticket", "id": 7, "token": token}
+
+
+@pytest.mark.parametrize(
+    "fragment", ["", "#", "#/", "#/tickets/7", "#/tickets/x/y", "#/services/%E0%A4%A", "#nonsense"]
+)
+def test_a_broken_link_leads_to_the_start(run, fragment):
+    assert run("links", "return module.placeOf(given);", fragment) == {"view": "overview"}
+
+
+def test_numbers_are_written_as_people_read_them(run):
+    code = "return given.map(([name, ...values]) => module[name](...values));"
+    asked = [
+        ["inBytes", 0],
+        ["inBytes", 1],
+        ["inBytes", 999],
+        ["inBytes", 238_754],
+        ["inBytes", 2_147_483_648],
+        ["inTime", 0.2],
+        ["inTime", 41],
+        ["inTime", 59],
+        ["inTime", 5400],
+        ["inDigits", 1234567.891],
+        ["inDigits", 1e-7],
+        ["counted", 1, "ticket"],
+        ["counted", 2, "ticket"],
+    ]
+    told = run("words", code, json.loads(json.dumps(asked)))
+    assert told == [
+        *("0 bytes", "1 byte", "999 bytes", "239 kB", "2.1 GB", "1 s", "40 s", "1 min", "1.5 h"),
+        *("1,234,570", "1e-7", "1 ticket", "2 tickets"),
+    ]

@@ -1,0 +1,218 @@
+/** The public API, as docs/protocol.md has it; nothing else of the server is used. */
+
+import { collect, watched } from "./streams.js";
+import { apiKey } from "./store.js";
+
+const ANSWER_SECONDS = 20; // after which a server that says nothing counts as lost
+const FOREIGN = "about:blank"; // the kind of a refusal that is not this server's own
+const KEPT_OUT = [0, 401, 403]; // how a proxy answers whom it does not know; 0: it leads elsewhere
+
+/**
+ * @typedef {{id: number, token: string}} Reference to a ticket
+ * @typedef {{input: string | null, code: string, detail: string}} Fault of one input, or of the whole request
+ * @typedef {{type: string, title: string, detail: string, status?: number, errors?: Fault[]}} Problem as in RFC 9457
+ */
+
+/**
+ * @typedef {object} Input
+ * @property {string} id
+ * @property {string} name
+ * @property {string} description
+ * @property {"volume" | "float" | "int" | "str" | "singlechoice" | "boolean" | "pointlist"} type
+ * @property {"mainjson" | "file"} store
+ * @property {boolean} required
+ * @property {any} default
+ * @property {number | null} [minimum]
+ * @property {number | null} [maximum]
+ * @property {string} [unit]
+ * @property {string[]} [choices]
+ * @property {number} [longest]
+ * @property {string} [coordinates]
+ * @property {number} [fewest]
+ * @property {number} [most]
+ * @property {string[]} [extensions]
+ */
+
+/**
+ * @typedef {object} Service
+ * @property {string} name
+ * @property {string} description
+ * @property {string} version
+ * @property {boolean} available
+ * @property {number | null} waiting
+ * @property {number | null} wait_seconds
+ * @property {Record<string, Input>} interface
+ * @property {Record<string, any>} example
+ */
+
+/**
+ * @typedef {object} Status
+ * @property {number} id
+ * @property {string} service
+ * @property {"submitted" | "queued" | "running" | "succeeded" | "failed" | "cancelled" | "expired"} state
+ * @property {number | null} position
+ * @property {string | null} compute_source
+ * @property {number | null} progress
+ * @property {string | null} stage
+ * @property {string} created
+ * @property {string | null} started
+ * @property {string | null} finished
+ * @property {number | null} eta_seconds
+ * @property {Problem | null} error
+ */
+
+/** The server said no, and why. */
+export class Refused extends Error {
+  /** @param {Problem} problem */
+  constructor(problem) {
+    super(problem.detail);
+    this.problem = problem;
+  }
+
+  get kind() {
+    return this.problem.type.replace("/problems/", "");
+  }
+}
+
+/** The server did not answer. */
+export class Unreachable extends Error {
+  constructor() {
+    super("The server does not answer.");
+  }
+}
+
+/** @returns {Promise<Service[]>} */
+export async function services() {
+  return (await ask("/supportedservices")).json();
+}
+
+/**
+ * Where a ticket stands, at once, or when it has left `state`, at most `waitSeconds` later.
+ * @param {Reference} ticket
+ * @param {{waitSeconds?: number, state?: string, signal?: AbortSignal}} [options]
+ * @returns {Promise<Status>}
+ */
+export async function status(ticket, { waitSeconds = 0, state, signal } = {}) {
+  const query = state ? `?wait=${waitSeconds}&state=${state}` : "";
+  return (await askFor(ticket, "status", query, { signal }, waitSeconds + ANSWER_SECONDS)).json();
+}
+
+/**
+ * @param {Reference} ticket
+ * @returns {Promise<Status>}
+ */
+export async function cancel(ticket) {
+  return (await askFor(ticket, "request", "", { method: "DELETE" })).json();
+}
+
+/**
+ * Fetch a result whole.
+ * @param {Reference} ticket
+ * @param {(bytes: number, allBytes: number) => void} onBytes
+ * @param {AbortSignal} signal
+ * @returns {Promise<Blob>}
+ */
+export async function result(ticket, onBytes, signal) {
+  const answer = await askFor(ticket, "result", "", { signal }, Infinity);
+  const allBytes = Number(answer.headers.get("Content-Length"));
+  if (!answer.body) throw new Unreachable();
+  try {
+    return await collect(watched(answer.body, (bytes) => onBytes(bytes, allBytes)));
+  } catch (error) {
+    throw signal.aborted ? error : new Unreachable();
+  }
+}
+
+/**
+ * Send a payload. The same `idempotencyKey` and payload give the same ticket, however often they are sent.
+ * @param {string} service
+ * @param {Blob} payload
+ * @param {{idempotencyKey: string, onBytes: (bytes: number, allBytes: number) => void, signal: AbortSignal}} options
+ * @returns {Promise<{id: number, token: string, service: string, state: string}>}
+ */
+export function submit(service, payload, { idempotencyKey, onBytes, signal }) {
+  const form = new FormData();
+  form.append("service", service); // in front of the payload: an unknown service is refused before it is unpacked
+  form.append("payload", payload, "payload.tar.gz");
+  const request = new XMLHttpRequest(); // fetch() does not tell how much it has sent
+  request.open("POST", "/request");
+  request.setRequestHeader("Idempotency-Key", idempotencyKey);
+  if (apiKey()) request.setRequestHeader("X-API-Key", apiKey());
+  request.upload.onprogress = (event) => onBytes(event.loaded, event.total);
+  return new Promise((resolve, reject) => {
+    request.onload = () => {
+      if (request.status === 202) resolve(JSON.parse(request.responseText));
+      else reject(refused(request.status, request.responseText));
+    };
+    request.onerror = () => reject(new Unreachable());
+    request.onabort = () => reject(signal.reason);
+    signal.addEventListener("abort", () => request.abort());
+    request.send(form);
+  });
+}
+
+/** Whether the header reaches the server: a proxy that asks for a password of its own takes it for itself. */
+let headerWorks = true;
+
+/**
+ * Ask for a ticket with its token in a header, where no log of addresses can hold it. In the address, as the protocol
+ * allows as well, only behind a proxy that keeps the header, or that lets nobody in without its cookie: the first
+ * request goes without what it knows the browser by, so that it refuses instead of opening a dialogue.
+ * @param {Reference} ticket
+ * @param {"status" | "result" | "request"} what
+ * @param {string} query
+ * @param {RequestInit} options
+ * @param {number} [seconds]
+ */
+async function askFor(ticket, what, query, options, seconds = ANSWER_SECONDS) {
+  if (headerWorks) {
+    const headers = { Authorization: `Bearer ${ticket.token}` };
+    try {
+      const alone = /** @type {const} */ ({ credentials: "omit", redirect: "manual" });
+      return await ask(`/${what}/${ticket.id}${query}`, { ...options, headers, ...alone }, seconds);
+    } catch (error) {
+      const { type, status = 0 } = error instanceof Refused ? error.problem : {};
+      if (type !== FOREIGN || !KEPT_OUT.includes(status)) throw error;
+      headerWorks = false;
+    }
+  }
+  return ask(`/${what}/${ticket.id}&${encodeURIComponent(ticket.token)}${query}`, options, seconds);
+}
+
+/**
+ * Ask once; throws `Refused` or `Unreachable`.
+ * @param {string} path
+ * @param {RequestInit} [options]
+ * @param {number} [seconds]
+ */
+async function ask(path, options = {}, seconds = ANSWER_SECONDS) {
+  const given = new AbortController();
+  const stop = () => given.abort(options.signal?.reason);
+  options.signal?.addEventListener("abort", stop);
+  const timer = Number.isFinite(seconds) ? setTimeout(() => given.abort(), 1000 * seconds) : 0;
+  let answer;
+  try {
+    options.signal?.throwIfAborted();
+    answer = await fetch(path, { ...options, signal: given.signal });
+    if (answer.ok) return answer;
+    throw refused(answer.status, await answer.text());
+  } catch (error) {
+    if (error instanceof Refused || options.signal?.aborted) throw error;
+    throw new Unreachable();
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** @param {number} status @param {string} text */
+function refused(status, text) {
+  /** @type {Problem} */
+  let problem = { type: FOREIGN, title: "Refused", detail: `The server answered ${status}.`, status };
+  try {
+    const read = JSON.parse(text);
+    if (typeof read.detail === "string") problem = { ...problem, ...read };
+  } catch {
+    // a proxy's own answer
+  }
+  return new Refused(problem);
+}

@@ -1,0 +1,269 @@
+/** One field of a form for each kind of input that a service may declare. */
+
+import { make } from "./dom.js";
+import { volumeField } from "./volume-field.js";
+import { inDigits } from "./words.js";
+
+/** @typedef {import("./api.js").Input} Input */
+
+/**
+ * What a field holds: a value for main.json, or members of the payload (and the file to show later), or nothing; or what
+ * is wrong with it.
+ * @typedef {object} Read
+ * @property {any} [value]
+ * @property {{name: string, data: Blob}[]} [members]
+ * @property {File} [volume]
+ * @property {string} [fault]
+ */
+
+/**
+ * @typedef {object} Control
+ * @property {HTMLElement} element
+ * @property {HTMLElement} target what the label names, and what the focus goes to
+ * @property {() => Read} read
+ * @property {(value: any) => void} [fill]
+ */
+
+/**
+ * @typedef {object} Field
+ * @property {Input} input
+ * @property {HTMLElement} element
+ * @property {() => Read} read
+ * @property {(value: any) => void} fill
+ * @property {(fault: string) => void} refuse
+ * @property {() => void} clear
+ * @property {() => void} focus
+ */
+
+const CONTROLS = {
+  volume: volumeField,
+  float: numberControl,
+  int: numberControl,
+  str: textControl,
+  singlechoice: choiceControl,
+  boolean: booleanControl,
+  pointlist: pointsControl,
+};
+const LONG_TEXT = 200; // characters from which a text gets several lines
+const AXES = { LPS: "x to the patient's left, y to the back, z up", RAS: "x to the patient's right, y to the front, z up" };
+const MISSING = "This is needed.";
+
+/** Make the field of an input, with all that its description says. @param {Input} input @returns {Field} */
+export function makeField(input) {
+  const control = CONTROLS[input.type](input);
+  const id = `input-${input.id}`;
+  const { target } = control;
+  target.id = id;
+  const hint = hintOf(input);
+  const described = [input.description && `${id}-about`, hint && `${id}-hint`, `${id}-fault`].filter(Boolean);
+  target.setAttribute("aria-describedby", described.join(" "));
+  const fault = make("p", { class: "fault", id: `${id}-fault`, hidden: true });
+  const element = make(
+    "div",
+    { class: `field ${input.type}`, "data-input": input.id },
+    make("label", { for: id, id: `${id}-label` }, input.name, !input.required && input.default === null && optional()),
+    input.description && make("p", { class: "about", id: `${id}-about` }, input.description),
+    control.element,
+    hint && make("p", { class: "hint", id: `${id}-hint` }, hint),
+    fault,
+  );
+  const clear = () => {
+    fault.hidden = true;
+    fault.textContent = "";
+    target.removeAttribute("aria-invalid");
+  };
+  element.addEventListener("input", clear);
+  return {
+    input,
+    element,
+    read: control.read,
+    clear,
+    fill(value) {
+      control.fill?.(value);
+      clear();
+    },
+    refuse(text) {
+      fault.textContent = text.startsWith(`${input.id}: `) ? text.slice(input.id.length + 2) : text;
+      fault.hidden = false;
+      target.setAttribute("aria-invalid", "true");
+    },
+    focus: () => target.focus(),
+  };
+}
+
+function optional() {
+  return make("span", { class: "optional" }, " optional");
+}
+
+/** The rules of an input in a line. @param {Input} input */
+function hintOf(input) {
+  const parts = [];
+  if (input.type === "float" || input.type === "int") {
+    const range = rangeOf(input);
+    if (range) parts.push(range);
+    else if (input.type === "int") parts.push("a whole number");
+    if (input.default !== null) parts.push(`default ${inDigits(input.default)}`);
+  } else if (input.type === "pointlist") {
+    parts.push(`one point a line: x y z in mm, ${AXES[input.coordinates === "RAS" ? "RAS" : "LPS"]}`);
+    parts.push(input.fewest === input.most ? `${input.most} of them` : `${input.fewest} to ${input.most} of them`);
+  } else if (input.type === "volume") {
+    const extensions = (input.extensions ?? []).filter((extension) => extension !== ".zip");
+    parts.push(extensions.join(", "));
+    if (input.extensions?.includes(".zip")) parts.push("a DICOM folder, or a .zip of one");
+  } else if (input.default !== null && input.type !== "boolean" && input.default !== "") {
+    parts.push(`default: ${input.default}`);
+  }
+  const line = parts.join("; ");
+  return line && `${line[0].toUpperCase()}${line.slice(1)}.`;
+}
+
+/** @param {Input} input */
+function rangeOf({ minimum = null, maximum = null, unit = "" }) {
+  const [low, high] = [minimum, maximum].map((bound) => bound !== null && `${inDigits(bound)}`);
+  const range = low && high ? `${low} to ${high}` : low ? `at least ${low}` : high ? `at most ${high}` : "";
+  return range && unit ? `${range} ${unit}` : range;
+}
+
+/** A number; with a slider beside it where both ends are known. @param {Input} input @returns {Control} */
+function numberControl(input) {
+  const { minimum, maximum } = input;
+  const whole = input.type === "int";
+  const number = make("input", {
+    type: "number",
+    min: minimum,
+    max: maximum,
+    step: whole ? 1 : "any",
+    inputmode: whole ? "numeric" : "decimal",
+    required: input.required,
+    autocomplete: "off",
+  });
+  const parts = [make("span", { class: "amount" }, number, input.unit && make("span", { class: "unit" }, input.unit))];
+  /** @type {HTMLInputElement | null} */
+  let slider = null;
+  if (typeof minimum === "number" && typeof maximum === "number" && maximum > minimum) {
+    const step = whole ? 1 : sliderStep(maximum - minimum);
+    slider = make("input", { type: "range", min: minimum, max: maximum, step, "aria-labelledby": `input-${input.id}-label` });
+    const { value } = slider;
+    slider.addEventListener("input", () => {
+      if (slider) number.value = slider.value;
+    });
+    number.addEventListener("input", () => {
+      if (slider) slider.value = number.value === "" ? value : number.value;
+    });
+    parts.unshift(slider);
+  }
+  const fill = (/** @type {number | null} */ value) => {
+    number.value = value === null ? "" : String(value);
+    if (slider && value !== null) slider.value = String(value);
+  };
+  fill(input.default);
+  return {
+    element: make("div", { class: "number" }, ...parts),
+    target: number,
+    fill,
+    read() {
+      if (number.validity.badInput) return { fault: "This is not a number." };
+      if (number.value === "") return input.required ? { fault: MISSING } : {};
+      const value = number.valueAsNumber;
+      if ((typeof minimum === "number" && value < minimum) || (typeof maximum === "number" && value > maximum)) {
+        return { fault: `${inDigits(value)} is not within: ${rangeOf(input)}.` };
+      }
+      return { value };
+    },
+  };
+}
+
+/** A round step that divides a range into at least 100. @param {number} range */
+function sliderStep(range) {
+  return 10 ** Math.floor(Math.log10(range / 100));
+}
+
+/** @param {Input} input @returns {Control} */
+function textControl(input) {
+  const longest = input.longest ?? 0;
+  const attributes = { maxlength: input.longest, required: input.required };
+  const box = longest > LONG_TEXT ? make("textarea", { rows: 3, ...attributes }) : make("input", { type: "text", ...attributes });
+  const fill = (/** @type {string | null} */ value) => {
+    box.value = value ?? "";
+  };
+  fill(input.default);
+  return {
+    element: box,
+    target: box,
+    fill,
+    read() {
+      if (box.value === "" && input.default === null) return input.required ? { fault: MISSING } : {};
+      return { value: box.value };
+    },
+  };
+}
+
+/** @param {Input} input @returns {Control} */
+function choiceControl(input) {
+  const open = input.default === null;
+  const box = make(
+    "select",
+    { required: input.required },
+    open && make("option", { value: "" }, input.required ? "Choose…" : "None"),
+    ...(input.choices ?? []).map((choice) => make("option", { value: `=${choice}` }, choice)),
+  );
+  const fill = (/** @type {string | null} */ value) => {
+    box.value = value === null ? "" : `=${value}`;
+  };
+  fill(input.default);
+  return {
+    element: box,
+    target: box,
+    fill,
+    read() {
+      if (box.value === "") return input.required ? { fault: MISSING } : {};
+      return { value: box.value.slice(1) };
+    },
+  };
+}
+
+/** @param {Input} input @returns {Control} */
+function booleanControl(input) {
+  const choice = choiceControl({
+    ...input,
+    choices: ["Yes", "No"],
+    default: input.default === null ? null : input.default ? "Yes" : "No",
+  });
+  return {
+    ...choice,
+    fill: (value) => choice.fill?.(value ? "Yes" : "No"),
+    read() {
+      const read = choice.read();
+      return read.value === undefined ? read : { value: read.value === "Yes" };
+    },
+  };
+}
+
+/** @param {Input} input @returns {Control} */
+function pointsControl(input) {
+  const box = make("textarea", { rows: 4, required: input.required, spellcheck: "false", placeholder: "12.5 -3 40" });
+  const fill = (/** @type {number[][] | null} */ points) => {
+    box.value = (points ?? []).map((point) => point.join(" ")).join("\n");
+  };
+  fill(input.default);
+  return {
+    element: box,
+    target: box,
+    fill,
+    read() {
+      const lines = box.value.split("\n").filter((line) => line.trim());
+      if (!lines.length && !(input.default === null && input.required && input.fewest === 0)) {
+        return input.required ? { fault: MISSING } : {};
+      }
+      const value = [];
+      for (const [place, line] of lines.entries()) {
+        const point = line.trim().split(/[\s,;]+/).map(Number);
+        if (point.length !== 3 || !point.every(Number.isFinite)) {
+          return { fault: `Point ${place + 1}, "${line.trim().slice(0, 40)}", is not three numbers.` };
+        }
+        value.push(point);
+      }
+      return { value };
+    },
+  };
+}

@@ -1,0 +1,240 @@
+/** The form of a service, made from its interface; it packs the payload and sends it. */
+
+import { Refused, submit, Unreachable } from "./api.js";
+import { announce, fill, make } from "./dom.js";
+import { makeField } from "./fields.js";
+import { apiKey, keep, keepApiKey, keepSent } from "./store.js";
+import { gzip } from "./streams.js";
+import { tar } from "./tar.js";
+import { inBytes } from "./words.js";
+
+const KEY_KINDS = ["key-needed", "service-not-allowed"];
+
+/**
+ * @typedef {object} Form
+ * @property {HTMLElement} element
+ * @property {(problem: import("./api.js").Problem) => void} refuse shows what was refused, each fault at its field
+ * @property {() => boolean} busy
+ */
+
+/**
+ * @param {import("./api.js").Service} service
+ * @param {(ticket: import("./api.js").Reference) => void} onTicket
+ * @returns {Form}
+ */
+export function makeForm(service, onTicket) {
+  const fields = Object.values(service.interface).map(makeField);
+  const keyField = makeKeyField();
+  const trouble = make("div", { class: "trouble", role: "alert", hidden: true });
+  const bar = make("progress", { max: 1, value: 0, "aria-label": "Sending" });
+  const told = make("p");
+  const stop = make("button", { type: "button" }, "Stop");
+  const sending = make("div", { class: "sending", hidden: true }, told, bar, stop);
+  const send = make("button", { type: "submit", class: "main" }, "Send");
+  const example = Object.keys(service.example).length > 0 &&
+    make("button", { type: "button", onclick: fillInExample }, "Fill in the example");
+  const parts = make(
+    "fieldset",
+    {},
+    make("legend", { class: "unseen" }, `What ${service.name} needs`),
+    ...fields.map((field) => field.element),
+    keyField.element,
+    make("div", { class: "actions" }, send, example),
+  );
+  const element = make("form", { novalidate: true, autocomplete: "off", onsubmit, oninput }, parts, sending, trouble);
+
+  /** The payload as it is sent: sent again, it is the same request. @type {{payload: Blob, idempotencyKey: string} | null} */
+  let packed = null;
+  let busy = false;
+
+  function oninput() {
+    packed = null;
+    trouble.hidden = true;
+  }
+
+  function fillInExample() {
+    for (const field of fields) {
+      if (field.input.id in service.example) field.fill(service.example[field.input.id]);
+    }
+    oninput();
+    announce("The example is filled in.");
+  }
+
+  /** @param {SubmitEvent} event */
+  async function onsubmit(event) {
+    event.preventDefault();
+    if (busy) return;
+    const read = readAll(fields);
+    if (!read) {
+      tell("Some inputs are not right yet; nothing was sent.");
+      fields.find((field) => field.element.querySelector("[aria-invalid]"))?.focus();
+      return;
+    }
+    keepApiKey(keyField.value());
+    const stopped = new AbortController();
+    stop.onclick = () => stopped.abort();
+    setBusy(true);
+    try {
+      const ticket = await packAndSend(read, stopped.signal);
+      keep({ ...ticket, created: new Date().toISOString() });
+      keepSent(ticket.id, read.volumes);
+      setBusy(false);
+      onTicket(ticket);
+    } catch (error) {
+      setBusy(false);
+      if (stopped.signal.aborted) send.focus();
+      else explain(error);
+    }
+  }
+
+  /** @param {NonNullable<ReturnType<typeof readAll>>} read @param {AbortSignal} signal */
+  async function packAndSend(read, signal) {
+    packed ??= await pack(read, showStep("Packing"), signal);
+    demandSize(packed.payload.size);
+    const onBytes = showStep("Sending");
+    const ticket = await submit(service.name, packed.payload, {
+      idempotencyKey: packed.idempotencyKey,
+      signal,
+      onBytes(bytes, allBytes) {
+        if (bytes < allBytes) onBytes(bytes, allBytes);
+        else told.textContent = "Sent. The server checks it…";
+      },
+    });
+    packed = null;
+    return ticket;
+  }
+
+  /** @param {boolean} now */
+  function setBusy(now) {
+    busy = now;
+    parts.disabled = now;
+    sending.hidden = !now;
+    if (now) trouble.hidden = true;
+    if (now) stop.focus();
+  }
+
+  /** @param {string} step */
+  function showStep(step) {
+    announce(`${step}…`);
+    told.textContent = `${step}…`;
+    bar.removeAttribute("value");
+    return (/** @type {number} */ bytes, /** @type {number} */ allBytes) => {
+      bar.value = allBytes ? bytes / allBytes : 1;
+      told.textContent = `${step}: ${inBytes(bytes)} of ${inBytes(allBytes)}`;
+    };
+  }
+
+  /** @param {unknown} error */
+  function explain(error) {
+    if (error instanceof Refused) {
+      refuse(error.problem);
+    } else if (error instanceof Unreachable) {
+      tell("The server does not answer. Nothing is lost: send it again, it becomes one ticket however often it arrives.");
+      send.focus();
+    } else {
+      tell(error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  /** @param {import("./api.js").Problem} problem */
+  function refuse(problem) {
+    const rest = [];
+    let first = null;
+    for (const fault of problem.errors ?? []) {
+      const field = fields.find((each) => each.input.id === fault.input);
+      field?.refuse(fault.detail);
+      first ??= field;
+      if (!field) rest.push(fault.detail);
+    }
+    if (KEY_KINDS.includes(problem.type.replace("/problems/", ""))) {
+      keyField.refuse(problem.detail);
+      keyField.focus();
+      tell("Nothing was taken: see the API key.");
+      return;
+    }
+    tell(problem.detail, ...rest.filter((detail) => detail !== problem.detail));
+    first?.focus();
+  }
+
+  /** @param {...string} lines */
+  function tell(...lines) {
+    fill(trouble, ...lines.map((line) => make("p", {}, line)));
+    trouble.hidden = false;
+  }
+
+  return { element, refuse, busy: () => busy };
+}
+
+/**
+ * Read every field; refuse those that are wrong.
+ * @param {import("./fields.js").Field[]} fields
+ */
+function readAll(fields) {
+  /** @type {Record<string, any>} */
+  const inputs = {};
+  /** @type {{name: string, data: Blob}[]} */
+  const members = [];
+  /** @type {Map<string, File>} */
+  const volumes = new Map();
+  let right = true;
+  for (const field of fields) {
+    const { value, members: files, volume, fault } = field.read();
+    field.clear();
+    if (fault) field.refuse(fault);
+    right &&= !fault;
+    if (value !== undefined) inputs[field.input.id] = value;
+    members.push(...(files ?? []));
+    if (volume) volumes.set(field.input.id, volume);
+  }
+  return right ? { inputs, members, volumes } : null;
+}
+
+/**
+ * @param {{inputs: Record<string, any>, members: {name: string, data: Blob}[]}} read
+ * @param {(bytes: number, allBytes: number) => void} onBytes
+ * @param {AbortSignal} signal
+ */
+async function pack({ inputs, members }, onBytes, signal) {
+  const main = { name: "main.json", data: new Blob([JSON.stringify({ inputs })]) };
+  const archive = tar([main, ...members]);
+  const payload = await gzip(archive, (bytes) => onBytes(bytes, archive.size), signal);
+  const random = crypto.getRandomValues(new Uint8Array(16));
+  return { payload, idempotencyKey: [...random].map((byte) => byte.toString(16).padStart(2, "0")).join("") };
+}
+
+/** Refuse early what the server would refuse by its size. @param {number} bytes */
+function demandSize(bytes) {
+  const most = Number(document.body.dataset.largestRequestBytes);
+  if (bytes > most) throw new Error(`The payload has ${inBytes(bytes)}, packed; this server takes ${inBytes(most)}.`);
+}
+
+/** The API key, where the server asks for one; kept until the tab is closed. */
+function makeKeyField() {
+  const box = make("input", { type: "password", id: "api-key", autocomplete: "off", "aria-describedby": "api-key-hint api-key-fault" });
+  box.value = apiKey();
+  const fault = make("p", { class: "fault", id: "api-key-fault", hidden: true });
+  const element = make(
+    "div",
+    { class: "field key", hidden: document.body.dataset.keyNeeded !== "true" && !box.value },
+    make("label", { for: "api-key" }, "API key"),
+    box,
+    make("p", { class: "hint", id: "api-key-hint" }, "From this server's operator. Kept in this tab until it is closed."),
+    fault,
+  );
+  element.addEventListener("input", () => {
+    fault.hidden = true;
+    box.removeAttribute("aria-invalid");
+  });
+  return {
+    element,
+    value: () => box.value.trim(),
+    focus: () => box.focus(),
+    /** @param {string} text */
+    refuse(text) {
+      fault.textContent = text;
+      fault.hidden = false;
+      element.hidden = false;
+      box.setAttribute("aria-invalid", "true");
+    },
+  };
+}

@@ -1,0 +1,127 @@
+/** The page: which view is shown, and what is asked of the server meanwhile. */
+
+import { services as fetchServices, Refused, status } from "./api.js";
+import { announce, fill, make } from "./dom.js";
+import { makeForm } from "./form.js";
+import { placeOf, ticketLink } from "./links.js";
+import { makeOverview, serviceState } from "./overview.js";
+import { keep, onOtherTab, tickets } from "./store.js";
+import { ENDED, makeTicket } from "./ticket.js";
+
+/** @typedef {import("./api.js").Service} Service */
+
+const REFRESH_SECONDS = 5;
+const MOST_ASKED = 10; // tickets that are looked at in one round, for the list of them
+const main = /** @type {HTMLElement} */ (document.querySelector("#main"));
+const overview = makeOverview();
+
+/** @type {Service[] | null} */
+let services = null;
+/** Each service's form keeps what was filled in. @type {Map<string, {form: import("./form.js").Form, made: string}>} */
+const forms = new Map();
+/** Ends what the view that is shown does. */
+let shown = new AbortController();
+
+function showPlace() {
+  shown.abort();
+  shown = new AbortController();
+  const place = placeOf(location.hash);
+  if (place.view === "ticket") {
+    document.title = `Ticket ${place.id} – TOMAAT`;
+    fill(main, makeTicket(place, shown.signal, backToForm));
+  } else if (place.view === "service") {
+    document.title = `${place.name} – TOMAAT`;
+    showService(place.name);
+  } else {
+    document.title = "TOMAAT";
+    fill(main, overview.element);
+    overview.showTickets();
+    void refreshTickets();
+  }
+  scrollTo(0, 0);
+}
+
+/** @param {string} name */
+function showService(name) {
+  const service = services?.find((each) => each.name === name);
+  const back = make("p", { class: "back" }, make("a", { href: "#/" }, "All services and tickets"));
+  if (!service) {
+    const text = services ? "This server offers no service of this name." : "Asking the server…";
+    fill(main, back, make("h1", {}, name), make("p", { class: "told" }, text));
+    return;
+  }
+  const about = make("div", { class: "service-state" }, serviceState(service));
+  fill(main, make("div", { class: "service" }, back, make("h1", {}, name), make("p", { class: "about" }, service.description), about, formOf(service).element));
+}
+
+/** @param {Service} service */
+function formOf(service) {
+  const made = JSON.stringify([service.interface, service.example]);
+  const known = forms.get(service.name);
+  if (known && (known.made === made || known.form.busy())) return known.form;
+  const form = makeForm(service, (ticket) => {
+    announce(`${service.name}: ticket ${ticket.id}.`);
+    const place = placeOf(location.hash);
+    if (place.view === "service" && place.name === service.name) location.hash = ticketLink(ticket);
+    else if (place.view === "overview") overview.showTickets();
+  });
+  forms.set(service.name, { form, made });
+  return form;
+}
+
+/** Show the form again, with what was refused later than at its sending. @param {string} name @param {import("./api.js").Problem} problem */
+function backToForm(name, problem) {
+  addEventListener("hashchange", () => forms.get(name)?.form.refuse(problem), { once: true });
+  location.hash = `#/services/${encodeURIComponent(name)}`;
+}
+
+async function refresh() {
+  try {
+    services = await fetchServices();
+    overview.showServices(services, "");
+  } catch (error) {
+    overview.showServices(services, `${error instanceof Error ? error.message : error} Asking again.`);
+    return;
+  }
+  const place = placeOf(location.hash);
+  if (place.view !== "service") return;
+  const service = services.find((each) => each.name === place.name);
+  const state = main.querySelector(".service-state");
+  if (service && state && forms.get(place.name)?.form === formOf(service)) fill(state, serviceState(service));
+  else showService(place.name);
+}
+
+/** Ask how the tickets of the list stand that had not ended when they were seen last. */
+async function refreshTickets() {
+  const open = tickets().filter(({ state }) => !ENDED.includes(state) && state !== "unknown");
+  for (const ticket of open.slice(0, MOST_ASKED)) {
+    try {
+      const now = await status(ticket, { signal: shown.signal });
+      if (now.state !== ticket.state) keep({ ...ticket, state: now.state });
+    } catch (error) {
+      if (!(error instanceof Refused) || error.kind !== "not-found") return; // later
+      keep({ ...ticket, state: "unknown" });
+    }
+  }
+  if (placeOf(location.hash).view === "overview") overview.showTickets();
+}
+
+async function run() {
+  for (;;) {
+    await refresh();
+    await new Promise((resolve) => setTimeout(resolve, 1000 * REFRESH_SECONDS));
+    if (document.hidden) await new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }));
+    if (placeOf(location.hash).view === "overview") await refreshTickets();
+  }
+}
+
+addEventListener("hashchange", () => {
+  showPlace();
+  main.focus({ preventScroll: true });
+});
+addEventListener("beforeunload", (event) => {
+  if ([...forms.values()].some(({ form }) => form.busy())) event.preventDefault();
+});
+onOtherTab(() => overview.showTickets());
+showPlace();
+void run();

@@ -1,0 +1,111 @@
+/** Values, arrays and texts as tables and plots. */
+
+import { make } from "./dom.js";
+import { readNpy } from "./npy.js";
+import { makePlot } from "./plot.js";
+import { inDigits } from "./words.js";
+
+const MOST_LINES = 100; // of a table
+const MOST_COLUMNS = 20;
+const SHORT = 8; // numbers that still read as a line
+const MOST_CHARACTERS = 20_000; // of a text file
+
+/**
+ * A JSON value: a table for lists and objects, a plot for many numbers, a text for the rest.
+ * @param {any} value
+ * @param {number} [depth]
+ * @returns {Node}
+ */
+export function makeValue(value, depth = 0) {
+  if (value === null) return document.createTextNode("none");
+  if (typeof value === "number") return make("span", { class: "figure" }, inDigits(value));
+  if (typeof value === "boolean") return document.createTextNode(value ? "yes" : "no");
+  if (typeof value === "string") return make("span", { class: "text" }, value);
+  if (depth > 3) return document.createTextNode(JSON.stringify(value));
+  if (!Array.isArray(value)) {
+    const lines = Object.entries(value).slice(0, MOST_LINES);
+    return makeTable(null, lines.map(([name, part]) => [name, makeValue(part, depth + 1)]), Object.keys(value).length);
+  }
+  if (value.length && value.every((part) => typeof part === "number")) {
+    return value.length <= SHORT ? document.createTextNode(value.map((part) => inDigits(part)).join(", ")) : makeNumbers(value);
+  }
+  const rows = value.slice(0, MOST_LINES);
+  if (rows.length && rows.every(Array.isArray)) {
+    return makeTable(null, rows.map((row) => row.slice(0, MOST_COLUMNS).map((/** @type {any} */ part) => makeValue(part, depth + 2))), value.length);
+  }
+  if (rows.length && rows.every((row) => row && typeof row === "object")) {
+    const columns = [...new Set(rows.flatMap((row) => Object.keys(row)))].slice(0, MOST_COLUMNS);
+    const cells = rows.map((row) => columns.map((column) => (column in row ? makeValue(row[column], depth + 2) : "")));
+    return makeTable(columns, cells, value.length);
+  }
+  return makeTable(null, rows.map((part) => [makeValue(part, depth + 1)]), value.length);
+}
+
+/** A .npy file. @param {ArrayBuffer} content @returns {Node} */
+export function makeArray(content) {
+  let array;
+  try {
+    array = readNpy(content);
+  } catch (error) {
+    return make("p", { class: "hint" }, error instanceof Error ? error.message : "");
+  }
+  const { shape, values } = array;
+  if (shape.length === 0) return makeValue(values[0]);
+  if (shape.length === 1) return values.length <= SHORT ? makeValue([...values]) : makeNumbers(values);
+  const about = make("p", { class: "hint" }, `${shape.join(" × ")} numbers, ${rangeOf(values)}.`);
+  if (shape.length !== 2 || shape[1] > MOST_COLUMNS) return about;
+  const [rows, columns] = shape;
+  const lines = Array.from({ length: Math.min(rows, MOST_LINES) }, (_, row) =>
+    [...values.subarray(row * columns, (row + 1) * columns)].map((value) => inDigits(value)),
+  );
+  return make("div", {}, about, makeTable(null, lines, rows));
+}
+
+/** The beginning of a text file; comma- or tab-separated values as a table. @param {Blob} content @param {string} extension */
+export async function makeTextFile(content, extension) {
+  const text = await content.slice(0, MOST_CHARACTERS).text();
+  const cut = content.size > MOST_CHARACTERS && make("p", { class: "hint" }, "Only its beginning is shown.");
+  const separator = { csv: ",", tsv: "\t" }[extension];
+  if (separator && !text.includes('"')) {
+    const [head, ...lines] = text.trimEnd().split(/\r?\n/).map((line) => line.split(separator).slice(0, MOST_COLUMNS));
+    return make("div", {}, makeTable(head, lines.slice(0, MOST_LINES), lines.length), cut);
+  }
+  return make("div", {}, make("pre", { tabindex: 0 }, text), cut);
+}
+
+/** @param {ArrayLike<number>} values */
+function makeNumbers(values) {
+  return make("figure", { class: "plot" }, makePlot(values), make("figcaption", {}, `${inDigits(values.length)} numbers, ${rangeOf(values)}.`));
+}
+
+/** @param {ArrayLike<number>} values */
+function rangeOf(values) {
+  let [low, high, sum, count] = [Infinity, -Infinity, 0, 0];
+  for (let at = 0; at < values.length; at += 1) {
+    if (!Number.isFinite(values[at])) continue;
+    low = Math.min(low, values[at]);
+    high = Math.max(high, values[at]);
+    sum += values[at];
+    count += 1;
+  }
+  return count ? `${inDigits(low)} to ${inDigits(high)}, mean ${inDigits(sum / count, 4)}` : "none of them finite";
+}
+
+/**
+ * @param {string[] | null} head
+ * @param {(string | Node)[][]} lines
+ * @param {number} all how many lines there are, of which these are the first
+ */
+function makeTable(head, lines, all) {
+  const rows = lines.map((cells) =>
+    make("tr", {}, ...cells.map((cell, place) => make(!head && place === 0 && cells.length === 2 ? "th" : "td", {}, cell))),
+  );
+  const table = make(
+    "table",
+    {},
+    head && make("thead", {}, make("tr", {}, ...head.map((title) => make("th", { scope: "col" }, title)))),
+    make("tbody", {}, ...rows),
+  );
+  const cut = all > lines.length && make("p", { class: "hint" }, `The first ${lines.length} of ${inDigits(all)}.`);
+  return make("div", { class: "table" }, table, cut);
+}

@@ -1,0 +1,113 @@
+/** The first view: every service, and the tickets that this browser keeps. */
+
+import { fill, make } from "./dom.js";
+import { ticketLink } from "./links.js";
+import { forgetAll, tickets } from "./store.js";
+import { atTime, counted, inTime } from "./words.js";
+
+/** @typedef {import("./api.js").Service} Service */
+
+/** @type {Record<string, string>} */
+export const STATES = {
+  submitted: "Waits",
+  queued: "Waits",
+  running: "Runs",
+  succeeded: "Done",
+  failed: "Failed",
+  cancelled: "Cancelled",
+  expired: "No longer kept",
+  unknown: "Unknown to the server",
+};
+
+/** Make the view; `show` fills it, with what is known of the services. */
+export function makeOverview() {
+  const list = make("ul", { class: "services" }, make("li", { class: "hint" }, "Asking the server…"));
+  const trouble = make("p", { class: "trouble", role: "status", hidden: true });
+  const kept = make("div", { class: "kept" });
+  const element = make(
+    "div",
+    { class: "overview" },
+    make("section", { "aria-labelledby": "services" }, make("h1", { id: "services" }, "Services"), trouble, list),
+    make("section", { "aria-labelledby": "tickets" }, make("h2", { id: "tickets" }, "Your tickets"), kept),
+  );
+  /** What the list shows, by service. @type {Map<string, HTMLElement>} */
+  let states = new Map();
+  let listed = "";
+  return {
+    element,
+    /** @param {Service[] | null} services @param {string} fault */
+    showServices(services, fault) {
+      trouble.textContent = fault;
+      trouble.hidden = !fault;
+      if (!services) return;
+      const names = JSON.stringify(services.map(({ name, description }) => [name, description]));
+      if (names !== listed) {
+        states = new Map(services.map(({ name }) => [name, make("div")]));
+        const lines = services.map((service) => serviceLine(service, /** @type {Node} */ (states.get(service.name))));
+        fill(list, ...(lines.length ? lines : [make("li", { class: "hint" }, "No service is offered yet.")]));
+        listed = names;
+      }
+      for (const service of services) fill(/** @type {Element} */ (states.get(service.name)), serviceState(service));
+    },
+    showTickets: () => showTickets(kept),
+  };
+}
+
+/** Whether a service is live, and how long its queue is now. @param {Service} service */
+export function serviceText({ available, waiting, wait_seconds: seconds }) {
+  if (!available) return "Not live: tickets wait until its compute source is back";
+  if (waiting === null || seconds === null) return "Live";
+  const expected = seconds >= 1 ? `, about ${inTime(seconds)}` : "";
+  if (waiting === 0) return seconds >= 1 ? `Live, next in line${expected}` : "Live, nobody waits";
+  return `Live, ${counted(waiting, "ticket")} before yours${expected}`;
+}
+
+/** @param {Service} service */
+export function serviceState(service) {
+  return make("p", { class: service.available ? "state live" : "state away" }, serviceText(service));
+}
+
+/** @param {Service} service @param {Node} state */
+function serviceLine(service, state) {
+  return make(
+    "li",
+    { class: "card" },
+    make("h2", {}, make("a", { href: `#/services/${encodeURIComponent(service.name)}` }, service.name)),
+    make("p", {}, service.description),
+    state,
+  );
+}
+
+/** @param {HTMLElement} kept */
+function showTickets(kept) {
+  const known = tickets();
+  const shown = JSON.stringify(known);
+  if (kept.dataset.shown === shown) return; // what has the focus stays
+  kept.dataset.shown = shown;
+  if (!known.length) {
+    fill(kept, make("p", { class: "hint" }, "None yet. What you send is listed here, in this browser only."));
+    return;
+  }
+  const lines = known.map((ticket) =>
+    make(
+      "li",
+      {},
+      make("a", { href: ticketLink(ticket) }, `${ticket.service} ${ticket.id}`),
+      make("span", { class: `state ${ticket.state}` }, STATES[ticket.state] ?? ticket.state),
+      make("time", { datetime: ticket.created }, atTime(ticket.created)),
+    ),
+  );
+  const forgetting = make("button", { type: "button", class: "quiet", onclick: askAndForget }, "Forget them all");
+  fill(
+    kept,
+    make("ul", { class: "tickets" }, ...lines),
+    make("p", { class: "hint" }, "Kept in this browser only; the server has no list of yours."),
+    forgetting,
+  );
+  function askAndForget() {
+    if (!confirm("Forget all tickets in this browser? Their results can then be reached only with a saved link.")) return;
+    forgetAll();
+    showTickets(kept);
+    kept.closest("main")?.focus();
+  }
+}

@@ -1,0 +1,218 @@
+/** A result as people would rather look at it than read it: volumes, labels, values, arrays, files. */
+
+import { Refused, result, Unreachable } from "./api.js";
+import { announce, fill, make } from "./dom.js";
+import { makeArray, makeTextFile, makeValue } from "./outputs.js";
+import { makeLegend } from "./legend.js";
+import { sentWith } from "./store.js";
+import { gunzip } from "./streams.js";
+import { untar } from "./tar.js";
+import { makeViewer } from "./viewer.js";
+import { inBytes, inTime } from "./words.js";
+
+const PICTURES = /** @type {Record<string, string>} */ ({
+  png: "image/png",
+  jpg: "image/jpeg",
+  jpeg: "image/jpeg",
+  gif: "image/gif",
+  webp: "image/webp",
+  svg: "image/svg+xml",
+});
+const TEXTS = ["txt", "csv", "tsv", "json", "md", "log"];
+
+/**
+ * @typedef {object} Output a line of result.json
+ * @property {string} name
+ * @property {"volume" | "labels" | "array" | "file" | "text" | "json"} type
+ * @property {string} [file]
+ * @property {any} [value]
+ * @property {string} [preview]
+ * @property {Label[]} [labels]
+ *
+ * @typedef {{value: number, name: string, voxels: number, ml: number, color: [number, number, number]}} Label
+ *
+ * @typedef {object} Manifest result.json
+ * @property {string} service
+ * @property {string} version
+ * @property {string | null} weights_sha256
+ * @property {Record<string, string>} inputs
+ * @property {Output[]} outputs
+ * @property {string} compute_source
+ * @property {Record<string, number>} timings_seconds
+ */
+
+/**
+ * Fetch a result and show it.
+ * @param {import("./api.js").Reference} ticket
+ * @param {import("./api.js").Status} status
+ * @param {AbortSignal} signal ends it when another view is shown
+ * @param {{onDownload: (link: HTMLElement) => void, onGone: (why: string) => void}} hooks take the link that saves the
+ * archive, or why there is none any more
+ */
+export function makeResult(ticket, status, signal, hooks) {
+  const told = make("p", {}, "Fetching the result…");
+  const bar = make("progress", { max: 1, "aria-label": "Fetching the result" });
+  const element = make("section", { class: "result", "aria-label": "Result" }, told, bar);
+  void fetchAndShow();
+  return element;
+
+  async function fetchAndShow() {
+    try {
+      const archive = await result(ticket, showBytes, signal);
+      hooks.onDownload(makeDownload(archive));
+      const files = await untar(await gunzip(archive));
+      /** @type {Manifest} */
+      const manifest = JSON.parse((await files.get("result.json")?.text()) ?? "");
+      const shown = await makeOutputs(manifest, files, sentWith(ticket.id), linkTo);
+      fill(element, ...shown, makeAbout(manifest));
+      announce("The result is shown.");
+    } catch (error) {
+      if (!signal.aborted) showTrouble(error);
+    }
+  }
+
+  /** An address for a blob, which ends with the view. @param {Blob} blob */
+  function linkTo(blob) {
+    const address = URL.createObjectURL(blob);
+    signal.addEventListener("abort", () => URL.revokeObjectURL(address));
+    return address;
+  }
+
+  /** @param {Blob} archive */
+  function makeDownload(archive) {
+    const attributes = { class: "button main", href: linkTo(archive), download: `${status.service}-${status.id}.tar.gz` };
+    return make("a", attributes, `Download (${inBytes(archive.size)})`);
+  }
+
+  /** @param {number} bytes @param {number} allBytes */
+  function showBytes(bytes, allBytes) {
+    told.textContent = `Fetching the result: ${inBytes(bytes)} of ${inBytes(allBytes)}`;
+    bar.value = allBytes ? bytes / allBytes : 1;
+  }
+
+  /** @param {unknown} error */
+  function showTrouble(error) {
+    if (error instanceof Refused && error.kind === "expired") {
+      element.remove();
+      hooks.onGone(error.message);
+      return;
+    }
+    const known = error instanceof Refused || error instanceof Unreachable;
+    const text = known ? error.message : `The result cannot be shown: ${error instanceof Error ? error.message : error}`;
+    const again = make("button", { type: "button", onclick: () => element.replaceWith(makeResult(ticket, status, signal, hooks)) }, "Try again");
+    fill(element, make("p", { class: "trouble", role: "alert" }, text), again);
+  }
+}
+
+/**
+ * @param {Manifest} manifest
+ * @param {Map<string, Blob>} files
+ * @param {Map<string, File>} sent
+ * @param {(blob: Blob) => string} linkTo
+ */
+async function makeOutputs({ outputs }, files, sent, linkTo) {
+  const shown = [];
+  const has = (/** @type {Output} */ output) => output.file !== undefined && files.has(output.file);
+  const volumes = outputs.filter((output) => (output.type === "volume" || output.type === "labels") && has(output));
+  if (volumes.length) shown.push(makeVolumes(volumes, files, sent, linkTo));
+  const values = outputs.filter((output) => output.type === "json" || output.type === "text");
+  if (values.length) {
+    const lines = values.map(({ name, value }) => [make("dt", {}, inWords(name)), make("dd", {}, makeValue(value))]);
+    shown.push(section("Values", make("dl", { class: "values" }, ...lines.flat())));
+  }
+  for (const output of outputs.filter((each) => each.type === "array" && has(each))) {
+    const content = await (/** @type {Blob} */ (files.get(/** @type {string} */ (output.file))).arrayBuffer());
+    shown.push(section(inWords(output.name), makeArray(content)));
+  }
+  for (const output of outputs.filter((each) => each.type === "file" && has(each))) {
+    const name = /** @type {string} */ (output.file);
+    const content = await makeFile(output, /** @type {Blob} */ (files.get(name)), linkTo);
+    if (content) shown.push(section(inWords(output.name), content));
+  }
+  const all = outputs.filter(has).map((output) => /** @type {string} */ (output.file));
+  if (all.length) shown.push(section("Files", makeFiles(all, files, linkTo)));
+  return shown;
+}
+
+/**
+ * @param {Output[]} outputs
+ * @param {Map<string, Blob>} files
+ * @param {Map<string, File>} sent
+ * @param {(blob: Blob) => string} linkTo
+ */
+function makeVolumes(outputs, files, sent, linkTo) {
+  const named = outputs.map((output) => ({
+    name: inWords(output.name),
+    file: new File([/** @type {Blob} */ (files.get(/** @type {string} */ (output.file)))], /** @type {string} */ (output.file)),
+    labels: output.labels,
+  }));
+  const overlays = named.filter(({ labels }) => labels);
+  const made = named.filter(({ labels }) => !labels);
+  const before = [...sent.values()].map((file) => ({ name: `Sent: ${file.name}`, file }));
+  const viewer = makeViewer(overlays.length ? [...before, ...made] : [...made, ...before], overlays);
+  const legends = outputs
+    .filter(({ labels }) => labels)
+    .map(({ name, labels = [] }) => makeLegend(inWords(name), labels, (hidden) => viewer.hide(inWords(name), hidden)));
+  const pictures = outputs.map(({ name, preview }) => {
+    const picture = preview && files.get(preview);
+    if (!picture) return null;
+    const source = linkTo(new Blob([picture], { type: "image/png" }));
+    const about = `${inWords(name)}, on three planes through its largest part; the patient's right is on the left.`;
+    return make("figure", {}, make("img", { src: source, alt: about }), make("figcaption", {}, about));
+  });
+  return make(
+    "section",
+    { class: "volumes", "aria-label": "Volumes" },
+    viewer.element,
+    (legends.length > 0 || pictures.some(Boolean)) && make("div", { class: "beside-viewer" }, ...legends, ...pictures),
+  );
+}
+
+/**
+ * A file that can be looked at: a picture, or a text.
+ * @param {Output} output
+ * @param {Blob} content
+ * @param {(blob: Blob) => string} linkTo
+ */
+async function makeFile(output, content, linkTo) {
+  const extension = (output.file ?? "").split(".").pop()?.toLowerCase() ?? "";
+  const type = PICTURES[extension];
+  if (type) return make("img", { class: "picture", src: linkTo(new Blob([content], { type })), alt: inWords(output.name) });
+  if (TEXTS.includes(extension)) return makeTextFile(content, extension);
+  return null;
+}
+
+/** @param {string[]} names @param {Map<string, Blob>} files @param {(blob: Blob) => string} linkTo */
+function makeFiles(names, files, linkTo) {
+  const lines = names.map((name) => {
+    const content = /** @type {Blob} */ (files.get(name));
+    const link = make("a", { href: linkTo(new Blob([content], { type: "application/octet-stream" })), download: name }, name);
+    return make("li", {}, link, ` ${inBytes(content.size)}`);
+  });
+  return make("ul", { class: "files" }, ...lines);
+}
+
+/** Where the result comes from. @param {Manifest} manifest */
+function makeAbout(manifest) {
+  /** @type {[string, string][]} */
+  const facts = [
+    ["Service", `${manifest.service}, version ${manifest.version}`],
+    ["Compute source", manifest.compute_source],
+    ...Object.entries(manifest.timings_seconds ?? {}).map(([what, seconds]) => /** @type {[string, string]} */ ([`Time: ${what}`, seconds < 1 ? `${seconds.toFixed(2)} s` : inTime(seconds)])),
+    ...Object.entries(manifest.inputs ?? {}).map(([name, hash]) => /** @type {[string, string]} */ ([`SHA-256 of ${name}`, hash])),
+  ];
+  if (manifest.weights_sha256) facts.push(["SHA-256 of the network", manifest.weights_sha256]);
+  const lines = facts.map(([what, fact]) => [make("dt", {}, what), make("dd", {}, fact)]);
+  return make("details", { class: "about-result" }, make("summary", {}, "Where it comes from"), make("dl", {}, ...lines.flat()));
+}
+
+/** @param {string} title @param {...Node} children */
+function section(title, ...children) {
+  return make("section", {}, make("h2", {}, title), ...children);
+}
+
+/** An output's name as words: `slept_seconds` becomes `Slept seconds`. @param {string} name */
+function inWords(name) {
+  const words = name.replaceAll("_", " ");
+  return words[0].toUpperCase() + words.slice(1);
+}

@@ -1,0 +1,241 @@
+/** A ticket: where it stands, until it has ended; then what came of it. */
+
+import { cancel, Refused, status, Unreachable } from "./api.js";
+import { announce, fill, make } from "./dom.js";
+import { ticketLink } from "./links.js";
+import { makeResult } from "./result.js";
+import { forget, keep, tickets } from "./store.js";
+import { atTime, inTime } from "./words.js";
+
+/** @typedef {import("./api.js").Status} Status */
+/** @typedef {import("./api.js").Reference} Reference */
+
+export const ENDED = ["succeeded", "failed", "cancelled", "expired"];
+const WAIT_SECONDS = 2; // for the next state; progress and position are looked at as often
+const HIDDEN_SECONDS = 25; // likewise, while nobody sees the page
+const SHORTEST_SECONDS = 1; // between two looks, when the server answers at once
+const LONGEST_RETRY_SECONDS = 15;
+
+/**
+ * @param {Reference} ticket
+ * @param {AbortSignal} signal ends it when another view is shown
+ * @param {(service: string, problem: import("./api.js").Problem) => void} onRefused shows the form with what was refused
+ */
+export function makeTicket(ticket, signal, onRefused) {
+  const title = make("h1", {}, `Ticket ${ticket.id}`);
+  const about = make("p", { class: "about" });
+  const told = make("p", { class: "told" });
+  const percent = make("p", { class: "percent" });
+  const why = make("div");
+  const more = make("p", { class: "hint" });
+  const bar = make("progress", { max: 1, "aria-label": "Progress" });
+  const trouble = make("p", { class: "trouble", role: "status", hidden: true });
+  const actions = make("div", { class: "actions" });
+  const standing = make("section", { class: "standing", "aria-label": "Where it stands" }, make("div", { class: "apart" }, told, percent), bar, why, more, actions, trouble);
+  const outcome = make("div", { class: "outcome" });
+  const element = make(
+    "div",
+    { class: "ticket" },
+    make("p", { class: "back" }, make("a", { href: "#/" }, "All services and tickets")),
+    title,
+    about,
+    standing,
+    outcome,
+    makeLink(ticket),
+  );
+  let cancelAsked = false;
+  bar.hidden = true;
+  told.textContent = "Asking the server…";
+  void follow();
+  return element;
+
+  async function follow() {
+    /** @type {string | undefined} */
+    let state;
+    let failures = 0;
+    while (!signal.aborted) {
+      const began = performance.now();
+      try {
+        const waitSeconds = document.hidden ? HIDDEN_SECONDS : WAIT_SECONDS;
+        const now = await status(ticket, state ? { state, waitSeconds, signal } : { signal });
+        failures = 0;
+        trouble.hidden = true;
+        show(now);
+        if (ENDED.includes(now.state)) return;
+        const passed = (performance.now() - began) / 1000;
+        if (now.state === state && passed < SHORTEST_SECONDS) await rest(SHORTEST_SECONDS - passed);
+        state = now.state;
+      } catch (error) {
+        if (signal.aborted) return;
+        if (error instanceof Refused && error.kind === "not-found") return showUnknown(error);
+        failures += 1;
+        const seconds = Math.min(LONGEST_RETRY_SECONDS, 2 ** (failures - 1));
+        trouble.textContent = `${troubleOf(error)} Your ticket is safe; asking again.`;
+        trouble.hidden = false;
+        await rest(seconds);
+      }
+    }
+  }
+
+  /** @param {Status} now */
+  function show(now) {
+    keep({ ...ticket, service: now.service, created: now.created, state: now.state });
+    title.textContent = now.service;
+    document.title = `${now.service} ${now.id}: ${textOf(now)} – TOMAAT`;
+    about.textContent = `Ticket ${now.id}, sent ${atTime(now.created)}`;
+    told.textContent = textOf(now);
+    more.textContent = moreOf(now);
+    fill(why, now.state === "failed" && makeFailure(problemOf(now)));
+    const measured = now.progress !== null && now.state === "running";
+    percent.textContent = measured ? `${Math.round(100 * (now.progress ?? 0))} %` : "";
+    bar.hidden = ENDED.includes(now.state);
+    if (measured) bar.value = now.progress ?? 0;
+    else bar.removeAttribute("value");
+    standing.dataset.state = now.state;
+    announce(`${now.service}: ${textOf(now)}`);
+    showActions(now);
+    if (now.state === "succeeded" && !outcome.hasChildNodes()) showResult(now);
+  }
+
+  /** @param {Status} now */
+  function showResult(now) {
+    const hooks = {
+      onDownload: (/** @type {HTMLElement} */ link) => actions.prepend(link),
+      onGone: (/** @type {string} */ why) => showGone(now, why),
+    };
+    fill(outcome, makeResult(ticket, now, signal, hooks));
+  }
+
+  /** @param {Status} now */
+  function textOf(now) {
+    const { state, position, stage } = now;
+    if (state === "submitted") return "Waits for a queue.";
+    if (state === "queued") return position === 1 ? "Next in its queue." : `Number ${position ?? "?"} in its queue.`;
+    if (state === "running") {
+      if (cancelAsked) return "Being stopped…";
+      return stage ? `Runs: ${stage}` : "Runs.";
+    }
+    if (state === "failed") return `Failed: ${problemOf(now).title}.`;
+    return { succeeded: "Done.", cancelled: "Cancelled.", expired: "Its result is no longer kept." }[state];
+  }
+
+  /** @param {Status} now */
+  function showActions(now) {
+    if (actions.dataset.state === `${now.state}${cancelAsked}`) return; // a button that has the focus stays
+    actions.dataset.state = `${now.state}${cancelAsked}`;
+    if (!ENDED.includes(now.state)) {
+      const button = make("button", { type: "button", onclick: () => giveUp(now) }, cancelAsked ? "Asked to stop" : "Cancel");
+      button.disabled = cancelAsked;
+      fill(actions, button);
+    } else if (now.state === "failed") {
+      const back = () => onRefused(now.service, problemOf(now));
+      fill(actions, make("button", { type: "button", class: "main", onclick: back }, "Back to the form"));
+    } else {
+      const deleting = now.state === "succeeded" &&
+        make("button", { type: "button", class: "quiet", onclick: () => giveUp(now) }, "Delete from the server");
+      const again = make("a", { class: "button", href: `#/services/${encodeURIComponent(now.service)}` }, "Send another");
+      fill(actions, again, deleting);
+    }
+  }
+
+  /** @param {Status} now */
+  async function giveUp(now) {
+    if (ENDED.includes(now.state) && !confirm("Delete what was sent and the result from the server?")) return;
+    try {
+      const after = await cancel(ticket);
+      cancelAsked = after.state === "running";
+      if (ENDED.includes(now.state)) showGone(now, "Deleted from the server.");
+      else show(after);
+    } catch (error) {
+      trouble.textContent = `${troubleOf(error)} It was not cancelled.`;
+      trouble.hidden = false;
+    }
+  }
+
+  /** There is no result any more. @param {Status} now @param {string} why */
+  function showGone(now, why) {
+    keep({ ...ticket, service: now.service, created: now.created, state: "expired" });
+    told.textContent = why;
+    more.textContent = "";
+    showActions({ ...now, state: "expired" });
+    fill(outcome);
+    announce(why);
+  }
+
+  /** @param {Refused} error */
+  function showUnknown(error) {
+    const known = tickets().find((each) => each.id === ticket.id && each.token === ticket.token);
+    if (known) keep({ ...known, state: "unknown" });
+    told.textContent = "The server knows no such ticket.";
+    more.textContent = `${error.message} It may have been forgotten after a long time, or the link is not whole.`;
+    bar.hidden = true;
+    standing.dataset.state = "failed";
+    fill(actions, known && make("button", { type: "button", onclick: leave }, "Forget it"));
+  }
+
+  function leave() {
+    forget(ticket.id);
+    location.hash = "#/";
+  }
+
+  /** @param {number} seconds */
+  function rest(seconds) {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, 1000 * seconds);
+      signal.addEventListener("abort", () => {
+        clearTimeout(timer);
+        resolve(undefined);
+      });
+    });
+  }
+}
+
+/** What else is known: when it will be done, where it runs, how long it took. @param {Status} now */
+function moreOf(now) {
+  const parts = [];
+  if (now.eta_seconds !== null && now.eta_seconds >= 1) parts.push(`About ${inTime(now.eta_seconds)} to go`);
+  if (now.state === "submitted") parts.push("No compute source took it yet");
+  if (now.started && now.finished) {
+    const seconds = (Date.parse(now.finished) - Date.parse(now.started)) / 1000;
+    parts.push(`Took ${seconds < 1 ? "less than a second" : inTime(seconds)}`);
+  }
+  if (now.compute_source) parts.push(`on ${now.compute_source}`);
+  return parts.length ? `${parts.join(", ").replace(/^on/, "On")}.` : "";
+}
+
+/** @param {unknown} error */
+function troubleOf(error) {
+  return error instanceof Unreachable || error instanceof Refused ? error.message : "The page has a fault of its own.";
+}
+
+/** @param {Status} now @returns {import("./api.js").Problem} */
+function problemOf(now) {
+  return now.error ?? { type: "", title: "Failed", detail: "The server does not say why." };
+}
+
+/** Why a ticket failed. @param {import("./api.js").Problem} problem */
+function makeFailure({ detail, errors = [] }) {
+  const more = errors.filter((fault) => fault.detail !== detail);
+  const list = more.length > 0 && make("ul", {}, ...more.map((fault) => make("li", {}, fault.detail)));
+  return make("div", { class: "failure" }, make("p", {}, detail), list);
+}
+
+/** A link that another browser can open; its token stands behind the #. @param {Reference} ticket */
+function makeLink(ticket) {
+  const address = new URL(ticketLink(ticket), location.href).href;
+  const box = make("input", { type: "text", id: "link", readonly: true, value: address, "aria-describedby": "link-hint", onfocus: () => box.select() });
+  const copy = navigator.clipboard && make("button", { type: "button", onclick: copied }, "Copy");
+  async function copied() {
+    await navigator.clipboard.writeText(address);
+    announce("The link is copied.");
+    if (copy) copy.textContent = "Copied";
+  }
+  return make(
+    "details",
+    { class: "link" },
+    make("summary", {}, "Link to this ticket"),
+    make("label", { for: "link" }, "Address"),
+    make("div", { class: "beside" }, box, copy),
+    make("p", { class: "hint", id: "link-hint" }, "Whoever has it can see the ticket, fetch its result and cancel it."),
+  );
+}

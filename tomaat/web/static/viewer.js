@@ -1,0 +1,275 @@
+/** Volumes in three planes and in 3D, with labels over them: NiiVue, and the controls around it. */
+
+import { fill, make } from "./dom.js";
+import { inDigits } from "./words.js";
+
+/**
+ * @typedef {{name: string, file: File}} Shown a volume to look at
+ * @typedef {{name: string, file: File, labels?: import("./result.js").Label[]}} Overlay
+ */
+
+const LAYOUTS = { all: "All", axial: "Axial", coronal: "Coronal", sagittal: "Sagittal", render: "3D" };
+const AXES = [
+  { name: "Left to right", below: "L", above: "R" },
+  { name: "Back to front", below: "P", above: "A" },
+  { name: "Feet to head", below: "I", above: "S" },
+]; // NiiVue's: RAS
+const OPACITY = 0.5;
+const OPTIONS = {
+  backColor: [0, 0, 0, 1],
+  crosshairColor: [0.36, 0.78, 0.87, 0.9],
+  crosshairGap: 6,
+  crosshairWidthUnit: "percent",
+  fontColor: [0.8, 0.86, 0.88, 1],
+  showAllOrientationMarkers: true,
+  dragAndDropEnabled: false,
+  isRadiologicalConvention: true,
+  loadingText: "",
+  multiplanarPadPixels: 12,
+  logLevel: "error",
+  scrollRequiresFocus: true, // scrolling the page does not get stuck in the picture
+  viewModeHotKey: "", // there is a button for it
+  clipPlaneHotKey: "",
+};
+
+/** @type {Promise<any> | undefined} */
+let bundle;
+
+/** NiiVue, which is fetched when it is needed first; it is no module and leaves its names with the window. */
+function niivue() {
+  bundle ??= import("./vendor/niivue-0.69.0/niivue.umd.js").then(() => /** @type {any} */ (globalThis).niivue);
+  return bundle;
+}
+
+/**
+ * @param {Shown[]} volumes the first is shown at first
+ * @param {Overlay[]} overlays
+ */
+export function makeViewer(volumes, overlays) {
+  const canvas = make("canvas", { tabindex: 0, role: "application", "aria-label": "The volume. The sliders below move through it." });
+  const told = make("p", { class: "place" }, "Loading the viewer…");
+  const controls = make("div", { class: "controls" });
+  const stage = make("div", { class: "stage" }, canvas);
+  const element = make("div", { class: "viewer", "data-state": "loading" }, stage, told, controls);
+  /** @type {Map<string, Set<number>>} */
+  const hidden = new Map();
+  /** @type {any} */
+  let nv = null;
+  let opacity = OPACITY;
+  /** @type {Shown | undefined} */
+  let below;
+  const started = start();
+
+  return {
+    element,
+    /** Hide some labels of an overlay. @param {string} name @param {Set<number>} values */
+    async hide(name, values) {
+      hidden.set(name, new Set(values));
+      await started;
+      if (element.dataset.state !== "ready") return;
+      for (const overlay of overlays.filter((each) => each.name === name)) colour(overlay);
+      nv.updateGLVolume();
+    },
+  };
+
+  async function start() {
+    try {
+      const { Niivue, SHOW_RENDER, MULTIPLANAR_TYPE } = await niivue();
+      const crosshairWidth = canvas.clientWidth < 500 ? 1 : 0.5; // so that it is as wide as a pixel
+      const options = { ...OPTIONS, crosshairWidth, multiplanarShowRender: SHOW_RENDER.ALWAYS, multiplanarLayout: MULTIPLANAR_TYPE.GRID };
+      nv = new Niivue(options);
+      await nv.attachToCanvas(canvas);
+      if (!nv.gl) throw new Error("This browser has no WebGL 2.");
+      nv.onLocationChange = showPlace;
+      nv.onIntensityChange = showControls;
+      await show(volumes[0]);
+    } catch (error) {
+      showFailure(error);
+    }
+  }
+
+  /** Show a volume, or none, under the overlays. @param {Shown | undefined} volume */
+  async function show(volume) {
+    element.dataset.state = "loading";
+    below = volume;
+    while (nv.volumes.length) nv.removeVolume(nv.volumes[0]);
+    const { NVImage } = await niivue();
+    if (volume) nv.addVolume(await NVImage.loadFromFile({ file: volume.file, name: nameOf(volume.file) }));
+    for (const overlay of overlays) {
+      const image = await NVImage.loadFromFile({ file: overlay.file, name: nameOf(overlay.file), opacity: volume ? opacity : 1 });
+      nv.addVolume(image);
+      colour(overlay);
+    }
+    nv.updateGLVolume();
+    nv.setSliceType(nv.sliceTypeMultiplanar);
+    element.dataset.state = "ready";
+    showControls();
+    nv.createOnLocationChange();
+  }
+
+  /** @param {Overlay} overlay */
+  function colour(overlay) {
+    const image = nv.volumes[nv.volumes.length - overlays.length + overlays.indexOf(overlay)];
+    const labels = overlay.labels ?? [];
+    const off = hidden.get(overlay.name) ?? new Set();
+    image.setColormapLabel({
+      R: [0, ...labels.map(({ color }) => color[0])],
+      G: [0, ...labels.map(({ color }) => color[1])],
+      B: [0, ...labels.map(({ color }) => color[2])],
+      A: [0, ...labels.map(({ value }) => (off.has(value) ? 0 : 255))],
+      I: [0, ...labels.map(({ value }) => value)],
+      labels: ["", ...labels.map(({ name }) => name)],
+    });
+  }
+
+  function showControls() {
+    fill(controls, layoutControl(), volumeControl(), ...windowControls(), opacityControl(), ...placeControls());
+  }
+
+  function layoutControl() {
+    const types = {
+      all: nv.sliceTypeMultiplanar,
+      axial: nv.sliceTypeAxial,
+      coronal: nv.sliceTypeCoronal,
+      sagittal: nv.sliceTypeSagittal,
+      render: nv.sliceTypeRender,
+    };
+    const buttons = Object.entries(LAYOUTS).map(([key, name]) => {
+      const type = types[/** @type {keyof typeof types} */ (key)];
+      const box = make("input", { type: "radio", name: "layout", class: "unseen", id: `layout-${key}`, checked: nv.opts.sliceType === type });
+      box.addEventListener("change", () => nv.setSliceType(type));
+      return [box, make("label", { class: "button", for: box.id }, name)];
+    });
+    return make("fieldset", { class: "layouts" }, make("legend", { class: "unseen" }, "View"), ...buttons.flat());
+  }
+
+  /** Which volume lies under the labels. */
+  function volumeControl() {
+    if (!volumes.length) return openControl();
+    if (volumes.length === 1) return make("p", { class: "hint" }, volumes[0].name);
+    const choice = make("select", { id: "volume" }, ...volumes.map((volume, place) => make("option", { value: place, selected: volume === below }, volume.name)));
+    choice.addEventListener("change", () => show(volumes[Number(choice.value)]).catch(showFailure));
+    return make("div", { class: "control" }, make("label", { for: "volume" }, "Volume"), choice);
+  }
+
+  /** The volume that was sent is kept only while the page is open: it can be opened again, and does not leave the computer. */
+  function openControl() {
+    const picker = make("input", { type: "file", id: "open-volume", class: "unseen" });
+    picker.addEventListener("change", () => {
+      const [file] = picker.files ?? [];
+      if (!file) return;
+      volumes = [{ name: file.name, file }];
+      show(volumes[0]).catch(showFailure);
+    });
+    return make(
+      "div",
+      { class: "open" },
+      make("p", { class: "hint" }, "Only the labels are here: the page does not keep what was sent once it is closed."),
+      picker,
+      make("label", { class: "button", for: "open-volume" }, "Open the volume"),
+    );
+  }
+
+  function windowControls() {
+    const [volume] = nv.volumes;
+    if (!below || !(volume.global_max > volume.global_min)) return [];
+    const range = volume.global_max - volume.global_min;
+    const step = 10 ** Math.floor(Math.log10(range / 200));
+    const set = (/** @type {number} */ width, /** @type {number} */ level) => {
+      volume.cal_min = level - width / 2;
+      volume.cal_max = level + width / 2;
+      nv.updateGLVolume();
+    };
+    const width = () => volume.cal_max - volume.cal_min;
+    const level = () => (volume.cal_max + volume.cal_min) / 2;
+    return [
+      slider("Window", width(), step, range, step, (value) => set(value, level()), shortly),
+      slider("Level", level(), volume.global_min, volume.global_max, step, (value) => set(width(), value), shortly),
+    ];
+  }
+
+  function opacityControl() {
+    if (!overlays.length) return null;
+    return slider("Opacity", below ? opacity : 1, 0, 1, 0.05, (value) => {
+      opacity = value;
+      for (let place = nv.volumes.length - overlays.length; place < nv.volumes.length; place += 1) nv.setOpacity(place, value);
+    }, (value) => `${Math.round(100 * value)} %`);
+  }
+
+  function placeControls() {
+    return AXES.map(({ name }, axis) => {
+      const count = nv.volumes[0].dimsRAS[axis + 1];
+      return slider(name, nv.scene.crosshairPos[axis], 0, 1, 1 / Math.max(1, count), (value) => {
+        nv.scene.crosshairPos[axis] = value;
+        nv.drawScene();
+        nv.createOnLocationChange();
+      }, () => inPlace(nv.frac2mm(nv.scene.crosshairPos)[axis], axis), `place-${axis}`);
+    });
+  }
+
+  /** Where the cross hair is, and what is there. @param {any} location */
+  function showPlace(location) {
+    const place = AXES.map((_, axis) => inPlace(location.mm[axis], axis)).join(", ");
+    const values = location.values.map((/** @type {any} */ { value }, /** @type {number} */ at) => {
+      const overlay = overlays[at - (location.values.length - overlays.length)];
+      if (overlay) return overlay.labels?.find((label) => label.value === Math.round(value))?.name;
+      return `value ${inDigits(value, 4)}`;
+    });
+    told.textContent = [place, ...values.filter(Boolean)].join(" · ");
+    AXES.forEach((_, axis) => {
+      const box = /** @type {HTMLInputElement | null} */ (controls.querySelector(`#place-${axis}`));
+      if (!box) return;
+      box.value = String(location.frac[axis]);
+      box.setAttribute("aria-valuetext", inPlace(location.mm[axis], axis));
+    });
+  }
+
+  /** @param {unknown} error */
+  function showFailure(error) {
+    element.dataset.state = "failed";
+    stage.hidden = true;
+    fill(controls);
+    told.textContent = `The volumes cannot be shown here: ${error instanceof Error ? error.message : error} They are in the download.`;
+  }
+}
+
+/** A place along an axis, such as `12.0 mm R`. @param {number} mm @param {number} axis */
+function inPlace(mm, axis) {
+  return `${Math.abs(mm).toFixed(1)} mm ${mm < 0 ? AXES[axis].below : AXES[axis].above}`;
+}
+
+/** @param {number} value */
+function shortly(value) {
+  return inDigits(value, 4);
+}
+
+/** NiiVue reads the format from a name's end; it knows `.nrrd`, not `.seg.nrrd`. @param {File} file */
+function nameOf(file) {
+  return file.name.toLowerCase().replace(/\.seg\.nrrd$/, ".nrrd");
+}
+
+/**
+ * @param {string} name
+ * @param {number} value
+ * @param {number} low
+ * @param {number} high
+ * @param {number} step
+ * @param {(value: number) => void} onChange
+ * @param {(value: number) => string} inText
+ * @param {string} [id]
+ */
+function slider(name, value, low, high, step, onChange, inText, id = `slider-${name.toLowerCase().replaceAll(" ", "-")}`) {
+  const box = make("input", { type: "range", id, min: low, max: high, step });
+  box.value = String(value);
+  const told = make("span", { class: "amount" }, inText(value));
+  const tell = () => {
+    told.textContent = inText(box.valueAsNumber);
+    box.setAttribute("aria-valuetext", told.textContent);
+  };
+  box.addEventListener("input", () => {
+    onChange(box.valueAsNumber);
+    tell();
+  });
+  box.setAttribute("aria-valuetext", told.textContent);
+  return make("div", { class: "control" }, make("label", { for: id }, name), box, told);
+}

@@ -1,0 +1,42 @@
+/** Numbers and times as people read them. */
+
+const BYTES = ["bytes", "kB", "MB", "GB", "TB"];
+
+/** @param {number} bytes */
+export function inBytes(bytes) {
+  if (bytes === 1) return "1 byte";
+  let power = 0;
+  while (bytes >= 999.5 && power < BYTES.length - 1) {
+    bytes /= 1000;
+    power += 1;
+  }
+  return `${Number(bytes.toPrecision(bytes < 100 ? 2 : 3))} ${BYTES[power]}`;
+}
+
+/** A duration, as exact as an expectation is: `3 s`, `2 min`, `1.5 h`. @param {number} seconds */
+export function inTime(seconds) {
+  if (seconds < 10) return `${Math.max(1, Math.round(seconds))} s`;
+  if (seconds < 55) return `${Math.round(seconds / 5) * 5} s`;
+  if (seconds < 3570) return `${Math.round(seconds / 60)} min`;
+  return `${Number((seconds / 3600).toFixed(1))} h`;
+}
+
+/** A moment of the API as this browser's user writes it. @param {string} moment */
+export function atTime(moment) {
+  const time = new Date(moment);
+  const today = time.toDateString() === new Date().toDateString();
+  return time.toLocaleString(undefined, today ? { timeStyle: "short" } : { dateStyle: "medium", timeStyle: "short" });
+}
+
+/** A number with as many digits as it was measured with, at most `digits`. @param {number} value @param {number} [digits] */
+export function inDigits(value, digits = 6) {
+  if (!Number.isFinite(value)) return String(value);
+  const size = Math.abs(value);
+  if (size !== 0 && (size < 1e-4 || size >= 1e9)) return String(Number(value.toPrecision(digits)));
+  return Number(value.toPrecision(digits)).toLocaleString("en", { maximumFractionDigits: 10 });
+}
+
+/** `1 ticket`, `2 tickets`. @param {number} count @param {string} thing */
+export function counted(count, thing) {
+  return `${count.toLocaleString("en")} ${thing}${count === 1 ? "" : "s"}`;
+}
