@@ -1,7 +1,8 @@
 """Mutate archives and images, and read them: ``python3 -m tests.fuzz 1000000``; the tests do a few thousand.
 
 Whatever comes out of it is read or refused: no other error, nothing outside of the folder, nothing left of a refusal.
-The archive reader gets a mutated tar in good gzip and mutated gzip; the header checks get mutated files.
+The archive reader gets a mutated tar in good gzip and mutated gzip, the zip reader mutated zips; the header checks get
+mutated files.
 """
 
 import gzip
@@ -10,13 +11,14 @@ import shutil
 import sys
 import tempfile
 import time
+import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 from tests import hostile_archives, hostile_images
-from tomaat.archives import ArchiveLimits, ArchiveRefused, unpack
+from tomaat.archives import ArchiveLimits, ArchiveRefused, unpack, unzip_dicom
 from tomaat.volumes import VolumeRefused, read_header
 
 LIMITS = ArchiveLimits(largest_upload_bytes=10**7, largest_unpacked_bytes=10**7, most_members=50, largest_ratio=1000)
@@ -138,6 +140,31 @@ def fuzz_archives(count: int, seed: int) -> Counter[str]:
     return told
 
 
+def fuzz_zips(count: int, seed: int) -> Counter[str]:
+    """Mutate zip archives and take them apart; count the codes."""
+    chance = random.Random(seed)
+    members = {"a": hostile_archives.DICOM_IMAGE, "b/c.dcm": hostile_archives.DICOM_IMAGE, "DICOMDIR": b"text"}
+    good = [hostile_archives.zip_packed(members), hostile_archives.zip_packed(members, zipfile.ZIP_STORED)]
+    bad = [data for data, _ in hostile_archives.HOSTILE_ZIPS.values() if len(data) <= LARGEST]
+    told: Counter[str] = Counter()
+    with tempfile.TemporaryDirectory(prefix="fuzz-", dir=MEMORY if MEMORY.is_dir() else None) as name:
+        outside = Path(name)
+        folder = outside / "in"
+        for _ in range(count):
+            (outside / "a.zip").write_bytes(mutated(chance.choice(chance.choice((good, bad))), chance))
+            folder.mkdir()
+            try:
+                unzip_dicom(outside / "a.zip", folder, LIMITS)
+                told["taken"] += 1
+                assert all(path.name.endswith(".dcm") and path.is_file() for path in folder.iterdir())
+            except ArchiveRefused as refusal:
+                told[refusal.code] += 1
+                assert list(folder.iterdir()) == [], "a refusal leaves nothing"
+            assert {path.name for path in outside.iterdir()} == {"in", "a.zip"}, "nothing leaves the folder"
+            shutil.rmtree(folder)
+    return told
+
+
 def fuzz_headers(count: int, seed: int) -> Counter[str]:
     """Mutate image files and check their headers; count the codes."""
     chance = random.Random(seed)
@@ -170,15 +197,15 @@ def fuzz_headers(count: int, seed: int) -> Counter[str]:
 
 
 def main() -> None:
-    """Fuzz both, half of the count each."""
+    """Fuzz all three, a third of the count each."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else 1
-    runs: tuple[Callable[[int, int], Counter[str]], ...] = (fuzz_archives, fuzz_headers)
+    runs: tuple[Callable[[int, int], Counter[str]], ...] = (fuzz_archives, fuzz_zips, fuzz_headers)
     for run in runs:
         began = time.monotonic()
-        told = run(count // 2, seed)
+        told = run(count // 3, seed)
         counted = ", ".join(f"{code} {number}" for code, number in told.most_common())
-        print(f"{run.__name__}: {count // 2} mutations in {time.monotonic() - began:.0f} s: {counted}", flush=True)
+        print(f"{run.__name__}: {count // 3} mutations in {time.monotonic() - began:.0f} s: {counted}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
-"""Archives that no payload may be, made by code: name → (bytes, code of the refusal)."""
+"""Archives that no payload, and no zip of DICOM images, may be, made by code: name → (bytes, code of the refusal)."""
 
 import gzip
 import io
+import stat
 import struct
 import tarfile
+import zipfile
 import zlib
 from collections.abc import Callable
 
@@ -221,4 +223,63 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
         f"cut-after-{at}-bytes": ((lambda a=at: packed(GOOD, member(b"b", b"y" * 3000))[:a]), "truncated")
         for at in range(11, 60, 4)
     },
+}
+
+
+MIB = 1024**2
+DICOM_IMAGE = bytes(128) + b"DICM" + b"pixels" * 100
+
+
+def zip_packed(members, method=zipfile.ZIP_DEFLATED, change=None):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        for name, data in members.items():
+            info = zipfile.ZipInfo(name)
+            info.compress_type = method
+            info.external_attr = 0o600 << 16
+            if change:
+                change(info)
+            archive.writestr(info, data)
+    return buffer.getvalue()
+
+
+def link(info):
+    info.create_system = 3
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+
+
+def encrypted(data):
+    """Set the flag of encryption where both headers have it."""
+    changed = bytearray(data)
+    changed[6] |= 1
+    changed[data.index(b"PK\x01\x02") + 8] |= 1
+    return bytes(changed)
+
+
+GOOD_ZIP = zip_packed({"a": DICOM_IMAGE})
+#: For limits of 20 members, 8 MiB in all, and the ratio 100 beyond one MiB.
+HOSTILE_ZIPS = {
+    "empty": (b"", "broken-zip"),
+    "first-header-only": (b"PK\x03\x04" + bytes(100), "broken-zip"),
+    "cut": (GOOD_ZIP[:-30], "broken-zip"),
+    "broken-deflate": (GOOD_ZIP[:50] + b"x" + GOOD_ZIP[51:], "broken-zip"),
+    "wrong-crc": (
+        zip_packed({"a": DICOM_IMAGE}, zipfile.ZIP_STORED).replace(b"pixels", b"voxels", 1),
+        "broken-zip",
+    ),
+    "encrypted": (encrypted(GOOD_ZIP), "encrypted"),
+    "bzip2": (zip_packed({"a": DICOM_IMAGE}, zipfile.ZIP_BZIP2), "zip-method"),
+    "lzma": (zip_packed({"a": DICOM_IMAGE}, zipfile.ZIP_LZMA), "zip-method"),
+    "link": (zip_packed({"a": b"/etc/passwd"}, change=link), "member-type"),
+    "climbing": (zip_packed({"../a": DICOM_IMAGE}), "name"),
+    "climbing-inside": (zip_packed({"a/../../b": DICOM_IMAGE}), "name"),
+    "absolute": (zip_packed({"/etc/a": DICOM_IMAGE}), "name"),
+    "too-deep": (zip_packed({"/".join("abcdefghij"): DICOM_IMAGE}), "name"),
+    "control-character": (zip_packed({"a\x1b[2J": DICOM_IMAGE}), "name"),
+    "too-many-members": (zip_packed({str(n): b"" for n in range(21)}), "too-many-members"),
+    "bomb-by-ratio": (zip_packed({"a": DICOM_IMAGE + bytes(2 * MIB)}), "ratio"),
+    "bomb-by-size": (
+        zip_packed({str(n): DICOM_IMAGE + bytes(MIB) for n in range(9)}, zipfile.ZIP_STORED),
+        "unpacked-too-large",
+    ),
 }

@@ -587,7 +587,7 @@ MUTANTS = (
         "if",
         DICOM,
     ),
-    _m("a tilted gantry is refused (DICOM)", "volumes/series.py", "if degrees > TILT_DEGREES:", "if False:", SERIES),
+    _m("a tilted gantry is refused (DICOM)", "volumes/series.py", "if beside.max() <= within_mm:", "if True:", SERIES),
     _m(
         "unevenly spaced slices are refused (DICOM)",
         "volumes/series.py",

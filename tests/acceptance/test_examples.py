@@ -63,6 +63,9 @@ def test_the_description_is_valid_openapi_and_names_the_services(service):
     schema = described["components"]["schemas"]["main.json.FloatComputation"]["properties"]["inputs"]
     assert schema["required"] == ["f1", "f2"]
     assert schema["properties"]["op"]["enum"] == ["add", "multiply"]
+    schema = described["components"]["schemas"]["main.json.GaussianSmoothing"]["properties"]["inputs"]
+    assert "volume" not in schema["required"]
+    assert schema["properties"]["volume"]["required"] == ["series"]
 
 
 @pytest.mark.slow

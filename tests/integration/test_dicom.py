@@ -1,6 +1,8 @@
 """DICOM series of strangers through the real, limited reading process."""
 
+import collections
 import io
+import random
 import zlib
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from pydicom.uid import (
 )
 
 from tests.dicom_series import EXACT, frame, image, series, voxels_of, written
+from tests.fuzz import mutated
 from tomaat.volumes import VolumeReader, VolumeRefused
 
 MIB = 1024**2
@@ -246,6 +249,26 @@ def test_a_hostile_image_is_refused(name, tmp_path, reader):
     assert "Doe" not in refusal.value.detail
     assert "Jane" not in refusal.value.detail
     assert len(refusal.value.detail) < 300
+
+
+def test_whatever_was_changed_in_an_image_it_is_read_or_refused(tmp_path, reader):
+    """Anything else, an end of the fork among it, would be an error of ours."""
+    chance = random.Random(1)
+    seeds = [GOOD, compressed(J2K), compressed(RLE, RLELossless), image(PIXELS, DeflatedExplicitVRLittleEndian)]
+    told = collections.Counter()
+    for number in range(200):
+        data = bytearray(mutated(seeds[number % 4], chance))
+        data[128:132] = b"DICM"
+        code, words = "read", ""
+        try:
+            reader.read(written({"a": bytes(data)}, tmp_path))
+        except VolumeRefused as refusal:
+            code, words = refusal.code, refusal.detail
+        told[code] += 1
+        assert words.isprintable()
+        assert "signal" not in words, f"{number}: {words}"
+    assert told["read"] > 10
+    assert len(told) > 4
 
 
 def test_a_link_among_the_images_is_not_followed(tmp_path, reader):

@@ -123,12 +123,31 @@ def test_what_is_no_volume_is_refused_with_the_numbers(slices, code, words):
     assert words in refusal.value.detail
 
 
-def test_a_tilted_gantry_is_refused_with_its_angle():
+def test_a_slice_beside_the_stack_is_refused():
+    slices = stack(range(5))
+    slices[2] = replace(slices[2], position_mm=(10.0, -17.0, 2.0))
+    with pytest.raises(VolumeRefused, match=r"A slice lies 3\.00 mm beside the stack"):
+        arrange(slices)
+
+
+def test_gaps_that_grow_slowly_are_refused():
+    depths = np.cumsum([0, *[5.09] * 30, *[4.91] * 30])
+    with pytest.raises(VolumeRefused, match=r"that at 152\.70 mm along the stack lies 2\.70 mm from its place"):
+        arrange(stack(depths.tolist()))
+
+
+def test_axes_of_three_decimals_are_made_exact():
+    direction = np.asarray(arrange(stack([0, 1], axes=(0.707, 0.707, 0, -0.707, 0.707, 0))).direction)
+    assert np.allclose(direction.T @ direction, np.eye(3), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("degrees", "words"), [(15, "15.0"), (-7, "7.0"), (0.4, "0.4")])
+def test_a_tilted_gantry_is_refused_with_its_angle(degrees, words):
     slices = [
-        replace(one, position_mm=(0.0, n * 2 * math.tan(math.radians(15)), n * 2.0))
-        for n, one in enumerate(stack(range(10)))
+        replace(one, position_mm=(0.0, n * 2 * math.tan(math.radians(degrees)), n * 2.0))
+        for n, one in enumerate(stack(range(40)))
     ]
-    with pytest.raises(VolumeRefused, match=r"tilted by 15\.0 degrees"):
+    with pytest.raises(VolumeRefused, match=f"tilted by {words} degrees"):
         arrange(slices)
 
 

@@ -44,7 +44,10 @@ def take_apart(data: bytes) -> tuple[list[Slice], dict[int, Header]]:
 
 
 def _slice(told: dict[str, Any]) -> Slice:
-    fault = told["fault"]
+    fault = None
+    if told["fault"] is not None:
+        code, detail = map(str, told["fault"])
+        fault = code[:LONGEST_TEXT], detail[: 2 * LONGEST_TEXT]
     position, spacing = _numbers(told["position_mm"], 3), _numbers(told["spacing_mm"], 2)
     thickness = _numbers(told["thickness_mm"], 1)
     dtype = str(told["dtype"])
@@ -64,7 +67,7 @@ def _slice(told: dict[str, Any]) -> Slice:
         axes=_numbers(told["axes"], 6),
         spacing_mm=None if spacing is None else (spacing[0], spacing[1]),
         thickness_mm=None if thickness is None else thickness[0],
-        fault=None if fault is None else (str(fault[0])[:LONGEST_TEXT], str(fault[1])[: 2 * LONGEST_TEXT]),
+        fault=fault,
     )
 
 

@@ -24,7 +24,8 @@ MOST_NAMED = 4  #: positions or series that a refusal lists
 AXES_WITHIN = 1e-4  #: of the direction cosines of one image from those of the first
 EVEN_WITHIN = 0.02  #: of the slices' spacing: a position may be off by this share
 LEAST_EVEN_MM = 0.01  #: positions are often written with two or three decimals
-TILT_DEGREES = 0.5  #: between the stack and the slices' normal, beyond which the grid would be sheared
+OFF_GRID_WITHIN = 0.1  #: of the slices' spacing: how far a slice may lie from its place on an even grid
+BESIDE_WITHIN = 0.5  #: of the smallest pixel spacing: how far a slice may lie beside the stack's line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,15 +94,19 @@ def arrange(slices: Sequence[Slice], wanted: str | None = None) -> Series:
         raise VolumeRefused(
             "no-geometry", "The images do not say where they lie (position, orientation, pixel spacing)."
         )
+    check_spacing(first.spacing_mm)
     along_i, along_j = np.asarray(first.axes[:3]), np.asarray(first.axes[3:])
     if not np.allclose([along_i @ along_i, along_j @ along_j, along_i @ along_j], [1, 1, 0], rtol=0, atol=1e-3):
         raise VolumeRefused("direction", "The images' rows and columns are not at right angles.")
+    along_i = along_i / np.linalg.norm(along_i)  # what three decimals left is made exact
     along_k = np.cross(along_i, along_j)
+    along_k /= np.linalg.norm(along_k)
+    along_j = np.cross(along_k, along_i)
     positions = np.asarray([one.position_mm for one in chosen], np.float64)
     order = np.argsort(positions @ along_k, kind="stable")
     depths = (positions @ along_k)[order]
     spacing_k = _spacing(depths, first.thickness_mm)
-    _check_tilt(positions[order], along_k)
+    _check_straight(positions[order], along_k, BESIDE_WITHIN * min(first.spacing_mm))
     rows = [(float(x), float(y), float(z)) for x, y, z in np.column_stack([along_i, along_j, along_k])]
     origin = positions[order[0]]
     types = {one.dtype for one in chosen}
@@ -207,19 +212,30 @@ def _spacing(depths: Array, thickness_mm: float | None) -> float:
             "uneven-spacing",
             f"The slices are not evenly spaced: {gaps.min():.4g} to {gaps.max():.4g} mm apart; resample the volume.",
         )
-    return float((depths[-1] - depths[0]) / (len(depths) - 1))
+    spacing = float((depths[-1] - depths[0]) / (len(depths) - 1))
+    off = np.abs(depths - depths[0] - spacing * np.arange(len(depths)))
+    if off.max() > max(LEAST_EVEN_MM, OFF_GRID_WITHIN * spacing):
+        raise VolumeRefused(
+            "uneven-spacing",
+            f"The slices are not evenly spaced: that at {depths[off.argmax()]:.2f} mm along the stack lies "
+            f"{off.max():.2f} mm from its place; resample the volume.",
+        )
+    return spacing
 
 
-def _check_tilt(positions: Array, along_k: Array) -> None:
-    if len(positions) == 1:
+def _check_straight(positions: Array, along_k: Array, within_mm: float) -> None:
+    """Demand that sorted slices lie behind each other along their normal: else the grid would be sheared, or bent."""
+    from_first = positions - positions[0]
+    depths = from_first @ along_k
+    beside = np.linalg.norm(from_first - np.outer(depths, along_k), axis=1)
+    if beside.max() <= within_mm:
         return
-    stack = positions[-1] - positions[0]
-    cosine = float(stack @ along_k / np.linalg.norm(stack))
-    degrees = math.degrees(math.acos(max(-1.0, min(1.0, cosine))))
-    if degrees > TILT_DEGREES:
+    if np.allclose(beside, beside[-1] * depths / depths[-1], rtol=0, atol=within_mm):
+        degrees = math.degrees(math.atan2(beside[-1], depths[-1]))
         raise VolumeRefused(
             "gantry-tilt", f"The slices are tilted by {degrees:.1f} degrees against the stack; resample the volume."
         )
+    raise VolumeRefused("crooked-stack", f"A slice lies {beside.max():.2f} mm beside the stack; it is no volume.")
 
 
 def _mm(depths: Sequence[float] | Array) -> str:
