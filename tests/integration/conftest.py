@@ -102,6 +102,10 @@ class Bench:
     def lapse(self, name: str) -> None:
         self.run("UPDATE leases SET expires = clock_timestamp() - interval '1 second' WHERE name = :n", n=name)
 
+    def hold(self, name: str) -> None:
+        """Let a lease not run out, however slow the machine is."""
+        self.run("UPDATE leases SET expires = clock_timestamp() + interval '1 hour' WHERE name = :n", n=name)
+
 
 @pytest.fixture
 def bench(engine: sqlalchemy.Engine) -> Bench:

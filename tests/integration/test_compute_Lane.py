@@ -89,7 +89,7 @@ class Play:
         self.started = []
         self.needs_told = []
         self.store = bench.source(SOURCE)
-        bench.run("UPDATE leases SET expires = clock_timestamp() + interval '1 hour'")
+        bench.hold(SOURCE)
 
     def begin(self, memory_bytes=None, **patience):
         source = ComputeSource(

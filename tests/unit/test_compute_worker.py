@@ -1,7 +1,9 @@
 """What a worker does with other people's tasks, without its process."""
 
+import contextlib
 import io
 import json
+import os
 import select
 import subprocess
 import sys
@@ -26,7 +28,7 @@ from tomaat.compute.Performer import Performer
 from tomaat.compute.ProcessMemory import ProcessMemory
 from tomaat.compute.Reading import Ahead, Reading
 from tomaat.compute.Report import Report
-from tomaat.compute.worker import start
+from tomaat.compute.worker import listen, start
 from tomaat.services import Cancelled, Task, TaskRefused
 from tomaat.volumes import VolumeReader
 
@@ -389,6 +391,31 @@ def test_a_result_is_its_own_tickets_also_when_the_task_fills_the_same_memory_an
         assert np.load(io.BytesIO(files["tensor.npy"])).tolist() == [x, x]
         assert files["file.txt"] == f"{x:g}".encode()
         assert sorted(path.name for path in each.out.iterdir()) == ["files", DRAFT]
+
+
+def test_a_cancelling_meets_its_own_job_of_two_that_are_under_way(worker, job, monkeypatch):
+    worker.load(_Scan)
+    monkeypatch.setattr(os, "_exit", lambda _status: sys.exit())
+
+    def listen_until_the_lane_is_gone():
+        with contextlib.suppress(SystemExit):
+            listen(worker.channel, worker.performer, worker.reading)
+
+    listening = threading.Thread(target=listen_until_the_lane_is_gone)
+    listening.start()
+    for key in ("1/1", "2/1"):
+        made = job("Scan", key=key, volume=nifti())
+        told = {"do": "perform", "key": key, "service": "Scan", "inputs": str(made.inputs), "out": str(made.out)}
+        worker.lane.send({**told, "source": "here/cpu-0"})
+    one, two = (worker.reading.asked.get(timeout=60) for _ in range(2))
+    worker.lane.send({"do": "cancel", "key": "2/1"})
+    worker.lane.send({"do": "prepare", "service": "Scan", "inputs": str(two.inputs)})
+    worker.lane.send({"do": "forget"})
+    assert worker.reading.asked.get(timeout=60) == Ahead(service="Scan", inputs=two.inputs)
+    assert worker.reading.asked.get(timeout=60) is None
+    assert (one.report.cancelled, two.report.cancelled) == (False, True)
+    worker.lane.close()
+    listening.join()
 
 
 def test_a_stage_that_ends_ends_the_worker():

@@ -41,7 +41,8 @@ class ManagerStore:
     def queues(self) -> list[Queue]:
         """Read each compute source's queue without its tickets: how long it is, what ran and waits, what was measured.
 
-        Also of the sources that are away. A running ticket that is overdue is expected to take as long again.
+        Also of the sources that are away. Of two that run, the one claimed last performs, and the other is packed and
+        waited for by nobody. A running ticket that is overdue is expected to take as long again.
         """
         rows = run(
             self.engine,
@@ -56,7 +57,8 @@ class ManagerStore:
                          - CASE WHEN t.state = 'running'
                                 THEN extract(epoch FROM clock_timestamp() - t.started) ELSE 0 END)) AS seconds
                      FROM (SELECT * FROM tickets WHERE source = l.name AND state = 'queued'
-                           UNION ALL SELECT * FROM tickets WHERE source = l.name AND state = 'running') t
+                           UNION ALL (SELECT * FROM tickets WHERE source = l.name AND state = 'running'
+                                      ORDER BY started DESC LIMIT 1)) t
                        LEFT JOIN durations d ON d.source = t.source AND d.service = t.service
                      GROUP BY t.service, t.state) x) AS line
                 FROM leases l JOIN compute_sources s ON s.name = l.name ORDER BY l.name""",

@@ -140,7 +140,7 @@ class TicketStore:
     def outlook(self, ticket: Ticket) -> Outlook:
         """Tell a queued or running ticket's place and expected end; nothing for other states.
 
-        A queued one waits for all that runs there; of two that run, one is performed and neither waits for the other.
+        Of two that run, the one claimed last performs, and the other is packed: nobody waits for it.
         Expected seconds are the task's own estimate, else the service's measured mean on that source, else 1; and what
         its network takes to load.
         """
@@ -152,8 +152,10 @@ class TicketStore:
                 SELECT t.* FROM tickets t JOIN mine ON t.source = mine.source
                 WHERE t.state = 'queued' AND mine.state = 'queued' AND t.queue_order <= mine.queue_order
                 UNION ALL
-                SELECT t.* FROM tickets t JOIN mine ON t.source = mine.source
-                WHERE t.state = 'running' AND (mine.state = 'queued' OR t.id = mine.id)
+                SELECT * FROM mine WHERE state = 'running'
+                UNION ALL
+                (SELECT t.* FROM tickets t JOIN mine ON t.source = mine.source
+                 WHERE t.state = 'running' AND mine.state = 'queued' ORDER BY t.started DESC LIMIT 1)
             )
             SELECT count(*) FILTER (WHERE t.state = 'queued') AS queued, sum({SECONDS_LEFT}) AS seconds
             FROM ahead t LEFT JOIN durations d ON d.source = t.source AND d.service = t.service

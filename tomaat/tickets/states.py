@@ -56,7 +56,8 @@ MOVES = (
         RUNNING,
         SUBMITTED,
         SCHEDULER,
-        "its worker died with attempts left; the door stops, the disk is full, a larger source is there (no attempt)",
+        "its worker died with attempts left; the door stops, the disk is full, a larger source is there, its worker"
+        " ended with another ticket in it (no attempt)",
     ),
     _move(RUNNING, SUBMITTED, MANAGER, "its compute source's holder is gone, with attempts left"),
     _move(RUNNING, FAILED, MANAGER, "its compute source's holder is gone, after the last attempt"),
