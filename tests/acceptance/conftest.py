@@ -20,9 +20,9 @@ def service(tmp_path_factory: pytest.TempPathFactory, make_database: Any) -> Ite
     shared.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium, as Debian has it."""
+    """Chromium, as Debian has it; Playwright's loop ends with the module, so that others may run theirs."""
     with sync_playwright() as playwright:
         started = launch(playwright)
         if started is None:

@@ -8,6 +8,7 @@ class _Two(Task):
     task_identifier = "Two"
     description = "Takes two."
     inputs = (FloatInput("x", "X"), IntInput("n", "N", default=3))
+    example = {"n": 4.0}  # noqa: RUF012
     deadline_seconds = 60
 
     def perform(self, x, n):
@@ -22,6 +23,7 @@ def test_an_offer_travels_as_json():
     offer = Offer.of(_Two())
     assert Offer.from_json(json.loads(json.dumps(offer.to_json()))) == offer
     assert list(offer.interface) == ["x", "n"]
+    assert json.dumps(offer.example) == '{"n": 4}', "as a client would have to write it"
 
 
 def test_the_hash_is_the_names_and_the_interfaces_and_nothing_elses():

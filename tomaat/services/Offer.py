@@ -33,7 +33,7 @@ class Offer:
             interface={declared.id: declared.describe() for declared in task.inputs},
             deadline_seconds=float(task.deadline_seconds),
             estimates=type(task).expected_seconds is not Task.expected_seconds,
-            example=dict(task.example),
+            example={each.id: each.check(task.example[each.id]) for each in task.inputs if each.id in task.example},
         )
 
     @property

@@ -189,7 +189,8 @@ async function ask(path, options = {}, seconds = ANSWER_SECONDS) {
   const given = new AbortController();
   const stop = () => given.abort(options.signal?.reason);
   options.signal?.addEventListener("abort", stop);
-  const timer = Number.isFinite(seconds) ? setTimeout(() => given.abort(), 1000 * seconds) : 0;
+  const bounded = Number.isFinite(seconds); // else the body takes as long as it takes, and can be stopped meanwhile
+  const timer = bounded ? setTimeout(() => given.abort(), 1000 * seconds) : 0;
   let answer;
   try {
     options.signal?.throwIfAborted();
@@ -201,6 +202,7 @@ async function ask(path, options = {}, seconds = ANSWER_SECONDS) {
     throw new Unreachable();
   } finally {
     clearTimeout(timer);
+    if (bounded) options.signal?.removeEventListener("abort", stop);
   }
 }
 

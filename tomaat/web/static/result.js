@@ -63,7 +63,7 @@ export function makeResult(ticket, status, signal, hooks) {
       const files = await untar(await gunzip(archive));
       /** @type {Manifest} */
       const manifest = JSON.parse((await files.get("result.json")?.text()) ?? "");
-      const shown = await makeOutputs(manifest, files, sentWith(ticket.id), linkTo);
+      const shown = await makeOutputs(manifest, files, sentWith(ticket.id), linkTo, signal);
       fill(element, ...shown, makeAbout(manifest));
       announce("The result is shown.");
     } catch (error) {
@@ -109,12 +109,13 @@ export function makeResult(ticket, status, signal, hooks) {
  * @param {Map<string, Blob>} files
  * @param {Map<string, File>} sent
  * @param {(blob: Blob) => string} linkTo
+ * @param {AbortSignal} signal
  */
-async function makeOutputs({ outputs }, files, sent, linkTo) {
+async function makeOutputs({ outputs }, files, sent, linkTo, signal) {
   const shown = [];
   const has = (/** @type {Output} */ output) => output.file !== undefined && files.has(output.file);
   const volumes = outputs.filter((output) => (output.type === "volume" || output.type === "labels") && has(output));
-  if (volumes.length) shown.push(makeVolumes(volumes, files, sent, linkTo));
+  if (volumes.length) shown.push(makeVolumes(volumes, files, sent, linkTo, signal));
   const values = outputs.filter((output) => output.type === "json" || output.type === "text");
   if (values.length) {
     const lines = values.map(({ name, value }) => [make("dt", {}, inWords(name)), make("dd", {}, makeValue(value))]);
@@ -139,8 +140,9 @@ async function makeOutputs({ outputs }, files, sent, linkTo) {
  * @param {Map<string, Blob>} files
  * @param {Map<string, File>} sent
  * @param {(blob: Blob) => string} linkTo
+ * @param {AbortSignal} signal
  */
-function makeVolumes(outputs, files, sent, linkTo) {
+function makeVolumes(outputs, files, sent, linkTo, signal) {
   const named = outputs.map((output) => ({
     name: inWords(output.name),
     file: new File([/** @type {Blob} */ (files.get(/** @type {string} */ (output.file)))], /** @type {string} */ (output.file)),
@@ -149,7 +151,7 @@ function makeVolumes(outputs, files, sent, linkTo) {
   const overlays = named.filter(({ labels }) => labels);
   const made = named.filter(({ labels }) => !labels);
   const before = [...sent.values()].map((file) => ({ name: `Sent: ${file.name}`, file }));
-  const viewer = makeViewer(overlays.length ? [...before, ...made] : [...made, ...before], overlays);
+  const viewer = makeViewer(overlays.length ? [...before, ...made] : [...made, ...before], overlays, signal);
   const legends = outputs
     .filter(({ labels }) => labels)
     .map(({ name, labels = [] }) => makeLegend(inWords(name), labels, (hidden) => viewer.hide(inWords(name), hidden)));

@@ -53,11 +53,12 @@ export function makeTicket(ticket, signal, onRefused) {
     /** @type {string | undefined} */
     let state;
     let failures = 0;
+    let waits = true; // a server may take shorter waits only
     while (!signal.aborted) {
       const began = performance.now();
       try {
         const waitSeconds = document.hidden ? HIDDEN_SECONDS : WAIT_SECONDS;
-        const now = await status(ticket, state ? { state, waitSeconds, signal } : { signal });
+        const now = await status(ticket, state && waits ? { state, waitSeconds, signal } : { signal });
         failures = 0;
         trouble.hidden = true;
         show(now);
@@ -68,6 +69,10 @@ export function makeTicket(ticket, signal, onRefused) {
       } catch (error) {
         if (signal.aborted) return;
         if (error instanceof Refused && error.kind === "not-found") return showUnknown(error);
+        if (error instanceof Refused && error.problem.status === 400 && waits) {
+          waits = false;
+          continue;
+        }
         failures += 1;
         const seconds = Math.min(LONGEST_RETRY_SECONDS, 2 ** (failures - 1));
         trouble.textContent = `${troubleOf(error)} Your ticket is safe; asking again.`;
@@ -181,11 +186,13 @@ export function makeTicket(ticket, signal, onRefused) {
   /** @param {number} seconds */
   function rest(seconds) {
     return new Promise((resolve) => {
-      const timer = setTimeout(resolve, 1000 * seconds);
-      signal.addEventListener("abort", () => {
+      const done = () => {
         clearTimeout(timer);
+        signal.removeEventListener("abort", done);
         resolve(undefined);
-      });
+      };
+      const timer = setTimeout(done, 1000 * seconds);
+      signal.addEventListener("abort", done);
     });
   }
 }

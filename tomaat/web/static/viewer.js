@@ -44,8 +44,9 @@ function niivue() {
 /**
  * @param {Shown[]} volumes the first is shown at first
  * @param {Overlay[]} overlays
+ * @param {AbortSignal} signal ends it when another view is shown
  */
-export function makeViewer(volumes, overlays) {
+export function makeViewer(volumes, overlays, signal) {
   const canvas = make("canvas", { tabindex: 0, role: "application", "aria-label": "The volume. The sliders below move through it." });
   const told = make("p", { class: "place" }, "Loading the viewer…");
   const controls = make("div", { class: "controls" });
@@ -80,12 +81,19 @@ export function makeViewer(volumes, overlays) {
       nv = new Niivue(options);
       await nv.attachToCanvas(canvas);
       if (!nv.gl) throw new Error("This browser has no WebGL 2.");
+      signal.addEventListener("abort", release);
       nv.onLocationChange = showPlace;
       nv.onIntensityChange = showControls;
       await show(volumes[0]);
     } catch (error) {
       showFailure(error);
     }
+  }
+
+  /** Give the graphics memory back; a browser has few of these. */
+  function release() {
+    nv.cleanup();
+    nv.gl.getExtension("WEBGL_lose_context")?.loseContext();
   }
 
   /** Show a volume, or none, under the overlays. @param {Shown | undefined} volume */
@@ -226,6 +234,7 @@ export function makeViewer(volumes, overlays) {
 
   /** @param {unknown} error */
   function showFailure(error) {
+    if (signal.aborted) return;
     element.dataset.state = "failed";
     stage.hidden = true;
     fill(controls);
