@@ -24,6 +24,7 @@ STORES = ("tests/integration/test_tickets_stores.py", "tests/integration/test_ti
 ACCESS = ("tests/integration/test_tickets_access.py", "tests/unit/test_web_Access.py")
 ARCHIVES = ("tests/unit/test_archives_unpack.py",)
 VOLUMES = ("tests/integration/test_volumes_reader.py",)
+INNER_EAR = ("tests/unit/test_CustomTasks_InnerEarSegmentation.py",)
 WEB = ("tests/unit/test_web_Api.py",)
 STORAGE = ("tests/unit/test_tickets_Storage.py",)
 
@@ -375,6 +376,20 @@ MUTANTS = (
         VOLUMES,
     ),
     _m("a link is not followed", "volumes/checks.py", "os.O_RDONLY | os.O_NOFOLLOW", "os.O_RDONLY", VOLUMES),
+    Mutant(
+        guard="a point outside of the volume is refused",
+        file="CustomTasks/InnerEarSegmentationTask.py",
+        old="        check_inside(cissvolume, center_mm)\n",
+        new="",
+        tests=INNER_EAR,
+    ),
+    Mutant(
+        guard="a volume without room for an inner ear is refused",
+        file="CustomTasks/InnerEarSegmentationTask.py",
+        old="        check_size(cissvolume)\n",
+        new="",
+        tests=INNER_EAR,
+    ),
 )
 
 
