@@ -29,6 +29,7 @@ SERIES = ("tests/unit/test_volumes_series.py",)
 PAYLOADS = ("tests/unit/test_services_payload.py",)
 UNZIP = ("tests/unit/test_archives_unzip.py",)
 DICOM_SEG = ("tests/unit/test_volumes_dicom_seg.py",)
+INNER_EAR = ("tests/unit/test_CustomTasks_InnerEarSegmentation.py",)
 WEB = ("tests/unit/test_web_Api.py",)
 PAGE = ("tests/unit/test_web_page.py",)
 RESENT = ("tests/acceptance/test_page.py::test_an_upload_whose_answer_is_lost_becomes_one_ticket",)
@@ -785,6 +786,20 @@ MUTANTS = (
         DICOM_SEG,
     ),
     _m("no warning quotes a patient", "volumes/dicom_seg.py", 'warnings.simplefilter("ignore")', "pass", DICOM_SEG),
+    Mutant(
+        guard="a point outside of the volume is refused",
+        file="CustomTasks/InnerEarSegmentationTask.py",
+        old="        check_inside(cissvolume, center_mm)\n",
+        new="",
+        tests=INNER_EAR,
+    ),
+    Mutant(
+        guard="a volume without room for an inner ear is refused",
+        file="CustomTasks/InnerEarSegmentationTask.py",
+        old="        check_size(cissvolume)\n",
+        new="",
+        tests=INNER_EAR,
+    ),
 )
 
 
