@@ -16,8 +16,9 @@ from tomaat.tickets.Audit import ANYBODY, HOLDER
 from tomaat.tickets.Ticket import COLUMNS, Ticket
 
 MOST_LATER_TOKENS = 20
+#: expected of a ticket t with its durations d
 SECONDS_LEFT = """greatest(0, coalesce(t.expected_seconds, d.mean_seconds, 1) + coalesce(t.loading_seconds, 0)
-    - CASE WHEN t.state = 'running' THEN extract(epoch FROM clock_timestamp() - t.started) ELSE 0 END)"""  #: of a ticket t with its durations d
+    - CASE WHEN t.state = 'running' THEN extract(epoch FROM clock_timestamp() - t.started) ELSE 0 END)"""
 
 
 @dataclass(frozen=True, kw_only=True)
