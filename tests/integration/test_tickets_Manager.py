@@ -135,7 +135,8 @@ def test_a_service_that_fits_nowhere_fails_at_once_with_both_figures(bench, stor
 def test_a_service_that_fits_only_on_a_source_that_is_away_waits_for_it(bench, storage):
     small = bench.source("here/GPU-a", services=("Add", "Blur"), memory_bytes=10)
     large = bench.source("here/GPU-b", memory_bytes=30)
-    bench.needs(large, "Add", 15, 20, 1.0, "Add")
+    for lane in (small, large):
+        bench.needs(lane, "Add", 15, 20, 1.0, "Add")
     bench.lapse(large.lease.name)
     tickets = [bench.submit() for _ in range(2)]
     other = bench.submit("Blur")

@@ -145,7 +145,9 @@ def test_a_source_stays_idle_only_where_loading_takes_longer_than_waiting(made):
             begins = other.running_left_seconds or 0.0
             for ticket in other.waiting:
                 if ticket.ticket not in gone and idle.runs(ticket):
-                    assert expectations.loading(ticket.service, idle, idle.warm(idle.recent)) >= max(begins, 1e-300)
+                    loading = expectations.loading(ticket.service, idle, idle.warm(idle.recent))
+                    assert loading > 0
+                    assert loading >= begins
                 if ticket.ticket not in gone:
                     begins += expectations.seconds(ticket, other)
 

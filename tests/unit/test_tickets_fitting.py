@@ -39,6 +39,7 @@ def test_what_others_have_measured_counts_where_nothing_was_measured_yet():
 
 def test_what_was_measured_there_counts_more_than_elsewhere():
     assert offering([queue("small", 10, 9), queue("large", 20, 18)]) == ["small", "large"]
+    assert offering([queue("made smaller", 10, 12), queue("other", 20, 9)]) == ["other"]
 
 
 @pytest.mark.parametrize(
