@@ -1,6 +1,5 @@
 """The client on the real service: from its own installation, through kills, as its document says."""
 
-import glob
 import gzip
 import json
 import os
@@ -21,7 +20,7 @@ from tests.service import REPOSITORY
 from tomaat.client import Client, Failed
 from tomaat.client.Place import NOTE
 
-OLDEST = [shutil.which("python3.9"), *sorted(glob.glob(os.path.expanduser("~/.pyenv/versions/3.9.*/bin/python3.9")))]
+OLDEST = [shutil.which("python3.9"), *sorted((Path.home() / ".pyenv/versions").glob("3.9.*/bin/python3.9"))]
 
 
 def works(python):
@@ -78,7 +77,7 @@ def test_it_is_installed_by_itself_and_its_document_is_true(installed, service, 
     for number, name in enumerate(("head", "scans/anna", "scans/bert")):
         write_volume(folder / f"{name}.nii.gz", number)
     document = (REPOSITORY / "docs/client.md").read_text()
-    shell = [code for code in re.findall(r"```sh\n(.*?)```", document, re.DOTALL)]
+    shell = re.findall(r"```sh\n(.*?)```", document, re.DOTALL)
     shell = [code for code in shell if "pip install" not in code and "completion" not in code]
     python = re.findall(r"```python\n(.*?)```", document, re.DOTALL)
     (folder / "script.py").write_text("".join(python).replace("http://127.0.0.1:5000", service.url))
@@ -90,7 +89,7 @@ def test_it_is_installed_by_itself_and_its_document_is_true(installed, service, 
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         if command[0] == "bash":
-            for block in re.findall(r"```\n(.*?)```", document, re.DOTALL)[1:]:
+            for block in re.findall(r"```text\n(.*?)```", document, re.DOTALL):
                 assert block in done.stdout
     assert "6.5" in done.stdout
     told = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
