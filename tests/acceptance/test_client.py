@@ -16,6 +16,7 @@ import pytest
 import requests
 import SimpleITK as sitk
 
+from tests.dicom_series import UID_ROOT, series, voxels_of
 from tests.service import REPOSITORY
 from tomaat.client import Client, Failed
 from tomaat.client.Place import NOTE
@@ -134,6 +135,33 @@ def test_a_cohort_that_is_killed_again_and_again_is_complete_and_nothing_runs_tw
     code, out, _ = run(tomaat(*command))
     assert all(json.loads(line)["skipped"] for line in out.splitlines())
     assert tickets() == len(names)
+
+
+def test_a_folder_of_dicom_images_is_sent_as_it_was_exported(tomaat, tmp_path):
+    voxels = voxels_of((20, 18, 9))
+    for place, series_of in enumerate((voxels, -voxels), start=1):
+        folder = tmp_path / "study" / f"SE{place}"
+        folder.mkdir(parents=True)
+        for name, data in series(series_of, SeriesInstanceUID=f"{UID_ROOT}2.{place}").items():
+            (folder / name).write_bytes(data)
+    (tmp_path / "study" / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
+    (tmp_path / "study" / "viewer.exe").write_bytes(b"MZ")
+    command = ("run", "GaussianSmoothing", "sigma=0.5", "-q")
+    code, _, err = run(tomaat(*command, "volume=study", "-o", "both"))
+    assert code == 1
+    assert f"{UID_ROOT}2.1" in err
+    code, out, err = run(tomaat(*command, "volume=study", f"volume.series={UID_ROOT}2.2", "-o", "second"))
+    assert code == 0, err
+    code, out, err = run(tomaat(*command, "volume=study/*/", "-o", "each", "--json"))
+    assert code == 0, err
+    assert [json.loads(line)["name"] for line in out.splitlines()] == ["SE1", "SE2"]
+    smoothed = {
+        name: sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / name / "smoothed.nii.gz")))
+        for name in ("second", "each/SE1", "each/SE2")
+    }
+    assert smoothed["second"].shape == voxels.shape[::-1]
+    assert np.array_equal(smoothed["second"], smoothed["each/SE2"])
+    assert np.allclose(smoothed["each/SE1"], -smoothed["each/SE2"], atol=1e-3)
 
 
 def test_exit_codes_tell_what_the_service_made_of_it(service, tomaat):

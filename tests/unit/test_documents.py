@@ -6,6 +6,10 @@ from pathlib import Path
 import pytest
 
 from tests.chaos import matrix
+from tomaat.client import EXIT_CODES
+from tomaat.client.completion import option_actions
+from tomaat.client.parser import FORMATS, make_parser
+from tomaat.services import payload
 from tomaat.tickets import states
 from tomaat.web.problems import EXPLANATIONS
 from TOMAATSettings import Settings
@@ -39,6 +43,27 @@ def test_the_states_in_the_documents_are_the_codes():
 def test_the_moves_in_the_documents_are_the_codes():
     written = table("docs/ticket.md", "Moves")
     assert written == [[move.before or "", move.after, move.door, move.when] for move in states.MOVES]
+
+
+def test_the_clients_exit_codes_in_the_documents_are_the_codes():
+    assert {int(code): text for code, text in table("docs/client.md", "Exit codes")} == EXIT_CODES
+
+
+def test_every_command_and_option_in_the_clients_document_is_one():
+    commands = next(action for action in make_parser()._actions if action.dest == "command").choices
+    options = {name: set(option_actions(parser)) for name, parser in commands.items()}
+    named = {}
+    for call, _ in table("docs/client.md", "Commands")[: len(commands)]:
+        words = call.strip("`").split()
+        named[words[1]] = set(re.findall(r"(?<=[ \[])--?[a-z][a-z-]*", call))
+    assert named.keys() == options.keys()
+    assert all(named[name] <= options[name] for name in named)
+    others = {row[0].strip("`").split()[0] for row in table("docs/client.md", "Commands")[len(commands) + 2 :]}
+    assert others <= options["run"]
+
+
+def test_the_client_names_the_formats_that_the_service_takes():
+    assert FORMATS == payload.FORMATS
 
 
 def test_the_fault_matrix_in_the_documents_is_the_one_that_is_tried():

@@ -107,7 +107,7 @@ class Client:
         """Send a request, its inputs by name: a file's or a folder's path, or a value.
 
         An input that is called as an argument here (``format``, say) goes into ``inputs``. ``format`` is that of the
-        result's volumes: ``nii.gz``, ``nrrd``, ``mha`` or ``seg.nrrd``.
+        result's volumes: ``nii.gz``, ``nrrd``, ``mha``, ``seg.nrrd`` or ``dicom-seg``.
         """
         return self.send(self.prepare(service, {**(inputs or {}), **named}, format=format), on_step=on_step)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from tomaat.client import __version__
 from tomaat.client.Client import PATIENCE_SECONDS
 
-FORMATS = ("nii.gz", "nrrd", "mha", "seg.nrrd")
+FORMATS = ("nii.gz", "nrrd", "mha", "seg.nrrd", "dicom-seg")
 SHELLS = ("bash", "zsh", "fish")
 AT_ONCE = 8  #: requests of a cohort that are under way together
 INPUT = re.compile(r"[A-Za-z][\w.]*=.*", re.ASCII | re.DOTALL)

@@ -14,8 +14,11 @@ from tomaat.client.Step import seconds_text
 
 def service_lines(service: Mapping[str, Any]) -> list[str]:
     """Describe a service, and how each of its inputs is written."""
-    away = "" if service.get("available", True) else "  (no compute source offers it now)"
-    lines = [f"{service['name']}  {service.get('description', '')}{away}"]
+    if not service.get("available", True):
+        queue = "  (no compute source offers it now)"
+    else:
+        queue = f"  ({service['waiting']} ahead of a new one)" if service.get("waiting") else ""
+    lines = [f"{service['name']}  {service.get('description', '')}{queue}"]
     written = {id: input_text(declared) for id, declared in service["interface"].items()}
     width = max(map(len, written.values()), default=0)
     lines += [f"  {text:<{width}}  {about(service['interface'][id])}" for id, text in written.items()]
@@ -36,7 +39,7 @@ def input_text(declared: Mapping[str, Any]) -> str:
 def about(declared: Mapping[str, Any]) -> str:
     """Say what an input means, and which values it takes."""
     low, high, unit = declared.get("minimum"), declared.get("maximum"), declared.get("unit") or ""
-    rules = [*(declared.get("choices") or []), *(declared.get("extensions") or [])]
+    rules = [rule for key in ("choices", "modalities", "extensions") for rule in declared.get(key) or []]
     if low is not None and high is not None:
         rules.append(f"{low:g} to {high:g} {unit}".rstrip())
     elif low is not None or high is not None:
