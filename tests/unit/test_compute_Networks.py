@@ -250,6 +250,16 @@ def test_memory_that_does_not_come_back_makes_further_networks_go(make):
 # Out of memory all the same
 
 
+def test_out_of_memory_asks_others_to_make_way_before_the_ticket_is_tried_again(make):
+    networks = make(8, network(A, 3), network(B, 3, works=2))
+    asked = []
+    networks.make_way = lambda: asked.append(list(networks.loaded))
+    networks.perform(A, {})
+    assert asked == []
+    networks.perform(B, {"x": 1})
+    assert asked == [[A, B]]
+
+
 def test_out_of_memory_lets_the_other_networks_go_and_tries_once_more(make, reports):
     a, b = network(A, 3), network(B, 3, works=2)
     networks = make(8, a, b)

@@ -56,6 +56,7 @@ class Networks:
         self.memory = memory
         self.known = known
         self.tell = tell
+        self.make_way: Callable[[], None] = lambda: None  #: asks others in this process for what memory they can spare
         self.tasks: dict[str, Task] = {}
         self.loaded: dict[str, int] = {}  #: the bytes that each warm network holds, least recently used first
         self.needs: dict[str, Need] = {}
@@ -111,6 +112,7 @@ class Networks:
             if not is_out_of_memory(error):
                 raise
             log.warning("memory.exhausted", service=service, let_go=self._others(service))
+        self.make_way()
         self._let_go(self._others(service))
         try:
             return self._perform(service, arguments)

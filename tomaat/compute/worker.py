@@ -171,6 +171,7 @@ def main() -> None:
         return
     reader = VolumeReader(largest_voxel_bytes=arguments.largest_volume_bytes)
     reading = Reading(channel, reader, performer.networks, performer.asked)
+    performer.networks.make_way = lambda: reading.asked.put(None)
     packing = Packing(channel, performer.networks)
     for work in (lambda: listen(channel, performer, reading), reading.work, packing.work):
         context = contextvars.copy_context()  # what the log binds
