@@ -25,14 +25,15 @@ class Phantom:
       apex forward, lateral and slightly down (Gray, "Anatomy of the Human Body", 1918). On CT the basal turn is 8.75 +-
       0.31 mm long and 6.53 +- 0.35 mm wide (PMC6449142); 8.9 and 6.7 mm between the outer walls here. The widths of the
       further turns, and the bony canal's radius, which tapers from 1.1 to 0.7 mm, are ours.
-    - *Vestibule*: 5.9 mm long, 5.1 mm high, 2.5 mm wide on CT (Hou, Wang, Chin J Radiol 47(6):500-504, 2013).
+    - *Vestibule*: 5.9 mm long, 5.1 mm high, 2.5 mm wide on CT (Hou, Wang, Chin J Radiol 47(6):500-504, 2013); 3 mm wide
+      here, since its parts are round.
     - *Semicircular canals*: directions of their planes by Della Santina et al., "Orientation of human semicircular
       canals measured by three-dimensional multiplanar CT reconstruction", JARO 6:191-206, 2005. Radii of the arcs, 3.2
       anterior, 3.1 posterior, 2.3 lateral, after Spoor and Zonneveld, "Comparative review of the human bony labyrinth",
       Yearb Phys Anthropol 41:211-251, 1998; a lateral one 20 % smaller is also Lee et al., Anat Rec 296:834-839, 2013.
       The radius of the lumen, 0.68 mm, the ampullae, and where the ends enter the vestibule are ours.
-    - *Internal auditory canal*: 4.5 to 6 mm wide (Erkoc et al., Folia Morphol 71:217-220, 2012: 5.9 by 5.7 mm; Marques
-      et al., Iran J Radiol 9:71-78, 2012: 4.5 mm high, 9.8 mm long).
+    - *Internal auditory canal*: 4.2 to 5.8 mm wide, wider to the brain (Erkoc et al., Folia Morphol 71:217-220, 2012:
+      5.9 by 5.7 mm; Marques et al., Iran J Radiol 9:71-78, 2012: 4.5 mm high, 9.8 mm long).
     """
 
     left: bool

@@ -78,7 +78,6 @@ def surroundings(scan: Scan, random: np.random.Generator, *, left: bool) -> Arra
     mix(picture, marrow, random.uniform(0.1, 0.45))
     air = soft(rough[2] - random.uniform(-0.3, 0.8), 0.2) * soft(side * x * 0.6 + y * 0.5 - random.uniform(3, 8), 1.0)
     mix(picture, air, random.choice([0.0, 0.02, random.uniform(0.1, 0.9)]))
-    del marrow, air
     brain, folds = random.uniform(0.18, 0.45), soft(np.float32(0.12) - np.abs(rough[0]), 0.08)
     for depth in (  # into the skull
         -side * x * 0.75 + y * 0.66 - random.uniform(7.5, 13) + rough[1] * 0.8,  # the posterior fossa

@@ -1,5 +1,7 @@
 """The phantoms of inner ears: their anatomy against what is published, their images against physics."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -154,6 +156,23 @@ def test_an_image_shows_fluid_bright_bone_dark_and_bone_between_the_ear_and_the_
     assert np.median(voxels[ring]) < 0.25 * fluid
     assert np.median(voxels[(canal > 0.95) & (wall == 0)]) > 0.5 * fluid
     assert ((canal > 0.5) & (wall < 0.1)).sum() * grid.voxel_ml > 0.05
+
+
+def test_bone_parts_the_ear_from_an_auditory_canal_that_would_touch_it():
+    grown = grow(6)
+    nearer = grown.auditory_canal.points_mm + (grown.middle_mm - grown.auditory_canal.points_mm[0])
+    phantom = replace(grown, auditory_canal=replace(grown.auditory_canal, points_mm=nearer), nerves=grown.nerves[:1])
+    grid = around(phantom)
+    ear, wall, beyond = shares(phantom.labyrinth, grid, STRAIGHT, (0.0, phantom.wall_mm, 1.2))
+    (canal,) = shares([phantom.auditory_canal], grid, STRAIGHT)
+    others = shares([*phantom.nerves, phantom.duct], grid, STRAIGHT)[0]
+    picture = np.zeros(grid.array.shape, np.float32)
+    scan = imaging.Scan(grid=grid, pose=STRAIGHT, noise=0.0)
+    imaging.draw_ear(picture, phantom, scan, np.random.default_rng(1), fluid=True)
+    bone = (canal > 0.99) & (wall > 0.99) & (ear == 0) & (others == 0)
+    assert bone.sum() > 100, "else nothing would touch"
+    assert picture[bone].max() < 0.2
+    assert picture[(canal > 0.99) & (beyond == 0) & (others == 0)].min() > 0.5
 
 
 def test_noise_is_rician_and_as_strong_as_asked():
