@@ -17,6 +17,7 @@ import sys
 import tarfile
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -34,6 +35,7 @@ TICKETS, CLIENTS = 10_000, 64
 UPLOADS = 8
 SLOW, SLOW_SECONDS = 64, 60.0
 SOAK_CLIENTS, SAMPLE_SECONDS = 4, 60.0
+PUT_OFF: list[str] = []  #: requests that were answered 503, and repeated
 
 
 @contextlib.contextmanager
@@ -55,19 +57,34 @@ def watched(instance: Service, sample: Callable[[dict[str, float]], None], every
         watching.join()
 
 
+def answered(ask: Callable[[], requests.Response]) -> requests.Response:
+    """Ask again, as it says, for as long as a service that cannot take more now answers 503."""
+    give_up = time.monotonic() + 600
+    while (answer := ask()).status_code == 503 and time.monotonic() < give_up:
+        PUT_OFF.append(answer.url)
+        time.sleep(float(answer.headers.get("Retry-After", "1")))
+    return answer
+
+
 def round_trip(instance: Service, session: requests.Session, f1: float) -> str | None:
     """Send one ticket and fetch its result; return what was wrong with it."""
-    answer = session.post(
-        f"{instance.url}/request",
-        data={"service": "FloatComputation"},
-        files={"payload": ("p.tar.gz", payload({"f1": f1, "f2": 0.25}))},
-        timeout=120,
+    packed = payload({"f1": f1, "f2": 0.25})
+    key = {"Idempotency-Key": uuid.uuid4().hex}
+    answer = answered(
+        lambda: session.post(
+            f"{instance.url}/request",
+            data={"service": "FloatComputation"},
+            files={"payload": ("p.tar.gz", packed)},
+            headers=key,
+            timeout=120,
+        )
     )
     if answer.status_code != 202:
         return f"submitting: {answer.status_code}"
+    address = f"{instance.url}{answer.json()['links']['result']}?wait=20"
     give_up = time.monotonic() + 600
     while time.monotonic() < give_up:
-        result = session.get(f"{instance.url}{answer.json()['links']['result']}?wait=20", timeout=120)
+        result = answered(lambda: session.get(address, timeout=120))
         if result.status_code == 200:
             with tarfile.open(fileobj=io.BytesIO(result.content)) as archive:
                 value = json.load(archive.extractfile("result.json"))["outputs"][0]["value"]  # type: ignore[arg-type]
@@ -211,7 +228,9 @@ def soak(hours: float) -> None:
         over.set()
         for each in clients:
             each.join()
-        print(f"\n{sum(count)} tickets, {len(wrong)} lost or wrong {wrong[:5]}")
+        print(
+            f"\n{sum(count)} tickets, {len(wrong)} lost or wrong {wrong[:5]}; {len(PUT_OFF)} answers were 503, and waited out"
+        )
 
 
 def sample(instance: Service, minute: int, tickets: int) -> str:
