@@ -1,9 +1,14 @@
 import io
 import json
+import os
+import subprocess
+import sys
 import tarfile
 
 import pytest
 
+from tests.service import REPOSITORY
+from tests.stub_server import result
 from tomaat.client import Client, GivenUp, NotAllowed, NotFound, NotReady, Refused, Unusable
 from tomaat.client.errors import Failed
 
@@ -154,3 +159,27 @@ def test_an_exception_of_whoever_watches_stops_the_upload(stub):
 
     with pytest.raises(Stop):
         Client(stub.url).submit("Sum", f1=1, on_step=watch)
+
+
+def test_neither_what_is_sent_nor_what_comes_back_is_held_in_memory(stub, tmp_path):
+    noise = os.urandom(64_000_000)
+    (tmp_path / "scan.nii").write_bytes(noise)
+    stub.result = result({"outputs": [{"name": "a", "file": "a.nii"}]}, a_nii=noise)
+    program = f"""
+import resource
+from tomaat.client import Client
+
+def most_bytes():
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+client = Client({stub.url!r})
+client.services()
+before = most_bytes()
+client.run("Brain", scan="scan.nii", out="out")
+print(most_bytes() - before)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, "-c", program]
+    grown = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True).stdout
+    assert (tmp_path / "out" / "a.nii").read_bytes() == noise
+    assert int(grown) < 24_000_000

@@ -185,10 +185,28 @@ def test_a_result_whose_files_are_gone_is_made_again(stub, send, tmp_path):
     assert len(stub.tickets) == 2
 
 
-def test_what_is_fetched_is_deleted_at_the_server_where_that_is_asked_for(stub, send):
+def test_what_is_fetched_is_deleted_at_the_server_where_that_is_asked_for(stub, send, tmp_path):
     send(1, delete=True)
     order = [method for method, path, _ in stub.seen if path.startswith(("/result", "/request/"))]
     assert order == ["GET", "DELETE", "DELETE"]
+    assert note(tmp_path)["token"] is None
+
+
+def test_a_deletion_that_was_interrupted_is_made_good_and_nothing_is_sent_again(stub, send, tmp_path):
+    stub.faults = [("DELETE", 503)]
+    with pytest.raises(Unreachable):
+        send(1, delete=True)
+    assert note(tmp_path)["token"] == "secret1"
+    assert told(send(1)) == [("case0", "succeeded", 0, True)]
+    assert stub.cancelled == {1}
+    assert note(tmp_path)["token"] is None
+    assert len(stub.tickets) == 1
+
+
+def test_a_result_without_outputs_is_one(stub, send):
+    stub.result = result({"outputs": []})
+    assert told(send(1)) == [("case0", "succeeded", 0, False)]
+    assert told(send(1)) == [("case0", "succeeded", 0, True)]
 
 
 def test_a_note_that_is_none_is_told(send, tmp_path):

@@ -1,3 +1,5 @@
+import socket
+
 import pytest
 
 from tomaat.client import GivenUp, NotAllowed, NotFound, NotReady, Refused, Unreachable, Unusable
@@ -124,3 +126,16 @@ def test_what_breaks_is_told_without_the_token(stub):
         asked.ask("GET", "/status/1", token="secret1")
     assert "secret1" not in str(raised.value) + repr(raised.value.__cause__)
     assert raised.value.__suppress_context__
+
+
+def test_why_a_request_broke_is_told_in_words(stub):
+    stub.faults = [("GET", "drop")]
+    with pytest.raises(Unreachable, match=r"does not answer: Remote end closed connection without response\.$"):
+        http(stub.url, patience_seconds=0).ask("GET", "/supportedservices")
+    with pytest.raises(Unreachable, match=r"does not answer: (Name or service|Temporary failure|No address)[a-z ]+\.$"):
+        http("http://no-such-host.invalid", patience_seconds=0).ask("GET", "/supportedservices")
+    silent = socket.create_server(("127.0.0.1", 0))
+    asked = http(f"http://127.0.0.1:{silent.getsockname()[1]}", patience_seconds=0)
+    asked.timeout_seconds = 0.05
+    with silent, pytest.raises(Unreachable, match=r"does not answer: nothing came in time\.$"):
+        asked.ask("GET", "/supportedservices")

@@ -3,7 +3,8 @@ import os
 import pytest
 
 from tests.stub_server import SERVICES
-from tomaat.client.completion import cache_of, complete, remember, remembered
+from tomaat.client import Client
+from tomaat.client.completion import cache_of, complete, remembered
 
 
 @pytest.fixture(autouse=True)
@@ -74,19 +75,16 @@ def test_a_home_folder_is_looked_into_and_keeps_its_sign(folder, monkeypatch):
     assert completed("tomaat run Brain scan=~/hea") == ["scan=~/head.nii.gz"]
 
 
-def test_the_services_are_remembered_for_a_while_and_better_than_nothing_later():
-    asked = []
-
-    def ask():
-        asked.append(1)
-        return []
-
-    assert remembered("http://a", ask) == []
-    remember("http://a", SERVICES)
-    assert remembered("http://a", ask) == SERVICES
-    assert len(asked) == 1
-    os.utime(cache_of("http://a"), (0, 0))
-    assert remembered("http://a", ask) == SERVICES
-    assert len(asked) == 2
-    assert remembered("http://a", lambda: SERVICES[:1]) == SERVICES[:1]
-    assert remembered("http://another", ask) == []
+def test_the_services_are_remembered_for_a_while_and_better_than_nothing_later(stub):
+    client = Client(stub.url, patience_seconds=0)
+    stub.faults = [("GET", 503)]
+    assert remembered(client) == []
+    assert remembered(client) == SERVICES
+    stub.services = SERVICES[:1]
+    assert remembered(client) == SERVICES
+    assert remembered(Client(f"{stub.url}/", patience_seconds=0)) == SERVICES
+    assert len(stub.seen) == 2
+    os.utime(cache_of(client), (0, 0))
+    stub.faults = [("GET", 503)]
+    assert remembered(client) == SERVICES
+    assert remembered(client) == SERVICES[:1]

@@ -82,7 +82,7 @@ class Cohort:
             for number, (errand, ticket) in enumerate(list(under_way)):
                 wait = SHORT_WAIT_SECONDS if number == 0 else 0.0  # the oldest one's end is the likeliest
                 self._try(errand, self._follow, ticket, wait)
-                if errand.error or errand.result:
+                if errand.error is not None or errand.result is not None:
                     under_way.remove((errand, ticket))
                     self._end(errand)
 
@@ -128,7 +128,7 @@ class Cohort:
         if note is None:
             raise NotFound(f"{folder} holds no ticket.")
         if note["fetched"]:
-            if not self._is_done(errand):
+            if not self._is_done(errand, note):
                 raise NotFound(f"{folder} held a result, and no longer holds all of it.")
             return None
         if note["id"] is None:
@@ -144,7 +144,7 @@ class Cohort:
         elif note["fetched"]:
             if not same and not self.again:
                 raise Unusable(f"{place.folder} holds another request's result; choose another folder, or say --again.")
-            if not self.again and self._is_done(errand):
+            if not self.again and self._is_done(errand, note):
                 return None
         elif note["id"] is not None:
             ticket = self._under_way(errand, note, same=same)
@@ -171,12 +171,19 @@ class Cohort:
         ticket.cancel()
         return None
 
-    def _is_done(self, errand: Errand) -> bool:
-        """Take the result that lies there, if it lies there whole."""
+    def _is_done(self, errand: Errand, note: dict[str, Any]) -> bool:
+        """Take the result that lies there, if it lies there whole; delete it at the server if that is still to do."""
         errand.result = errand.place.result()
-        if errand.result is not None:
-            errand.state, errand.skipped = "succeeded", True
-        return errand.skipped
+        if errand.result is None:
+            return False
+        errand.state, errand.skipped = "succeeded", True
+        if note["token"]:
+            self._delete(errand, note, self.client.ticket(note["id"], note["token"]))
+        return True
+
+    def _delete(self, errand: Errand, note: dict[str, Any], ticket: Ticket) -> None:
+        ticket.delete()
+        errand.place.keep({**note, "token": None})
 
     def _send(self, errand: Errand, payload: Payload, note: dict[str, Any]) -> Ticket:
         def show(step: Step) -> None:
@@ -211,10 +218,11 @@ class Cohort:
 
     def _fetch(self, errand: Errand, ticket: Ticket) -> None:
         result = ticket.fetch(errand.place.folder, replace=True, on_step=lambda step: self._show(errand, step))
-        if self.delete:
-            ticket.delete()
-        errand.place.keep({**(errand.place.note() or {}), "token": None, "fetched": True})
         errand.state, errand.result = "succeeded", result
+        note = {**(errand.place.note() or {}), "fetched": True}
+        errand.place.keep(note if self.delete else {**note, "token": None})
+        if self.delete:
+            self._delete(errand, note, ticket)
 
     def _show(self, errand: Errand, step: Step) -> None:
         if self.total == 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping
 from http import HTTPStatus
+from http.client import HTTPException
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -178,12 +179,16 @@ def seconds_asked_for(answer: requests.Response) -> float:
 
 def reason_of(error: BaseException) -> str:
     """Say why a request broke without its address, which may hold a token."""
+    if isinstance(error, requests.Timeout):
+        return "nothing came in time"
     for _ in range(10):
-        inner = getattr(error, "reason", None) or next((a for a in error.args if isinstance(a, BaseException)), None)
-        inner = inner or error.__cause__ or error.__context__
-        if not isinstance(inner, BaseException):
+        told = (getattr(error, "reason", None), *error.args, error.__cause__)
+        inner = next((one for one in told if isinstance(one, Exception)), None)
+        if inner is None and isinstance(error.__context__, (OSError, HTTPException)):
+            inner = error.__context__
+        if inner is None:
             break
         error = inner
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return type(error).__name__
+    return str(error) if isinstance(error, HTTPException) else type(error).__name__

@@ -53,17 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def services_to_complete(url: str) -> list[dict[str, Any]]:
     """Give what a server offers, for a tab key: soon, or not at all."""
-
-    def ask() -> list[dict[str, Any]]:
-        try:
-            client = Client(url or DEFAULT_URL, patience_seconds=0, timeout_seconds=COMPLETION_SECONDS)
-            services = client.services()
-        except ClientError:
-            return []
-        remember(client.url, services)
-        return services
-
-    return remembered(url or DEFAULT_URL, ask)
+    try:
+        client = Client(url or DEFAULT_URL, patience_seconds=0, timeout_seconds=COMPLETION_SECONDS)
+        return remembered(client)
+    except ClientError:
+        return []
 
 
 class Program:
@@ -99,8 +93,7 @@ class Program:
     def services(self) -> None:
         """List what the server offers."""
         client = self.client()
-        services = client.services()
-        remember(client.url, services)
+        services = remember(client)
         if self.asked.service is not None:
             services = [client.service(self.asked.service)]
         for service in services:

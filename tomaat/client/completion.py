@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -12,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tomaat.client.Client import Client
+from tomaat.client.errors import ClientError
 from tomaat.client.interface import expanded, extension_of
 from tomaat.client.parser import FORMATS, make_parser
 
@@ -46,34 +49,36 @@ complete -c tomaat -f -a '(tomaat __complete (commandline -cp) 2>/dev/null)'
 }
 
 
-def cache_of(url: str) -> Path:
+def cache_of(client: Client) -> Path:
     """Name the file that remembers what a server offers."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tomaat"
-    return folder / f"services-{hashlib.sha256(url.encode()).hexdigest()[:16]}.json"
+    return folder / f"services-{hashlib.sha256(client.url.encode()).hexdigest()[:16]}.json"
 
 
-def remember(url: str, services: Services) -> None:
-    """Keep what a server offers; that it cannot be kept is no fault."""
-    file = cache_of(url)
-    try:
+def remember(client: Client) -> Services:
+    """Ask what a server offers, and keep it; that it cannot be kept is no fault."""
+    services = client.services()
+    file = cache_of(client)
+    with contextlib.suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
         draft = file.with_suffix(f".{os.getpid()}")
         draft.write_text(json.dumps(services), encoding="utf-8")
         draft.replace(file)
-    except OSError:
-        pass
+    return services
 
 
-def remembered(url: str, ask: Callable[[], Services]) -> Services:
+def remembered(client: Client) -> Services:
     """Give what a server offers: as it was a moment ago, else by asking, else as it was at any time."""
-    file = cache_of(url)
-    try:
-        services: Services | None = json.loads(file.read_bytes())
-        if services is not None and time.time() < file.stat().st_mtime + FRESH_SECONDS:
+    file = cache_of(client)
+    services: Services = []
+    with contextlib.suppress(OSError, ValueError):
+        services = json.loads(file.read_bytes())
+        if time.time() < file.stat().st_mtime + FRESH_SECONDS:
             return services
-    except (OSError, ValueError):
-        services = None
-    return ask() or services or []
+    try:
+        return remember(client)
+    except ClientError:
+        return services
 
 
 def complete(line: str, bash_word: str | None, services: Callable[[str], Services]) -> list[str]:
