@@ -18,6 +18,7 @@ from playwright.sync_api import expect
 
 from tests.browser import Visitor, check_access, fits, picture
 from tests.data import HEAD, fetch
+from tests.dicom_series import series, voxels_of
 from tests.service import REPOSITORY, free_port
 
 PHONE = {"width": 360, "height": 740}
@@ -154,7 +155,7 @@ def test_what_can_be_seen_to_be_wrong_is_told_at_its_field_before_anything_is_se
     page.get_by_role("button", name="Send").click()
     expect(page.get_by_label("CT or MRI volume")).to_be_focused()
     volume, sigma = (page.locator(f"[data-input={id}] .fault") for id in ("volume", "sigma"))
-    expect(volume).to_have_text("scan.dcm: the name must end in .nii.gz, .nii, .nrrd, .mha.")
+    expect(volume).to_contain_text("This is no DICOM image, and its name does not end in .nii.gz,")
     expect(sigma).to_have_text("30 is not within: 0.1 to 20 mm.")
     expect(page.get_by_role("spinbutton")).to_have_attribute("aria-invalid", "true")
     check_access(page)
@@ -441,6 +442,18 @@ def test_a_volume_is_shown_with_the_one_that_was_sent(visit):
     assert page.locator("canvas").screenshot() != smooth
     check_access(page)
     picture(page, "smoothed-dark")
+
+
+def test_a_dicom_folder_is_sent_and_comes_back_as_a_volume(visit, tmp_path):
+    for name, content in series(voxels_of((20, 16, 12)), np.diag([2, 2, 3, 1])).items():
+        (tmp_path / name).write_bytes(content)
+    page = visit().open("#/services/GaussianSmoothing")
+    page.get_by_label("Choose a DICOM folder").set_input_files(tmp_path)
+    expect(page.get_by_text("12 images,")).to_be_visible()
+    picture(page, "dicom-form")
+    page.get_by_role("button", name="Send").click()
+    expect(page.locator(".viewer")).to_have_attribute("data-state", "ready")
+    expect(page.get_by_text("Smoothed", exact=True)).to_be_visible()
 
 
 def numpy_file(array):

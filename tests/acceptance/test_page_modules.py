@@ -8,9 +8,12 @@ import tarfile
 import numpy as np
 import pytest
 from playwright.sync_api import expect
+from pydicom import Dataset
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from Inputs import BooleanInput, FloatInput, IntInput, PointListInput, SingleChoiceInput, StringInput, VolumeInput
 from tests.browser import Visitor, check_access, picture
+from tests.dicom_series import image, series, voxels_of
 from tomaat.archives import ArchiveLimits, unpack
 from tomaat.archives.pack import pack
 
@@ -172,7 +175,7 @@ def read(run):
 
 def test_each_kind_of_input_has_a_field_that_says_what_it_takes(page, read):
     hints = {
-        "scan": ".nii.gz, .nii, .nrrd, .mha.",
+        "scan": ".nii.gz, .nii, .nrrd, .mha; a DICOM folder, or a .zip of one.",
         "sigma": "0.1 to 20 mm; default 2.",
         "cut": "At least 0.",
         "steps": "1 to 9; default 3.",
@@ -256,23 +259,97 @@ def test_the_default_of_each_input_is_what_its_field_holds(page, run):
     }
 
 
-def test_a_folder_of_dicom_images_is_sent_where_the_service_takes_one(page, run, tmp_path):
-    scan = VolumeInput("scan", "CT scan").describe()
-    scan["extensions"] = [*scan["extensions"], ".zip"]
-    run("fields", MAKE, [scan])
-    series = tmp_path / "series"
-    (series / "deep").mkdir(parents=True)
-    for name in ("b.dcm", "deep/IM0001", ".hidden"):
-        (series / name).write_bytes(name.encode())
-    page.get_by_label("Choose a DICOM folder").set_input_files(series)
-    expect(page.locator(".chosen")).to_have_text("2 files, 16 bytes")
-    code = """
-        const {members} = fields[0].read();
-        return Promise.all(members.map(async ({name, data}) => [name, await data.text()]));
-    """
-    sent = dict(run("fields", code))
-    assert set(sent) == {"file-scan/1.dcm", "file-scan/2.dcm"}
-    assert set(sent.values()) == {"b.dcm", "deep/IM0001"}
+def test_what_a_service_asks_of_a_volume_is_told(page, run):
+    declared = VolumeInput(
+        "scan", "CT", modalities=["CT", "PT"], smallest_dimensions=(64, 64, 20), largest_dimensions=(512, 512, 900),
+        spacing_mm=(0.3, 3),
+    )  # fmt: skip
+    run("fields", MAKE, [declared.describe()])
+    expect(page.locator(".hint")).to_have_text(
+        ".nii.gz, .nii, .nrrd, .mha; a DICOM folder, or a .zip of one; modality CT or PT; "
+        "at least 64 × 64 × 20 voxels; at most 512 × 512 × 900 voxels; voxels of 0.3 to 3 mm."
+    )
+
+
+# DICOM
+
+
+@pytest.fixture
+def exported(tmp_path):
+    """A folder as a viewer exports it: two series, and what is none."""
+    folder = tmp_path / "exported"
+    scans = {
+        "scan": series(voxels_of((8, 6, 12)), SeriesNumber=3),
+        "deep/scout": series(
+            voxels_of((8, 6, 2)), SeriesInstanceUID="1.2.3", SeriesDescription="Scout", SeriesNumber=1
+        ),
+    }
+    for name, images in scans.items():
+        (folder / name).mkdir(parents=True)
+        for file, content in images.items():
+            (folder / name / file).write_bytes(content)
+    (folder / "README.TXT").write_text("Open with a viewer.")
+    (folder / ".hidden").write_text("")
+    return folder
+
+
+def test_of_a_folder_the_largest_series_is_sent_and_another_may_be_chosen(page, run, exported):
+    run("fields", MAKE, [VolumeInput("scan", "CT scan").describe()])
+    page.get_by_label("Choose a DICOM folder").set_input_files(exported)
+    choice = page.get_by_label("2 series are in it; the one to send:")
+    expect(choice.get_by_role("option")).to_have_text(["3: Köpf axial (CT), 12 images", "1: Scout (CT), 2 images"])
+    check_access(page)
+    code = "return fields[0].read().members.map(({name, data}) => [name, data.name]);"
+    sent = run("fields", code)
+    assert [name for name, _ in sent] == [f"file-scan/{place:02}.dcm" for place in range(1, 13)]
+    assert {file for _, file in sent} == {file.name for file in (exported / "scan").iterdir()}
+    choice.select_option("1: Scout (CT), 2 images")
+    assert [name for name, _ in run("fields", code)] == ["file-scan/1.dcm", "file-scan/2.dcm"]
+
+
+def test_of_a_folder_without_dicom_nothing_is_sent(page, run, exported):
+    run("fields", MAKE, [VolumeInput("scan", "CT scan").describe()])
+    page.get_by_label("CT scan").set_input_files([exported / "README.TXT", exported / "README.TXT"])
+    expect(page.locator(".chosen")).to_have_text("None of these 2 files is a DICOM image.")
+    page.get_by_label("CT scan").set_input_files(exported / "README.TXT")
+    expect(page.locator(".chosen")).to_contain_text("This is no DICOM image, and its name does not end in .nii.gz,")
+    assert "fault" in run("fields", "return fields[0].read();")
+    page.get_by_role("button", name="Remove").click()
+    expect(page.locator(".chosen")).to_have_text("or drop a file or a folder here")
+
+
+def read_head(run, content):
+    return run("dicom", "return await module.seriesOf(blobOf(given));", list(content))
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian], ids=["explicit", "implicit"])
+@pytest.mark.parametrize("open_ended", [False, True])
+def test_the_series_is_found_behind_sequences_of_any_form(run, syntax, open_ended):
+    inner = Dataset()
+    inner.ReferencedSOPInstanceUID = "1.2"
+    inner.is_undefined_length_sequence_item = open_ended
+    outer = Dataset()
+    outer.ReferencedSeriesSequence = [inner]
+    outer.is_undefined_length_sequence_item = open_ended
+    outer["ReferencedSeriesSequence"].is_undefined_length = open_ended
+    content = image(
+        voxels_of((8, 6, 1))[:, :, 0], syntax, ReferencedStudySequence=[outer], SeriesInstanceUID="1.2.840.9"
+    )
+    assert read_head(run, content) == {"uid": "1.2.840.9", "about": "Köpf axial (CT)"}
+
+
+def test_descriptions_are_read_in_their_characters(run):
+    content = image(voxels_of((8, 6, 1))[:, :, 0], SpecificCharacterSet="ISO_IR 192", SeriesDescription="頭部 CT")
+    assert read_head(run, content)["about"] == "頭部 CT (CT)"
+
+
+def test_a_head_that_is_cut_off_or_deflated_is_one_of_a_series_without_a_name(run):
+    whole = image(voxels_of((8, 6, 1))[:, :, 0])
+    assert read_head(run, whole[:250])["uid"] == ""
+    deflated = image(voxels_of((8, 6, 1))[:, :, 0], DeflatedExplicitVRLittleEndian)
+    assert read_head(run, deflated) == {"uid": "", "about": ""}
+    assert read_head(run, whole[:100]) is None
+    assert read_head(run, bytes(400)) is None
 
 
 # Links

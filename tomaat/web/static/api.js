@@ -31,6 +31,10 @@ const KEPT_OUT = [0, 401, 403]; // how a proxy answers whom it does not know; 0:
  * @property {number} [fewest]
  * @property {number} [most]
  * @property {string[]} [extensions]
+ * @property {string[] | null} [modalities]
+ * @property {number[] | null} [smallest_dimensions]
+ * @property {number[] | null} [largest_dimensions]
+ * @property {number[] | null} [spacing_mm]
  */
 
 /**

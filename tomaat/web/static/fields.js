@@ -110,11 +110,22 @@ function hintOf(input) {
     const extensions = (input.extensions ?? []).filter((extension) => extension !== ".zip");
     parts.push(extensions.join(", "));
     if (input.extensions?.includes(".zip")) parts.push("a DICOM folder, or a .zip of one");
+    parts.push(...volumeLimits(input));
   } else if (input.default !== null && input.type !== "boolean" && input.default !== "") {
     parts.push(`default: ${input.default}`);
   }
   const line = parts.join("; ");
   return line && `${line[0].toUpperCase()}${line.slice(1)}.`;
+}
+
+/** What a service asks of a volume, as far as its description says. @param {Input} input */
+function volumeLimits({ modalities, smallest_dimensions: smallest, largest_dimensions: largest, spacing_mm: spacing }) {
+  return [
+    modalities && `modality ${modalities.join(" or ")}`,
+    smallest && `at least ${smallest.join(" × ")} voxels`,
+    largest && `at most ${largest.join(" × ")} voxels`,
+    spacing && `voxels of ${spacing.map((mm) => inDigits(mm)).join(" to ")} mm`,
+  ].filter((limit) => limit);
 }
 
 /** @param {Input} input */

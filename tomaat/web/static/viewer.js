@@ -172,7 +172,7 @@ export function makeViewer(volumes, overlays, signal) {
     return make(
       "div",
       { class: "open" },
-      make("p", { class: "hint" }, "Only the labels are here: the page does not keep what was sent once it is closed."),
+      make("p", { class: "hint" }, "Only the labels are here: the page has no volume to lay them over."),
       picker,
       make("label", { class: "button", for: "open-volume" }, "Open the volume"),
     );

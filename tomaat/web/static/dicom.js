@@ -1,0 +1,99 @@
+/** What the head of a DICOM file says of the series that it belongs to (DICOM PS3.5, section 7, and PS3.10). */
+
+const HEAD_BYTES = 64 * 1024; // the series is named early in a file
+const LONG = ["OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"]; // lengths of 32 bits
+const OPEN = 0xffffffff; // a length that is told by what ends it
+const IMPLICIT = "1.2.840.10008.1.2";
+const UNREAD = ["1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"]; // big-endian; deflated
+const CHARACTERS = 0x00080005;
+const MODALITY = 0x00080060;
+const DESCRIPTION = 0x0008103e;
+const SYNTAX = 0x00020010;
+const UID = 0x0020000e;
+const NUMBER = 0x00200011;
+const ITEM = 0xfffee000;
+const ITEM_ENDS = 0xfffee00d;
+const SEQUENCE_ENDS = 0xfffee0dd;
+
+/**
+ * @typedef {object} Series
+ * @property {string} uid empty where the file does not tell, or not in a way that is read here
+ * @property {string} about number, description and modality, as far as they are told
+ */
+
+/**
+ * Read a file's head.
+ * @param {Blob} file
+ * @returns {Promise<Series | null>} nothing for what is no DICOM file
+ */
+export async function seriesOf(file) {
+  const view = new DataView(await file.slice(0, HEAD_BYTES).arrayBuffer());
+  if (view.byteLength < 132 || view.getUint32(128) !== 0x4449434d) return null; // "DICM"
+  /** @type {Map<number, Uint8Array>} */
+  const found = new Map();
+  try {
+    const end = walk(view, 132, false, (tag) => tag >>> 16 > 2, found);
+    const syntax = text(found.get(SYNTAX));
+    if (UNREAD.includes(syntax)) return { uid: "", about: "" };
+    walk(view, end, syntax === IMPLICIT, (tag) => tag > NUMBER, found);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error; // the head is longer, or broken: what was found counts
+  }
+  const utf8 = text(found.get(CHARACTERS)).includes("ISO_IR 192");
+  const [number, description, modality] = [NUMBER, DESCRIPTION, MODALITY].map((tag) => text(found.get(tag), utf8));
+  const about = [number && `${number}:`, description, modality && `(${modality})`].filter(Boolean).join(" ");
+  return { uid: text(found.get(UID)), about };
+}
+
+/**
+ * Go from element to element, keep the values, and return where the first one stands that is beyond.
+ * @param {DataView} view
+ * @param {number} at
+ * @param {boolean} implicit whether elements leave out what type they are
+ * @param {(tag: number) => boolean} beyond
+ * @param {Map<number, Uint8Array>} found
+ */
+function walk(view, at, implicit, beyond, found) {
+  while (at < view.byteLength) {
+    const tag = tagAt(view, at);
+    if (beyond(tag)) return at;
+    const { start, length } = extent(view, at, implicit);
+    if (length === OPEN) {
+      at = skipSequence(view, start, implicit);
+    } else {
+      found.set(tag, new Uint8Array(view.buffer, start, Math.min(length, view.byteLength - start)));
+      at = start + length;
+    }
+  }
+  return at;
+}
+
+/** Where a sequence of unknown length ends. @param {DataView} view @param {number} at @param {boolean} implicit @returns {number} */
+function skipSequence(view, at, implicit) {
+  for (;;) {
+    const tag = tagAt(view, at);
+    const length = view.getUint32(at + 4, true);
+    at += 8;
+    if (tag === SEQUENCE_ENDS) return at;
+    if (tag !== ITEM) throw new RangeError("A sequence holds something that is no item.");
+    at = length === OPEN ? walk(view, at, implicit, (inner) => inner === ITEM_ENDS, new Map()) + 8 : at + length;
+  }
+}
+
+/** Where an element's value stands. @param {DataView} view @param {number} at @param {boolean} implicit */
+function extent(view, at, implicit) {
+  if (implicit) return { start: at + 8, length: view.getUint32(at + 4, true) };
+  const type = String.fromCharCode(view.getUint8(at + 4), view.getUint8(at + 5));
+  if (LONG.includes(type)) return { start: at + 12, length: view.getUint32(at + 8, true) };
+  return { start: at + 8, length: view.getUint16(at + 6, true) };
+}
+
+/** @param {DataView} view @param {number} at */
+function tagAt(view, at) {
+  return ((view.getUint16(at, true) << 16) | view.getUint16(at + 2, true)) >>> 0;
+}
+
+/** @param {Uint8Array | undefined} value @param {boolean} [utf8] */
+function text(value, utf8 = false) {
+  return new TextDecoder(utf8 ? "utf-8" : "latin1").decode(value).replace(/[\0 ]+$/, "").trim();
+}
