@@ -228,9 +228,7 @@ def soak(hours: float) -> None:
         over.set()
         for each in clients:
             each.join()
-        print(
-            f"\n{sum(count)} tickets, {len(wrong)} lost or wrong {wrong[:5]}; {len(PUT_OFF)} answers were 503, and waited out"
-        )
+        print(f"\n{sum(count)} tickets, {len(wrong)} lost or wrong {wrong[:5]}; {len(PUT_OFF)} times told to ask again")
 
 
 def sample(instance: Service, minute: int, tickets: int) -> str:
