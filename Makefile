@@ -22,7 +22,7 @@ keys: $(VENV)/requirements  ## who may submit: make keys ARGS="make radiology", 
 	@$(VENV)/bin/python tools/keys.py $(ARGS)
 
 test: $(VENV)/requirements-dev  ## run all tests; ARGS="-k queue -x" goes to pytest
-	@$(VENV)/bin/python -m pytest $(ARGS)
+	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: $(VENV)/requirements-dev  ## ruff, the formatting, mypy
 	@$(VENV)/bin/ruff check .

@@ -318,6 +318,20 @@ def test_a_ticket_that_runs_again_waits_until_the_result_before_it_is_packed(pla
     play.until_state(first, "succeeded")
 
 
+def test_a_ticket_waits_until_the_result_of_one_that_runs_again_is_packed(play):
+    worker = play.begin()
+    (again,) = play.queue(1, claim=1)
+    one = worker.hear("perform")
+    assert one["key"] == f"{again.id}/2"
+    (fresh,) = play.queue(1)
+    worker.say("performed", one)
+    play.until_looked(worker, one)
+    assert play.row(fresh).state == "queued"
+    assert worker.heard() == [], "nor is it read ahead"
+    worker.pack(one)
+    assert worker.hear("perform")["key"] == f"{fresh.id}/1"
+
+
 def test_a_worker_that_dies_with_one_ticket_spends_its_attempt(play):
     worker = play.begin()
     (first,) = play.queue(1)
