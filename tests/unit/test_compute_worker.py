@@ -403,19 +403,21 @@ def test_a_cancelling_meets_its_own_job_of_two_that_are_under_way(worker, job, m
 
     listening = threading.Thread(target=listen_until_the_lane_is_gone)
     listening.start()
-    for key in ("1/1", "2/1"):
-        made = job("Scan", key=key, volume=nifti())
-        told = {"do": "perform", "key": key, "service": "Scan", "inputs": str(made.inputs), "out": str(made.out)}
-        worker.lane.send({**told, "source": "here/cpu-0"})
-    one, two = (worker.reading.asked.get(timeout=60) for _ in range(2))
-    worker.lane.send({"do": "cancel", "key": "2/1"})
-    worker.lane.send({"do": "prepare", "service": "Scan", "inputs": str(two.inputs)})
-    worker.lane.send({"do": "forget"})
-    assert worker.reading.asked.get(timeout=60) == Ahead(service="Scan", inputs=two.inputs)
-    assert worker.reading.asked.get(timeout=60) is None
-    assert (one.report.cancelled, two.report.cancelled) == (False, True)
-    worker.lane.close()
-    listening.join()
+    try:
+        for key in ("1/1", "2/1"):
+            made = job("Scan", key=key, volume=nifti())
+            told = {"do": "perform", "key": key, "service": "Scan", "inputs": str(made.inputs), "out": str(made.out)}
+            worker.lane.send({**told, "source": "here/cpu-0"})
+        one, two = (worker.reading.asked.get(timeout=60) for _ in range(2))
+        worker.lane.send({"do": "cancel", "key": "2/1"})
+        worker.lane.send({"do": "prepare", "service": "Scan", "inputs": str(two.inputs)})
+        worker.lane.send({"do": "forget"})
+        assert worker.reading.asked.get(timeout=60) == Ahead(service="Scan", inputs=two.inputs)
+        assert worker.reading.asked.get(timeout=60) is None
+        assert (one.report.cancelled, two.report.cancelled) == (False, True)
+    finally:  # before os._exit is itself again
+        worker.lane.close()
+        listening.join()
 
 
 def test_a_stage_that_ends_ends_the_worker():
