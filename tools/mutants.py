@@ -17,7 +17,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 REPORT = REPOSITORY / "docs/mutants.md"
 HEAD = """# Mutants
 
-Each guard removed in turn, and the first test that failed: {noticed} of {all} were noticed. Written by `make mutants`.
+Each guard removed in turn, and the first test that failed: {noticed} of {all} were noticed.
+`make mutants` tries them all and writes this page.
 
 """
 STORES = ("tests/integration/test_tickets_stores.py", "tests/integration/test_tickets_model.py")
