@@ -162,7 +162,8 @@ class Lane:
         if ticket is not None:
             self.log.info("ticket.claimed", ticket=ticket.id, service=ticket.service, claim=ticket.claim)
             self._hand_over(ticket, worker)
-        self._look_ahead(worker)
+        if ticket is not None or worker.ahead is not None:
+            self._look_ahead(worker)
 
     def _claim(self, worker: HeldWorker) -> Ticket | None:
         try:
