@@ -174,11 +174,11 @@ class Stage(Service):
 def children_of(parent: int) -> list[int]:
     """List the processes that a process started."""
     found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError, ValueError):
-            fields = stat.read_text(errors="replace").rpartition(")")[2].split()
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, ValueError):  # it may end meanwhile
+            fields = (process / "stat").read_text(errors="replace").rpartition(")")[2].split()
             if int(fields[1]) == parent:
-                found.append(int(stat.parent.name))
+                found.append(int(process.name))
     return found
 
 
