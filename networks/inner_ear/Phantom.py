@@ -30,7 +30,8 @@ class Phantom:
     - *Semicircular canals*: directions of their planes by Della Santina et al., "Orientation of human semicircular
       canals measured by three-dimensional multiplanar CT reconstruction", JARO 6:191-206, 2005. Radii of the arcs, 3.2
       anterior, 3.1 posterior, 2.3 lateral, after Spoor and Zonneveld, "Comparative review of the human bony labyrinth",
-      Yearb Phys Anthropol 41:211-251, 1998; a lateral one 20 % smaller is also Lee et al., Anat Rec 296:834-839, 2013.
+      Yearb Phys Anthropol 41:211-251, 1998, not looked up there again; a lateral one 20 % smaller is also Lee
+      et al., Anat Rec 296:834-839, 2013.
       The radius of the lumen, 0.68 mm, the ampullae, and where the ends enter the vestibule are ours.
     - *Internal auditory canal*: 4.2 to 5.8 mm wide, wider to the brain (Erkoc et al., Folia Morphol 71:217-220, 2012:
       5.9 by 5.7 mm; Marques et al., Iran J Radiol 9:71-78, 2012: 4.5 mm high, 9.8 mm long).

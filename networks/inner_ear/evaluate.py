@@ -195,7 +195,7 @@ def main(arguments: list[str] | None = None) -> int:
     met = {
         f"mean of at least {LEAST_MEAN}": values.mean() >= LEAST_MEAN,
         f"fifth percentile of at least {LEAST_FIFTH_PERCENTILE}": np.percentile(values, 5) >= LEAST_FIFTH_PERCENTILE,
-        f"at most {MOST_EMPTY_ML} ml where there is no inner ear": most_empty <= MOST_EMPTY_ML,
+        f"mean of at most {MOST_EMPTY_ML} ml where there is no inner ear": most_empty <= MOST_EMPTY_ML,
     }
     lines = [
         "# How well InnerEarSegmentation does on phantoms that it was not trained on",
