@@ -52,7 +52,9 @@ class Operator:
         app.add_url_rule("/queues", view_func=self.queues)
         for act in (self.drain, self.resume, self.cancel, self.run_again):
             name = act.__name__.replace("_", "-")
-            app.add_url_rule(f"/queues/{name}", endpoint=name, view_func=self._acting(name, act), methods=["POST"])
+            app.add_url_rule(
+                f"/queues/{name}", endpoint=f"queues-{name}", view_func=self._acting(name, act), methods=["POST"]
+            )
 
     def queues(self) -> Response:
         """Give the page to whom prefers one, as browsers do: it asks for the key; the data need one."""

@@ -338,7 +338,7 @@ def _queues() -> Json:
     for act, (summary, _, _) in openapi_queues.ACTS.items():
         body = {"application/json": {"schema": openapi_queues.body_of(act)}}
         operation = _operation(
-            act,
+            f"queues-{act}",
             summary,
             {status: _json(summary, openapi_queues.answer_of(act)) for status in openapi_queues.ANSWERS[act]},
             *(400, 401, 403, 404, 409, 413, 415, 507),

@@ -56,7 +56,10 @@ export function makeTable(title, columns, empty) {
 
 /** @param {Column[]} columns */
 function makeRow(columns) {
-  const cells = columns.map(({ name, style }) => ({ cell: make("td", { class: style, "data-name": name }), shown: "" }));
+  const cells = columns.map(({ name, style }, at) => ({
+    cell: at ? make("td", { class: style, "data-name": name }) : make("th", { scope: "row", class: style, "data-name": name }),
+    shown: "",
+  }));
   return { row: make("tr", {}, ...cells.map(({ cell }) => cell)), cells };
 }
 
