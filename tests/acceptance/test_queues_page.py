@@ -19,6 +19,7 @@ def operated(make_service):
     instance = make_service(COMPUTE_SOURCES='{"cpu-0": ["FloatComputation", "Dummy"], "cpu-1": ["Dummy"]}')
     instance.start()
     instance.wait_until_ready("FloatComputation", "Dummy")
+    a_busy_day(instance)
     instance.until(lambda: len(instance.rows("SELECT FROM offers")) == 3, 60)
     return instance
 
@@ -101,7 +102,7 @@ def test_what_a_drained_source_alone_can_run_waits_until_it_is_resumed(enter, op
     page = enter()
     first = source_of(page, "test/cpu-0")
     expect(first).to_contain_text(re.compile(r"Memory.* of .* GB"))
-    expect(first.locator("dd").nth(2)).to_have_text("unknown")
+    expect(first).to_contain_text("the whole machine's")
     button = first.get_by_role("button")
     button.focus()
     page.keyboard.press("Enter")
@@ -111,7 +112,7 @@ def test_what_a_drained_source_alone_can_run_waits_until_it_is_resumed(enter, op
     operated.until(lambda: [s["name"] for s in operated.services() if not s["available"]] == ["FloatComputation"])
     ticket = operated.submit("FloatComputation", {"f1": 2.5, "f2": 4, "op": "add"})
     expect(row_of(page, "What waits", ticket["id"])).to_contain_text("FloatComputation")
-    expect(page.get_by_text("no live source can run it yet")).to_be_visible()
+    expect(page.get_by_text("One has no queue: no source that can run it takes tickets now.")).to_be_visible()
     elsewhere = operated.submit("Dummy", {"seconds": 0.1})
     assert operated.wait(elsewhere)["compute_source"] == "test/cpu-1"
     assert operated.status(ticket)["state"] == "submitted"
@@ -226,12 +227,12 @@ def a_busy_day(operated):
 
 
 def test_the_last_day_is_plotted_by_service_with_its_figures_as_tables(enter, operated):
-    a_busy_day(operated)
     page = enter()
     ended = page.locator("section.day").filter(has_text="Tickets ended")
     expect(ended.get_by_role("img")).to_have_attribute("aria-label", re.compile(r"in each hour .*, at most \d+"))
-    expect(source_of(page, "test/GPU-away")).to_contain_text("Drained: claims nothing more, away")
+    expect(source_of(page, "test/GPU-away")).to_contain_text("Drained: claims nothing more. Away")
     expect(page.get_by_text("64 °C")).to_be_visible()
+    expect(source_of(page, "test/GPU-away").locator("dd").nth(2)).to_have_text("unknown")
     ended.get_by_text("As a table").click()
     rows = ended.get_by_role("row")
     expect(rows).to_have_count(25)
@@ -248,9 +249,13 @@ def test_the_last_day_is_plotted_by_service_with_its_figures_as_tables(enter, op
     page.get_by_label("Service", exact=True).select_option("All services")
     check_access(page)
     picture(page, "queues")
-    page.get_by_label("From ticket downward").fill("5")
+    page.get_by_label("Up to ticket").fill("30")
     page.get_by_role("button", name="Show", exact=True).click()
+    expect(row_of(page, "Newest tickets", 30)).to_be_visible()
+    page.get_by_role("button", name="Older").click()
     expect(page.get_by_role("group", name="Newest tickets").get_by_role("row")).to_have_count(6)
+    page.get_by_role("button", name="Newest").click()
+    expect(page.get_by_role("group", name="Newest tickets").get_by_role("row")).to_have_count(26)
 
 
 def test_it_fits_a_phone_and_the_dark(enter, operated):

@@ -282,7 +282,7 @@ class FakeOperatorStore:
                     if name not in {"error_title", "again_of", "can_run_again"}
                 },
             )
-            for row in sorted(rows, key=lambda row: -row.id)[:50]
+            for row in sorted(rows, key=lambda row: -row.id)[:25]
         )
 
     def ended(self, first, last):

@@ -162,7 +162,7 @@ class OperatorStore:
             busy=_tickets_of(busy),
         )
 
-    def tickets(self, *, rules: AgainRules, up_to: int | None = None, most: int = 50) -> tuple[SeenTicket, ...]:
+    def tickets(self, *, rules: AgainRules, up_to: int | None = None, most: int = 25) -> tuple[SeenTicket, ...]:
         """List the newest tickets, of those up to an id if one is given, the newest first."""
         rows = run(
             self.engine,

@@ -7,13 +7,13 @@ import { inSeconds } from "./words.js";
 
 const HOURS = 24;
 const HOUR_MS = 3600_000;
-const WIDTH = 720;
-const HEIGHT = 190;
-const LEFT = 58; // room for the numbers at the axis
+const WIDTH = 400; // near to what a plot has on the screen, so that its letters are as large as the page's
+const HEIGHT = 170;
+const LEFT = 56; // room for the numbers at the axis
 const RIGHT = 8;
 const ABOVE = 10;
 const BELOW = 24;
-const LABELLED = 4; // every so many hours have their time below them
+const LABELLED = 6; // every so many hours have their time below them
 
 /**
  * @typedef {object} Series
@@ -38,9 +38,9 @@ const spread = (what) => [
 /** Make the plots; `show` draws them anew where their figures have changed. */
 export function makePlots() {
   const plots = [
-    makePlot("Tickets ended", "by hour", OUTCOMES, bars, (value) => value.toLocaleString("en")),
-    makePlot("Wait", "from the upload to the last start", spread("wait"), lines, inSeconds),
-    makePlot("Duration", "from the last start to the result", spread("run"), lines, inSeconds),
+    makePlot("Tickets ended", "in each hour", OUTCOMES, bars, (value) => value.toLocaleString("en")),
+    makePlot("Wait", "from upload to last start", spread("wait"), lines, inSeconds),
+    makePlot("Duration", "from last start to result", spread("run"), lines, inSeconds),
   ];
   return {
     elements: plots.map((plot) => plot.element),
@@ -102,7 +102,8 @@ function makePlot(title, about, series, drawn, written) {
       told.textContent = highest ? "" : "Nothing yet.";
       told.hidden = highest > 0;
       place.hidden = highest === 0;
-      fill(place, frame(title, hours, drawn(hours, series, nice(highest, drawn === bars)), highest, drawn === bars, written));
+      const top = drawn === bars ? niceCount(highest) : niceSeconds(highest);
+      fill(place, frame(title, hours, drawn(hours, series, top), highest, top, written));
       fill(table, tableOf(title, hours, series, written));
     },
   };
@@ -113,16 +114,23 @@ function sum(values) {
   return values.reduce((/** @type {number} */ all, value) => all + (value ?? 0), 0);
 }
 
-/**
- * The top of an axis: a number that is easily read, not below the highest.
- * @param {number} highest
- * @param {boolean} whole
- */
-export function nice(highest, whole) {
+/** The top of an axis of tickets: easily read, as is its half, and not below the highest. @param {number} highest */
+export function niceCount(highest) {
+  return Math.max(2, decimal(highest));
+}
+
+/** The top of an axis of seconds, minutes or hours, likewise. @param {number} highest */
+export function niceSeconds(highest) {
+  if (highest <= 10) return decimal(highest);
+  const tops = [20, 40, 60, 120, 240, 600, 1200, 2400, 3600, 7200];
+  return tops.find((top) => top >= highest) ?? 3600 * decimal(highest / 3600);
+}
+
+/** @param {number} highest */
+function decimal(highest) {
   if (highest <= 0) return 1;
-  if (whole && highest <= 4) return highest <= 2 ? 2 : 4;
   const power = 10 ** Math.floor(Math.log10(highest));
-  return [1, 2, 4, 5, 10].map((step) => step * power).find((top) => top >= highest * 0.9999) ?? highest;
+  return [1, 2, 4, 10].map((step) => step * power).find((top) => top >= highest * 0.9999) ?? highest;
 }
 
 const x = (/** @type {number} */ place) => LEFT + ((WIDTH - LEFT - RIGHT) * place) / HOURS;
@@ -139,7 +147,7 @@ function bars(hours, series, top) {
       if (!count) return [];
       const [low, high] = [y(below, top), y(below + count, top)];
       below += count;
-      const [left, right] = [x(at) + 3, x(at + 1) - 3];
+      const [left, right] = [x(at) + 1.5, x(at + 1) - 1.5];
       return [draw("rect", { class: style, x: left, y: high, width: right - left, height: Math.max(1, low - high) })];
     });
   });
@@ -170,21 +178,21 @@ function lines(hours, series, top) {
  * @param {Hour[]} hours
  * @param {SVGElement[]} drawn
  * @param {number} highest
- * @param {boolean} whole
+ * @param {number} top of the axis
  * @param {(value: number) => string} written
  */
-function frame(title, hours, drawn, highest, whole, written) {
-  const top = nice(highest, whole);
+function frame(title, hours, drawn, highest, top, written) {
   const label = `${title} in each hour of the last day, at most ${written(highest)}; the figures are in the table`;
   const plot = draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": label });
   for (const value of [0, top / 2, top]) {
     plot.append(
       draw("path", { class: "grid", d: `M${LEFT} ${y(value, top)}H${WIDTH - RIGHT}` }),
-      draw("text", { x: LEFT - 8, y: y(value, top) + 4.5, "text-anchor": "end" }, value ? written(value) : "0"),
+      draw("text", { x: LEFT - 8, y: y(value, top) + 5, "text-anchor": "end" }, value ? written(value) : "0"),
     );
   }
   hours.forEach((hour, at) => {
-    const place = { x: x(at + 0.5), y: HEIGHT - 6, "text-anchor": "middle" };
+    const last = at === HOURS - 1;
+    const place = { x: last ? x(HOURS) : x(at + 0.5), y: HEIGHT - 6, "text-anchor": last ? "end" : "middle" };
     if ((HOURS - 1 - at) % LABELLED === 0) plot.append(draw("text", place, atHour(hour)));
   });
   plot.append(...drawn);

@@ -5,12 +5,13 @@ import { counted, inAge, inBytes } from "./words.js";
 
 /** @typedef {import("./queues-api.js").Source} Source */
 
+const OF_MACHINE = /\/cpu-\d+$/;
 const OLD_SECONDS = 30; // after which a reading says how old it is
 
 /** @param {(name: string, drained: boolean) => Promise<void>} setDrained */
 export function makeSources(setDrained) {
   const element = make("ul", { class: "sources" });
-  /** @type {Map<string, {element: HTMLElement, show: (source: Source, now: string, others: boolean) => void}>} */
+  /** @type {Map<string, {element: HTMLElement, show: (source: Source, now: string) => void}>} */
   let cards = new Map();
   let listed = "";
   return {
@@ -24,7 +25,7 @@ export function makeSources(setDrained) {
         const lines = [...cards.values()].map((card) => card.element);
         fill(element, ...(lines.length ? lines : [make("li", { class: "hint" }, "None yet: no TaskScheduling has run.")]));
       }
-      for (const source of sources) cards.get(source.name)?.show(source, now, sources.length > 1);
+      for (const source of sources) cards.get(source.name)?.show(source, now);
     },
   };
 }
@@ -33,7 +34,9 @@ export function makeSources(setDrained) {
 function makeCard(name, setDrained) {
   const device = make("p", { class: "device" });
   const state = make("p", { class: "state" });
+  const ofMachine = OF_MACHINE.test(name);
   const meters = [makeMeter("Memory"), makeMeter("Use"), makeMeter("Temperature")];
+  meters[2].element.hidden = ofMachine; // it has none of its own
   const age = make("p", { class: "hint" });
   const waiting = make("p", {});
   const problem = make("p", { class: "trouble" });
@@ -64,7 +67,7 @@ function makeCard(name, setDrained) {
     show(source, now) {
       drained = source.drained;
       element.classList.toggle("drained", drained);
-      device.textContent = source.device;
+      device.textContent = ofMachine ? `${source.device}; the figures are the whole machine's` : source.device;
       const usable = source.live && !source.problem;
       state.className = `state ${usable && !drained ? "live" : "away"}`;
       state.textContent = stateText(source);
@@ -88,9 +91,9 @@ function makeCard(name, setDrained) {
 
 /** @param {Source} source */
 function stateText({ live, drained, problem }) {
-  const away = live ? "" : ", away: no TaskScheduling holds it";
-  if (drained) return `Drained: claims nothing more${away}`;
-  if (!live) return "Away: no TaskScheduling holds it";
+  const away = "Away: no TaskScheduling holds it";
+  if (drained) return `Drained: claims nothing more${live ? "" : `. ${away}`}`;
+  if (!live) return away;
   return problem ? "Cannot be used" : "Live";
 }
 

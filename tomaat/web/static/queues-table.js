@@ -101,8 +101,7 @@ function between(from, to) {
 function actionsCell(ticket, { cancel, runAgain }) {
   const ended = ENDED.includes(ticket.state);
   if (!ended && !ticket.cancel_requested) return makeAction("Cancel", ticket.id, cancel);
-  if (ticket.can_run_again) return makeAction("Run again", ticket.id, runAgain);
-  return "–";
+  return ticket.can_run_again ? makeAction("Run again", ticket.id, runAgain) : "";
 }
 
 /** @param {string} name @param {number} id @param {(id: number) => Promise<void> | undefined} action */

@@ -1,7 +1,7 @@
 /** The operator's page: all sources, what runs and waits, the last day, the newest tickets, and what is done to them. */
 
 import { Refused } from "./api.js";
-import { announce, fill, make } from "./dom.js";
+import { fill, make } from "./dom.js";
 import { act, queues } from "./queues-api.js";
 import { makePlots } from "./queues-plots.js";
 import { makeTable, ticketColumns } from "./queues-table.js";
@@ -12,6 +12,7 @@ import { counted } from "./words.js";
 /** @typedef {import("./queues-api.js").Queues} Queues */
 
 const REFRESH_SECONDS = 3;
+const JUST_SECONDS = 5; // after which who has no queue is not only on the way to one
 const KEPT_OUT = ["key-needed", "operator-needed"];
 const main = /** @type {HTMLElement} */ (document.querySelector("#main"));
 const corner = /** @type {HTMLElement} */ (document.querySelector("#operator"));
@@ -23,6 +24,7 @@ const chosen = { service: "", upTo: "" };
 /** Grows with each key, so that an answer to a forgotten one is not shown. */
 let session = 0;
 
+/** @type {ReturnType<typeof makeView>} */
 const view = makeView();
 if (apiKey()) enter();
 else askForKey("");
@@ -122,6 +124,14 @@ async function doAndTell(what, body, told) {
   look();
 }
 
+/** Why tickets have no queue, where the oldest of them has been there for a moment. @param {Queues} seen */
+function unqueuedText({ unqueued, waiting, now }) {
+  const oldest = waiting.find((ticket) => ticket.compute_source === null);
+  if (!oldest || Date.parse(now) - Date.parse(oldest.created) < 1000 * JUST_SECONDS) return "";
+  if (unqueued === 1) return " One has no queue: no source that can run it takes tickets now.";
+  return ` ${unqueued.toLocaleString("en")} have no queue: no source that can run them takes tickets now.`;
+}
+
 function makeView() {
   const trouble = make("p", { class: "trouble", role: "status", hidden: true });
   const noted = make("p", { class: "noted", role: "status", hidden: true });
@@ -151,11 +161,14 @@ function makeView() {
   const more = make("p", { class: "hint" });
   const newest = makeTable("Newest tickets", ticketColumns(actions, ["ticket", "service", "state", "source", "created", "wait", "duration", "key", "actions"]), "No ticket yet.");
   const plots = makePlots();
+  const older = make("button", { type: "button", onclick: () => go(String(Number(last) - 1)) }, "Older");
+  const back = make("button", { type: "button", onclick: () => go("") }, "Newest");
+  let last = 0;
 
   const service = make("select", { id: "service", onchange: () => choose({ service: service.value }) }, make("option", { value: "" }, "All services"));
   const upTo = /** @type {HTMLInputElement} */ (make("input", { id: "up-to", type: "text", inputmode: "numeric", pattern: "[1-9][0-9]{0,17}", autocomplete: "off" }));
   const finding = make("form", { class: "finding", onsubmit: find, novalidate: true },
-    make("label", { for: "up-to" }, "From ticket downward"), upTo,
+    make("label", { for: "up-to" }, "Up to ticket"), upTo,
     make("button", { type: "submit" }, "Show"),
   );
   const element = make(
@@ -172,15 +185,22 @@ function makeView() {
         make("div", { class: "choosing-service" }, make("label", { for: "service" }, "Service"), service)),
       make("div", { class: "days" }, ...plots.elements)),
     make("section", { "aria-labelledby": "newest" },
-      make("div", { class: "heading" }, make("h2", { id: "newest" }, "Newest tickets"), finding), newest.element),
+      make("div", { class: "heading" }, make("h2", { id: "newest" }, "Newest tickets"), finding), newest.element,
+      make("div", { class: "actions turning" }, older, back)),
   );
   let listed = "";
 
   /** @param {SubmitEvent} event */
   function find(event) {
     event.preventDefault();
-    if (upTo.checkValidity()) choose({ upTo: upTo.value });
+    if (upTo.checkValidity()) go(upTo.value);
     else view.note(`${upTo.value}: write the number of a ticket.`, true);
+  }
+
+  /** @param {string} number of the newest ticket to be shown, or nothing */
+  function go(number) {
+    upTo.value = number;
+    choose({ upTo: number });
   }
 
   /** @param {Partial<typeof chosen>} change */
@@ -209,8 +229,7 @@ function makeView() {
       running.show(seen.running, seen.now);
       waiting.show(seen.waiting, seen.now);
       const waits = seen.unqueued + seen.sources.reduce((all, source) => all + source.waiting, 0);
-      const unqueued = seen.unqueued ? ` ${counted(seen.unqueued, "ticket")} of them ${seen.unqueued === 1 ? "waits" : "wait"} for a queue: no live source can run ${seen.unqueued === 1 ? "it" : "them"} yet.` : "";
-      more.textContent = waits ? `${counted(waits, "ticket")} ${waits === 1 ? "waits" : "wait"} in all.${unqueued}` : "";
+      more.textContent = waits ? `${counted(waits, "ticket")} ${waits === 1 ? "waits" : "wait"}.${unqueuedText(seen)}` : "";
       more.hidden = !waits;
       const names = JSON.stringify(seen.services);
       if (names !== listed) {
@@ -221,7 +240,9 @@ function makeView() {
       }
       plots.show(seen.hours, seen.now);
       newest.show(seen.tickets, seen.now);
-      announce("");
+      last = seen.tickets.at(-1)?.id ?? 0;
+      older.hidden = last <= 1;
+      back.hidden = !chosen.upTo;
     },
   };
 }
