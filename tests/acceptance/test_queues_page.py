@@ -28,6 +28,7 @@ def operated(make_service):
 def key(operated):
     made = keys(operated, "make", "anna", "--operator")
     assert made.returncode == 0, made.stderr
+    assert "anna: all services, operator, made" in keys(operated, "list").stdout
     return made.stdout.splitlines()[0]
 
 
@@ -112,7 +113,7 @@ def test_what_a_drained_source_alone_can_run_waits_until_it_is_resumed(enter, op
     operated.until(lambda: [s["name"] for s in operated.services() if not s["available"]] == ["FloatComputation"])
     ticket = operated.submit("FloatComputation", {"f1": 2.5, "f2": 4, "op": "add"})
     expect(row_of(page, "What waits", ticket["id"])).to_contain_text("FloatComputation")
-    expect(page.get_by_text("One has no queue: no source that can run it takes tickets now.")).to_be_visible()
+    expect(page.get_by_text("One has no queue yet: no source that can run it takes tickets now.")).to_be_visible()
     elsewhere = operated.submit("Dummy", {"seconds": 0.1})
     assert operated.wait(elsewhere)["compute_source"] == "test/cpu-1"
     assert operated.status(ticket)["state"] == "submitted"

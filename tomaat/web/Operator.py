@@ -163,9 +163,12 @@ def _member(name: str, kind: type, meant: str) -> Any:
         body = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise invalid("The body cannot be read as JSON.") from error
-    if not isinstance(body, dict) or body.keys() != {name} or type(body[name]) is not kind:
+    value = body[name] if isinstance(body, dict) and body.keys() == {name} else None
+    if kind is int and isinstance(value, float) and value.is_integer():
+        value = int(value)  # to JSON 1.0 is an integer, too
+    if type(value) is not kind:
         raise invalid(f'Send {{"{name}": …}} with {meant}, and nothing else.')
-    return body[name]
+    return value
 
 
 def _up_to() -> int | None:

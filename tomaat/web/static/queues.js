@@ -128,8 +128,8 @@ async function doAndTell(what, body, told) {
 function unqueuedText({ unqueued, waiting, now }) {
   const oldest = waiting.find((ticket) => ticket.compute_source === null);
   if (!oldest || Date.parse(now) - Date.parse(oldest.created) < 1000 * JUST_SECONDS) return "";
-  if (unqueued === 1) return " One has no queue: no source that can run it takes tickets now.";
-  return ` ${unqueued.toLocaleString("en")} have no queue: no source that can run them takes tickets now.`;
+  if (unqueued === 1) return " One has no queue yet: no source that can run it takes tickets now.";
+  return ` ${unqueued.toLocaleString("en")} have no queue yet: no source that can run them takes tickets now.`;
 }
 
 function makeView() {
