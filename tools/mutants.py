@@ -681,6 +681,13 @@ MUTANTS = (
         '"gzip": 31, "zlib": -15',
         VOLUMES,
     ),
+    _m(
+        "only voxels in an array's byte order are copied as they are",
+        "volumes/VolumeHeader.py",
+        " and self.byte_order == sys.byteorder",
+        "",
+        VOLUMES,
+    ),
     _m("headers name no other file (MHA)", "volumes/mha.py", '"LOCAL"', '"/etc/passwd"', VOLUMES),
     _m("headers name no other file (NRRD)", "volumes/nrrd.py", 'if "datafile" in fields:', "if False:", VOLUMES),
     _m(
