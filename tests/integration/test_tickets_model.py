@@ -250,7 +250,7 @@ class Tickets(RuleBasedStateMachine):
         queues = [queue for queue in self.manager.queues() if queue.live]
         assert {queue.source for queue in queues} == {name for name in SOURCES if self.live(name)}
         moves = assign(self.manager.submitted(["h"]), queues)
-        assert self.manager.assign(moves) == len(moves)
+        assert len(self.manager.assign(moves)) == len(moves)
         assert {move.ticket for move in moves} == {
             id for id, row in self.rows.items() if row.state == SUBMITTED and queues
         }
@@ -274,7 +274,7 @@ class Tickets(RuleBasedStateMachine):
             for move in moves
             if (self.rows[move.ticket].state, self.rows[move.ticket].source) == (QUEUED, move.from_source)
         ]
-        assert moved == len(still)
+        assert moved == {move.ticket: move.to_source for move in still}
         for each in still:
             self.rows[each.ticket].source = each.to_source
 
@@ -296,7 +296,7 @@ class Tickets(RuleBasedStateMachine):
         stranded = [
             row for row in self.rows.values() if row.state == QUEUED and not self.live(row.source) and not self.spared()
         ]
-        assert self.manager.unqueue_stranded(settled=self.settled()) == len(stranded)
+        assert len(self.manager.unqueue_stranded(settled=self.settled())) == len(stranded)
         for row in stranded:
             row.state, row.source = SUBMITTED, None
 

@@ -56,9 +56,14 @@ def _finish(answer: Response) -> Response:
         method=request.method if request.method in METHODS else "(other)",
         status=answer.status_code,
         milliseconds=round(1000 * (time.monotonic() - g.began), 1),
-        **({"ticket": g.ticket} if "ticket" in g else {}),
+        **_ticket(),
     )
     return answer
+
+
+def _ticket() -> dict[str, int]:
+    """Name the request's ticket in the log, where one was found."""
+    return {"ticket": g.ticket} if "ticket" in g else {}
 
 
 def _http_problem(error: HTTPException) -> Response:
@@ -75,13 +80,13 @@ def _http_problem(error: HTTPException) -> Response:
 
 
 def _database_problem(error: DatabaseUnavailable) -> Response:
-    log.warning("database.lost", reason=str(error))
+    log.warning("database.lost", reason=str(error), **_ticket())
     detail = "The server's database does not answer now; whether a request arrived is unknown: look, or send it again."
     return problem_response(retry_later(503, "unavailable", "Unavailable", detail, 5))
 
 
 def _crash(error: Exception) -> Response:
     reference = secrets.token_hex(4)
-    log.error("request.crashed", reference=reference, error=type(error).__name__, frames=frames_of(error))
+    log.error("request.crashed", reference=reference, error=type(error).__name__, frames=frames_of(error), **_ticket())
     detail = f"The server made a mistake; its log has it as {reference}."
     return problem_response(Problem(500, "internal-error", "Internal error", detail))
