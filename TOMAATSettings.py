@@ -142,6 +142,15 @@ class Settings(BaseSettings):
         return self.API_KEYS == "always" or (self.API_KEYS == "beyond-loopback" and not _is_loopback(self.HOST))
 
     @property
+    def key_missing(self) -> str:
+        """Say what to do where a request needs an API key and there is none."""
+        return (
+            f"TOMAAT_HOST={self.HOST}, TOMAAT_API_KEYS={self.API_KEYS}: requests need an API key, and there is "
+            "none: make one with `python3 -m tomaat.keys make NAME` (beside `make serve`: make keys "
+            'ARGS="make NAME"), or say TOMAAT_API_KEYS=never to let everybody in'
+        )
+
+    @property
     def database_deadline_seconds(self) -> float:
         """The deadline of one statement, which must pass well within half a lease."""
         return min(self.DATABASE_DEADLINE_SECONDS, 0.4 * self.LEASE_SECONDS)

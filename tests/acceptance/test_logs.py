@@ -87,8 +87,6 @@ FROM_THE_RESULT = [
 ]
 
 
-
-
 def test_one_ticket_is_followed_from_submission_to_deletion(service):
     ticket = service.submit("Dummy", {"seconds": 0.3})
     assert service.wait(ticket)["state"] == "succeeded"

@@ -631,7 +631,8 @@ def test_no_statement_of_the_doors_reads_the_whole_history(bench):
     bench.run(
         """INSERT INTO tickets (token_hash, service, interface_hash, folder, state, source, claim, finished,
                                 files_removed)
-           SELECT 'x', 'Add', 'Add-1', 'old' || n, 'failed', 'here/cpu-0', 1, clock_timestamp(), true
+           SELECT 'x', 'Add', 'Add-1', 'old' || n, 'failed', 'here/cpu-0', 1,
+             clock_timestamp() - interval '1 hour' - n * interval '1 second', true
            FROM generate_series(1, 20000) n"""
     )
     bench.run("VACUUM ANALYZE tickets")
@@ -647,6 +648,8 @@ def test_no_statement_of_the_doors_reads_the_whole_history(bench):
         bench.web.count_waiting()
         bench.web.ahead()
         bench.web.states_of([ticket.id, waiting.id])
+        bench.watch.world()
+        bench.watch.ended(None)
         bench.manager.queues()
         bench.manager.submitted(["Add-1"])
         bench.manager.front("here/cpu-0")

@@ -62,7 +62,7 @@ class Sweep:
             path = self.storage.ticket(ended.folder).path
             shutil.rmtree(path, ignore_errors=True)
             if path.exists():
-                log.error("ticket.files_not_removed", ticket=ended.id, reason="the folder resists; look at its permissions")
+                log.error("ticket.files_not_removed", ticket=ended.id, reason="it resists; look at its permissions")
             else:
                 gone.append(ended.id)
         if gone:

@@ -10,11 +10,13 @@ from tomaat.tickets.Storage import ForeignStorage, Storage, TicketFolder
 from tomaat.tickets.Sweep import Sweep
 from tomaat.tickets.Ticket import Ticket
 from tomaat.tickets.TicketStore import Ahead, NewTicket, OfferedService, Outlook, TicketStore
+from tomaat.tickets.WatchStore import EndedTicket, SourceNow, Unended, WatchStore, World
 
 __all__ = [
     "Ahead",
     "ApiKey",
     "Audit",
+    "EndedTicket",
     "ForeignStorage",
     "KeyStore",
     "LaneStore",
@@ -24,10 +26,14 @@ __all__ = [
     "NewTicket",
     "OfferedService",
     "Outlook",
+    "SourceNow",
     "SourceStore",
     "Storage",
     "Sweep",
     "Ticket",
     "TicketFolder",
     "TicketStore",
+    "Unended",
+    "WatchStore",
+    "World",
 ]

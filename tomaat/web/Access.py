@@ -29,6 +29,16 @@ class Access:
         self._limit(key)
         return key
 
+    def admit_operator(self, shown: str | None) -> None:
+        """Let an operator in, where keys are needed; raises ``Problem``. Elsewhere everybody is one of this machine."""
+        if not self.needed:
+            return
+        key = self.keys.find(shown) if shown else None
+        if key is None:
+            raise _key_needed(f"This needs an operator's API key, in the header {HEADER} or as Authorization: Bearer.")
+        if not key.operator:
+            raise Problem(403, "operator-needed", "Operator needed", f"The API key {key.name} is no operator's.")
+
     def _limit(self, key: ApiKey) -> None:
         usage = self.keys.usage(
             key.name, most_waiting=self.most_waiting, most_within_a_minute=self.most_within_a_minute
