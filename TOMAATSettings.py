@@ -158,9 +158,18 @@ class Settings(BaseSettings):
 
 def read_settings() -> Settings:
     """Read the settings, or say in plain sentences what is wrong with them and exit with 2."""
+    settings, faults = look_at_settings()
+    if settings is None or faults:
+        print(*faults, sep="\n", file=sys.stderr)  # noqa: T201 (before there is a log)
+        raise SystemExit(2)
+    return settings
+
+
+def look_at_settings() -> tuple[Settings | None, list[str]]:
+    """Read the settings, ``None`` where they cannot be, and say what is wrong with them."""
     faults = _unknown_variables()
     try:
-        settings = Settings()
+        return Settings(), faults
     except ValidationError as error:
         for fault in error.errors():
             name = str(fault["loc"][0])
@@ -169,10 +178,7 @@ def read_settings() -> Settings:
             faults.append(f"TOMAAT_{name}: {value}{rule}.")
     except SettingsError as error:
         faults.append(f"{error}: write it as JSON.")
-    if faults:
-        print(*faults, sep="\n", file=sys.stderr)  # noqa: T201 (before there is a log)
-        raise SystemExit(2)
-    return settings
+    return None, faults
 
 
 def _is_loopback(host: str) -> bool:
