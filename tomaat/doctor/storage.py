@@ -19,9 +19,15 @@ STRAY_SECONDS = 2 * 3600.0  #: after an hour QueueManager takes an upload withou
 
 def look_at_storage(base: Path, largest_unpacked_bytes: int) -> Iterator[Finding]:
     """Tell whether this user can keep tickets there, and what lies there that nobody knows."""
-    if not base.exists():
+    try:
+        there = base.exists()
+    except PermissionError:
+        mend = "run the doors, and this program, as the user whose folder it is"
+        yield problem(ABOUT, f"{base} cannot be reached by {_name(os.geteuid())}", mend)
+        return
+    if not there:
         parent = next(folder for folder in base.parents if folder.exists())
-        if os.access(parent, os.W_OK | os.X_OK):
+        if os.access(parent, os.W_OK | os.X_OK, effective_ids=True):
             yield warning(ABOUT, f"{base} is not there yet", "the door that starts first makes it; nothing to do")
             yield from _room(parent, largest_unpacked_bytes)
         else:
@@ -43,7 +49,7 @@ def look_at_storage(base: Path, largest_unpacked_bytes: int) -> Iterator[Finding
 
 def _troubles(folder: Path) -> Iterator[Finding]:
     owner = folder.stat().st_uid
-    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
         mend = f"as their user: chown -R {_name(os.geteuid())} {folder}; or mount it writable"
         yield problem(ABOUT, f"{folder} cannot be written by {_name(os.geteuid())}", mend)
     elif owner != os.geteuid():
