@@ -88,7 +88,7 @@ def test_each_alert_fires_where_it_should_and_is_silent_where_all_is_well(promto
 
 
 def test_each_metric_of_a_rule_is_in_a_real_scrape(text):
-    named = set(re.findall(r"\b((?:tomaat|process)_[a-z_]+)\b", "".join(expressions())))
+    named = set(re.findall(r"\b((?:tomaat|process)_[a-z_]+)\b", " ".join(expressions())))
     assert len(named) > 15
     assert named <= samples(text)
 
@@ -126,12 +126,12 @@ def test_without_a_manager_the_service_is_alive_and_not_ready(service):
 
     assert ready().status_code == 200
     service.kill("QueueManager.py")
-    service.until(lambda: ready().status_code == 503)
+    service.until(lambda: ready().status_code == 503, 90)
     assert [error["code"] for error in ready().json()["errors"]] == ["manager"]
     assert requests.get(f"{service.url}/health/live", timeout=10).status_code == 200
     assert "tomaat_manager_held 0.0" in scrape(service)
     service.start("QueueManager.py")
-    service.until(lambda: ready().status_code == 200)
+    service.until(lambda: ready().status_code == 200, 90)
     lines = [line for line in service.log("WebService.py").splitlines() if "health" in line]
     assert len(lines) == 2, "two changes, and no line for each probe"
 

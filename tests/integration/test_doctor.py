@@ -378,9 +378,8 @@ def test_each_file_that_cannot_be_offered_is_told_and_the_others_too(tmp_path):
     (tmp_path / "GoodTask.py").write_text(GOOD)
     (tmp_path / "BadTask.py").write_text("import nothing_of_this_name\n")
     (tmp_path / "OtherTask.py").write_text(
-        GOOD.replace("Good", "Other").replace(
-            "inputs = ()", "inputs = ()\n    weights = __import__('pathlib').Path('w')"
-        )
+        "from pathlib import Path\n\n"
+        + GOOD.replace("Good", "Other").replace("()\n", "()\n    weights = Path('w')\n", 1)
     )
     findings = look_into(tmp_path, COMPUTE_SOURCES={"cpu-0": ["Good", "Gone"]})
     assert [finding.level for finding in findings] == ["problem", "problem", "ok", "problem"]

@@ -29,15 +29,17 @@ class Access:
         self._limit(key)
         return key
 
-    def admit_operator(self, shown: str | None) -> None:
-        """Let an operator in, where keys are needed; raises ``Problem``. Elsewhere everybody is one of this machine."""
-        if not self.needed:
-            return
+    def demand_operator(self, shown: str | None) -> ApiKey:
+        """Let an operator in, or raise the ``Problem`` that keeps others out, also where no other key is needed."""
         key = self.keys.find(shown) if shown else None
         if key is None:
-            raise _key_needed(f"This needs an operator's API key, in the header {HEADER} or as Authorization: Bearer.")
+            said = f"is wrong or was revoked: {HEADER}" if shown else f"is needed, in the header {HEADER}"
+            raise _key_needed(f"An operator's API key {said}.")
         if not key.operator:
-            raise Problem(403, "operator-needed", "Operator needed", f"The API key {key.name} is no operator's.")
+            made = "python3 -m tomaat.keys make NAME --operator"
+            detail = f"The API key {key.name} is no operator's; `{made}` makes one."
+            raise Problem(403, "operator-needed", "Operator needed", detail)
+        return key
 
     def _limit(self, key: ApiKey) -> None:
         usage = self.keys.usage(

@@ -74,7 +74,8 @@ class Metrics:
 
     def show(self) -> Response:
         """Show all figures, to an operator where keys are needed."""
-        self.access.admit_operator(_key_shown())
+        if self.access.needed:
+            self.access.demand_operator(_key_shown())
         for service in self.world.services():
             self._begin(service)
         return Response(generate_latest(self.registry), content_type=CONTENT_TYPE_PLAIN_0_0_4)

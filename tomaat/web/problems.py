@@ -23,7 +23,7 @@ EXPLANATIONS = {
     "unavailable": "The server's database does not answer now; try again after the seconds of Retry-After.",
     "storage-full": "The server's disk is full; its operator has to make room.",
     "key-needed": "This server takes requests with an API key only, and this request shows none that is right.",
-    "operator-needed": "This is for operators; the API key is not an operator's.",
+    "operator-needed": "What is asked for is for operators, and the API key is no operator's.",
     "not-serving": "The server cannot serve now; `errors` names each part that fails.",
     "service-not-allowed": "The API key may ask for other services only.",
     "idempotency-key-reused": "Idempotency-Key names one request; this one differs from the one that had it first.",
