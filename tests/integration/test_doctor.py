@@ -130,7 +130,7 @@ def test_an_empty_database_is_no_problem(looked):
     seen = looked()
     assert seen["database"].level == "ok"
     assert seen["schema"].level == "warning"
-    assert not [finding for finding in seen.values() if finding.level == "problem"]
+    assert not [finding for finding in seen.values() if finding.level == "wrong"]
 
 
 def test_looking_changes_nothing_in_the_database(looked, database_url):
@@ -460,7 +460,7 @@ def test_what_cannot_be_looked_at_hides_nothing_else(monkeypatch, tmp_path, caps
     for module, name in ((tasks, "look_at_tasks"), (devices, "look_at_devices")):
         monkeypatch.setattr(module, name, lambda *_: [])
     monkeypatch.setattr(storage, "look_at_storage", lambda *_: (crash(each) for each in (1,)))
-    nothing = doctor.problem("database", "none", "none")
+    nothing = doctor.wrong("database", "none", "none")
     assert doctor.main([], instead_of_database=nothing) == 1
     said = capsys.readouterr().out
     assert "problem  storage: it could not be looked at (ValueError)" in said

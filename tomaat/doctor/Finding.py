@@ -27,6 +27,6 @@ def warning(about: str, says: str, mend: str) -> Finding:
     return Finding(about=about, level=WARNING, says=says, mend=mend)
 
 
-def problem(about: str, says: str, mend: str) -> Finding:
+def wrong(about: str, says: str, mend: str) -> Finding:
     """Say that the service cannot run like this, or loses tickets."""
     return Finding(about=about, level=PROBLEM, says=says, mend=mend)

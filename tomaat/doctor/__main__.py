@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from tomaat.doctor.Finding import OK, PROBLEM, WARNING, Finding, problem
+from tomaat.doctor.Finding import OK, PROBLEM, WARNING, Finding, wrong
 from tomaat.doctor.packages import look_at_packages, look_at_python
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -57,7 +57,7 @@ def examine(instead_of_database: Finding | None) -> Iterator[Finding]:
         from tomaat.doctor import database, devices, kernel, port, settings, storage, tasks  # noqa: PLC0415 (they need
         from TOMAATSettings import look_at_settings  # noqa: PLC0415 (the packages that may be missing)
     except ImportError as error:
-        yield problem("packages", f"the rest cannot be looked at: {error}", "pip install -r requirements.txt")
+        yield wrong("packages", f"the rest cannot be looked at: {error}", "pip install -r requirements.txt")
         return
     yield from kernel.look_at_kernel()
     chosen, faults = look_at_settings()
@@ -82,7 +82,7 @@ def _all_of(about: str, part: Iterable[Finding]) -> Iterator[Finding]:
         yield from part
     except Exception as error:  # noqa: BLE001 (whatever is broken here must not hide what is broken there)
         says = f"it could not be looked at ({type(error).__name__})"
-        yield problem(about, says, "run as the doors' user; if that is so, report it")
+        yield wrong(about, says, "run as the doors' user; if that is so, report it")
 
 
 if __name__ == "__main__":

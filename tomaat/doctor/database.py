@@ -16,7 +16,7 @@ from tomaat.database import (
     server_facts,
 )
 from tomaat.database.connection import first_line, mending, where
-from tomaat.doctor.Finding import Finding, ok, problem, warning
+from tomaat.doctor.Finding import Finding, ok, warning, wrong
 from tomaat.tickets import KeyStore, Storage, WatchStore
 from tomaat.tickets.instance import mismatch
 from TOMAATSettings import Settings
@@ -33,7 +33,7 @@ def look_at_database(settings: Settings) -> Iterator[Finding]:
     try:
         engine = connect(settings.DATABASE_URL, deadline_seconds=settings.database_deadline_seconds, read_only=True)
     except (SQLAlchemyError, ValueError):  # whose texts hold the URL, and that the password
-        yield problem(about, "TOMAAT_DATABASE_URL is no URL", "postgresql://role:password@host:5432/database")
+        yield wrong(about, "TOMAAT_DATABASE_URL is no URL", "postgresql://role:password@host:5432/database")
         return
     try:
         facts = server_facts(engine)
@@ -42,10 +42,10 @@ def look_at_database(settings: Settings) -> Iterator[Finding]:
         yield from _server(facts, settings)
         yield from _schema(engine, facts, settings)
     except DatabaseUnavailable as error:
-        yield problem(about, f"{where(engine)}: {error}", mending(str(error), engine.url))
+        yield wrong(about, f"{where(engine)}: {error}", mending(str(error), engine.url))
     except SQLAlchemyError as error:
         says = first_line(getattr(error, "orig", None) or type(error).__name__)
-        yield problem(about, f"{where(engine)}: {says}", mending(says, engine.url))
+        yield wrong(about, f"{where(engine)}: {says}", mending(says, engine.url))
     finally:
         engine.dispose()
 
@@ -53,10 +53,10 @@ def look_at_database(settings: Settings) -> Iterator[Finding]:
 def _server(facts: ServerFacts, settings: Settings) -> Iterator[Finding]:
     about = "database server"
     if facts.version < OLDEST_VERSION * 10000:
-        yield problem(about, f"its version is below {OLDEST_VERSION}", f"use PostgreSQL {OLDEST_VERSION} or newer")
+        yield wrong(about, f"its version is below {OLDEST_VERSION}", f"use PostgreSQL {OLDEST_VERSION} or newer")
     if facts.synchronous_commit not in COMMITTED:
         says = f"synchronous_commit is {facts.synchronous_commit}: a power cut loses tickets that were answered 202"
-        yield problem(about, says, "set it on, for the server or by ALTER DATABASE … SET synchronous_commit = on")
+        yield wrong(about, says, "set it on, for the server or by ALTER DATABASE … SET synchronous_commit = on")
     needed = settings.WEB_THREADS // 2 + CONNECTIONS_BESIDE
     if facts.connections < needed:
         says = f"it takes {facts.connections} connections; the doors may need {needed}"
@@ -77,13 +77,13 @@ def _schema(engine: sqlalchemy.Engine, facts: ServerFacts, settings: Settings) -
     if not applied:
         if not facts.may_create:
             mend = mending("permission denied", engine.url)
-            yield problem(about, "the database is empty, and the role may not make tables in it", mend)
+            yield wrong(about, "the database is empty, and the role may not make tables in it", mend)
         else:
             yield warning(about, "the database is empty", "the door that starts first makes it; nothing to do")
         return
     if max(applied) > max(known):
         says = f"it is version {max(applied)}, this program knows up to {max(known)}"
-        yield problem(about, says, "start the newer program, or restore the backup that belongs to this one")
+        yield wrong(about, says, "start the newer program, or restore the backup that belongs to this one")
         return
     if applied < known:
         says = f"it is version {max(applied)}, this program's is {max(known)}"
@@ -102,7 +102,7 @@ def _pair(engine: sqlalchemy.Engine, storage: Storage) -> Iterator[Finding]:
         yield ok(about, "belong together")
     else:
         found, _, mend = says.partition(": ")
-        yield problem(about, found, mend)
+        yield wrong(about, found, mend)
 
 
 def _doors(store: WatchStore) -> Iterator[Finding]:
@@ -120,7 +120,7 @@ def _doors(store: WatchStore) -> Iterator[Finding]:
             yield warning(about, "nobody holds it", mend)
         elif not source.usable:
             mend = "TaskScheduling's log says why (source.unusable, task.refused); a starting one needs a moment"
-            yield problem(about, "is held, and offers nothing", mend)
+            yield wrong(about, "is held, and offers nothing", mend)
         else:
             yield ok(about, f"offers services; {source.waiting} tickets wait, {source.wait_seconds:.0f} s expected")
     away = [name for name, available in world.services.items() if not available]
@@ -137,7 +137,7 @@ def _keys(store: KeyStore, settings: Settings) -> Iterator[Finding]:
     valid = sum(key.revoked is None for key in store.all())
     if settings.keys_needed and not valid:
         says, _, mend = settings.key_missing.partition(": ")
-        yield problem("API keys", f"{says}: {mend.partition(': ')[0]}", mend.partition(": ")[2])
+        yield wrong("API keys", f"{says}: {mend.partition(': ')[0]}", mend.partition(": ")[2])
     elif settings.keys_needed:
         yield ok("API keys", f"needed; {valid} valid")
     else:

@@ -10,7 +10,7 @@ import structlog.testing
 
 from tomaat.compute.ComputeSource import ComputeSource
 from tomaat.compute.sources import ComputeSourcesUnknown, find_sources
-from tomaat.doctor.Finding import Finding, ok, problem, warning
+from tomaat.doctor.Finding import Finding, ok, warning, wrong
 from tomaat.doctor.programs import NoAnswer, ask
 from TOMAATSettings import Settings
 
@@ -29,30 +29,30 @@ def look_at_devices(settings: Settings) -> Iterator[Finding]:
                 memory_bytes=settings.COMPUTE_MEMORY_BYTES,
             )
     except ComputeSourcesUnknown as error:
-        yield problem(ABOUT, str(error), "TaskScheduling does not start like this; see nvidia-smi")
+        yield wrong(ABOUT, str(error), "TaskScheduling does not start like this; see nvidia-smi")
         return
     for line in lost:
         if line["event"] == "gpu.unusable":
             says = f"NVML has lost GPU {line['index']}: {line['reason']}"
-            yield problem(ABOUT, says, "dmesg (Xid) says why; start the machine again if it does not come back")
+            yield wrong(ABOUT, says, "dmesg (Xid) says why; start the machine again if it does not come back")
     for source in found:
         if source.problem is not None:
             mend = "nvidia-smi -L shows the UUIDs; set TOMAAT_COMPUTE_SOURCES to those that are there"
-            yield problem(ABOUT, source.problem, mend)
+            yield wrong(ABOUT, source.problem, mend)
     try:
         torch = ask("tomaat.doctor.ask_torch", environment=os.environ)
     except NoAnswer as error:
-        yield problem("torch", f"the program that imports it {error}", "install requirements.txt again")
+        yield wrong("torch", f"the program that imports it {error}", "install requirements.txt again")
         return
     yield from _compare([source for source in found if source.problem is None], torch)
 
 
 def _compare(sources: list[ComputeSource], torch: dict[str, Any]) -> Iterator[Finding]:
     if "missing" in torch:
-        yield problem("torch", torch["missing"], "pip install -r requirements.txt")
+        yield wrong("torch", torch["missing"], "pip install -r requirements.txt")
         return
     for fault in torch["faults"]:
-        yield problem("torch", f"a GPU cannot be used: {fault}", "is the driver as new as this torch needs it?")
+        yield wrong("torch", f"a GPU cannot be used: {fault}", "is the driver as new as this torch needs it?")
     wanted = [source.name.partition("/")[2] for source in sources if source.torch_device.startswith("cuda")]
     lacking = [key for key in wanted if key not in torch["gpus"] and not key.startswith("MIG-")]
     if lacking:
@@ -63,7 +63,7 @@ def _compare(sources: list[ComputeSource], torch: dict[str, Any]) -> Iterator[Fi
             else f"install its CUDA build: pip install torch=={torch['version'].partition('+')[0]} from PyPI"
         )
         says = f"torch {torch['version']}, built {built}, does not see {', '.join(lacking)}, which NVML shows"
-        yield problem("torch", says, mend)
+        yield wrong("torch", says, mend)
     if not wanted and torch["gpus"]:
         says = f"torch sees {', '.join(torch['gpus'])}, and no source uses it"
         yield warning("torch", says, "is NVML's library (libnvidia-ml.so.1) there? else see TOMAAT_COMPUTE_SOURCES")

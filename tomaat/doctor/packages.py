@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from tomaat.doctor.Finding import Finding, ok, problem, warning
+from tomaat.doctor.Finding import Finding, ok, warning, wrong
 
 OLDEST, NEWEST = (3, 10), (3, 13)
 PINNED = re.compile(r"^([A-Za-z0-9_.-]+)==([^\s;#]+)", re.MULTILINE)
@@ -20,7 +20,7 @@ def look_at_python(running: tuple[int, int] = sys.version_info[:2]) -> Iterator[
     if OLDEST <= running <= NEWEST:
         yield ok("Python", f"{named}, {sys.executable}")
     else:
-        yield problem("Python", f"it is {named}; 3.10 to 3.13 will do", "make PYTHON=/path/to/python3.11 demo")
+        yield wrong("Python", f"it is {named}; 3.10 to 3.13 will do", "make PYTHON=/path/to/python3.11 demo")
 
 
 def look_at_packages(requirements: Path, *, needed: bool) -> Iterator[Finding]:
@@ -37,7 +37,7 @@ def look_at_packages(requirements: Path, *, needed: bool) -> Iterator[Finding]:
             faults.append(f"{name} is {found}, not {wanted}")
     install = f"pip install {'' if needed else '--no-deps '}-r {requirements.name}"
     if missing:
-        tell = problem if needed else warning
+        tell = wrong if needed else warning
         yield tell(about, f"not installed: {', '.join(missing)}", install)
     if faults:
         yield warning(about, f"others than were tested: {'; '.join(faults)}", install)

@@ -10,7 +10,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from tomaat.doctor.Finding import Finding, ok, problem, warning
+from tomaat.doctor.Finding import Finding, ok, warning, wrong
 
 ABOUT = "port"
 SECONDS = 5.0
@@ -24,7 +24,7 @@ def look_at_port(host: str, port: int) -> Iterator[Finding]:
     try:
         socket.create_connection((asked, port), timeout=SECONDS).close()
     except socket.gaierror:
-        yield problem(ABOUT, f"TOMAAT_HOST: {host} is no address", "127.0.0.1, or 0.0.0.0 for all of this machine's")
+        yield wrong(ABOUT, f"TOMAAT_HOST: {host} is no address", "127.0.0.1, or 0.0.0.0 for all of this machine's")
         return
     except OSError:
         yield from _free(host, port)
@@ -32,10 +32,10 @@ def look_at_port(host: str, port: int) -> Iterator[Finding]:
     failing = _health(asked, port)
     if failing is None:
         mend = "end the program that listens there (ss -ltnp), or set TOMAAT_PORT to another port"
-        yield problem(ABOUT, f"another program answers at {host}:{port}", mend)
+        yield wrong(ABOUT, f"another program answers at {host}:{port}", mend)
     elif failing:
         says = f"WebService answers at {host}:{port} and is not ready: {' '.join(failing)}"
-        yield problem(ABOUT, says, "mend what is named; the lines here say more")
+        yield wrong(ABOUT, says, "mend what is named; the lines here say more")
     else:
         yield ok(ABOUT, f"WebService answers at {host}:{port}, and is ready")
 
@@ -47,11 +47,11 @@ def _free(host: str, port: int) -> Iterator[Finding]:
             probe.bind((host, 0))  # any port: only the address is tried
     except OSError as error:
         mend = "127.0.0.1 and 0.0.0.0 always are"
-        yield problem(ABOUT, f"TOMAAT_HOST: {host} is no address of this machine ({error.strerror})", mend)
+        yield wrong(ABOUT, f"TOMAAT_HOST: {host} is no address of this machine ({error.strerror})", mend)
         return
     lowest = int(OPEN_PORTS.read_text(encoding="ascii")) if OPEN_PORTS.exists() else 1024
     if port < lowest and os.geteuid() != 0:
-        yield problem(ABOUT, f"{port} is for the administrator only", f"set TOMAAT_PORT to one from {lowest} on")
+        yield wrong(ABOUT, f"{port} is for the administrator only", f"set TOMAAT_PORT to one from {lowest} on")
     else:
         yield warning(ABOUT, f"nobody answers at {host}:{port}; it is free", "start WebService.py, or make serve")
 

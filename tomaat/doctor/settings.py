@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from tomaat.doctor.Finding import Finding, ok, problem, warning
+from tomaat.doctor.Finding import Finding, ok, warning, wrong
 from TOMAATSettings import Settings
 
 ABOUT = "settings"
@@ -13,7 +13,7 @@ ABOUT = "settings"
 def look_at_faults(faults: Sequence[str]) -> Iterator[Finding]:
     """Tell what the doors would refuse."""
     for fault in faults:
-        yield problem(ABOUT, fault, "set it right, or unset it; the README's table lists all settings")
+        yield wrong(ABOUT, fault, "set it right, or unset it; the README's table lists all settings")
     if not faults:
         yield ok(ABOUT, "each is one, and within its bounds")
 

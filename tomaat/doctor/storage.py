@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tomaat.doctor.Finding import Finding, ok, problem, warning
+from tomaat.doctor.Finding import Finding, ok, warning, wrong
 from tomaat.tickets import Storage
 
 ABOUT = "storage"
@@ -23,7 +23,7 @@ def look_at_storage(base: Path, largest_unpacked_bytes: int) -> Iterator[Finding
         there = base.exists()
     except PermissionError:
         mend = "run the doors, and this program, as the user whose folder it is"
-        yield problem(ABOUT, f"{base} cannot be reached by {_name(os.geteuid())}", mend)
+        yield wrong(ABOUT, f"{base} cannot be reached by {_name(os.geteuid())}", mend)
         return
     if not there:
         parent = next(folder for folder in base.parents if folder.exists())
@@ -32,10 +32,10 @@ def look_at_storage(base: Path, largest_unpacked_bytes: int) -> Iterator[Finding
             yield from _room(parent, largest_unpacked_bytes)
         else:
             mend = f"mkdir -p {base}; chown {_name(os.geteuid())} {base}"
-            yield problem(ABOUT, f"{base} is not there, and {parent} cannot be written", mend)
+            yield wrong(ABOUT, f"{base} is not there, and {parent} cannot be written", mend)
         return
     if not base.is_dir():
-        yield problem(ABOUT, f"{base} is no folder", "set TOMAAT_BASE_STORAGE_DIR to one")
+        yield wrong(ABOUT, f"{base} is no folder", "set TOMAAT_BASE_STORAGE_DIR to one")
         return
     storage = Storage(base)
     folders = (base, storage.incoming, storage.tickets, storage.quarantine, storage.temporary)
@@ -51,7 +51,7 @@ def _troubles(folder: Path) -> Iterator[Finding]:
     owner = folder.stat().st_uid
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
         mend = f"as their user: chown -R {_name(os.geteuid())} {folder}; or mount it writable"
-        yield problem(ABOUT, f"{folder} cannot be written by {_name(os.geteuid())}", mend)
+        yield wrong(ABOUT, f"{folder} cannot be written by {_name(os.geteuid())}", mend)
     elif owner != os.geteuid():
         mend = f"run the doors, and this program, as {_name(owner)}; or chown -R {_name(os.geteuid())} {folder}"
         yield warning(ABOUT, f"{folder} belongs to {_name(owner)}, this program runs as {_name(os.geteuid())}", mend)
@@ -63,7 +63,7 @@ def _room(folder: Path, largest_unpacked_bytes: int) -> Iterator[Finding]:
     free = f"{free_bytes / 10**9:.1f} GB free of {disk.f_blocks * disk.f_frsize / 10**9:.1f} GB"
     about = "room"
     if free_bytes < LEAST_ROOM_BYTES:
-        yield problem(about, f"{free}: requests are answered 507, and no result can be kept", "make room")
+        yield wrong(about, f"{free}: requests are answered 507, and no result can be kept", "make room")
     elif free_bytes < largest_unpacked_bytes:
         mend = "make room, shorten TOMAAT_RETENTION_HOURS, or lower TOMAAT_LARGEST_UNPACKED_BYTES"
         yield warning(about, f"{free}: less than one payload may have", mend)
