@@ -5,7 +5,7 @@ VENV := .venv
 ARGS ?=
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: help demo serve keys test check benchmark mutants chaos train-inner-ear evaluate-inner-ear clean
+.PHONY: help demo serve keys doctor test check benchmark mutants chaos train-inner-ear evaluate-inner-ear clean
 .DEFAULT_GOAL := help
 
 help:  ## list these targets
@@ -20,6 +20,10 @@ serve: $(VENV)/requirements  ## run PostgreSQL and the three doors until Ctrl-C
 
 keys: $(VENV)/requirements  ## who may submit: make keys ARGS="make radiology", ARGS=list, ARGS="revoke radiology"
 	@$(VENV)/bin/python tools/keys.py $(ARGS)
+
+doctor:  ## what is wrong with how it is set up, and what to do; changes nothing
+	@test -x $(VENV)/bin/python || { echo "There is no $(VENV) yet: make demo, or make serve, sets everything up."; exit 1; }
+	@$(VENV)/bin/python tools/doctor.py $(ARGS)
 
 test: $(VENV)/requirements-dev  ## run all tests; ARGS="-k queue -x" goes to pytest
 	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile $(ARGS)

@@ -18,26 +18,37 @@ need nodejs command -v node
 need npm command -v npm
 need libarchive-tools command -v bsdtar
 need dicom3tools command -v dciodvfy
+need jq command -v jq
 need zsh command -v zsh
 need fish command -v fish
 need chromium command -v chromium
 need fonts-dejavu-core test -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf # chromium recommends fonts only
 
-if [ ${#missing[@]} = 0 ]; then
+promtool_missing=
+command -v promtool >/dev/null || promtool_missing=yes
+if [ ${#missing[@]} = 0 ] && [ -z "$promtool_missing" ]; then
     exit 0
 fi
 if ! command -v apt-get >/dev/null; then
-    echo "Missing, by their Debian names: ${missing[*]}. There is no apt-get here: install them in this system's way." >&2
+    echo "Missing, by their Debian names: ${missing[*]} ${promtool_missing:+prometheus (promtool)}. There is no apt-get here: install them in this system's way." >&2
     exit 1
 fi
 as_root=()
 if [ "$(id -u)" != 0 ]; then
     if ! command -v sudo >/dev/null; then
-        echo "Missing: ${missing[*]}. Run as root: apt-get install ${missing[*]}" >&2
+        echo "Missing: ${missing[*]} ${promtool_missing:+promtool}. Run this program as root." >&2
         exit 1
     fi
     as_root=(sudo)
 fi
 export DEBIAN_FRONTEND=noninteractive
 "${as_root[@]}" apt-get update
-"${as_root[@]}" apt-get install --yes --no-install-recommends "${missing[@]}"
+if [ ${#missing[@]} != 0 ]; then
+    "${as_root[@]}" apt-get install --yes --no-install-recommends "${missing[@]}"
+fi
+if [ -n "$promtool_missing" ]; then # out of the package prometheus, which would start a server of that name
+    folder=$(mktemp -d)
+    trap 'rm -rf "$folder"' EXIT
+    (cd "$folder" && apt-get download prometheus && dpkg -x prometheus_*.deb .)
+    "${as_root[@]}" install -m 755 "$folder/usr/bin/promtool" /usr/local/bin/promtool
+fi

@@ -35,6 +35,10 @@ PAYLOADS = ("tests/unit/test_services_payload.py",)
 UNZIP = ("tests/unit/test_archives_unzip.py",)
 DICOM_SEG = ("tests/unit/test_volumes_dicom_seg.py",)
 INNER_EAR = ("tests/unit/test_CustomTasks_InnerEarSegmentation.py",)
+WATCH = ("tests/unit/test_web_EndedTickets.py", "tests/integration/test_tickets_WatchStore.py")
+METRICS = ("tests/unit/test_web_Metrics.py",)
+HEALTH = ("tests/unit/test_web_Health.py",)
+DOCTOR = ("tests/integration/test_doctor.py",)
 WEB = ("tests/unit/test_web_Api.py",)
 PAGE = ("tests/unit/test_web_page.py",)
 RESENT = ("tests/acceptance/test_page.py::test_an_upload_whose_answer_is_lost_becomes_one_ticket",)
@@ -95,6 +99,72 @@ MUTANTS = (
         'ORDER BY queue_order DESC LIMIT 1"""',
         STORES,
     ),
+    _m("what ended is counted once", "web/EndedTickets.py", "if ticket.id not in self.known:", "if True:", WATCH),
+    _m(
+        "what ended before the first look is not counted",
+        "web/EndedTickets.py",
+        "if self.since is not None:",
+        "if True:",
+        WATCH,
+    ),
+    _m(
+        "a late commit is still counted",
+        "tickets/WatchStore.py",
+        "- make_interval(secs => :latest))",
+        "- make_interval(secs => 0 * :latest))",
+        WATCH,
+    ),
+    _m(
+        "a clock that was set back hides no end",
+        "tickets/WatchStore.py",
+        "least(CAST(:since AS timestamptz), clock_timestamp())",
+        "coalesce(CAST(:since AS timestamptz), clock_timestamp())",
+        WATCH,
+    ),
+    _m(
+        "figures are for operators where keys are needed",
+        "web/Metrics.py",
+        "if self.access.needed:",
+        "if False:",
+        METRICS,
+    ),
+    _m(
+        "no unknown kind of failure becomes a label",
+        "web/Metrics.py",
+        "labels(problem if problem in KINDS_OF_FAILURE else OTHER)",
+        "labels(problem)",
+        METRICS,
+    ),
+    _m(
+        "a label holds the route's template",
+        "web/app.py",
+        'return request.url_rule.rule if request.url_rule else "(none)"',
+        "return request.path",
+        METRICS,
+    ),
+    _m(
+        "readiness needs a living manager",
+        "web/Health.py",
+        "if self.store.manager_held():",
+        "if self.store.manager_held() or True:",
+        HEALTH,
+    ),
+    _m("readiness needs a disk that flushes", "web/Health.py", "os.fsync(file.fileno())", "pass", HEALTH),
+    _m(
+        "the doctor's sessions are read-only",
+        "database/connection.py",
+        '{options} -c default_transaction_read_only=on"',
+        '{options}"',
+        DOCTOR,
+    ),
+    _m(
+        "the doctor's tasks see no password",
+        "doctor/tasks.py",
+        'environment=scrubbed(os.environ, "")',
+        "environment=os.environ",
+        DOCTOR,
+    ),
+    _m("the doctor tells no exception's text", "doctor/__main__.py", "({type(error).__name__})", "({error})", DOCTOR),
     _m(
         "a ticket that runs again is claimed beside no other",
         LANE,

@@ -9,6 +9,7 @@ from tests.chaos import matrix
 from tomaat.client import EXIT_CODES
 from tomaat.client.completion import option_actions
 from tomaat.client.parser import FORMATS, make_parser
+from tomaat.problems import KINDS_OF_FAILURE
 from tomaat.services import payload
 from tomaat.tickets import states
 from tomaat.web.problems import EXPLANATIONS
@@ -75,6 +76,11 @@ def test_every_problem_that_the_code_answers_with_is_explained():
     used = set(re.findall(r'(?:Problem|retry_later)\(\s*\d{3}, "([a-z-]+)"', code))
     used |= set(re.findall(r'\bproblem\(\s*"([a-z-]+)"', code))
     assert used <= EXPLANATIONS.keys()
+
+
+def test_every_reason_why_tickets_fail_is_counted_by_its_name():
+    code = "".join(path.read_text() for path in (REPOSITORY / "tomaat").rglob("*.py"))
+    assert set(re.findall(r'\bproblem\(\s*"([a-z-]+)"', code)) == set(KINDS_OF_FAILURE)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

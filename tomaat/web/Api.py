@@ -7,6 +7,7 @@ from collections.abc import Collection
 from functools import partial
 from typing import Any
 
+import structlog
 from flask import Flask, Response, g, jsonify, request
 
 from tomaat.archives import ArchiveLimits
@@ -25,6 +26,8 @@ from tomaat.web.results import send_result
 from tomaat.web.Submission import Submission
 from tomaat.web.tokens import find_ticket
 from tomaat.web.Waiters import Waiters
+
+log = structlog.get_logger()
 
 NOT_ENDED = frozenset(STATES) - ENDED
 RECENT_SECONDS = 1.0
@@ -118,7 +121,7 @@ class Api:
         ticket = self._wait(self._find(reference), NOT_ENDED)
         _demand_result(ticket)
         path = self.storage.result_of(ticket.folder, ticket.claim)
-        fetched = partial(self.waiters.do_later, partial(self.store.mark_fetched, ticket.id))
+        fetched = partial(self._note_fetched, ticket.id)
         try:
             answer = send_result(request, ticket, path, fetched)
             if request.method == "GET" and answer.status_code in {200, 206}:
@@ -130,6 +133,7 @@ class Api:
     def cancel(self, reference: str) -> Response:
         """Give a ticket up, whatever its state."""
         ticket = self.store.cancel(self._find(reference))
+        log.info("ticket.given_up", ticket=ticket.id, state=ticket.state)
         answer = self._describe(ticket)
         if ticket.state == RUNNING or (ticket.state != CANCELLED and not ticket.files_removed):
             answer.status_code = 202
@@ -153,6 +157,11 @@ class Api:
     def _described_services(self) -> list[dict[str, Any]]:
         ahead = self.ahead.get()
         return [views.service(service, ahead.get(service.interface_hash)) for service in self.services.get()]
+
+    def _note_fetched(self, ticket_id: int) -> None:
+        """Write down, after an answer, that its last byte was sent."""
+        log.info("ticket.fetched", ticket=ticket_id)
+        self.waiters.do_later(partial(self.store.mark_fetched, ticket_id))
 
     def _find(self, reference: str) -> Ticket:
         ticket = find_ticket(self.store, reference, request.headers.get("Authorization", ""))

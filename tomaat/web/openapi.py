@@ -184,9 +184,10 @@ TEXTS = {
     422: "The service does not take these inputs; all faults are listed.",
     429: "The API key has too many waiting tickets, or made too many within a minute; see Retry-After.",
     500: "The server made a mistake.",
-    503: "A limit is reached or the database is away; see Retry-After.",
+    503: "A limit is reached, the database is away, or a part fails; see Retry-After.",
     507: "The server's disk is full.",
 }
+METRICS: Json = {"schema": {"type": "string"}}
 JSON_TYPES: dict[str, Json] = {
     "float": {"type": "number"},
     "int": {"type": "integer"},
@@ -273,6 +274,25 @@ def describe_api(services: Sequence[Mapping[str, Any]], *, longest_wait_seconds:
                 )
             },
             **_queues(),
+            "/health/live": {
+                "get": _operation("live", "Whether the process answers.", {200: _json("It does.", _flag("live"))})
+            },
+            "/health/ready": {
+                "get": _operation(
+                    "ready",
+                    "Whether a request would be served; 503 names each part that fails.",
+                    {200: _json("It would.", _flag("ready"))},
+                )
+            },
+            "/metrics": {
+                "get": _operation(
+                    "metrics",
+                    "Figures for Prometheus; for operators, where the server asks for API keys.",
+                    {200: {"description": "Prometheus' text format 0.0.4.", "content": {"text/plain": METRICS}}},
+                    *(401, 403),
+                    security=[{}, {"key": []}, {"operator": []}],
+                )
+            },
             "/openapi.json": {
                 "get": _operation("openapi", "This document.", {200: _json("OpenAPI 3.1.", {"type": "object"})})
             },
@@ -300,6 +320,7 @@ def describe_api(services: Sequence[Mapping[str, Any]], *, longest_wait_seconds:
                     "scheme": "bearer",
                     "description": "The ticket's token, beside its bare id in the path; or both are there.",
                 },
+                "operator": {"type": "http", "scheme": "bearer", "description": "An operator's API key."},
                 "key": {
                     "type": "apiKey",
                     "in": "header",
@@ -453,6 +474,10 @@ def _operation(name: str, summary: str, answers: Mapping[int, Json], *refusals: 
 
 def _json(description: str, schema: Json) -> Json:
     return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def _flag(name: str) -> Json:
+    return {"type": "object", "required": [name], "properties": {name: {"const": True}}}
 
 
 def _headers(*names: str, always: bool = True) -> Json:
