@@ -2,10 +2,11 @@
 
 PYTHON ?= python3
 VENV := .venv
+SITE := .cache/site
 ARGS ?=
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: help demo serve keys test check benchmark mutants chaos train-inner-ear evaluate-inner-ear clean
+.PHONY: help demo serve keys docs pictures test check benchmark mutants chaos train-inner-ear evaluate-inner-ear clean
 .DEFAULT_GOAL := help
 
 help:  ## list these targets
@@ -20,6 +21,13 @@ serve: $(VENV)/requirements  ## run PostgreSQL and the three doors until Ctrl-C
 
 keys: $(VENV)/requirements  ## who may submit: make keys ARGS="make radiology", ARGS=list, ARGS="revoke radiology"
 	@$(VENV)/bin/python tools/keys.py $(ARGS)
+
+docs: $(VENV)/requirements-docs  ## build the documents' site into .cache/site
+	@$(VENV)/bin/python -m sphinx --fail-on-warning --keep-going -q -c docs -d $(SITE)-read . $(SITE)
+	@echo "The site: $(SITE)/index.html"
+
+pictures: $(VENV)/requirements-dev  ## take the documents' pictures again, into docs/pictures
+	@$(VENV)/bin/python -m tools.pictures
 
 test: $(VENV)/requirements-dev  ## run all tests; ARGS="-k queue -x" goes to pytest
 	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
@@ -56,7 +64,12 @@ $(VENV)/requirements: requirements.txt requirements-networks.txt
 	@$(PIP) install --quiet --no-deps -r requirements-networks.txt
 	@touch $@
 
-$(VENV)/requirements-dev: requirements-dev.txt $(VENV)/requirements
+$(VENV)/requirements-docs: requirements-docs.txt $(VENV)/requirements
+	@echo "Installing requirements-docs.txt: what only the site needs."
+	@$(PIP) install --quiet -r requirements-docs.txt
+	@touch $@
+
+$(VENV)/requirements-dev: requirements-dev.txt $(VENV)/requirements-docs
 	@echo "Installing requirements-dev.txt: what only the tests and checks need."
 	@$(PIP) install --quiet -r requirements-dev.txt
 	@touch $@

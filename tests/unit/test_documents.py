@@ -15,6 +15,7 @@ from tomaat.web.problems import EXPLANATIONS
 from TOMAATSettings import Settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+LARGEST_PICTURE_BYTES = 300_000
 DOCUMENTS = [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")]
 
 
@@ -103,3 +104,19 @@ def test_the_task_in_the_readme_is_one(tmp_path):
     found = find_tasks(tmp_path)
     assert found.problems == []
     assert list(found.tasks) == ["BrightTissue"]
+
+
+def test_every_picture_of_the_documents_is_small_and_taken_by_the_tutorial_in_a_browser():
+    kept = {path.stem for path in (REPOSITORY / "docs/pictures").iterdir()}
+    tutorial = (REPOSITORY / "docs/first-browser.md").read_text()
+    assert kept == set(re.findall(r"\]\(pictures/(.+)\.png\)", tutorial))
+    for path in (REPOSITORY / "docs/pictures").iterdir():
+        assert path.stat().st_size < LARGEST_PICTURE_BYTES, path
+
+
+def test_every_decision_stands_in_their_list():
+    decisions = REPOSITORY / "docs/decisions"
+    listed = re.findall(r"^- \[(\d+)\. (.+)\]\((.+)\)$", (decisions / "README.md").read_text(), re.MULTILINE)
+    assert [name for _, _, name in listed] == sorted(path.name for path in decisions.glob("0*.md"))
+    for number, title, name in listed:
+        assert (decisions / name).read_text().startswith(f"# {number}. {title}\n")
