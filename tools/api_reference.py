@@ -11,6 +11,7 @@ Json = Mapping[str, Any]
 METHODS = ("get", "post", "put", "patch", "delete")
 SERVER = "http://127.0.0.1:5000"
 SCHEMA = "#/components/schemas/"
+EXAMPLES: Json = {"integer": 42, "number": 1.5, "boolean": True, "array": [], "object": {}}
 BOUNDS = {"minimum": "from", "maximum": "to"}
 JOINED = {"allOf": " and ", "anyOf": " or ", "oneOf": " or "}
 #: What an example has in the place of a parameter in the path; the others are shown by their names.
@@ -66,13 +67,19 @@ def _curl(method: str, path: str, operation: Json) -> str:
     words = ["curl"] + (["-X", method.upper()] if method in {"put", "patch", "delete"} else [])
     content = operation.get("requestBody", {}).get("content", {})
     if "multipart/form-data" in content:
-        words += ["-F service=FloatComputation -F payload=@examples/payload_float_add.tar.gz"]
+        words += ["-F service=FloatComputation -F payload=@examples/payload_float_add.tar.gz \\\n "]
     elif "application/json" in content:
-        example = content["application/json"].get("example", {})
-        words += ["-H 'Content-Type: application/json'", f"-d '{json.dumps(example)}'"]
+        example = content["application/json"].get("example") or _example(content["application/json"]["schema"])
+        words += ["-H 'Content-Type: application/json'", f"-d '{json.dumps(example, ensure_ascii=False)}'"]
     if "application/gzip" in operation["responses"].get("200", {}).get("content", {}):
         words += ["--fail -o result.tar.gz"]
     return " ".join([*words, f'"{SERVER}{path}"' if "&" in path else f"{SERVER}{path}"])
+
+
+def _example(schema: Json) -> dict[str, Any]:
+    """Make a body that has each key of a schema that must be there."""
+    kinds = {name: schema["properties"][name].get("type") for name in schema.get("required", [])}
+    return {name: EXAMPLES.get(str(kind), "…") for name, kind in kinds.items()}
 
 
 def _content(answer: Json) -> str:
@@ -111,8 +118,8 @@ def _type(schema: Json) -> str:
     for key, word in JOINED.items():
         if key in schema:
             return word.join(_type(part) for part in schema[key])
-    if "enum" in schema:
-        return " or ".join(f"`{value}`" for value in schema["enum"])
+    if "enum" in schema or "const" in schema:
+        return " or ".join(f"`{value}`" for value in schema.get("enum", [schema.get("const")]))
     kinds = schema.get("type", "anything")
     text = kinds if isinstance(kinds, str) else " or ".join(kinds)
     parts = [text, *(f"{word} {schema[key]:g}" for key, word in BOUNDS.items() if key in schema)]

@@ -171,7 +171,7 @@ def test_a_tutorial_can_be_followed_word_by_word(reader, tutorial):
 
 @pytest.mark.slow
 def test_the_tutorial_in_a_browser_can_be_followed_word_by_word(reader, browser):
-    visitor = Visitor(browser, reader.here("http://127.0.0.1:5000"))
+    visitor = Visitor(browser, reader.here("http://127.0.0.1:5000"), width=1060)
     page = visitor.context.new_page()
     for prose in reader.follow("first-browser.md"):
         do_as_said(page, reader, prose)

@@ -11,6 +11,7 @@ from tomaat.client.completion import option_actions
 from tomaat.client.parser import FORMATS, make_parser
 from tomaat.services import payload
 from tomaat.tickets import states
+from tomaat.web.openapi import KINDS
 from tomaat.web.problems import EXPLANATIONS
 from TOMAATSettings import Settings
 
@@ -76,6 +77,12 @@ def test_every_problem_that_the_code_answers_with_is_explained():
     used = set(re.findall(r'(?:Problem|retry_later)\(\s*\d{3}, "([a-z-]+)"', code))
     used |= set(re.findall(r'\bproblem\(\s*"([a-z-]+)"', code))
     assert used <= EXPLANATIONS.keys()
+
+
+def test_every_kind_of_problem_stands_in_the_apis_description_with_its_status():
+    answered_anywhere = {"method-not-allowed"}
+    described = {kind for kinds in KINDS.values() for kind in kinds}
+    assert described | answered_anywhere == EXPLANATIONS.keys()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
