@@ -96,7 +96,7 @@ def test_what_waits_for_a_drained_source_stays_where_the_other_one_cannot_run_it
     elif how == "outgrown":
         bench.run("UPDATE tickets SET outgrown_bytes = 100")
     unfit = [("here/GPU-b", "Add-1")] if how == "unfit" else []
-    assert bench.manager.unqueue_stranded(settled=False, unfit=unfit) == 0
+    assert not bench.manager.unqueue_stranded(settled=False, unfit=unfit)
 
 
 def test_a_service_whose_only_source_is_drained_is_not_available_and_its_tickets_wait(bench, operator):

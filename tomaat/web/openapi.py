@@ -188,6 +188,27 @@ TEXTS = {
     507: "The server's disk is full.",
 }
 METRICS: Json = {"schema": {"type": "string"}}
+#: The kinds of problem that a status comes with; 409 has those with which tickets fail, too.
+KINDS = {
+    400: ["invalid-request", "unreadable-archive"],
+    401: ["key-needed"],
+    403: ["service-not-allowed", "operator-needed"],
+    404: ["not-found", "unknown-service"],
+    409: [
+        *("not-ready", "cancelled", "refused", "task-crashed", "worker-died", "worker-lost", "out-of-memory"),
+        *("deadline-passed", "waited-too-long", "result-not-stored", "ticket-ended", "not-run-again"),
+    ],
+    410: ["expired"],
+    412: ["changed"],
+    413: ["too-large"],
+    415: ["invalid-request", "not-gzip"],
+    416: ["range"],
+    422: ["invalid-inputs", "idempotency-key-reused"],
+    429: ["queue-full", "busy"],
+    500: ["internal-error"],
+    503: ["queue-full", "unavailable", "not-serving"],
+    507: ["storage-full"],
+}
 JSON_TYPES: dict[str, Json] = {
     "float": {"type": "number"},
     "int": {"type": "integer"},
@@ -231,9 +252,9 @@ def describe_api(services: Sequence[Mapping[str, Any]], *, longest_wait_seconds:
         "info": {
             "title": "TOMAAT",
             "version": __version__,
-            "description": "Send a .tar.gz, get a ticket, fetch a .tar.gz. A payload holds main.json = "
-            '{"inputs": {"<id>": value}} and one file-<id>.<ext> for each file input. Every answer says '
-            "Cache-Control: no-store and Referrer-Policy: no-referrer. HEAD is taken wherever GET is.",
+            "description": "Send a `.tar.gz`, get a ticket, fetch a `.tar.gz`. A payload holds `main.json` = "
+            '`{"inputs": {"<id>": value}}` and one `file-<id>.<ext>` for each file input. Every answer says '
+            "`Cache-Control: no-store` and `Referrer-Policy: no-referrer`. HEAD is taken wherever GET is.",
         },
         "paths": {
             "/": {"get": _operation("index", "What this is.", {200: _index()})},
@@ -459,7 +480,7 @@ def _operation(name: str, summary: str, answers: Mapping[int, Json], *refusals: 
     problems = {
         str(status): {
             "description": TEXTS[status],
-            "content": {CONTENT_TYPE: {"schema": _ref("Problem")}},
+            "content": {CONTENT_TYPE: {"schema": _problem(status)}},
             **_headers(*REFUSAL_HEADERS.get(status, []), always=status not in SOMETIMES),
         }
         for status in (*refusals, 500, 503)
@@ -470,6 +491,11 @@ def _operation(name: str, summary: str, answers: Mapping[int, Json], *refusals: 
         "responses": {str(status): answer for status, answer in answers.items()} | problems,
         **more,
     }
+
+
+def _problem(status: int) -> Json:
+    kinds = [f"/problems/{slug}" for slug in KINDS[status]]
+    return {"allOf": [_ref("Problem"), {"properties": {"type": {"enum": kinds}}}]}
 
 
 def _json(description: str, schema: Json) -> Json:
