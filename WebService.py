@@ -17,6 +17,7 @@ from tomaat.tickets import Audit, KeyStore, Storage, TicketStore
 from tomaat.web.Access import Access
 from tomaat.web.Api import Api
 from tomaat.web.app import create_app
+from tomaat.web.Examples import Examples
 from tomaat.web.serve import PortBusy, WebServer
 from tomaat.web.Waiters import Waiters
 from TOMAATSettings import Settings, read_settings
@@ -65,6 +66,7 @@ def serve(settings: Settings, stop: Stop) -> None:
         waiters,
         access,
         Audit(engine),
+        Examples(settings.CUSTOM_TASKS_DIR / "examples"),
         archive_limits=limits,
         longest_wait_seconds=settings.LONGEST_WAIT_SECONDS,
         longest_queue=settings.LONGEST_QUEUE,

@@ -20,6 +20,7 @@ from tomaat.tickets.states import CANCELLED, ENDED, FAILED, QUEUED, RUNNING, SUB
 from tomaat.web.Access import Access
 from tomaat.web.Api import Api
 from tomaat.web.app import create_app
+from tomaat.web.Examples import Examples
 from tomaat.web.Waiters import Waiters
 
 MIB = 1024**2
@@ -224,6 +225,7 @@ class Web:
             self.waiters,
             Access(self.keys, needed=keys_needed, most_waiting=10, most_within_a_minute=20),
             self.audit,
+            Examples(folder / "examples"),
             archive_limits=limits,
             longest_wait_seconds=30,
             longest_queue=longest_queue,

@@ -115,7 +115,11 @@ SERVICE: Json = {
         },
         "wait_seconds": NUMBER_OR_NULL | {"description": "Expected, until a new ticket would be started."},
         "interface": {"type": "object", "additionalProperties": INPUT},
-        "example": {"type": "object", "description": "Values of inputs to try it with; may be empty."},
+        "example": {
+            "type": "object",
+            "description": "By inputs' ids, to try it with; may be empty. Values, and of volumes a `file` to send: its "
+            "address here, and what it is `about`.",
+        },
     },
 }
 WHILE_STATE = {
@@ -270,6 +274,14 @@ def describe_api(services: Sequence[Mapping[str, Any]], *, longest_wait_seconds:
                     {200: _json("The services.", {"type": "array", "items": _ref("Service")})},
                 )
             },
+            "/examples/{name}": {
+                "parameters": [
+                    {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "pattern": "^[^/]+$"}}
+                ],
+                "get": _operation(
+                    "example", "A volume to try a service with.", {200: _file("The volume.")}, 404
+                ),
+            },
             "/openapi.json": {
                 "get": _operation("openapi", "This document.", {200: _json("OpenAPI 3.1.", {"type": "object"})})
             },
@@ -418,6 +430,11 @@ def _operation(name: str, summary: str, answers: Mapping[int, Json], *refusals: 
 
 def _json(description: str, schema: Json) -> Json:
     return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def _file(description: str) -> Json:
+    binary = {"type": "string", "format": "binary"}
+    return {"description": description, "content": {"application/octet-stream": {"schema": binary}}}
 
 
 def _headers(*names: str, always: bool = True) -> Json:

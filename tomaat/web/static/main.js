@@ -7,6 +7,7 @@ import { placeOf, ticketLink } from "./links.js";
 import { makeOverview, serviceState } from "./overview.js";
 import { keep, onOtherTab, tickets } from "./store.js";
 import { ENDED, makeTicket } from "./ticket.js";
+import { saidBy } from "./words.js";
 
 /** @typedef {import("./api.js").Service} Service */
 
@@ -80,7 +81,7 @@ async function refresh() {
     services = await fetchServices();
     overview.showServices(services, "");
   } catch (error) {
-    overview.showServices(services, `${error instanceof Error ? error.message : error} Asking again.`);
+    overview.showServices(services, `${saidBy(error)} Asking again.`);
     return;
   }
   const place = placeOf(location.hash);
@@ -119,6 +120,7 @@ addEventListener("hashchange", () => {
   showPlace();
   main.focus({ preventScroll: true });
 });
+for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event.preventDefault()); // a file beside a field opens nothing
 addEventListener("beforeunload", (event) => {
   if ([...forms.values()].some(({ form }) => form.busy())) event.preventDefault();
 });

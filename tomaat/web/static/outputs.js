@@ -3,7 +3,7 @@
 import { make } from "./dom.js";
 import { readNpy } from "./npy.js";
 import { makePlot } from "./plot.js";
-import { inDigits } from "./words.js";
+import { inDigits, saidBy } from "./words.js";
 
 const MOST_LINES = 100; // of a table
 const MOST_COLUMNS = 20;
@@ -47,7 +47,7 @@ export function makeArray(content) {
   try {
     array = readNpy(content);
   } catch (error) {
-    return make("p", { class: "hint" }, error instanceof Error ? error.message : "");
+    return make("p", { class: "hint" }, saidBy(error));
   }
   const { shape, values } = array;
   if (shape.length === 0) return makeValue(values[0]);
