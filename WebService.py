@@ -66,7 +66,7 @@ def serve(settings: Settings, stop: Stop) -> None:
         waiters,
         access,
         Audit(engine),
-        Examples(settings.CUSTOM_TASKS_DIR / "examples"),
+        examples=Examples(settings.CUSTOM_TASKS_DIR / "examples"),
         archive_limits=limits,
         longest_wait_seconds=settings.LONGEST_WAIT_SECONDS,
         longest_queue=settings.LONGEST_QUEUE,

@@ -1,6 +1,6 @@
-"""Make the payloads of ``examples/``, and the volumes that tasks name as their examples: ``python3 tools/make_examples.py``.
+"""Make the payloads of ``examples/``, and the volumes that tasks name as their examples. The same bytes each time.
 
-The same bytes each time. All are phantoms: drawn by code, nobody's scans.
+``python3 tools/make_examples.py``. All that they show are phantoms, made by code: nobody's scans.
 """
 
 from __future__ import annotations

@@ -251,6 +251,19 @@ def test_what_is_no_value_is_told_at_once(page, read):
     assert found["seeds"] == {"fault": 'Point 2, "1 2", is not three numbers.'}
 
 
+def test_a_half_is_no_whole_number_and_a_kind_that_the_page_does_not_know_is_json(page, run):
+    described = IntInput("n", "Steps").describe()
+    run("fields", MAKE, [described, described | {"id": "x", "name": "Matrix", "type": "matrix"}])
+    page.get_by_label("Steps").fill("2.5")
+    page.get_by_label("Matrix").fill("[[1, 2")
+    assert run("fields", READ) == {
+        "n": {"fault": "2.5 is not a whole number."},
+        "x": {"fault": "This is not JSON."},
+    }
+    page.get_by_label("Matrix").fill("[[1, 2]]")
+    assert run("fields", READ)["x"] == {"value": [[1, 2]]}
+
+
 def test_the_default_of_each_input_is_what_its_field_holds(page, run):
     """So that an example, which fills fields as defaults do, arrives as it was declared."""
     declared = [
@@ -369,10 +382,9 @@ CT_LIKE = {"RescaleSlope": 1, "RescaleIntercept": -1024}
 def made_volume(run, tmp_path, files):
     """What the page makes of a series, and what SimpleITK reads of it."""
     code = """
-        const file = await module.volumeOf(Object.entries(given).map(([name, bytes]) => new File([new Uint8Array(bytes)], name)));
-        return await bytesOf(file);
+        return await bytesOf(await module.volumeOf(given.map(blobOf)));
     """
-    content = run("dicom-volume", code, {name: list(data) for name, data in files.items()})
+    content = run("dicom-volume", code, [list(data) for data in reversed(files.values())])
     assert isinstance(content, list), content
     (tmp_path / "series.nii").write_bytes(bytes(content))
     reader = sitk.ImageSeriesReader()
@@ -436,7 +448,10 @@ def test_a_series_that_cannot_be_shown_says_so(run, files, told):
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_the_images_of_a_zip_are_those_that_were_packed(run, method):
     files = series(voxels_of((8, 6, 3)))
-    code = "return Object.fromEntries(await Promise.all((await module.unzip(blobOf(given))).map(async (file) => [file.name, await bytesOf(file)])));"
+    code = """
+        const read = (await module.unzip(blobOf(given))).map(async (file) => [file.name, await bytesOf(file)]);
+        return Object.fromEntries(await Promise.all(read));
+    """
     read = run("zip", code, list(zipped(files, method)))
     assert {name: bytes(content) for name, content in read.items()} == files
     assert run("zip", code, list(b"PK no zip")) == "Error: This is no zip archive, or a part of one."

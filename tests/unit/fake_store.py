@@ -225,7 +225,7 @@ class Web:
             self.waiters,
             Access(self.keys, needed=keys_needed, most_waiting=10, most_within_a_minute=20),
             self.audit,
-            Examples(folder / "examples"),
+            examples=Examples(folder / "examples"),
             archive_limits=limits,
             longest_wait_seconds=30,
             longest_queue=longest_queue,

@@ -34,4 +34,4 @@ def test_an_example_whose_volume_is_not_here_is_none(web, tmp_path):
 
 @pytest.mark.parametrize("name", ["other.nii.gz", "..%2fhead.nii.gz", "..", ""])
 def test_what_no_service_names_is_not_sent(web, name):
-    assert web.client.get(f"/examples/{name}").status_code == 404
+    assert web.client.get(f"/examples/{name}", buffered=True).status_code == 404

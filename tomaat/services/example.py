@@ -1,4 +1,4 @@
-"""What a service is tried with: JSON values of inputs, and of a volume the file that lies in ``examples/`` by the task."""
+"""What a service is tried with: JSON values of inputs, and of a volume a file that lies in ``examples/``."""
 
 from __future__ import annotations
 
@@ -23,4 +23,6 @@ def check_example(declared: Input, value: Any) -> Any:
         named = FILE.fullmatch(str(value["file"]))
         if named and named[1] in declared.extensions and isinstance(value["about"], str) and value["about"].strip():
             return {"file": value["file"], "about": value["about"]}
-    raise declared.refuse("example", f"{HOW} beside the task; its name ends in one of {', '.join(declared.extensions)}.")
+    raise declared.refuse(
+        "example", f"{HOW} beside the task; its name ends in one of {', '.join(declared.extensions)}."
+    )

@@ -278,9 +278,7 @@ def describe_api(services: Sequence[Mapping[str, Any]], *, longest_wait_seconds:
                 "parameters": [
                     {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "pattern": "^[^/]+$"}}
                 ],
-                "get": _operation(
-                    "example", "A volume to try a service with.", {200: _file("The volume.")}, 404
-                ),
+                "get": _operation("example", "A volume to try a service with.", {200: _file("The volume.")}, 404),
             },
             "/openapi.json": {
                 "get": _operation("openapi", "This document.", {200: _json("OpenAPI 3.1.", {"type": "object"})})

@@ -51,7 +51,7 @@ const MISSING = "This is needed.";
 
 /** Make the field of an input, with all that its description says. @param {Input} input @returns {Field} */
 export function makeField(input) {
-  const control = CONTROLS[input.type](input);
+  const control = (CONTROLS[input.type] ?? jsonControl)(input);
   const open = !input.required && input.default === null;
   const frame = makeFrame(`input-${input.id}`, control, {
     name: [input.name, open && make("span", { class: "optional" }, " optional")],
@@ -194,6 +194,7 @@ function numberControl(input) {
       if (number.validity.badInput) return { fault: "This is not a number." };
       if (number.value === "") return input.required ? { fault: MISSING } : {};
       const value = number.valueAsNumber;
+      if (whole && !Number.isInteger(value)) return { fault: `${inDigits(value)} is not a whole number.` };
       if ((typeof minimum === "number" && value < minimum) || (typeof maximum === "number" && value > maximum)) {
         return { fault: `${inDigits(value)} is not within: ${rangeOf(input)}.` };
       }
@@ -264,6 +265,28 @@ function booleanControl(input) {
     read() {
       const read = choice.read();
       return read.value === undefined ? read : { value: read.value === "Yes" };
+    },
+  };
+}
+
+/** For a kind of input that this page does not know yet: what stands in main.json. @param {Input} input @returns {Control} */
+function jsonControl(input) {
+  const box = make("textarea", { rows: 3, required: input.required, spellcheck: "false", placeholder: "JSON" });
+  const fill = (/** @type {any} */ value) => {
+    box.value = value === null ? "" : JSON.stringify(value);
+  };
+  fill(input.default);
+  return {
+    element: box,
+    target: box,
+    fill,
+    read() {
+      if (!box.value.trim()) return input.required ? { fault: MISSING } : {};
+      try {
+        return { value: JSON.parse(box.value) };
+      } catch {
+        return { fault: "This is not JSON." };
+      }
     },
   };
 }

@@ -97,6 +97,7 @@ export function makeForm(service, onTicket) {
 
   /** @param {NonNullable<ReturnType<typeof readAll>>} read @param {AbortSignal} signal */
   async function packAndSend(read, signal) {
+    demandSize(leastBytes(read.members));
     packed ??= await pack(read, showStep("Packing"), signal);
     demandSize(packed.payload.size);
     const onBytes = showStep("Sending");
@@ -213,10 +214,15 @@ async function pack({ main, members }, onBytes, signal) {
   return { payload, idempotencyKey: [...random].map((byte) => byte.toString(16).padStart(2, "0")).join("") };
 }
 
+/** What a payload has at least: what is compressed already does not become less. @param {{name: string, data: Blob}[]} members */
+function leastBytes(members) {
+  return members.filter(({ name }) => /\.(gz|zip)$/.test(name)).reduce((sum, { data }) => sum + data.size, 0);
+}
+
 /** Refuse early what the server would refuse by its size. @param {number} bytes */
 function demandSize(bytes) {
   const most = Number(document.body.dataset.largestRequestBytes);
-  if (bytes > most) throw new Error(`The payload has ${inBytes(bytes)}, packed; this server takes ${inBytes(most)}.`);
+  if (bytes > most) throw new Error(`The payload has ${inBytes(bytes)} or more, packed; this server takes ${inBytes(most)}.`);
 }
 
 /** The API key, where the server asks for one; kept until the tab is closed. */

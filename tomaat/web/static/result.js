@@ -175,7 +175,8 @@ function makeVolumes(outputs, files, sent, linkTo, signal) {
     "section",
     { class: "volumes", "aria-label": "Volumes" },
     viewer?.element,
-    (legends.length > 0 || pictures.some(Boolean)) && make("div", { class: "beside-viewer" }, unseen, ...legends, ...pictures),
+    legends.length > 0 && make("div", { class: "beside-viewer" }, unseen, ...legends),
+    ...pictures,
   );
 }
 

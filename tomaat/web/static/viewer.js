@@ -26,6 +26,7 @@ const OPTIONS = {
   showAllOrientationMarkers: true,
   dragAndDropEnabled: false,
   isRadiologicalConvention: true,
+  sagittalNoseLeft: true, // as radiologists look at it, and as the result's own picture has it
   loadingText: "",
   multiplanarPadPixels: 12,
   logLevel: "error",
@@ -63,6 +64,7 @@ export function makeViewer(volumes, overlays, signal) {
   let below;
   let opened = false; // whether the volumes were opened again, and may be others than those that were sent
   let fault = ""; // why the volume that was asked for is not shown
+  let layoutChosen = false; // with the place to look at, at the first volume; it stays when another one is shown
   let asked = 0; // how often a volume was asked for: the last one counts
   const started = start();
 
@@ -141,7 +143,11 @@ export function makeViewer(volumes, overlays, signal) {
     for (const each of images) nv.addVolume(each);
     for (const overlay of overlays) colour(overlay);
     nv.updateGLVolume();
+    if (layoutChosen) return;
+    layoutChosen = true;
     nv.setSliceType(nv.sliceTypeMultiplanar);
+    const place = images.length ? withinLabels(images[0]) : null;
+    if (place) nv.scene.crosshairPos = nv.mm2frac(place);
   }
 
   /** @param {File} file @param {number} opaque */
@@ -215,9 +221,13 @@ export function makeViewer(volumes, overlays, signal) {
     return make(
       "div",
       { class: "open" },
-      !below && make("p", { class: "hint" }, "Only the labels are here: the page has no volume to lay them over."),
-      ...picker("open-volume", "Open the volume", { multiple: true }, open),
-      ...picker("open-folder", "Open a DICOM folder", { webkitdirectory: true }, open),
+      !below && !fault && make("p", { class: "hint" }, "Only the labels are here: the page has no volume to lay them over."),
+      make(
+        "div",
+        { class: "choosing" },
+        ...picker("open-volume", "Open the volume", { multiple: true }, open),
+        ...picker("open-folder", "Open a DICOM folder", { webkitdirectory: true }, open),
+      ),
     );
   }
 
@@ -288,6 +298,27 @@ export function makeViewer(volumes, overlays, signal) {
 /** A place along an axis, such as `12.0 mm R`. @param {number} mm @param {number} axis */
 function inPlace(mm, axis) {
   return `${Math.abs(mm).toFixed(1)} mm ${mm < 0 ? AXES[axis].below : AXES[axis].above}`;
+}
+
+/**
+ * A place to look at first: in the plane that has the most labelled voxels, amid them. RAS, mm; nothing without labels.
+ * @param {any} image NiiVue's
+ */
+function withinLabels({ img: voxels, hdr }) {
+  const [columns, rows, planes] = hdr.dims.slice(1, 4);
+  const size = columns * rows;
+  let [fullest, most] = [0, 0];
+  for (let plane = 0; plane < planes; plane += 1) {
+    let count = 0;
+    for (let at = plane * size; at < (plane + 1) * size; at += 1) if (voxels[at]) count += 1;
+    if (count > most) [fullest, most] = [plane, count];
+  }
+  if (!most) return null;
+  let left = most >> 1;
+  let at = fullest * size;
+  while (!voxels[at] || left-- > 0) at += 1;
+  const index = [at % columns, Math.floor((at % size) / columns), fullest, 1];
+  return [0, 1, 2].map((axis) => index.reduce((sum, number, column) => sum + hdr.affine[axis][column] * number, 0));
 }
 
 /** Whether two of NiiVue's images have the same voxels' places. @param {any} one @param {any} other */
