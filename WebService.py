@@ -17,6 +17,7 @@ from tomaat.tickets import AgainRules, Audit, KeyStore, OperatorStore, Storage, 
 from tomaat.web.Access import Access
 from tomaat.web.Api import Api
 from tomaat.web.app import create_app
+from tomaat.web.Examples import Examples
 from tomaat.web.Health import Health
 from tomaat.web.Metrics import Metrics
 from tomaat.web.Operator import Operator
@@ -31,11 +32,8 @@ LOOK_SECONDS = 5.0  #: between two looks which tickets have ended
 
 def serve(settings: Settings, stop: Stop) -> None:
     """Answer requests until the door is asked to stop."""
-    engine = connect(
-        settings.DATABASE_URL,
-        deadline_seconds=settings.database_deadline_seconds,
-        pool_size=settings.WEB_THREADS // 2 + 4,
-    )
+    deadline_seconds = settings.database_deadline_seconds
+    engine = connect(settings.DATABASE_URL, deadline_seconds=deadline_seconds, pool_size=settings.WEB_THREADS // 2 + 4)
     storage = Storage(settings.BASE_STORAGE_DIR)
     if not prepare(engine, storage, stop):
         return
@@ -50,7 +48,7 @@ def serve(settings: Settings, stop: Stop) -> None:
         most_waiting=settings.LONGEST_QUEUE_PER_KEY,
         most_within_a_minute=settings.MOST_TICKETS_PER_MINUTE,
     )
-    hints = Hints(settings.DATABASE_URL, ENDED, deadline_seconds=settings.database_deadline_seconds)
+    hints = Hints(settings.DATABASE_URL, ENDED, deadline_seconds=deadline_seconds)
     waiters = Waiters(store, hints, places=settings.WEB_THREADS // 2, poll_seconds=settings.POLL_SECONDS)
     limits = ArchiveLimits(
         largest_upload_bytes=settings.LARGEST_UPLOAD_BYTES,
@@ -65,6 +63,7 @@ def serve(settings: Settings, stop: Stop) -> None:
         waiters,
         access,
         audit,
+        examples=Examples(settings.CUSTOM_TASKS_DIR / "examples"),
         archive_limits=limits,
         longest_wait_seconds=settings.LONGEST_WAIT_SECONDS,
         longest_queue=settings.LONGEST_QUEUE,

@@ -41,6 +41,7 @@ HEALTH = ("tests/unit/test_web_Health.py",)
 DOCTOR = ("tests/integration/test_doctor.py",)
 WEB = ("tests/unit/test_web_Api.py",)
 PAGE = ("tests/unit/test_web_page.py",)
+SHOWN = ("tests/acceptance/test_page_modules.py::test_a_series_becomes_the_volume_that_simpleitk_reads",)
 RESENT = ("tests/acceptance/test_page.py::test_an_upload_whose_answer_is_lost_becomes_one_ticket",)
 OPERATOR = ("tests/unit/test_web_Operator.py",)
 OPERATOR_STORE = ("tests/integration/test_tickets_OperatorStore.py",)
@@ -641,6 +642,20 @@ MUTANTS = (
     _m("a token is compared", "web/tokens.py", "if ticket is None or not any(fits):", "if ticket is None:", WEB),
     _m("answers are stored nowhere", "web/app.py", '    "Cache-Control": "no-store",\n', "", WEB),
     _m("the page runs its own scripts only", "web/page.py", '"script-src": "\'self\'"', '"script-src": "*"', PAGE),
+    _m(
+        "an example that no service names is not sent",
+        "web/Examples.py",
+        "if not any(name in self._files(service).values() for service in services):",
+        "if not services:",
+        ("tests/unit/test_web_Examples.py",),
+    ),
+    _m(
+        "the page puts a series in order",
+        "web/static/dicom-volume.js",
+        "  slices.sort((one, other) => depth(one) - depth(other));\n",
+        "",
+        SHOWN,
+    ),
     _m("a task's example is checked", "services/find.py", " or _fault_of_example(task)", "", FIND),
     _m(
         "the queue of a source that is away is none",

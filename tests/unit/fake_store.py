@@ -34,6 +34,7 @@ from tomaat.tickets.states import CANCELLED, ENDED, FAILED, QUEUED, RUNNING, SUB
 from tomaat.web.Access import Access
 from tomaat.web.Api import Api
 from tomaat.web.app import create_app
+from tomaat.web.Examples import Examples
 from tomaat.web.Health import Health
 from tomaat.web.Metrics import Metrics
 from tomaat.web.Operator import Operator
@@ -352,6 +353,7 @@ class Web:
             self.waiters,
             access,
             self.audit,
+            examples=Examples(folder / "examples"),
             archive_limits=limits,
             longest_wait_seconds=30,
             longest_queue=longest_queue,

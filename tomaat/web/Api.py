@@ -17,6 +17,7 @@ from tomaat.tickets.states import CANCELLED, ENDED, EXPIRED, FAILED, RUNNING, ST
 from tomaat.web import views
 from tomaat.web.Access import HEADER as KEY_HEADER
 from tomaat.web.Access import Access
+from tomaat.web.Examples import Examples
 from tomaat.web.form import content_length
 from tomaat.web.openapi import describe_api
 from tomaat.web.page import page
@@ -45,6 +46,7 @@ class Api:
         access: Access,
         audit: Audit,
         *,
+        examples: Examples,
         archive_limits: ArchiveLimits,
         longest_wait_seconds: float,
         longest_queue: int,
@@ -54,6 +56,7 @@ class Api:
         self.waiters = waiters
         self.access = access
         self.audit = audit
+        self.examples = examples
         self.largest_request_bytes = archive_limits.largest_upload_bytes + FORM_BYTES
         self.longest_wait_seconds = longest_wait_seconds
         self.longest_queue = longest_queue
@@ -70,6 +73,7 @@ class Api:
         app.add_url_rule("/status/<path:reference>", view_func=self.status)
         app.add_url_rule("/result/<path:reference>", view_func=self.result)
         app.add_url_rule("/supportedservices", view_func=self.supported_services)
+        app.add_url_rule("/examples/<name>", view_func=self.example)
         app.add_url_rule("/openapi.json", view_func=self.openapi)
         app.add_url_rule("/problems/<slug>", view_func=self.explain)
 
@@ -148,6 +152,10 @@ class Api:
         services = self._described_services()
         return jsonify(describe_api(services, longest_wait_seconds=self.longest_wait_seconds))
 
+    def example(self, name: str) -> Response:
+        """Send a volume to try a service with."""
+        return self.examples.send(name, self.services.get())
+
     def explain(self, slug: str) -> Response:
         """Explain a kind of problem."""
         if slug not in EXPLANATIONS:
@@ -156,7 +164,10 @@ class Api:
 
     def _described_services(self) -> list[dict[str, Any]]:
         ahead = self.ahead.get()
-        return [views.service(service, ahead.get(service.interface_hash)) for service in self.services.get()]
+        return [
+            views.service(service, ahead.get(service.interface_hash), self.examples.of(service))
+            for service in self.services.get()
+        ]
 
     def _note_fetched(self, ticket_id: int) -> None:
         """Write down, after an answer, that its last byte was sent."""

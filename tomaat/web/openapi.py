@@ -116,7 +116,11 @@ SERVICE: Json = {
         },
         "wait_seconds": NUMBER_OR_NULL | {"description": "Expected, until a new ticket would be started."},
         "interface": {"type": "object", "additionalProperties": INPUT},
-        "example": {"type": "object", "description": "Values of inputs to try it with; may be empty."},
+        "example": {
+            "type": "object",
+            "description": "By inputs' ids, to try it with; may be empty. Values, and of volumes a `file` to send: its "
+            "address here, and what it is `about`.",
+        },
     },
 }
 WHILE_STATE = {
@@ -314,6 +318,12 @@ def describe_api(services: Sequence[Mapping[str, Any]], *, longest_wait_seconds:
                     security=[{}, {"key": []}, {"operator": []}],
                 )
             },
+            "/examples/{name}": {
+                "parameters": [
+                    {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "pattern": "^[^/]+$"}}
+                ],
+                "get": _operation("example", "A volume to try a service with.", {200: _file("The volume.")}, 404),
+            },
             "/openapi.json": {
                 "get": _operation("openapi", "This document.", {200: _json("OpenAPI 3.1.", {"type": "object"})})
             },
@@ -504,6 +514,11 @@ def _json(description: str, schema: Json) -> Json:
 
 def _flag(name: str) -> Json:
     return {"type": "object", "required": [name], "properties": {name: {"const": True}}}
+
+
+def _file(description: str) -> Json:
+    binary = {"type": "string", "format": "binary"}
+    return {"description": description, "content": {"application/octet-stream": {"schema": binary}}}
 
 
 def _headers(*names: str, always: bool = True) -> Json:
