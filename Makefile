@@ -5,7 +5,7 @@ VENV := .venv
 ARGS ?=
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: help demo serve keys test check benchmark mutants chaos train-inner-ear evaluate-inner-ear clean
+.PHONY: help demo serve keys backup test check benchmark mutants chaos train-inner-ear evaluate-inner-ear clean
 .DEFAULT_GOAL := help
 
 help:  ## list these targets
@@ -20,6 +20,9 @@ serve: $(VENV)/requirements  ## run PostgreSQL and the three doors until Ctrl-C
 
 keys: $(VENV)/requirements  ## who may submit: make keys ARGS="make radiology", ARGS=list, ARGS="revoke radiology"
 	@$(VENV)/bin/python tools/keys.py $(ARGS)
+
+backup: $(VENV)/requirements  ## make backup ARGS="make PLACE --keep 7", ARGS="verify FOLDER", ARGS="restore FOLDER"
+	@$(VENV)/bin/python tools/backup.py $(ARGS)
 
 test: $(VENV)/requirements-dev  ## run all tests; ARGS="-k queue -x" goes to pytest
 	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile $(ARGS)

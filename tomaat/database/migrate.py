@@ -21,13 +21,22 @@ class SchemaTooNew(Exception):
     """The database was made by a newer version of this program."""
 
 
+def newest_version() -> int:
+    """Tell the newest version of the schema that this program knows."""
+    return max(_known())
+
+
+def _known() -> dict[int, Path]:
+    return {int(path.name[:4]): path for path in sorted(MIGRATIONS.glob("*.sql"))}
+
+
 def migrate(engine: sqlalchemy.Engine) -> None:
     """Apply each migration that the database lacks, in order, each in one transaction.
 
     A migration begins by inserting its version; a duplicate means that another process was first.
     Raises ``SchemaTooNew`` for a database of a newer program.
     """
-    migrations = {int(path.name[:4]): path for path in sorted(MIGRATIONS.glob("*.sql"))}
+    migrations = _known()
     applied = _applied(engine)
     if applied and max(applied) > max(migrations):
         raise SchemaTooNew(
