@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 import sys
 
+from tomaat.compute.DeviceWatch import DeviceWatch
 from tomaat.compute.Lane import Lane
 from tomaat.compute.LocalEngine import LocalEngine
 from tomaat.compute.Patience import Patience
-from tomaat.compute.Scheduler import Scheduler
+from tomaat.compute.Scheduler import BEATS_PER_LEASE, Scheduler
 from tomaat.compute.sources import ComputeSourcesUnknown, find_sources
 from tomaat.database import QUEUED, Hinter, Hints, connect
 from tomaat.door import Misconfigured, open_door, prepare
@@ -55,6 +56,7 @@ def schedule(settings: Settings, stop: Stop) -> None:
         grace_seconds=settings.GRACE_SECONDS,
         cancel_seconds=settings.CANCEL_SECONDS,
     )
+    watch = DeviceWatch(found, every_seconds=settings.LEASE_SECONDS / BEATS_PER_LEASE)
     Scheduler(
         found,
         sources,
@@ -69,8 +71,10 @@ def schedule(settings: Settings, stop: Stop) -> None:
         ),
         workers,
         hints,
+        watch=watch,
         lease_seconds=settings.LEASE_SECONDS,
     ).run(stop)
+    watch.close()
     hinter.close()
 
 

@@ -13,10 +13,11 @@ from tomaat.archives import ArchiveLimits
 from tomaat.database import ENDED, Hinter, Hints, connect
 from tomaat.door import Misconfigured, open_door, prepare
 from tomaat.Stop import Stop
-from tomaat.tickets import Audit, KeyStore, Storage, TicketStore
+from tomaat.tickets import AgainRules, Audit, KeyStore, OperatorStore, Storage, TicketStore
 from tomaat.web.Access import Access
 from tomaat.web.Api import Api
 from tomaat.web.app import create_app
+from tomaat.web.Operator import Operator
 from tomaat.web.serve import PortBusy, WebServer
 from tomaat.web.Waiters import Waiters
 from TOMAATSettings import Settings, read_settings
@@ -59,19 +60,24 @@ def serve(settings: Settings, stop: Stop) -> None:
         most_members=settings.MOST_MEMBERS,
         largest_ratio=settings.LARGEST_RATIO,
     )
+    audit = Audit(engine)
     api = Api(
         store,
         storage,
         waiters,
         access,
-        Audit(engine),
+        audit,
         archive_limits=limits,
         longest_wait_seconds=settings.LONGEST_WAIT_SECONDS,
         longest_queue=settings.LONGEST_QUEUE,
     )
+    rules = AgainRules(
+        retention_seconds=settings.RETENTION_HOURS * 3600, keep_input=settings.STORAGE_STRATEGY == "KEEP_ONLY_INPUT"
+    )
+    operator = Operator(OperatorStore(engine, hinter.send), store, storage, access, audit, rules=rules)
     try:
         server = WebServer(
-            create_app(api),
+            create_app(api, operator),
             host=settings.HOST,
             port=settings.PORT,
             threads=settings.WEB_THREADS,

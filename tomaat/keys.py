@@ -38,6 +38,7 @@ def parse() -> argparse.Namespace:
     make = commands.add_parser("make", help="make a key, and print it once")
     make.add_argument("name", type=_name, help="of a person or a group: letters, digits, '.', '_', '-'")
     make.add_argument("--service", action="append", help="a service that it may ask for; may be repeated; default: all")
+    make.add_argument("--operator", action="store_true", help="it may see all tickets, and act, at /queues, too")
     commands.add_parser("list", help="list the keys by name")
     revoke = commands.add_parser("revoke", help="end a key, from now on")
     revoke.add_argument("name", type=_name)
@@ -47,7 +48,7 @@ def parse() -> argparse.Namespace:
 def run(arguments: argparse.Namespace, keys: KeyStore) -> int:
     """Run one command."""
     if arguments.command == "make":
-        key = keys.make(arguments.name, arguments.service)
+        key = keys.make(arguments.name, arguments.service, operator=arguments.operator)
         print(key)
         print(f"Clients send it as the header X-API-Key. It is not shown again; {arguments.name} can be revoked.")
     elif arguments.command == "list":
@@ -63,7 +64,8 @@ def described(key: ApiKey) -> str:
     """Describe a key in a line."""
     services = "all services" if key.services is None else ", ".join(key.services)
     ended = "" if key.revoked is None else f", revoked {key.revoked:%Y-%m-%d %H:%M} UTC"
-    return f"{key.name}: {services}, made {key.created:%Y-%m-%d %H:%M} UTC{ended}"
+    operates = ", operator" if key.operator else ""
+    return f"{key.name}: {services}{operates}, made {key.created:%Y-%m-%d %H:%M} UTC{ended}"
 
 
 def _name(text: str) -> str:

@@ -1,7 +1,7 @@
 """Remove each guard in turn and run the tests that should notice: ``make mutants``.
 
 A mutant is one change of the source. It lives when all of its tests still pass: then the guard is not tested. Works in
-a copy of the repository; prints a table, and writes it to ``docs/mutants.md`` once all were tried.
+copies of the repository; prints a table, and writes it to ``docs/mutants.md`` once all were tried.
 """
 
 from __future__ import annotations
@@ -10,10 +10,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+AT_ONCE = 2  #: mutants tried side by side, each in a copy of its own
 REPORT = REPOSITORY / "docs/mutants.md"
 HEAD = """# Mutants
 
@@ -34,6 +38,8 @@ INNER_EAR = ("tests/unit/test_CustomTasks_InnerEarSegmentation.py",)
 WEB = ("tests/unit/test_web_Api.py",)
 PAGE = ("tests/unit/test_web_page.py",)
 RESENT = ("tests/acceptance/test_page.py::test_an_upload_whose_answer_is_lost_becomes_one_ticket",)
+OPERATOR = ("tests/unit/test_web_Operator.py",)
+OPERATOR_STORE = ("tests/integration/test_tickets_OperatorStore.py",)
 FIND = ("tests/unit/test_services_find.py",)
 STORAGE = ("tests/unit/test_tickets_Storage.py",)
 NETWORKS = ("tests/unit/test_compute_Networks.py",)
@@ -106,8 +112,8 @@ MUTANTS = (
     _m(
         "a claim takes its own interface only",
         LANE,
-        "AND interface_hash = ANY(:hashes) ORDER",
-        "AND (interface_hash = ANY(:hashes) OR true) ORDER",
+        "source = :source AND interface_hash = ANY(:hashes)",
+        "source = :source AND (interface_hash = ANY(:hashes) OR true)",
         STORES,
     ),
     _m("the claim number grows", LANE, "claim = claim + 1", "claim = claim", STORES),
@@ -569,7 +575,7 @@ MUTANTS = (
     _m(
         "the queue of a source that is away is none",
         TICKET,
-        "WHERE l.expires > clock_timestamp() AND s.problem IS NULL GROUP",
+        "WHERE l.expires > clock_timestamp() AND s.problem IS NULL AND NOT s.drained GROUP",
         "GROUP",
         STORES,
     ),
@@ -679,6 +685,13 @@ MUTANTS = (
         "volumes/inflate.py",
         '"gzip": 31, "zlib": 15',
         '"gzip": 31, "zlib": -15',
+        VOLUMES,
+    ),
+    _m(
+        "only voxels in an array's byte order are copied as they are",
+        "volumes/VolumeHeader.py",
+        " and self.byte_order == sys.byteorder",
+        "",
         VOLUMES,
     ),
     _m("headers name no other file (MHA)", "volumes/mha.py", '"LOCAL"', '"/etc/passwd"', VOLUMES),
@@ -871,6 +884,128 @@ MUTANTS = (
         "allow_redirects=True",
         ("tests/unit/test_client_Http.py",),
     ),
+    _m(
+        "a drained source claims nothing",
+        LANE,
+        "AND NOT EXISTS (SELECT FROM compute_sources WHERE name = :source AND drained)",
+        "",
+        OPERATOR_STORE,
+    ),
+    _m(
+        "a drained source is given nothing",
+        MANAGER,
+        "s.problem IS NULL AND NOT s.drained",
+        "s.problem IS NULL",
+        OPERATOR_STORE,
+    ),
+    _m(
+        "what no other source can run stays with a drained one",
+        MANAGER,
+        "WHERE {LIVE} AND o.interface_hash = t.interface_hash",
+        "WHERE o.interface_hash = t.interface_hash",
+        OPERATOR_STORE,
+    ),
+    _m(
+        "what outgrew the other source stays with a drained one",
+        MANAGER,
+        "AND (t.outgrown_bytes IS NULL OR s.memory_bytes > t.outgrown_bytes)))",
+        "))",
+        OPERATOR_STORE,
+    ),
+    _m(
+        "an operator deletes no result",
+        TICKET,
+        "(state <> 'running' AND NOT :by_operator)",
+        "state <> 'running'",
+        OPERATOR_STORE,
+    ),
+    _m(
+        "what its client gave up keeps no input",
+        TICKET,
+        "inputs_kept = :by_operator AND NOT delete_requested AND (inputs_kept",
+        "inputs_kept = (inputs_kept",
+        OPERATOR_STORE,
+    ),
+    _m(
+        "what an operator cancelled keeps its input",
+        MANAGER,
+        "state = 'cancelled' AND NOT inputs_kept OR",
+        "state = 'cancelled' OR",
+        OPERATOR_STORE,
+    ),
+    _m("nothing whose files were removed is run again", TICKET, "(NOT t.files_removed AND NOT", "(NOT", OPERATOR_STORE),
+    _m(
+        "nothing whose deletion was asked for is run again",
+        TICKET,
+        "AND NOT t.delete_requested\n",
+        "\n",
+        OPERATOR_STORE,
+    ),
+    _m(
+        "nothing that is about to be deleted is run again",
+        TICKET,
+        "AND t.finished > clock_timestamp() - make_interval(secs => :retention_seconds)",
+        "",
+        OPERATOR_STORE,
+    ),
+    _m(
+        "only what its service takes still is run again",
+        TICKET,
+        "AND EXISTS (SELECT FROM offers WHERE interface_hash = t.interface_hash)",
+        "",
+        OPERATOR_STORE,
+    ),
+    _m(
+        "a service whose only source is drained is not available",
+        TICKET,
+        "s.problem IS NULL AND NOT s.drained) AS live",
+        "s.problem IS NULL) AS live",
+        OPERATOR_STORE,
+    ),
+    _m(
+        "a drained source's queue is none to join",
+        TICKET,
+        "s.problem IS NULL AND NOT s.drained GROUP",
+        "s.problem IS NULL GROUP",
+        OPERATOR_STORE,
+    ),
+    _m(
+        "a stale holder writes no reading",
+        SOURCE,
+        "device_read = clock_timestamp()\n                WHERE name = :name AND EXISTS ({HELD})",
+        "device_read = clock_timestamp()\n                WHERE name = :name",
+        OPERATOR_STORE,
+    ),
+    _m(
+        "an operator's key is demanded to look",
+        "web/Operator.py",
+        "self.access.demand_operator(request.headers.get(KEY_HEADER))\n            seen",
+        "seen",
+        OPERATOR,
+    ),
+    _m("an operator's key is an operator's", "web/Access.py", "if not key.operator:", "if False:", OPERATOR),
+    _m(
+        "an operator cancels nothing that has ended",
+        "web/Operator.py",
+        "if ticket.state in ENDED - {CANCELLED}:",
+        "if False:",
+        OPERATOR,
+    ),
+    _m(
+        "a copy that came too late is dropped",
+        "web/Operator.py",
+        "            self.storage.drop(folder)\n            raise _not_again(ticket)",
+        "            raise _not_again(ticket)",
+        OPERATOR,
+    ),
+    _m("an operator's body is small", "web/Operator.py", "if len(data) > LARGEST_BODY_BYTES:", "if False:", OPERATOR),
+    _m(
+        "an hour is kept only once it is settled",
+        "web/LastDay.py",
+        "if now >= hour + HOUR + SETTLED:",
+        "if now >= hour + HOUR:",
+        OPERATOR,
+    ),
 )
 
 
@@ -881,17 +1016,13 @@ def main() -> int:
     lines = ["| guard removed | in | noticed by |", "| --- | --- | --- |"]
     print(*lines, sep="\n")
     living = 0
-    with tempfile.TemporaryDirectory(prefix="tomaat-mutants-") as name:
-        copy = Path(name) / "copy"
-        listed = subprocess.run(["git", "ls-files"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
-        for file in listed.stdout.splitlines():
-            (copy / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(REPOSITORY / file, copy / file)
-        for mutant in chosen:
-            noticed = try_out(mutant, copy)
+    with tempfile.TemporaryDirectory(prefix="tomaat-mutants-") as name, ThreadPoolExecutor(AT_ONCE) as pool:
+        copies: SimpleQueue[Path] = SimpleQueue()
+        for number in range(AT_ONCE):
+            copies.put(copy_repository(Path(name, str(number))))
+        for mutant, noticed in zip(chosen, pool.map(partial(try_out, copies), chosen), strict=True):
             living += noticed is None
-            told = noticed or "**nobody**"
-            lines.append(f"| {mutant.guard} | `{mutant.file}` | {told} |")
+            lines.append(f"| {mutant.guard} | `{mutant.file}` | {noticed or '**nobody**'} |")
             print(lines[-1], flush=True)
     print(f"\n{len(chosen) - living} of {len(chosen)} were noticed.")
     if chosen == list(MUTANTS):
@@ -899,8 +1030,26 @@ def main() -> int:
     return 1 if living else 0
 
 
-def try_out(mutant: Mutant, copy: Path) -> str | None:
-    """Apply a mutant, run its tests, take it back; return the test that noticed."""
+def copy_repository(copy: Path) -> Path:
+    """Copy what git knows of this repository."""
+    listed = subprocess.run(["git", "ls-files"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    for file in listed.stdout.splitlines():
+        (copy / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(REPOSITORY / file, copy / file)
+    return copy
+
+
+def try_out(copies: SimpleQueue[Path], mutant: Mutant) -> str | None:
+    """Apply a mutant in a copy that nobody uses, run its tests, take it back; return the test that noticed."""
+    copy = copies.get()
+    try:
+        return try_in(copy, mutant)
+    finally:
+        copies.put(copy)
+
+
+def try_in(copy: Path, mutant: Mutant) -> str | None:
+    """Apply a mutant in a copy, run its tests, take it back; return the test that noticed."""
     path = copy / mutant.file
     source = path.read_text(encoding="utf-8")
     if source.count(mutant.old) != 1:

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 )
 
 from tests.integration.controlled_clock import ControlledClock
-from tomaat.tickets import LaneStore, Lease, ManagerStore, NewTicket, SourceStore, TicketStore
+from tomaat.tickets import LaneStore, Lease, ManagerStore, NewTicket, OperatorStore, SourceStore, TicketStore
 from tomaat.tickets.choosing import assign, rebalance
 from tomaat.tickets.states import CANCELLED, EXPIRED, FAILED, QUEUED, RUNNING, SUBMITTED, SUCCEEDED
 
@@ -28,7 +28,8 @@ LEASE = 10.0
 RETENTION = 1000.0
 SOURCES = ("here/gpu-0", "here/gpu-1")
 HOLDERS = ("a", "b", "c")
-ROWS = "SELECT id, state, source, claim, epoch, attempts, cancel_requested, delete_requested FROM tickets"
+ROWS = """SELECT id, state, source, claim, epoch, attempts, cancel_requested, delete_requested, inputs_kept
+          FROM tickets"""
 
 
 @dataclass
@@ -42,13 +43,14 @@ class Row:
     attempts: int = 0
     cancel_requested: bool = False
     delete_requested: bool = False
+    inputs_kept: bool = False
     finished: float | None = None
     completions: list[int] = field(default_factory=list)
 
     def visible(self):
         return (
             *(self.state, self.source, self.claim, self.epoch, self.attempts),
-            *(self.cancel_requested, self.delete_requested),
+            *(self.cancel_requested, self.delete_requested, self.inputs_kept),
         )
 
 
@@ -78,6 +80,8 @@ class Tickets(RuleBasedStateMachine):
         self.web = TicketStore(engine, hint)
         self.manager = ManagerStore(engine, hint, lease_seconds=LEASE)
         self.sources = SourceStore(engine, lease_seconds=LEASE)
+        self.operator = OperatorStore(engine, hint)
+        self.drained: set[str] = set()
         self.rows: dict[int, Row] = {}
         self.leases: dict[str, Held] = {}
         self.connected = self.clock.now
@@ -87,6 +91,9 @@ class Tickets(RuleBasedStateMachine):
 
     def live(self, name):
         return name in self.leases and self.leases[name].expires > self.clock.now
+
+    def usable(self):
+        return {name for name in SOURCES if self.live(name) and name not in self.drained}
 
     def spared(self):
         """Nobody is declared dead now: the manager or PostgreSQL is young."""
@@ -130,6 +137,7 @@ class Tickets(RuleBasedStateMachine):
     @rule(ticket=tickets)
     def give_up(self, ticket):
         row = self.rows[ticket.id]
+        row.inputs_kept = False
         if row.state == RUNNING:
             row.cancel_requested = True
         else:
@@ -137,6 +145,27 @@ class Tickets(RuleBasedStateMachine):
             if row.state in {SUBMITTED, QUEUED}:
                 self.end(row, CANCELLED)
         assert self.web.cancel(ticket).state == row.state
+
+    # An operator
+
+    @rule(ticket=tickets)
+    def cancel(self, ticket):
+        """Deletes nothing; what its client gave up before keeps no input."""
+        row = self.rows[ticket.id]
+        if row.state in {SUBMITTED, QUEUED}:
+            row.inputs_kept = True
+            self.end(row, CANCELLED)
+        elif row.state == RUNNING:
+            row.inputs_kept |= not row.cancel_requested
+            row.cancel_requested = True
+        assert self.web.cancel(ticket, operator="anna").state == row.state
+
+    @rule(name=st.sampled_from(SOURCES), drained=st.booleans())
+    def drain(self, name, drained):
+        change = self.operator.drain if drained else self.operator.resume
+        assert change(name, operator="anna") == (name in self.leases)
+        if name in self.leases:
+            (self.drained.add if drained else self.drained.discard)(name)
 
     # Holders of compute sources
 
@@ -167,7 +196,7 @@ class Tickets(RuleBasedStateMachine):
         ticket = lane.claim(["h"])
         name = lane.lease.name
         queue = [id for id, row in self.rows.items() if (row.state, row.source) == (QUEUED, name)]
-        if not queue or not self.holds(lane) or not self.live(name):
+        if not queue or not self.holds(lane) or name not in self.usable():
             assert ticket is None
             return None
         assert ticket.id == min(queue), "the oldest first"
@@ -248,7 +277,7 @@ class Tickets(RuleBasedStateMachine):
     @rule()
     def queue(self):
         queues = [queue for queue in self.manager.queues() if queue.live]
-        assert {queue.source for queue in queues} == {name for name in SOURCES if self.live(name)}
+        assert {queue.source for queue in queues} == self.usable()
         moves = assign(self.manager.submitted(["h"]), queues)
         assert self.manager.assign(moves) == len(moves)
         assert {move.ticket for move in moves} == {
@@ -294,7 +323,10 @@ class Tickets(RuleBasedStateMachine):
     @rule()
     def unqueue(self):
         stranded = [
-            row for row in self.rows.values() if row.state == QUEUED and not self.live(row.source) and not self.spared()
+            row
+            for row in self.rows.values()
+            if row.state == QUEUED
+            and ((not self.live(row.source) and not self.spared()) or (row.source in self.drained and self.usable()))
         ]
         assert self.manager.unqueue_stranded(settled=self.settled()) == len(stranded)
         for row in stranded:

@@ -185,6 +185,35 @@ def test_what_pynrrd_writes_is_taken(tmp_path, reader):
     assert volume.spacing_mm == (1, 2, 3)
 
 
+def big_endian_nifti():
+    header = nibabel.Nifti1Header(endianness=">")
+    header.set_data_dtype(">i2")
+    made = nibabel.Nifti1Image(np.frombuffer(VOXELS, "<i2").reshape(6, 5, 4).T.astype(">i2"), np.eye(4), header)
+    return made.to_bytes()
+
+
+SWAPPED = np.frombuffer(VOXELS, "<i2").byteswap().tobytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("x.nii", nifti()),
+        ("x.nii", big_endian_nifti()),
+        ("x.nrrd", nrrd()),
+        ("x.nrrd", nrrd(SWAPPED, endian="big")),
+        ("x.mha", mha()),
+        ("x.mha", mha(SWAPPED, BinaryDataByteOrderMSB="True")),
+        ("x.mha", mha(SWAPPED, BinaryDataByteOrderMSB="-", ElementByteOrderMSB="True")),
+    ],
+)
+def test_uncompressed_voxels_are_those_that_simpleitk_reads_in_either_byte_order(name, data, tmp_path, reader):
+    (tmp_path / name).write_bytes(data)
+    volume = reader.read(tmp_path / name)
+    assert np.array_equal(volume.array.transpose(2, 1, 0), sitk.GetArrayFromImage(sitk.ReadImage(tmp_path / name)))
+    assert np.array_equal(volume.array.transpose(2, 1, 0), np.frombuffer(VOXELS, "<i2").reshape(6, 5, 4))
+
+
 @pytest.mark.parametrize("shape", [(7, 8, 1), (1, 1, 9)])
 def test_one_slice_is_a_volume(shape, tmp_path, reader):
     sitk.WriteImage(image(shape=shape)[0], str(tmp_path / "x.nii.gz"))

@@ -15,6 +15,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 CONDITIONS = """
 [checks.positive_data_acceptance]  # conditions and ranges that do not hold are no faults of the request
 expected-statuses = ["2xx", "3xx", "404", "409", "410", "412", "416"]
+
+[auth.openapi.key]
+api_key = "key-of-anna"
 """
 HOOKS = "tests.integration.web_schemathesis_hooks"
 
@@ -24,6 +27,7 @@ def web(tmp_path):
     server = Server(tmp_path, threads=8)
     server.store.services = server.store.services[:1]  # the one that the payloads are for
     server.api.longest_wait_seconds = 0.5
+    server.keys.make("anna", operator=True)
     submit = server.store.submit
 
     def submit_and_succeed(submission):

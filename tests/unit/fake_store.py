@@ -6,7 +6,7 @@ import io
 import itertools
 import json
 import tarfile
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from queue import Empty, SimpleQueue
 
 from flask import Flask
@@ -14,12 +14,26 @@ from flask import Flask
 from Inputs import FloatInput, SingleChoiceInput, VolumeInput
 from tomaat.archives import ArchiveLimits
 from tomaat.database import DatabaseUnavailable
-from tomaat.tickets import Ahead, ApiKey, OfferedService, Outlook, Storage, Ticket
+from tomaat.tickets import (
+    AgainRules,
+    Ahead,
+    ApiKey,
+    Hour,
+    OfferedService,
+    Outlook,
+    Reading,
+    Seen,
+    SeenSource,
+    SeenTicket,
+    Storage,
+    Ticket,
+)
 from tomaat.tickets.KeyStore import Usage
 from tomaat.tickets.states import CANCELLED, ENDED, FAILED, QUEUED, RUNNING, SUBMITTED, SUCCEEDED
 from tomaat.web.Access import Access
 from tomaat.web.Api import Api
 from tomaat.web.app import create_app
+from tomaat.web.Operator import Operator
 from tomaat.web.Waiters import Waiters
 
 MIB = 1024**2
@@ -89,6 +103,8 @@ class FakeStore:
         self.down = False
         self.waiting = 0
         self.asked_states = []
+        self.acts = []
+        self.going = set()  #: tickets whose files are being deleted: what can_run_again does not see yet
         self.services = [offered("FloatComputation", ADD), offered("GaussianSmoothing", SMOOTH, available=False)]
 
     def _demand(self):
@@ -148,14 +164,31 @@ class FakeStore:
         waits = ticket.state == QUEUED
         return Outlook(position=3 if waits else None, eta_seconds=12.3456 if waits else None)
 
-    def cancel(self, ticket):
+    def cancel(self, ticket, *, operator=None):
         self._demand()
         now = self.tickets[ticket.id]
+        if operator is not None:
+            self.acts.append((operator, "cancel", ticket.id))
+            if now.state in ENDED:
+                return now
         if now.state == RUNNING:
             return self.change(ticket.id, cancel_requested=True)
         if now.state in ENDED:
             return self.change(ticket.id, delete_requested=True)
         return self.change(ticket.id, state=CANCELLED, finished=now.created, delete_requested=True)
+
+    def can_run_again(self, ticket, **_rules):
+        self._demand()
+        return ticket.state in ENDED and not ticket.files_removed and not ticket.delete_requested
+
+    def run_again(self, ticket, folder, *, operator, **_rules):
+        self._demand()
+        if ticket.id in self.going:
+            return None
+        self.acts.append((operator, "run again", ticket.id))
+        new = dataclasses.replace(self.tickets[ticket.id], id=next(self.numbers), folder=folder, state=SUBMITTED)
+        self.tickets[new.id] = new
+        return new
 
     def mark_fetched(self, ticket_id):
         self.fetched.append(ticket_id)
@@ -186,9 +219,9 @@ class FakeKeys:
         self.keys = {}
         self.used = Usage(waiting=0, within_a_minute=0)
 
-    def make(self, name, services=None):
+    def make(self, name, services=None, *, operator=False):
         now = datetime(2026, 1, 2, tzinfo=timezone.utc)
-        self.keys[f"key-of-{name}"] = ApiKey(name=name, services=services, created=now, revoked=None)
+        self.keys[f"key-of-{name}"] = ApiKey(name=name, services=services, created=now, revoked=None, operator=operator)
         return f"key-of-{name}"
 
     def find(self, key):
@@ -196,6 +229,75 @@ class FakeKeys:
 
     def usage(self, _name, **_limits):
         return self.used
+
+
+class FakeOperatorStore:
+    """One source, the tickets of the fake store, and an hour."""
+
+    def __init__(self, store):
+        self.store = store
+        self.drained = False
+        self.asked_hours = []
+        self.now = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
+
+    def drain(self, source, *, operator):
+        return self._set(source, operator, drained=True)
+
+    def resume(self, source, *, operator):
+        return self._set(source, operator, drained=False)
+
+    def _set(self, source, operator, *, drained):
+        if source != "here/GPU-aaa":
+            return False
+        self.drained = drained
+        self.store.acts.append((operator, "drain" if drained else "resume", source))
+        return True
+
+    def see(self, *, rules):
+        reading = Reading(used_bytes=5, total_bytes=9, use=0.5, celsius=None, read=self.now)
+        source = SeenSource(
+            name="here/GPU-aaa",
+            device_name="GPU",
+            memory_bytes=9,
+            problem=None,
+            live=True,
+            drained=self.drained,
+            reading=reading,
+            services=("FloatComputation",),
+            waiting=0,
+        )
+        busy = tuple(ticket for ticket in self.tickets(rules=rules) if ticket.state not in ENDED)
+        return Seen(now=self.now, sources=(source,), unqueued=len(busy), busy=busy)
+
+    def tickets(self, *, rules, up_to=None):
+        rows = [row for row in self.store.tickets.values() if up_to is None or row.id <= up_to]
+        return tuple(
+            SeenTicket(
+                error_title=(row.error or {}).get("title"),
+                again_of=None,
+                can_run_again=self.store.can_run_again(row, rules=rules),
+                **{
+                    name: getattr(row, name)
+                    for name in SeenTicket.__dataclass_fields__
+                    if name not in {"error_title", "again_of", "can_run_again"}
+                },
+            )
+            for row in sorted(rows, key=lambda row: -row.id)[:25]
+        )
+
+    def ended(self, first, last):
+        self.asked_hours.append(first)
+        figures = {
+            "wait_median_seconds": 1.0,
+            "wait_95_seconds": 2.0,
+            "run_median_seconds": None,
+            "run_95_seconds": None,
+        }
+        return [
+            Hour(begins=first, service=service, succeeded=number, failed=0, cancelled=0, **figures)
+            for number, service in enumerate((None, "FloatComputation"), 1)
+            if last - first == timedelta(hours=1)
+        ]
 
 
 class FakeAudit:
@@ -218,18 +320,22 @@ class Web:
         self.waiters = Waiters(self.store, self.store.hints, places=places, poll_seconds=poll_seconds)
         self.keys = FakeKeys()
         self.audit = FakeAudit()
+        access = Access(self.keys, needed=keys_needed, most_waiting=10, most_within_a_minute=20)
+        self.seen = FakeOperatorStore(self.store)
+        rules = AgainRules(retention_seconds=3600.0, keep_input=False)
+        operator = Operator(self.seen, self.store, self.storage, access, self.audit, rules=rules)
         self.api = Api(
             self.store,
             self.storage,
             self.waiters,
-            Access(self.keys, needed=keys_needed, most_waiting=10, most_within_a_minute=20),
+            access,
             self.audit,
             archive_limits=limits,
             longest_wait_seconds=30,
             longest_queue=longest_queue,
         )
         self.api.services.seconds = self.api.ahead.seconds = self.api.waiting.seconds = -1  # never old in a test
-        self.app: Flask = create_app(self.api)
+        self.app: Flask = create_app(self.api, operator)
         self.client = self.app.test_client()
 
     def post(self, payload=GOOD, service="FloatComputation", *, headers=None, **fields):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import structlog
 
 from tomaat.compute.ComputeSource import ComputeSource
+from tomaat.compute.DeviceWatch import DeviceWatch
 from tomaat.compute.Lane import Lane
 from tomaat.compute.LocalEngine import LocalEngine, end_left_over
 from tomaat.database import DatabaseUnavailable, Hints
@@ -20,6 +21,7 @@ from tomaat.tickets.holder import take_lease
 log = structlog.get_logger()
 
 JOIN_SECONDS = 0.05
+BEATS_PER_LEASE = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +47,7 @@ class Scheduler:
         engine: LocalEngine,
         hints: Hints,
         *,
+        watch: DeviceWatch,
         lease_seconds: float,
     ) -> None:
         self.usable = [source for source in compute_sources if source.problem is None]
@@ -53,7 +56,8 @@ class Scheduler:
         self.make_lane = make_lane
         self.engine = engine
         self.hints = hints
-        self.beat_seconds = lease_seconds / 5
+        self.watch = watch
+        self.beat_seconds = lease_seconds / BEATS_PER_LEASE
         self.running: dict[str, RunningLane] = {}
         self.waited_for: set[str] = set()
         self.unusable_told = False
@@ -73,8 +77,15 @@ class Scheduler:
             self._tell_unusable()
             for source in self.usable:
                 self._hold(source)
+            self._note_readings()
         except DatabaseUnavailable as error:
             log.warning("database.lost", reason=str(error))
+
+    def _note_readings(self) -> None:
+        for name, running in self.running.items():
+            reading = self.watch.take(name)
+            if reading is not None:
+                self.sources.note_reading(running.lane.lease, **asdict(reading))
 
     def _wait(self, seconds: float) -> None:
         """Start workers that lanes ask for, and pass hints on, until the next beat is due."""

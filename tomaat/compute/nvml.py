@@ -1,13 +1,16 @@
-"""Ask the NVIDIA driver which GPUs there are."""
+"""Ask the NVIDIA driver which GPUs there are, and what they tell of themselves."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import pynvml
 import structlog
+
+from tomaat.compute.DeviceReading import DeviceReading
 
 log = structlog.get_logger()
 
@@ -23,6 +26,48 @@ class Gpu:
     uuid: str
     name: str
     memory_bytes: int
+
+
+class NvmlReader:
+    """Reads single figures of single GPUs; what NVML does not tell, of a vGPU or a MIG slice say, is ``None``.
+
+    NVML stays open meanwhile, and is opened again after a GPU was not found.
+    """
+
+    def __init__(self) -> None:
+        self.opened = False
+
+    def read(self, uuid: str) -> DeviceReading:
+        """Read a GPU's memory, use and temperature."""
+        try:
+            if not self.opened:
+                pynvml.nvmlInit()
+                self.opened = True
+            handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
+        except pynvml.NVMLError:
+            self._close()
+            return DeviceReading()
+        memory = _told(pynvml.nvmlDeviceGetMemoryInfo, handle)
+        use = _told(pynvml.nvmlDeviceGetUtilizationRates, handle)
+        celsius = _told(pynvml.nvmlDeviceGetTemperature, handle, pynvml.NVML_TEMPERATURE_GPU)
+        return DeviceReading(
+            used_bytes=None if memory is None else int(memory.used),
+            total_bytes=None if memory is None else int(memory.total),
+            use=None if use is None else use.gpu / 100,
+            celsius=None if celsius is None else float(celsius),
+        )
+
+    def _close(self) -> None:
+        if self.opened:
+            self.opened = False
+            _told(pynvml.nvmlShutdown)
+
+
+def _told(ask: Callable[..., Any], *arguments: Any) -> Any:
+    try:
+        return ask(*arguments)
+    except pynvml.NVMLError:
+        return None
 
 
 def find_gpus() -> list[Gpu]:

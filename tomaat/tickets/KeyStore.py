@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy
 from sqlalchemy.exc import IntegrityError
@@ -14,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from tomaat.database import run
 
 KEY_BYTES = 32
+COLUMNS = "name, services, created, revoked, operator"
 PREFIX = "tomaat_"  #: by which a secret scanner, or a person, knows a key
 
 
@@ -29,6 +31,7 @@ class ApiKey:
     services: tuple[str, ...] | None  #: ``None``: all
     created: datetime
     revoked: datetime | None
+    operator: bool = False  #: may see all tickets, and act, at /queues
 
     def allows(self, service: str) -> bool:
         """Tell whether this key may ask for a service."""
@@ -49,16 +52,17 @@ class KeyStore:
     def __init__(self, engine: sqlalchemy.Engine) -> None:
         self.engine = engine
 
-    def make(self, name: str, services: Collection[str] | None) -> str:
+    def make(self, name: str, services: Collection[str] | None, *, operator: bool = False) -> str:
         """Make a key and return it, the only time that it is seen. Raises ``KeyExists``."""
         key = PREFIX + secrets.token_urlsafe(KEY_BYTES)
         try:
             run(
                 self.engine,
-                "INSERT INTO api_keys (name, key_hash, services) VALUES (:name, :hash, :services)",
+                "INSERT INTO api_keys (name, key_hash, services, operator) VALUES (:name, :hash, :services, :operator)",
                 name=name,
                 hash=hash_of(key),
                 services=None if services is None else sorted(services),
+                operator=operator,
             )
         except IntegrityError:
             raise KeyExists(f"{name!r} was made already, and names are never used again; choose another.") from None
@@ -75,33 +79,17 @@ class KeyStore:
 
     def all(self) -> list[ApiKey]:
         """List all keys that were ever made, the oldest first."""
-        rows = run(self.engine, "SELECT name, services, created, revoked FROM api_keys ORDER BY created, name")
-        return [
-            ApiKey(
-                name=row.name,
-                services=None if row.services is None else tuple(row.services),
-                created=row.created,
-                revoked=row.revoked,
-            )
-            for row in rows
-        ]
+        rows = run(self.engine, f"SELECT {COLUMNS} FROM api_keys ORDER BY created, name")
+        return [_key_of(row) for row in rows]
 
     def find(self, key: str) -> ApiKey | None:
         """Find a key that is not revoked, by the hash of what a client sent."""
         rows = run(
             self.engine,
-            "SELECT name, services, created FROM api_keys WHERE key_hash = :hash AND revoked IS NULL",
+            f"SELECT {COLUMNS} FROM api_keys WHERE key_hash = :hash AND revoked IS NULL",
             hash=hash_of(key),
         )
-        if not rows:
-            return None
-        services = rows[0].services
-        return ApiKey(
-            name=rows[0].name,
-            services=None if services is None else tuple(services),
-            created=rows[0].created,
-            revoked=None,
-        )
+        return _key_of(rows[0]) if rows else None
 
     def usage(self, name: str, *, most_waiting: int, most_within_a_minute: int) -> Usage:
         """Count a key's waiting tickets and its tickets of the last minute, each up to a limit."""
@@ -116,6 +104,16 @@ class KeyStore:
             most=most_within_a_minute,
         )
         return Usage(waiting=rows[0].waiting, within_a_minute=rows[0].new)
+
+
+def _key_of(row: sqlalchemy.Row[Any]) -> ApiKey:
+    return ApiKey(
+        name=row.name,
+        services=None if row.services is None else tuple(row.services),
+        created=row.created,
+        revoked=row.revoked,
+        operator=row.operator,
+    )
 
 
 def hash_of(key: str) -> bytes:

@@ -15,8 +15,9 @@ from tomaat.tickets.SourceStore import Lease
 from tomaat.tickets.Ticket import COLUMNS, Ticket
 
 MINE = "id = :id AND state = 'running' AND claim = :claim AND epoch = :epoch"  #: the guard of every end
-FRONT = """FROM tickets WHERE state = 'queued' AND source = :source
-                              AND interface_hash = ANY(:hashes) ORDER BY queue_order LIMIT 1"""  #: who is claimed next
+FRONT = """FROM tickets WHERE state = 'queued' AND source = :source AND interface_hash = ANY(:hashes)
+                              AND NOT EXISTS (SELECT FROM compute_sources WHERE name = :source AND drained)
+                              ORDER BY queue_order LIMIT 1"""  #: who is claimed next; nobody of a drained source
 WEIGHT = 0.3  #: of the newest duration in the moving mean
 
 
@@ -31,9 +32,9 @@ class LaneStore:
     def claim(self, interface_hashes: Collection[str], *, beside_another: bool = False) -> Ticket | None:
         """Take the oldest ticket of this source's queue that its worker can run.
 
-        Demands the own epoch and a lease that has not run out. ``beside_another``: the worker is not through with the
-        ticket before; then one that was claimed before is left, since it runs alone. ``None`` does not mean that the
-        queue is empty.
+        Demands the own epoch, a lease that has not run out, and a source that is not drained. ``beside_another``: the
+        worker is not through with the ticket before; then one that was claimed before is left, since it runs alone.
+        ``None`` does not mean that the queue is empty.
         """
         rows = run(
             self.engine,

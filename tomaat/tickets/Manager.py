@@ -98,7 +98,7 @@ class Manager:
         queues = self.store.queues()
         stranded = self.store.unqueue_stranded(settled=settled, unfit=unfit(queues))
         if stranded:
-            log.warning("tickets.unqueued", tickets=stranded, reason="their compute source is gone or changed")
+            log.warning("tickets.unqueued", tickets=stranded, reason="their compute source is gone, drained or changed")
         for misfit in misfits(queues):
             for ticket in self.store.fail_unfit(misfit):
                 log.warning("ticket.failed", ticket=ticket, reason="fits nowhere", needed_bytes=misfit.needed_bytes)

@@ -17,7 +17,8 @@ from tomaat.problems import fits_nowhere, waited_too_long, worker_lost
 from tomaat.tickets.choosing import Move, Queue, Waiting
 from tomaat.tickets.fitting import Misfit
 
-LIVE = "l.expires > clock_timestamp() AND s.problem IS NULL"  #: a lease and a source that can run tickets
+#: A lease and a source that can run tickets, and may.
+LIVE = "l.expires > clock_timestamp() AND s.problem IS NULL AND NOT s.drained"
 MOST_AT_ONCE = 1000  #: tickets assigned in one statement
 FRONT = 200  #: tickets read of each queue's front when some source is idle
 
@@ -120,18 +121,24 @@ class ManagerStore:
     def unqueue_stranded(self, *, settled: bool, unfit: Collection[tuple[str, str]] = ()) -> int:
         """Take tickets out of queues whose source is gone, unusable, too small, or no longer offers their interface.
 
-        ``unfit`` lists the sources and the interfaces that they are too small for. A lease that ran out counts only
-        when ``settled`` and one lease after PostgreSQL's start.
+        Out of a drained source's queue go those that another source can run; the rest wait there. ``unfit`` lists the
+        sources and the interfaces that they are too small for. A lease that ran out counts only when ``settled`` and
+        one lease after PostgreSQL's start.
         """
         rows = run(
             self.engine,
-            """UPDATE tickets t SET state = 'submitted', source = NULL
-               WHERE t.state = 'queued' AND NOT EXISTS (
+            f"""UPDATE tickets t SET state = 'submitted', source = NULL
+               WHERE t.state = 'queued' AND (NOT EXISTS (
                  SELECT FROM leases l JOIN compute_sources s ON s.name = l.name JOIN offers o ON o.source = l.name
                  WHERE l.name = t.source AND s.problem IS NULL AND o.interface_hash = t.interface_hash
                    AND l.name || ' ' || o.interface_hash <> ALL(:unfit)
                    AND (l.expires > clock_timestamp() OR NOT :settled
                         OR clock_timestamp() < pg_postmaster_start_time() + make_interval(secs => :lease)))
+                 OR EXISTS (SELECT FROM compute_sources WHERE name = t.source AND drained) AND EXISTS (
+                   SELECT FROM leases l JOIN compute_sources s ON s.name = l.name JOIN offers o ON o.source = l.name
+                   WHERE {LIVE} AND o.interface_hash = t.interface_hash
+                     AND l.name || ' ' || o.interface_hash <> ALL(:unfit)
+                     AND (t.outgrown_bytes IS NULL OR s.memory_bytes > t.outgrown_bytes)))
                RETURNING t.id""",
             settled=settled,
             lease=self.lease_seconds,
@@ -231,7 +238,7 @@ class ManagerStore:
         return [Ended(id=row.id, folder=row.folder) for row in rows]
 
     def removable(self, *, retention_hours: float, keep_input: bool) -> list[Ended]:
-        """List ended tickets whose folder has to go: asked for, cancelled, too old, or expired with nothing to keep."""
+        """List ended tickets whose folder has to go: asked for, given up, too old, or expired with nothing to keep."""
         rows = run(
             self.engine,
             """SELECT id, folder FROM tickets
@@ -239,7 +246,7 @@ class ManagerStore:
                  SELECT id FROM tickets WHERE delete_requested AND NOT files_removed
                  UNION ALL
                  SELECT id FROM tickets WHERE state IN ('cancelled', 'expired') AND NOT files_removed
-                   AND (state = 'cancelled' OR NOT :keep_input)
+                   AND (state = 'cancelled' AND NOT inputs_kept OR state = 'expired' AND NOT :keep_input)
                  UNION ALL
                  SELECT id FROM tickets WHERE finished IS NOT NULL AND NOT files_removed
                    AND finished < (SELECT clock_timestamp() - make_interval(secs => :retention)))""",

@@ -115,6 +115,30 @@ class SourceStore:
         )
         return bool(rows)
 
+    def note_reading(
+        self,
+        lease: Lease,
+        *,
+        used_bytes: int | None,
+        total_bytes: int | None,
+        use: float | None,
+        celsius: float | None,
+    ) -> None:
+        """Write what a source's device tells of itself now; ``use`` is from 0 to 1, ``None`` what it does not tell."""
+        run(
+            self.engine,
+            f"""UPDATE compute_sources SET device_used_bytes = :used_bytes, device_total_bytes = :total_bytes,
+                  device_use = :use, device_celsius = :celsius, device_read = clock_timestamp()
+                WHERE name = :name AND EXISTS ({HELD})""",
+            name=lease.name,
+            holder=lease.holder,
+            epoch=lease.epoch,
+            used_bytes=used_bytes,
+            total_bytes=total_bytes,
+            use=use,
+            celsius=celsius,
+        )
+
     def worker_of(self, name: str) -> tuple[int, int] | None:
         """Tell the process id and start time of the source's last known worker."""
         rows = run(

@@ -100,6 +100,20 @@ class Storage:
         flush(self.incoming)
         return kept
 
+    def copy_inputs(self, folder_name: str) -> TicketFolder:
+        """Make a folder for a new ticket with the input of another; ``keep`` it then, as an upload.
+
+        The files are never written again, so that two folders may share them where the file system can. Raises
+        ``FileNotFoundError`` where they are gone.
+        """
+        folder = self.new_incoming()
+        try:
+            _link_tree(self.ticket(folder_name).inputs, folder.inputs)
+        except BaseException:
+            self.drop(folder)
+            raise
+        return folder
+
     def drop(self, folder: TicketFolder) -> None:
         """Remove an upload that was refused."""
         shutil.rmtree(folder.path, ignore_errors=True)
@@ -124,6 +138,24 @@ class Storage:
         for folder in (draft.parent, draft.parent.parent, draft.parent.parent.parent):
             flush(folder)
         return digest.hexdigest(), size_bytes
+
+
+def _link_tree(source: Path, target: Path) -> None:
+    for entry in source.iterdir():
+        if entry.is_dir():
+            (target / entry.name).mkdir(mode=0o700)
+            _link_tree(entry, target / entry.name)
+        else:
+            _link(entry, target / entry.name)
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except FileNotFoundError:
+        raise
+    except OSError:  # not every file system has links
+        shutil.copyfile(source, target)
 
 
 def flush(path: Path) -> None:

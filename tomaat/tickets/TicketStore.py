@@ -20,6 +20,21 @@ MOST_LATER_TOKENS = 20
 SECONDS_LEFT = """greatest(0, coalesce(t.expected_seconds, d.mean_seconds, 1) + coalesce(t.loading_seconds, 0)
     - CASE WHEN t.state = 'running' THEN extract(epoch FROM clock_timestamp() - t.started) ELSE 0 END)"""
 
+#: A ticket t whose input is kept: nobody deletes what this holds of, nor has begun to. And its service takes it still.
+CAN_RUN_AGAIN = """(NOT t.files_removed AND NOT t.delete_requested
+    AND (t.state IN ('failed', 'succeeded') OR (t.state = 'cancelled' AND t.inputs_kept)
+         OR (t.state = 'expired' AND :keep_input))
+    AND t.finished > clock_timestamp() - make_interval(secs => :retention_seconds)
+    AND EXISTS (SELECT FROM offers WHERE interface_hash = t.interface_hash))"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgainRules:
+    """For how long the input of an ended ticket is kept, as the settings have it."""
+
+    retention_seconds: float
+    keep_input: bool  #: also once the result has expired
+
 
 @dataclass(frozen=True, kw_only=True)
 class Outlook:
@@ -111,6 +126,51 @@ class TicketStore:
         )
         return Ticket.of(rows[0])
 
+    def can_run_again(self, ticket: Ticket, *, rules: AgainRules) -> bool:
+        """Tell whether an ended ticket's input is kept, and its service still takes it."""
+        rows = run(
+            self.engine,
+            f"SELECT FROM tickets t WHERE id = :id AND {CAN_RUN_AGAIN}",
+            id=ticket.id,
+            **asdict(rules),
+        )
+        return bool(rows)
+
+    def run_again(self, ticket: Ticket, folder: str, *, operator: str, rules: AgainRules) -> Ticket | None:
+        """Insert a ticket whose folder holds the input of an ended one; ``None`` if that may not be run again.
+
+        What the statement demands of the ended one makes the copy whole: it tells that nobody had begun to delete the
+        files when they were copied. The new ticket is its client's: it has the same key's name, and the same tokens
+        open it. Safe to repeat, and repeated once here where the outcome is unknown.
+        """
+        try:
+            again = self._insert_again(ticket, folder, operator, rules)
+        except DatabaseUnavailable:
+            again = self._insert_again(ticket, folder, operator, rules)
+        self.hint(SUBMITTED_HINT)
+        return again
+
+    def _insert_again(self, ticket: Ticket, folder: str, operator: str, rules: AgainRules) -> Ticket | None:
+        rows = run(
+            self.engine,
+            f"""WITH again AS (
+                  INSERT INTO tickets (token_hash, later_token_hashes, service, interface_hash, folder, key_name,
+                    again_of)
+                  SELECT token_hash, later_token_hashes, service, interface_hash, :folder, key_name, id
+                  FROM tickets t WHERE id = :id AND {CAN_RUN_AGAIN}
+                  ON CONFLICT DO NOTHING RETURNING {COLUMNS}
+                ), noted AS (
+                  INSERT INTO audit (who, what, ticket, outcome)
+                  SELECT :operator, 'run again', :id, 'as ticket ' || id FROM again
+                )
+                SELECT {COLUMNS} FROM again""",
+            id=ticket.id,
+            folder=folder,
+            operator=operator,
+            **asdict(rules),
+        ) or run(self.engine, f"SELECT {COLUMNS} FROM tickets WHERE folder = :folder", folder=folder)
+        return Ticket.of(rows[0]) if rows else None
+
     def add_token(self, ticket: Ticket, token_hash: bytes) -> None:
         """Give a ticket one more token, since only the hash of the first is known; the newest are kept."""
         run(
@@ -167,9 +227,11 @@ class TicketStore:
         seconds = rows[0].seconds
         return Outlook(position=position, eta_seconds=None if seconds is None else float(seconds))
 
-    def cancel(self, ticket: Ticket) -> Ticket:
+    def cancel(self, ticket: Ticket, *, operator: str | None = None) -> Ticket:
         """Give a ticket up: at once while it waits; asked for while it runs; a deletion after its end.
 
+        An ``operator``, by the name of the API key, deletes nothing: what had ended stays as it is, and the input of
+        what is cancelled is kept to be run again, unless its client gave it up as well.
         One statement decides by the state that the row has then; the returned ticket is the row afterwards.
         """
         rows = run(
@@ -179,14 +241,18 @@ class TicketStore:
                     state = CASE WHEN state IN ('submitted', 'queued') THEN 'cancelled' ELSE state END,
                     finished = CASE WHEN state IN ('submitted', 'queued') THEN clock_timestamp() ELSE finished END,
                     cancel_requested = cancel_requested OR state = 'running',
-                    delete_requested = delete_requested OR state <> 'running'
+                    delete_requested = delete_requested OR (state <> 'running' AND NOT :by_operator),
+                    inputs_kept = :by_operator AND NOT delete_requested AND (inputs_kept
+                      OR (state IN ('submitted', 'queued', 'running') AND NOT cancel_requested))
                   WHERE id = :id RETURNING {COLUMNS}
                 ), noted AS (
-                  INSERT INTO audit (who, what, ticket, outcome) SELECT :who, 'give up', id, state FROM given_up
+                  INSERT INTO audit (who, what, ticket, outcome) SELECT :who, :what, id, state FROM given_up
                 )
                 SELECT {COLUMNS} FROM given_up""",
             id=ticket.id,
-            who=HOLDER,
+            by_operator=operator is not None,
+            who=operator or HOLDER,
+            what="give up" if operator is None else "cancel",
         )
         for channel in (SUBMITTED_HINT, QUEUED_HINT, ENDED_HINT):
             self.hint(channel)
@@ -212,7 +278,8 @@ class TicketStore:
     def offered_services(self) -> list[OfferedService]:
         """List each service that was ever offered, by the interface of its newest live offer, else its newest.
 
-        An offer is live while its source is, and once the worker of the source's present holder is ready.
+        An offer is live while its source is and may run tickets, and once the worker of the source's present holder is
+        ready.
         """
         rows = run(
             self.engine,
@@ -220,7 +287,7 @@ class TicketStore:
                       (SELECT json_object_agg(n.source, greatest(n.peak_bytes, n.network_bytes)) FROM offers n
                        WHERE n.interface_hash = o.interface_hash AND n.offer->>'version' = o.offer->>'version'
                          AND n.peak_bytes IS NOT NULL) AS memory_bytes,
-                      (coalesce(l.expires > clock_timestamp(), false) AND s.problem IS NULL) AS live
+                      (coalesce(l.expires > clock_timestamp(), false) AND s.problem IS NULL AND NOT s.drained) AS live
                FROM offers o LEFT JOIN leases l ON l.name = o.source AND l.epoch = o.epoch
                  LEFT JOIN compute_sources s ON s.name = o.source
                ORDER BY o.service, live DESC, o.offered DESC""",
@@ -252,7 +319,7 @@ class TicketStore:
                     SELECT * FROM tickets WHERE source = l.name AND state = 'queued'
                     UNION ALL SELECT * FROM tickets WHERE source = l.name AND state = 'running') t ON true
                   LEFT JOIN durations d ON d.source = t.source AND d.service = t.service
-                WHERE l.expires > clock_timestamp() AND s.problem IS NULL GROUP BY l.name, l.epoch
+                WHERE l.expires > clock_timestamp() AND s.problem IS NULL AND NOT s.drained GROUP BY l.name, l.epoch
             )
             SELECT DISTINCT ON (o.interface_hash) o.interface_hash, q.waiting, q.wait_seconds
             FROM offers o JOIN queues q ON q.name = o.source AND q.epoch = o.epoch

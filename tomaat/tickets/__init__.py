@@ -5,17 +5,20 @@ from tomaat.tickets.KeyStore import ApiKey, KeyStore
 from tomaat.tickets.LaneStore import LaneStore
 from tomaat.tickets.Manager import Manager
 from tomaat.tickets.ManagerStore import ManagerStore
+from tomaat.tickets.OperatorStore import Hour, OperatorStore, Reading, Seen, SeenSource, SeenTicket
 from tomaat.tickets.SourceStore import Lease, SourceStore
 from tomaat.tickets.Storage import ForeignStorage, Storage, TicketFolder
 from tomaat.tickets.Sweep import Sweep
 from tomaat.tickets.Ticket import Ticket
-from tomaat.tickets.TicketStore import Ahead, NewTicket, OfferedService, Outlook, TicketStore
+from tomaat.tickets.TicketStore import AgainRules, Ahead, NewTicket, OfferedService, Outlook, TicketStore
 
 __all__ = [
+    "AgainRules",
     "Ahead",
     "ApiKey",
     "Audit",
     "ForeignStorage",
+    "Hour",
     "KeyStore",
     "LaneStore",
     "Lease",
@@ -23,7 +26,12 @@ __all__ = [
     "ManagerStore",
     "NewTicket",
     "OfferedService",
+    "OperatorStore",
     "Outlook",
+    "Reading",
+    "Seen",
+    "SeenSource",
+    "SeenTicket",
     "SourceStore",
     "Storage",
     "Sweep",

@@ -12,7 +12,7 @@ QUEUED = "queued"  #: waits in one compute source's queue
 RUNNING = "running"  #: its worker has it
 SUCCEEDED = "succeeded"  #: the result can be fetched
 FAILED = "failed"  #: an error for the client to read
-CANCELLED = "cancelled"  #: the client gave it up
+CANCELLED = "cancelled"  #: the client, or an operator, gave it up
 EXPIRED = "expired"  #: its result can no longer be fetched
 
 STATES = (SUBMITTED, QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED, EXPIRED)
@@ -40,10 +40,12 @@ def _move(before: str | None, after: str, door: str, when: str) -> Move:
 
 
 MOVES = (
-    _move(None, SUBMITTED, WEB, "the upload is durable"),
+    _move(None, SUBMITTED, WEB, "the upload is durable, or an operator runs an ended ticket's input again"),
     _move(SUBMITTED, QUEUED, MANAGER, "a live compute source offers its service"),
     _move(QUEUED, QUEUED, MANAGER, "an idle compute source takes it from a longer queue"),
-    _move(QUEUED, SUBMITTED, MANAGER, "its compute source is gone, too small, or no longer offers its service"),
+    _move(
+        QUEUED, SUBMITTED, MANAGER, "its compute source is gone, drained, too small, or no longer offers its service"
+    ),
     _move(QUEUED, RUNNING, SCHEDULER, "the compute source's lane claims it"),
     _move(RUNNING, SUCCEEDED, SCHEDULER, "its result is durable"),
     _move(
@@ -52,7 +54,7 @@ MOVES = (
         SCHEDULER,
         "the task refused or raised, its deadline passed, its last attempt died, or it fits nowhere",
     ),
-    _move(RUNNING, CANCELLED, SCHEDULER, "the client asked for it and the worker stopped"),
+    _move(RUNNING, CANCELLED, SCHEDULER, "the client, or an operator, asked for it and the worker stopped"),
     _move(
         RUNNING,
         SUBMITTED,
@@ -62,9 +64,9 @@ MOVES = (
     ),
     _move(RUNNING, SUBMITTED, MANAGER, "its compute source's holder is gone, with attempts left"),
     _move(RUNNING, FAILED, MANAGER, "its compute source's holder is gone, after the last attempt"),
-    _move(RUNNING, CANCELLED, MANAGER, "its compute source's holder is gone, and the client had given it up"),
-    _move(SUBMITTED, CANCELLED, WEB, "the client gives it up"),
-    _move(QUEUED, CANCELLED, WEB, "the client gives it up"),
+    _move(RUNNING, CANCELLED, MANAGER, "its compute source's holder is gone, and it was given up"),
+    _move(SUBMITTED, CANCELLED, WEB, "the client, or an operator, gives it up"),
+    _move(QUEUED, CANCELLED, WEB, "the client, or an operator, gives it up"),
     _move(SUBMITTED, FAILED, MANAGER, "it waited longer than WAIT_LIMIT_HOURS, or fits nowhere"),
     _move(QUEUED, FAILED, MANAGER, "it waited longer than WAIT_LIMIT_HOURS"),
     _move(SUCCEEDED, EXPIRED, MANAGER, "its time is over, or the client asked for its deletion"),

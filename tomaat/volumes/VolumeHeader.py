@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 
 Point = tuple[float, float, float]
@@ -34,7 +35,13 @@ class VolumeHeader:
     compression: str  #: ``none``, ``gzip`` or ``zlib``; ``images`` where each image has its own
     voxel_offset: int  #: bytes before the voxels, after inflating where the whole file is compressed
     whole_file_compressed: bool  #: NIfTI's ``.nii.gz``, rather than the voxels alone
+    byte_order: str = "little"  #: of the voxels: ``little`` or ``big``
     modality: str | None = None  #: DICOM's word, such as ``CT``; no other format has one
+
+    @property
+    def lies_ready(self) -> bool:
+        """Tell whether the voxels lie in the file as they do in an array."""
+        return self.compression == "none" and not self.scaled and self.byte_order == sys.byteorder
 
     @property
     def voxel_bytes(self) -> int:

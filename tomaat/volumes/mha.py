@@ -102,6 +102,7 @@ def read_mha_header(path: Path, largest_voxel_bytes: int) -> VolumeHeader:
         compression="zlib" if compressed else "none",
         voxel_offset=offset,
         whole_file_compressed=False,
+        byte_order="big" if any(_is_true(fields, name) for name in SYNONYMS[2]) else "little",
     )
     return check_size(header, file_bytes, largest_voxel_bytes)
 
@@ -147,11 +148,15 @@ def _check_fields(fields: dict[str, str], data_bytes: int) -> bool:
         given = [name for name in names if name in fields]
         if len({fields[name].lower() for name in given}) > 1:
             raise VolumeRefused("header", f"{' and '.join(given)} say the same thing differently; keep one.")
-    compressed = TRUTH[fields.get("CompressedData", "false").lower()]
+    compressed = _is_true(fields, "CompressedData")
     size = fields.get("CompressedDataSize")
     if compressed and size is not None and whole_numbers(size, "CompressedDataSize") != [data_bytes]:
         raise VolumeRefused("size", f"CompressedDataSize: {shown(size)} must be the {data_bytes} bytes that are there.")
     return compressed
+
+
+def _is_true(fields: dict[str, str], name: str) -> bool:
+    return TRUTH[fields.get(name, "false").lower()]
 
 
 def _geometry(fields: dict[str, str], dimensions: int) -> tuple[Point, tuple[Point, Point, Point]]:

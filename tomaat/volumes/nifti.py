@@ -121,6 +121,7 @@ def _fields(data: bytes, order: str, *, compressed: bool) -> VolumeHeader:
         compression="gzip" if compressed else "none",
         voxel_offset=int(offset),
         whole_file_compressed=compressed,
+        byte_order="little" if order == "<" else "big",
     )
 
 

@@ -90,6 +90,7 @@ def read_nrrd_header(path: Path, largest_voxel_bytes: int) -> VolumeHeader:
         compression=COMPRESSIONS[encoding],
         voxel_offset=offset,
         whole_file_compressed=False,
+        byte_order=fields.get("endian", "little").lower(),
     )
     return check_size(header, file_bytes, largest_voxel_bytes)
 

@@ -2,9 +2,10 @@
 
 It never reads an image itself, so that no fork can meet the voxels of another patient; it has one thread at each fork.
 A fork inflates and verifies compressed voxels, reads through SimpleITK with the format named, and copies the voxels
-into memory that its asker sized from the checked header. It answers in JSON, once, and ends. For a DICOM series there
-are two: one writes what the headers say into the memory, as JSON, and when its asker has arranged and checked that, the
-next one writes the voxels.
+into memory that its asker sized from the checked header. Where the voxels lie in the file as they do in an array,
+SimpleITK reads the header alone, and the kernel copies them. It answers in JSON, once, and ends. For a DICOM series
+there are two: one writes what the headers say into the memory, as JSON, and when its asker has arranged and checked
+that, the next one writes the voxels.
 
 ::
 
@@ -30,6 +31,7 @@ import shutil
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
@@ -50,6 +52,7 @@ MOST_DESCRIPTORS = 64
 SHOWN_AS = MOST_DESCRIPTORS - 1  #: the descriptor behind which SimpleITK finds the volume
 IMAGE_IO = {"nifti": "NiftiImageIO", "nrrd": "NrrdImageIO", "mha": "MetaImageIO"}
 NAMES = {"nifti": "volume.nii", "nrrd": "volume.nrrd", "mha": "volume.mha", "dicom": dicom_read.SHOWN_FILE}
+DTYPES = {getattr(sitk, name): name[4:].lower() for name in dir(sitk) if name[4:].lower() in BYTES_OF}
 READS = 3  #: dimensions of a volume
 BYTES_PER_SECOND = 10_000_000  #: of voxels, that a fork must manage
 
@@ -81,17 +84,18 @@ def limit(memory_bytes: int, seconds: int) -> None:
         resource.setrlimit(what, (soft, soft if hard is None else hard))
 
 
-def read(name: Path, header: VolumeHeader) -> sitk.Image:
-    """Read with the format named; SimpleITK's own words are not passed on, since they name the file."""
+def open_image(name: Path, header: VolumeHeader) -> sitk.ImageFileReader:
+    """Let SimpleITK read the header, with the format named; its own words are not passed on: they name the file."""
     reader = sitk.ImageFileReader()
     reader.SetImageIO(IMAGE_IO[header.format])
     reader.SetFileName(str(name))
-    try:
-        image = reader.Execute()
-    except RuntimeError:
-        raise VolumeRefused(
-            "unreadable", "SimpleITK cannot read the volume (its axes may not be at right angles)."
-        ) from None
+    _without_words(reader.ReadImageInformation)
+    return reader
+
+
+def read(reader: sitk.ImageFileReader) -> sitk.Image:
+    """Let SimpleITK read the voxels; one slice becomes a volume."""
+    image = _without_words(reader.Execute)
     while image.GetDimension() > READS:
         image = image[..., 0]
     if image.GetDimension() < READS:
@@ -99,17 +103,48 @@ def read(name: Path, header: VolumeHeader) -> sitk.Image:
     return cast("sitk.Image", image)
 
 
+def _without_words(action: Callable[[], Any]) -> Any:
+    try:
+        return action()
+    except RuntimeError:
+        raise VolumeRefused(
+            "unreadable", "SimpleITK cannot read the volume (its axes may not be at right angles)."
+        ) from None
+
+
 def hand_over(image: sitk.Image, header: VolumeHeader, memory: int) -> dict[str, Any]:
-    """Copy the voxels into the asker's memory and describe them; they must be what the header said."""
+    """Copy the voxels that SimpleITK read into the asker's memory and describe them."""
     voxels = sitk.GetArrayViewFromImage(image)
-    dtype = voxels.dtype.name
-    if image.GetSize() != header.dimensions or image.GetNumberOfComponentsPerPixel() != 1:
+    told = describe(image, image.GetNumberOfComponentsPerPixel(), header)
+    size = math.prod(header.dimensions) * BYTES_OF[told["dtype"]]
+    with mmap.mmap(memory, size, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE) as target:
+        np.copyto(np.ndarray(voxels.shape, voxels.dtype, target), voxels)
+    return told
+
+
+def hand_over_ready(reader: sitk.ImageFileReader, header: VolumeHeader, source: int, memory: int) -> dict[str, Any]:
+    """Copy voxels that lie ready in the file into the asker's memory, and describe them as SimpleITK does."""
+    told = describe(reader, reader.GetNumberOfComponents(), header)
+    place = 0
+    with mmap.mmap(memory, header.voxel_bytes) as target:
+        while place < header.voxel_bytes:
+            with memoryview(target)[place:] as rest:
+                step = os.preadv(source, [rest], header.voxel_offset + place)
+            if step == 0:
+                raise VolumeRefused(
+                    "size", f"The header claims {header.voxel_bytes} bytes of voxels; {place} are there."
+                )
+            place += step
+    return told
+
+
+def describe(image: sitk.Image | sitk.ImageFileReader, components: int, header: VolumeHeader) -> dict[str, Any]:
+    """Tell what SimpleITK makes of a volume; it must be what the header said."""
+    dtype = DTYPES.get(image.GetPixelID(), "no type of ours")
+    if image.GetSize() != header.dimensions or components != 1:
         raise VolumeRefused("dimensions", "The volume that was read is not the one that its header describes.")
     if dtype != header.dtype and not (header.scaled and dtype in {"float32", "float64"}):
         raise VolumeRefused("voxel-type", f"The voxels were read as {dtype}; the header says {header.dtype}.")
-    size = math.prod(header.dimensions) * BYTES_OF[dtype]
-    with mmap.mmap(memory, size, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE) as target:
-        np.copyto(np.ndarray(voxels.shape, voxels.dtype, target), voxels)
     return {
         "dimensions": image.GetSize(),
         "dtype": dtype,
@@ -146,7 +181,10 @@ def answer_file(source: int, memory: int, asked: dict[str, Any], guards: list[st
     confine(4 * voxel_bytes, 30 + voxel_bytes // BYTES_PER_SECOND, guards, None if compressed else source)
     if compressed:
         inflate(source, header, head, shown)
-    image = read(Path(asked["folder"], NAMES[header.format]), header)
+    reader = open_image(Path(asked["folder"], NAMES[header.format]), header)
+    if header.lies_ready and reader.GetDimension() == READS:
+        return {"volume": hand_over_ready(reader, header, source, memory)}
+    image = read(reader)
     os.close(shown)
     os.close(SHOWN_AS)  # an inflated volume is given back before its voxels are copied
     return {"volume": hand_over(image, header, memory)}

@@ -29,6 +29,17 @@ class Access:
         self._limit(key)
         return key
 
+    def demand_operator(self, shown: str | None) -> ApiKey:
+        """Let an operator in, or raise the ``Problem`` that keeps others out, also where no other key is needed."""
+        key = self.keys.find(shown) if shown else None
+        if key is None:
+            said = f"is wrong or was revoked: {HEADER}" if shown else f"is needed, in the header {HEADER}"
+            raise _key_needed(f"An operator's API key {said}.")
+        if not key.operator:
+            detail = f"The API key {key.name} is no operator's."
+            raise Problem(403, "operator-needed", "Operator needed", detail)
+        return key
+
     def _limit(self, key: ApiKey) -> None:
         usage = self.keys.usage(
             key.name, most_waiting=self.most_waiting, most_within_a_minute=self.most_within_a_minute

@@ -12,6 +12,7 @@ from werkzeug.exceptions import HTTPException
 from tomaat.database import DatabaseUnavailable
 from tomaat.log import frames_of
 from tomaat.web.Api import Api
+from tomaat.web.Operator import Operator
 from tomaat.web.page import register_static
 from tomaat.web.problems import Problem, problem_response, retry_later
 
@@ -25,8 +26,8 @@ HEADERS = {
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
 
 
-def create_app(api: Api) -> Flask:
-    """Make the application around the views of ``api``."""
+def create_app(api: Api, operator: Operator) -> Flask:
+    """Make the application around the views of ``api``, and of ``operator`` for those who run the service."""
     app = Flask("tomaat", static_folder=None, template_folder="web/templates")
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask's default provider has it
     app.url_map.merge_slashes = False  # a redirect would repeat a token
@@ -38,6 +39,7 @@ def create_app(api: Api) -> Flask:
     app.register_error_handler(DatabaseUnavailable, _database_problem)
     app.register_error_handler(Exception, _crash)
     api.register(app)
+    operator.register(app)
     register_static(app)
     return app
 

@@ -8,6 +8,7 @@ from typing import Any
 from tomaat import __version__
 from tomaat.services.payload import FORMATS
 from tomaat.tickets.states import STATES
+from tomaat.web import openapi_queues
 from tomaat.web.Access import HEADER as KEY_HEADER
 from tomaat.web.problems import CONTENT_TYPE
 
@@ -171,13 +172,14 @@ SOMETIMES = frozenset({409})  #: refusals whose headers are not always there
 TEXTS = {
     400: "The request or its archive cannot be read.",
     401: "An API key is needed, and none that is right was shown.",
-    403: "The API key may not ask for this service.",
+    403: "The API key may not ask for this service, or is no operator's.",
     404: "Nothing here; a wrong id and a wrong token are told the same.",
-    409: "There is no result: not yet (Retry-After), cancelled, or failed.",
+    409: "There is no result: not yet (Retry-After), cancelled, or failed. To an operator: it has ended, or cannot be "
+    "run again.",
     410: "The result is no longer kept.",
     412: "The result is not the one that If-Match names.",
     413: "Too large, packed or unpacked.",
-    415: "Not multipart/form-data, or not gzip.",
+    415: "Not multipart/form-data, or not gzip; of an operator's act: not application/json.",
     416: "The range lies outside of the result.",
     422: "The service does not take these inputs; all faults are listed.",
     429: "The API key has too many waiting tickets, or made too many within a minute; see Retry-After.",
@@ -270,6 +272,7 @@ def describe_api(services: Sequence[Mapping[str, Any]], *, longest_wait_seconds:
                     {200: _json("The services.", {"type": "array", "items": _ref("Service")})},
                 )
             },
+            **_queues(),
             "/openapi.json": {
                 "get": _operation("openapi", "This document.", {200: _json("OpenAPI 3.1.", {"type": "object"})})
             },
@@ -287,6 +290,7 @@ def describe_api(services: Sequence[Mapping[str, Any]], *, longest_wait_seconds:
                 "Accepted": ACCEPTED,
                 "Status": STATUS,
                 "Service": SERVICE,
+                "Queues": openapi_queues.QUEUES,
                 "Problem": PROBLEM,
                 **{f"main.json.{service['name']}": main_schema(service["interface"]) for service in services},
             },
@@ -311,6 +315,37 @@ def _index() -> Json:
     links, page = {"schema": {"type": "object"}}, {"schema": {"type": "string"}}
     content = {"application/json": links, "text/html": page}
     return {"description": "Links; a page for people where text/html is preferred.", "content": content}
+
+
+def _queues() -> Json:
+    """Describe what operators do; each of it needs an operator's key, also where no other key is needed."""
+    security: list[Json] = [{"key": []}]
+    page = {"text/html": {"schema": {"type": "string"}}}
+    data = _json("Sources and tickets; for people the page, which needs no key.", _ref("Queues"))
+    data["content"] |= page
+    paths: Json = {
+        "/queues": {
+            "get": _operation(
+                "queues",
+                "All compute sources and tickets, for operators.",
+                {200: data},
+                *(400, 401, 403),
+                parameters=openapi_queues.PARAMETERS,
+                security=security,
+            )
+        }
+    }
+    for act, (summary, _, _) in openapi_queues.ACTS.items():
+        body = {"application/json": {"schema": openapi_queues.body_of(act)}}
+        operation = _operation(
+            f"queues-{act}",
+            summary,
+            {status: _json(summary, openapi_queues.answer_of(act)) for status in openapi_queues.ANSWERS[act]},
+            *(400, 401, 403, 404, 409, 413, 415, 507),
+            security=security,
+        )
+        paths[f"/queues/{act}"] = {"post": operation | {"requestBody": {"required": True, "content": body}}}
+    return paths
 
 
 OUTPUTS: Json = {

@@ -36,6 +36,11 @@ def page(*, key_needed: bool, largest_request_bytes: int) -> Response:
     return Response(document, headers=HEADERS, mimetype="text/html")
 
 
+def operators_page() -> Response:
+    """Give the operator's document: it holds nothing, and asks for a key."""
+    return Response(render_template("queues.html", version=__version__), headers=HEADERS, mimetype="text/html")
+
+
 def register_static(app: Flask) -> None:
     """Serve the page's files, which a browser asks for again with their ETag."""
     app.add_url_rule("/static/<path:name>", view_func=_static)

@@ -40,3 +40,21 @@ export function inDigits(value, digits = 6) {
 export function counted(count, thing) {
   return `${count.toLocaleString("en")} ${thing}${count === 1 ? "" : "s"}`;
 }
+
+/** A duration as it was measured: `40 ms`, `3.2 s`, `2 min 5 s`, `1 h 20 min`. @param {number} seconds */
+export function inSeconds(seconds) {
+  if (seconds < 0.9995) return `${Math.round(1000 * seconds)} ms`;
+  if (seconds < 9.95) return `${Number(seconds.toFixed(1))} s`;
+  const whole = Math.round(seconds);
+  if (whole < 60) return `${whole} s`;
+  const [large, small, more, less] = whole < 3600 ? [60, 1, "min", "s"] : [3600, 60, "h", "min"];
+  const rest = Math.floor((whole % Number(large)) / Number(small));
+  return `${Math.floor(whole / Number(large))} ${more}${rest ? ` ${rest} ${less}` : ""}`;
+}
+
+/** How long ago something was, in its largest unit: `40 s`, `5 min`, `3 h`, `2 days`. @param {number} seconds */
+export function inAge(seconds) {
+  if (seconds < 120) return `${Math.max(0, Math.round(seconds))} s`;
+  if (seconds < 7200) return `${Math.round(seconds / 60)} min`;
+  return seconds < 48 * 3600 ? `${Math.round(seconds / 3600)} h` : `${Math.round(seconds / 86400)} days`;
+}
