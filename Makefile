@@ -6,7 +6,7 @@ SITE := .cache/site
 ARGS ?=
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: help demo serve keys doctor docs pictures test check benchmark mutants chaos \
+.PHONY: help demo serve keys backup doctor docs pictures test check benchmark mutants chaos \
 	train-inner-ear evaluate-inner-ear clean
 .DEFAULT_GOAL := help
 
@@ -22,6 +22,9 @@ serve: $(VENV)/requirements  ## run PostgreSQL and the three doors until Ctrl-C
 
 keys: $(VENV)/requirements  ## who may submit: make keys ARGS="make radiology", ARGS=list, ARGS="revoke radiology"
 	@$(VENV)/bin/python tools/keys.py $(ARGS)
+
+backup: $(VENV)/requirements  ## make backup ARGS="make PLACE --keep 7", ARGS="verify FOLDER", ARGS="restore FOLDER"
+	@$(VENV)/bin/python tools/backup.py $(ARGS)
 
 doctor:  ## what is wrong with how it is set up, and what to do; changes nothing
 	@test -x $(VENV)/bin/python || { echo "There is no $(VENV) yet: make demo, or make serve, sets everything up."; exit 1; }

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -60,12 +61,17 @@ class Service:
             **{f"TOMAAT_{name}": value for name, value in settings.items()},
         }
         self.doors: dict[str, subprocess.Popen[bytes]] = {}
+        self.before: Callable[[str], list[str]] = lambda _: []  #: words before a door's command
 
     def start(self, *doors: str) -> None:
         for door in doors or DOORS:
             with self.log_of(door).open("ab") as log:
                 self.doors[door] = subprocess.Popen(
-                    [sys.executable, door], cwd=REPOSITORY, env=self.environment, stderr=log, stdin=subprocess.DEVNULL
+                    [*self.before(door), sys.executable, door],
+                    cwd=REPOSITORY,
+                    env=self.environment,
+                    stderr=log,
+                    stdin=subprocess.DEVNULL,
                 )
 
     def log_of(self, door: str) -> Path:

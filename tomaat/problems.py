@@ -93,6 +93,15 @@ def result_not_stored() -> dict[str, Any]:
     )
 
 
+def files_lost() -> dict[str, Any]:
+    """Say that a restored backup has the ticket, but not its files."""
+    return problem(
+        "files-lost",
+        "The files are not in the backup",
+        "The server was restored from a backup that has this ticket without its files; send the request again.",
+    )
+
+
 def deadline_passed(service: str, seconds: float) -> dict[str, Any]:
     """Say that the task took too long."""
     return problem(

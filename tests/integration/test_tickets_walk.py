@@ -9,14 +9,25 @@ from tests.integration.controlled_clock import ControlledClock
 from tomaat.tickets import LaneStore, Lease, ManagerStore, NewTicket, SourceStore, TicketStore
 from tomaat.tickets.choosing import Move
 from tomaat.tickets.fitting import Misfit
-from tomaat.tickets.states import CANCELLED, EXPIRED, FAILED, MANAGER, MOVES, RUNNING, SCHEDULER, SUCCEEDED, WEB
+from tomaat.tickets.states import (
+    CANCELLED,
+    EXPIRED,
+    FAILED,
+    MANAGER,
+    MOVES,
+    RESTORE,
+    RUNNING,
+    SCHEDULER,
+    SUCCEEDED,
+    WEB,
+)
 
 LEASE = 10.0
 ATTEMPTS = 2
 MOST_CLAIMS = 2
 SOURCE = "here/gpu-0"
 WORKERS = {"a": 1, "b": 2}  #: holder → the epoch under which it holds the source
-PERMITTED = {(move.before, move.after, move.door) for move in MOVES}
+PERMITTED = {(move.before, move.after, move.door) for move in MOVES if move.door != RESTORE}
 
 
 @dataclass(frozen=True, kw_only=True)

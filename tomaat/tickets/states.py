@@ -22,6 +22,7 @@ ENDED = frozenset({SUCCEEDED, FAILED, CANCELLED, EXPIRED})
 WEB = "WebService"
 MANAGER = "QueueManager"
 SCHEDULER = "TaskScheduling"
+RESTORE = "restore"  #: no door: ``python3 -m tomaat.backup restore``, while none runs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,4 +70,8 @@ MOVES = (
     _move(SUBMITTED, FAILED, MANAGER, "it waited longer than WAIT_LIMIT_HOURS, or fits nowhere"),
     _move(QUEUED, FAILED, MANAGER, "it waited longer than WAIT_LIMIT_HOURS"),
     _move(SUCCEEDED, EXPIRED, MANAGER, "its time is over, or the client asked for its deletion"),
+    _move(RUNNING, SUBMITTED, RESTORE, "it ran when the backup was made (no attempt)"),
+    _move(RUNNING, CANCELLED, RESTORE, "it ran when the backup was made, and the client had given it up"),
+    *(_move(state, FAILED, RESTORE, "the backup has it without its files") for state in (SUBMITTED, QUEUED, RUNNING)),
+    _move(SUCCEEDED, EXPIRED, RESTORE, "the backup has it without its files"),
 )

@@ -40,6 +40,7 @@ EXPLANATIONS = {
     "refused": "The task refused the inputs; the sentence is its own.",
     "task-crashed": "The task stopped with an error of its own; the server's log has the reference.",
     "worker-died": "The process that ran the task died, as often as tickets are tried.",
+    "files-lost": "The server was restored from a backup that has this ticket without its files.",
     "worker-lost": "The process that ran the task was lost, as often as tickets are tried.",
     "out-of-memory": "The ticket needs more memory than the compute source has.",
     "deadline-passed": "The task took longer than its deadline.",

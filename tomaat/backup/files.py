@@ -1,0 +1,54 @@
+"""Carry files from one folder to another, by a second name for them where both lie on one file system."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+from tomaat.disk import is_disk_full
+from tomaat.tickets.Storage import flush
+
+CHUNK_BYTES = 1024**2
+NO_LINK = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EACCES}  #: then it is copied
+
+
+def carry(file: Path, target: Path) -> None:
+    """Let ``target`` hold what ``file`` holds, durably: a link where that can be, else a copy for this user alone.
+
+    The file must be one that nobody writes to again.
+    """
+    try:
+        os.link(file, target, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in NO_LINK:
+            raise
+        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        with file.open("rb") as source, os.fdopen(descriptor, "wb") as copy:
+            shutil.copyfileobj(source, copy, CHUNK_BYTES)
+        flush(target)
+
+
+def trouble_of(error: OSError, folder: Path) -> str:
+    """Say what stopped the writing into ``folder``, without the name of a file."""
+    if folder.exists() and is_disk_full(error, folder):
+        return f"{folder} is full: make room there, or choose another place"
+    return f"{folder}: {error.strerror}"
+
+
+def sha256_of(file: Path) -> tuple[str, int]:
+    """Read a file to its end; return its SHA-256 and its size in bytes."""
+    digest = hashlib.sha256()
+    with file.open("rb") as opened:
+        while chunk := opened.read(CHUNK_BYTES):
+            digest.update(chunk)
+        return digest.hexdigest(), opened.tell()
+
+
+def make_folders(folder: Path, below: Path) -> None:
+    """Make ``folder`` and those between it and ``below``, for this user alone."""
+    if folder != below and not folder.exists():
+        make_folders(folder.parent, below)
+        folder.mkdir(mode=0o700)

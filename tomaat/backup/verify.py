@@ -1,0 +1,38 @@
+"""Tell whether a backup is whole."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path, PurePosixPath
+
+from tomaat.backup.BackupFailed import BackupFailed
+from tomaat.backup.files import sha256_of
+from tomaat.backup.Manifest import DUMP, Manifest
+
+MOST_NAMED = 5
+
+
+def verify(folder: Path) -> Manifest:
+    """Read every file of a backup. Raises ``BackupFailed`` unless each is what was backed up."""
+    manifest = Manifest.read(folder)
+    damaged = [path for path, facts in manifest.files.items() if _found(folder / path) != facts]
+    if damaged:
+        places = Counter(_place(path) for path in damaged)
+        named = ", ".join(list(places)[:MOST_NAMED]) + (", …" if len(places) > MOST_NAMED else "")
+        raise BackupFailed(
+            f"{folder}: {len(damaged)} of {len(manifest.files)} files are missing or damaged, in {named}: "
+            "use another backup."
+        )
+    return manifest
+
+
+def _found(file: Path) -> tuple[str, int] | None:
+    try:
+        return sha256_of(file)
+    except OSError:
+        return None
+
+
+def _place(path: str) -> str:
+    """Name the ticket's folder, not the file, whose name may be a patient's."""
+    return path if path == DUMP else "/".join(PurePosixPath(path).parts[:2])
