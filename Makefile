@@ -2,10 +2,12 @@
 
 PYTHON ?= python3
 VENV := .venv
+SITE := .cache/site
 ARGS ?=
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: help demo serve keys backup test check benchmark mutants chaos train-inner-ear evaluate-inner-ear clean
+.PHONY: help demo serve keys backup doctor docs pictures test check benchmark mutants chaos \
+	train-inner-ear evaluate-inner-ear clean
 .DEFAULT_GOAL := help
 
 help:  ## list these targets
@@ -23,6 +25,17 @@ keys: $(VENV)/requirements  ## who may submit: make keys ARGS="make radiology", 
 
 backup: $(VENV)/requirements  ## make backup ARGS="make PLACE --keep 7", ARGS="verify FOLDER", ARGS="restore FOLDER"
 	@$(VENV)/bin/python tools/backup.py $(ARGS)
+
+doctor:  ## what is wrong with how it is set up, and what to do; changes nothing
+	@test -x $(VENV)/bin/python || { echo "There is no $(VENV) yet: make demo, or make serve, sets everything up."; exit 1; }
+	@$(VENV)/bin/python tools/doctor.py $(ARGS)
+
+docs: $(VENV)/requirements-docs  ## build the documents' site into .cache/site
+	@$(VENV)/bin/python -m sphinx --fail-on-warning --keep-going -q -c docs -d $(SITE)-read . $(SITE)
+	@echo "The site: $(SITE)/index.html"
+
+pictures: $(VENV)/requirements-dev  ## take the documents' pictures again, into docs/pictures
+	@$(VENV)/bin/python -m tools.pictures
 
 test: $(VENV)/requirements-dev  ## run all tests; ARGS="-k queue -x" goes to pytest
 	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
@@ -59,7 +72,12 @@ $(VENV)/requirements: requirements.txt requirements-networks.txt
 	@$(PIP) install --quiet --no-deps -r requirements-networks.txt
 	@touch $@
 
-$(VENV)/requirements-dev: requirements-dev.txt $(VENV)/requirements
+$(VENV)/requirements-docs: requirements-docs.txt $(VENV)/requirements
+	@echo "Installing requirements-docs.txt: what only the site needs."
+	@$(PIP) install --quiet -r requirements-docs.txt
+	@touch $@
+
+$(VENV)/requirements-dev: requirements-dev.txt $(VENV)/requirements-docs
 	@echo "Installing requirements-dev.txt: what only the tests and checks need."
 	@$(PIP) install --quiet -r requirements-dev.txt
 	@touch $@

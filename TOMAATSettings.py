@@ -137,9 +137,23 @@ class Settings(BaseSettings):
         return "DATABASE_URL" in self.model_fields_set
 
     @property
+    def keeps_only_input(self) -> bool:
+        """Whether an ended ticket keeps its input once its result is gone."""
+        return self.STORAGE_STRATEGY == "KEEP_ONLY_INPUT"
+
+    @property
     def keys_needed(self) -> bool:
         """Whether a request needs an API key."""
         return self.API_KEYS == "always" or (self.API_KEYS == "beyond-loopback" and not _is_loopback(self.HOST))
+
+    @property
+    def key_missing(self) -> str:
+        """Say what to do where a request needs an API key and there is none."""
+        return (
+            f"TOMAAT_HOST={self.HOST}, TOMAAT_API_KEYS={self.API_KEYS}: requests need an API key, and there is "
+            "none: make one with `python3 -m tomaat.keys make NAME` (beside `make serve`: make keys "
+            'ARGS="make NAME"), or say TOMAAT_API_KEYS=never to let everybody in'
+        )
 
     @property
     def database_deadline_seconds(self) -> float:
@@ -149,9 +163,18 @@ class Settings(BaseSettings):
 
 def read_settings() -> Settings:
     """Read the settings, or say in plain sentences what is wrong with them and exit with 2."""
+    settings, faults = look_at_settings()
+    if settings is None or faults:
+        print(*faults, sep="\n", file=sys.stderr)  # noqa: T201 (before there is a log)
+        raise SystemExit(2)
+    return settings
+
+
+def look_at_settings() -> tuple[Settings | None, list[str]]:
+    """Read the settings, ``None`` where they cannot be, and say what is wrong with them."""
     faults = _unknown_variables()
     try:
-        settings = Settings()
+        return Settings(), faults
     except ValidationError as error:
         for fault in error.errors():
             name = str(fault["loc"][0])
@@ -160,10 +183,7 @@ def read_settings() -> Settings:
             faults.append(f"TOMAAT_{name}: {value}{rule}.")
     except SettingsError as error:
         faults.append(f"{error}: write it as JSON.")
-    if faults:
-        print(*faults, sep="\n", file=sys.stderr)  # noqa: T201 (before there is a log)
-        raise SystemExit(2)
-    return settings
+    return None, faults
 
 
 def _is_loopback(host: str) -> bool:

@@ -13,10 +13,13 @@ from tomaat.archives import ArchiveLimits
 from tomaat.database import ENDED, Hinter, Hints, connect
 from tomaat.door import Misconfigured, open_door, prepare
 from tomaat.Stop import Stop
-from tomaat.tickets import AgainRules, Audit, KeyStore, OperatorStore, Storage, TicketStore
+from tomaat.tickets import AgainRules, Audit, KeyStore, OperatorStore, Storage, TicketStore, WatchStore
 from tomaat.web.Access import Access
 from tomaat.web.Api import Api
 from tomaat.web.app import create_app
+from tomaat.web.Examples import Examples
+from tomaat.web.Health import Health
+from tomaat.web.Metrics import Metrics
 from tomaat.web.Operator import Operator
 from tomaat.web.serve import PortBusy, WebServer
 from tomaat.web.Waiters import Waiters
@@ -24,16 +27,13 @@ from TOMAATSettings import Settings, read_settings
 
 log = structlog.get_logger()
 
-LOOK_SECONDS = 3600.0
+LOOK_SECONDS = 5.0  #: between two looks which tickets have ended
 
 
 def serve(settings: Settings, stop: Stop) -> None:
     """Answer requests until the door is asked to stop."""
-    engine = connect(
-        settings.DATABASE_URL,
-        deadline_seconds=settings.database_deadline_seconds,
-        pool_size=settings.WEB_THREADS // 2 + 4,
-    )
+    deadline_seconds = settings.database_deadline_seconds
+    engine = connect(settings.DATABASE_URL, deadline_seconds=deadline_seconds, pool_size=settings.WEB_THREADS // 2 + 4)
     storage = Storage(settings.BASE_STORAGE_DIR)
     if not prepare(engine, storage, stop):
         return
@@ -41,18 +41,14 @@ def serve(settings: Settings, stop: Stop) -> None:
     store = TicketStore(engine, hinter.send)
     keys = KeyStore(engine)
     if settings.keys_needed and not any(key.revoked is None for key in keys.all()):
-        raise Misconfigured(
-            f"TOMAAT_HOST={settings.HOST}, TOMAAT_API_KEYS={settings.API_KEYS}: requests need an API key, and there is "
-            "none: make one with `python3 -m tomaat.keys make NAME` (beside `make serve`: make keys "
-            'ARGS="make NAME"), or say TOMAAT_API_KEYS=never to let everybody in'
-        )
+        raise Misconfigured(settings.key_missing)
     access = Access(
         keys,
         needed=settings.keys_needed,
         most_waiting=settings.LONGEST_QUEUE_PER_KEY,
         most_within_a_minute=settings.MOST_TICKETS_PER_MINUTE,
     )
-    hints = Hints(settings.DATABASE_URL, ENDED, deadline_seconds=settings.database_deadline_seconds)
+    hints = Hints(settings.DATABASE_URL, ENDED, deadline_seconds=deadline_seconds)
     waiters = Waiters(store, hints, places=settings.WEB_THREADS // 2, poll_seconds=settings.POLL_SECONDS)
     limits = ArchiveLimits(
         largest_upload_bytes=settings.LARGEST_UPLOAD_BYTES,
@@ -67,29 +63,32 @@ def serve(settings: Settings, stop: Stop) -> None:
         waiters,
         access,
         audit,
+        examples=Examples(settings.CUSTOM_TASKS_DIR / "examples"),
         archive_limits=limits,
         longest_wait_seconds=settings.LONGEST_WAIT_SECONDS,
         longest_queue=settings.LONGEST_QUEUE,
     )
-    rules = AgainRules(
-        retention_seconds=settings.RETENTION_HOURS * 3600, keep_input=settings.STORAGE_STRATEGY == "KEEP_ONLY_INPUT"
-    )
+    rules = AgainRules(retention_seconds=settings.RETENTION_HOURS * 3600, keep_input=settings.keeps_only_input)
     operator = Operator(OperatorStore(engine, hinter.send), store, storage, access, audit, rules=rules)
+    watch = WatchStore(engine)
+    metrics = Metrics(watch, storage, access)
+    metrics.ended.look()
     try:
         server = WebServer(
-            create_app(api, operator),
+            create_app(api, operator, metrics, Health(watch, storage)),
             host=settings.HOST,
             port=settings.PORT,
             threads=settings.WEB_THREADS,
             largest_request_bytes=api.largest_request_bytes,
             temporary=storage.temporary,
+            note_refused=metrics.note_refused,
         )
     except PortBusy as error:
         raise Misconfigured(str(error)) from error
     server.start()
     log.info("web.listening", url=f"http://{settings.HOST}:{settings.PORT}")
     while not stop.sleep(LOOK_SECONDS):
-        pass
+        metrics.ended.look()
     waiters.close()
     server.stop()
     hinter.close()

@@ -46,6 +46,9 @@ class BrainExtractionTask(Task):
             "cut", "Probability from which a voxel belongs to the brain", minimum=0.01, maximum=0.99, default=0.5
         ),
     )
+    example = {  # noqa: RUF012 (read only)
+        "head": {"file": "phantom_head.nii.gz", "about": "A phantom: a head drawn by code, nobody's scan."}
+    }
 
     def load(self, device: torch.device) -> None:
         """Load both networks; they stay warm."""

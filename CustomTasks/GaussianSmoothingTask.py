@@ -26,6 +26,10 @@ class GaussianSmoothingTask(Task):
         VolumeInput("volume", "CT or MRI volume"),
         FloatInput("sigma", "Standard deviation", minimum=0.1, maximum=20.0, default=2.0, unit="mm"),
     )
+    example = {  # noqa: RUF012 (read only)
+        "volume": {"file": "phantom_head.nii.gz", "about": "A phantom: a head drawn by code, nobody's scan."},
+        "sigma": 4.0,
+    }
 
     def load(self, device: torch.device) -> None:
         """Remember the device; there is no network."""

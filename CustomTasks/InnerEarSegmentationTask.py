@@ -85,6 +85,13 @@ class InnerEarSegmentationTask(Task):
             "center", "Where to look", description="One point within 5 mm; absent: the middle.", most=1, required=False
         ),
     )
+    example = {  # noqa: RUF012 (read only)
+        "cissvolume": {
+            "file": "phantom_inner_ear.nii.gz",
+            "about": "A phantom: an inner ear grown by code, nobody's scan.",
+        },
+        "center": [[40.0, 18.0, -30.0]],
+    }
     weights = Path(__file__).resolve().parents[1] / "networks" / "inner_ear" / "inner_ear.safetensors"
 
     def load(self, device: torch.device) -> None:

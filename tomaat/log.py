@@ -7,13 +7,20 @@ import sys
 import traceback
 
 import structlog
+from structlog.typing import EventDict
 
 
 def configure_logging(door: str, log_format: str) -> None:
     """Let structlog, and what libraries log from a warning on, write lines to standard error."""
+
+    def name_door(_logger: object, _level: str, event: EventDict) -> EventDict:
+        """Name the program, in every thread: what is bound to a context is its thread's own."""
+        return {**event, "door": door}
+
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            name_door,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
@@ -24,7 +31,6 @@ def configure_logging(door: str, log_format: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
-    structlog.contextvars.bind_contextvars(door=door)
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
 
 

@@ -6,6 +6,17 @@ from typing import Any
 
 NO_RESULT = 409
 GIGABYTE = 10**9
+KINDS_OF_FAILURE = (
+    "refused",
+    "task-crashed",
+    "worker-died",
+    "worker-lost",
+    "files-lost",
+    "out-of-memory",
+    "deadline-passed",
+    "waited-too-long",
+    "result-not-stored",
+)  #: why tickets fail; a test holds them against the code
 
 
 def problem(slug: str, title: str, detail: str, errors: list[dict[str, Any]] | None = None) -> dict[str, Any]:

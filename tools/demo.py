@@ -94,6 +94,7 @@ def main() -> int:
         show_numbers(client)
         folder = settings.BASE_STORAGE_DIR / "demo"
         folder.mkdir(exist_ok=True)
+        (folder / "head.nii.gz").write_bytes(mri)
         show_mri(client, mri, folder)
         show_brain(client, mri, folder)
     except (CannotStart, PrivatePostgresFailed, DemoFailed) as error:
@@ -107,6 +108,7 @@ def main() -> int:
     heading("Everything is stopped again")
     tell(
         f"The tickets and their files are kept in {settings.BASE_STORAGE_DIR}.",
+        f"An MRI to try things with: {settings.BASE_STORAGE_DIR / 'demo' / 'head.nii.gz'}",
         "Next: `make serve` keeps the service running, and CustomTasks/ is where your own network goes.",
     )
     return 0

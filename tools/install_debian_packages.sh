@@ -18,26 +18,47 @@ need nodejs command -v node
 need npm command -v npm
 need libarchive-tools command -v bsdtar
 need dicom3tools command -v dciodvfy
+need jq command -v jq
 need zsh command -v zsh
 need fish command -v fish
+need openssl command -v openssl
+need systemd command -v systemd-analyze
+need nginx-light test -x /usr/sbin/nginx
 need chromium command -v chromium
 need fonts-dejavu-core test -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf # chromium recommends fonts only
 
-if [ ${#missing[@]} = 0 ]; then
+promtool_missing=
+command -v promtool >/dev/null || promtool_missing=yes
+if [ ${#missing[@]} = 0 ] && [ -z "$promtool_missing" ]; then
     exit 0
 fi
 if ! command -v apt-get >/dev/null; then
-    echo "Missing, by their Debian names: ${missing[*]}. There is no apt-get here: install them in this system's way." >&2
+    echo "Missing, by their Debian names: ${missing[*]} ${promtool_missing:+prometheus (promtool)}. There is no apt-get here: install them in this system's way." >&2
     exit 1
 fi
 as_root=()
 if [ "$(id -u)" != 0 ]; then
     if ! command -v sudo >/dev/null; then
-        echo "Missing: ${missing[*]}. Run as root: apt-get install ${missing[*]}" >&2
+        echo "Missing: ${missing[*]} ${promtool_missing:+promtool}. Run this program as root." >&2
         exit 1
     fi
     as_root=(sudo)
 fi
 export DEBIAN_FRONTEND=noninteractive
 "${as_root[@]}" apt-get update
+if [ ${#missing[@]} != 0 ]; then
+    # The tests start nginx themselves: Debian asks this program whether a package may start its service, and is told no.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+    trap '"${as_root[@]}" rm -f $policy' EXIT
+    printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee $policy >/dev/null
+    "${as_root[@]}" chmod +x $policy
+fi
 "${as_root[@]}" apt-get install --yes --no-install-recommends "${missing[@]}"
+fi
+if [ -n "$promtool_missing" ]; then # out of the package prometheus, which would start a server of that name
+    folder=$(mktemp -d)
+    trap 'rm -rf "$folder"' EXIT
+    (cd "$folder" && apt-get download prometheus && dpkg -x prometheus_*.deb .)
+    "${as_root[@]}" install -m 755 "$folder/usr/bin/promtool" /usr/local/bin/promtool
+fi

@@ -35,14 +35,20 @@ PAYLOADS = ("tests/unit/test_services_payload.py",)
 UNZIP = ("tests/unit/test_archives_unzip.py",)
 DICOM_SEG = ("tests/unit/test_volumes_dicom_seg.py",)
 INNER_EAR = ("tests/unit/test_CustomTasks_InnerEarSegmentation.py",)
+WATCH = ("tests/unit/test_web_EndedTickets.py", "tests/integration/test_tickets_WatchStore.py")
+METRICS = ("tests/unit/test_web_Metrics.py",)
+HEALTH = ("tests/unit/test_web_Health.py",)
+DOCTOR = ("tests/integration/test_doctor.py",)
 WEB = ("tests/unit/test_web_Api.py",)
 PAGE = ("tests/unit/test_web_page.py",)
+SHOWN = ("tests/acceptance/test_page_modules.py::test_a_series_becomes_the_volume_that_simpleitk_reads",)
 RESENT = ("tests/acceptance/test_page.py::test_an_upload_whose_answer_is_lost_becomes_one_ticket",)
 OPERATOR = ("tests/unit/test_web_Operator.py",)
 OPERATOR_STORE = ("tests/integration/test_tickets_OperatorStore.py",)
 FIND = ("tests/unit/test_services_find.py",)
 STORAGE = ("tests/unit/test_tickets_Storage.py",)
 NETWORKS = ("tests/unit/test_compute_Networks.py",)
+BACKUP = "tests/integration/test_backup.py"
 LANE_TESTS = "tests/integration/test_compute_Lane.py"
 WORKER = ("tests/unit/test_compute_worker.py",)
 CHOOSING = ("tests/unit/test_tickets_choosing.py", "tests/unit/test_tickets_fitting.py")
@@ -95,6 +101,72 @@ MUTANTS = (
         'ORDER BY queue_order DESC LIMIT 1"""',
         STORES,
     ),
+    _m("what ended is counted once", "web/EndedTickets.py", "if ticket.id not in self.known:", "if True:", WATCH),
+    _m(
+        "what ended before the first look is not counted",
+        "web/EndedTickets.py",
+        "if self.since is not None:",
+        "if True:",
+        WATCH,
+    ),
+    _m(
+        "a late commit is still counted",
+        "tickets/WatchStore.py",
+        "- make_interval(secs => :latest))",
+        "- make_interval(secs => 0 * :latest))",
+        WATCH,
+    ),
+    _m(
+        "a clock that was set back hides no end",
+        "tickets/WatchStore.py",
+        "least(CAST(:since AS timestamptz), clock_timestamp())",
+        "coalesce(CAST(:since AS timestamptz), clock_timestamp())",
+        WATCH,
+    ),
+    _m(
+        "figures are for operators where keys are needed",
+        "web/Metrics.py",
+        "if self.access.needed:",
+        "if False:",
+        METRICS,
+    ),
+    _m(
+        "no unknown kind of failure becomes a label",
+        "web/Metrics.py",
+        "labels(problem if problem in KINDS_OF_FAILURE else OTHER)",
+        "labels(problem)",
+        METRICS,
+    ),
+    _m(
+        "a label holds the route's template",
+        "web/app.py",
+        'return request.url_rule.rule if request.url_rule else "(none)"',
+        "return request.path",
+        METRICS,
+    ),
+    _m(
+        "readiness needs a living manager",
+        "web/Health.py",
+        "if self.store.manager_held():",
+        "if self.store.manager_held() or True:",
+        HEALTH,
+    ),
+    _m("readiness needs a disk that flushes", "web/Health.py", "os.fsync(file.fileno())", "pass", HEALTH),
+    _m(
+        "the doctor's sessions are read-only",
+        "database/connection.py",
+        '{options} -c default_transaction_read_only=on"',
+        '{options}"',
+        DOCTOR,
+    ),
+    _m(
+        "the doctor's tasks see no password",
+        "doctor/tasks.py",
+        'environment=scrubbed(os.environ, "")',
+        "environment=os.environ",
+        DOCTOR,
+    ),
+    _m("the doctor tells no exception's text", "doctor/__main__.py", "({type(error).__name__})", "({error})", DOCTOR),
     _m(
         "a ticket that runs again is claimed beside no other",
         LANE,
@@ -571,6 +643,20 @@ MUTANTS = (
     _m("a token is compared", "web/tokens.py", "if ticket is None or not any(fits):", "if ticket is None:", WEB),
     _m("answers are stored nowhere", "web/app.py", '    "Cache-Control": "no-store",\n', "", WEB),
     _m("the page runs its own scripts only", "web/page.py", '"script-src": "\'self\'"', '"script-src": "*"', PAGE),
+    _m(
+        "an example that no service names is not sent",
+        "web/Examples.py",
+        "if not any(name in self._files(service).values() for service in services):",
+        "if not services:",
+        ("tests/unit/test_web_Examples.py",),
+    ),
+    _m(
+        "the page puts a series in order",
+        "web/static/dicom-volume.js",
+        "  slices.sort((one, other) => depth(one) - depth(other));\n",
+        "",
+        SHOWN,
+    ),
     _m("a task's example is checked", "services/find.py", " or _fault_of_example(task)", "", FIND),
     _m(
         "the queue of a source that is away is none",
@@ -1005,6 +1091,104 @@ MUTANTS = (
         "if now >= hour + HOUR + SETTLED:",
         "if now >= hour + HOUR:",
         OPERATOR,
+    ),
+    _m(
+        "a damaged backup is not restored",
+        "backup/verify.py",
+        "if _found(folder / path) != facts]",
+        "if not (folder / path)]",
+        (f"{BACKUP}::test_a_damaged_backup_is_told_by_ticket_and_not_restored",),
+    ),
+    _m(
+        "nothing is restored under a living door",
+        "backup/restore.py",
+        "    if living:\n",
+        "    if False:\n",
+        (f"{BACKUP}::test_a_restore_refuses_while_a_door_lives",),
+    ),
+    _m(
+        "a door that holds no lease is noticed, too",
+        "tickets/BackupStore.py",
+        "if sessions else []",
+        "if False else []",
+        (f"{BACKUP}::test_a_restore_refuses_while_a_door_lives",),
+    ),
+    _m(
+        "a door that comes at the last moment stops a restore",
+        "tickets/BackupStore.py",
+        "AND pid <> {own}) THEN",
+        "AND pid <> {own} AND false) THEN",
+        (f"{BACKUP}::test_a_door_that_comes_at_the_last_moment_changes_nothing",),
+    ),
+    _m(
+        "a database that holds something is not given up untold",
+        "backup/restore.py",
+        "    if store.holds_something():\n",
+        "    if False:\n",
+        (f"{BACKUP}::test_what_is_there_is_given_up_only_when_told",),
+    ),
+    _m(
+        "a newer schema is not restored",
+        "backup/restore.py",
+        "if manifest.schema_version > newest:",
+        "if False:",
+        (f"{BACKUP}::test_a_newer_schema_is_refused",),
+    ),
+    _m(
+        "a manifest points into its own backup only",
+        "backup/Manifest.py",
+        "or any(not _lies_within(path) for path in files)",
+        "",
+        (f"{BACKUP}::test_a_manifest_that_points_elsewhere_is_damaged",),
+    ),
+    _m(
+        "a dump that ends early is not committed",
+        "database/clients.py",
+        "if reader.wait() == 0:",
+        "if reader.wait() is not None:",
+        (f"{BACKUP}::test_a_restore_that_fails_changes_nothing",),
+    ),
+    _m(
+        "a ticket that is deleted while it is copied is left out",
+        "backup/make.py",
+        "if not files or not set(files) <= set(_files_of(source)):",
+        "if not files:",
+        (f"{BACKUP}::test_a_ticket_that_is_deleted_while_it_is_copied_leaves_no_half_of_itself",),
+    ),
+    _m(
+        "what ran when the backup was made spends no attempt",
+        "tickets/BackupStore.py",
+        "  WHERE state = 'running';",
+        "  WHERE false;",
+        (f"{BACKUP}::test_what_ran_waits_again_and_what_ended_is_as_it_was",),
+    ),
+    _m(
+        "a claim's folder of after the dump is not restored",
+        "backup/restore.py",
+        "if claim is None or out != folder.claim(claim):",
+        "if False:",
+        (f"{BACKUP}::test_what_ran_waits_again_and_what_ended_is_as_it_was",),
+    ),
+    _m(
+        "what was accepted after the dump is quarantined",
+        "backup/restore.py",
+        "        if path.name not in results:\n",
+        "        if False:\n",
+        (f"{BACKUP}::test_what_was_accepted_after_the_dump_is_quarantined",),
+    ),
+    _m(
+        "a backup that failed leaves nothing",
+        "backup/make.py",
+        "            shutil.rmtree(folder, ignore_errors=True)\n            raise\n",
+        "            raise\n",
+        (f"{BACKUP}::test_a_full_disk_is_told_and_leaves_nothing",),
+    ),
+    _m(
+        "a database's password is on no command line",
+        "database/clients.py",
+        "if name not in SECRETS})",
+        "})",
+        (f"{BACKUP}::test_the_password_is_on_no_command_line",),
     ),
 )
 

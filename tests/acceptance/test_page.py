@@ -15,10 +15,11 @@ import pytest
 import requests
 from PIL import Image
 from playwright.sync_api import expect
+from pydicom.uid import RLELossless
 
 from tests.browser import Visitor, check_access, fits, picture
 from tests.data import HEAD, fetch
-from tests.dicom_series import series, voxels_of
+from tests.dicom_series import series, voxels_of, written, zipped
 from tests.service import REPOSITORY, free_port
 
 PHONE = {"width": 360, "height": 740}
@@ -253,10 +254,12 @@ def test_a_ticket_is_followed_cancelled_and_told_so(visit, service):
     expect(waiting.get_by_text("Next in its queue.", exact=True)).to_be_visible()
     assert fits(waiting)
     picture(waiting, "waiting-phone")
+    check_access(waiting)
     for each in (waiting, page):
         each.get_by_role("button", name="Cancel").click()
         expect(each.get_by_text("Cancelled.", exact=True)).to_be_visible()
         assert service.status(ticket_of(each))["state"] == "cancelled"
+    check_access(page)
     picture(page, "cancelled")
 
 
@@ -293,6 +296,8 @@ def test_tickets_survive_a_reload_and_a_closed_tab_until_they_are_forgotten(visi
     expect(page.locator(".told")).to_have_text("Deleted from the server.")
     page.reload()
     expect(page.locator(".told")).to_have_text(re.compile("no longer kept|deleted at its client's wish"))
+    check_access(page)
+    picture(page, "expired")
     expect(page.get_by_role("link", name="Download")).to_be_hidden()
 
 
@@ -309,6 +314,7 @@ def test_a_lost_server_is_told_and_nothing_is_lost_with_it(visit, door):
     door.kill()
     page.get_by_role("button", name="Send").click()
     expect(page.get_by_role("alert")).to_contain_text("The server does not answer. Nothing is lost")
+    check_access(page)
     picture(page, "lost-while-sending")
     door.start()
     page.get_by_role("button", name="Send").click()
@@ -321,6 +327,23 @@ def test_a_lost_server_is_told_and_nothing_is_lost_with_it(visit, door):
     expect(page.get_by_text("Done.", exact=True)).to_be_visible()
     expect(page.get_by_text("The server does not answer.")).to_be_hidden()
     expect(page.locator("dl.values")).to_contain_text("Slept seconds")
+
+
+def test_a_server_that_is_away_from_the_start_is_told_on_a_form_too(visit, door):
+    page = visit(door.start()).open("#/services/FloatComputation")
+    page.route("**/supportedservices", lambda route: route.abort())
+    page.reload()
+    expect(page.locator(".told")).to_have_text("The server does not answer. Asking again.")
+    check_access(page)
+    page.unroute("**/supportedservices")
+    expect(page.get_by_role("button", name="Send")).to_be_visible()
+
+
+def test_what_is_too_large_is_told_before_it_is_packed(visit, door):
+    page = visit(door.start(LARGEST_UPLOAD_BYTES="1000000")).open("#/services/GaussianSmoothing")
+    page.get_by_label("CT or MRI volume").set_input_files(chosen("scan.nii.gz", bytes(1_200_000)))
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_role("alert")).to_have_text("The payload has 1.2 MB or more, packed; this server takes 1.1 MB.")
 
 
 def test_an_upload_whose_answer_is_lost_becomes_one_ticket(visit, service):
@@ -385,8 +408,9 @@ def test_the_brain_of_a_real_head_is_seen_over_it_in_three_planes_and_in_3d(visi
     page = visitor.open("#/services/BrainExtraction")
     page.get_by_label("T1-weighted MRI").set_input_files(chosen("T1.nii.gz", head()))
     picture(page, "brain-form")
-    send_slowly(page, lambda: picture(page, "brain-sending"))
-    expect(page.locator(".told")).to_contain_text("Runs:")
+    check_access(page)
+    send_slowly(page, lambda: (picture(page, "brain-sending"), check_access(page)))
+    expect(page.locator(".told")).to_contain_text("Runs")
     picture(page, "brain-running")
     expect(page.get_by_text("Done.", exact=True)).to_be_visible()
     expect(page.locator(".viewer")).to_have_attribute("data-state", "ready")
@@ -415,8 +439,13 @@ def test_the_brain_of_a_real_head_is_seen_over_it_in_three_planes_and_in_3d(visi
 
     page.reload()
     expect(page.get_by_text("Only the labels are here")).to_be_visible()
+    check_access(page)
+    picture(page, "labels-alone")
     assert is_orange(canvas) > 0.1
+    page.locator("#open-volume").set_input_files(chosen("other.nii.gz", small_volume()))
+    expect(page.get_by_text("It lies on another grid than the labels")).to_be_visible()
     page.locator("#open-volume").set_input_files(chosen("T1.nii.gz", head()))
+    expect(page.get_by_text("It lies on another grid than the labels")).to_be_hidden()
     expect(page.get_by_role("slider", name="Window")).to_be_visible()
     phone = visit(**PHONE, dark=True)
     small = phone.open(page.url.partition(service.url + "/")[2])
@@ -444,16 +473,139 @@ def test_a_volume_is_shown_with_the_one_that_was_sent(visit):
     picture(page, "smoothed-dark")
 
 
-def test_a_dicom_folder_is_sent_and_comes_back_as_a_volume(visit, tmp_path):
-    for name, content in series(voxels_of((20, 16, 12)), np.diag([2, 2, 3, 1])).items():
-        (tmp_path / name).write_bytes(content)
-    page = visit().open("#/services/GaussianSmoothing")
-    page.get_by_label("Choose a DICOM folder").set_input_files(tmp_path)
-    expect(page.get_by_text("12 images,")).to_be_visible()
+@pytest.fixture
+def ball(own_service, tmp_path):
+    """A service that marks what is bright, and a DICOM series of a bright ball; asked for by one page alone."""
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks/BrightTask.py").write_text(BRIGHT)
+    instance = own_service(CUSTOM_TASKS_DIR=str(tmp_path / "tasks"))
+    instance.start()
+    instance.wait_until_ready("Bright")
+    i, j, k = np.indices((48, 40, 20))
+    voxels = np.where((i - 20) ** 2 + (j - 20) ** 2 + (2 * k - 20) ** 2 < 12**2, 900, 100).astype(np.int16)
+    return instance.url, series(voxels, np.diag([2, 2, 4, 1]))
+
+
+BRIGHT = """
+from Inputs import VolumeInput
+from tomaat.services import Task
+from tomaat.volumes import Labels
+
+class BrightTask(Task):
+    task_identifier = "Bright"
+    description = "Marks what is bright."
+    inputs = [VolumeInput("scan", "Scan")]
+
+    def perform(self, scan):
+        return {"ball": Labels(volume=scan.like(scan.array > 500), names={1: "ball"})}
+"""
+
+
+def test_a_dicom_series_is_seen_under_its_labels_from_a_folder_a_zip_and_again_after_a_reload(visit, ball, tmp_path):
+    url, images = ball
+    page = visit(url).open("#/services/Bright")
+    page.get_by_label("Choose a DICOM folder").set_input_files(written(images, tmp_path / "scan"))
+    expect(page.get_by_text("20 images,")).to_be_visible()
     picture(page, "dicom-form")
     page.get_by_role("button", name="Send").click()
     expect(page.locator(".viewer")).to_have_attribute("data-state", "ready")
-    expect(page.get_by_text("Smoothed", exact=True)).to_be_visible()
+    expect(page.locator(".controls")).to_contain_text("Sent: Köpf axial (CT)")
+    canvas = page.locator("canvas")
+    assert is_orange(canvas) > 0.02
+    expect(page.locator(".place")).to_contain_text("value 900 · ball")  # the place that is looked at first
+    page.get_by_role("slider", name="Opacity").fill("0")
+    assert brightest_is_round(canvas)
+    check_access(page)
+    picture(page, "dicom-result")
+    page.reload()
+    page.locator("#open-folder").set_input_files(tmp_path / "scan")
+    expect(page.locator(".place")).to_contain_text(re.compile("value (100|900)"))
+    expect(page.get_by_text("It lies on another grid")).to_be_hidden()
+    page.goto(f"{url}/#/services/Bright")
+    page.get_by_label("Scan").set_input_files(chosen("scan.zip", zipped(images)))
+    page.get_by_label("Result format").select_option("dicom-seg")
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_text("DICOM Segmentations are not laid over a volume here")).to_be_visible()
+    expect(page.get_by_role("img", name="Ball, on three planes")).to_be_visible()
+    expect(page.get_by_role("link", name="ball.dcm")).to_be_visible()
+    expect(page.locator(".viewer")).to_have_count(0)
+    check_access(page)
+    picture(page, "dicom-seg")
+
+
+def brightest_is_round(canvas):
+    """Whether a bright ball, and not noise, stands in the picture: much of it is as bright as can be."""
+    pixels = np.asarray(Image.open(io.BytesIO(canvas.screenshot())).convert("L"))
+    return (pixels > 200).mean() > 0.02
+
+
+def test_a_compressed_series_is_told_not_to_be_shown_and_its_labels_are_shown_alone(visit, ball, tmp_path):
+    url, _ = ball
+    images = series(np.where(voxels_of((16, 16, 8)) > 300, 900, 100).astype(np.int16), syntax=RLELossless)
+    page = visit(url).open("#/services/Bright")
+    page.get_by_label("Choose a DICOM folder").set_input_files(written(images, tmp_path / "compressed"))
+    expect(page.get_by_text("8 images,")).to_be_visible()
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_text("The images of this DICOM series are compressed")).to_be_visible()
+    expect(page.locator(".viewer")).to_have_attribute("data-state", "ready")
+    expect(page.locator(".legend tbody")).to_contain_text("ball")
+    check_access(page)
+    picture(page, "compressed-series")
+
+
+@pytest.mark.parametrize("wanted", ["nrrd", "mha", "seg.nrrd"])
+def test_labels_in_another_format_are_seen_too(visit, ball, wanted):
+    url, images = ball
+    page = visit(url).open("#/services/Bright")
+    page.get_by_label("Scan").set_input_files(chosen("scan.zip", zipped(images)))
+    page.get_by_label("Result format").select_option(wanted)
+    page.get_by_role("button", name="Send").click()
+    expect(page.locator(".viewer")).to_have_attribute("data-state", "ready")
+    assert is_orange(page.locator("canvas")) > 0.02
+    expect(page.get_by_role("link", name=f"ball.{wanted}")).to_be_visible()
+
+
+def test_a_format_that_needs_dicom_is_refused_at_its_field_without(visit):
+    page = visit().open("#/services/GaussianSmoothing")
+    page.get_by_label("CT or MRI volume").set_input_files(chosen("scan.nii.gz", small_volume()))
+    page.get_by_label("Result format").select_option("dicom-seg")
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_label("Result format")).to_be_focused()
+    expect(page.locator("#result-format-fault")).to_contain_text("It refers to DICOM images")
+    check_access(page)
+    picture(page, "format-refused")
+
+
+def test_the_example_of_a_volume_says_that_it_is_a_phantom_and_shows_a_result(visit, service):
+    service.wait_until_ready("BrainExtraction", "InnerEarSegmentation", "GaussianSmoothing")
+    page = visit().open("#/services/BrainExtraction")
+    page.get_by_role("button", name="Fill in the example").click()
+    expect(page.get_by_text("phantom_head.nii.gz,")).to_be_visible()
+    expect(page.get_by_text("A phantom: a head drawn by code, nobody's scan.")).to_be_visible()
+    check_access(page)
+    picture(page, "example")
+    page.get_by_role("button", name="Send").click()
+    expect(page.locator(".legend tbody")).to_contain_text(re.compile(r"brain\s*1,[6-9]\d\d ml"))
+    picture(page, "example-brain")
+    page = visit().open("#/services/InnerEarSegmentation")
+    page.get_by_role("button", name="Fill in the example").click()
+    expect(page.get_by_text("phantom_inner_ear.nii.gz,")).to_be_visible()
+    page.get_by_role("button", name="Send").click()
+    expect(page.locator(".legend tbody")).to_contain_text("inner ear")
+    expect(page.locator(".viewer")).to_have_attribute("data-state", "ready")
+    picture(page, "example-inner-ear")
+
+
+def test_a_file_that_misses_its_field_opens_nothing(visit):
+    page = visit().open("#/services/GaussianSmoothing")
+    expect(page.get_by_role("button", name="Send")).to_be_visible()
+    assert page.evaluate(
+        """["dragover", "drop"].map((kind) => {
+            const event = new DragEvent(kind, {bubbles: true, cancelable: true, dataTransfer: new DataTransfer()});
+            document.querySelector("h1").dispatchEvent(event);
+            return event.defaultPrevented;
+        })"""
+    ) == [True, True]
 
 
 def numpy_file(array):

@@ -4,18 +4,26 @@ import gzip
 import io
 import json
 import tarfile
+import zipfile
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from playwright.sync_api import expect
 from pydicom import Dataset
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+)
 
 from Inputs import BooleanInput, FloatInput, IntInput, PointListInput, SingleChoiceInput, StringInput, VolumeInput
 from tests.browser import Visitor, check_access, picture
-from tests.dicom_series import image, series, voxels_of
+from tests.dicom_series import image, series, voxels_of, written, zipped
 from tomaat.archives import ArchiveLimits, unpack
 from tomaat.archives.pack import pack
+from tomaat.services.payload import FORMATS
 
 
 @pytest.fixture(scope="module")
@@ -243,6 +251,19 @@ def test_what_is_no_value_is_told_at_once(page, read):
     assert found["seeds"] == {"fault": 'Point 2, "1 2", is not three numbers.'}
 
 
+def test_a_half_is_no_whole_number_and_a_kind_that_the_page_does_not_know_is_json(page, run):
+    described = IntInput("n", "Steps").describe()
+    run("fields", MAKE, [described, described | {"id": "x", "name": "Matrix", "type": "matrix"}])
+    page.get_by_label("Steps").fill("2.5")
+    page.get_by_label("Matrix").fill("[[1, 2")
+    assert run("fields", READ) == {
+        "n": {"fault": "2.5 is not a whole number."},
+        "x": {"fault": "This is not JSON."},
+    }
+    page.get_by_label("Matrix").fill("[[1, 2]]")
+    assert run("fields", READ)["x"] == {"value": [[1, 2]]}
+
+
 def test_the_default_of_each_input_is_what_its_field_holds(page, run):
     """So that an example, which fills fields as defaults do, arrives as it was declared."""
     declared = [
@@ -319,7 +340,7 @@ def test_of_a_folder_without_dicom_nothing_is_sent(page, run, exported):
 
 
 def read_head(run, content):
-    return run("dicom", "return await module.seriesOf(blobOf(given));", list(content))
+    return run("dicom", "return await module.headOf(blobOf(given));", list(content))
 
 
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian], ids=["explicit", "implicit"])
@@ -350,6 +371,109 @@ def test_a_head_that_is_cut_off_or_deflated_is_one_of_a_series_without_a_name(ru
     assert read_head(run, deflated) == {"uid": "", "about": ""}
     assert read_head(run, whole[:100]) is None
     assert read_head(run, bytes(400)) is None
+
+
+# A series as a volume
+
+OBLIQUE = np.array([[0.6, 0, 1.6, -12.5], [0, 0.9, 0, 33], [0.8, 0, -1.2, 4], [0, 0, 0, 1]])
+CT_LIKE = {"RescaleSlope": 1, "RescaleIntercept": -1024}
+
+
+def made_volume(run, tmp_path, files):
+    """What the page makes of a series, and what SimpleITK reads of it."""
+    code = """
+        return await bytesOf(await module.volumeOf(given.map(blobOf)));
+    """
+    content = run("dicom-volume", code, [list(data) for data in reversed(files.values())])
+    assert isinstance(content, list), content
+    (tmp_path / "series.nii").write_bytes(bytes(content))
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(written(files, tmp_path / "series"))))
+    return sitk.ReadImage(tmp_path / "series.nii"), reader.Execute()
+
+
+@pytest.mark.parametrize("affine", [np.diag([0.7, 0.5, 3, 1]), OBLIQUE], ids=["axial", "oblique"])
+@pytest.mark.parametrize(
+    ("voxels", "changes"),
+    [
+        (voxels_of((7, 6, 5)) - 300, CT_LIKE),
+        (voxels_of((7, 6, 5)).astype(np.uint16) + 40_000, {"RescaleSlope": 0.25}),
+        ((voxels_of((7, 6, 5)) // 4).astype(np.uint8), {}),
+        (voxels_of((7, 6, 5)) - 300, CT_LIKE | {"BitsStored": 12, "HighBit": 11}),
+        (voxels_of((7, 6, 1)), {}),
+    ],
+    ids=["int16", "uint16", "uint8", "12-bits", "one-slice"],
+)
+def test_a_series_becomes_the_volume_that_simpleitk_reads(run, tmp_path, affine, voxels, changes):
+    made, expected = made_volume(run, tmp_path, series(voxels, affine, **changes))
+    assert np.allclose(sitk.GetArrayFromImage(made), sitk.GetArrayFromImage(expected), atol=1e-3)
+    assert made.GetSize() == expected.GetSize()
+    assert np.allclose(made.GetOrigin(), expected.GetOrigin(), atol=1e-4)
+    assert np.allclose(made.GetDirection(), expected.GetDirection(), atol=1e-6)
+    assert np.allclose(made.GetSpacing(), np.linalg.norm(affine[:3, :3], axis=0)), "of one slice its thickness"
+
+
+def test_the_bits_that_a_voxel_does_not_use_are_not_looked_at(run, tmp_path):
+    voxels = np.array([-5, 4], np.int16).reshape(2, 1, 1)
+    dirty = (voxels.view(np.uint16) & 0x0FFF | 0x3000).view(np.int16)
+    made, _ = made_volume(run, tmp_path, series(dirty, BitsStored=12, HighBit=11))
+    assert sitk.GetArrayFromImage(made).ravel().tolist() == [-5, 4]
+
+
+def test_images_that_are_rescaled_each_by_its_own_slope_are_right(run, tmp_path):
+    files = {
+        **series(voxels_of((3, 3, 1)), RescaleSlope=0.5),
+        "z": image(voxels_of((3, 3, 1))[:, :, 0].T, RescaleSlope=2.5, ImagePositionPatient=[0, 0, 2]),
+    }
+    made, _ = made_volume(run, tmp_path, files)
+    slices = sitk.GetArrayFromImage(made)
+    assert np.allclose(slices, [voxels_of((3, 3, 1))[:, :, 0].T * slope for slope in (0.5, 2.5)])
+    assert made.GetSpacing()[2] == 2
+
+
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        (series(voxels_of((8, 6, 2)), syntax=RLELossless), "are compressed, and this page cannot unpack them."),
+        (series(voxels_of((8, 6, 2)), Rows=3), "are not of a kind that this page can show."),
+        (series(voxels_of((8, 6, 2)), PixelSpacing=None), "are not of a kind that this page can show."),
+    ],
+    ids=["compressed", "other-size", "no-geometry"],
+)
+def test_a_series_that_cannot_be_shown_says_so(run, files, told):
+    code = "return await module.volumeOf(given.map(blobOf));"
+    assert run("dicom-volume", code, [list(data) for data in files.values()]).endswith(told)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_the_images_of_a_zip_are_those_that_were_packed(run, method):
+    files = series(voxels_of((8, 6, 3)))
+    code = """
+        const read = (await module.unzip(blobOf(given))).map(async (file) => [file.name, await bytesOf(file)]);
+        return Object.fromEntries(await Promise.all(read));
+    """
+    read = run("zip", code, list(zipped(files, method)))
+    assert {name: bytes(content) for name, content in read.items()} == files
+    assert run("zip", code, list(b"PK no zip")) == "Error: This is no zip archive, or a part of one."
+
+
+# The result's format
+
+
+def test_the_formats_are_those_that_the_server_makes(page, run):
+    run("format-field", """
+        globalThis.formatField = module.makeFormatField();
+        document.querySelector("main").replaceChildren(formatField.element);
+    """)  # fmt: skip
+    choice = page.get_by_label("Result format")
+    offered = choice.get_by_role("option").evaluate_all("options => options.map((option) => option.value)")
+    assert offered == list(FORMATS)
+    assert page.evaluate("formatField.read(false)") == {}
+    for wanted in FORMATS[1:]:
+        choice.select_option(wanted)
+        assert page.evaluate("formatField.read(true)") == {"outputs": {"format": wanted}}
+    assert "It refers to DICOM images" in page.evaluate("formatField.read(false).fault")
+    check_access(page)
 
 
 # Links

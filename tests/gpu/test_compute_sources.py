@@ -120,3 +120,32 @@ def test_a_gpu_that_torch_cannot_use_is_reported_and_not_replaced(fake_nvml, own
     assert row.name == "test/GPU-aaa"
     assert row.problem.startswith("torch cannot use cuda:0")
     assert instance.services() == []
+
+
+LOOK = """
+import json
+from tomaat.doctor.devices import look_at_devices
+from TOMAATSettings import Settings
+print(json.dumps([[each.about, each.level, each.says] for each in look_at_devices(Settings())]))
+"""
+
+
+def look(environment):
+    done = subprocess.run(
+        [sys.executable, "-c", LOOK], cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True
+    )
+    return json.loads(done.stdout)
+
+
+def test_the_doctor_tells_a_gpu_that_nvml_shows_and_torch_does_not_see(fake_nvml):
+    lost, torch = look(fake_nvml("GPU-aaa GPU-bbb!lost"))
+    assert lost[:2] == ["GPUs", "problem"]
+    assert "NVML has lost GPU 1" in lost[2]
+    assert torch[:2] == ["torch", "problem"]
+    assert "does not see GPU-aaa, which NVML shows" in torch[2]
+
+
+def test_the_doctor_tells_that_nvml_does_not_start(fake_nvml):
+    ((about, level, says),) = look(fake_nvml("!mismatch"))
+    assert (about, level) == ("GPUs", "problem")
+    assert "NVML" in says

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy
 
 from tomaat.database import connect, migrate
-from tomaat.tickets import LaneStore, Lease, ManagerStore, NewTicket, SourceStore, Ticket, TicketStore
+from tomaat.tickets import LaneStore, Lease, ManagerStore, NewTicket, SourceStore, Ticket, TicketStore, WatchStore
 
 LEASE_SECONDS = 2.0
 
@@ -37,6 +37,7 @@ class Bench:
         self.web = TicketStore(engine, self.hints.append)
         self.manager = ManagerStore(engine, self.hints.append, lease_seconds=LEASE_SECONDS)
         self.sources = SourceStore(engine, lease_seconds=LEASE_SECONDS)
+        self.watch = WatchStore(engine)
         self.folders = itertools.count(1)
 
     def run(self, sql: str, **values: object) -> list[sqlalchemy.Row]:

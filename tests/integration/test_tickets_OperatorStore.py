@@ -67,9 +67,9 @@ def test_what_waits_for_a_drained_source_moves_where_it_can_run_and_stays_where_
     alone, movable = bench.submit("Add"), bench.submit("Blur")
     for ticket in (alone, movable):
         bench.queue(ticket, "here/cpu-0")
-    assert bench.manager.unqueue_stranded(settled=False) == 0
+    assert not bench.manager.unqueue_stranded(settled=False)
     operator.drain("here/cpu-0", operator="anna")
-    assert bench.manager.unqueue_stranded(settled=False) == 1
+    assert len(bench.manager.unqueue_stranded(settled=False)) == 1
     fresh = bench.submit("Add")
     live = [queue for queue in fitting(bench.manager.queues()) if queue.live]
     assert [queue.source for queue in live] == ["here/cpu-1"]
@@ -96,7 +96,7 @@ def test_what_waits_for_a_drained_source_stays_where_the_other_one_cannot_run_it
     elif how == "outgrown":
         bench.run("UPDATE tickets SET outgrown_bytes = 100")
     unfit = [("here/GPU-b", "Add-1")] if how == "unfit" else []
-    assert bench.manager.unqueue_stranded(settled=False, unfit=unfit) == 0
+    assert not bench.manager.unqueue_stranded(settled=False, unfit=unfit)
 
 
 def test_a_service_whose_only_source_is_drained_is_not_available_and_its_tickets_wait(bench, operator):
@@ -109,7 +109,8 @@ def test_a_service_whose_only_source_is_drained_is_not_available_and_its_tickets
     assert bench.manager.fail_waited(hours=1) == []
     operator.resume(lane.lease.name, operator="anna")
     assert [each.available for each in bench.web.offered_services()] == [True]
-    assert bench.manager.assign([Move(ticket=ticket.id, from_source=None, to_source=lane.lease.name)]) == 1
+    move = Move(ticket=ticket.id, from_source=None, to_source=lane.lease.name)
+    assert bench.manager.assign([move]) == {ticket.id: lane.lease.name}
 
 
 def test_an_operators_cancelling_deletes_nothing(bench):

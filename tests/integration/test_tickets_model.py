@@ -279,7 +279,7 @@ class Tickets(RuleBasedStateMachine):
         queues = [queue for queue in self.manager.queues() if queue.live]
         assert {queue.source for queue in queues} == self.usable()
         moves = assign(self.manager.submitted(["h"]), queues)
-        assert self.manager.assign(moves) == len(moves)
+        assert len(self.manager.assign(moves)) == len(moves)
         assert {move.ticket for move in moves} == {
             id for id, row in self.rows.items() if row.state == SUBMITTED and queues
         }
@@ -303,7 +303,7 @@ class Tickets(RuleBasedStateMachine):
             for move in moves
             if (self.rows[move.ticket].state, self.rows[move.ticket].source) == (QUEUED, move.from_source)
         ]
-        assert moved == len(still)
+        assert moved == {move.ticket: move.to_source for move in still}
         for each in still:
             self.rows[each.ticket].source = each.to_source
 
@@ -328,7 +328,7 @@ class Tickets(RuleBasedStateMachine):
             if row.state == QUEUED
             and ((not self.live(row.source) and not self.spared()) or (row.source in self.drained and self.usable()))
         ]
-        assert self.manager.unqueue_stranded(settled=self.settled()) == len(stranded)
+        assert len(self.manager.unqueue_stranded(settled=self.settled())) == len(stranded)
         for row in stranded:
             row.state, row.source = SUBMITTED, None
 

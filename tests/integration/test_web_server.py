@@ -46,6 +46,7 @@ class Server(Web):
             threads=self.threads,
             largest_request_bytes=self.api.largest_request_bytes,
             temporary=self.storage.temporary,
+            note_refused=self.metrics.note_refused,
         )
 
     def send(self, payload=GOOD, **how):

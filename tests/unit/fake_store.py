@@ -27,12 +27,16 @@ from tomaat.tickets import (
     SeenTicket,
     Storage,
     Ticket,
+    World,
 )
 from tomaat.tickets.KeyStore import Usage
 from tomaat.tickets.states import CANCELLED, ENDED, FAILED, QUEUED, RUNNING, SUBMITTED, SUCCEEDED
 from tomaat.web.Access import Access
 from tomaat.web.Api import Api
 from tomaat.web.app import create_app
+from tomaat.web.Examples import Examples
+from tomaat.web.Health import Health
+from tomaat.web.Metrics import Metrics
 from tomaat.web.Operator import Operator
 from tomaat.web.Waiters import Waiters
 
@@ -212,6 +216,25 @@ class FakeStore:
         return self.tickets[ticket_id]
 
 
+class FakeWatch:
+    """What is read for whoever watches: as the tests set it."""
+
+    def __init__(self, store):
+        self.store = store
+        self.unended = []
+        self.sources = []
+        self.manager = True
+
+    def world(self):
+        self.store._demand()
+        services = {service.name: service.available for service in self.store.services}
+        return World(unended=self.unended, sources=self.sources, services=services, manager_held=self.manager)
+
+    def manager_held(self):
+        self.store._demand()
+        return self.manager
+
+
 class FakeKeys:
     """API keys in a dictionary, and how much each uses."""
 
@@ -330,12 +353,17 @@ class Web:
             self.waiters,
             access,
             self.audit,
+            examples=Examples(folder / "examples"),
             archive_limits=limits,
             longest_wait_seconds=30,
             longest_queue=longest_queue,
         )
         self.api.services.seconds = self.api.ahead.seconds = self.api.waiting.seconds = -1  # never old in a test
-        self.app: Flask = create_app(self.api, operator)
+        self.watch = FakeWatch(self.store)
+        self.metrics = Metrics(self.watch, self.storage, self.api.access)
+        self.health = Health(self.watch, self.storage)
+        self.metrics.world.recent.seconds = self.health.failing.seconds = -1
+        self.app: Flask = create_app(self.api, operator, self.metrics, self.health)
         self.client = self.app.test_client()
 
     def post(self, payload=GOOD, service="FloatComputation", *, headers=None, **fields):

@@ -9,12 +9,15 @@ from tests.chaos import matrix
 from tomaat.client import EXIT_CODES
 from tomaat.client.completion import option_actions
 from tomaat.client.parser import FORMATS, make_parser
+from tomaat.problems import KINDS_OF_FAILURE
 from tomaat.services import payload
 from tomaat.tickets import states
+from tomaat.web.openapi import KINDS
 from tomaat.web.problems import EXPLANATIONS
 from TOMAATSettings import Settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+LARGEST_PICTURE_BYTES = 300_000
 DOCUMENTS = [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")]
 
 
@@ -77,6 +80,17 @@ def test_every_problem_that_the_code_answers_with_is_explained():
     assert used <= EXPLANATIONS.keys()
 
 
+def test_every_reason_why_tickets_fail_is_counted_by_its_name():
+    code = "".join(path.read_text() for path in (REPOSITORY / "tomaat").rglob("*.py"))
+    assert set(re.findall(r'\bproblem\(\s*"([a-z-]+)"', code)) == set(KINDS_OF_FAILURE)
+
+
+def test_every_kind_of_problem_stands_in_the_apis_description_with_its_status():
+    answered_anywhere = {"method-not-allowed"}
+    described = {kind for kinds in KINDS.values() for kind in kinds}
+    assert described | answered_anywhere == EXPLANATIONS.keys()
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_no_link_of_a_document_is_broken(document):
     for target in re.findall(r"\]\(([^)#]+)", document.read_text()):
@@ -103,3 +117,19 @@ def test_the_task_in_the_readme_is_one(tmp_path):
     found = find_tasks(tmp_path)
     assert found.problems == []
     assert list(found.tasks) == ["BrightTissue"]
+
+
+def test_every_picture_of_the_documents_is_small_and_taken_by_the_tutorial_in_a_browser():
+    kept = {path.stem for path in (REPOSITORY / "docs/pictures").iterdir()}
+    tutorial = (REPOSITORY / "docs/first-browser.md").read_text()
+    assert kept == set(re.findall(r"\]\(pictures/(.+)\.png\)", tutorial))
+    for path in (REPOSITORY / "docs/pictures").iterdir():
+        assert path.stat().st_size < LARGEST_PICTURE_BYTES, path
+
+
+def test_every_decision_stands_in_their_list():
+    decisions = REPOSITORY / "docs/decisions"
+    listed = re.findall(r"^- \[(\d+)\. (.+)\]\((.+)\)$", (decisions / "README.md").read_text(), re.MULTILINE)
+    assert [name for _, _, name in listed] == sorted(path.name for path in decisions.glob("0*.md"))
+    for number, title, name in listed:
+        assert (decisions / name).read_text().startswith(f"# {number}. {title}\n")

@@ -1,6 +1,8 @@
 import json
 
-from Inputs import FloatInput, IntInput
+import pytest
+
+from Inputs import FloatInput, InputRefused, IntInput, VolumeInput
 from tomaat.services import Offer, Task
 
 
@@ -24,6 +26,21 @@ def test_an_offer_travels_as_json():
     assert Offer.from_json(json.loads(json.dumps(offer.to_json()))) == offer
     assert list(offer.interface) == ["x", "n"]
     assert json.dumps(offer.example) == '{"n": 4}', "as a client would have to write it"
+
+
+def test_an_example_of_a_volume_names_a_file_and_says_what_it_shows():
+    scan = (VolumeInput("x", "Scan"),)
+    example = {"x": {"file": "phantom_head.nii.gz", "about": "A phantom."}}
+    assert changed(inputs=scan, example=example).example == example
+    for wrong in (
+        {"file": "head.nii.gz"},
+        {"file": "../head.nii.gz", "about": "A head."},
+        {"file": "head.dcm", "about": "A head."},
+        {"file": "head.nii.gz", "about": " "},
+        {"series": "1.2"},
+    ):
+        with pytest.raises(InputRefused, match="an example of a volume is"):
+            changed(inputs=scan, example={"x": wrong})
 
 
 def test_the_hash_is_the_names_and_the_interfaces_and_nothing_elses():

@@ -7,7 +7,7 @@ import pytest
 from tomaat.services.find import find_tasks
 
 GOOD = """
-from Inputs import FloatInput
+from Inputs import FloatInput, VolumeInput
 from tomaat.services import Task
 
 class {name}(Task):
@@ -82,6 +82,10 @@ def reasons(found):
         ),
         (good(more="example = [1]"), "broken.py: GoodTask: example is [1]; write values by inputs' ids"),
         (good(more="example = {'x': 'a'}"), "broken.py: GoodTask: its own example is refused: x: 'a' is not a number."),
+        (
+            good(more="inputs = [VolumeInput('x', 'X')]; example = {'x': {'file': '../x.nii', 'about': 'A head.'}}"),
+            "broken.py: GoodTask: its own example is refused: x: an example of a volume is",
+        ),
         (
             good(more="inputs = [FloatInput('x', 'X', default=True)]"),
             "broken.py: ValueError: FloatInput('x'): its own default is refused: x: true is not a number. (line 9)",

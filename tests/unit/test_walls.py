@@ -12,6 +12,13 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 DOORS = ("WebService.py", "QueueManager.py", "TaskScheduling.py")
 ROOMS = {
     "tomaat.backup": {"tomaat.tickets", "tomaat.database"},
+    "tomaat.doctor": {
+        "tomaat.compute",
+        "tomaat.tickets",
+        "tomaat.services",
+        "tomaat.volumes",
+        "tomaat.database",
+    },
     "tomaat.launch": {"tomaat.database", "tomaat.tickets"},
     "tomaat.web": {"tomaat.tickets", "tomaat.services", "tomaat.archives", "tomaat.database", "Inputs"},
     "tomaat.compute": {"tomaat.tickets", "tomaat.services", "tomaat.volumes", "tomaat.archives", "tomaat.database"},
@@ -26,7 +33,7 @@ ROOMS = {
     "networks": {"CustomTasks", "tomaat.services", "tomaat.volumes"},
 }
 OLDEST_PYTHON_OF_THE_CLIENT = (3, 9)  #: 3D Slicer's
-TASKS_AND_WORKER = {"tomaat/compute/worker.py", "tomaat/services/__main__.py"}
+TASKS_AND_WORKER = {"tomaat/compute/worker.py", "tomaat/services/__main__.py", "tomaat/doctor/ask_torch.py"}
 
 
 def sources(*places: str) -> list[Path]:
@@ -70,7 +77,7 @@ def test_only_the_worker_and_the_tasks_import_torch():
 def test_nothing_outside_web_and_client_speaks_http():
     for path in [*sources("tomaat", "Inputs", "CustomTasks"), *(REPOSITORY / door for door in DOORS)]:
         name = str(path.relative_to(REPOSITORY))
-        if name.startswith(("tomaat/web/", "tomaat/client/", "tomaat/launch/")):
+        if name.startswith(("tomaat/web/", "tomaat/client/", "tomaat/launch/", "tomaat/doctor/")):
             continue
         spoken = {module.split(".")[0] for module in imports(path)} & {
             "flask",
@@ -120,7 +127,9 @@ def test_the_code_takes_no_explicit_locks():
 def test_rooms_are_handed_values_and_read_no_settings():
     for path in sources("tomaat", "Inputs", "CustomTasks"):
         name = str(path.relative_to(REPOSITORY))
-        if name.startswith("tomaat/launch/") or name in {"tomaat/keys.py", "tomaat/backup/__main__.py"}:
+        if name.startswith(("tomaat/launch/", "tomaat/doctor/")):
+            continue
+        if name in {"tomaat/keys.py", "tomaat/backup/__main__.py"}:
             continue
         assert "TOMAATSettings" not in imports(path), name
 

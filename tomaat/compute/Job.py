@@ -21,3 +21,9 @@ class Job:
     out: Path
     source: str
     report: Report
+
+    @property
+    def facts(self) -> dict[str, int]:
+        """Say in the log which claim of which ticket this is."""
+        ticket, claim = self.key.split("/")
+        return {"ticket": int(ticket), "claim": int(claim)}

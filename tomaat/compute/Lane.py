@@ -361,8 +361,10 @@ class Lane:
         """
         self.keeper.end()
         died = [run for run in self.running if run.in_worker]
-        self.log.error("worker.died", tickets=[run.ticket.id for run in died], ending=ending)
+        if not died:
+            self.log.error("worker.died", ending=ending)
         for run in died:
+            self.log.error("worker.died", ticket=run.ticket.id, claim=run.ticket.claim, ending=ending)
             if len(died) == 1:
                 problem = worker_died(ending, run.ticket.attempts + 1)
                 run.move = partial(self.ends.give_up_attempt, run, problem)
@@ -377,7 +379,7 @@ class Lane:
         try:
             kept = move()
         except DatabaseUnavailable as error:
-            self.log.warning("database.lost", reason=str(error))
+            self.log.warning("database.lost", ticket=run.ticket.id, reason=str(error))
             if self._ending() and all(other.move for other in self.running):
                 raise Stopping from error  # the files stay, since the move may have been made
             return

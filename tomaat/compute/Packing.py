@@ -10,6 +10,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+from structlog.contextvars import bound_contextvars
+
 from tomaat.archives import pack
 from tomaat.compute.Channel import Channel
 from tomaat.compute.endings import end_of, writing
@@ -43,7 +45,9 @@ class Packing:
     def work(self) -> None:
         """Pack what was performed, until the process ends."""
         while True:
-            self.take(self.asked.get())
+            performed = self.asked.get()
+            with bound_contextvars(**performed.job.facts):
+                self.take(performed)
 
     def take(self, performed: Performed) -> None:
         """Write and pack one result, and say how it went."""

@@ -8,6 +8,7 @@ from queue import SimpleQueue
 from typing import Any
 
 import structlog
+from structlog.contextvars import bound_contextvars
 
 from tomaat.compute.Channel import Channel
 from tomaat.compute.DeviceMemory import DeviceMemory
@@ -67,7 +68,9 @@ class Performer:
     def work(self, packs: SimpleQueue[Performed]) -> None:
         """Perform what was read, one after the other, until the process ends."""
         while True:
-            self.take(*self.asked.get(), packs)
+            job, read = self.asked.get()
+            with bound_contextvars(**job.facts):
+                self.take(job, read, packs)
 
     def take(self, job: Job, read: Read, packs: SimpleQueue[Performed]) -> None:
         """Perform one job and hand it on; from then on nothing of it is the task's, and the device is free."""

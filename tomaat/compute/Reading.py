@@ -9,6 +9,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+from structlog.contextvars import bound_contextvars
+
 from tomaat.compute.Channel import Channel
 from tomaat.compute.endings import end_of
 from tomaat.compute.Job import Job
@@ -63,7 +65,8 @@ class Reading:
     def take(self, asked: Job | Ahead | None) -> None:
         """Hand a claimed job on; read a waiting ticket ahead, unless something newer is asked for already."""
         if isinstance(asked, Job):
-            self._hand_on(asked)
+            with bound_contextvars(**asked.facts):
+                self._hand_on(asked)
             return
         self.ahead = None
         if asked is not None and self.asked.empty():

@@ -22,7 +22,6 @@ the device performs one ticket while the next one is read and the last one packe
 from __future__ import annotations
 
 import argparse
-import contextvars
 import ctypes
 import json
 import os
@@ -35,6 +34,8 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from structlog.contextvars import bound_contextvars
 
 from tomaat.compute.Channel import Channel, ChannelClosed
 from tomaat.compute.CudaMemory import CudaMemory
@@ -88,7 +89,10 @@ def listen(channel: Channel, performer: Performer, reading: Reading) -> None:
             for job in jobs:
                 job.report.cancelled |= job.key == message["key"]
         elif message["do"] == "estimate":
-            seconds = {key: performer.estimate(service, Path(inputs)) for key, service, inputs in message["tickets"]}
+            seconds = {}
+            for ticket, service, inputs in message["tickets"]:
+                with bound_contextvars(ticket=int(ticket)):
+                    seconds[ticket] = performer.estimate(service, Path(inputs))
             channel.send({"is": "estimated", "seconds": seconds})
 
 
@@ -174,8 +178,7 @@ def main() -> None:
     performer.networks.make_way = lambda: reading.asked.put(None)
     packing = Packing(channel, performer.networks)
     for work in (lambda: listen(channel, performer, reading), reading.work, packing.work):
-        context = contextvars.copy_context()  # what the log binds
-        threading.Thread(target=context.run, args=(work_for_life, work), daemon=True).start()
+        threading.Thread(target=work_for_life, args=(work,), daemon=True).start()
     performer.work(packing.asked)
 
 

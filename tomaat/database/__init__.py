@@ -1,9 +1,10 @@
 """PostgreSQL: the connection with its deadline, the hints, the schema, the private server."""
 
 from tomaat.database.connection import DatabaseUnavailable, connect, wait_for_database
+from tomaat.database.facts import ServerFacts, server_facts
 from tomaat.database.Hinter import Hinter
 from tomaat.database.Hints import ENDED, QUEUED, SUBMITTED, Hints, hint
-from tomaat.database.migrate import SchemaTooNew, migrate
+from tomaat.database.migrate import SchemaTooNew, applied_migrations, known_migrations, migrate
 from tomaat.database.run import run
 
 __all__ = [
@@ -14,9 +15,13 @@ __all__ = [
     "Hinter",
     "Hints",
     "SchemaTooNew",
+    "ServerFacts",
+    "applied_migrations",
     "connect",
     "hint",
+    "known_migrations",
     "migrate",
     "run",
+    "server_facts",
     "wait_for_database",
 ]

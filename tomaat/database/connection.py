@@ -43,10 +43,11 @@ class DatabaseUnavailable(Exception):
     """PostgreSQL cannot be reached, or did not answer in time: what was asked may or may not have happened."""
 
 
-def connect(url: str, *, deadline_seconds: float, pool_size: int = 5) -> sqlalchemy.Engine:
+def connect(url: str, *, deadline_seconds: float, pool_size: int = 5, read_only: bool = False) -> sqlalchemy.Engine:
     """Make the pool of connections of one door; it connects when it is first used.
 
-    Every statement is a transaction of its own (autocommit) and ends or fails within ``deadline_seconds``.
+    Every statement is a transaction of its own (autocommit) and ends or fails within ``deadline_seconds``. Of
+    ``read_only`` connections PostgreSQL itself refuses whatever would change something.
     """
     wait_with_deadline(deadline_seconds)
     return sqlalchemy.create_engine(
@@ -56,20 +57,23 @@ def connect(url: str, *, deadline_seconds: float, pool_size: int = 5) -> sqlalch
         max_overflow=0,
         pool_timeout=deadline_seconds,
         pool_pre_ping=True,
-        connect_args=connect_arguments(deadline_seconds),
+        connect_args=connect_arguments(deadline_seconds, read_only=read_only),
     )
 
 
-def connect_arguments(deadline_seconds: float) -> dict[str, object]:
+def connect_arguments(deadline_seconds: float, *, read_only: bool = False) -> dict[str, object]:
     """Say what libpq and the server enforce beside the wait callback."""
     milliseconds = int(deadline_seconds * 1000)
+    options = (
+        f"-c statement_timeout={milliseconds} -c idle_in_transaction_session_timeout={2 * milliseconds} "
+        f"-c lock_timeout={milliseconds} -c timezone=UTC "
+        # the server lets the sessions of a machine that is gone go within a minute, not within hours
+        "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
+    )
     return {
         "connect_timeout": max(2, int(deadline_seconds)),
         "application_name": "tomaat",
-        "options": f"-c statement_timeout={milliseconds} -c idle_in_transaction_session_timeout={2 * milliseconds} "
-        f"-c lock_timeout={milliseconds} -c timezone=UTC "
-        # the server lets the sessions of a machine that is gone go within a minute, not within hours
-        "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3",
+        "options": f"{options} -c default_transaction_read_only=on" if read_only else options,
     }
 
 

@@ -21,23 +21,14 @@ class SchemaTooNew(Exception):
     """The database was made by a newer version of this program."""
 
 
-def newest_version() -> int:
-    """Tell the newest version of the schema that this program knows."""
-    return max(_known())
-
-
-def _known() -> dict[int, Path]:
-    return {int(path.name[:4]): path for path in sorted(MIGRATIONS.glob("*.sql"))}
-
-
 def migrate(engine: sqlalchemy.Engine) -> None:
     """Apply each migration that the database lacks, in order, each in one transaction.
 
     A migration begins by inserting its version; a duplicate means that another process was first.
     Raises ``SchemaTooNew`` for a database of a newer program.
     """
-    migrations = _known()
-    applied = _applied(engine)
+    migrations = known_migrations()
+    applied = applied_migrations(engine)
     if applied and max(applied) > max(migrations):
         raise SchemaTooNew(
             f"the database's schema is version {max(applied)}, this program knows up to {max(migrations)}: "
@@ -47,7 +38,13 @@ def migrate(engine: sqlalchemy.Engine) -> None:
         _apply(engine, version, migrations[version].read_text(encoding="utf-8"))
 
 
-def _applied(engine: sqlalchemy.Engine) -> set[int]:
+def known_migrations() -> dict[int, Path]:
+    """List the migrations that this program has, by their versions."""
+    return {int(path.name[:4]): path for path in sorted(MIGRATIONS.glob("*.sql"))}
+
+
+def applied_migrations(engine: sqlalchemy.Engine) -> set[int]:
+    """List the versions of the migrations that a database has had."""
     with engine.connect() as connection:
         if connection.execute(sqlalchemy.text("SELECT to_regclass('schema_versions')")).scalar() is None:
             return set()

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from tomaat.services.example import check_example
 from tomaat.services.Task import Task
 
 
@@ -33,7 +34,9 @@ class Offer:
             interface={declared.id: declared.describe() for declared in task.inputs},
             deadline_seconds=float(task.deadline_seconds),
             estimates=type(task).expected_seconds is not Task.expected_seconds,
-            example={each.id: each.check(task.example[each.id]) for each in task.inputs if each.id in task.example},
+            example={
+                each.id: check_example(each, task.example[each.id]) for each in task.inputs if each.id in task.example
+            },
         )
 
     @property

@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from Inputs import Input, InputRefused
+from tomaat.services.example import check_example
 from tomaat.services.Found import Found
 from tomaat.services.Problem import Problem
 from tomaat.services.Task import Task
@@ -140,7 +141,7 @@ def _fault_of_example(task: Task) -> str | None:
         return f"example is {example!r}; write values by inputs' ids: example = {{{next(iter(inputs), 'x')!r}: …}}"
     for id, value in example.items():
         try:
-            inputs[id].check(value)
+            check_example(inputs[id], value)
         except InputRefused as refusal:
             return f"its own example is refused: {refusal.detail}"
     return None

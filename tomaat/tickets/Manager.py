@@ -68,9 +68,11 @@ class Manager:
             self._do_duties()
             self.duties_at = time.monotonic() + min(self.poll_seconds, self.lease_seconds / 5)
         assigned = self._assign()
-        moved = self._rebalance() if assigned < MOST_AT_ONCE else 0
+        moved = self._rebalance() if len(assigned) < MOST_AT_ONCE else {}
+        for event, queued in (("ticket.queued", assigned), ("ticket.moved", moved)):
+            for ticket, source in queued.items():
+                log.info(event, ticket=ticket, source=source)
         if assigned or moved:
-            log.info("tickets.queued", assigned=assigned, moved=moved)
             return PAUSE_SECONDS
         return max(0.0, self.duties_at - time.monotonic())
 
@@ -96,9 +98,8 @@ class Manager:
         for ticket, state in self.store.take_back(settled=settled, attempts=self.attempts):
             log.warning("ticket.taken_back", ticket=ticket, state=state)
         queues = self.store.queues()
-        stranded = self.store.unqueue_stranded(settled=settled, unfit=unfit(queues))
-        if stranded:
-            log.warning("tickets.unqueued", tickets=stranded, reason="their compute source is gone, drained or changed")
+        for ticket in self.store.unqueue_stranded(settled=settled, unfit=unfit(queues)):
+            log.warning("ticket.unqueued", ticket=ticket, reason="its compute source is gone, drained or changed")
         for misfit in misfits(queues):
             for ticket in self.store.fail_unfit(misfit):
                 log.warning("ticket.failed", ticket=ticket, reason="fits nowhere", needed_bytes=misfit.needed_bytes)
@@ -107,18 +108,18 @@ class Manager:
         self.sweep.remove_ended()
         self.sweep.tidy()
 
-    def _assign(self) -> int:
+    def _assign(self) -> dict[int, str]:
         queues = self._live_queues()
         offered = {interface_hash for queue in queues for _, interface_hash in queue.offers}
         if not offered:
-            return 0
+            return {}
         largest = max(queue.memory_bytes or 0 for queue in queues)
         return self.store.assign(assign(self.store.submitted(offered, largest_bytes=largest), queues))
 
-    def _rebalance(self) -> int:
+    def _rebalance(self) -> dict[int, str]:
         queues = self._live_queues()
         if not any(queue.running_left_seconds is None for queue in queues):
-            return 0
+            return {}
         return self.store.move(rebalance([self._with_front(queue) for queue in queues]))
 
     def _live_queues(self) -> list[Queue]:

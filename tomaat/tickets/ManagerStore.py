@@ -94,31 +94,31 @@ class ManagerStore:
         )
         return [Waiting(**row._mapping) for row in rows]  # noqa: SLF001 (SQLAlchemy's public name for a row's columns)
 
-    def assign(self, moves: Sequence[Move]) -> int:
-        """Queue submitted tickets; returns how many were still submitted."""
+    def assign(self, moves: Sequence[Move]) -> dict[int, str]:
+        """Queue submitted tickets; returns those that were still submitted, with their queues."""
         return self._move("t.state = 'submitted'", moves)
 
-    def move(self, moves: Sequence[Move]) -> int:
+    def move(self, moves: Sequence[Move]) -> dict[int, str]:
         """Move waiting tickets to another queue, each guarded by the queue that it leaves."""
         return self._move("t.state = 'queued' AND t.source = m.from_source", moves)
 
-    def _move(self, guard: str, moves: Sequence[Move]) -> int:
+    def _move(self, guard: str, moves: Sequence[Move]) -> dict[int, str]:
         if not moves:
-            return 0
+            return {}
         rows = run(
             self.engine,
             f"""UPDATE tickets t SET state = 'queued', source = m.to_source, loading_seconds = m.loading_seconds
                 FROM json_to_recordset(CAST(:moves AS json))
                   AS m(ticket bigint, from_source text, to_source text, loading_seconds double precision)
-                WHERE t.id = m.ticket AND {guard} RETURNING t.id""",
+                WHERE t.id = m.ticket AND {guard} RETURNING t.id, t.source""",
             moves=json.dumps([asdict(move) for move in moves]),
         )
         if rows:
             self.hint(QUEUED_HINT)
             self.hint(ENDED_HINT)
-        return len(rows)
+        return {row.id: row.source for row in rows}
 
-    def unqueue_stranded(self, *, settled: bool, unfit: Collection[tuple[str, str]] = ()) -> int:
+    def unqueue_stranded(self, *, settled: bool, unfit: Collection[tuple[str, str]] = ()) -> list[int]:
         """Take tickets out of queues whose source is gone, unusable, too small, or no longer offers their interface.
 
         Out of a drained source's queue go those that another source can run; the rest wait there. ``unfit`` lists the
@@ -144,7 +144,7 @@ class ManagerStore:
             lease=self.lease_seconds,
             unfit=[f"{source} {interface_hash}" for source, interface_hash in unfit],
         )
-        return len(rows)
+        return [row.id for row in rows]
 
     def fail_unfit(self, misfit: Misfit) -> list[int]:
         """Fail the submitted tickets of a service that is too large for every compute source that offers it."""
@@ -280,8 +280,8 @@ class ManagerStore:
             ids=list(ticket_ids),
         )
 
-    def prune(self, *, days: float) -> int:
-        """Delete the rows of tickets that ended ``days`` ago and have no files; returns how many of the oldest."""
+    def prune(self, *, days: float) -> list[int]:
+        """Delete the rows of tickets that ended ``days`` ago and have no files; returns which of the oldest."""
         rows = run(
             self.engine,
             """DELETE FROM tickets WHERE files_removed AND id = ANY(ARRAY(
@@ -292,7 +292,7 @@ class ManagerStore:
             seconds=days * 86400,
             limit=MOST_AT_ONCE,
         )
-        return len(rows)
+        return [row.id for row in rows]
 
     def prune_audit(self, *, days: float) -> None:
         """Delete the lines of the audit trail that are older than ``days``, at least 30."""

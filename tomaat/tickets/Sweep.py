@@ -62,12 +62,13 @@ class Sweep:
             path = self.storage.ticket(ended.folder).path
             shutil.rmtree(path, ignore_errors=True)
             if path.exists():
-                log.error("files.not_removed", ticket=ended.id, reason="the folder resists; look at its permissions")
+                log.error("ticket.files_not_removed", ticket=ended.id, reason="it resists; look at its permissions")
             else:
                 gone.append(ended.id)
         if gone:
             self.store.note_removed(gone)
-            log.info("files.removed", tickets=len(gone))
+        for ticket in gone:
+            log.info("ticket.files_removed", ticket=ticket)
 
     def tidy(self) -> None:
         """Put what has had no row for an hour into quarantine, delete what lay there for the retention time.
@@ -79,9 +80,9 @@ class Sweep:
         self.strays_at = time.monotonic() + EVERY_SECONDS
         for _ in range(MOST_BATCHES):
             pruned = self.store.prune(days=self.ticket_days)
-            if pruned:
-                log.info("tickets.pruned", tickets=pruned)
-            if pruned < MOST_AT_ONCE:
+            for ticket in pruned:
+                log.info("ticket.pruned", ticket=ticket)
+            if len(pruned) < MOST_AT_ONCE:
                 break
         self.store.prune_audit(days=self.audit_days)
         strays = _older(self.storage.incoming, STRAY_SECONDS)

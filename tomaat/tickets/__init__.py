@@ -11,12 +11,14 @@ from tomaat.tickets.Storage import ForeignStorage, Storage, TicketFolder
 from tomaat.tickets.Sweep import Sweep
 from tomaat.tickets.Ticket import Ticket
 from tomaat.tickets.TicketStore import AgainRules, Ahead, NewTicket, OfferedService, Outlook, TicketStore
+from tomaat.tickets.WatchStore import EndedTicket, SourceNow, Unended, WatchStore, World
 
 __all__ = [
     "AgainRules",
     "Ahead",
     "ApiKey",
     "Audit",
+    "EndedTicket",
     "ForeignStorage",
     "Hour",
     "KeyStore",
@@ -32,10 +34,14 @@ __all__ = [
     "Seen",
     "SeenSource",
     "SeenTicket",
+    "SourceNow",
     "SourceStore",
     "Storage",
     "Sweep",
     "Ticket",
     "TicketFolder",
     "TicketStore",
+    "Unended",
+    "WatchStore",
+    "World",
 ]

@@ -20,19 +20,30 @@ def bind_storage(engine: sqlalchemy.Engine, storage: Storage) -> None:
         found = storage.instance_id()
         if found == row.id:
             break
-        if found is not None:
-            raise ForeignStorage(
-                f"{storage.base} belongs to the database with instance {found}, not to {row.id}: "
-                "set TOMAAT_BASE_STORAGE_DIR or TOMAAT_DATABASE_URL to the pair that belongs together"
-            )
-        if not row.bound:
+        if found is None and not row.bound:
             storage.bind(row.id)
-        elif time.monotonic() > deadline:
-            raise ForeignStorage(
-                f"{storage.base} is new, but the database with instance {row.id} has tickets in another folder: "
-                "set TOMAAT_BASE_STORAGE_DIR to it, or, if it is lost, run UPDATE instance SET bound = false"
-            )
+        elif found is not None or time.monotonic() > deadline:
+            raise ForeignStorage(_mismatch(storage, found, row.id))
         else:
             time.sleep(0.1)
     if not row.bound:
         run(engine, "UPDATE instance SET bound = true")
+
+
+def mismatch(engine: sqlalchemy.Engine, storage: Storage) -> str | None:
+    """Say why a database and a storage folder do not belong together; ``None``: they do, or will. Changes nothing."""
+    row = run(engine, "SELECT CAST(id AS text) AS id, bound FROM instance")[0]
+    found = storage.instance_id()
+    return None if found == row.id or (found is None and not row.bound) else _mismatch(storage, found, row.id)
+
+
+def _mismatch(storage: Storage, found: str | None, wanted: str) -> str:
+    if found is not None:
+        return (
+            f"{storage.base} belongs to the database with instance {found}, not to {wanted}: "
+            "set TOMAAT_BASE_STORAGE_DIR or TOMAAT_DATABASE_URL to the pair that belongs together"
+        )
+    return (
+        f"{storage.base} is new, but the database with instance {wanted} has tickets in another folder: "
+        "set TOMAAT_BASE_STORAGE_DIR to it, or, if it is lost, run UPDATE instance SET bound = false"
+    )

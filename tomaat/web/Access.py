@@ -36,7 +36,8 @@ class Access:
             said = f"is wrong or was revoked: {HEADER}" if shown else f"is needed, in the header {HEADER}"
             raise _key_needed(f"An operator's API key {said}.")
         if not key.operator:
-            detail = f"The API key {key.name} is no operator's."
+            made = "python3 -m tomaat.keys make NAME --operator"
+            detail = f"The API key {key.name} is no operator's; `{made}` makes one."
             raise Problem(403, "operator-needed", "Operator needed", detail)
         return key
 

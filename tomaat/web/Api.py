@@ -7,6 +7,7 @@ from collections.abc import Collection
 from functools import partial
 from typing import Any
 
+import structlog
 from flask import Flask, Response, g, jsonify, request
 
 from tomaat.archives import ArchiveLimits
@@ -16,6 +17,7 @@ from tomaat.tickets.states import CANCELLED, ENDED, EXPIRED, FAILED, RUNNING, ST
 from tomaat.web import views
 from tomaat.web.Access import HEADER as KEY_HEADER
 from tomaat.web.Access import Access
+from tomaat.web.Examples import Examples
 from tomaat.web.form import content_length
 from tomaat.web.openapi import describe_api
 from tomaat.web.page import page
@@ -25,6 +27,8 @@ from tomaat.web.results import send_result
 from tomaat.web.Submission import Submission
 from tomaat.web.tokens import find_ticket
 from tomaat.web.Waiters import Waiters
+
+log = structlog.get_logger()
 
 NOT_ENDED = frozenset(STATES) - ENDED
 RECENT_SECONDS = 1.0
@@ -42,6 +46,7 @@ class Api:
         access: Access,
         audit: Audit,
         *,
+        examples: Examples,
         archive_limits: ArchiveLimits,
         longest_wait_seconds: float,
         longest_queue: int,
@@ -51,6 +56,7 @@ class Api:
         self.waiters = waiters
         self.access = access
         self.audit = audit
+        self.examples = examples
         self.largest_request_bytes = archive_limits.largest_upload_bytes + FORM_BYTES
         self.longest_wait_seconds = longest_wait_seconds
         self.longest_queue = longest_queue
@@ -67,6 +73,7 @@ class Api:
         app.add_url_rule("/status/<path:reference>", view_func=self.status)
         app.add_url_rule("/result/<path:reference>", view_func=self.result)
         app.add_url_rule("/supportedservices", view_func=self.supported_services)
+        app.add_url_rule("/examples/<name>", view_func=self.example)
         app.add_url_rule("/openapi.json", view_func=self.openapi)
         app.add_url_rule("/problems/<slug>", view_func=self.explain)
 
@@ -118,7 +125,7 @@ class Api:
         ticket = self._wait(self._find(reference), NOT_ENDED)
         _demand_result(ticket)
         path = self.storage.result_of(ticket.folder, ticket.claim)
-        fetched = partial(self.waiters.do_later, partial(self.store.mark_fetched, ticket.id))
+        fetched = partial(self._note_fetched, ticket.id)
         try:
             answer = send_result(request, ticket, path, fetched)
             if request.method == "GET" and answer.status_code in {200, 206}:
@@ -130,6 +137,7 @@ class Api:
     def cancel(self, reference: str) -> Response:
         """Give a ticket up, whatever its state."""
         ticket = self.store.cancel(self._find(reference))
+        log.info("ticket.given_up", ticket=ticket.id, state=ticket.state)
         answer = self._describe(ticket)
         if ticket.state == RUNNING or (ticket.state != CANCELLED and not ticket.files_removed):
             answer.status_code = 202
@@ -144,6 +152,10 @@ class Api:
         services = self._described_services()
         return jsonify(describe_api(services, longest_wait_seconds=self.longest_wait_seconds))
 
+    def example(self, name: str) -> Response:
+        """Send a volume to try a service with."""
+        return self.examples.send(name, self.services.get())
+
     def explain(self, slug: str) -> Response:
         """Explain a kind of problem."""
         if slug not in EXPLANATIONS:
@@ -152,7 +164,15 @@ class Api:
 
     def _described_services(self) -> list[dict[str, Any]]:
         ahead = self.ahead.get()
-        return [views.service(service, ahead.get(service.interface_hash)) for service in self.services.get()]
+        return [
+            views.service(service, ahead.get(service.interface_hash), self.examples.of(service))
+            for service in self.services.get()
+        ]
+
+    def _note_fetched(self, ticket_id: int) -> None:
+        """Write down, after an answer, that its last byte was sent."""
+        log.info("ticket.fetched", ticket=ticket_id)
+        self.waiters.do_later(partial(self.store.mark_fetched, ticket_id))
 
     def _find(self, reference: str) -> Ticket:
         ticket = find_ticket(self.store, reference, request.headers.get("Authorization", ""))

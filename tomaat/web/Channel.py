@@ -53,8 +53,10 @@ class ProblemTask(ErrorTask):  # type: ignore[misc]  # waitress has no types
     def execute(self) -> None:
         """Write the answer."""
         self.channel.refused = True
-        answer = problem_response(self._problem())
-        log.info("request.refused", status=answer.status_code)
+        problem = self._problem()
+        answer = problem_response(problem)
+        log.info("request.refused", status=answer.status_code, problem=problem.slug)
+        self.channel.server.note_refused(problem)
         body = answer.get_data()
         self.status = answer.status
         self.response_headers += [*answer.headers.items(), *HEADERS.items()]

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import structlog
 from flask import Request
 
 from Inputs import from_description
@@ -18,6 +19,8 @@ from tomaat.web.Access import demand_service
 from tomaat.web.form import Form
 from tomaat.web.problems import Problem, invalid, storage_full
 from tomaat.web.tokens import new_token
+
+log = structlog.get_logger()
 
 MOST_NAMED = 20  #: services that a refusal names
 LONGEST_IDEMPOTENCY_KEY = 255  #: characters
@@ -61,7 +64,9 @@ class Submission:
             payload_sha256=None if repeatable is None else digest.digest(),
         )
         ticket = self.store.submit(submission)
-        if ticket.folder != submission.folder:
+        is_new = ticket.folder == submission.folder
+        log.info("ticket.submitted" if is_new else "ticket.repeated", ticket=ticket.id, service=ticket.service)
+        if not is_new:
             self.storage.drop(self.storage.ticket(submission.folder))
             self._repeat(ticket, submission)
         return ticket, token

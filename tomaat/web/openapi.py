@@ -116,7 +116,11 @@ SERVICE: Json = {
         },
         "wait_seconds": NUMBER_OR_NULL | {"description": "Expected, until a new ticket would be started."},
         "interface": {"type": "object", "additionalProperties": INPUT},
-        "example": {"type": "object", "description": "Values of inputs to try it with; may be empty."},
+        "example": {
+            "type": "object",
+            "description": "By inputs' ids, to try it with; may be empty. Values, and of volumes a `file` to send: its "
+            "address here, and what it is `about`.",
+        },
     },
 }
 WHILE_STATE = {
@@ -184,8 +188,31 @@ TEXTS = {
     422: "The service does not take these inputs; all faults are listed.",
     429: "The API key has too many waiting tickets, or made too many within a minute; see Retry-After.",
     500: "The server made a mistake.",
-    503: "A limit is reached or the database is away; see Retry-After.",
+    503: "A limit is reached, the database is away, or a part fails; see Retry-After.",
     507: "The server's disk is full.",
+}
+METRICS: Json = {"schema": {"type": "string"}}
+#: The kinds of problem that a status comes with; 409 has those with which tickets fail, too.
+KINDS = {
+    400: ["invalid-request", "unreadable-archive"],
+    401: ["key-needed"],
+    403: ["service-not-allowed", "operator-needed"],
+    404: ["not-found", "unknown-service"],
+    409: [
+        *("not-ready", "cancelled", "refused", "task-crashed", "worker-died", "worker-lost", "files-lost"),
+        *("out-of-memory", "deadline-passed", "waited-too-long", "result-not-stored", "ticket-ended"),
+        "not-run-again",
+    ],
+    410: ["expired"],
+    412: ["changed"],
+    413: ["too-large"],
+    415: ["invalid-request", "not-gzip"],
+    416: ["range"],
+    422: ["invalid-inputs", "idempotency-key-reused"],
+    429: ["queue-full", "busy"],
+    500: ["internal-error"],
+    503: ["queue-full", "unavailable", "not-serving"],
+    507: ["storage-full"],
 }
 JSON_TYPES: dict[str, Json] = {
     "float": {"type": "number"},
@@ -230,9 +257,9 @@ def describe_api(services: Sequence[Mapping[str, Any]], *, longest_wait_seconds:
         "info": {
             "title": "TOMAAT",
             "version": __version__,
-            "description": "Send a .tar.gz, get a ticket, fetch a .tar.gz. A payload holds main.json = "
-            '{"inputs": {"<id>": value}} and one file-<id>.<ext> for each file input. Every answer says '
-            "Cache-Control: no-store and Referrer-Policy: no-referrer. HEAD is taken wherever GET is.",
+            "description": "Send a `.tar.gz`, get a ticket, fetch a `.tar.gz`. A payload holds `main.json` = "
+            '`{"inputs": {"<id>": value}}` and one `file-<id>.<ext>` for each file input. Every answer says '
+            "`Cache-Control: no-store` and `Referrer-Policy: no-referrer`. HEAD is taken wherever GET is.",
         },
         "paths": {
             "/": {"get": _operation("index", "What this is.", {200: _index()})},
@@ -273,6 +300,31 @@ def describe_api(services: Sequence[Mapping[str, Any]], *, longest_wait_seconds:
                 )
             },
             **_queues(),
+            "/health/live": {
+                "get": _operation("live", "Whether the process answers.", {200: _json("It does.", _flag("live"))})
+            },
+            "/health/ready": {
+                "get": _operation(
+                    "ready",
+                    "Whether a request would be served; 503 names each part that fails.",
+                    {200: _json("It would.", _flag("ready"))},
+                )
+            },
+            "/metrics": {
+                "get": _operation(
+                    "metrics",
+                    "Figures for Prometheus; for operators, where the server asks for API keys.",
+                    {200: {"description": "Prometheus' text format 0.0.4.", "content": {"text/plain": METRICS}}},
+                    *(401, 403),
+                    security=[{}, {"key": []}, {"operator": []}],
+                )
+            },
+            "/examples/{name}": {
+                "parameters": [
+                    {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "pattern": "^[^/]+$"}}
+                ],
+                "get": _operation("example", "A volume to try a service with.", {200: _file("The volume.")}, 404),
+            },
             "/openapi.json": {
                 "get": _operation("openapi", "This document.", {200: _json("OpenAPI 3.1.", {"type": "object"})})
             },
@@ -300,6 +352,7 @@ def describe_api(services: Sequence[Mapping[str, Any]], *, longest_wait_seconds:
                     "scheme": "bearer",
                     "description": "The ticket's token, beside its bare id in the path; or both are there.",
                 },
+                "operator": {"type": "http", "scheme": "bearer", "description": "An operator's API key."},
                 "key": {
                     "type": "apiKey",
                     "in": "header",
@@ -438,7 +491,7 @@ def _operation(name: str, summary: str, answers: Mapping[int, Json], *refusals: 
     problems = {
         str(status): {
             "description": TEXTS[status],
-            "content": {CONTENT_TYPE: {"schema": _ref("Problem")}},
+            "content": {CONTENT_TYPE: {"schema": _problem(status)}},
             **_headers(*REFUSAL_HEADERS.get(status, []), always=status not in SOMETIMES),
         }
         for status in (*refusals, 500, 503)
@@ -451,8 +504,22 @@ def _operation(name: str, summary: str, answers: Mapping[int, Json], *refusals: 
     }
 
 
+def _problem(status: int) -> Json:
+    kinds = [f"/problems/{slug}" for slug in KINDS[status]]
+    return {"allOf": [_ref("Problem"), {"properties": {"type": {"enum": kinds}}}]}
+
+
 def _json(description: str, schema: Json) -> Json:
     return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def _flag(name: str) -> Json:
+    return {"type": "object", "required": [name], "properties": {name: {"const": True}}}
+
+
+def _file(description: str) -> Json:
+    binary = {"type": "string", "format": "binary"}
+    return {"description": description, "content": {"application/octet-stream": {"schema": binary}}}
 
 
 def _headers(*names: str, always: bool = True) -> Json:

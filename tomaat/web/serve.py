@@ -8,6 +8,7 @@ import resource
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from waitress.server import create_server
 
 from tomaat.log import frames_of
 from tomaat.web.Channel import Channel
+from tomaat.web.problems import Problem
 
 log = structlog.get_logger()
 
@@ -38,7 +40,15 @@ class WebServer:
     """The listening server, in a thread of its own; ``stop`` ends it within seconds."""
 
     def __init__(
-        self, app: Flask, *, host: str, port: int, threads: int, largest_request_bytes: int, temporary: Path
+        self,
+        app: Flask,
+        *,
+        host: str,
+        port: int,
+        threads: int,
+        largest_request_bytes: int,
+        temporary: Path,
+        note_refused: Callable[[Problem], None] = lambda _: None,
     ) -> None:
         tempfile.tempdir = str(temporary)  # where waitress spools large bodies
         logging.getLogger("waitress").addFilter(_without_paths)
@@ -68,6 +78,7 @@ class WebServer:
         self.listening = [each for each in self.sockets.values() if hasattr(each, "channel_class")]
         for each in self.listening:
             each.channel_class = Channel
+            each.note_refused = note_refused
         self.stopping = False
         self.thread = threading.Thread(target=self._run, name="web", daemon=True)
 

@@ -51,7 +51,7 @@ def status(ticket: Ticket, outlook: Outlook, token: str) -> dict[str, Any]:
     }
 
 
-def service(offered: OfferedService, ahead: Ahead | None) -> dict[str, Any]:
+def service(offered: OfferedService, ahead: Ahead | None, example: dict[str, Any]) -> dict[str, Any]:
     """Describe a service with its inputs, and what a new ticket would wait for."""
     return {
         "name": offered.name,
@@ -62,7 +62,7 @@ def service(offered: OfferedService, ahead: Ahead | None) -> dict[str, Any]:
         "waiting": None if ahead is None else ahead.waiting,
         "wait_seconds": None if ahead is None else round(ahead.wait_seconds, 1),
         "interface": offered.interface,
-        "example": offered.example,
+        "example": example,
     }
 
 

@@ -90,6 +90,12 @@ export async function services() {
   return (await ask("/supportedservices")).json();
 }
 
+/** Fetch the volume of a service's example. @param {string} path */
+export async function exampleFile(path) {
+  const answer = await ask(path, {}, Infinity);
+  return new File([await answer.blob()], path.slice(path.lastIndexOf("/") + 1));
+}
+
 /**
  * Where a ticket stands, at once, or when it has left `state`, at most `waitSeconds` later.
  * @param {Reference} ticket

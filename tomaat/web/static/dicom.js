@@ -1,4 +1,4 @@
-/** What the head of a DICOM file says of the series that it belongs to (DICOM PS3.5, section 7, and PS3.10). */
+/** The elements of a DICOM file, and what its head says of the series that it belongs to (DICOM PS3.5, section 7, and PS3.10). */
 
 const HEAD_BYTES = 64 * 1024; // the series is named early in a file
 const LONG = ["OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"]; // lengths of 32 bits
@@ -16,33 +16,50 @@ const ITEM_ENDS = 0xfffee00d;
 const SEQUENCE_ENDS = 0xfffee0dd;
 
 /**
- * @typedef {object} Series
+ * @typedef {object} Head what a file says of its series
  * @property {string} uid empty where the file does not tell, or not in a way that is read here
  * @property {string} about number, description and modality, as far as they are told
+ *
+ * @typedef {object} Elements
+ * @property {string} syntax the UID of the transfer syntax
+ * @property {Map<number, Uint8Array>} values by their tags; of sequences none
  */
 
 /**
  * Read a file's head.
  * @param {Blob} file
- * @returns {Promise<Series | null>} nothing for what is no DICOM file
+ * @returns {Promise<Head | null>} nothing for what is no DICOM file
  */
-export async function seriesOf(file) {
-  const view = new DataView(await file.slice(0, HEAD_BYTES).arrayBuffer());
+export async function headOf(file) {
+  const elements = readElements(await file.slice(0, HEAD_BYTES).arrayBuffer(), NUMBER);
+  if (!elements) return null;
+  const { values } = elements;
+  const utf8 = textOf(values.get(CHARACTERS)).includes("ISO_IR 192");
+  const [number, description, modality] = [NUMBER, DESCRIPTION, MODALITY].map((tag) => textOf(values.get(tag), utf8));
+  const about = [number && `${number}:`, description, modality && `(${modality})`].filter(Boolean).join(" ");
+  return { uid: textOf(values.get(UID)), about };
+}
+
+/**
+ * Read a file's elements up to the tag `last`; of what is cut off or broken, those in front of the fault.
+ * @param {ArrayBuffer} file
+ * @param {number} last
+ * @returns {Elements | null} nothing for what is no DICOM file
+ */
+export function readElements(file, last) {
+  const view = new DataView(file);
   if (view.byteLength < 132 || view.getUint32(128) !== 0x4449434d) return null; // "DICM"
   /** @type {Map<number, Uint8Array>} */
-  const found = new Map();
+  const values = new Map();
+  let syntax = "";
   try {
-    const end = walk(view, 132, false, (tag) => tag >>> 16 > 2, found);
-    const syntax = text(found.get(SYNTAX));
-    if (UNREAD.includes(syntax)) return { uid: "", about: "" };
-    walk(view, end, syntax === IMPLICIT, (tag) => tag > NUMBER, found);
+    const end = walk(view, 132, false, (tag) => tag >>> 16 > 2, values);
+    syntax = textOf(values.get(SYNTAX));
+    if (!UNREAD.includes(syntax)) walk(view, end, syntax === IMPLICIT, (tag) => tag > last, values);
   } catch (error) {
-    if (!(error instanceof RangeError)) throw error; // the head is longer, or broken: what was found counts
+    if (!(error instanceof RangeError)) throw error;
   }
-  const utf8 = text(found.get(CHARACTERS)).includes("ISO_IR 192");
-  const [number, description, modality] = [NUMBER, DESCRIPTION, MODALITY].map((tag) => text(found.get(tag), utf8));
-  const about = [number && `${number}:`, description, modality && `(${modality})`].filter(Boolean).join(" ");
-  return { uid: text(found.get(UID)), about };
+  return { syntax, values };
 }
 
 /**
@@ -51,9 +68,9 @@ export async function seriesOf(file) {
  * @param {number} at
  * @param {boolean} implicit whether elements leave out what type they are
  * @param {(tag: number) => boolean} beyond
- * @param {Map<number, Uint8Array>} found
+ * @param {Map<number, Uint8Array>} values
  */
-function walk(view, at, implicit, beyond, found) {
+function walk(view, at, implicit, beyond, values) {
   while (at < view.byteLength) {
     const tag = tagAt(view, at);
     if (beyond(tag)) return at;
@@ -61,7 +78,7 @@ function walk(view, at, implicit, beyond, found) {
     if (length === OPEN) {
       at = skipSequence(view, start, implicit);
     } else {
-      found.set(tag, new Uint8Array(view.buffer, start, Math.min(length, view.byteLength - start)));
+      values.set(tag, new Uint8Array(view.buffer, start, Math.min(length, view.byteLength - start)));
       at = start + length;
     }
   }
@@ -94,6 +111,6 @@ function tagAt(view, at) {
 }
 
 /** @param {Uint8Array | undefined} value @param {boolean} [utf8] */
-function text(value, utf8 = false) {
+export function textOf(value, utf8 = false) {
   return new TextDecoder(utf8 ? "utf-8" : "latin1").decode(value).replace(/[\0 ]+$/, "").trim();
 }

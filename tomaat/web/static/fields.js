@@ -7,12 +7,13 @@ import { inDigits } from "./words.js";
 /** @typedef {import("./api.js").Input} Input */
 
 /**
- * What a field holds: a value for main.json, or members of the payload (and the file to show later), or nothing; or what
- * is wrong with it.
+ * What a field holds: a value for main.json, or members of the payload (and the volume to show later), or nothing; or
+ * what is wrong with it.
  * @typedef {object} Read
  * @property {any} [value]
  * @property {{name: string, data: Blob}[]} [members]
- * @property {File} [volume]
+ * @property {import("./files.js").Shown} [volume]
+ * @property {boolean} [isDicom]
  * @property {string} [fault]
  */
 
@@ -21,7 +22,7 @@ import { inDigits } from "./words.js";
  * @property {HTMLElement} element
  * @property {HTMLElement} target what the label names, and what the focus goes to
  * @property {() => Read} read
- * @property {(value: any) => void} [fill]
+ * @property {(value: any) => void} fill
  */
 
 /**
@@ -50,20 +51,46 @@ const MISSING = "This is needed.";
 
 /** Make the field of an input, with all that its description says. @param {Input} input @returns {Field} */
 export function makeField(input) {
-  const control = CONTROLS[input.type](input);
-  const id = `input-${input.id}`;
-  const { target } = control;
+  const control = (CONTROLS[input.type] ?? jsonControl)(input);
+  const open = !input.required && input.default === null;
+  const frame = makeFrame(`input-${input.id}`, control, {
+    name: [input.name, open && make("span", { class: "optional" }, " optional")],
+    kind: input.type,
+    about: input.description,
+    hint: hintOf(input),
+  });
+  frame.element.dataset.input = input.id;
+  return {
+    input,
+    element: frame.element,
+    read: control.read,
+    clear: frame.clear,
+    focus: frame.focus,
+    fill(value) {
+      control.fill(value);
+      frame.clear();
+    },
+    refuse: (text) => frame.refuse(text.startsWith(`${input.id}: `) ? text.slice(input.id.length + 2) : text),
+  };
+}
+
+/**
+ * A control with its label, what is to be said of it, and a place for what is wrong with it.
+ * @param {string} id
+ * @param {{element: HTMLElement, target: HTMLElement}} control
+ * @param {{name: (string | Node | false)[], kind: string, about?: string, hint: string}} texts
+ */
+export function makeFrame(id, { element: control, target }, { name, kind, about, hint }) {
   target.id = id;
-  const hint = hintOf(input);
-  const described = [input.description && `${id}-about`, hint && `${id}-hint`, `${id}-fault`].filter(Boolean);
+  const described = [about && `${id}-about`, hint && `${id}-hint`, `${id}-fault`].filter(Boolean);
   target.setAttribute("aria-describedby", described.join(" "));
   const fault = make("p", { class: "fault", id: `${id}-fault`, hidden: true });
   const element = make(
     "div",
-    { class: `field ${input.type}`, "data-input": input.id },
-    make("label", { for: id, id: `${id}-label` }, input.name, !input.required && input.default === null && optional()),
-    input.description && make("p", { class: "about", id: `${id}-about` }, input.description),
-    control.element,
+    { class: `field ${kind}` },
+    make("label", { for: id, id: `${id}-label` }, ...name),
+    about && make("p", { class: "about", id: `${id}-about` }, about),
+    control,
     hint && make("p", { class: "hint", id: `${id}-hint` }, hint),
     fault,
   );
@@ -74,25 +101,16 @@ export function makeField(input) {
   };
   element.addEventListener("input", clear);
   return {
-    input,
     element,
-    read: control.read,
     clear,
-    fill(value) {
-      control.fill?.(value);
-      clear();
-    },
+    /** @param {string} text */
     refuse(text) {
-      fault.textContent = text.startsWith(`${input.id}: `) ? text.slice(input.id.length + 2) : text;
+      fault.textContent = text;
       fault.hidden = false;
       target.setAttribute("aria-invalid", "true");
     },
     focus: () => target.focus(),
   };
-}
-
-function optional() {
-  return make("span", { class: "optional" }, " optional");
 }
 
 /** The rules of an input in a line. @param {Input} input */
@@ -176,6 +194,7 @@ function numberControl(input) {
       if (number.validity.badInput) return { fault: "This is not a number." };
       if (number.value === "") return input.required ? { fault: MISSING } : {};
       const value = number.valueAsNumber;
+      if (whole && !Number.isInteger(value)) return { fault: `${inDigits(value)} is not a whole number.` };
       if ((typeof minimum === "number" && value < minimum) || (typeof maximum === "number" && value > maximum)) {
         return { fault: `${inDigits(value)} is not within: ${rangeOf(input)}.` };
       }
@@ -242,10 +261,32 @@ function booleanControl(input) {
   });
   return {
     ...choice,
-    fill: (value) => choice.fill?.(value ? "Yes" : "No"),
+    fill: (value) => choice.fill(value ? "Yes" : "No"),
     read() {
       const read = choice.read();
       return read.value === undefined ? read : { value: read.value === "Yes" };
+    },
+  };
+}
+
+/** For a kind of input that this page does not know yet: what stands in main.json. @param {Input} input @returns {Control} */
+function jsonControl(input) {
+  const box = make("textarea", { rows: 3, required: input.required, spellcheck: "false", placeholder: "JSON" });
+  const fill = (/** @type {any} */ value) => {
+    box.value = value === null ? "" : JSON.stringify(value);
+  };
+  fill(input.default);
+  return {
+    element: box,
+    target: box,
+    fill,
+    read() {
+      if (!box.value.trim()) return input.required ? { fault: MISSING } : {};
+      try {
+        return { value: JSON.parse(box.value) };
+      } catch {
+        return { fault: "This is not JSON." };
+      }
     },
   };
 }

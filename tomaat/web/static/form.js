@@ -1,12 +1,13 @@
 /** The form of a service, made from its interface; it packs the payload and sends it. */
 
-import { Refused, submit, Unreachable } from "./api.js";
+import { exampleFile, Refused, submit, Unreachable } from "./api.js";
 import { announce, fill, make } from "./dom.js";
-import { makeField } from "./fields.js";
+import { makeField, makeFrame } from "./fields.js";
+import { makeFormatField } from "./format-field.js";
 import { apiKey, keep, keepApiKey, keepSent } from "./store.js";
 import { gzip } from "./streams.js";
 import { tar } from "./tar.js";
-import { inBytes } from "./words.js";
+import { inBytes, saidBy } from "./words.js";
 
 const KEY_KINDS = ["key-needed", "service-not-allowed"];
 
@@ -24,6 +25,7 @@ const KEY_KINDS = ["key-needed", "service-not-allowed"];
  */
 export function makeForm(service, onTicket) {
   const fields = Object.values(service.interface).map(makeField);
+  const formatField = fields.some(({ input }) => input.type === "volume") ? makeFormatField() : null;
   const keyField = makeKeyField();
   const trouble = make("div", { class: "trouble", role: "alert", hidden: true });
   const bar = make("progress", { max: 1, value: 0, "aria-label": "Sending" });
@@ -38,6 +40,7 @@ export function makeForm(service, onTicket) {
     {},
     make("legend", { class: "unseen" }, `What ${service.name} needs`),
     ...fields.map((field) => field.element),
+    formatField?.element,
     keyField.element,
     make("div", { class: "actions" }, send, example),
   );
@@ -52,22 +55,27 @@ export function makeForm(service, onTicket) {
     trouble.hidden = true;
   }
 
-  function fillInExample() {
-    for (const field of fields) {
-      if (field.input.id in service.example) field.fill(service.example[field.input.id]);
+  async function fillInExample() {
+    try {
+      for (const field of fields.filter(({ input }) => input.id in service.example)) {
+        const value = service.example[field.input.id];
+        field.fill(field.input.type === "volume" ? { file: await exampleFile(value.file), about: value.about } : value);
+      }
+      oninput();
+      announce("The example is filled in.");
+    } catch (error) {
+      tell(saidBy(error));
     }
-    oninput();
-    announce("The example is filled in.");
   }
 
   /** @param {SubmitEvent} event */
   async function onsubmit(event) {
     event.preventDefault();
     if (busy) return;
-    const read = readAll(fields);
+    const read = readAll(fields, formatField);
     if (!read) {
       tell("Some inputs are not right yet; nothing was sent.");
-      fields.find((field) => field.element.querySelector("[aria-invalid]"))?.focus();
+      /** @type {HTMLElement | null} */ (parts.querySelector("[aria-invalid]"))?.focus();
       return;
     }
     keepApiKey(keyField.value());
@@ -89,6 +97,7 @@ export function makeForm(service, onTicket) {
 
   /** @param {NonNullable<ReturnType<typeof readAll>>} read @param {AbortSignal} signal */
   async function packAndSend(read, signal) {
+    demandSize(leastBytes(read.members));
     packed ??= await pack(read, showStep("Packing"), signal);
     demandSize(packed.payload.size);
     const onBytes = showStep("Sending");
@@ -132,7 +141,7 @@ export function makeForm(service, onTicket) {
       tell("The server does not answer. Nothing is lost: send it again, it becomes one ticket however often it arrives.");
       send.focus();
     } else {
-      tell(error instanceof Error ? error.message : String(error));
+      tell(saidBy(error));
     }
   }
 
@@ -168,73 +177,69 @@ export function makeForm(service, onTicket) {
 /**
  * Read every field; refuse those that are wrong.
  * @param {import("./fields.js").Field[]} fields
+ * @param {ReturnType<typeof makeFormatField> | null} formatField
  */
-function readAll(fields) {
+function readAll(fields, formatField) {
   /** @type {Record<string, any>} */
   const inputs = {};
   /** @type {{name: string, data: Blob}[]} */
   const members = [];
-  /** @type {Map<string, File>} */
+  /** @type {Map<string, import("./files.js").Shown>} */
   const volumes = new Map();
   let right = true;
+  let hasDicom = false;
   for (const field of fields) {
-    const { value, members: files, volume, fault } = field.read();
+    const { value, members: files, volume, isDicom, fault } = field.read();
     field.clear();
     if (fault) field.refuse(fault);
     right &&= !fault;
+    hasDicom ||= Boolean(isDicom);
     if (value !== undefined) inputs[field.input.id] = value;
     members.push(...(files ?? []));
     if (volume) volumes.set(field.input.id, volume);
   }
-  return right ? { inputs, members, volumes } : null;
+  const { outputs, fault } = formatField?.read(hasDicom) ?? {};
+  return right && !fault ? { main: { inputs, outputs }, members, volumes } : null;
 }
 
 /**
- * @param {{inputs: Record<string, any>, members: {name: string, data: Blob}[]}} read
+ * @param {{main: object, members: {name: string, data: Blob}[]}} read
  * @param {(bytes: number, allBytes: number) => void} onBytes
  * @param {AbortSignal} signal
  */
-async function pack({ inputs, members }, onBytes, signal) {
-  const main = { name: "main.json", data: new Blob([JSON.stringify({ inputs })]) };
-  const archive = tar([main, ...members]);
+async function pack({ main, members }, onBytes, signal) {
+  const archive = tar([{ name: "main.json", data: new Blob([JSON.stringify(main)]) }, ...members]);
   const payload = await gzip(archive, (bytes) => onBytes(bytes, archive.size), signal);
   const random = crypto.getRandomValues(new Uint8Array(16));
   return { payload, idempotencyKey: [...random].map((byte) => byte.toString(16).padStart(2, "0")).join("") };
 }
 
+/** What a payload has at least: what is compressed already does not become less. @param {{name: string, data: Blob}[]} members */
+function leastBytes(members) {
+  return members.filter(({ name }) => /\.(gz|zip)$/.test(name)).reduce((sum, { data }) => sum + data.size, 0);
+}
+
 /** Refuse early what the server would refuse by its size. @param {number} bytes */
 function demandSize(bytes) {
   const most = Number(document.body.dataset.largestRequestBytes);
-  if (bytes > most) throw new Error(`The payload has ${inBytes(bytes)}, packed; this server takes ${inBytes(most)}.`);
+  if (bytes > most) throw new Error(`The payload has ${inBytes(bytes)} or more, packed; this server takes ${inBytes(most)}.`);
 }
 
 /** The API key, where the server asks for one; kept until the tab is closed. */
 function makeKeyField() {
-  const box = make("input", { type: "password", id: "api-key", autocomplete: "off", "aria-describedby": "api-key-hint api-key-fault" });
+  const box = make("input", { type: "password", autocomplete: "off" });
   box.value = apiKey();
-  const fault = make("p", { class: "fault", id: "api-key-fault", hidden: true });
-  const element = make(
-    "div",
-    { class: "field key", hidden: document.body.dataset.keyNeeded !== "true" && !box.value },
-    make("label", { for: "api-key" }, "API key"),
-    box,
-    make("p", { class: "hint", id: "api-key-hint" }, "From this server's operator. Kept in this tab until it is closed."),
-    fault,
-  );
-  element.addEventListener("input", () => {
-    fault.hidden = true;
-    box.removeAttribute("aria-invalid");
-  });
+  const hint = "From this server's operator. Kept in this tab until it is closed.";
+  const frame = makeFrame("api-key", { element: box, target: box }, { name: ["API key"], kind: "key", hint });
+  frame.element.hidden = document.body.dataset.keyNeeded !== "true" && !box.value;
   return {
-    element,
+    element: frame.element,
     value: () => box.value.trim(),
-    focus: () => box.focus(),
+    focus: frame.focus,
     /** @param {string} text */
     refuse(text) {
-      fault.textContent = text;
-      fault.hidden = false;
-      element.hidden = false;
-      box.setAttribute("aria-invalid", "true");
+      frame.element.hidden = false;
+      frame.refuse(text);
     },
   };
 }

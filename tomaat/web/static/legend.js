@@ -6,7 +6,7 @@ import { inDigits } from "./words.js";
 /**
  * @param {string} name
  * @param {import("./result.js").Label[]} labels
- * @param {(hidden: Set<number>) => void} onChange
+ * @param {((hidden: Set<number>) => void) | null} onChange hides them; nothing where they are not shown
  */
 export function makeLegend(name, labels, onChange) {
   /** @type {Set<number>} */
@@ -17,19 +17,19 @@ export function makeLegend(name, labels, onChange) {
     box.addEventListener("change", () => {
       if (box.checked) hidden.delete(label.value);
       else hidden.add(label.value);
-      onChange(hidden);
+      onChange?.(hidden);
     });
     const swatch = make("span", { class: "swatch", "aria-hidden": "true" });
     swatch.style.backgroundColor = `rgb(${label.color.join(" ")})`;
     return make(
       "tr",
       {},
-      make("th", { scope: "row" }, box, make("label", { for: id }, swatch, label.name)),
+      make("th", { scope: "row" }, onChange && box, make(onChange ? "label" : "span", { for: onChange && id }, swatch, label.name)),
       make("td", {}, `${inDigits(label.ml, label.ml < 100 ? 3 : 4)} ml`),
       make("td", {}, inDigits(label.voxels, 12)),
     );
   });
-  const head = make("tr", {}, ...["Shown", "Volume", "Voxels"].map((title) => make("th", { scope: "col" }, title)));
+  const head = make("tr", {}, ...[onChange ? "Shown" : "Label", "Volume", "Voxels"].map((title) => make("th", { scope: "col" }, title)));
   return make(
     "table",
     { class: "legend" },

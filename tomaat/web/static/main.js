@@ -7,6 +7,7 @@ import { placeOf, ticketLink } from "./links.js";
 import { makeOverview, serviceState } from "./overview.js";
 import { keep, onOtherTab, tickets } from "./store.js";
 import { ENDED, makeTicket } from "./ticket.js";
+import { saidBy } from "./words.js";
 
 /** @typedef {import("./api.js").Service} Service */
 
@@ -17,6 +18,7 @@ const overview = makeOverview();
 
 /** @type {Service[] | null} */
 let services = null;
+let trouble = ""; // why they are not known, or not anew
 /** Each service's form keeps what was filled in. @type {Map<string, {form: import("./form.js").Form, made: string}>} */
 const forms = new Map();
 /** Ends what the view that is shown does. */
@@ -46,7 +48,7 @@ function showService(name) {
   const service = services?.find((each) => each.name === name);
   const back = make("p", { class: "back" }, make("a", { href: "#/" }, "All services and tickets"));
   if (!service) {
-    const text = services ? "This server offers no service of this name." : "Asking the server…";
+    const text = services ? "This server offers no service of this name." : trouble || "Asking the server…";
     fill(main, back, make("h1", {}, name), make("p", { class: "told" }, text));
     return;
   }
@@ -78,14 +80,14 @@ function backToForm(name, problem) {
 async function refresh() {
   try {
     services = await fetchServices();
-    overview.showServices(services, "");
+    trouble = "";
   } catch (error) {
-    overview.showServices(services, `${error instanceof Error ? error.message : error} Asking again.`);
-    return;
+    trouble = `${saidBy(error)} Asking again.`;
   }
+  overview.showServices(services, trouble);
   const place = placeOf(location.hash);
-  if (place.view !== "service") return;
-  const service = services.find((each) => each.name === place.name);
+  if (place.view !== "service" || (services && trouble)) return;
+  const service = services?.find((each) => each.name === place.name);
   const state = main.querySelector(".service-state");
   if (service && state && forms.get(place.name)?.form === formOf(service)) fill(state, serviceState(service));
   else showService(place.name);
@@ -119,6 +121,7 @@ addEventListener("hashchange", () => {
   showPlace();
   main.focus({ preventScroll: true });
 });
+for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event.preventDefault()); // a file beside a field opens nothing
 addEventListener("beforeunload", (event) => {
   if ([...forms.values()].some(({ form }) => form.busy())) event.preventDefault();
 });

@@ -3,11 +3,12 @@
 import { make } from "./dom.js";
 import { readNpy } from "./npy.js";
 import { makePlot } from "./plot.js";
-import { inDigits } from "./words.js";
+import { inDigits, saidBy } from "./words.js";
 
 const MOST_LINES = 100; // of a table
 const MOST_COLUMNS = 20;
 const SHORT = 8; // numbers that still read as a line
+const LARGEST_BYTES = 64 * 1024 ** 2; // of an array
 const MOST_CHARACTERS = 20_000; // of a text file
 
 /**
@@ -21,6 +22,7 @@ export function makeValue(value, depth = 0) {
   if (typeof value === "number") return make("span", { class: "figure" }, inDigits(value));
   if (typeof value === "boolean") return document.createTextNode(value ? "yes" : "no");
   if (typeof value === "string") return make("span", { class: "text" }, value);
+  if (!Object.keys(value).length) return document.createTextNode("none");
   if (depth > 3) return document.createTextNode(JSON.stringify(value));
   if (!Array.isArray(value)) {
     const lines = Object.entries(value).slice(0, MOST_LINES);
@@ -43,11 +45,12 @@ export function makeValue(value, depth = 0) {
 
 /** A .npy file. @param {ArrayBuffer} content @returns {Node} */
 export function makeArray(content) {
+  if (content.byteLength > LARGEST_BYTES) return make("p", { class: "hint" }, "This array is too large to be shown; it is in the download.");
   let array;
   try {
     array = readNpy(content);
   } catch (error) {
-    return make("p", { class: "hint" }, error instanceof Error ? error.message : "");
+    return make("p", { class: "hint" }, saidBy(error));
   }
   const { shape, values } = array;
   if (shape.length === 0) return makeValue(values[0]);
@@ -75,6 +78,7 @@ export async function makeTextFile(content, extension) {
 
 /** @param {ArrayLike<number>} values */
 function makeNumbers(values) {
+  if (!Array.prototype.some.call(values, Number.isFinite)) return make("p", { class: "hint" }, `${inDigits(values.length)} numbers, none of them finite.`);
   return make("figure", { class: "plot" }, makePlot(values), make("figcaption", {}, `${inDigits(values.length)} numbers, ${rangeOf(values)}.`));
 }
 

@@ -2,13 +2,14 @@
 
 import { Refused, result, Unreachable } from "./api.js";
 import { announce, fill, make } from "./dom.js";
+import { shownFile } from "./files.js";
 import { makeArray, makeTextFile, makeValue } from "./outputs.js";
 import { makeLegend } from "./legend.js";
 import { sentWith } from "./store.js";
 import { gunzip } from "./streams.js";
 import { untar } from "./tar.js";
 import { makeViewer } from "./viewer.js";
-import { inBytes, inTime } from "./words.js";
+import { inBytes, inTime, saidBy } from "./words.js";
 
 const PICTURES = /** @type {Record<string, string>} */ ({
   png: "image/png",
@@ -19,6 +20,8 @@ const PICTURES = /** @type {Record<string, string>} */ ({
   svg: "image/svg+xml",
 });
 const TEXTS = ["txt", "csv", "tsv", "json", "md", "log"];
+
+/** @typedef {import("./files.js").Shown} Shown */
 
 /**
  * @typedef {object} Output a line of result.json
@@ -61,6 +64,7 @@ export function makeResult(ticket, status, signal, hooks) {
       const archive = await result(ticket, showBytes, signal);
       hooks.onDownload(makeDownload(archive));
       const files = await untar(await gunzip(archive));
+      signal.throwIfAborted(); // what is made from here on ends with the view
       /** @type {Manifest} */
       const manifest = JSON.parse((await files.get("result.json")?.text()) ?? "");
       const shown = await makeOutputs(manifest, files, sentWith(ticket.id), linkTo, signal);
@@ -98,7 +102,7 @@ export function makeResult(ticket, status, signal, hooks) {
       return;
     }
     const known = error instanceof Refused || error instanceof Unreachable;
-    const text = known ? error.message : `The result cannot be shown: ${error instanceof Error ? error.message : error}`;
+    const text = known ? error.message : `The result cannot be shown: ${saidBy(error)}`;
     const again = make("button", { type: "button", onclick: () => element.replaceWith(makeResult(ticket, status, signal, hooks)) }, "Try again");
     fill(element, make("p", { class: "trouble", role: "alert" }, text), again);
   }
@@ -107,7 +111,7 @@ export function makeResult(ticket, status, signal, hooks) {
 /**
  * @param {Manifest} manifest
  * @param {Map<string, Blob>} files
- * @param {Map<string, File>} sent
+ * @param {Map<string, Shown>} sent
  * @param {(blob: Blob) => string} linkTo
  * @param {AbortSignal} signal
  */
@@ -138,7 +142,7 @@ async function makeOutputs({ outputs }, files, sent, linkTo, signal) {
 /**
  * @param {Output[]} outputs
  * @param {Map<string, Blob>} files
- * @param {Map<string, File>} sent
+ * @param {Map<string, Shown>} sent
  * @param {(blob: Blob) => string} linkTo
  * @param {AbortSignal} signal
  */
@@ -148,13 +152,18 @@ function makeVolumes(outputs, files, sent, linkTo, signal) {
     file: new File([/** @type {Blob} */ (files.get(/** @type {string} */ (output.file)))], /** @type {string} */ (output.file)),
     labels: output.labels,
   }));
-  const overlays = named.filter(({ labels }) => labels);
-  const made = named.filter(({ labels }) => !labels);
-  const before = [...sent.values()].map((file) => ({ name: `Sent: ${file.name}`, file }));
-  const viewer = makeViewer(overlays.length ? [...before, ...made] : [...made, ...before], overlays, signal);
-  const legends = outputs
+  const overlays = named.filter(({ labels, file }) => labels && !isDicom(file));
+  const made = named.filter(({ labels }) => !labels).map(({ name, file }) => ({ ...shownFile(file), name }));
+  const before = [...sent.values()].map(({ name, open }) => ({ name: `Sent: ${name}`, open }));
+  const viewer = overlays.length || made.length
+    ? makeViewer(overlays.length ? [...before, ...made] : [...made, ...before], overlays, signal)
+    : null; // a volume without the labels that were found in it would mislead
+  const legends = named
     .filter(({ labels }) => labels)
-    .map(({ name, labels = [] }) => makeLegend(inWords(name), labels, (hidden) => viewer.hide(inWords(name), hidden)));
+    .map(({ name, labels = [], file }) =>
+      makeLegend(name, labels, viewer && !isDicom(file) ? (hidden) => viewer.hide(name, hidden) : null));
+  const unseen = named.some(({ file }) => isDicom(file)) &&
+    make("p", { class: "hint" }, "DICOM Segmentations are not laid over a volume here; the picture shows both. Download it for a viewer of your own.");
   const pictures = outputs.map(({ name, preview }) => {
     const picture = preview && files.get(preview);
     if (!picture) return null;
@@ -165,9 +174,15 @@ function makeVolumes(outputs, files, sent, linkTo, signal) {
   return make(
     "section",
     { class: "volumes", "aria-label": "Volumes" },
-    viewer.element,
-    (legends.length > 0 || pictures.some(Boolean)) && make("div", { class: "beside-viewer" }, ...legends, ...pictures),
+    viewer?.element,
+    legends.length > 0 && make("div", { class: "beside-viewer" }, unseen, ...legends),
+    ...pictures,
   );
+}
+
+/** Whether labels came back as a DICOM Segmentation. @param {File} file */
+function isDicom(file) {
+  return file.name.endsWith(".dcm");
 }
 
 /**

@@ -16,7 +16,8 @@ const MOST = 200;
  * @property {string} state as it was seen last
  */
 
-/** @type {Map<number, Map<string, File>>} */
+/** @typedef {import("./files.js").Shown} Shown */
+/** @type {Map<number, Map<string, Shown>>} */
 const sent = new Map();
 
 /** The newest first. @returns {KeptTicket[]} */
@@ -84,12 +85,12 @@ export function keepApiKey(key) {
   }
 }
 
-/** Remember the volumes of a ticket, to show its result on them. @param {number} id @param {Map<string, File>} files */
-export function keepSent(id, files) {
-  sent.set(id, files);
+/** Remember the volumes of a ticket, to show its result on them. @param {number} id @param {Map<string, Shown>} volumes */
+export function keepSent(id, volumes) {
+  sent.set(id, volumes);
 }
 
-/** @param {number} id @returns {Map<string, File>} by the ids of their inputs */
+/** @param {number} id @returns {Map<string, Shown>} by the ids of their inputs */
 export function sentWith(id) {
   return sent.get(id) ?? new Map();
 }

@@ -105,7 +105,10 @@ export function makeTicket(ticket, signal, onRefused) {
   /** @param {Status} now */
   function showResult(now) {
     const hooks = {
-      onDownload: (/** @type {HTMLElement} */ link) => actions.prepend(link),
+      onDownload: (/** @type {HTMLElement} */ link) => {
+        actions.querySelector("[download]")?.remove(); // of a first try
+        actions.prepend(link);
+      },
       onGone: (/** @type {string} */ why) => showGone(now, why),
     };
     fill(outcome, makeResult(ticket, now, signal, hooks));

@@ -1,10 +1,11 @@
 /** Volumes in three planes and in 3D, with labels over them: NiiVue, and the controls around it. */
 
 import { fill, make } from "./dom.js";
-import { inDigits } from "./words.js";
+import { picker, seriesIn, shownFile, shownSeries } from "./files.js";
+import { inDigits, saidBy } from "./words.js";
 
 /**
- * @typedef {{name: string, file: File}} Shown a volume to look at
+ * @typedef {import("./files.js").Shown} Shown
  * @typedef {{name: string, file: File, labels?: import("./result.js").Label[]}} Overlay
  */
 
@@ -15,6 +16,7 @@ const AXES = [
   { name: "Feet to head", below: "I", above: "S" },
 ]; // NiiVue's: RAS
 const OPACITY = 0.5;
+const SAME_WITHIN_MM = 0.01;
 const OPTIONS = {
   backColor: [0, 0, 0, 1],
   crosshairColor: [0.36, 0.78, 0.87, 0.9],
@@ -24,6 +26,7 @@ const OPTIONS = {
   showAllOrientationMarkers: true,
   dragAndDropEnabled: false,
   isRadiologicalConvention: true,
+  sagittalNoseLeft: true, // as radiologists look at it, and as the result's own picture has it
   loadingText: "",
   multiplanarPadPixels: 12,
   logLevel: "error",
@@ -59,6 +62,10 @@ export function makeViewer(volumes, overlays, signal) {
   let opacity = OPACITY;
   /** @type {Shown | undefined} */
   let below;
+  let opened = false; // whether the volumes were opened again, and may be others than those that were sent
+  let fault = ""; // why the volume that was asked for is not shown
+  let layoutChosen = false; // with the place to look at, at the first volume; it stays when another one is shown
+  let asked = 0; // how often a volume was asked for: the last one counts
   const started = start();
 
   return {
@@ -76,11 +83,13 @@ export function makeViewer(volumes, overlays, signal) {
   async function start() {
     try {
       const { Niivue, SHOW_RENDER, MULTIPLANAR_TYPE } = await niivue();
+      if (signal.aborted) return;
       const crosshairWidth = canvas.clientWidth < 500 ? 1 : 0.5; // so that it is as wide as a pixel
       const options = { ...OPTIONS, crosshairWidth, multiplanarShowRender: SHOW_RENDER.ALWAYS, multiplanarLayout: MULTIPLANAR_TYPE.GRID };
       nv = new Niivue(options);
       await nv.attachToCanvas(canvas);
       if (!nv.gl) throw new Error("This browser has no WebGL 2.");
+      if (signal.aborted) return release();
       signal.addEventListener("abort", release);
       nv.onLocationChange = showPlace;
       nv.onIntensityChange = showControls;
@@ -96,23 +105,55 @@ export function makeViewer(volumes, overlays, signal) {
     nv.gl.getExtension("WEBGL_lose_context")?.loseContext();
   }
 
-  /** Show a volume, or none, under the overlays. @param {Shown | undefined} volume */
+  /** Show a volume, or none, under the overlays; where it cannot be read, say so and leave what is shown. @param {Shown} [volume] */
   async function show(volume) {
+    asked += 1;
+    const mine = asked;
     element.dataset.state = "loading";
-    below = volume;
-    while (nv.volumes.length) nv.removeVolume(nv.volumes[0]);
-    const { NVImage } = await niivue();
-    if (volume) nv.addVolume(await NVImage.loadFromFile({ file: volume.file, name: nameOf(volume.file) }));
-    for (const overlay of overlays) {
-      const image = await NVImage.loadFromFile({ file: overlay.file, name: nameOf(overlay.file), opacity: volume ? opacity : 1 });
-      nv.addVolume(image);
-      colour(overlay);
-    }
-    nv.updateGLVolume();
-    nv.setSliceType(nv.sliceTypeMultiplanar);
+    told.textContent = "Reading the volume…";
+    fault = "";
+    const image = volume && (await read(volume));
+    if (signal.aborted || mine !== asked) return;
+    if (image || !nv.volumes.length) await put(image, volume);
+    if (signal.aborted || mine !== asked) return;
     element.dataset.state = "ready";
     showControls();
     nv.createOnLocationChange();
+  }
+
+  /** @param {Shown} volume */
+  async function read(volume) {
+    try {
+      return await load(await volume.open(), 1);
+    } catch (error) {
+      fault = `${volume.name} is not shown: ${saidBy(error)}`;
+      return null;
+    }
+  }
+
+  /** @param {any} image @param {Shown | undefined} volume which it is */
+  async function put(image, volume) {
+    if (!image && !overlays.length) throw new Error(fault);
+    const images = [];
+    for (const { file } of overlays) images.push(await load(file, image ? opacity : 1));
+    if (signal.aborted) return;
+    below = image ? volume : undefined;
+    while (nv.volumes.length) nv.removeVolume(nv.volumes[0]);
+    if (image) nv.addVolume(image);
+    for (const each of images) nv.addVolume(each);
+    for (const overlay of overlays) colour(overlay);
+    nv.updateGLVolume();
+    if (layoutChosen) return;
+    layoutChosen = true;
+    nv.setSliceType(nv.sliceTypeMultiplanar);
+    const place = images.length ? withinLabels(images[0]) : null;
+    if (place) nv.scene.crosshairPos = nv.mm2frac(place);
+  }
+
+  /** @param {File} file @param {number} opaque */
+  async function load(file, opaque) {
+    const { NVImage } = await niivue();
+    return NVImage.loadFromFile({ file, name: nameOf(file), opacity: opaque });
   }
 
   /** @param {Overlay} overlay */
@@ -131,7 +172,7 @@ export function makeViewer(volumes, overlays, signal) {
   }
 
   function showControls() {
-    fill(controls, layoutControl(), volumeControl(), ...windowControls(), opacityControl(), ...placeControls());
+    fill(controls, layoutControl(), ...volumeControls(), ...windowControls(), opacityControl(), ...placeControls());
   }
 
   function layoutControl() {
@@ -151,9 +192,18 @@ export function makeViewer(volumes, overlays, signal) {
     return make("fieldset", { class: "layouts" }, make("legend", { class: "unseen" }, "View"), ...buttons.flat());
   }
 
-  /** Which volume lies under the labels. */
-  function volumeControl() {
-    if (!volumes.length) return openControl();
+  /** Which volume lies under the labels, and what is to be said of it. */
+  function volumeControls() {
+    const other = opened && below && !sameGrid(nv.volumes[0], nv.volumes[1]);
+    const doubt = other && "It lies on another grid than the labels: it is not the volume that was sent, or not all of it.";
+    return [
+      below || volumes.length > 1 ? volumeChoice() : null,
+      (fault || doubt) && make("p", { class: "fault", role: "status" }, fault || doubt),
+      overlays.length > 0 && (!below || doubt) ? openControl() : null,
+    ];
+  }
+
+  function volumeChoice() {
     if (volumes.length === 1) return make("p", { class: "hint" }, volumes[0].name);
     const choice = make("select", { id: "volume" }, ...volumes.map((volume, place) => make("option", { value: place, selected: volume === below }, volume.name)));
     choice.addEventListener("change", () => show(volumes[Number(choice.value)]).catch(showFailure));
@@ -162,19 +212,22 @@ export function makeViewer(volumes, overlays, signal) {
 
   /** The volume that was sent is kept only while the page is open: it can be opened again, and does not leave the computer. */
   function openControl() {
-    const picker = make("input", { type: "file", id: "open-volume", class: "unseen" });
-    picker.addEventListener("change", () => {
-      const [file] = picker.files ?? [];
-      if (!file) return;
-      volumes = [{ name: file.name, file }];
-      show(volumes[0]).catch(showFailure);
-    });
+    const open = async (/** @type {File[]} */ files) => {
+      const series = await seriesIn(files);
+      volumes = series.length ? series.map(shownSeries) : [shownFile(files[0])];
+      opened = true;
+      await show(volumes[0]).catch(showFailure);
+    };
     return make(
       "div",
       { class: "open" },
-      make("p", { class: "hint" }, "Only the labels are here: the page has no volume to lay them over."),
-      picker,
-      make("label", { class: "button", for: "open-volume" }, "Open the volume"),
+      !below && !fault && make("p", { class: "hint" }, "Only the labels are here: the page has no volume to lay them over."),
+      make(
+        "div",
+        { class: "choosing" },
+        ...picker("open-volume", "Open the volume", { multiple: true }, open),
+        ...picker("open-folder", "Open a DICOM folder", { webkitdirectory: true }, open),
+      ),
     );
   }
 
@@ -238,13 +291,41 @@ export function makeViewer(volumes, overlays, signal) {
     element.dataset.state = "failed";
     stage.hidden = true;
     fill(controls);
-    told.textContent = `The volumes cannot be shown here: ${error instanceof Error ? error.message : error} They are in the download.`;
+    told.textContent = `The volumes cannot be shown here: ${saidBy(error)} They are in the download.`;
   }
 }
 
 /** A place along an axis, such as `12.0 mm R`. @param {number} mm @param {number} axis */
 function inPlace(mm, axis) {
   return `${Math.abs(mm).toFixed(1)} mm ${mm < 0 ? AXES[axis].below : AXES[axis].above}`;
+}
+
+/**
+ * A place to look at first: in the plane that has the most labelled voxels, amid them. RAS, mm; nothing without labels.
+ * @param {any} image NiiVue's
+ */
+function withinLabels({ img: voxels, hdr }) {
+  const [columns, rows, planes] = hdr.dims.slice(1, 4);
+  const size = columns * rows;
+  let [fullest, most] = [0, 0];
+  for (let plane = 0; plane < planes; plane += 1) {
+    let count = 0;
+    for (let at = plane * size; at < (plane + 1) * size; at += 1) if (voxels[at]) count += 1;
+    if (count > most) [fullest, most] = [plane, count];
+  }
+  if (!most) return null;
+  let left = most >> 1;
+  let at = fullest * size;
+  while (!voxels[at] || left-- > 0) at += 1;
+  const index = [at % columns, Math.floor((at % size) / columns), fullest, 1];
+  return [0, 1, 2].map((axis) => index.reduce((sum, number, column) => sum + hdr.affine[axis][column] * number, 0));
+}
+
+/** Whether two of NiiVue's images have the same voxels' places. @param {any} one @param {any} other */
+function sameGrid(one, other) {
+  const places = (/** @type {any} */ { hdr }) => [...hdr.dims.slice(1, 4), ...hdr.affine.flat()];
+  const [here, there] = [places(one), places(other)];
+  return here.every((number, at) => Math.abs(number - there[at]) < SAME_WITHIN_MM);
 }
 
 /** @param {number} value */

@@ -36,6 +36,11 @@ export function inDigits(value, digits = 6) {
   return Number(value.toPrecision(digits)).toLocaleString("en", { maximumFractionDigits: 10 });
 }
 
+/** What an error says. @param {unknown} error */
+export function saidBy(error) {
+  return error instanceof Error ? error.message : String(error);
+}
+
 /** `1 ticket`, `2 tickets`. @param {number} count @param {string} thing */
 export function counted(count, thing) {
   return `${count.toLocaleString("en")} ${thing}${count === 1 ? "" : "s"}`;

@@ -1,0 +1,474 @@
+"""The doctor, each finding on the real thing, broken."""
+
+import http.server
+import os
+import shutil
+import socket
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+
+from tomaat.database import connect
+from tomaat.database.migrate import MIGRATIONS
+from tomaat.doctor import __main__ as doctor
+from tomaat.doctor import database, devices, kernel, packages, port, settings, storage, tasks
+from tomaat.doctor.programs import NoAnswer, ask
+from tomaat.tickets import KeyStore, Storage
+from tomaat.tickets.instance import bind_storage
+from TOMAATSettings import Settings, look_at_settings
+
+NOBODY = 65534
+NEWEST = max(int(path.name[:4]) for path in MIGRATIONS.glob("*.sql"))
+
+
+def told(findings):
+    """The findings by what they are about; the worst of each."""
+    by_about = {}
+    for finding in findings:
+        known = by_about.get(finding.about)
+        if known is None or known.level == "ok" or finding.level == "problem":
+            by_about[finding.about] = finding
+        assert (finding.level == "ok") == (finding.mend is None), "what is not well says what to do"
+    return by_about
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch):
+    for name in list(os.environ):
+        if name.startswith("TOMAAT_"):
+            monkeypatch.delenv(name)
+
+
+# Python, packages, settings, kernel
+
+
+def test_python_and_packages_as_pinned_are_well(tmp_path):
+    assert [each.level for each in packages.look_at_python()] == ["ok"]
+    (tmp_path / "requirements.txt").write_text("# a comment\nflask==3.1.3  # why\nnone==1; sys_platform == 'beos'\n")
+    assert packages.PINNED.findall((tmp_path / "requirements.txt").read_text())[0] == ("flask", "3.1.3")
+
+
+@pytest.mark.parametrize("running", [(3, 9), (3, 14)])
+def test_another_python_is_a_problem(running):
+    (finding,) = packages.look_at_python(running)
+    assert finding.level == "problem"
+
+
+def test_a_missing_package_is_a_problem_and_another_version_a_warning(tmp_path):
+    file = tmp_path / "requirements.txt"
+    file.write_text("flask==0.1\nno-such-package==1.0\ntorch==2.13.0\n")
+    missing, other = packages.look_at_packages(file, needed=True)
+    assert (missing.level, "no-such-package" in missing.says) == ("problem", True)
+    assert (other.level, "flask is" in other.says, "torch" in other.says) == ("warning", True, False)
+    assert next(packages.look_at_packages(file, needed=False)).level == "warning"
+
+
+def test_each_wrong_and_each_unknown_setting_is_told(monkeypatch):
+    monkeypatch.setenv("TOMAAT_PORT", "many")
+    monkeypatch.setenv("TOMAAT_LEASE", "3")
+    chosen, faults = look_at_settings()
+    assert chosen is None
+    findings = list(settings.look_at_faults(faults))
+    assert [finding.level for finding in findings] == ["problem", "problem"]
+    assert "TOMAAT_LEASE: no such setting; near: TOMAAT_LEASE_SECONDS" in findings[0].says
+
+
+def test_an_unknown_setting_alone_is_told_and_the_rest_looked_at(monkeypatch):
+    monkeypatch.setenv("TOMAAT_LEASE", "3")
+    chosen, faults = look_at_settings()
+    assert chosen is not None
+    assert len(faults) == 1
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"LEASE_SECONDS": 5, "DATABASE_DEADLINE_SECONDS": 5},
+        {"POLL_SECONDS": 10, "LEASE_SECONDS": 15},
+        {"STORAGE_STRATEGY": "KEEP_NOTHING", "FETCHED_GRACE_SECONDS": 7200, "RETENTION_HOURS": 1},
+        {"LARGEST_UNPACKED_BYTES": 10, "LARGEST_UPLOAD_BYTES": 20},
+    ],
+)
+def test_settings_that_do_not_go_together_are_warned_of(odd):
+    assert [finding.level for finding in settings.look_at_times(Settings(**odd))] == ["warning"]
+
+
+def test_the_defaults_go_together():
+    assert [finding.level for finding in settings.look_at_times(Settings())] == ["ok"]
+
+
+def test_a_wall_that_the_kernel_lacks_is_warned_of(monkeypatch):
+    monkeypatch.setattr(kernel, "offered", lambda: ["seccomp"])
+    missing, there = kernel.look_at_kernel()
+    assert (missing.level, "landlock" in missing.says) == ("warning", True)
+    assert there.level == "ok"
+
+
+# The database
+
+
+@pytest.fixture
+def looked(database_url, tmp_path):
+    """Look at a database; returns what is told by what it is about."""
+
+    def look(url=database_url, **chosen):
+        kept = chosen.pop("BASE_STORAGE_DIR", tmp_path / "storage")
+        return told(database.look_at_database(Settings(DATABASE_URL=url, BASE_STORAGE_DIR=kept, **chosen)))
+
+    return look
+
+
+def changed(url, **parts):
+    return sqlalchemy.make_url(url).set(**parts).render_as_string(hide_password=False)
+
+
+def test_an_empty_database_is_no_problem(looked):
+    seen = looked()
+    assert seen["database"].level == "ok"
+    assert seen["schema"].level == "warning"
+    assert not [finding for finding in seen.values() if finding.level == "wrong"]
+
+
+def test_looking_changes_nothing_in_the_database(looked, database_url):
+    looked()
+    engine = connect(database_url, deadline_seconds=10, read_only=True)
+    with engine.connect() as connection:
+        tables = connection.execute(sqlalchemy.text("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"))
+        assert tables.scalar() == 0
+        with pytest.raises(sqlalchemy.exc.DBAPIError, match="read-only"):
+            connection.execute(sqlalchemy.text("CREATE TABLE x (y integer)"))
+    engine.dispose()
+
+
+def test_the_password_is_never_told(looked, database_url):
+    password = sqlalchemy.make_url(database_url).password
+    for url in (database_url, changed(database_url, database="none"), f"postgresql://u:{password}@[x:y/z"):
+        assert password not in str(looked(url)), url
+
+
+@pytest.mark.parametrize(
+    ("broken", "says", "mend"),
+    [
+        ({"database": "nobodys"}, "does not exist", "CREATE DATABASE nobodys"),
+        ({"username": "nobody"}, "authentication failed", "CREATE ROLE"),
+        ({"password": "wrong"}, "authentication failed", "ALTER ROLE"),
+        ({"query": {"host": "127.0.0.1", "port": "1"}}, "refused", "Start PostgreSQL there"),
+    ],
+)
+def test_a_database_that_cannot_be_reached_is_a_problem_with_what_to_do(looked, database_url, broken, says, mend):
+    (finding,) = looked(changed(database_url, **broken)).values()
+    assert (finding.about, finding.level) == ("database", "problem")
+    assert says in finding.says
+    assert mend in finding.mend
+
+
+def test_what_is_no_url_is_a_problem(looked):
+    (finding,) = looked("postgresql://a:secret@host:port/x").values()
+    assert finding.level == "problem"
+    assert "secret" not in str(finding)
+
+
+def test_a_schema_of_an_older_program_is_warned_of_and_of_a_newer_one_a_problem(looked, engine):
+    with engine.connect() as connection:
+        connection.execute(sqlalchemy.text("DELETE FROM schema_versions WHERE version = :v"), {"v": NEWEST})
+        assert looked()["schema"].level == "warning"
+        connection.execute(sqlalchemy.text("INSERT INTO schema_versions VALUES (99)"))
+    assert looked()["schema"].level == "problem"
+
+
+def test_a_database_that_may_lose_what_it_confirmed_is_a_problem(looked, engine, database_url):
+    name = sqlalchemy.make_url(database_url).database
+    with engine.connect() as connection:
+        connection.execute(sqlalchemy.text(f"ALTER DATABASE {name} SET synchronous_commit = off"))
+    assert "power cut" in looked()["database server"].says
+
+
+def test_a_server_with_few_connections_or_that_ends_idle_sessions_is_warned_of(looked, engine, database_url):
+    assert "database server" not in looked()
+    assert "connections" in looked(WEB_THREADS=200)["database server"].says
+    name = sqlalchemy.make_url(database_url).database
+    with engine.connect() as connection:
+        try:
+            connection.execute(sqlalchemy.text(f"ALTER DATABASE {name} SET idle_session_timeout = '60s'"))
+        except sqlalchemy.exc.ProgrammingError:
+            return  # before PostgreSQL 14 there is none
+    assert "idle for 60 s" in looked()["database server"].says
+
+
+def test_a_clock_that_differs_is_warned_of(looked, engine, monkeypatch):
+    assert looked()["clock"].level == "ok"
+    real = time.time
+    monkeypatch.setattr("tomaat.database.facts.time.time", lambda: real() + 60)
+    assert "-60 s" in looked()["clock"].says
+
+
+def test_a_storage_of_another_database_is_a_problem(looked, engine, tmp_path):
+    kept = Storage(tmp_path / "storage")
+    kept.prepare()
+    assert looked()["database and storage"].level == "ok", "both are new"
+    assert kept.instance_id() is None, "and looking binds nothing"
+    bind_storage(engine, kept)
+    assert looked()["database and storage"].level == "ok"
+    (kept.base / "instance").write_text("another\n")
+    assert looked()["database and storage"].level == "problem"
+    assert "has tickets in another folder" in looked(BASE_STORAGE_DIR=tmp_path / "new")["database and storage"].says
+
+
+def test_doors_that_are_gone_are_warned_of_and_a_source_that_offers_nothing_is_a_problem(looked, bench):
+    assert looked()["QueueManager"].level == "warning"
+    assert looked()["offers"].says == "no service was offered yet"
+    bench.sources.take("manager", "m")
+    lane = bench.source()
+    for name in ("manager", "here/cpu-0"):
+        bench.hold(name)
+    seen = looked()
+    assert [seen[about].level for about in ("QueueManager", "source here/cpu-0", "offers")] == ["ok"] * 3
+    bench.sources.describe(lane.lease, device_name="CPU", memory_bytes=None, problem="broken")
+    assert looked()["source here/cpu-0"].level == "problem"
+    assert "Add" in looked()["offers"].says
+    bench.lapse("here/cpu-0")
+    assert looked()["source here/cpu-0"].says == "nobody holds it"
+    bench.run("UPDATE compute_sources SET drained = true")
+    assert "drained" in looked()["source here/cpu-0"].says
+
+
+def test_a_needed_key_that_nobody_has_is_a_problem(looked, engine):
+    assert looked()["API keys"].level == "ok"
+    missing = looked(HOST="0.0.0.0")["API keys"]
+    assert missing.level == "problem"
+    assert "tomaat.keys make" in missing.mend
+    KeyStore(engine).make("radiology", None)
+    assert looked(HOST="0.0.0.0")["API keys"].level == "ok"
+    KeyStore(engine).revoke("radiology")
+    assert looked(API_KEYS="always")["API keys"].level == "problem"
+
+
+# The storage
+
+
+@pytest.fixture
+def kept(tmp_path):
+    made = Storage(tmp_path / "storage")
+    made.prepare()
+    return made
+
+
+def test_a_storage_that_is_not_there_yet_is_no_problem_and_is_not_made(tmp_path):
+    base = tmp_path / "a/b"
+    assert told(storage.look_at_storage(base, 1))["storage"].level == "warning"
+    assert not base.parent.exists()
+
+
+def test_a_whole_storage_is_well_and_left_as_it_is(kept):
+    before = sorted(kept.base.rglob("*")), kept.base.stat().st_mtime_ns
+    assert {finding.level for finding in storage.look_at_storage(kept.base, 1)} == {"ok"}
+    assert (sorted(kept.base.rglob("*")), kept.base.stat().st_mtime_ns) == before
+
+
+def test_a_file_in_the_storages_place_is_a_problem(tmp_path):
+    (tmp_path / "storage").touch()
+    assert told(storage.look_at_storage(tmp_path / "storage", 1))["storage"].level == "problem"
+
+
+@pytest.fixture
+def as_nobody():
+    """A folder that everybody may enter, and the rest of the test as a user without rights."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+    folder = Path(tempfile.mkdtemp(prefix="tomaat-doctor-"))
+    folder.chmod(0o755)
+    made = Storage(folder / "storage")
+    made.prepare()
+    made.base.chmod(0o755)
+    os.seteuid(NOBODY)
+    yield made
+    os.seteuid(0)
+    shutil.rmtree(folder)
+
+
+def test_a_storage_of_another_user_is_a_problem(as_nobody):
+    assert "cannot be written by nobody" in told(storage.look_at_storage(as_nobody.base, 1))["storage"].says
+    below = told(storage.look_at_storage(as_nobody.base / "below", 1))["storage"]
+    assert (below.level, "cannot be written" in below.says) == ("problem", True)
+    hidden = told(storage.look_at_storage(as_nobody.tickets / "below", 1))["storage"]
+    assert (hidden.level, "cannot be reached" in hidden.says) == ("problem", True)
+
+
+def test_a_storage_whose_owner_is_another_is_warned_of(as_nobody):
+    os.seteuid(0)
+    os.chown(as_nobody.tickets, NOBODY, NOBODY)
+    finding = told(storage.look_at_storage(as_nobody.base, 1))["storage"]
+    assert (finding.level, "belongs to nobody" in finding.says) == ("warning", True)
+
+
+def test_a_storage_without_room_is_told(kept, monkeypatch):
+    assert told(storage.look_at_storage(kept.base, 2**60))["room"].level == "warning"
+    real = os.statvfs(kept.base)
+    full = os.statvfs_result((*real[:3], 0, 0, *real[5:]))
+    monkeypatch.setattr(os, "statvfs", lambda _: full)
+    assert told(storage.look_at_storage(kept.base, 1))["room"].level == "problem"
+    few = os.statvfs_result((*real[:5], 1000, 10, 10, *real[8:]))
+    monkeypatch.setattr(os, "statvfs", lambda _: few)
+    assert "inodes" in told(storage.look_at_storage(kept.base, 1))["room"].says
+
+
+def test_what_lies_in_quarantine_or_never_became_a_ticket_is_told(kept):
+    (kept.quarantine / "x").mkdir()
+    assert "1 folders" in told(storage.look_at_storage(kept.base, 1))["quarantine"].says
+    (kept.quarantine / "x").rmdir()
+    (kept.incoming / "new").mkdir()
+    assert told(storage.look_at_storage(kept.base, 1))["quarantine"].level == "ok"
+    os.utime(kept.incoming / "new", (0, 0))
+    assert "1 uploads" in told(storage.look_at_storage(kept.base, 1))["quarantine"].says
+
+
+# The port
+
+
+def look_at(host, number):
+    return told(port.look_at_port(host, number))["port"]
+
+
+def test_a_free_port_is_left_free():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        number = taken.getsockname()[1]
+    assert "it is free" in look_at("127.0.0.1", number).says
+    assert "it is free" in look_at("0.0.0.0", number).says
+
+
+def test_another_program_on_the_port_is_a_problem():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    finding = look_at("127.0.0.1", server.server_address[1])
+    server.shutdown()
+    server.server_close()
+    assert (finding.level, "another program" in finding.says) == ("problem", True)
+
+
+def test_an_address_of_another_machine_is_a_problem():
+    assert look_at("192.0.2.1", 5987).level == "problem"
+    assert look_at("no such host", 5987).level == "problem"
+
+
+# The tasks
+
+
+GOOD = """from tomaat.services import Outputs, Task
+
+
+class GoodTask(Task):
+    task_identifier = "Good"
+    description = "Good."
+    inputs = ()
+
+    def perform(self) -> Outputs:
+        return {}
+"""
+
+
+def look_into(folder, **chosen):
+    return list(tasks.look_at_tasks(Settings(CUSTOM_TASKS_DIR=folder, **chosen)))
+
+
+def test_each_file_that_cannot_be_offered_is_told_and_the_others_too(tmp_path):
+    (tmp_path / "GoodTask.py").write_text(GOOD)
+    (tmp_path / "BadTask.py").write_text("import nothing_of_this_name\n")
+    (tmp_path / "OtherTask.py").write_text(
+        "from pathlib import Path\n\n"
+        + GOOD.replace("Good", "Other").replace("()\n", "()\n    weights = Path('w')\n", 1)
+    )
+    findings = look_into(tmp_path, COMPUTE_SOURCES={"cpu-0": ["Good", "Gone"]})
+    assert [finding.level for finding in findings] == ["problem", "problem", "ok", "problem"]
+    assert "BadTask.py: ModuleNotFoundError" in findings[0].says
+    assert "weights w are no file" in findings[1].says
+    assert findings[2].says == "Good"
+    assert "names Gone for cpu-0" in findings[3].says
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["BadTask.py", "GoodTask.py", "OtherTask.py"]
+
+
+def test_a_file_that_ends_its_process_does_not_end_the_doctor(tmp_path):
+    (tmp_path / "DeadlyTask.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
+    (finding,) = look_into(tmp_path)
+    assert (finding.level, "SIGSEGV" in finding.says) == ("problem", True)
+
+
+def test_a_folder_of_tasks_that_is_not_there_is_a_problem(tmp_path):
+    (finding,) = look_into(tmp_path / "none")
+    assert finding.level == "problem"
+
+
+def test_a_task_sees_no_password(tmp_path, monkeypatch):
+    monkeypatch.setenv("TOMAAT_DATABASE_URL", "postgresql://u:secret@h/d")
+    (tmp_path / "SpyTask.py").write_text("import os\nraise ValueError(str(dict(os.environ)))\n")
+    (finding,) = look_into(tmp_path)
+    assert "PATH" in finding.says
+    assert "secret" not in finding.says
+
+
+# The devices
+
+
+def sources_of(monkeypatch, torch, **chosen):
+    monkeypatch.setattr(devices, "ask", lambda *_, **__: torch)
+    return told(devices.look_at_devices(Settings(**chosen)))
+
+
+CPU_BUILD = {"version": "2.13.0+cpu", "cuda": None, "gpus": {}, "faults": []}
+
+
+def test_torch_that_is_missing_or_dies_is_a_problem(monkeypatch):
+    chosen = {"COMPUTE_SOURCES": {"cpu-0": None}}
+    assert sources_of(monkeypatch, {"missing": "No module named 'torch'"}, **chosen)["torch"].level == "problem"
+    assert sources_of(monkeypatch, CPU_BUILD, **chosen)["torch"].level == "ok"
+    broken = CPU_BUILD | {"faults": ["no kernel image"]}
+    assert sources_of(monkeypatch, broken, **chosen)["torch"].level == "problem"
+
+    def die(*_, **__):
+        raise NoAnswer("was ended by signal 11 (SIGSEGV)")
+
+    monkeypatch.setattr(devices, "ask", die)
+    assert told(devices.look_at_devices(Settings(**chosen)))["torch"].level == "problem"
+
+
+def test_a_wanted_gpu_that_is_not_there_and_a_name_that_is_none_are_problems(monkeypatch):
+    assert sources_of(monkeypatch, CPU_BUILD, COMPUTE_SOURCES={"GPU-none": None})["GPUs"].level == "problem"
+    assert sources_of(monkeypatch, CPU_BUILD, COMPUTE_SOURCES={"tpu": None})["GPUs"].level == "problem"
+
+
+def test_a_gpu_that_torch_sees_and_no_source_uses_is_warned_of(monkeypatch):
+    seen = sources_of(monkeypatch, CPU_BUILD | {"gpus": {"GPU-a": "A"}}, COMPUTE_SOURCES={"cpu-0": None})
+    assert seen["torch"].level == "warning"
+
+
+def test_the_real_torch_answers():
+    answer = ask("tomaat.doctor.ask_torch", environment=os.environ)
+    assert answer["version"].startswith("2.13.0")
+
+
+# All of it
+
+
+def test_what_cannot_be_looked_at_hides_nothing_else(monkeypatch, tmp_path, capsys):
+    def crash(*_):
+        raise ValueError("the secret")
+
+    monkeypatch.setenv("TOMAAT_BASE_STORAGE_DIR", str(tmp_path / "storage"))
+    for module, name in ((tasks, "look_at_tasks"), (devices, "look_at_devices")):
+        monkeypatch.setattr(module, name, lambda *_: [])
+    monkeypatch.setattr(storage, "look_at_storage", lambda *_: (crash(each) for each in (1,)))
+    nothing = doctor.wrong("database", "none", "none")
+    assert doctor.main([], instead_of_database=nothing) == 1
+    said = capsys.readouterr().out
+    assert "problem  storage: it could not be looked at (ValueError)" in said
+    assert "port: " in said
+    assert "secret" not in said
+
+
+def test_wrong_settings_are_told_and_end_it(monkeypatch, capsys):
+    monkeypatch.setenv("TOMAAT_PORT", "many")
+    assert doctor.main(["--json"]) == 1
+    assert "TOMAAT_PORT" in capsys.readouterr().out

@@ -1,0 +1,34 @@
+"""What every log line keeps to."""
+
+import ast
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+LEVELS = {"debug", "info", "warning", "error"}
+
+
+def log_calls():
+    """Each call of a logger with the place where it stands, the events that it may log, and its facts."""
+    for path in sorted((REPOSITORY / "tomaat").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr in LEVELS
+                and ast.unparse(node.func.value) in {"log", "self.log"}
+            ):
+                events = {each.value for each in ast.walk(node.args[0]) if isinstance(each, ast.Constant)}
+                place = f"{path.relative_to(REPOSITORY)}:{node.lineno}"
+                yield place, events, {keyword.arg for keyword in node.keywords}
+
+
+def test_each_line_about_a_ticket_names_it():
+    about_tickets = [call for call in log_calls() if any(str(event).startswith("ticket.") for event in call[1])]
+    assert len(about_tickets) > 15
+    for place, events, facts in about_tickets:
+        assert "ticket" in facts, f"{place}: {events}"
+
+
+def test_no_line_speaks_of_many_tickets_at_once():
+    for place, events, facts in log_calls():
+        assert "tickets" not in facts, f"{place}: {events}"

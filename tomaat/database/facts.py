@@ -1,0 +1,47 @@
+"""What a PostgreSQL server says of itself."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import sqlalchemy
+
+from tomaat.database.run import run
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerFacts:
+    """What matters to the doors."""
+
+    version: int  #: such as 150004
+    synchronous_commit: str
+    connections: int  #: that a role without privileges may have, all programs together
+    idle_session_seconds: float  #: after which an idle session is ended; 0: never
+    may_create: bool  #: the role may make tables
+    ahead_seconds: float  #: of this machine's clock
+
+
+def server_facts(engine: sqlalchemy.Engine) -> ServerFacts:
+    """Ask. Raises ``DatabaseUnavailable``."""
+    run(engine, "SELECT 1")  # connecting is no part of the time that the next statement takes
+    before = time.time()
+    row = run(
+        engine,
+        """SELECT CAST(current_setting('server_version_num') AS integer) AS version,
+             current_setting('synchronous_commit') AS synchronous_commit,
+             CAST(current_setting('max_connections') AS integer)
+               - CAST(current_setting('superuser_reserved_connections') AS integer) AS connections,
+             coalesce(extract(epoch FROM CAST(nullif(current_setting('idle_session_timeout', true), '') AS interval)),
+               0) AS idle_session_seconds,
+             has_schema_privilege('public', 'CREATE') AS may_create,
+             extract(epoch FROM clock_timestamp()) AS clock""",
+    )[0]
+    return ServerFacts(
+        version=row.version,
+        synchronous_commit=row.synchronous_commit,
+        connections=row.connections,
+        idle_session_seconds=float(row.idle_session_seconds),
+        may_create=row.may_create,
+        ahead_seconds=float(row.clock) - (before + time.time()) / 2,
+    )

@@ -1,0 +1,32 @@
+"""What the doctor found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+OK, WARNING, PROBLEM = "ok", "warning", "problem"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that was looked at."""
+
+    about: str
+    level: str
+    says: str
+    mend: str | None = None  #: what to do
+
+
+def ok(about: str, says: str) -> Finding:
+    """Say that something is well."""
+    return Finding(about=about, level=OK, says=says)
+
+
+def warning(about: str, says: str, mend: str) -> Finding:
+    """Say that something may hurt later, or is not there yet."""
+    return Finding(about=about, level=WARNING, says=says, mend=mend)
+
+
+def wrong(about: str, says: str, mend: str) -> Finding:
+    """Say that the service cannot run like this, or loses tickets."""
+    return Finding(about=about, level=PROBLEM, says=says, mend=mend)

@@ -1,0 +1,89 @@
+"""Say what is wrong with how the service is set up, and what to do: ``python3 -m tomaat.doctor``.
+
+It changes nothing. Exit status 1 where there is a problem; warnings are none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from tomaat.doctor.Finding import OK, PROBLEM, WARNING, Finding, wrong
+from tomaat.doctor.packages import look_at_packages, look_at_python
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SAYS = "This program only looks: it changes nothing.\n"
+
+
+def main(arguments: Sequence[str] | None = None, *, instead_of_database: Finding | None = None) -> int:
+    """Look at everything, tell it, and return the exit status.
+
+    ``instead_of_database`` is told where there is no database to be looked at.
+    """
+    parser = argparse.ArgumentParser(prog="python3 -m tomaat.doctor", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="for programs: all findings as one JSON object")
+    as_json = parser.parse_args(arguments).json
+    findings = []
+    if not as_json:
+        print(SAYS)
+    for finding in examine(instead_of_database):
+        findings.append(finding)
+        if not as_json:
+            print(described(finding), flush=True)
+    counts = {level: sum(finding.level == level for finding in findings) for level in (OK, WARNING, PROBLEM)}
+    if as_json:
+        print(json.dumps({"findings": [dataclasses.asdict(finding) for finding in findings], **counts}, indent=2))
+    else:
+        print(f"\n{counts[PROBLEM]} problems, {counts[WARNING]} warnings, {counts[OK]} ok.")
+    return 1 if counts[PROBLEM] else 0
+
+
+def described(finding: Finding) -> str:
+    """Write a finding for a person: a line, and below it what to do."""
+    line = f"{finding.level:8} {finding.about}: {finding.says}"
+    return line if finding.mend is None else f"{line}\n{'':9}-> {finding.mend}"
+
+
+def examine(instead_of_database: Finding | None) -> Iterator[Finding]:
+    """Look at one thing after the other; what cannot be looked at is told, and the rest goes on."""
+    yield from look_at_python()
+    yield from look_at_packages(REPOSITORY / "requirements.txt", needed=True)
+    yield from look_at_packages(REPOSITORY / "requirements-networks.txt", needed=False)
+    try:
+        from tomaat.doctor import database, devices, kernel, port, settings, storage, tasks  # noqa: PLC0415 (they need
+        from TOMAATSettings import look_at_settings  # noqa: PLC0415 (the packages that may be missing)
+    except ImportError as error:
+        yield wrong("packages", f"the rest cannot be looked at: {error}", "pip install -r requirements.txt")
+        return
+    yield from kernel.look_at_kernel()
+    chosen, faults = look_at_settings()
+    yield from settings.look_at_faults(faults)
+    if chosen is None:
+        return
+    parts: list[tuple[str, Iterable[Finding]]] = [
+        ("time-outs", settings.look_at_times(chosen)),
+        ("storage", storage.look_at_storage(chosen.BASE_STORAGE_DIR, chosen.LARGEST_UNPACKED_BYTES)),
+        ("database", [instead_of_database] if instead_of_database else database.look_at_database(chosen)),
+        ("port", port.look_at_port(chosen.HOST, chosen.PORT)),
+        ("tasks", tasks.look_at_tasks(chosen)),
+        ("devices", devices.look_at_devices(chosen)),
+    ]
+    for about, part in parts:
+        yield from _all_of(about, part)
+
+
+def _all_of(about: str, part: Iterable[Finding]) -> Iterator[Finding]:
+    """Pass findings on; where looking fails, that is one."""
+    try:
+        yield from part
+    except Exception as error:  # noqa: BLE001 (whatever is broken here must not hide what is broken there)
+        says = f"it could not be looked at ({type(error).__name__})"
+        yield wrong(about, says, "run as the doors' user; if that is so, report it")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+"""Look at the compute sources: the GPUs as NVML and as torch see them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import structlog.testing
+
+from tomaat.compute.ComputeSource import ComputeSource
+from tomaat.compute.sources import ComputeSourcesUnknown, find_sources
+from tomaat.doctor.Finding import Finding, ok, warning, wrong
+from tomaat.doctor.programs import NoAnswer, ask
+from TOMAATSettings import Settings
+
+ABOUT = "GPUs"
+
+
+def look_at_devices(settings: Settings) -> Iterator[Finding]:
+    """Tell which sources TaskScheduling would hold, and whether torch can compute on each."""
+    lost: list[Any] = []
+    try:
+        with structlog.testing.capture_logs() as lost:
+            found = find_sources(
+                settings.HOST_NAME,
+                wanted=settings.COMPUTE_SOURCES,
+                devices=settings.COMPUTE_DEVICES,
+                memory_bytes=settings.COMPUTE_MEMORY_BYTES,
+            )
+    except ComputeSourcesUnknown as error:
+        yield wrong(ABOUT, str(error), "TaskScheduling does not start like this; see nvidia-smi")
+        return
+    for line in lost:
+        if line["event"] == "gpu.unusable":
+            says = f"NVML has lost GPU {line['index']}: {line['reason']}"
+            yield wrong(ABOUT, says, "dmesg (Xid) says why; start the machine again if it does not come back")
+    for source in found:
+        if source.problem is not None:
+            mend = "nvidia-smi -L shows the UUIDs; set TOMAAT_COMPUTE_SOURCES to those that are there"
+            yield wrong(ABOUT, source.problem, mend)
+    try:
+        torch = ask("tomaat.doctor.ask_torch", environment=os.environ)
+    except NoAnswer as error:
+        yield wrong("torch", f"the program that imports it {error}", "install requirements.txt again")
+        return
+    yield from _compare([source for source in found if source.problem is None], torch)
+
+
+def _compare(sources: list[ComputeSource], torch: dict[str, Any]) -> Iterator[Finding]:
+    if "missing" in torch:
+        yield wrong("torch", torch["missing"], "pip install -r requirements.txt")
+        return
+    for fault in torch["faults"]:
+        yield wrong("torch", f"a GPU cannot be used: {fault}", "is the driver as new as this torch needs it?")
+    wanted = [source.name.partition("/")[2] for source in sources if source.torch_device.startswith("cuda")]
+    lacking = [key for key in wanted if key not in torch["gpus"] and not key.startswith("MIG-")]
+    if lacking:
+        built = f"for CUDA {torch['cuda']}" if torch["cuda"] else "without CUDA"
+        mend = (
+            "is the driver as new as it needs, and CUDA_VISIBLE_DEVICES unset?"
+            if torch["cuda"]
+            else f"install its CUDA build: pip install torch=={torch['version'].partition('+')[0]} from PyPI"
+        )
+        says = f"torch {torch['version']}, built {built}, does not see {', '.join(lacking)}, which NVML shows"
+        yield wrong("torch", says, mend)
+    if not wanted and torch["gpus"]:
+        says = f"torch sees {', '.join(torch['gpus'])}, and no source uses it"
+        yield warning("torch", says, "is NVML's library (libnvidia-ml.so.1) there? else see TOMAAT_COMPUTE_SOURCES")
+    if not lacking and not torch["faults"]:
+        yield ok("torch", f"{torch['version']}; sources: {', '.join(source.name for source in sources) or 'none'}")

@@ -1,0 +1,69 @@
+"""Look who answers where WebService listens; nothing is bound there, so that a door that starts now is not kept out."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from tomaat.doctor.Finding import Finding, ok, warning, wrong
+
+ABOUT = "port"
+SECONDS = 5.0
+ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (addresses to listen on, and where to ask then)
+OPEN_PORTS = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+
+
+def look_at_port(host: str, port: int) -> Iterator[Finding]:
+    """Tell whether WebService answers there, could listen there, or cannot."""
+    asked = ANYWHERE.get(host, host)
+    try:
+        socket.create_connection((asked, port), timeout=SECONDS).close()
+    except socket.gaierror:
+        yield wrong(ABOUT, f"TOMAAT_HOST: {host} is no address", "127.0.0.1, or 0.0.0.0 for all of this machine's")
+        return
+    except OSError:
+        yield from _free(host, port)
+        return
+    failing = _health(asked, port)
+    if failing is None:
+        mend = "end the program that listens there (ss -ltnp), or set TOMAAT_PORT to another port"
+        yield wrong(ABOUT, f"another program answers at {host}:{port}", mend)
+    elif failing:
+        says = f"WebService answers at {host}:{port} and is not ready: {' '.join(failing)}"
+        yield wrong(ABOUT, says, "mend what is named; the lines here say more")
+    else:
+        yield ok(ABOUT, f"WebService answers at {host}:{port}, and is ready")
+
+
+def _free(host: str, port: int) -> Iterator[Finding]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            probe.bind((host, 0))  # any port: only the address is tried
+    except OSError as error:
+        mend = "127.0.0.1 and 0.0.0.0 always are"
+        yield wrong(ABOUT, f"TOMAAT_HOST: {host} is no address of this machine ({error.strerror})", mend)
+        return
+    lowest = int(OPEN_PORTS.read_text(encoding="ascii")) if OPEN_PORTS.exists() else 1024
+    if port < lowest and os.geteuid() != 0:
+        yield wrong(ABOUT, f"{port} is for the administrator only", f"set TOMAAT_PORT to one from {lowest} on")
+    else:
+        yield warning(ABOUT, f"nobody answers at {host}:{port}; it is free", "start WebService.py, or make serve")
+
+
+def _health(host: str, port: int) -> list[str] | None:
+    """Ask WebService which of its parts fail; ``None`` where it is another program that answers."""
+    with contextlib.suppress(OSError, http.client.HTTPException, ValueError, AttributeError, TypeError, KeyError):
+        with contextlib.closing(http.client.HTTPConnection(host, port, timeout=SECONDS)) as connection:
+            connection.request("GET", "/health/ready")
+            answer = json.load(connection.getresponse())
+        if answer.get("ready") is True:
+            return []
+        if answer.get("type") == "/problems/not-serving":
+            return [str(error["detail"]) for error in answer["errors"]]
+    return None

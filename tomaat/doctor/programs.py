@@ -1,0 +1,47 @@
+"""Ask a program of its own, so that whatever it imports, and however it ends, is not the doctor's."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SECONDS = 180.0
+
+
+class NoAnswer(Exception):
+    """The program ended without an answer; the sentence says how."""
+
+
+def ask(module: str, *arguments: str, environment: Mapping[str, str]) -> Any:
+    """Run a module of ours that writes JSON into a file in memory, and return that. Raises ``NoAnswer``."""
+    with os.fdopen(os.memfd_create("answer"), "r+b") as answer:
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, "--to", str(answer.fileno()), *arguments],
+            cwd=REPOSITORY,
+            env={**environment, "PYTHONDONTWRITEBYTECODE": "1"},
+            pass_fds=[answer.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            status = process.wait(SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise NoAnswer(f"did not end within {SECONDS:g} s") from None
+        if status < 0:
+            raise NoAnswer(f"was ended by signal {-status} ({signal.Signals(-status).name})")
+        answer.seek(0)
+        try:
+            return json.load(answer)
+        except ValueError:
+            raise NoAnswer(f"ended with status {status}, without an answer") from None

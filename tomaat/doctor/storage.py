@@ -1,0 +1,111 @@
+"""Look at the storage folder without writing into it."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from tomaat.doctor.Finding import Finding, ok, warning, wrong
+from tomaat.tickets import Storage
+
+ABOUT = "storage"
+LEAST_ROOM_BYTES = 64 * 1024**2
+LEAST_INODES = 10_000
+STRAY_SECONDS = 2 * 3600.0  #: after an hour QueueManager takes an upload without a row for a stray
+
+
+def look_at_storage(base: Path, largest_unpacked_bytes: int) -> Iterator[Finding]:
+    """Tell whether this user can keep tickets there, and what lies there that nobody knows."""
+    try:
+        there = base.exists()
+    except PermissionError:
+        mend = "run the doors, and this program, as the user whose folder it is"
+        yield wrong(ABOUT, f"{base} cannot be reached by {_name(os.geteuid())}", mend)
+        return
+    if not there:
+        parent = next(folder for folder in base.parents if folder.exists())
+        if os.access(parent, os.W_OK | os.X_OK, effective_ids=True):
+            yield warning(ABOUT, f"{base} is not there yet", "the door that starts first makes it; nothing to do")
+            yield from _room(parent, largest_unpacked_bytes)
+        else:
+            mend = f"mkdir -p {base}; chown {_name(os.geteuid())} {base}"
+            yield wrong(ABOUT, f"{base} is not there, and {parent} cannot be written", mend)
+        return
+    if not base.is_dir():
+        yield wrong(ABOUT, f"{base} is no folder", "set TOMAAT_BASE_STORAGE_DIR to one")
+        return
+    storage = Storage(base)
+    folders = (base, storage.incoming, storage.tickets, storage.quarantine, storage.temporary)
+    troubles = [trouble for folder in folders if folder.exists() for trouble in _troubles(folder)]
+    yield from troubles
+    if not troubles:
+        yield ok(ABOUT, f"{base} can be written by {_name(os.geteuid())}")
+    yield from _room(base, largest_unpacked_bytes)
+    yield from _strays(storage)
+
+
+def _troubles(folder: Path) -> Iterator[Finding]:
+    owner = folder.stat().st_uid
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
+        mend = f"as their user: chown -R {_name(os.geteuid())} {folder}; or mount it writable"
+        yield wrong(ABOUT, f"{folder} cannot be written by {_name(os.geteuid())}", mend)
+    elif owner != os.geteuid():
+        mend = f"run the doors, and this program, as {_name(owner)}; or chown -R {_name(os.geteuid())} {folder}"
+        yield warning(ABOUT, f"{folder} belongs to {_name(owner)}, this program runs as {_name(os.geteuid())}", mend)
+
+
+def _room(folder: Path, largest_unpacked_bytes: int) -> Iterator[Finding]:
+    disk = os.statvfs(folder)
+    free_bytes = disk.f_bavail * disk.f_frsize
+    free = f"{free_bytes / 10**9:.1f} GB free of {disk.f_blocks * disk.f_frsize / 10**9:.1f} GB"
+    about = "room"
+    if free_bytes < LEAST_ROOM_BYTES:
+        yield wrong(about, f"{free}: requests are answered 507, and no result can be kept", "make room")
+    elif free_bytes < largest_unpacked_bytes:
+        mend = "make room, shorten TOMAAT_RETENTION_HOURS, or lower TOMAAT_LARGEST_UNPACKED_BYTES"
+        yield warning(about, f"{free}: less than one payload may have", mend)
+    else:
+        yield ok(about, free)
+    if disk.f_files and disk.f_favail < LEAST_INODES:
+        yield warning(about, f"{disk.f_favail} inodes are left", "delete small files: each ticket needs a dozen")
+
+
+def _strays(storage: Storage) -> Iterator[Finding]:
+    about = "quarantine"
+    quarantined = _within(storage.quarantine)
+    old = [path for path in _within(storage.incoming) if _age_seconds(path) > STRAY_SECONDS]
+    if quarantined:
+        mend = (
+            "after a restored backup, put them back below tickets/ with their rows; "
+            "else leave them, they are deleted after TOMAAT_RETENTION_HOURS"
+        )
+        yield warning(about, f"{len(quarantined)} folders without a ticket lie in {storage.quarantine}", mend)
+    if old:
+        says = f"{len(old)} uploads of hours ago lie in {storage.incoming}"
+        yield warning(about, says, "start QueueManager.py, which clears them away")
+    if not quarantined and not old:
+        yield ok(about, "empty")
+
+
+def _age_seconds(path: Path) -> float:
+    try:
+        return time.time() - path.lstat().st_mtime
+    except OSError:  # it became a ticket meanwhile
+        return 0.0
+
+
+def _within(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:  # not there yet, or told already
+        return []
+
+
+def _name(user: int) -> str:
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return f"user {user}"

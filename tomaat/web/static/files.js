@@ -1,0 +1,103 @@
+/** Files that were chosen or dropped: folders, DICOM series, and what is shown of them. */
+
+import { headOf } from "./dicom.js";
+import { volumeOf } from "./dicom-volume.js";
+import { make } from "./dom.js";
+import { unzip } from "./zip.js";
+
+export const MOST_FILES = 20_000; // that are looked through; a server takes far fewer images
+
+/**
+ * @typedef {{about: string, images: File[]}} Series
+ * @typedef {{name: string, open: () => Promise<File>}} Shown a volume that can be looked at; `open` throws why not
+ */
+
+/** A series to look at. @param {Series} series @returns {Shown} */
+export function shownSeries({ about, images }) {
+  return { name: about, open: () => volumeOf(images) };
+}
+
+/** A zip archive of one series to look at. @param {File} archive @returns {Shown} */
+export function shownZip(archive) {
+  return { name: archive.name, open: async () => openSeries(await unzip(archive)) };
+}
+
+/** @param {File[]} files */
+async function openSeries(files) {
+  const [largest] = await seriesIn(files);
+  if (!largest) throw new Error("There is no DICOM image in it.");
+  return volumeOf(largest.images);
+}
+
+/** A file to look at. @param {File} file @returns {Shown} */
+export function shownFile(file) {
+  return { name: file.name, open: async () => file };
+}
+
+/**
+ * A button that lets files be chosen, the same ones again too: a box for its label to name, and the label.
+ * @param {string} id
+ * @param {string} text
+ * @param {Record<string, boolean>} kind
+ * @param {(files: File[]) => void} onFiles
+ */
+export function picker(id, text, kind, onFiles) {
+  const box = make("input", { type: "file", class: "unseen", id, ...kind });
+  box.addEventListener("change", () => {
+    const files = [...(box.files ?? [])];
+    box.value = "";
+    if (files.length) onFiles(files);
+  });
+  return [box, make("label", { class: "button", for: id }, text)];
+}
+
+/** The DICOM images among files, by their series, the largest first. @param {File[]} files @returns {Promise<Series[]>} */
+export async function seriesIn(files) {
+  /** @type {Map<string, Series>} */
+  const found = new Map();
+  const path = (/** @type {File} */ file) => file.webkitRelativePath || file.name;
+  for (const file of [...files].sort((one, other) => path(one).localeCompare(path(other), "en", { numeric: true }))) {
+    const { uid, about } = (await headOf(file)) ?? {};
+    if (uid === undefined) continue;
+    const series = found.get(uid) ?? { about: about || "A series without a name", images: [] };
+    series.images.push(file);
+    found.set(uid, series);
+  }
+  return [...found.values()].sort((one, other) => other.images.length - one.images.length);
+}
+
+/**
+ * The files that were dropped, those in folders too.
+ * @param {DataTransfer | null} transfer
+ */
+export async function dropped(transfer) {
+  const entries = [...(transfer?.items ?? [])].map((item) => item.webkitGetAsEntry?.());
+  if (!entries.some((entry) => entry?.isDirectory)) return [...(transfer?.files ?? [])];
+  /** @type {File[]} */
+  const files = [];
+  const open = [...entries];
+  while (open.length && files.length <= MOST_FILES) {
+    const entry = open.pop();
+    if (entry?.isFile) files.push(await fileOf(/** @type {FileSystemFileEntry} */ (entry)));
+    else if (entry) open.push(...(await within(/** @type {FileSystemDirectoryEntry} */ (entry))));
+  }
+  return files;
+}
+
+/** @param {FileSystemFileEntry} entry @returns {Promise<File>} */
+function fileOf(entry) {
+  return new Promise((resolve, reject) => entry.file(resolve, reject));
+}
+
+/** A folder's entries, which come in portions. @param {FileSystemDirectoryEntry} folder */
+async function within(folder) {
+  const reader = folder.createReader();
+  /** @type {FileSystemEntry[]} */
+  const entries = [];
+  for (;;) {
+    /** @type {FileSystemEntry[]} */
+    const portion = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+    if (!portion.length) return entries;
+    entries.push(...portion);
+  }
+}
