@@ -11,6 +11,7 @@ KINDS_OF_FAILURE = (
     "task-crashed",
     "worker-died",
     "worker-lost",
+    "files-lost",
     "out-of-memory",
     "deadline-passed",
     "waited-too-long",

@@ -48,6 +48,7 @@ OPERATOR_STORE = ("tests/integration/test_tickets_OperatorStore.py",)
 FIND = ("tests/unit/test_services_find.py",)
 STORAGE = ("tests/unit/test_tickets_Storage.py",)
 NETWORKS = ("tests/unit/test_compute_Networks.py",)
+BACKUP = "tests/integration/test_backup.py"
 LANE_TESTS = "tests/integration/test_compute_Lane.py"
 WORKER = ("tests/unit/test_compute_worker.py",)
 CHOOSING = ("tests/unit/test_tickets_choosing.py", "tests/unit/test_tickets_fitting.py")
@@ -1090,6 +1091,104 @@ MUTANTS = (
         "if now >= hour + HOUR + SETTLED:",
         "if now >= hour + HOUR:",
         OPERATOR,
+    ),
+    _m(
+        "a damaged backup is not restored",
+        "backup/verify.py",
+        "if _found(folder / path) != facts]",
+        "if not (folder / path)]",
+        (f"{BACKUP}::test_a_damaged_backup_is_told_by_ticket_and_not_restored",),
+    ),
+    _m(
+        "nothing is restored under a living door",
+        "backup/restore.py",
+        "    if living:\n",
+        "    if False:\n",
+        (f"{BACKUP}::test_a_restore_refuses_while_a_door_lives",),
+    ),
+    _m(
+        "a door that holds no lease is noticed, too",
+        "tickets/BackupStore.py",
+        "if sessions else []",
+        "if False else []",
+        (f"{BACKUP}::test_a_restore_refuses_while_a_door_lives",),
+    ),
+    _m(
+        "a door that comes at the last moment stops a restore",
+        "tickets/BackupStore.py",
+        "AND pid <> {own}) THEN",
+        "AND pid <> {own} AND false) THEN",
+        (f"{BACKUP}::test_a_door_that_comes_at_the_last_moment_changes_nothing",),
+    ),
+    _m(
+        "a database that holds something is not given up untold",
+        "backup/restore.py",
+        "    if store.holds_something():\n",
+        "    if False:\n",
+        (f"{BACKUP}::test_what_is_there_is_given_up_only_when_told",),
+    ),
+    _m(
+        "a newer schema is not restored",
+        "backup/restore.py",
+        "if manifest.schema_version > newest:",
+        "if False:",
+        (f"{BACKUP}::test_a_newer_schema_is_refused",),
+    ),
+    _m(
+        "a manifest points into its own backup only",
+        "backup/Manifest.py",
+        "or any(not _lies_within(path) for path in files)",
+        "",
+        (f"{BACKUP}::test_a_manifest_that_points_elsewhere_is_damaged",),
+    ),
+    _m(
+        "a dump that ends early is not committed",
+        "database/clients.py",
+        "if reader.wait() == 0:",
+        "if reader.wait() is not None:",
+        (f"{BACKUP}::test_a_restore_that_fails_changes_nothing",),
+    ),
+    _m(
+        "a ticket that is deleted while it is copied is left out",
+        "backup/make.py",
+        "if not files or not set(files) <= set(_files_of(source)):",
+        "if not files:",
+        (f"{BACKUP}::test_a_ticket_that_is_deleted_while_it_is_copied_leaves_no_half_of_itself",),
+    ),
+    _m(
+        "what ran when the backup was made spends no attempt",
+        "tickets/BackupStore.py",
+        "  WHERE state = 'running';",
+        "  WHERE false;",
+        (f"{BACKUP}::test_what_ran_waits_again_and_what_ended_is_as_it_was",),
+    ),
+    _m(
+        "a claim's folder of after the dump is not restored",
+        "backup/restore.py",
+        "if claim is None or out != folder.claim(claim):",
+        "if False:",
+        (f"{BACKUP}::test_what_ran_waits_again_and_what_ended_is_as_it_was",),
+    ),
+    _m(
+        "what was accepted after the dump is quarantined",
+        "backup/restore.py",
+        "        if path.name not in results:\n",
+        "        if False:\n",
+        (f"{BACKUP}::test_what_was_accepted_after_the_dump_is_quarantined",),
+    ),
+    _m(
+        "a backup that failed leaves nothing",
+        "backup/make.py",
+        "            shutil.rmtree(folder, ignore_errors=True)\n            raise\n",
+        "            raise\n",
+        (f"{BACKUP}::test_a_full_disk_is_told_and_leaves_nothing",),
+    ),
+    _m(
+        "a database's password is on no command line",
+        "database/clients.py",
+        "if name not in SECRETS})",
+        "})",
+        (f"{BACKUP}::test_the_password_is_on_no_command_line",),
     ),
 )
 

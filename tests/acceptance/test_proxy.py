@@ -295,6 +295,12 @@ def test_to_the_service_every_request_comes_from_the_proxy_so_that_all_need_a_ke
     assert refused.json()["type"] == "/problems/key-needed"
 
 
+def test_how_busy_the_service_is_is_not_told_beyond_the_machine(instance, proxy):
+    assert proxy.ask("GET", "/metrics", headers={"X-API-Key": instance.key}).headers["Server"].startswith("nginx")
+    assert proxy.ask("GET", "/metrics").status_code == 404
+    assert proxy.ask("GET", "/health/ready").status_code == 200
+
+
 def test_an_upload_is_not_spooled_by_nginx(instance, proxy):
     head = (
         "POST /request HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\n"

@@ -22,7 +22,7 @@ from tomaat.backup.Manifest import DUMP, TICKETS, Manifest
 from tomaat.backup.verify import verify
 from tomaat.database import DatabaseUnavailable
 from tomaat.database.clients import find_clients, load, server_major
-from tomaat.database.migrate import newest_version
+from tomaat.database.migrate import known_migrations
 from tomaat.tickets.BackupStore import BackupStore, settling
 from tomaat.tickets.Storage import Storage, TicketFolder, flush, flush_tree
 
@@ -47,10 +47,11 @@ def restore(backup: Path, engine: sqlalchemy.Engine, url: str, storage: Storage,
     are then set aside, the rows are given up.
     """
     manifest = verify(backup)
-    if manifest.schema_version > newest_version():
+    newest = max(known_migrations())
+    if manifest.schema_version > newest:
         raise BackupFailed(
             f"{backup} has the schema's version {manifest.schema_version}, this program knows up to "
-            f"{newest_version()}: restore it with the program that made it (version {manifest.version}) or a newer one."
+            f"{newest}: restore it with the program that made it (version {manifest.version}) or a newer one."
         )
     store = BackupStore(engine)
     _refuse_what_is_in_use(store, storage, replace=replace)

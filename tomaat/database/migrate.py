@@ -21,11 +21,6 @@ class SchemaTooNew(Exception):
     """The database was made by a newer version of this program."""
 
 
-def newest_version() -> int:
-    """Tell the newest version of the schema that this program knows."""
-    return max(known_migrations())
-
-
 def migrate(engine: sqlalchemy.Engine) -> None:
     """Apply each migration that the database lacks, in order, each in one transaction.
 

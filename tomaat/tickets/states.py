@@ -22,7 +22,7 @@ ENDED = frozenset({SUCCEEDED, FAILED, CANCELLED, EXPIRED})
 WEB = "WebService"
 MANAGER = "QueueManager"
 SCHEDULER = "TaskScheduling"
-RESTORE = "restore"  #: no door: ``python3 -m tomaat.backup restore``, while none runs
+RESTORE = "restore"  # no door: ``python3 -m tomaat.backup restore``, while none runs
 
 
 @dataclass(frozen=True, kw_only=True)

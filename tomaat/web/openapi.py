@@ -199,8 +199,9 @@ KINDS = {
     403: ["service-not-allowed", "operator-needed"],
     404: ["not-found", "unknown-service"],
     409: [
-        *("not-ready", "cancelled", "refused", "task-crashed", "worker-died", "worker-lost", "out-of-memory"),
-        *("deadline-passed", "waited-too-long", "result-not-stored", "ticket-ended", "not-run-again"),
+        *("not-ready", "cancelled", "refused", "task-crashed", "worker-died", "worker-lost", "files-lost"),
+        *("out-of-memory", "deadline-passed", "waited-too-long", "result-not-stored", "ticket-ended"),
+        "not-run-again",
     ],
     410: ["expired"],
     412: ["changed"],

@@ -1,0 +1,142 @@
+"""What ``deploy/`` ships fits the code, and systemd accepts it."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.confined import read
+from tomaat.door import MISCONFIGURED
+from tomaat.launch.Instance import DOORS, STOP_SECONDS
+from TOMAATSettings import Settings, read_settings
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DEPLOY = REPOSITORY / "deploy"
+UNITS = sorted(path.name for path in (DEPLOY / "systemd").iterdir())
+HOME = "/srv/tomaat"
+PYTHON = f"{HOME}/.venv/bin/python3"
+MIB = 1024**2
+
+
+def unit_of(door):
+    return f"tomaat-{door.lower()}.service"
+
+
+def seconds(text):
+    return int(text.removesuffix("s"))
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="the Debian package systemd brings it")
+def test_systemd_accepts_the_units(tmp_path):
+    system = tmp_path / "usr/lib/systemd/system"
+    shutil.copytree("/usr/lib/systemd/system", system, symlinks=True)
+    own = tmp_path / "etc/systemd/system"
+    shutil.copytree(DEPLOY / "systemd", own)
+    for program in (PYTHON, "/bin/sh"):
+        path = tmp_path / program.lstrip("/")
+        path.parent.mkdir(parents=True)
+        path.touch(mode=0o755)
+
+    def verify():
+        command = ["systemd-analyze", "verify", f"--root={tmp_path}", "--man=no", "--recursive-errors=one", *UNITS]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    said = verify()
+    assert (said.returncode, said.stderr) == (0, ""), said.stderr
+    with (own / unit_of("WebService")).open("a") as unit:
+        unit.write("[Service]\nRestrictAddresFamilies=AF_UNIX\n")
+    assert "RestrictAddresFamilies" in verify().stderr, "else a typing error would be accepted"
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_doors_unit_runs_it_as_its_user_again_and_again_but_not_with_wrong_settings(door):
+    service = read(DEPLOY / "systemd" / unit_of(door))
+    assert service["ExecStart"] == f"{PYTHON} {door}.py"
+    assert (REPOSITORY / f"{door}.py").exists()
+    assert (service["User"], service["WorkingDirectory"]) == ("tomaat", HOME)
+    assert service["Restart"] == "always"
+    assert service["RestartPreventExitStatus"] == str(MISCONFIGURED)
+    assert service["NoNewPrivileges"] == "yes"
+    assert service["ProtectSystem"] == "strict"
+    assert f"Wants={' '.join(unit_of(name) for name in DOORS)}" in (DEPLOY / "systemd/tomaat.target").read_text()
+    assert seconds(service["TimeoutStopSec"]) >= STOP_SECONDS
+
+
+def test_the_backups_unit_runs_a_command_that_there_is():
+    from tomaat.backup.__main__ import parse  # noqa: PLC0415 (only here)
+
+    service = read(DEPLOY / "systemd/tomaat-backup.service")
+    words = service["ExecStart"].split()
+    assert words[:3] == [PYTHON, "-m", "tomaat.backup"]
+    arguments = parse(words[3:])
+    assert (arguments.command, arguments.keep) == ("make", 7)
+    assert str(arguments.place) in service["ReadWritePaths"].split()
+
+
+@pytest.fixture
+def example(monkeypatch):
+    """The example of settings, with all that is commented out, as a shell reads it."""
+    text = re.sub(r"^#(TOMAAT_)", r"\1", (DEPLOY / "tomaat.env").read_text(), flags=re.MULTILINE)
+    shell = ["sh", "-c", "set -a; eval \"$EXAMPLE\"; env -0 | grep -z '^TOMAAT_'"]
+    said = subprocess.run(shell, env={"PATH": os.environ["PATH"], "EXAMPLE": text}, capture_output=True, check=True)
+    for name in [name for name in os.environ if name.startswith("TOMAAT_")]:
+        monkeypatch.delenv(name)
+    for line in said.stdout.decode().split("\0")[:-1]:
+        monkeypatch.setenv(*line.split("=", 1))
+    return read_settings()
+
+
+def test_the_example_of_settings_is_one_and_fits_the_units_and_the_proxy(example):
+    assert example.keys_needed
+    assert str(example.BASE_STORAGE_DIR) in read(DEPLOY / "systemd" / unit_of("WebService"))["ReadWritePaths"].split()
+    stop = seconds(read(DEPLOY / "systemd" / unit_of("TaskScheduling"))["TimeoutStopSec"])
+    assert stop >= example.GRACE_SECONDS + STOP_SECONDS
+    assert list(example.COMPUTE_SOURCES.values()) == [None, ["FloatComputation"]]
+
+
+def test_the_proxy_lets_through_what_the_service_takes():
+    settings = Settings.model_fields
+    proxy = (DEPLOY / "nginx/tomaat.conf").read_text()
+    assert int(re.search(r"client_max_body_size (\d+)m;", proxy)[1]) * MIB > settings["LARGEST_UPLOAD_BYTES"].default
+    assert int(re.search(r"proxy_read_timeout (\d+)s;", proxy)[1]) > settings["LONGEST_WAIT_SECONDS"].default
+    assert f"proxy_pass http://{settings['HOST'].default}:{settings['PORT'].default};" in proxy
+
+
+def test_no_server_of_the_proxy_logs_what_was_asked_for():
+    proxy = (DEPLOY / "nginx/tomaat.conf").read_text()
+    servers = proxy.count("\nserver {")
+    assert servers == proxy.count("error_log /dev/null emerg;") == len(re.findall("access_log (off|.* tomaat);", proxy))
+    log_format = re.search(r"log_format tomaat(.*?);", proxy, re.DOTALL)[1]
+    assert not set(re.findall(r"\$(\w+)", log_format)) & {
+        *("request", "request_uri", "uri", "document_uri", "args", "query_string", "http_referer", "request_body"),
+        *("request_filename", "http_authorization", "http_x_api_key", "http_user_agent"),
+    }
+
+
+def test_a_program_runs_with_the_doors_settings_as_their_user(tmp_path):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "project/deploy").mkdir(parents=True)
+    runner = tmp_path / "project/deploy/tomaat-run"
+    runner.write_text((DEPLOY / "tomaat-run").read_text().replace("/etc/tomaat.env", str(tmp_path / "tomaat.env")))
+    (tmp_path / "tomaat.env").write_text("TOMAAT_COMPUTE_SOURCES='{\"cpu-0\": null}'\n")
+    stub = tmp_path / "bin/runuser"
+    stub.write_text('#!/bin/sh\nprintf "%s|" "$@" "$TOMAAT_COMPUTE_SOURCES" "$(umask)" "$(pwd)"\n')
+    for program in (runner, stub):
+        program.chmod(0o755)
+    environment = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+    said = subprocess.run(
+        [runner, "-m", "tomaat.keys", "make", "a b"], env=environment, capture_output=True, text=True, check=True
+    ).stdout.split("|")
+    assert said[:3] == ["-u", "tomaat", "--"]
+    assert said[3:8] == [".venv/bin/python3", "-m", "tomaat.keys", "make", "a b"]
+    assert said[8:11] == ['{"cpu-0": null}', "0077", str(tmp_path / "project")]
+
+
+def test_the_guide_names_every_file_that_is_shipped():
+    guides = (REPOSITORY / "docs/production.md").read_text() + (REPOSITORY / "docs/monitoring.md").read_text()
+    for path in DEPLOY.rglob("*"):
+        if path.is_file():
+            assert str(path.relative_to(REPOSITORY)) in guides, path
