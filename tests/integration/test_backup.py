@@ -172,15 +172,18 @@ def test_what_was_accepted_after_the_dump_is_quarantined(pair, make_pair, place,
     assert (other.storage.quarantine / late[0].name / "in/main.json").exists()
 
 
-def test_a_ticket_that_is_deleted_while_it_is_copied_leaves_no_half_of_itself(pair, place, monkeypatch):
+@pytest.mark.parametrize(("copied", "deleted"), [("file-scan.nii", "main.json"), ("main.json", "file-scan.nii")])
+def test_a_ticket_that_is_deleted_while_it_is_copied_leaves_no_half_of_itself(
+    copied, deleted, pair, place, monkeypatch
+):
     whole, doomed = sorted((pair.submit() for _ in range(2)), key=lambda folder: folder.name)
     (doomed.inputs / "file-scan.nii").write_bytes(b"voxels")
     carry = files.carry
 
     def carry_and_delete(file, target):
         carry(file, target)
-        if file.name == "file-scan.nii":
-            (file.parent / "main.json").unlink()
+        if file == doomed.inputs / copied:
+            (doomed.inputs / deleted).unlink()
 
     monkeypatch.setattr(MAKE, "carry", carry_and_delete)
     assert verify(pair.backup(place)).ticket_folders() == {whole.name}
@@ -244,7 +247,7 @@ def test_a_manifest_that_points_elsewhere_is_damaged(pair, place):
     for path in ("/etc/passwd", "tickets/../../x", "../x"):
         manifest["files"][path] = ["0", 1]
         (backup / "manifest.json").write_text(json.dumps(manifest))
-        with pytest.raises(BackupFailed, match="damaged"):
+        with pytest.raises(BackupFailed, match=r"manifest\.json is damaged"):
             verify(backup)
         del manifest["files"][path]
 
@@ -328,6 +331,16 @@ def test_a_restore_that_fails_changes_nothing(pair, make_pair, place, monkeypatc
     assert list(target.states()) == [own.name]
     assert (own.inputs / "main.json").exists()
     assert not (target.storage.base / "restoring").exists()
+
+
+def test_nothing_is_kept_of_a_dump_whose_reader_dies_between_two_statements(pair, tmp_path):
+    real, _ = find_clients(programs.server_major(pair.engine))
+    (tmp_path / "psql").symlink_to(real / "psql")
+    (tmp_path / "pg_restore").write_text("#!/bin/sh\necho 'CREATE TABLE half (id integer);'\nexit 1\n")
+    (tmp_path / "pg_restore").chmod(0o700)
+    with pytest.raises(ClientFailed, match="nothing was changed"):
+        programs.load(tmp_path, pair.url, tmp_path / "dump", before="", after=[])
+    assert pair.run("SELECT to_regclass('half') AS half")[0].half is None
 
 
 def test_a_restore_that_died_between_its_halves_is_done_again(pair, make_pair, place, monkeypatch):
