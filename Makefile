@@ -6,8 +6,8 @@ SITE := .cache/site
 ARGS ?=
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: help demo serve keys backup doctor docs pictures test check benchmark mutants chaos \
-	train-inner-ear evaluate-inner-ear clean
+.PHONY: help demo serve keys backup doctor docs pictures test check benchmark mutants chaos
+.PHONY: train-inner-ear evaluate-inner-ear clean
 .DEFAULT_GOAL := help
 
 help:  ## list these targets

@@ -184,7 +184,7 @@ def test_exit_codes_tell_what_the_service_made_of_it(service, tomaat):
 
 
 def test_ctrl_c_leaves_the_ticket_to_go_on_and_the_command_finds_it_again(service, tomaat, tmp_path):
-    command = ("run", "Dummy", "seconds=1.5", "-o", "out")
+    command = ("run", "Dummy", "seconds=6", "-o", "out")
     process = tomaat(*command)
     note = tmp_path / "out" / NOTE
     service.until(lambda: note.exists() and json.loads(note.read_text())["token"], 60)

@@ -149,6 +149,13 @@ def test_the_patients_name_is_in_no_log_no_table_and_no_file_but_the_tickets_own
     assert not [path for path in [*elsewhere, *Path(instance.environment["TMPDIR"]).rglob("*")] if holds(path)]
 
 
+def test_no_metric_holds_the_patients_name_or_a_token(instance, tickets):
+    metrics = requests.get(f"{instance.url}/metrics", timeout=30).text
+    assert 'outcome="failed"' in metrics
+    assert PATIENT not in metrics
+    assert not [ticket["id"] for ticket in tickets if ticket["token"] in metrics]
+
+
 def test_after_deletion_the_patients_name_is_nowhere(instance, tickets):
     for ticket in tickets:
         assert requests.delete(instance.url + ticket["links"]["cancel"], timeout=30).status_code == 202

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import sqlalchemy
 import structlog
-from sqlalchemy.exc import IntegrityError
+from psycopg2.errors import DuplicateTable, UniqueViolation
+from sqlalchemy.exc import IntegrityError, ProgrammingError
 
 from tomaat.database.connection import patience
 
@@ -65,6 +66,8 @@ def _apply(engine: sqlalchemy.Engine, version: int, sql: str) -> None:
             connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
             with patience(LONGEST_SECONDS):
                 connection.exec_driver_sql(sql)
-    except IntegrityError:
-        return  # another process was first
+    except (IntegrityError, ProgrammingError) as error:
+        if not isinstance(error.orig, (UniqueViolation, DuplicateTable)):
+            raise
+        return  # another process was first; IF NOT EXISTS does not look again when it creates
     log.info("database.migrated", version=version)
