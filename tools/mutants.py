@@ -1146,7 +1146,7 @@ MUTANTS = (
         "database/clients.py",
         "if reader.wait() == 0:",
         "if reader.wait() is not None:",
-        (f"{BACKUP}::test_a_dump_that_ends_early_is_not_committed",),
+        (f"{BACKUP}::test_nothing_is_kept_of_a_dump_whose_reader_dies_between_two_statements",),
     ),
     _m(
         "a ticket that is deleted while it is copied is left out",

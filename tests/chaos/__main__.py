@@ -30,6 +30,7 @@ from tests.chaos.trial import run_cell
 from tests.chaos.Verdict import Verdict, check
 
 COUNTERS = ("lost", "accepted_twice", "stale_accepted", "wrong", "leaked", "orphan_files", "stuck")
+DISK_ROUNDS_OF_A_STAGE = 5  #: what its tickets keep must leave room on its small disk
 CELLS_OF_A_STAGE = 150  #: then a fresh one, so that a fault is found near where it happened
 
 
@@ -65,8 +66,10 @@ def run_others(stage: Stage, rounds: int) -> None:
 def run_full_disks(rounds: int) -> None:
     """Fill the storage at its moments and PostgreSQL's disk under load, again and again."""
     try:
-        with small_disk(128) as storage, small_disk(192) as database:
-            with_stage(lambda stage: fill_disks(stage, rounds), storage=storage, database_disk=database)
+        for start in range(0, rounds, DISK_ROUNDS_OF_A_STAGE):
+            some = min(DISK_ROUNDS_OF_A_STAGE, rounds - start)
+            with small_disk(128) as storage, small_disk(192) as database:
+                with_stage(lambda stage, some=some: fill_disks(stage, some), storage=storage, database_disk=database)
     except PermissionError as error:
         say(not_tried=str(error))
 
