@@ -45,20 +45,20 @@ if [ "$(id -u)" != 0 ]; then
     as_root=(sudo)
 fi
 export DEBIAN_FRONTEND=noninteractive
+made=("$(mktemp -d)") # what is removed in the end
+trap '"${as_root[@]}" rm -rf "${made[@]}"' EXIT
 "${as_root[@]}" apt-get update
 if [ ${#missing[@]} != 0 ]; then
     # The tests start nginx themselves: Debian asks this program whether a package may start its service, and is told no.
-policy=/usr/sbin/policy-rc.d
-if [ ! -e $policy ]; then
-    trap '"${as_root[@]}" rm -f $policy' EXIT
-    printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee $policy >/dev/null
-    "${as_root[@]}" chmod +x $policy
-fi
-"${as_root[@]}" apt-get install --yes --no-install-recommends "${missing[@]}"
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e $policy ]; then
+        made+=("$policy")
+        printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee $policy >/dev/null
+        "${as_root[@]}" chmod +x $policy
+    fi
+    "${as_root[@]}" apt-get install --yes --no-install-recommends "${missing[@]}"
 fi
 if [ -n "$promtool_missing" ]; then # out of the package prometheus, which would start a server of that name
-    folder=$(mktemp -d)
-    trap 'rm -rf "$folder"' EXIT
-    (cd "$folder" && apt-get download prometheus && dpkg -x prometheus_*.deb .)
-    "${as_root[@]}" install -m 755 "$folder/usr/bin/promtool" /usr/local/bin/promtool
+    (cd "${made[0]}" && apt-get download prometheus && dpkg -x prometheus_*.deb .)
+    "${as_root[@]}" install -m 755 "${made[0]}/usr/bin/promtool" /usr/local/bin/promtool
 fi
