@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None, *, instead_of_database: Finding
     if as_json:
         print(json.dumps({"findings": [dataclasses.asdict(finding) for finding in findings], **counts}, indent=2))
     else:
-        print(f"\n{counts[PROBLEM]} problems, {counts[WARNING]} warnings, {counts[OK]} ok.")
+        print(f"\nproblems: {counts[PROBLEM]}, warnings: {counts[WARNING]}, ok: {counts[OK]}")
     return 1 if counts[PROBLEM] else 0
 
 
