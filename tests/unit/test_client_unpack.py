@@ -72,15 +72,15 @@ def test_what_is_no_plain_file_is_refused(tmp_path, member):
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [
-        (archive(("a", b"x")), "result.json"),
-        (archive(("result.json", b"{")), "cannot be unpacked"),
-        (archive(("result.json", b"[]")), "lists no outputs"),
-        (archive(("result.json", b'{"outputs": [1]}')), "lists what is no output"),
-        (archive(("a", b"1"), ("a", b"2"), RECORD), "is there twice"),
-        (result(VOLUME, b_nii=b"x"), r"the file p\.png is missing"),
-        (result({"outputs": [{"name": "a", "file": "../../secret"}]}), "no plain file name"),
-        (b"no archive", "cannot be unpacked"),
-        (result()[:-30], "cannot be unpacked"),
+        pytest.param(archive(("a", b"x")), "result.json", id="no record"),
+        pytest.param(archive(("result.json", b"{")), "cannot be unpacked", id="half a record"),
+        pytest.param(archive(("result.json", b"[]")), "lists no outputs", id="a list"),
+        pytest.param(archive(("result.json", b'{"outputs": [1]}')), "lists what is no output", id="a number"),
+        pytest.param(archive(("a", b"1"), ("a", b"2"), RECORD), "is there twice", id="a name twice"),
+        pytest.param(result(VOLUME, b_nii=b"x"), r"the file p\.png is missing", id="a file is missing"),
+        pytest.param(result({"outputs": [{"name": "a", "file": "../../secret"}]}), "no plain file name", id="a way up"),
+        pytest.param(b"no archive", "cannot be unpacked", id="no archive"),
+        pytest.param(result()[:-30], "cannot be unpacked", id="cut short"),
     ],
 )
 def test_what_is_no_result_is_refused_and_nothing_of_it_kept(tmp_path, data, sentence):
