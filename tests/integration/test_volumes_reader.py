@@ -6,6 +6,7 @@ import struct
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 
 import nibabel
@@ -76,12 +77,31 @@ def test_what_nibabel_writes_lies_where_nibabel_says(tmp_path, reader):
     assert (-x, -y, z) == pytest.approx((right, anterior, superior), abs=1e-3)
 
 
-def test_niftis_slope_is_applied(tmp_path, reader):
-    path = tmp_path / "x.nii"
-    path.write_bytes(nifti(scl_slope=0.5, scl_inter=10.0))
-    volume = reader.read(path)
-    raw = np.frombuffer(VOXELS, np.int16).reshape(6, 5, 4).transpose(2, 1, 0)
-    assert np.allclose(volume.array, raw * 0.5 + 10)
+def scaled_nifti(dtype, slope, intercept):
+    """A NIfTI of one type on disk whose values are others."""
+    voxels = (np.random.default_rng(3).random((4, 5, 6)) * 100).astype(dtype)
+    data = bytearray(nibabel.Nifti1Image(voxels, np.eye(4), dtype=voxels.dtype).to_bytes())
+    struct.pack_into("<2f", data, 112, slope, intercept)
+    return bytes(data)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("dtype", ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"])
+@pytest.mark.parametrize("scale", [(0.5, 10), (-2, 0), (1, 1000), (1, 1e-20), (1e30, 3)])
+def test_niftis_slope_is_applied_as_simpleitk_does(scale, dtype, packed, tmp_path, reader):
+    data = scaled_nifti(dtype, *scale)
+    path = tmp_path / ("x.nii.gz" if packed else "x.nii")
+    path.write_bytes(gzip.compress(data) if packed else data)
+    wanted = sitk.GetArrayFromImage(sitk.ReadImage(str(path))).T
+    array = reader.read(path).array
+    assert array.dtype == wanted.dtype
+    np.testing.assert_allclose(array, wanted, rtol=1e-6)
+
+
+def test_a_slope_that_readers_take_for_none_is_refused(tmp_path):
+    (tmp_path / "x.nii").write_bytes(nifti(scl_slope=2.0**-60))
+    with pytest.raises(VolumeRefused, match=r"scl_slope: 8.67\d+e-19 is so near to 0"):
+        read_header(tmp_path / "x.nii")
 
 
 def turned(degrees, shift_mm=0.0, shear=0.0):
@@ -192,6 +212,12 @@ def big_endian_nifti():
     return made.to_bytes()
 
 
+def packed_mha(voxels, **changes):
+    """SimpleITK needs the size, and without it gives voxels that were never set."""
+    packed = zlib.compress(voxels)
+    return mha(packed, CompressedData="True", CompressedDataSize=str(len(packed)), **changes)
+
+
 SWAPPED = np.frombuffer(VOXELS, "<i2").byteswap().tobytes()
 
 
@@ -205,13 +231,39 @@ SWAPPED = np.frombuffer(VOXELS, "<i2").byteswap().tobytes()
         ("x.mha", mha()),
         ("x.mha", mha(SWAPPED, BinaryDataByteOrderMSB="True")),
         ("x.mha", mha(SWAPPED, BinaryDataByteOrderMSB="-", ElementByteOrderMSB="True")),
+        ("x.nii.gz", gzip.compress(nifti())),
+        ("x.nii.gz", gzip.compress(big_endian_nifti())),
+        ("x.nrrd", nrrd(gzip.compress(VOXELS), encoding="gzip")),
+        ("x.nrrd", nrrd(gzip.compress(SWAPPED), encoding="gzip", endian="big")),
+        ("x.mha", packed_mha(VOXELS)),
+        ("x.mha", packed_mha(SWAPPED, BinaryDataByteOrderMSB="True")),
     ],
 )
-def test_uncompressed_voxels_are_those_that_simpleitk_reads_in_either_byte_order(name, data, tmp_path, reader):
+def test_voxels_are_those_that_simpleitk_reads_in_either_byte_order(name, data, tmp_path, reader):
     (tmp_path / name).write_bytes(data)
     volume = reader.read(tmp_path / name)
     assert np.array_equal(volume.array.transpose(2, 1, 0), sitk.GetArrayFromImage(sitk.ReadImage(tmp_path / name)))
     assert np.array_equal(volume.array.transpose(2, 1, 0), np.frombuffer(VOXELS, "<i2").reshape(6, 5, 4))
+
+
+@pytest.mark.parametrize("name", ["x.nii", "x.nii.gz", "x.nrrd", "x.mha"])
+@pytest.mark.parametrize("shape", [(1, 6, 5, 4), (5, 4)])
+def test_an_image_of_another_number_of_dimensions_is_what_simpleitk_makes_of_it(shape, name, tmp_path, reader):
+    voxels = np.arange(math.prod(shape), dtype=np.int16).reshape(shape)
+    made = sitk.GetImageFromArray(voxels, isVector=False)
+    count = len(shape)
+    made.SetSpacing((0.5, 1.25, 3.0, 2.0)[:count])
+    made.SetOrigin((-12.5, 3.25, 15.0, 0.0)[:count])
+    axes = np.eye(count)
+    axes[:2, :2] = ((0.6, -0.8), (0.8, 0.6))
+    made.SetDirection(axes.ravel())
+    sitk.WriteImage(made, str(tmp_path / name), useCompression=True)
+    volume = reader.read(tmp_path / name)
+    assert np.array_equal(volume.array.T, voxels.reshape(volume.array.T.shape))
+    assert volume.spacing_mm == pytest.approx((0.5, 1.25, 3.0 if count > 2 else 1.0))
+    wanted = made.TransformIndexToPhysicalPoint((3, 2, 1, 0)[:count])[:3]
+    index = (3, 2, 1) if count > 2 else (3, 2, 0)
+    assert volume.to_physical(index)[: len(wanted)] == pytest.approx(wanted, abs=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(7, 8, 1), (1, 1, 9)])
@@ -245,6 +297,16 @@ def test_no_voxel_of_an_earlier_patient_comes_back(tmp_path, reader):
         poisoned.write_bytes(HOSTILE["mha-zlib-broken"][1])
         with pytest.raises(VolumeRefused):
             reader.read(poisoned)
+
+
+def test_more_than_the_bytes_can_inflate_to_is_refused_at_the_door(tmp_path):
+    """Memory for the voxels is taken before they come out."""
+    (tmp_path / "x.nii.gz").write_bytes(gzip.compress(nifti(dim=(3, 100, 100, 100, 1, 1, 1, 1), voxels=b"")))
+    with pytest.raises(VolumeRefused, match=r"claims 2000000 bytes of voxels; \d+ bytes cannot inflate to as many"):
+        read_header(tmp_path / "x.nii.gz")
+    emptiest = nifti(dim=(3, 100, 100, 100, 1, 1, 1, 1), voxels=bytes(2_000_000))
+    (tmp_path / "x.nii.gz").write_bytes(gzip.compress(emptiest, 9))
+    assert read_header(tmp_path / "x.nii.gz").dimensions == (100, 100, 100)
 
 
 def test_a_link_is_not_followed(tmp_path):

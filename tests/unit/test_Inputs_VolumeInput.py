@@ -55,7 +55,6 @@ HEADER = VolumeHeader(
     format="dicom",
     dimensions=(4, 5, 6),
     dtype="int16",
-    scaled=False,
     spacing_mm=(1.0, 1.0, 2.0),
     origin_mm=(0.0, 0.0, 0.0),
     direction=LPS,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from dataclasses import dataclass
 
 Point = tuple[float, float, float]
@@ -28,20 +27,26 @@ class VolumeHeader:
     format: str  #: ``nifti``, ``nrrd``, ``mha`` or ``dicom``
     dimensions: tuple[int, int, int]  #: voxels along i, j, k (the first runs fastest in the file)
     dtype: str  #: numpy's name of the type on disk
-    scaled: bool  #: NIfTI's slope and intercept make other values, and another type, of what is on disk
     spacing_mm: Point  #: along i, j, k
     origin_mm: Point  #: centre of voxel (0, 0, 0), in LPS
     direction: tuple[Point, Point, Point]  #: rows of a matrix whose columns are the axes i, j, k, in LPS
     compression: str  #: ``none``, ``gzip`` or ``zlib``; ``images`` where each image has its own
     voxel_offset: int  #: bytes before the voxels, after inflating where the whole file is compressed
     whole_file_compressed: bool  #: NIfTI's ``.nii.gz``, rather than the voxels alone
+    slope: float = 1.0  #: NIfTI's; with the intercept it makes other values, and another type, of what is on disk
+    intercept: float = 0.0
     byte_order: str = "little"  #: of the voxels: ``little`` or ``big``
     modality: str | None = None  #: DICOM's word, such as ``CT``; no other format has one
 
     @property
-    def lies_ready(self) -> bool:
-        """Tell whether the voxels lie in the file as they do in an array."""
-        return self.compression == "none" and not self.scaled and self.byte_order == sys.byteorder
+    def scaled(self) -> bool:
+        """Tell whether the values are others than those on disk."""
+        return (self.slope, self.intercept) != (1.0, 0.0)
+
+    @property
+    def value_dtype(self) -> str:
+        """The type of the values, which ITK makes of scaled ones."""
+        return "float32" if self.scaled and self.dtype != "float64" else self.dtype
 
     @property
     def voxel_bytes(self) -> int:

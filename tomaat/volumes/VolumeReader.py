@@ -44,6 +44,7 @@ PLACE_WITHIN = 0.5  #: of the smallest spacing: how far from its header's place 
 READ_SECONDS = 120.0  #: for any volume, and more for a large one
 READ_BYTES_PER_SECOND = 5_000_000
 FORK_SECONDS = 30  #: of processor time for the headers, or the voxels, of a series, and one more for each image
+MADV_POPULATE_WRITE = 23  #: Linux 5.14
 GUARDS = {"landlock", "seccomp"}
 SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
@@ -75,11 +76,12 @@ class VolumeReader:
         header = read_header(path, largest_voxel_bytes=self.largest_voxel_bytes)
         if demand is not None:
             demand(header)
-        largest = math.prod(header.dimensions) * (8 if header.scaled else BYTES_OF[header.dtype])
-        with sealed_memory(largest) as memory, open_file(path) as source:
+        value_bytes = math.prod(header.dimensions) * BYTES_OF[header.value_dtype]
+        with sealed_memory(value_bytes) as memory, open_file(path) as source:
             seconds = READ_SECONDS + header.voxel_bytes / READ_BYTES_PER_SECOND
-            told = _told(self._ask({"header": asdict(header)}, source.fileno(), memory, seconds))
-            return _volume(told, header, memory)
+            mapped = mmap.mmap(memory, value_bytes)
+            told = _told(self._ask({"header": asdict(header)}, source.fileno(), memory, seconds, filled=mapped))
+            return _volume(told, header, mapped)
 
     def _read_series(self, path: Path, wanted: str | None, demand: Callable[[VolumeHeader], object] | None) -> Volume:
         with open_folder(path) as folder:
@@ -103,7 +105,8 @@ class VolumeReader:
                     "mixed": series.mixed,
                 }
                 self._ask(asked, folder, memory, READ_SECONDS + asked["seconds"])
-                voxels = _voxels(memory, header.dimensions, series.dtype)
+                mapped = mmap.mmap(memory, header.voxel_bytes, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE)
+                voxels = _voxels(mapped, header.dimensions, series.dtype)
         return Volume(
             array=voxels,
             spacing_mm=series.spacing_mm,
@@ -159,8 +162,13 @@ class VolumeReader:
             log.warning("volumes.only_limits", missing=sorted(missing))
         return self.asked
 
-    def _ask(self, asked: dict[str, Any], source: int, memory: int, seconds: float) -> dict[str, Any]:
-        """Let a fork read a file or a folder, and write to memory, as is asked; raises the refusal that it tells."""
+    def _ask(
+        self, asked: dict[str, Any], source: int, memory: int, seconds: float, *, filled: mmap.mmap | None = None
+    ) -> dict[str, Any]:
+        """Let a fork read a file or a folder, and write to memory, as is asked; raises the refusal that it tells.
+
+        Where it will fill all of it, the pages are made here meanwhile, on another core than the fork's.
+        """
         server = self.start()
         request = json.dumps({"folder": str(self.folder), **asked}).encode()
         answers, pipe = os.pipe()
@@ -170,6 +178,9 @@ class VolumeReader:
                 socket.send_fds(server, [request], [source, memory, pipe])
             finally:
                 os.close(pipe)
+            if filled is not None:
+                with contextlib.suppress(OSError):  # an older kernel, or no memory: the fork will find out
+                    filled.madvise(MADV_POPULATE_WRITE)
             ended = _receive(server, seconds)["ended"]
             if ended != 0:
                 raise VolumeRefused("unreadable", f"Reading the volume {ending(ended)}; it is not taken.")
@@ -255,12 +266,12 @@ def _content(memory: int, length: Any) -> bytes:
         return mapped[:]
 
 
-def _volume(told: dict[str, Any], header: VolumeHeader, memory: int) -> Volume:
+def _volume(told: dict[str, Any], header: VolumeHeader, mapped: mmap.mmap) -> Volume:
     """Hold what was told against the checked header, and make the volume where that lies; its voxels are not copied."""
     dtype, spacing, origin, direction = told["dtype"], told["spacing"], told["origin"], told["direction"]
     if told["dimensions"] != header.dimensions:
         raise VolumeRefused("dimensions", "The volume that was read is not the one that its header describes.")
-    if dtype != header.dtype and not (header.scaled and dtype in {"float32", "float64"}):
+    if dtype != header.value_dtype:
         raise VolumeRefused("voxel-type", "The voxels were not read as the header says.")
     if not all(map(math.isfinite, (*spacing, *origin, *direction[0], *direction[1], *direction[2]))):
         raise VolumeRefused("header", "The volume's geometry holds a number that is not finite.")
@@ -279,14 +290,12 @@ def _volume(told: dict[str, Any], header: VolumeHeader, memory: int) -> Volume:
     if apart_mm > PLACE_WITHIN * min(spacing):
         rule = f"The volume was read at a place {apart_mm:.3g} mm from that of its header; it is not taken."
         raise VolumeRefused("place", rule)
-    voxels = _voxels(memory, header.dimensions, dtype)
+    voxels = _voxels(mapped, header.dimensions, dtype)
     return Volume(array=voxels, spacing_mm=header.spacing_mm, origin_mm=header.origin_mm, direction=header.direction)
 
 
-def _voxels(memory: int, dimensions: tuple[int, int, int], dtype: str) -> np.ndarray[Any, Any]:
-    """Show the memory as an array (i, j, k) of which i runs fastest; nothing is copied."""
-    size = math.prod(dimensions) * BYTES_OF[dtype]
-    mapped = mmap.mmap(memory, size, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE)
+def _voxels(mapped: mmap.mmap, dimensions: tuple[int, int, int], dtype: str) -> np.ndarray[Any, Any]:
+    """Show memory as an array (i, j, k) of which i runs fastest; nothing is copied."""
     return np.ndarray(dimensions[::-1], np.dtype(dtype), mapped).transpose(2, 1, 0)
 
 

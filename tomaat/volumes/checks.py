@@ -22,6 +22,8 @@ LONGEST_TEXT_HEADER = 64 * 1024
 VOLUME_DIMENSIONS = 3
 LARGEST_SPACING_MM = 1000.0
 SMALLEST_SPACING_MM = 1e-4
+DEFLATED = {"gzip", "zlib"}
+MOST_INFLATED = 1032  #: bytes that come out of one: deflate's longest match, 258 bytes, takes two bits
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?(nan|inf|infinity)", re.ASCII | re.IGNORECASE)
 WHOLE_NUMBER = re.compile(r"-?\d{1,12}", re.ASCII)
 
@@ -83,6 +85,9 @@ def check_size(header: VolumeHeader, file_bytes: int, largest_voxel_bytes: int) 
             "too-large",
             f"The header claims {header.voxel_bytes} bytes of voxels; at most {largest_voxel_bytes} are taken.",
         )
+    if header.compression in DEFLATED and header.voxel_bytes > MOST_INFLATED * file_bytes:
+        rule = f"The header claims {header.voxel_bytes} bytes of voxels; {file_bytes} bytes cannot inflate to as many."
+        raise VolumeRefused("size", rule)
     if header.compression == "none" and file_bytes - header.voxel_offset != header.voxel_bytes:
         raise VolumeRefused(
             "size",

@@ -1,10 +1,11 @@
-"""Inflate a volume's voxels once, verified, into a file in memory that holds the same volume uncompressed."""
+"""Inflate a volume's voxels once, verified, straight to where they are wanted."""
 
 from __future__ import annotations
 
 import mmap
 import os
 import re
+from collections.abc import Iterator
 
 from isal import isal_zlib
 
@@ -18,50 +19,52 @@ MHA_COMPRESSION = re.compile(rb"(?m)^[ \t]*CompressedData(Size)?[ \t]*=[^\n]*\n"
 
 
 def plain_head(source: int, header: VolumeHeader) -> bytes:
-    """Make the header of the uncompressed volume; empty where header and voxels are compressed together."""
+    """Make the header of the uncompressed volume; as many zeros where header and voxels are compressed together."""
     if header.whole_file_compressed:
-        return b""
+        return bytes(header.voxel_offset)
     head = os.pread(source, header.voxel_offset, 0)
     if header.format == "nrrd":
         return NRRD_ENCODING.sub(b"encoding: raw", head, count=1)
     return MHA_COMPRESSION.sub(b"", head)
 
 
-def plain_bytes(head: bytes, header: VolumeHeader) -> int:
-    """Tell how many bytes the uncompressed volume has."""
-    return len(head) + header.voxel_bytes + (header.voxel_offset if header.whole_file_compressed else 0)
-
-
-def inflate(source: int, header: VolumeHeader, head: bytes, memory: int) -> None:
-    """Write ``head`` and the inflated voxels from ``source`` to ``memory``, which has exactly that size already.
+def inflate(source: int, header: VolumeHeader, head: mmap.mmap, voxels: mmap.mmap) -> None:
+    """Fill ``voxels``, and ``head`` where it is compressed with them, with what ``source`` inflates to.
 
     Raises ``VolumeRefused`` unless exactly the bytes that the header claims come out, from one gzip or zlib stream,
     with the right checksum, and nothing follows it.
     """
+    before = len(head) if header.whole_file_compressed else 0
+    claimed = before + header.voxel_bytes
+    came = 0
+    for data in _inflated(source, header):
+        if came + len(data) > claimed:
+            raise VolumeRefused("size", f"More than the {claimed} bytes that the header claims come out.")
+        first = data[: max(0, before - came)]
+        head[came : came + len(first)] = first
+        start = came + len(first) - before
+        voxels[start : start + len(data) - len(first)] = data[len(first) :]
+        came += len(data)
+    if came != claimed:
+        raise VolumeRefused("size", f"The header claims {claimed} bytes of voxels; {came} come out.")
+
+
+def _inflated(source: int, header: VolumeHeader) -> Iterator[bytes]:
+    """Yield what comes out, at most ``STEP_BYTES`` at a time; refuse at the end what must not be taken."""
     member = isal_zlib.decompressobj(wbits=WINDOW[header.compression])
-    size, place = plain_bytes(head, header), len(head)
     position = 0 if header.whole_file_compressed else header.voxel_offset
     pending = data = b""
-    with mmap.mmap(memory, size) as target:
-        target[:place] = head
-        while not member.eof:
-            if not pending and not data:  # else the inflater may hold more than it gave
-                pending = os.pread(source, STEP_BYTES, position)
-                position += len(pending)
-                if not pending:
-                    raise VolumeRefused("truncated", "The compressed voxels end before their checksum.")
-            try:
-                data = member.decompress(pending, STEP_BYTES)
-            except isal_zlib.IsalError:  # type: ignore[misc]  # isal's stub does not say that it is one
-                raise VolumeRefused("broken", "The compressed voxels are broken, or their checksum is wrong.") from None
-            pending = member.unconsumed_tail
-            if place + len(data) > size:
-                raise VolumeRefused("size", f"More than the {size - len(head)} bytes that the header claims come out.")
-            target[place : place + len(data)] = data
-            place += len(data)
-    if place != size:
-        raise VolumeRefused(
-            "size", f"The header claims {size - len(head)} bytes of voxels; {place - len(head)} come out."
-        )
+    while not member.eof:
+        if not pending and not data:  # else the inflater may hold more than it gave
+            pending = os.pread(source, STEP_BYTES, position)
+            position += len(pending)
+            if not pending:
+                raise VolumeRefused("truncated", "The compressed voxels end before their checksum.")
+        try:
+            data = member.decompress(pending, STEP_BYTES)
+        except isal_zlib.IsalError:  # type: ignore[misc]  # isal's stub does not say that it is one
+            raise VolumeRefused("broken", "The compressed voxels are broken, or their checksum is wrong.") from None
+        pending = member.unconsumed_tail
+        yield data
     if member.unused_data or os.pread(source, 1, position):
         raise VolumeRefused("trailing-data", "Something follows the compressed voxels.")

@@ -95,7 +95,6 @@ def read_mha_header(path: Path, largest_voxel_bytes: int) -> VolumeHeader:
         format="mha",
         dimensions=check_dimensions(sizes),
         dtype=check_type(TYPES.get(fields.get("ElementType", "")), fields.get("ElementType", "")),
-        scaled=False,
         spacing_mm=check_spacing(spacing[:3]),
         origin_mm=origin,
         direction=direction,

@@ -30,6 +30,7 @@ LARGEST_OFFSET = 1024**2
 MOST_DIMENSIONS = 7
 SPACING_WITHIN = 0.05  #: of the smallest spacing: how far pixdim may put a corner of the volume from the sform's place
 PLACE_WITHIN = 0.5  #: likewise for the qform, whose angles near 180 degrees are coarse in single precision
+SMALLEST_SCALE = 2.0**-52  #: below it ITK takes a slope or an intercept for 0
 SPACE_UNITS = 0b111  #: the bits of xyzt_units that are about space
 MM_OF = {1: 1000.0, 3: 0.001}  #: metres and micrometres; all else is taken for mm, as readers do
 TYPES = {
@@ -98,9 +99,7 @@ def _fields(data: bytes, order: str, *, compressed: bool) -> VolumeHeader:
         raise VolumeRefused("header", f"vox_offset: {shown(offset)} is not between 352 and {LARGEST_OFFSET}.")
     if not all(map(math.isfinite, (*quaternion, *rows, pixdim[0]))):
         raise VolumeRefused("header", "qform, sform: a number is not finite.")
-    scaled = slope != 0 and not math.isnan(slope)  # NaN is how some writers say that nothing is scaled
-    if scaled and not (math.isfinite(slope) and math.isfinite(intercept)):
-        raise VolumeRefused("header", "scl_slope, scl_inter: a number is not finite.")
+    slope, intercept = _scale(slope, intercept)
     dimensions = check_dimensions(dim[1 : 1 + dim[0]])
     unit_mm = MM_OF.get(data[123] & SPACE_UNITS, 1.0)
     spacing = check_spacing([size * unit_mm for size in pixdim[1 : 1 + min(dim[0], 3)]])
@@ -114,15 +113,27 @@ def _fields(data: bytes, order: str, *, compressed: bool) -> VolumeHeader:
         format="nifti",
         dimensions=dimensions,
         dtype=dtype,
-        scaled=scaled and (slope != 1 or intercept != 0),
         spacing_mm=spacing,
         origin_mm=origin,
         direction=direction,
         compression="gzip" if compressed else "none",
         voxel_offset=int(offset),
         whole_file_compressed=compressed,
+        slope=slope,
+        intercept=intercept,
         byte_order="little" if order == "<" else "big",
     )
+
+
+def _scale(slope: float, intercept: float) -> tuple[float, float]:
+    """Tell what the values are multiplied with and what is added then; 1 and 0 where the header scales nothing."""
+    if slope == 0 or math.isnan(slope):  # NaN is how some writers say it
+        return 1.0, 0.0
+    if not (math.isfinite(slope) and math.isfinite(intercept)):
+        raise VolumeRefused("header", "scl_slope, scl_inter: a number is not finite.")
+    if abs(slope) < SMALLEST_SCALE:
+        raise VolumeRefused("header", f"scl_slope: {shown(slope)} is so near to 0 that readers take it for none.")
+    return slope, intercept if abs(intercept) >= SMALLEST_SCALE else 0.0
 
 
 def _qform(quaternion: Sequence[float], spacing: Point, handedness: float, unit_mm: float) -> Grid:

@@ -12,6 +12,7 @@ from pathlib import Path
 from tomaat.refusals import shown
 from tomaat.volumes.checks import (
     LONGEST_TEXT_HEADER,
+    VOLUME_DIMENSIONS,
     check_axes,
     check_dimensions,
     check_size,
@@ -83,7 +84,6 @@ def read_nrrd_header(path: Path, largest_voxel_bytes: int) -> VolumeHeader:
         format="nrrd",
         dimensions=check_dimensions(sizes),
         dtype=dtype,
-        scaled=False,
         spacing_mm=spacing,
         origin_mm=origin,
         direction=direction,
@@ -153,8 +153,9 @@ def _geometry(fields: dict[str, str], dimensions: int) -> tuple[Point, Point, tu
     vectors = [_turned(text, turn, "space directions") for text in texts]
     if len(vectors) != dimensions:
         raise VolumeRefused("header", f"space directions: {len(vectors)} vectors for {dimensions} dimensions.")
+    vectors = vectors[:VOLUME_DIMENSIONS]  # one for time may have no length in space
     lengths = [math.hypot(*vector) for vector in vectors]
-    spacing = check_spacing(lengths[:3])
+    spacing = check_spacing(lengths)
     axes = [[x / length for x in vector] for vector, length in zip(vectors, lengths, strict=True)]
     return spacing, origin, check_axes(three_axes(axes), "space directions")
 

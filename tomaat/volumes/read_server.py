@@ -1,21 +1,21 @@
 """The program beside a worker that reads strangers' images: one fork, limited in all it may use, per volume.
 
 It never reads an image itself, so that no fork can meet the voxels of another patient; it has one thread at each fork.
-A fork inflates and verifies compressed voxels, reads through SimpleITK with the format named, and copies the voxels
-into memory that its asker sized from the checked header. Where the voxels lie in the file as they do in an array,
-SimpleITK reads the header alone, and the kernel copies them. It answers in JSON, once, and ends. For a DICOM series
-there are two: one writes what the headers say into the memory, as JSON, and when its asker has arranged and checked
-that, the next one writes the voxels.
+A fork brings the voxels into memory that its asker sized from the checked header: inflated and verified, or copied by
+the kernel where they are not compressed. SimpleITK reads the header, with the format named; size, type and place must
+be what the checks found. It answers in JSON, once, and ends. For a DICOM series there are two: one writes what the
+headers say into the memory, as JSON, and when its asker has arranged and checked that, the next one writes the voxels.
 
 ::
 
-    asker ── path's descriptor, memory, pipe ──▶ server ── fork ──▶ limits ──▶ inflate ──▶ SimpleITK ──▶ memory
+    asker ── path's descriptor, memory, pipe ──▶ server ── fork ──▶ limits ──▶ voxels ──▶ SimpleITK
       ▲ ▲                                          │                            │ broken,    │ unreadable,
       │ └──────────── how the fork ended ──────────┘                            │ size, …    │ voxel-type, …
       └────────────────────────── geometry or refusal, through the pipe ────────┴────────────┘
 
-SimpleITK never gets the name of the file: NIfTI's library takes the voxels of ``x.nii.gz`` from ``x.nii`` if there is
-one, unverified. It opens ``volume.nii`` in the asker's own folder, a link to the descriptor ``SHOWN_AS`` of itself.
+SimpleITK never gets the name of the file, since some of its readers look for others beside it. It opens ``volume.nii``
+in the asker's own folder, a link to the descriptor ``SHOWN_AS`` of itself; behind that lies the file, or, where it is
+compressed, the plain header before a hole as long as the voxels.
 """
 
 from __future__ import annotations
@@ -31,9 +31,8 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 import numpy as np
 import SimpleITK as sitk
@@ -41,7 +40,7 @@ import SimpleITK as sitk
 from tomaat.volumes import dicom_read
 from tomaat.volumes.confine import landlock, offered, seccomp
 from tomaat.volumes.dicom_files import file_names
-from tomaat.volumes.inflate import inflate, plain_bytes, plain_head
+from tomaat.volumes.inflate import inflate, plain_head
 from tomaat.volumes.VolumeHeader import BYTES_OF, VolumeHeader
 from tomaat.volumes.VolumeRefused import VolumeRefused
 
@@ -53,7 +52,7 @@ SHOWN_AS = MOST_DESCRIPTORS - 1  #: the descriptor behind which SimpleITK finds 
 IMAGE_IO = {"nifti": "NiftiImageIO", "nrrd": "NrrdImageIO", "mha": "MetaImageIO"}
 NAMES = {"nifti": "volume.nii", "nrrd": "volume.nrrd", "mha": "volume.mha", "dicom": dicom_read.SHOWN_FILE}
 DTYPES = {getattr(sitk, name): name[4:].lower() for name in dir(sitk) if name[4:].lower() in BYTES_OF}
-READS = 3  #: dimensions of a volume
+AXES = 3  #: of a volume
 BYTES_PER_SECOND = 10_000_000  #: of voxels, that a fork must manage
 
 
@@ -89,68 +88,56 @@ def open_image(name: Path, header: VolumeHeader) -> sitk.ImageFileReader:
     reader = sitk.ImageFileReader()
     reader.SetImageIO(IMAGE_IO[header.format])
     reader.SetFileName(str(name))
-    _without_words(reader.ReadImageInformation)
-    return reader
-
-
-def read(reader: sitk.ImageFileReader) -> sitk.Image:
-    """Let SimpleITK read the voxels; one slice becomes a volume."""
-    image = _without_words(reader.Execute)
-    while image.GetDimension() > READS:
-        image = image[..., 0]
-    if image.GetDimension() < READS:
-        image = sitk.JoinSeries(image)
-    return cast("sitk.Image", image)
-
-
-def _without_words(action: Callable[[], Any]) -> Any:
     try:
-        return action()
+        reader.ReadImageInformation()
     except RuntimeError:
         raise VolumeRefused(
             "unreadable", "SimpleITK cannot read the volume (its axes may not be at right angles)."
         ) from None
+    return reader
 
 
-def hand_over(image: sitk.Image, header: VolumeHeader, memory: int) -> dict[str, Any]:
-    """Copy the voxels that SimpleITK read into the asker's memory and describe them."""
-    voxels = sitk.GetArrayViewFromImage(image)
-    told = describe(image, image.GetNumberOfComponentsPerPixel(), header)
-    size = math.prod(header.dimensions) * BYTES_OF[told["dtype"]]
-    with mmap.mmap(memory, size, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE) as target:
-        np.copyto(np.ndarray(voxels.shape, voxels.dtype, target), voxels)
-    return told
-
-
-def hand_over_ready(reader: sitk.ImageFileReader, header: VolumeHeader, source: int, memory: int) -> dict[str, Any]:
-    """Copy voxels that lie ready in the file into the asker's memory, and describe them as SimpleITK does."""
-    told = describe(reader, reader.GetNumberOfComponents(), header)
+def copy(source: int, header: VolumeHeader, voxels: mmap.mmap) -> None:
+    """Let the kernel copy voxels that are not compressed."""
     place = 0
-    with mmap.mmap(memory, header.voxel_bytes) as target:
-        while place < header.voxel_bytes:
-            with memoryview(target)[place:] as rest:
-                step = os.preadv(source, [rest], header.voxel_offset + place)
-            if step == 0:
-                raise VolumeRefused(
-                    "size", f"The header claims {header.voxel_bytes} bytes of voxels; {place} are there."
-                )
-            place += step
-    return told
+    while place < header.voxel_bytes:
+        with memoryview(voxels)[place:] as rest:
+            step = os.preadv(source, [rest], header.voxel_offset + place)
+        if step == 0:
+            raise VolumeRefused("size", f"The header claims {header.voxel_bytes} bytes of voxels; {place} are there.")
+        place += step
 
 
-def describe(image: sitk.Image | sitk.ImageFileReader, components: int, header: VolumeHeader) -> dict[str, Any]:
-    """Tell what SimpleITK makes of a volume; it must be what the header said."""
-    dtype = DTYPES.get(image.GetPixelID(), "no type of ours")
-    if image.GetSize() != header.dimensions or components != 1:
+def scale(raw: mmap.mmap, header: VolumeHeader, memory: int) -> None:
+    """Write to the asker's memory what NIfTI's slope and intercept make of the voxels on disk, a slice at a time."""
+    shape = header.dimensions[::-1]
+    values: np.ndarray[Any, Any] = np.ndarray(shape, header.value_dtype, mmap.mmap(memory, 0))
+    for value, voxels in zip(values, np.ndarray(shape, on_disk(header), raw), strict=True):
+        value[:] = voxels * np.float64(header.slope) + header.intercept
+
+
+def on_disk(header: VolumeHeader) -> np.dtype[Any]:
+    """Give numpy's type of the voxels as they lie in the file."""
+    return np.dtype(header.dtype).newbyteorder("<" if header.byte_order == "little" else ">")
+
+
+def describe(reader: sitk.ImageFileReader, header: VolumeHeader) -> dict[str, Any]:
+    """Tell what SimpleITK makes of a volume; it must be what the header said. One slice is a volume too."""
+    dtype = DTYPES.get(reader.GetPixelID(), "no type of ours")
+    count = reader.GetDimension()
+    size = (*reader.GetSize(), 1)
+    if size[:AXES] != header.dimensions or math.prod(size[AXES:]) != 1 or reader.GetNumberOfComponents() != 1:
         raise VolumeRefused("dimensions", "The volume that was read is not the one that its header describes.")
-    if dtype != header.dtype and not (header.scaled and dtype in {"float32", "float64"}):
-        raise VolumeRefused("voxel-type", f"The voxels were read as {dtype}; the header says {header.dtype}.")
+    if dtype != header.value_dtype:
+        raise VolumeRefused("voxel-type", f"The voxels were read as {dtype}; the header says {header.value_dtype}.")
+    direction = np.eye(max(count, AXES))
+    direction[:count, :count] = np.reshape(reader.GetDirection(), (count, count))
     return {
-        "dimensions": image.GetSize(),
+        "dimensions": header.dimensions,
         "dtype": dtype,
-        "spacing": image.GetSpacing(),
-        "origin": image.GetOrigin(),
-        "direction": image.GetDirection(),
+        "spacing": (*reader.GetSpacing(), 1.0)[:AXES],
+        "origin": (*reader.GetOrigin(), 0.0)[:AXES],
+        "direction": direction[:AXES, :AXES].ravel().tolist(),
     }
 
 
@@ -170,24 +157,25 @@ def answer_file(source: int, memory: int, asked: dict[str, Any], guards: list[st
     """Read one file, once all that this does not need is taken from the process."""
     header = VolumeHeader(**{**asked["header"], "dimensions": tuple(asked["header"]["dimensions"])})
     compressed = header.compression != "none"
-    head = b""
-    shown = source
+    head = plain_head(source, header) if compressed else b""
+    shown = os.memfd_create("head") if compressed else source
     if compressed:
-        head = plain_head(source, header)
-        shown = os.memfd_create("inflated")
-        os.truncate(shown, plain_bytes(head, header))
+        os.truncate(shown, len(head) + header.voxel_bytes)
     os.dup2(shown, SHOWN_AS)
-    voxel_bytes = header.voxel_bytes * (2 if header.scaled else 1)
-    confine(4 * voxel_bytes, 30 + voxel_bytes // BYTES_PER_SECOND, guards, None if compressed else source)
+    memory_bytes = os.fstat(memory).st_size + header.voxel_bytes
+    confine(memory_bytes, 30 + memory_bytes // BYTES_PER_SECOND, guards, None if compressed else source)
+    voxels = mmap.mmap(-1 if header.scaled else memory, header.voxel_bytes)
     if compressed:
-        inflate(source, header, head, shown)
-    reader = open_image(Path(asked["folder"], NAMES[header.format]), header)
-    if header.lies_ready and reader.GetDimension() == READS:
-        return {"volume": hand_over_ready(reader, header, source, memory)}
-    image = read(reader)
-    os.close(shown)
-    os.close(SHOWN_AS)  # an inflated volume is given back before its voxels are copied
-    return {"volume": hand_over(image, header, memory)}
+        plain = mmap.mmap(shown, len(head))
+        plain[:] = head
+        inflate(source, header, plain, voxels)
+    else:
+        copy(source, header, voxels)
+    if header.scaled:
+        scale(voxels, header, memory)
+    elif not on_disk(header).isnative:
+        np.ndarray(header.dimensions, header.dtype, voxels).byteswap(inplace=True)
+    return {"volume": describe(open_image(Path(asked["folder"], NAMES[header.format]), header), header)}
 
 
 def answer_series(source: int, memory: int, asked: dict[str, Any], guards: list[str]) -> dict[str, Any]:

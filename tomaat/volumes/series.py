@@ -68,7 +68,6 @@ class Series:
             format="dicom",
             dimensions=self.dimensions,
             dtype=self.dtype,
-            scaled=False,
             spacing_mm=check_spacing(self.spacing_mm),
             origin_mm=self.origin_mm,
             direction=self.direction,
