@@ -241,17 +241,24 @@ RULES = {
     "most": "maxItems",
     "default": "default",
 }
+SECURITY_SCHEMES = {
+    "token": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "The ticket's token, beside its bare id in the path; or both are there.",
+    },
+    "operator": {"type": "http", "scheme": "bearer", "description": "An operator's API key."},
+    "key": {
+        "type": "apiKey",
+        "in": "header",
+        "name": KEY_HEADER,
+        "description": "Where the server asks for one.",
+    },
+}
 
 
 def describe_api(services: Sequence[Mapping[str, Any]], *, longest_wait_seconds: float) -> Json:
     """Make the document; ``services`` as ``/supportedservices`` lists them."""
-    security: list[Json] = [{}, {"token": []}]
-    wait = {
-        "name": "wait",
-        "in": "query",
-        "description": "Seconds to wait before answering; the server may answer sooner, with Retry-After.",
-        "schema": {"type": "number", "minimum": 0, "maximum": longest_wait_seconds},
-    }
     return {
         "openapi": "3.1.0",
         "info": {
@@ -264,34 +271,7 @@ def describe_api(services: Sequence[Mapping[str, Any]], *, longest_wait_seconds:
         "paths": {
             "/": {"get": _operation("index", "What this is.", {200: _index()})},
             "/request": {"post": _submit(services)},
-            "/request/{reference}": {
-                "parameters": [REFERENCE],
-                "delete": _operation(
-                    "cancel",
-                    "Give a ticket up; idempotent.",
-                    {
-                        200: _json("It is over.", _ref("Status")),
-                        202: _json("Asked for.", _ref("Status")) | _headers("Retry-After", always=False),
-                    },
-                    404,
-                    security=security,
-                ),
-            },
-            "/status/{reference}": {
-                "parameters": [REFERENCE],
-                "get": _operation(
-                    "status",
-                    "Where a ticket stands.",
-                    {200: _json("Its status.", _ref("Status")) | _headers("Retry-After", always=False)},
-                    *(400, 404),
-                    parameters=[wait, WHILE_STATE],
-                    security=security,
-                ),
-            },
-            "/result/{reference}": {
-                "parameters": [REFERENCE],
-                "get": _result([wait, *RESULT_REQUEST_HEADERS], security),
-            },
+            **_ticket(longest_wait_seconds),
             "/supportedservices": {
                 "get": _operation(
                     "services",
@@ -300,25 +280,7 @@ def describe_api(services: Sequence[Mapping[str, Any]], *, longest_wait_seconds:
                 )
             },
             **_queues(),
-            "/health/live": {
-                "get": _operation("live", "Whether the process answers.", {200: _json("It does.", _flag("live"))})
-            },
-            "/health/ready": {
-                "get": _operation(
-                    "ready",
-                    "Whether a request would be served; 503 names each part that fails.",
-                    {200: _json("It would.", _flag("ready"))},
-                )
-            },
-            "/metrics": {
-                "get": _operation(
-                    "metrics",
-                    "Figures for Prometheus; for operators, where the server asks for API keys.",
-                    {200: {"description": "Prometheus' text format 0.0.4.", "content": {"text/plain": METRICS}}},
-                    *(401, 403),
-                    security=[{}, {"key": []}, {"operator": []}],
-                )
-            },
+            **_watched(),
             "/examples/{name}": {
                 "parameters": [
                     {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "pattern": "^[^/]+$"}}
@@ -346,20 +308,73 @@ def describe_api(services: Sequence[Mapping[str, Any]], *, longest_wait_seconds:
                 "Problem": PROBLEM,
                 **{f"main.json.{service['name']}": main_schema(service["interface"]) for service in services},
             },
-            "securitySchemes": {
-                "token": {
-                    "type": "http",
-                    "scheme": "bearer",
-                    "description": "The ticket's token, beside its bare id in the path; or both are there.",
+            "securitySchemes": SECURITY_SCHEMES,
+        },
+    }
+
+
+def _ticket(longest_wait_seconds: float) -> Json:
+    """Describe what can be asked about a ticket by whoever has its token."""
+    security: list[Json] = [{}, {"token": []}]
+    wait = {
+        "name": "wait",
+        "in": "query",
+        "description": "Seconds to wait before answering; the server may answer sooner, with Retry-After.",
+        "schema": {"type": "number", "minimum": 0, "maximum": longest_wait_seconds},
+    }
+    return {
+        "/request/{reference}": {
+            "parameters": [REFERENCE],
+            "delete": _operation(
+                "cancel",
+                "Give a ticket up; idempotent.",
+                {
+                    200: _json("It is over.", _ref("Status")),
+                    202: _json("Asked for.", _ref("Status")) | _headers("Retry-After", always=False),
                 },
-                "operator": {"type": "http", "scheme": "bearer", "description": "An operator's API key."},
-                "key": {
-                    "type": "apiKey",
-                    "in": "header",
-                    "name": KEY_HEADER,
-                    "description": "Where the server asks for one.",
-                },
-            },
+                404,
+                security=security,
+            ),
+        },
+        "/status/{reference}": {
+            "parameters": [REFERENCE],
+            "get": _operation(
+                "status",
+                "Where a ticket stands.",
+                {200: _json("Its status.", _ref("Status")) | _headers("Retry-After", always=False)},
+                *(400, 404),
+                parameters=[wait, WHILE_STATE],
+                security=security,
+            ),
+        },
+        "/result/{reference}": {
+            "parameters": [REFERENCE],
+            "get": _result([wait, *RESULT_REQUEST_HEADERS], security),
+        },
+    }
+
+
+def _watched() -> Json:
+    """Describe what those ask who watch the server."""
+    return {
+        "/health/live": {
+            "get": _operation("live", "Whether the process answers.", {200: _json("It does.", _flag("live"))})
+        },
+        "/health/ready": {
+            "get": _operation(
+                "ready",
+                "Whether a request would be served; 503 names each part that fails.",
+                {200: _json("It would.", _flag("ready"))},
+            )
+        },
+        "/metrics": {
+            "get": _operation(
+                "metrics",
+                "Figures for Prometheus; for operators, where the server asks for API keys.",
+                {200: {"description": "Prometheus' text format 0.0.4.", "content": {"text/plain": METRICS}}},
+                *(401, 403),
+                security=[{}, {"key": []}, {"operator": []}],
+            )
         },
     }
 
