@@ -301,6 +301,40 @@ def test_tickets_survive_a_reload_and_a_closed_tab_until_they_are_forgotten(visi
     expect(page.get_by_role("link", name="Download")).to_be_hidden()
 
 
+def test_back_and_forward_lead_to_the_filled_form_and_to_the_ticket(visit):
+    page = visit().open()
+    page.get_by_role("link", name="FloatComputation", exact=True).click()
+    page.get_by_role("button", name="Fill in the example").click()
+    filled = page.get_by_role("spinbutton").first.input_value()
+    page.get_by_role("button", name="Send").click()
+    expect(page.locator("dl.values")).to_have_text("Result6.5")
+    number = ticket_of(page)["id"]
+    page.go_back()
+    expect(page.get_by_role("spinbutton").first).to_have_value(filled)
+    expect(page.get_by_role("button", name="Send")).to_be_enabled()
+    page.go_back()
+    expect(page.get_by_role("link", name=f"FloatComputation {number}")).to_be_visible()
+    page.go_forward()
+    page.go_forward()
+    expect(page.locator("dl.values")).to_have_text("Result6.5")
+    assert ticket_of(page)["id"] == number
+
+
+def test_two_tabs_know_of_each_others_tickets(visit):
+    visitor = visit()
+    listing, sending = visitor.open(), visitor.open("#/services/FloatComputation")
+    sending.get_by_role("button", name="Fill in the example").click()
+    sending.get_by_role("button", name="Send").click()
+    expect(sending.locator("dl.values")).to_have_text("Result6.5")
+    listed = listing.get_by_role("link", name=f"FloatComputation {ticket_of(sending)['id']}")
+    expect(listed).to_be_visible()
+    expect(listing.locator(".tickets")).to_contain_text("Done")
+    sending.get_by_role("link", name="All services and tickets").click()
+    sending.on("dialog", lambda dialog: dialog.accept())
+    sending.get_by_role("button", name="Forget them all").click()
+    expect(listed).to_be_hidden()
+
+
 def test_a_link_that_is_not_whole_is_told(visit):
     page = visit().open("#/tickets/1/nothing")
     expect(page.get_by_text("The server knows no such ticket.")).to_be_visible()
@@ -394,6 +428,39 @@ def send_slowly(page, meanwhile):
     assert 0 < page.get_by_role("progressbar", name="Sending").evaluate("bar => bar.value") < 1
     meanwhile()
     line.send("Network.emulateNetworkConditions", speed | {"uploadThroughput": -1})
+
+
+def test_a_reload_amid_an_upload_is_asked_about_and_leaves_nothing_half(visit, service):
+    visitor = visit()
+    page = visitor.open("#/services/BrainExtraction")
+    page.get_by_label("Head").set_input_files(chosen("head.nii.gz", head()))
+    before = service.rows("SELECT max(id) AS newest FROM tickets")[0].newest or 0
+
+    def newer():
+        return service.rows("SELECT id FROM tickets WHERE id > :before", before=before)
+
+    def stay():
+        with page.expect_event("dialog") as asked:
+            page.evaluate("setTimeout(() => location.reload())")
+        assert asked.value.type == "beforeunload"
+        asked.value.dismiss()
+        expect(page.get_by_role("progressbar", name="Sending")).to_be_visible()
+
+    send_slowly(page, stay)
+    expect(page).to_have_url(re.compile("#/tickets/"))
+    assert [row.id for row in newer()] == [ticket_of(page)["id"]]
+    page.get_by_role("button", name="Cancel").click()
+    page.go_back()
+
+    def leave():
+        with page.expect_event("dialog") as asked:
+            page.evaluate("setTimeout(() => location.reload())")
+        asked.value.accept()
+        expect(page.get_by_role("button", name="Send")).to_be_enabled()
+
+    send_slowly(page, leave)
+    service.until(lambda: not list((service.folder / "storage/incoming").iterdir()), 30)
+    assert len(newer()) == 1
 
 
 def is_orange(canvas):
