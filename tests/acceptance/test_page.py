@@ -92,6 +92,27 @@ def ticket_of(page):
     return {"id": int(number), "token": token, "links": {"status": f"/status/{number}&{token}"}}
 
 
+def status_of(number=1, **told):
+    """What a server tells of a ticket."""
+    unknown = ("position", "compute_source", "progress", "stage", "started", "finished", "eta_seconds", "error")
+    known = {"id": number, "service": "Dummy", "state": "running", "created": "2026-01-02T03:04:05Z"}
+    return {**known, **dict.fromkeys(unknown), **told}
+
+
+def problem(status, slug="busy"):
+    return json.dumps({"type": f"/problems/{slug}", "title": "X", "status": status, "detail": f"It is {slug}."})
+
+
+def follow_fake(visitor, number=1, **told):
+    """Open a ticket of which the server tells what the test says."""
+    visitor.context.route(
+        re.compile(f"/status/{number}\\b"), lambda route: route.fulfill(body=json.dumps(status_of(number, **told)))
+    )
+    page = visitor.open(f"#/tickets/{number}/fake")
+    expect(page.get_by_role("heading", name="Dummy")).to_be_visible()
+    return page
+
+
 # Services
 
 
@@ -262,6 +283,34 @@ def test_a_ticket_is_followed_cancelled_and_told_so(visit, service):
         assert service.status(ticket_of(each))["state"] == "cancelled"
     check_access(page)
     picture(page, "cancelled")
+
+
+@pytest.mark.parametrize(
+    ("state", "button", "done"),
+    [("running", "Cancel", "cancelled"), ("succeeded", "Delete from the server", "deleted")],
+)
+def test_an_action_whose_outcome_is_unknown_is_told_so_until_the_next_one(visit, state, button, done):
+    page = follow_fake(visit(), state=state)
+    page.on("dialog", lambda dialog: dialog.accept())
+    answers = []
+    page.route("**/request/*", lambda route: route.fulfill(**answers[-1]) if answers[-1] else route.abort())
+    for answer, told in (
+        ({"status": 503, "body": problem(503)}, f"It is busy. Whether it was {done} is unknown."),
+        ({"status": 429, "body": problem(429)}, f"It is busy. It was not {done}."),
+        ({}, f"The server does not answer. Whether it was {done} is unknown."),
+    ):
+        answers.append(answer)
+        page.get_by_role("button", name=button).click()
+        expect(page.get_by_text(told, exact=True)).to_be_visible()
+    if state == "running":
+        for _ in range(2):
+            with page.expect_response("**/status/*"):
+                pass
+        expect(page.get_by_text(told, exact=True)).to_be_visible()
+    check_access(page)
+    answers.append({"body": json.dumps(status_of(1, state="cancelled"))})
+    page.get_by_role("button", name=button).click()
+    expect(page.get_by_text(told, exact=True)).to_be_hidden()
 
 
 def test_tickets_survive_a_reload_and_a_closed_tab_until_they_are_forgotten(visit):

@@ -187,6 +187,15 @@ def test_without_the_database_every_address_of_a_ticket_is_503_and_tells_no_secr
         assert b"secret" not in answer.get_data()
 
 
+def test_without_the_database_only_what_changes_something_may_have_arrived(web):
+    ticket = web.submit()
+    web.store.down = True
+    asked, cancelled = web.client.get(ticket["links"]["status"]), web.client.delete(ticket["links"]["cancel"])
+    assert asked.get_json()["detail"] == "The server's database does not answer now."
+    for changing in (web.post(), cancelled):
+        assert "whether a request arrived is unknown: look, or send it again." in changing.get_json()["detail"]
+
+
 def test_an_upload_whose_row_is_unknown_keeps_its_files(web, monkeypatch):
     monkeypatch.setattr(web.store, "submit", lambda _: web.store.__setattr__("down", True) or web.store._demand())
     problem_of(web.post(), 503, "unavailable")

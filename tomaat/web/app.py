@@ -25,6 +25,7 @@ HEADERS = {
 }
 PROBED = {"/metrics", "/health/live", "/health/ready"}  #: asked every few seconds
 QUIET = {200, 503}  #: answers to these that are no lines of the log; that health changed is one
+ASKING = {"GET", "HEAD"}  #: methods that change nothing
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
 
 
@@ -110,7 +111,9 @@ def _http_problem(error: HTTPException) -> Response:
 
 def _database_problem(error: DatabaseUnavailable) -> Response:
     log.warning("database.lost", reason=str(error), **_ticket())
-    detail = "The server's database does not answer now; whether a request arrived is unknown: look, or send it again."
+    detail = "The server's database does not answer now."
+    if request.method not in ASKING:
+        detail = f"{detail[:-1]}; whether a request arrived is unknown: look, or send it again."
     return _refuse(retry_later(503, "unavailable", "Unavailable", detail, 5))
 
 

@@ -31,7 +31,8 @@ export function makeTicket(ticket, signal, onRefused) {
   const bar = make("progress", { max: 1, "aria-label": "Progress" });
   const trouble = make("p", { class: "trouble", role: "status", hidden: true });
   const actions = make("div", { class: "actions" });
-  const standing = make("section", { class: "standing", "aria-label": "Where it stands" }, make("div", { class: "apart" }, told, percent), bar, why, more, actions, trouble);
+  const unsure = make("p", { class: "trouble", role: "status", hidden: true }); // of the last action
+  const standing = make("section", { class: "standing", "aria-label": "Where it stands" }, make("div", { class: "apart" }, told, percent), bar, why, more, actions, unsure, trouble);
   const outcome = make("div", { class: "outcome" });
   const element = make(
     "div",
@@ -94,6 +95,7 @@ export function makeTicket(ticket, signal, onRefused) {
     const measured = now.progress !== null && now.state === "running";
     percent.textContent = measured ? `${Math.round(100 * (now.progress ?? 0))} %` : "";
     bar.hidden = ENDED.includes(now.state);
+    if (ENDED.includes(now.state)) unsure.hidden = true;
     if (measured) bar.value = now.progress ?? 0;
     else bar.removeAttribute("value");
     standing.dataset.state = now.state;
@@ -148,15 +150,20 @@ export function makeTicket(ticket, signal, onRefused) {
 
   /** @param {Status} now */
   async function giveUp(now) {
-    if (ENDED.includes(now.state) && !confirm("Delete what was sent and the result from the server?")) return;
+    const ended = ENDED.includes(now.state);
+    if (ended && !confirm("Delete what was sent and the result from the server?")) return;
+    unsure.hidden = true;
     try {
       const after = await cancel(ticket);
       cancelAsked = after.state === "running";
-      if (ENDED.includes(now.state)) showGone(now, "Deleted from the server.");
+      if (ended) showGone(now, "Deleted from the server.");
       else show(after);
     } catch (error) {
-      trouble.textContent = `${troubleOf(error)} It was not cancelled.`;
-      trouble.hidden = false;
+      const done = ended ? "deleted" : "cancelled";
+      const { status: answer = 0 } = error instanceof Refused ? error.problem : {};
+      const known = answer >= 400 && answer < 500; // else it may have arrived
+      unsure.textContent = `${troubleOf(error)} ${known ? `It was not ${done}.` : `Whether it was ${done} is unknown.`}`;
+      unsure.hidden = false;
     }
   }
 
