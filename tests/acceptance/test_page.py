@@ -388,6 +388,33 @@ def test_a_tab_is_told_at_once_what_another_one_keeps_and_forgets(visit):
     expect(listed).to_be_hidden()
 
 
+def keep_in(visitor, *kept):
+    """Let a browser have tickets from before, the newest first."""
+    tickets = [{"service": "Dummy", "created": "2026-01-02T03:04:05Z", "state": "queued", **each} for each in kept]
+    page = visitor.open()
+    page.evaluate("kept => localStorage.setItem('tomaat.tickets', JSON.stringify(kept))", tickets)
+    return page
+
+
+def test_of_many_open_tickets_each_is_asked_for_in_its_turn(visit):
+    visitor = visit()
+    visitor.context.route("**/status/*", lambda route: route.fulfill(body=json.dumps(status_of(state="queued"))))
+    visitor.context.route(re.compile(r"/status/[135]\b"), lambda route: route.fulfill(body=json.dumps(status_of())))
+    visitor.context.route(re.compile(r"/status/2\b"), lambda route: route.abort())
+    page = keep_in(visitor, *({"id": number, "token": f"t{number}"} for number in range(25, 0, -1)))
+    visitor.asked.clear()
+    page.reload()
+    lines = page.locator(".tickets li")
+    expect(lines.filter(has_text="Runs")).to_have_count(3)
+    numbers = range(1, 26)
+    page.wait_for_function(
+        "all => performance.getEntriesByType('resource').filter(({name}) => name.includes('/status/')).length >= all",
+        arg=len(numbers),
+    )
+    asked = [int(url.rsplit("/", 1)[1]) for url in visitor.asked if "/status/" in url]
+    assert asked[: len(numbers)] == list(numbers), "each once, the oldest first, and none keeps the others waiting"
+
+
 def test_a_link_that_is_not_whole_is_told(visit):
     page = visit().open("#/tickets/1/nothing")
     expect(page.get_by_text("The server knows no such ticket.")).to_be_visible()

@@ -21,6 +21,8 @@ let services = null;
 let trouble = ""; // why they are not known, or not anew
 /** Each service's form keeps what was filled in. @type {Map<string, {form: import("./form.js").Form, made: string}>} */
 const forms = new Map();
+/** The tokens of the tickets that were asked for in this turn. @type {Set<string>} */
+const asked = new Set();
 /** Ends what the view that is shown does. */
 let shown = new AbortController();
 
@@ -93,10 +95,12 @@ async function refresh() {
   else showService(place.name);
 }
 
-/** Ask how the tickets of the list stand that had not ended when they were seen last. */
+/** Ask how the tickets of the list stand that had not ended when they were seen last, each once before any is asked again. */
 async function refreshTickets() {
-  const open = tickets().filter(({ state }) => !ENDED.includes(state) && state !== "unknown");
-  for (const ticket of open.slice(0, MOST_ASKED)) {
+  const open = tickets().filter(({ state }) => !ENDED.includes(state) && state !== "unknown").reverse(); // the oldest end first
+  if (open.every(({ token }) => asked.has(token))) asked.clear();
+  for (const ticket of open.filter(({ token }) => !asked.has(token)).slice(0, MOST_ASKED)) {
+    asked.add(ticket.token);
     try {
       const now = await status(ticket, { signal: shown.signal });
       if (now.state !== ticket.state) keep({ ...ticket, state: now.state });
