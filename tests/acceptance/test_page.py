@@ -415,6 +415,18 @@ def test_of_many_open_tickets_each_is_asked_for_in_its_turn(visit):
     assert asked[: len(numbers)] == list(numbers), "each once, the oldest first, and none keeps the others waiting"
 
 
+def test_a_ticket_that_is_followed_stays_forgotten_when_another_tab_forgets_it(visit):
+    visitor = visit()
+    page = follow_fake(visitor)
+    stored = "localStorage.getItem('tomaat.tickets')"
+    assert "fake" in page.evaluate(stored)
+    page.evaluate("localStorage.clear()")
+    for _ in range(2):
+        with page.expect_response("**/status/*"):
+            pass
+    assert page.evaluate(stored) is None
+
+
 def test_a_link_that_is_not_whole_is_told(visit):
     page = visit().open("#/tickets/1/nothing")
     expect(page.get_by_text("The server knows no such ticket.")).to_be_visible()

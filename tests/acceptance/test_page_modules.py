@@ -492,6 +492,62 @@ def test_a_broken_link_leads_to_the_start(run, fragment):
     assert run("links", "return module.placeOf(given);", fragment) == {"view": "overview"}
 
 
+# What the browser keeps
+
+
+@pytest.fixture
+def kept(run, page):
+    """Use the store on tickets from before, the newest first; answer how often it wrote, and which are kept then."""
+
+    def use(code, tickets):
+        done = f"""
+            localStorage.setItem("tomaat.tickets", JSON.stringify(given));
+            const setItem = Storage.prototype.setItem;
+            let writes = 0;
+            Storage.prototype.setItem = function (...what) {{ writes += 1; setItem.apply(this, what); }};
+            try {{ {code} }} finally {{ Storage.prototype.setItem = setItem; }}
+            return [writes, module.tickets()];
+        """
+        return run("store", done, tickets)
+
+    yield use
+    page.evaluate("localStorage.clear()")
+
+
+def ticket(number, token="t", **more):  # noqa: S107 (no password)
+    return {
+        "id": number, "token": token, "service": "Dummy", "created": "2026-01-02T03:04:05Z", "state": "queued", **more
+    }  # fmt: skip
+
+
+def test_what_was_forgotten_meanwhile_does_not_come_back(kept):
+    code = "module.forgetAll(); module.update({ ...given[0], state: 'running' });"
+    assert kept(code, [ticket(1)]) == [1, []]
+
+
+def test_a_ticket_of_another_token_with_the_same_number_is_another_one(kept):
+    old, new = ticket(1, "old"), ticket(1, "new")
+    assert kept("module.forget({ id: 1, token: 'old' });", [new, old]) == [1, [new]]
+    code = "module.update({ id: 1, token: 'new', state: 'failed' });"
+    assert kept(code, [new, old]) == [1, [new | {"state": "failed"}, old]]
+
+
+def test_what_is_kept_is_written_when_it_changed_and_without_what_is_not_asked_for(kept):
+    code = "module.update({ ...given[0] }); module.keep({ ...given[1] });"
+    before = [ticket(2), ticket(1)]
+    assert kept(code, before) == [0, before]
+    code = "module.keep({ ...given[0], id: 3, links: {} }); module.keep({ ...given[0], state: 'running' });"
+    assert kept(code, before) == [2, [ticket(3), ticket(2, state="running"), ticket(1)]]
+
+
+def test_of_too_many_tickets_those_that_ended_go_first(kept):
+    before = [ticket(number, state="queued" if number % 2 else "succeeded") for number in range(200, 0, -1)]
+    _, after = kept("module.keep({ ...given[0], id: 201, state: 'succeeded' });", before)
+    assert [each["id"] for each in after] == [201, *(number for number in range(200, 0, -1) if number != 2)]
+    _, after = kept("module.keep({ ...given[0], id: 201 });", [ticket(number) for number in range(200, 0, -1)])
+    assert [each["id"] for each in after] == list(range(201, 1, -1))
+
+
 def test_numbers_are_written_as_people_read_them(run):
     code = "return given.map(([name, ...values]) => module[name](...values));"
     asked = [

@@ -5,8 +5,9 @@ import { announce, fill, make } from "./dom.js";
 import { makeForm } from "./form.js";
 import { placeOf, ticketLink } from "./links.js";
 import { makeOverview, serviceState } from "./overview.js";
-import { keep, onOtherTab, tickets } from "./store.js";
-import { ENDED, makeTicket } from "./ticket.js";
+import { isOpen } from "./states.js";
+import { onOtherTab, tickets, update } from "./store.js";
+import { makeTicket } from "./ticket.js";
 import { saidBy } from "./words.js";
 
 /** @typedef {import("./api.js").Service} Service */
@@ -32,7 +33,7 @@ function showPlace() {
   const place = placeOf(location.hash);
   if (place.view === "ticket") {
     document.title = `Ticket ${place.id} – TOMAAT`;
-    fill(main, makeTicket(place, shown.signal, backToForm));
+    fill(main, makeTicket({ id: place.id, token: place.token }, shown.signal, backToForm));
   } else if (place.view === "service") {
     document.title = `${place.name} – TOMAAT`;
     showService(place.name);
@@ -97,16 +98,16 @@ async function refresh() {
 
 /** Ask how the tickets of the list stand that had not ended when they were seen last, each once before any is asked again. */
 async function refreshTickets() {
-  const open = tickets().filter(({ state }) => !ENDED.includes(state) && state !== "unknown").reverse(); // the oldest end first
+  const open = tickets().filter(isOpen).reverse(); // the oldest end first
   if (open.every(({ token }) => asked.has(token))) asked.clear();
   for (const ticket of open.filter(({ token }) => !asked.has(token)).slice(0, MOST_ASKED)) {
     asked.add(ticket.token);
     try {
       const now = await status(ticket, { signal: shown.signal });
-      if (now.state !== ticket.state) keep({ ...ticket, state: now.state });
+      update({ ...ticket, state: now.state });
     } catch (error) {
       if (!(error instanceof Refused) || error.kind !== "not-found") return; // later
-      keep({ ...ticket, state: "unknown" });
+      update({ ...ticket, state: "unknown" });
     }
   }
   if (placeOf(location.hash).view === "overview") overview.showTickets();

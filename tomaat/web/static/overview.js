@@ -2,22 +2,11 @@
 
 import { fill, make } from "./dom.js";
 import { ticketLink } from "./links.js";
+import { STATES } from "./states.js";
 import { forgetAll, tickets } from "./store.js";
 import { atTime, counted, inTime } from "./words.js";
 
 /** @typedef {import("./api.js").Service} Service */
-
-/** @type {Record<string, string>} */
-export const STATES = {
-  submitted: "Waits",
-  queued: "Waits",
-  running: "Runs",
-  succeeded: "Done",
-  failed: "Failed",
-  cancelled: "Cancelled",
-  expired: "No longer kept",
-  unknown: "Unknown to the server",
-};
 
 /** Make the view; `show` fills it, with what is known of the services. */
 export function makeOverview() {

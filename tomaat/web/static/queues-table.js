@@ -1,8 +1,7 @@
 /** Tables of tickets, whose rows stay in place while their words change, so that what has the focus keeps it. */
 
 import { fill, make } from "./dom.js";
-import { STATES } from "./overview.js";
-import { ENDED } from "./ticket.js";
+import { ENDED, STATES } from "./states.js";
 import { atTime, inSeconds } from "./words.js";
 
 /** @typedef {import("./queues-api.js").SeenTicket} SeenTicket */

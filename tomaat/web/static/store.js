@@ -3,6 +3,8 @@
  * that were sent, only while the page is open.
  */
 
+import { isOpen } from "./states.js";
+
 const TICKETS = "tomaat.tickets";
 const KEY = "tomaat.key";
 const MOST = 200;
@@ -16,6 +18,7 @@ const MOST = 200;
  * @property {string} state as it was seen last
  */
 
+/** @typedef {import("./api.js").Reference} Reference */
 /** @typedef {import("./files.js").Shown} Shown */
 /** @type {Map<number, Map<string, Shown>>} */
 const sent = new Map();
@@ -30,24 +33,48 @@ export function tickets() {
   }
 }
 
-/** Remember a ticket, or what became of it. @param {KeptTicket} ticket */
-export function keep(ticket) {
-  const others = tickets();
-  const known = others.findIndex((each) => each.id === ticket.id && each.token === ticket.token);
-  if (known >= 0) others[known] = ticket;
-  else others.unshift(ticket);
-  write(others.slice(0, MOST));
+/** @param {Reference} ticket */
+export function isKept(ticket) {
+  return tickets().some((each) => isSame(each, ticket));
 }
 
-/** @param {number} id */
-export function forget(id) {
-  write(tickets().filter((each) => each.id !== id));
-  sent.delete(id);
+/** Remember a ticket, and how it stands. @param {KeptTicket} ticket */
+export function keep({ id, token, service, created, state }) {
+  const ticket = { id, token, service, created, state };
+  if (isKept(ticket)) update(ticket);
+  else write(thatFit([ticket, ...tickets()]));
+}
+
+/** Remember how a ticket stands by now, unless it was forgotten meanwhile. @param {Reference & Partial<KeptTicket>} ticket */
+export function update(ticket) {
+  const before = tickets();
+  const after = before.map((each) => (isSame(each, ticket) ? { ...each, ...ticket } : each));
+  if (JSON.stringify(after) !== JSON.stringify(before)) write(after);
+}
+
+/** @param {Reference} ticket */
+export function forget(ticket) {
+  write(tickets().filter((each) => !isSame(each, ticket)));
+  sent.delete(ticket.id);
 }
 
 export function forgetAll() {
   write([]);
   sent.clear();
+}
+
+/** Whether two are one ticket: a server that is set up anew counts from 1 again. @param {Reference} one @param {Reference} other */
+function isSame(one, other) {
+  return one.id === other.id && one.token === other.token;
+}
+
+/** As many as are kept; of too many, the oldest that have ended go first. @param {KeptTicket[]} all */
+function thatFit(all) {
+  const [newest, ...others] = all;
+  const open = others.filter(isOpen);
+  const ended = others.filter((each) => !isOpen(each));
+  const staying = new Set([newest, ...open, ...ended].slice(0, MOST));
+  return all.filter((each) => staying.has(each));
 }
 
 /** @param {KeptTicket[]} kept */

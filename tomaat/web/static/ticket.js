@@ -4,13 +4,13 @@ import { cancel, Refused, status, Unreachable } from "./api.js";
 import { announce, fill, make } from "./dom.js";
 import { ticketLink } from "./links.js";
 import { makeResult } from "./result.js";
-import { forget, keep, tickets } from "./store.js";
+import { ENDED } from "./states.js";
+import { forget, isKept, keep, update } from "./store.js";
 import { atTime, inTime } from "./words.js";
 
 /** @typedef {import("./api.js").Status} Status */
 /** @typedef {import("./api.js").Reference} Reference */
 
-export const ENDED = ["succeeded", "failed", "cancelled", "expired"];
 const WAIT_SECONDS = 2; // for the next state; progress and position are looked at as often
 const HIDDEN_SECONDS = 25; // likewise, while nobody sees the page
 const SHORTEST_SECONDS = 1; // between two looks, when the server answers at once
@@ -45,6 +45,7 @@ export function makeTicket(ticket, signal, onRefused) {
     makeLink(ticket),
   );
   let cancelAsked = false;
+  let write = keep; // once: what is forgotten meanwhile stays forgotten
   bar.hidden = true;
   told.textContent = "Asking the server…";
   void follow();
@@ -85,7 +86,8 @@ export function makeTicket(ticket, signal, onRefused) {
 
   /** @param {Status} now */
   function show(now) {
-    keep({ ...ticket, service: now.service, created: now.created, state: now.state });
+    write({ ...ticket, service: now.service, created: now.created, state: now.state });
+    write = update;
     title.textContent = now.service;
     document.title = `${now.service} ${now.id}: ${textOf(now)} – TOMAAT`;
     about.textContent = `Ticket ${now.id}, sent ${atTime(now.created)}`;
@@ -169,7 +171,7 @@ export function makeTicket(ticket, signal, onRefused) {
 
   /** There is no result any more. @param {Status} now @param {string} why */
   function showGone(now, why) {
-    keep({ ...ticket, service: now.service, created: now.created, state: "expired" });
+    update({ ...ticket, service: now.service, created: now.created, state: "expired" });
     told.textContent = why;
     more.textContent = "";
     showActions({ ...now, state: "expired" });
@@ -179,17 +181,16 @@ export function makeTicket(ticket, signal, onRefused) {
 
   /** @param {Refused} error */
   function showUnknown(error) {
-    const known = tickets().find((each) => each.id === ticket.id && each.token === ticket.token);
-    if (known) keep({ ...known, state: "unknown" });
+    update({ ...ticket, state: "unknown" });
     told.textContent = "The server knows no such ticket.";
     more.textContent = `${error.message} It may have been forgotten after a long time, or the link is not whole.`;
     bar.hidden = true;
     standing.dataset.state = "failed";
-    fill(actions, known && make("button", { type: "button", onclick: leave }, "Forget it"));
+    fill(actions, isKept(ticket) && make("button", { type: "button", onclick: leave }, "Forget it"));
   }
 
   function leave() {
-    forget(ticket.id);
+    forget(ticket);
     location.hash = "#/";
   }
 
