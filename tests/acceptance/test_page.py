@@ -244,9 +244,10 @@ def test_an_api_key_is_asked_for_and_kept_in_the_tab_only(visit, service, door):
     visitor = visit(door.start(API_KEYS="always"))
     page = visitor.open("#/services/FloatComputation")
     page.get_by_role("button", name="Fill in the example").click()
-    page.get_by_label("API key").fill("wrong")
-    page.get_by_role("button", name="Send").click()
-    expect(page.locator("#api-key-fault")).to_contain_text("is wrong or was revoked")
+    for wrong, told in (("schlüssel…", "This is no API key"), ("wrong", "is wrong or was revoked")):
+        page.get_by_label("API key").fill(wrong)
+        page.get_by_role("button", name="Send").click()
+        expect(page.locator("#api-key-fault")).to_contain_text(told)
     expect(page.get_by_label("API key")).to_be_focused()
     check_access(page)
     picture(page, "api-key")
@@ -427,8 +428,9 @@ def test_a_ticket_that_is_followed_stays_forgotten_when_another_tab_forgets_it(v
     assert page.evaluate(stored) is None
 
 
-def test_a_link_that_is_not_whole_is_told(visit):
-    page = visit().open("#/tickets/1/nothing")
+@pytest.mark.parametrize("token", ["nothing", "n\u00f6thing\u2026", "no thing", "n%0Aothing"])
+def test_a_link_that_is_not_whole_is_told(visit, token):
+    page = visit().open(f"#/tickets/1/{token}")
     expect(page.get_by_text("The server knows no such ticket.")).to_be_visible()
     check_access(page)
 

@@ -76,7 +76,11 @@ def test_only_an_operators_key_shows_anything_and_the_tab_alone_keeps_it(visit, 
     expect(page.get_by_label("An operator's API key")).to_be_focused()
     check_access(page)
     other = keys(operated, "make", "radiology").stdout.splitlines()[0]
-    for shown, told in (("wrong", "is wrong or was revoked"), (other, "radiology is no operator's")):
+    for shown, told in (
+        ("schlüssel…", "This is no API key"),
+        ("wrong", "is wrong or was revoked"),
+        (other, "radiology is no operator's"),
+    ):
         page.get_by_label("An operator's API key").fill(shown)
         page.get_by_role("button", name="Show the queues").click()
         expect(page.get_by_role("alert")).to_contain_text(told)

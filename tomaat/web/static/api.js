@@ -65,6 +65,18 @@ const KEPT_OUT = [0, 401, 403]; // how a proxy answers whom it does not know; 0:
  * @property {Problem | null} error
  */
 
+/** Whether a text can be sent as an API key: no header holds anything else. @param {string} text */
+export function isKey(text) {
+  return /^[!-~]*$/.test(text);
+}
+
+export const NO_KEY = "This is no API key: it has other signs than ASCII's, or spaces. Nothing was sent.";
+
+/** Whether a text can be a token of a ticket; in a link that was mangled it is none. @param {string} text */
+export function isToken(text) {
+  return /^[\w-]+$/.test(text);
+}
+
 /** The server said no, and why. */
 export class Refused extends Error {
   /** @param {Problem} problem */

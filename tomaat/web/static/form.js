@@ -1,6 +1,6 @@
 /** The form of a service, made from its interface; it packs the payload and sends it. */
 
-import { exampleFile, Refused, submit, Unreachable } from "./api.js";
+import { exampleFile, isKey, NO_KEY, Refused, submit, Unreachable } from "./api.js";
 import { announce, fill, make } from "./dom.js";
 import { makeField, makeFrame } from "./fields.js";
 import { makeFormatField } from "./format-field.js";
@@ -73,7 +73,7 @@ export function makeForm(service, onTicket) {
     event.preventDefault();
     if (busy) return;
     const read = readAll(fields, formatField);
-    if (!read) {
+    if (!keyField.check() || !read) {
       tell("Some inputs are not right yet; nothing was sent.");
       /** @type {HTMLElement | null} */ (parts.querySelector("[aria-invalid]"))?.focus();
       return;
@@ -236,6 +236,12 @@ function makeKeyField() {
     element: frame.element,
     value: () => box.value.trim(),
     focus: frame.focus,
+    check() {
+      frame.clear();
+      const right = isKey(box.value.trim());
+      if (!right) frame.refuse(NO_KEY);
+      return right;
+    },
     /** @param {string} text */
     refuse(text) {
       frame.element.hidden = false;

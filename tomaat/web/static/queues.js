@@ -1,6 +1,6 @@
 /** The operator's page: all sources, what runs and waits, the last day, the newest tickets, and what is done to them. */
 
-import { Refused } from "./api.js";
+import { isKey, NO_KEY, Refused } from "./api.js";
 import { fill, make } from "./dom.js";
 import { act, queues } from "./queues-api.js";
 import { makePlots } from "./queues-plots.js";
@@ -56,7 +56,9 @@ function askForKey(fault) {
   /** @param {SubmitEvent} event */
   function onsubmit(event) {
     event.preventDefault();
-    keepApiKey(field.value.trim());
+    const key = field.value.trim();
+    if (!isKey(key)) return askForKey(NO_KEY);
+    keepApiKey(key);
     if (apiKey()) enter();
   }
 }

@@ -1,6 +1,6 @@
 /** A ticket: where it stands, until it has ended; then what came of it. */
 
-import { cancel, Refused, status, Unreachable } from "./api.js";
+import { cancel, isToken, Refused, status, Unreachable } from "./api.js";
 import { announce, fill, make } from "./dom.js";
 import { ticketLink } from "./links.js";
 import { makeResult } from "./result.js";
@@ -48,7 +48,8 @@ export function makeTicket(ticket, signal, onRefused) {
   let write = keep; // once: what is forgotten meanwhile stays forgotten
   bar.hidden = true;
   told.textContent = "Asking the server…";
-  void follow();
+  if (isToken(ticket.token)) void follow();
+  else showUnknown("Its link holds no token.");
   return element;
 
   async function follow() {
@@ -70,7 +71,7 @@ export function makeTicket(ticket, signal, onRefused) {
         state = now.state;
       } catch (error) {
         if (signal.aborted) return;
-        if (error instanceof Refused && error.kind === "not-found") return showUnknown(error);
+        if (error instanceof Refused && error.kind === "not-found") return showUnknown(error.message);
         if (error instanceof Refused && error.problem.status === 400 && waits) {
           waits = false;
           continue;
@@ -179,11 +180,11 @@ export function makeTicket(ticket, signal, onRefused) {
     announce(why);
   }
 
-  /** @param {Refused} error */
-  function showUnknown(error) {
+  /** @param {string} why */
+  function showUnknown(why) {
     update({ ...ticket, state: "unknown" });
     told.textContent = "The server knows no such ticket.";
-    more.textContent = `${error.message} It may have been forgotten after a long time, or the link is not whole.`;
+    more.textContent = `${why} It may have been forgotten after a long time, or the link is not whole.`;
     bar.hidden = true;
     standing.dataset.state = "failed";
     fill(actions, isKept(ticket) && make("button", { type: "button", onclick: leave }, "Forget it"));
