@@ -134,6 +134,16 @@ def test_what_a_drained_source_alone_can_run_waits_until_it_is_resumed(enter, op
     expect(row_of(page, "Newest tickets", ticket["id"])).to_contain_text("Done")
 
 
+def test_what_waits_because_no_manager_is_alive_is_told_so(enter, operated):
+    page = enter()
+    operated.terminate("QueueManager.py")
+    ticket = operated.submit("FloatComputation", {"f1": 2.5, "f2": 4, "op": "add"})
+    expect(row_of(page, "What waits", ticket["id"])).to_contain_text("none yet")
+    expect(page.get_by_text("One has no queue yet: no QueueManager is alive.")).to_be_visible()
+    operated.start("QueueManager.py")
+    assert operated.wait(ticket)["state"] == "succeeded"
+
+
 def test_what_waits_for_a_drained_source_goes_to_another_that_can_run_it(enter, operated):
     page = enter()
     long = [operated.submit("Dummy", {"seconds": 120}) for _ in range(2)]

@@ -221,6 +221,14 @@ def test_an_operator_sees_the_sources_with_their_devices_and_queues(bench, opera
     assert seen.unqueued == 1
 
 
+def test_an_operator_sees_whether_a_manager_is_alive(bench, operator):
+    assert operator.see(rules=RULES).manager_live is False
+    bench.sources.take("manager", "m")
+    assert operator.see(rules=RULES).manager_live is True
+    bench.lapse("manager")
+    assert operator.see(rules=RULES).manager_live is False
+
+
 def test_a_stale_holder_writes_no_reading(bench, operator):
     stale = bench.source(holder="a").lease
     bench.lapse(stale.name)

@@ -290,7 +290,7 @@ class FakeOperatorStore:
             waiting=0,
         )
         busy = tuple(ticket for ticket in self.tickets(rules=rules) if ticket.state not in ENDED)
-        return Seen(now=self.now, sources=(source,), unqueued=len(busy), busy=busy)
+        return Seen(now=self.now, manager_live=True, sources=(source,), unqueued=len(busy), busy=busy)
 
     def tickets(self, *, rules, up_to=None):
         rows = [row for row in self.store.tickets.values() if up_to is None or row.id <= up_to]

@@ -13,6 +13,7 @@ from tomaat.database import ENDED as ENDED_HINT
 from tomaat.database import QUEUED as QUEUED_HINT
 from tomaat.database import SUBMITTED as SUBMITTED_HINT
 from tomaat.database import run
+from tomaat.tickets.SourceStore import MANAGER
 from tomaat.tickets.TicketStore import CAN_RUN_AGAIN, AgainRules
 
 MOST_WAITING = 10  #: tickets shown of each queue's front
@@ -92,6 +93,7 @@ class Seen:
     """All sources, what runs and waits, at one moment of the database's clock."""
 
     now: datetime
+    manager_live: bool  #: a QueueManager is alive, as its lease tells
     sources: tuple[SeenSource, ...]
     unqueued: int  #: tickets that wait for a queue
     busy: tuple[SeenTicket, ...]  #: all that run, then the front of each queue in its order
@@ -135,11 +137,13 @@ class OperatorStore:
         sources = run(
             self.engine,
             """SELECT clock_timestamp() AS now, s.*, coalesce(l.expires > clock_timestamp(), false) AS live,
+                 EXISTS (SELECT FROM leases WHERE name = :manager AND expires > clock_timestamp()) AS manager_live,
                  (SELECT count(*) FROM tickets WHERE state = 'submitted') AS unqueued,
                  (SELECT count(*) FROM tickets WHERE state = 'queued' AND source = s.name) AS waiting,
                  ARRAY(SELECT service FROM offers WHERE source = s.name ORDER BY service) AS services
                FROM (SELECT) one LEFT JOIN compute_sources s ON true LEFT JOIN leases l ON l.name = s.name
                ORDER BY s.name""",
+            manager=MANAGER,
         )
         busy = run(
             self.engine,
@@ -157,6 +161,7 @@ class OperatorStore:
         )
         return Seen(
             now=sources[0].now,
+            manager_live=sources[0].manager_live,
             sources=tuple(_source_of(row) for row in sources if row.name is not None),
             unqueued=sources[0].unqueued,
             busy=_tickets_of(busy),

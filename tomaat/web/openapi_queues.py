@@ -85,6 +85,7 @@ HOUR = _all_of(
 QUEUES = _all_of(
     {
         "now": TEXT | {"description": "The database's clock, RFC 3339."},
+        "manager_live": YES | {"description": "A QueueManager is alive; without one no ticket gets a queue."},
         "sources": {"type": "array", "items": SOURCE},
         "unqueued": COUNT | {"description": "Tickets that wait for a queue."},
         "running": {"type": "array", "items": SEEN_TICKET},

@@ -16,6 +16,7 @@ def described(seen: Seen, hours: Sequence[Hour], tickets: Sequence[SeenTicket], 
     services |= {each.service for each in hours if each.service is not None}
     return {
         "now": moment(seen.now),
+        "manager_live": seen.manager_live,
         "sources": [source(each) for each in seen.sources],
         "unqueued": seen.unqueued,
         "running": [ticket(each) for each in seen.busy if each.state == RUNNING],

@@ -61,6 +61,7 @@ const ANSWER_SECONDS = 20;
 /**
  * @typedef {object} Queues
  * @property {string} now
+ * @property {boolean} manager_live
  * @property {Source[]} sources
  * @property {number} unqueued
  * @property {SeenTicket[]} running

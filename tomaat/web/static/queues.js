@@ -127,11 +127,12 @@ async function doAndTell(what, body, told) {
 }
 
 /** Why tickets have no queue, where the oldest of them has been there for a moment. @param {Queues} seen */
-function unqueuedText({ unqueued, waiting, now }) {
+function unqueuedText({ unqueued, waiting, now, manager_live: managed }) {
   const oldest = waiting.find((ticket) => ticket.compute_source === null);
   if (!oldest || Date.parse(now) - Date.parse(oldest.created) < 1000 * JUST_SECONDS) return "";
-  if (unqueued === 1) return " One has no queue yet: no source that can run it takes tickets now.";
-  return ` ${unqueued.toLocaleString("en")} have no queue yet: no source that can run them takes tickets now.`;
+  const [who, what] = unqueued === 1 ? ["One has", "it"] : [`${unqueued.toLocaleString("en")} have`, "them"];
+  const why = managed ? `no source that can run ${what} takes tickets now` : "no QueueManager is alive";
+  return ` ${who} no queue yet: ${why}.`;
 }
 
 function makeView() {
