@@ -492,6 +492,65 @@ def test_a_broken_link_leads_to_the_start(run, fragment):
     assert run("links", "return module.placeOf(given);", fragment) == {"view": "overview"}
 
 
+# What is asked of the server
+
+
+@pytest.fixture
+def answered(run, page):
+    """Let requests be answered as the test says, and use the API's module."""
+
+    def use(code, answers):
+        faked = f"""
+            const fetched = globalThis.fetch;
+            const asked = [];
+            globalThis.fetch = async (path, {{ signal, headers }}) => {{
+                asked.push(`${{path}} ${{headers?.Authorization ?? "alone"}}`);
+                const [status, body] = given[Math.min(asked.length, given.length) - 1];
+                const stops = new ReadableStream({{ start(line) {{
+                    line.enqueue(new TextEncoder().encode(body));
+                    signal.addEventListener("abort", () => line.error(signal.reason));
+                    if (body !== "[1,") line.close();
+                }} }});
+                return new Response(stops, {{ status }});
+            }};
+            const lost = new Promise((resolve) => setTimeout(resolve, 20000, "asks for ever"));
+            try {{ return await Promise.race([lost, (async () => {{ {code} }})()]); }}
+            finally {{ globalThis.fetch = fetched; }}
+        """
+        return run("api", faked, answers)
+
+    return use
+
+
+@pytest.mark.parametrize("status", [200, 503])
+def test_an_answer_that_stops_amid_its_body_is_none(answered, status):
+    code = 'return await module.ask("/supportedservices", {}, 0.2);'
+    assert answered(code, [[status, "[1,"]]) == "Error: The server does not answer."
+
+
+def test_an_answer_that_stops_amid_its_body_is_given_up_with_its_view(answered):
+    code = """
+        const left = new AbortController();
+        const asking = module.ask("/supportedservices", { signal: left.signal }, 1000);
+        setTimeout(() => left.abort(new Error("left")), 100);
+        return await asking.catch(() => left.signal.aborted);
+    """
+    assert answered(code, [[200, "[1,"]]) is True
+
+
+def test_the_page_of_a_proxy_is_no_answer_of_the_server(answered):
+    code = """
+        try { return await module.services(); } catch (error) { return [error.kind, error.message]; }
+    """
+    assert answered(code, [[200, "<h1>Who are you?</h1>"]]) == [
+        "about:blank",
+        "Something in front of the server answered in its place.",
+    ]
+    assert answered(code, [[502, "<h1>Bad gateway</h1>"]]) == ["about:blank", "The server answered 502."]
+    refusal = {"type": "/problems/busy", "title": "Busy", "status": 429, "detail": "It is busy."}
+    assert answered(code, [[429, json.dumps(refusal)]]) == ["busy", "It is busy."]
+
+
 # What the browser keeps
 
 

@@ -98,14 +98,14 @@ export class Unreachable extends Error {
 }
 
 /** @returns {Promise<Service[]>} */
-export async function services() {
-  return (await ask("/supportedservices")).json();
+export function services() {
+  return ask("/supportedservices");
 }
 
 /** Fetch the volume of a service's example. @param {string} path */
 export async function exampleFile(path) {
-  const answer = await ask(path, {}, Infinity);
-  return new File([await answer.blob()], path.slice(path.lastIndexOf("/") + 1));
+  const blob = await ask(path, {}, Infinity, (answer) => answer.blob());
+  return new File([blob], path.slice(path.lastIndexOf("/") + 1));
 }
 
 /**
@@ -114,17 +114,17 @@ export async function exampleFile(path) {
  * @param {{waitSeconds?: number, state?: string, signal?: AbortSignal}} [options]
  * @returns {Promise<Status>}
  */
-export async function status(ticket, { waitSeconds = 0, state, signal } = {}) {
+export function status(ticket, { waitSeconds = 0, state, signal } = {}) {
   const query = state ? `?wait=${waitSeconds}&state=${state}` : "";
-  return (await askFor(ticket, "status", query, { signal }, waitSeconds + ANSWER_SECONDS)).json();
+  return askFor(ticket, "status", query, { signal }, waitSeconds + ANSWER_SECONDS);
 }
 
 /**
  * @param {Reference} ticket
  * @returns {Promise<Status>}
  */
-export async function cancel(ticket) {
-  return (await askFor(ticket, "request", "", { method: "DELETE" })).json();
+export function cancel(ticket) {
+  return askFor(ticket, "request", "", { method: "DELETE" });
 }
 
 /**
@@ -134,15 +134,12 @@ export async function cancel(ticket) {
  * @param {AbortSignal} signal
  * @returns {Promise<Blob>}
  */
-export async function result(ticket, onBytes, signal) {
-  const answer = await askFor(ticket, "result", "", { signal }, Infinity);
-  const allBytes = Number(answer.headers.get("Content-Length"));
-  if (!answer.body) throw new Unreachable();
-  try {
-    return await collect(watched(answer.body, (bytes) => onBytes(bytes, allBytes)));
-  } catch (error) {
-    throw signal.aborted ? error : new Unreachable();
-  }
+export function result(ticket, onBytes, signal) {
+  return askFor(ticket, "result", "", { signal }, Infinity, (answer) => {
+    const allBytes = Number(answer.headers.get("Content-Length"));
+    if (!answer.body) throw new Unreachable();
+    return collect(watched(answer.body, (bytes) => onBytes(bytes, allBytes)));
+  });
 }
 
 /**
@@ -163,8 +160,11 @@ export function submit(service, payload, { idempotencyKey, onBytes, signal }) {
   request.upload.onprogress = (event) => onBytes(event.loaded, event.total);
   return new Promise((resolve, reject) => {
     request.onload = () => {
-      if (request.status === 202) resolve(JSON.parse(request.responseText));
-      else reject(refused(request.status, request.responseText));
+      try {
+        resolve(taken(request.status === 202, request.status, request.responseText));
+      } catch (error) {
+        reject(error);
+      }
     };
     request.onerror = () => reject(new Unreachable());
     request.onabort = () => reject(signal.reason);
@@ -185,58 +185,65 @@ let headerWorks = true;
  * @param {string} query
  * @param {RequestInit} options
  * @param {number} [seconds]
+ * @param {(answer: Response) => Promise<any>} [read]
  */
-async function askFor(ticket, what, query, options, seconds = ANSWER_SECONDS) {
+async function askFor(ticket, what, query, options, seconds, read) {
   if (headerWorks) {
     const headers = { Authorization: `Bearer ${ticket.token}` };
     try {
       const alone = /** @type {const} */ ({ credentials: "omit", redirect: "manual" });
-      return await ask(`/${what}/${ticket.id}${query}`, { ...options, headers, ...alone }, seconds);
+      return await ask(`/${what}/${ticket.id}${query}`, { ...options, headers, ...alone }, seconds, read);
     } catch (error) {
       const { type, status = 0 } = error instanceof Refused ? error.problem : {};
       if (type !== FOREIGN || !KEPT_OUT.includes(status)) throw error;
       headerWorks = false;
     }
   }
-  return ask(`/${what}/${ticket.id}&${encodeURIComponent(ticket.token)}${query}`, options, seconds);
+  return ask(`/${what}/${ticket.id}&${encodeURIComponent(ticket.token)}${query}`, options, seconds, read);
 }
 
 /**
- * Ask once; throws `Refused` or `Unreachable`.
+ * Ask once, and read the answer whole; throws `Refused` or `Unreachable`.
  * @param {string} path
  * @param {RequestInit} [options]
- * @param {number} [seconds]
+ * @param {number} [seconds] for all of it
+ * @param {(answer: Response) => Promise<any>} [read] what is no refusal
+ * @returns {Promise<any>}
  */
-async function ask(path, options = {}, seconds = ANSWER_SECONDS) {
+export async function ask(path, options = {}, seconds = ANSWER_SECONDS, read = readJson) {
   const given = new AbortController();
   const stop = () => given.abort(options.signal?.reason);
   options.signal?.addEventListener("abort", stop);
-  const bounded = Number.isFinite(seconds); // else the body takes as long as it takes, and can be stopped meanwhile
-  const timer = bounded ? setTimeout(() => given.abort(), 1000 * seconds) : 0;
-  let answer;
+  const timer = Number.isFinite(seconds) ? setTimeout(stop, 1000 * seconds) : 0;
   try {
     options.signal?.throwIfAborted();
-    answer = await fetch(path, { ...options, signal: given.signal });
-    if (answer.ok) return answer;
-    throw refused(answer.status, await answer.text());
+    const answer = await fetch(path, { ...options, signal: given.signal });
+    return answer.ok ? await read(answer) : taken(false, answer.status, await answer.text());
   } catch (error) {
     if (error instanceof Refused || options.signal?.aborted) throw error;
     throw new Unreachable();
   } finally {
     clearTimeout(timer);
-    if (bounded) options.signal?.removeEventListener("abort", stop);
+    options.signal?.removeEventListener("abort", stop);
   }
 }
 
-/** @param {number} status @param {string} text */
-function refused(status, text) {
-  /** @type {Problem} */
-  let problem = { type: FOREIGN, title: "Refused", detail: `The server answered ${status}.`, status };
+/** @param {Response} answer */
+async function readJson(answer) {
+  return taken(true, answer.status, await answer.text());
+}
+
+/** What the server answered; throws `Refused` where it said no, or where not this server answered. @param {boolean} ok @param {number} status @param {string} text */
+function taken(ok, status, text) {
+  /** @type {any} */
+  let read;
   try {
-    const read = JSON.parse(text);
-    if (typeof read.detail === "string") problem = { ...problem, ...read };
+    read = JSON.parse(text);
+    if (ok) return read;
   } catch {
     // a proxy's own answer
   }
-  return new Refused(problem);
+  const detail = ok ? "Something in front of the server answered in its place." : `The server answered ${status}.`;
+  const foreign = { type: FOREIGN, title: "Refused", detail, status };
+  throw new Refused(typeof read?.detail === "string" ? { ...foreign, ...read } : foreign);
 }

@@ -1,8 +1,6 @@
 /** What operators ask of the server, with their key in a header. */
 
-import { Refused, Unreachable } from "./api.js";
-
-const ANSWER_SECONDS = 20;
+import { ask } from "./api.js";
 
 /**
  * @typedef {object} Reading
@@ -80,7 +78,7 @@ export function queues(key, { service, upTo }) {
   const query = new URLSearchParams();
   if (service) query.set("service", service);
   if (upTo) query.set("up_to", upTo);
-  return ask(`/queues?${query}`, key, {});
+  return ask(`/queues?${query}`, { headers: { Accept: "application/json", "X-API-Key": key } });
 }
 
 /**
@@ -90,27 +88,6 @@ export function queues(key, { service, upTo }) {
  * @returns {Promise<any>}
  */
 export function act(key, what, body) {
-  return ask(`/queues/${what}`, key, { method: "POST", body: JSON.stringify(body) });
-}
-
-/** @param {string} path @param {string} key @param {RequestInit} options */
-async function ask(path, key, options) {
-  const headers = { Accept: "application/json", "Content-Type": "application/json", "X-API-Key": key };
-  let answer;
-  let text;
-  try {
-    answer = await fetch(path, { ...options, headers, signal: AbortSignal.timeout(1000 * ANSWER_SECONDS) });
-    text = await answer.text();
-  } catch {
-    throw new Unreachable();
-  }
-  try {
-    const read = JSON.parse(text);
-    if (answer.ok) return read;
-    if (typeof read.detail === "string") throw new Refused(read);
-  } catch (error) {
-    if (error instanceof Refused) throw error;
-  }
-  const status = answer.status;
-  throw new Refused({ type: "about:blank", title: "Refused", detail: `The server answered ${status}.`, status });
+  const headers = { "Content-Type": "application/json", "X-API-Key": key };
+  return ask(`/queues/${what}`, { method: "POST", headers, body: JSON.stringify(body) });
 }
