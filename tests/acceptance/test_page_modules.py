@@ -551,6 +551,17 @@ def test_the_page_of_a_proxy_is_no_answer_of_the_server(answered):
     assert answered(code, [[429, json.dumps(refusal)]]) == ["busy", "It is busy."]
 
 
+def test_a_proxy_that_was_down_for_a_moment_does_not_put_tokens_into_addresses(answered):
+    code = """
+        for (const _ of ["first", "second"]) await module.status({ id: 1, token: "t" }).catch(() => {});
+        return asked;
+    """
+    header, address = "/status/1 Bearer t", "/status/1&t alone"
+    down, up = [401, "<h1>Who are you?</h1>"], [200, "{}"]
+    assert answered(code, [down, down, up]) == [header, address, header]
+    assert answered(code, [down, up, up]) == [header, address, address]
+
+
 # What the browser keeps
 
 

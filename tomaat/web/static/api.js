@@ -173,7 +173,7 @@ export function submit(service, payload, { idempotencyKey, onBytes, signal }) {
   });
 }
 
-/** Whether the header reaches the server: a proxy that asks for a password of its own takes it for itself. */
+/** Whether the header reaches the server, until the address was seen to do instead: a proxy that asks for a password of its own takes it for itself. */
 let headerWorks = true;
 
 /**
@@ -196,10 +196,11 @@ async function askFor(ticket, what, query, options, seconds, read) {
     } catch (error) {
       const { type, status = 0 } = error instanceof Refused ? error.problem : {};
       if (type !== FOREIGN || !KEPT_OUT.includes(status)) throw error;
-      headerWorks = false;
     }
   }
-  return ask(`/${what}/${ticket.id}&${encodeURIComponent(ticket.token)}${query}`, options, seconds, read);
+  const answer = await ask(`/${what}/${ticket.id}&${encodeURIComponent(ticket.token)}${query}`, options, seconds, read);
+  headerWorks = false;
+  return answer;
 }
 
 /**
