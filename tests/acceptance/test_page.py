@@ -103,10 +103,11 @@ def problem(status, slug="busy"):
     return json.dumps({"type": f"/problems/{slug}", "title": "X", "status": status, "detail": f"It is {slug}."})
 
 
-def follow_fake(visitor, number=1, **told):
+def follow_fake(visitor, number=1, told=None):
     """Open a ticket of which the server tells what the test says."""
     visitor.context.route(
-        re.compile(f"/status/{number}\\b"), lambda route: route.fulfill(body=json.dumps(status_of(number, **told)))
+        re.compile(f"/status/{number}\\b"),
+        lambda route: route.fulfill(body=json.dumps(status_of(number, **(told or {})))),
     )
     page = visitor.open(f"#/tickets/{number}/fake")
     expect(page.get_by_role("heading", name="Dummy")).to_be_visible()
@@ -291,7 +292,7 @@ def test_a_ticket_is_followed_cancelled_and_told_so(visit, service):
     [("running", "Cancel", "cancelled"), ("succeeded", "Delete from the server", "deleted")],
 )
 def test_an_action_whose_outcome_is_unknown_is_told_so_until_the_next_one(visit, state, button, done):
-    page = follow_fake(visit(), state=state)
+    page = follow_fake(visit(), told={"state": state})
     page.on("dialog", lambda dialog: dialog.accept())
     answers = []
     page.route("**/request/*", lambda route: route.fulfill(**answers[-1]) if answers[-1] else route.abort())
@@ -312,6 +313,20 @@ def test_an_action_whose_outcome_is_unknown_is_told_so_until_the_next_one(visit,
     answers.append({"body": json.dumps(status_of(1, state="cancelled"))})
     page.get_by_role("button", name=button).click()
     expect(page.get_by_text(told, exact=True)).to_be_hidden()
+
+
+def test_cancel_keeps_the_focus_while_the_ticket_comes_to_run(visit):
+    visitor, told = visit(), {"state": "submitted"}
+    page = follow_fake(visitor, told=told)
+    page.get_by_role("button", name="Cancel").focus()
+    for now, text in (
+        ({"state": "queued", "position": 1}, "Next in its queue."),
+        ({"state": "running"}, "Runs."),
+        ({"state": "submitted"}, "Waits for a queue."),
+    ):
+        told.update(now)
+        expect(page.get_by_text(text, exact=True)).to_be_visible()
+        expect(page.get_by_role("button", name="Cancel")).to_be_focused()
 
 
 def test_tickets_survive_a_reload_and_a_closed_tab_until_they_are_forgotten(visit):

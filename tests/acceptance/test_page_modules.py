@@ -562,6 +562,26 @@ def test_a_proxy_that_was_down_for_a_moment_does_not_put_tokens_into_addresses(a
     assert answered(code, [down, up, up]) == [header, address, address]
 
 
+# A table of tickets
+
+
+def test_a_row_that_has_the_focus_keeps_it_while_others_come_and_go(run, page):
+    code = """
+        const seen = (...ids) => table.show(ids.map((id) => ({ id, state: "queued", again_of: null })), "");
+        const actions = { cancel: () => undefined, runAgain: () => undefined };
+        const table = module.makeTable("Tickets", module.ticketColumns(actions, ["ticket", "actions"]), "None.");
+        document.querySelector("main").replaceChildren(table.element);
+        seen(5, 4, 3, 2, 1);
+        const button = table.element.querySelectorAll("button")[2];
+        button.focus();
+        const kept = given.map((ids) => { seen(...ids); return document.activeElement === button; });
+        return [kept, [...table.element.querySelectorAll("tbody th")].map((cell) => Number(cell.textContent))];
+    """
+    steps = [[6, 5, 4, 3, 2], [3, 2], [8, 7, 3], [9, 8, 7, 3], [3]]
+    assert run("queues-table", code, steps[:-1]) == [[True] * 4, steps[-2]]
+    assert run("queues-table", code, steps) == [[True] * 5, steps[-1]]
+
+
 # What the browser keeps
 
 

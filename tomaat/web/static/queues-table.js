@@ -46,7 +46,10 @@ export function makeTable(title, columns, empty) {
       rows = new Map(tickets.map(({ id }) => [id, rows.get(id) ?? makeRow(columns)]));
       for (const ticket of tickets) showRow(/** @type {any} */ (rows.get(ticket.id)), columns, ticket, now);
       const wanted = [...rows.values()].map(({ row }) => row);
-      if (wanted.length !== body.children.length || wanted.some((row, at) => body.children[at] !== row)) fill(body, ...wanted);
+      for (const row of [...body.children].filter((each) => !wanted.includes(/** @type {any} */ (each)))) row.remove();
+      wanted.forEach((row, at) => {
+        if (body.children[at] !== row) body.insertBefore(row, body.children[at] ?? null);
+      });
       none.hidden = tickets.length > 0;
       around.hidden = tickets.length === 0;
     },

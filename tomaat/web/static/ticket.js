@@ -134,8 +134,9 @@ export function makeTicket(ticket, signal, onRefused) {
 
   /** @param {Status} now */
   function showActions(now) {
-    if (actions.dataset.state === `${now.state}${cancelAsked}`) return; // a button that has the focus stays
-    actions.dataset.state = `${now.state}${cancelAsked}`;
+    const kind = `${ENDED.includes(now.state) ? now.state : "open"} ${cancelAsked}`;
+    if (actions.dataset.kind === kind) return; // a button that has the focus stays
+    actions.dataset.kind = kind;
     if (!ENDED.includes(now.state)) {
       const button = make("button", { type: "button", onclick: () => giveUp(now) }, cancelAsked ? "Asked to stop" : "Cancel");
       button.disabled = cancelAsked;
