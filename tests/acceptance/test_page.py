@@ -86,9 +86,11 @@ def chosen(name, content):
 
 
 def ticket_of(page):
-    """The ticket that the page shows, by its address."""
-    expect(page).to_have_url(re.compile("#/tickets/"))
-    number, token = page.url.rsplit("/", 2)[1:]
+    """The ticket that the page shows, by its address and what the browser keeps."""
+    expect(page).to_have_url(re.compile(r"#/tickets/\d+$"))
+    number = page.url.rsplit("/", 1)[1]
+    kept = json.loads(page.evaluate("localStorage.getItem('tomaat.tickets')"))
+    token = next(each["token"] for each in kept if each["id"] == int(number))
     return {"id": int(number), "token": token, "links": {"status": f"/status/{number}&{token}"}}
 
 
@@ -336,7 +338,8 @@ def test_tickets_survive_a_reload_and_a_closed_tab_until_they_are_forgotten(visi
     page.get_by_role("button", name="Send").click()
     expect(page.get_by_text("Done.", exact=True)).to_be_visible()
     ticket = ticket_of(page)
-    link = page.url
+    link = page.locator("#link").input_value()
+    assert ticket["token"] in link
     page.reload()
     expect(page.locator("dl.values")).to_have_text("Result6.5")
     page.close()
@@ -350,10 +353,15 @@ def test_tickets_survive_a_reload_and_a_closed_tab_until_they_are_forgotten(visi
     page.get_by_role("button", name="Forget them all").click()
     expect(listed).to_be_hidden()
     assert ticket["token"] not in page.evaluate("JSON.stringify([localStorage, sessionStorage])")
+    page.goto(f"{visitor.url}/#/tickets/{ticket['id']}")
+    told = f"This browser does not know ticket {ticket['id']}. Open the link that was saved."
+    expect(page.locator(".told")).to_have_text(told)
+    check_access(page)
     stranger = visit()
     page = stranger.context.new_page()
     page.goto(link)
     expect(page.locator("dl.values")).to_have_text("Result6.5")
+    assert ticket_of(page)["token"] == ticket["token"]
     assert not any(
         ticket["token"] in url for url in visitor.asked + stranger.asked if url.startswith(stranger.url + "/")
     )
@@ -384,6 +392,18 @@ def test_back_and_forward_lead_to_the_filled_form_and_to_the_ticket(visit):
     page.go_forward()
     expect(page.locator("dl.values")).to_have_text("Result6.5")
     assert ticket_of(page)["id"] == number
+
+
+def test_where_nothing_can_be_stored_the_address_keeps_the_token(visit):
+    visitor = visit()
+    visitor.context.add_init_script("Storage.prototype.setItem = () => { throw new Error('It is full.'); };")
+    page = visitor.open("#/services/FloatComputation")
+    page.get_by_role("button", name="Fill in the example").click()
+    page.get_by_role("button", name="Send").click()
+    expect(page.locator("dl.values")).to_have_text("Result6.5")
+    assert page.url == page.locator("#link").input_value()
+    page.reload()
+    expect(page.locator("dl.values")).to_have_text("Result6.5")
 
 
 def test_a_tab_is_told_at_once_what_another_one_keeps_and_forgets(visit):
@@ -624,7 +644,7 @@ def test_the_brain_of_a_real_head_is_seen_over_it_in_three_planes_and_in_3d(visi
     expect(page.get_by_text("It lies on another grid than the labels")).to_be_hidden()
     expect(page.get_by_role("slider", name="Window")).to_be_visible()
     phone = visit(**PHONE, dark=True)
-    small = phone.open(page.url.partition(service.url + "/")[2])
+    small = phone.open(page.locator("#link").input_value().partition(service.url + "/")[2])
     expect(small.locator(".viewer")).to_have_attribute("data-state", "ready")
     assert fits(small)
     check_access(small)

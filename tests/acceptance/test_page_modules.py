@@ -485,9 +485,18 @@ def test_a_link_leads_to_its_ticket(run, token):
     assert run("links", code, {"id": 7, "token": token}) == {"view": "ticket", "id": 7, "token": token}
 
 
-@pytest.mark.parametrize(
-    "fragment", ["", "#", "#/", "#/tickets/7", "#/tickets/x/y", "#/services/%E0%A4%A", "#nonsense"]
-)
+def test_the_address_of_a_ticket_holds_its_token_only_if_the_store_would_not_find_it(run, page):
+    code = """
+        localStorage.setItem("tomaat.tickets", JSON.stringify(given.slice(1)));
+        return given.map(module.ticketPlace);
+    """
+    tickets = [{"id": 7, "token": "unknown"}, {"id": 8, "token": "new"}, {"id": 8, "token": "old"}]
+    assert run("links", code, tickets) == ["#/tickets/7/unknown", "#/tickets/8", "#/tickets/8/old"]
+    page.evaluate("localStorage.clear()")
+    assert run("links", "return module.placeOf(given);", "#/tickets/7") == {"view": "ticket", "id": 7, "token": None}
+
+
+@pytest.mark.parametrize("fragment", ["", "#", "#/", "#/tickets/x/y", "#/services/%E0%A4%A", "#nonsense"])
 def test_a_broken_link_leads_to_the_start(run, fragment):
     assert run("links", "return module.placeOf(given);", fragment) == {"view": "overview"}
 

@@ -1,10 +1,18 @@
 /** Addresses within the page. They stand in the fragment, which no browser sends to a server. */
 
+import { find } from "./store.js";
+
+/** @typedef {import("./api.js").Reference} Reference */
 /**
- * @typedef {{view: "overview"} | {view: "service", name: string} | {view: "ticket", id: number, token: string}} Place
+ * @typedef {{view: "overview"} | {view: "service", name: string} | {view: "ticket", id: number, token: string | null}} Place
  */
 
-/** @param {{id: number, token: string}} ticket */
+/** Where a ticket is in this browser: without its token, which the history would keep, if the store has it. @param {Reference} ticket */
+export function ticketPlace(ticket) {
+  return find(ticket.id)?.token === ticket.token ? `#/tickets/${ticket.id}` : ticketLink(ticket);
+}
+
+/** The same for every browser. @param {Reference} ticket */
 export function ticketLink({ id, token }) {
   return `#/tickets/${id}/${encodeURIComponent(token)}`;
 }
@@ -14,8 +22,8 @@ export function placeOf(fragment) {
   const [, what, first = "", second = ""] = fragment.replace(/^#/, "").split("/");
   try {
     if (what === "services" && first) return { view: "service", name: decodeURIComponent(first) };
-    if (what === "tickets" && /^\d+$/.test(first) && second) {
-      return { view: "ticket", id: Number(first), token: decodeURIComponent(second) };
+    if (what === "tickets" && /^\d+$/.test(first)) {
+      return { view: "ticket", id: Number(first), token: second ? decodeURIComponent(second) : null };
     }
   } catch {
     // a broken link leads to the start

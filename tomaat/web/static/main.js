@@ -3,10 +3,10 @@
 import { services as fetchServices, Refused, status } from "./api.js";
 import { announce, fill, make } from "./dom.js";
 import { makeForm } from "./form.js";
-import { placeOf, ticketLink } from "./links.js";
+import { placeOf, ticketPlace } from "./links.js";
 import { makeOverview, serviceState } from "./overview.js";
 import { isOpen } from "./states.js";
-import { onOtherTab, tickets, update } from "./store.js";
+import { find, onOtherTab, tickets, update } from "./store.js";
 import { makeTicket } from "./ticket.js";
 import { saidBy } from "./words.js";
 
@@ -33,7 +33,7 @@ function showPlace() {
   const place = placeOf(location.hash);
   if (place.view === "ticket") {
     document.title = `Ticket ${place.id} – TOMAAT`;
-    fill(main, makeTicket({ id: place.id, token: place.token }, shown.signal, backToForm));
+    showTicket(place.id, place.token ?? find(place.id)?.token);
   } else if (place.view === "service") {
     document.title = `${place.name} – TOMAAT`;
     showService(place.name);
@@ -46,10 +46,22 @@ function showPlace() {
   scrollTo(0, 0);
 }
 
+const makeBack = () => make("p", { class: "back" }, make("a", { href: "#/" }, "All services and tickets"));
+
+/** @param {number} id @param {string | undefined} token */
+function showTicket(id, token) {
+  if (token !== undefined) {
+    fill(main, makeTicket({ id, token }, shown.signal, backToForm));
+    return;
+  }
+  const told = `This browser does not know ticket ${id}. Open the link that was saved.`;
+  fill(main, makeBack(), make("h1", {}, `Ticket ${id}`), make("p", { class: "told" }, told));
+}
+
 /** @param {string} name */
 function showService(name) {
   const service = services?.find((each) => each.name === name);
-  const back = make("p", { class: "back" }, make("a", { href: "#/" }, "All services and tickets"));
+  const back = makeBack();
   if (!service) {
     const text = services ? "This server offers no service of this name." : trouble || "Asking the server…";
     fill(main, back, make("h1", {}, name), make("p", { class: "told" }, text));
@@ -67,7 +79,7 @@ function formOf(service) {
   const form = makeForm(service, (ticket) => {
     announce(`${service.name}: ticket ${ticket.id}.`);
     const place = placeOf(location.hash);
-    if (place.view === "service" && place.name === service.name) location.hash = ticketLink(ticket);
+    if (place.view === "service" && place.name === service.name) location.hash = ticketPlace(ticket);
     else if (place.view === "overview") overview.showTickets();
   });
   forms.set(service.name, { form, made });

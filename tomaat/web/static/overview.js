@@ -1,7 +1,7 @@
 /** The first view: every service, and the tickets that this browser keeps. */
 
 import { fill, make } from "./dom.js";
-import { ticketLink } from "./links.js";
+import { ticketPlace } from "./links.js";
 import { STATES } from "./states.js";
 import { forgetAll, tickets } from "./store.js";
 import { atTime, counted, inTime } from "./words.js";
@@ -81,7 +81,7 @@ function showTickets(kept) {
     make(
       "li",
       {},
-      make("a", { href: ticketLink(ticket) }, `${ticket.service} ${ticket.id}`),
+      make("a", { href: ticketPlace(ticket) }, `${ticket.service} ${ticket.id}`),
       make("span", { class: `state ${ticket.state}` }, STATES[ticket.state] ?? ticket.state),
       make("time", { datetime: ticket.created }, atTime(ticket.created)),
     ),

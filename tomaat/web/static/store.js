@@ -33,6 +33,11 @@ export function tickets() {
   }
 }
 
+/** Of several of one number the newest. @param {number} id */
+export function find(id) {
+  return tickets().find((each) => each.id === id);
+}
+
 /** @param {Reference} ticket */
 export function isKept(ticket) {
   return tickets().some((each) => isSame(each, ticket));

@@ -2,7 +2,7 @@
 
 import { cancel, isToken, Refused, status, Unreachable } from "./api.js";
 import { announce, fill, make } from "./dom.js";
-import { ticketLink } from "./links.js";
+import { placeOf, ticketLink, ticketPlace } from "./links.js";
 import { makeResult } from "./result.js";
 import { ENDED } from "./states.js";
 import { forget, isKept, keep, update } from "./store.js";
@@ -45,7 +45,8 @@ export function makeTicket(ticket, signal, onRefused) {
     makeLink(ticket),
   );
   let cancelAsked = false;
-  let write = keep; // once: what is forgotten meanwhile stays forgotten
+  let known = isKept(ticket);
+  if (known) hideToken();
   bar.hidden = true;
   told.textContent = "Asking the server…";
   if (isToken(ticket.token)) void follow();
@@ -87,8 +88,7 @@ export function makeTicket(ticket, signal, onRefused) {
 
   /** @param {Status} now */
   function show(now) {
-    write({ ...ticket, service: now.service, created: now.created, state: now.state });
-    write = update;
+    remember({ ...ticket, service: now.service, created: now.created, state: now.state });
     title.textContent = now.service;
     document.title = `${now.service} ${now.id}: ${textOf(now)} – TOMAAT`;
     about.textContent = `Ticket ${now.id}, sent ${atTime(now.created)}`;
@@ -105,6 +105,21 @@ export function makeTicket(ticket, signal, onRefused) {
     announce(`${now.service}: ${textOf(now)}`);
     showActions(now);
     if (now.state === "succeeded" && !outcome.hasChildNodes()) showResult(now);
+  }
+
+  /** Keep the ticket once: what is forgotten meanwhile stays forgotten. @param {import("./store.js").KeptTicket} now */
+  function remember(now) {
+    if (known) return update(now);
+    keep(now);
+    known = true;
+    hideToken();
+  }
+
+  /** Where the store has the token, the address, and with it the browser's history, need not. */
+  function hideToken() {
+    const place = placeOf(location.hash);
+    const here = place.view === "ticket" && place.id === ticket.id && place.token === ticket.token;
+    if (here) history.replaceState(null, "", ticketPlace(ticket));
   }
 
   /** @param {Status} now */
