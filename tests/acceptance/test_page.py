@@ -331,6 +331,12 @@ def test_cancel_keeps_the_focus_while_the_ticket_comes_to_run(visit):
         expect(page.get_by_role("button", name="Cancel")).to_be_focused()
 
 
+def test_how_long_a_ticket_took_is_told_as_it_was_measured(visit):
+    times = {"started": "2026-01-02T03:04:10Z", "finished": "2026-01-02T03:05:52.4Z"}
+    page = follow_fake(visit(), told={"state": "cancelled", "compute_source": "test/cpu-0", **times})
+    expect(page.get_by_text("Took 1 min 42 s, on test/cpu-0.", exact=True)).to_be_visible()
+
+
 def test_tickets_survive_a_reload_and_a_closed_tab_until_they_are_forgotten(visit):
     visitor = visit()
     page = visitor.open("#/services/FloatComputation")
@@ -833,7 +839,8 @@ def test_texts_tables_plots_and_pictures_are_shown_as_such(visit):
             for name in ("picture.png", "table.csv", "page.html")
         ),
     ]
-    manifest = {"service": "FloatComputation", "version": "1", "outputs": outputs, "inputs": {}, "timings_seconds": {}}
+    manifest = {"service": "FloatComputation", "version": "1", "outputs": outputs, "inputs": {}}
+    manifest["timings_seconds"] = {"perform": 133.4, "pack": 0.0423}
     files["result.json"] = json.dumps(manifest | {"weights_sha256": None, "compute_source": "test/cpu-0"}).encode()
     visitor = visit()
     visitor.context.route(
@@ -855,6 +862,8 @@ def test_texts_tables_plots_and_pictures_are_shown_as_such(visit):
     expect(page.get_by_role("cell", name="spleen").last).to_be_visible()
     check_access(page)
     picture(page, "outputs")
+    page.get_by_text("Where it comes from").click()
+    expect(page.locator(".about-result")).to_contain_text("Time: perform2 min 13 sTime: pack42 ms")
     with page.expect_download() as download:
         page.get_by_role("link", name="page.html").click()
     assert download.value.suggested_filename == "page.html"

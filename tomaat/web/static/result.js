@@ -9,7 +9,7 @@ import { sentWith } from "./store.js";
 import { gunzip } from "./streams.js";
 import { untar } from "./tar.js";
 import { makeViewer } from "./viewer.js";
-import { inBytes, inTime, saidBy } from "./words.js";
+import { inBytes, inSeconds, saidBy } from "./words.js";
 
 const PICTURES = /** @type {Record<string, string>} */ ({
   png: "image/png",
@@ -215,7 +215,7 @@ function makeAbout(manifest) {
   const facts = [
     ["Service", `${manifest.service}, version ${manifest.version}`],
     ["Compute source", manifest.compute_source],
-    ...Object.entries(manifest.timings_seconds ?? {}).map(([what, seconds]) => /** @type {[string, string]} */ ([`Time: ${what}`, seconds < 1 ? `${seconds.toFixed(2)} s` : inTime(seconds)])),
+    ...Object.entries(manifest.timings_seconds ?? {}).map(([what, seconds]) => /** @type {[string, string]} */ ([`Time: ${what}`, inSeconds(seconds)])),
     ...Object.entries(manifest.inputs ?? {}).map(([name, hash]) => /** @type {[string, string]} */ ([`SHA-256 of ${name}`, hash])),
   ];
   if (manifest.weights_sha256) facts.push(["SHA-256 of the network", manifest.weights_sha256]);

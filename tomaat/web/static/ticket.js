@@ -6,7 +6,7 @@ import { placeOf, ticketLink, ticketPlace } from "./links.js";
 import { makeResult } from "./result.js";
 import { ENDED } from "./states.js";
 import { forget, isKept, keep, update } from "./store.js";
-import { atTime, inTime } from "./words.js";
+import { atTime, inSeconds, inTime } from "./words.js";
 
 /** @typedef {import("./api.js").Status} Status */
 /** @typedef {import("./api.js").Reference} Reference */
@@ -231,8 +231,7 @@ function moreOf(now) {
   if (now.eta_seconds !== null && now.eta_seconds >= 1) parts.push(`About ${inTime(now.eta_seconds)} to go`);
   if (now.state === "submitted") parts.push("No compute source took it yet");
   if (now.started && now.finished) {
-    const seconds = (Date.parse(now.finished) - Date.parse(now.started)) / 1000;
-    parts.push(`Took ${seconds < 1 ? "less than a second" : inTime(seconds)}`);
+    parts.push(`Took ${inSeconds((Date.parse(now.finished) - Date.parse(now.started)) / 1000)}`);
   }
   if (now.compute_source) parts.push(`on ${now.compute_source}`);
   return parts.length ? `${parts.join(", ").replace(/^on/, "On")}.` : "";
