@@ -1,13 +1,14 @@
 """The operator's page in a real browser against the real service; its pictures lie in .cache/screenshots."""
 
 import re
+import time
 
 import pytest
 import requests
 from playwright.sync_api import expect
 
 from tests.acceptance.test_access import keys
-from tests.browser import Visitor, check_access, fits, picture
+from tests.browser import PATIENCE_SECONDS, Visitor, check_access, fits, picture
 
 PHONE = {"width": 360, "height": 740}
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -271,6 +272,31 @@ def test_the_last_day_is_plotted_by_service_with_its_figures_as_tables(enter, op
     expect(page.get_by_role("group", name="Newest tickets").get_by_role("row")).to_have_count(6)
     page.get_by_role("button", name="Newest").click()
     expect(page.get_by_role("group", name="Newest tickets").get_by_role("row")).to_have_count(26)
+
+
+def test_a_choice_made_while_the_page_looks_is_what_is_shown(enter, operated):
+    page = enter()
+    page.clock.install()
+    page.clock.pause_at(time.time() + 60)  # after its first look it looks at nothing by itself
+    page.reload()
+    expect(page.locator("section.day svg").first).to_be_visible()
+    held = []
+    page.route("**/queues?*", lambda route: held.append(route))  # noqa: PLW0108 (Playwright marks it)
+
+    def next_look():
+        operated.until(lambda: page.wait_for_timeout(20) or held, PATIENCE_SECONDS)
+        return held.pop()
+
+    service = page.get_by_label("Service", exact=True)
+    service.select_option("BrainExtraction")
+    first = next_look()
+    service.select_option("InnerEarSegmentation")
+    first.fulfill(json=first.fetch().json() | {"tickets": []})
+    second = next_look()
+    assert second.request.url.endswith("?service=InnerEarSegmentation")
+    expect(page.get_by_text("No ticket yet.")).to_be_hidden()  # the late answer is of the first choice
+    second.fulfill(json=second.fetch().json() | {"tickets": []})
+    expect(page.get_by_text("No ticket yet.")).to_be_visible()
 
 
 def test_it_fits_a_phone_and_the_dark(enter, operated):

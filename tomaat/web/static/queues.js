@@ -17,10 +17,12 @@ const KEPT_OUT = ["key-needed", "operator-needed"];
 const main = /** @type {HTMLElement} */ (document.querySelector("#main"));
 const corner = /** @type {HTMLElement} */ (document.querySelector("#operator"));
 
-/** Wakes the loop before its time. */
-let look = () => {};
-/** What is asked for beside what is always shown. */
-const chosen = { service: "", upTo: "" };
+/** Whether to look at once, also where one looks just now: what comes of that may be from before. */
+let due = false;
+/** Ends the loop's rest. */
+let wake = () => {};
+/** What is asked for beside what is always shown; another object with each choice. */
+let chosen = { service: "", upTo: "" };
 /** Grows with each key, so that an answer to a forgotten one is not shown. */
 let session = 0;
 
@@ -78,22 +80,30 @@ function leave(fault) {
   askForKey(fault);
 }
 
+function look() {
+  due = true;
+  wake();
+}
+
 async function run() {
   for (;;) {
     if (document.hidden) await new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }));
+    due = false;
     if (apiKey()) await refresh();
+    if (due) continue;
     await new Promise((resolve) => {
-      look = () => resolve(null);
+      wake = () => resolve(null);
       setTimeout(resolve, 1000 * REFRESH_SECONDS);
     });
   }
 }
 
 async function refresh() {
-  const asked = session;
+  const [asked, wanted] = [session, chosen];
+  const isLate = () => asked !== session || wanted !== chosen;
   try {
     const seen = await queues(apiKey(), chosen);
-    if (asked === session) {
+    if (!isLate()) {
       view.show(seen);
       if (!view.element.isConnected) {
         fill(main, view.element);
@@ -101,7 +111,7 @@ async function refresh() {
       }
     }
   } catch (error) {
-    if (asked !== session) return;
+    if (isLate()) return;
     const message = error instanceof Error ? error.message : String(error);
     if (error instanceof Refused && KEPT_OUT.includes(error.kind)) leave(message);
     else if (view.element.isConnected) view.tell(`${message} Asking again.`);
@@ -208,7 +218,7 @@ function makeView() {
 
   /** @param {Partial<typeof chosen>} change */
   function choose(change) {
-    Object.assign(chosen, change);
+    chosen = { ...chosen, ...change };
     look();
   }
 
