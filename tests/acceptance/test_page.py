@@ -337,6 +337,25 @@ def test_how_long_a_ticket_took_is_told_as_it_was_measured(visit):
     expect(page.get_by_text("Took 1 min 42 s, on test/cpu-0.", exact=True)).to_be_visible()
 
 
+@pytest.mark.parametrize(
+    ("state", "button"), [("running", "Cancel"), ("succeeded", "Delete from the server")], ids=["cancel", "delete"]
+)
+def test_an_answer_that_comes_after_its_view_was_left_writes_nothing_over_the_next(visit, state, button):
+    visitor, held = visit(), []
+    page = follow_fake(visitor, told={"state": state})
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.route("**/request/*", lambda route: held.append(route))  # noqa: PLW0108 (Playwright marks it)
+    with page.expect_request("**/request/*"):
+        page.get_by_role("button", name=button).click()
+    page.get_by_role("link", name="All services and tickets").click()
+    expect(page.get_by_role("heading", name="Services")).to_be_visible()
+    page.evaluate("document.querySelector('#announcer').textContent = 'What the next view says.'")
+    held[0].fulfill(json=status_of(state="cancelled", service="Dummy"))
+    page.wait_for_function("localStorage.getItem('tomaat.tickets').match(/cancelled|expired/)")
+    assert page.title() == "TOMAAT"
+    expect(page.locator("#announcer")).to_have_text("What the next view says.")
+
+
 def test_tickets_survive_a_reload_and_a_closed_tab_until_they_are_forgotten(visit):
     visitor = visit()
     page = visitor.open("#/services/FloatComputation")

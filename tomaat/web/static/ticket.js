@@ -89,6 +89,7 @@ export function makeTicket(ticket, signal, onRefused) {
   /** @param {Status} now */
   function show(now) {
     remember({ ...ticket, service: now.service, created: now.created, state: now.state });
+    if (signal.aborted) return; // another view is shown
     title.textContent = now.service;
     document.title = `${now.service} ${now.id}: ${textOf(now)} – TOMAAT`;
     about.textContent = `Ticket ${now.id}, sent ${atTime(now.created)}`;
@@ -189,6 +190,7 @@ export function makeTicket(ticket, signal, onRefused) {
   /** There is no result any more. @param {Status} now @param {string} why */
   function showGone(now, why) {
     update({ ...ticket, service: now.service, created: now.created, state: "expired" });
+    if (signal.aborted) return;
     told.textContent = why;
     more.textContent = "";
     showActions({ ...now, state: "expired" });
