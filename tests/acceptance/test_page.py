@@ -331,6 +331,11 @@ def test_cancel_keeps_the_focus_while_the_ticket_comes_to_run(visit):
         expect(page.get_by_role("button", name="Cancel")).to_be_focused()
 
 
+def test_a_queued_ticket_whose_place_is_not_known_is_in_a_queue(visit):
+    page = follow_fake(visit(), told={"state": "queued"})
+    expect(page.locator(".told")).to_have_text("In a queue.")
+
+
 def test_how_long_a_ticket_took_is_told_as_it_was_measured(visit):
     times = {"started": "2026-01-02T03:04:10Z", "finished": "2026-01-02T03:05:52.4Z"}
     page = follow_fake(visit(), told={"state": "cancelled", "compute_source": "test/cpu-0", **times})
@@ -455,6 +460,17 @@ def keep_in(visitor, *kept):
     page = visitor.open()
     page.evaluate("kept => localStorage.setItem('tomaat.tickets', JSON.stringify(kept))", tickets)
     return page
+
+
+def test_a_list_that_stays_open_past_midnight_says_which_day_it_means(visit):
+    visitor = visit()
+    page = keep_in(visitor, {"id": 1, "token": "t", "state": "succeeded", "created": "2026-01-02T14:05:00Z"})
+    page.clock.set_fixed_time("2026-01-02T23:59:00Z")
+    page.reload()
+    listed = page.locator(".tickets time")
+    expect(listed).to_have_text("14:05")
+    page.clock.set_fixed_time("2026-01-03T00:01:00Z")
+    expect(listed).to_have_text("2 Jan 2026, 14:05")
 
 
 def test_of_many_open_tickets_each_is_asked_for_in_its_turn(visit):

@@ -242,6 +242,28 @@ def a_busy_day(operated):
     )
 
 
+def faintest(page):
+    """The least contrast of what is drawn with the sheet behind it."""
+    colours = page.evaluate(
+        """() => {
+            const all = (name) => [...document.querySelectorAll(name)].map((each) => getComputedStyle(each));
+            return [all(".drawing rect").map(({fill}) => fill),
+                    all(".drawing path:not(.grid)").map(({stroke}) => stroke),
+                    all(".day").map(({backgroundColor}) => backgroundColor)].map((each) => [...new Set(each)]);
+        }"""
+    )
+    bars, lines, sheet = ([luminance(colour) for colour in each] for each in colours)
+    assert (len(bars), len(lines), len(sheet)) == (3, 2, 1)
+    return min((max(each, *sheet) + 0.05) / (min(each, *sheet) + 0.05) for each in (*bars, *lines))
+
+
+def luminance(colour):
+    """As the WCAG define it."""
+    parts = [int(part) / 255 for part in re.findall(r"\d+", colour)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
 def test_the_last_day_is_plotted_by_service_with_its_figures_as_tables(enter, operated):
     page = enter()
     ended = page.locator("section.day").filter(has_text="Tickets ended")
@@ -301,6 +323,7 @@ def test_a_choice_made_while_the_page_looks_is_what_is_shown(enter, operated):
 
 def test_it_fits_a_phone_and_the_dark(enter, operated):
     for name, how in {
+        "queues-light": {},
         "queues-dark": {"dark": True},
         "queues-phone": PHONE,
         "queues-phone-dark": {**PHONE, "dark": True},
@@ -309,6 +332,7 @@ def test_it_fits_a_phone_and_the_dark(enter, operated):
         expect(page.locator("section.day svg").first).to_be_visible()
         check_access(page)
         assert fits(page), name
+        assert faintest(page) >= 3, name
         picture(page, name)
 
 

@@ -44,7 +44,7 @@ export function makeOverview() {
 
 /** Whether a service is live, and how long its queue is now. @param {Service} service */
 export function serviceText({ available, waiting, wait_seconds: seconds }) {
-  if (!available) return "Not live: tickets wait until its compute source is back";
+  if (!available) return "Not live: tickets wait for its compute source, and fail if it stays away";
   if (waiting === null || seconds === null) return "Live";
   const expected = seconds >= 1 ? `, about ${inTime(seconds)}` : "";
   if (waiting === 0) return seconds >= 1 ? `Live, next in line${expected}` : "Live, nobody waits";
@@ -70,7 +70,7 @@ function serviceLine(service, state) {
 /** @param {HTMLElement} kept */
 function showTickets(kept) {
   const known = tickets();
-  const shown = JSON.stringify(known);
+  const shown = JSON.stringify([new Date().toDateString(), known]); // the date: what was sent today is written without it
   if (kept.dataset.shown === shown) return; // what has the focus stays
   kept.dataset.shown = shown;
   if (!known.length) {

@@ -139,7 +139,8 @@ export function makeTicket(ticket, signal, onRefused) {
   function textOf(now) {
     const { state, position, stage } = now;
     if (state === "submitted") return "Waits for a queue.";
-    if (state === "queued") return position === 1 ? "Next in its queue." : `Number ${position ?? "?"} in its queue.`;
+    if (state === "queued" && position === null) return "In a queue."; // it was about to run
+    if (state === "queued") return position === 1 ? "Next in its queue." : `Number ${position} in its queue.`;
     if (state === "running") {
       if (cancelAsked) return "Being stopped…";
       return stage ? `Runs: ${stage}` : "Runs.";
