@@ -568,6 +568,16 @@ def test_an_upload_whose_answer_is_lost_becomes_one_ticket(visit, service):
     assert len(service.rows("SELECT id FROM tickets WHERE id > :before", before=before)) == 1
 
 
+def test_an_upload_that_another_server_answered_is_told(visit):
+    page = visit().open("#/services/FloatComputation")
+    page.get_by_role("button", name="Fill in the example").click()
+    page.route("**/request", lambda route: route.fulfill(status=202, body="<h1>Who are you?</h1>"), times=1)
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_role("alert")).to_have_text("Something in front of the server answered in its place.")
+    page.get_by_role("button", name="Send").click()
+    expect(page.locator("dl.values")).to_have_text("Result6.5")
+
+
 def test_behind_a_proxy_that_takes_the_header_for_itself_the_token_goes_by_the_address(visit):
     visitor = visit()
 
