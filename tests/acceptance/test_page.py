@@ -473,6 +473,17 @@ def test_a_list_that_stays_open_past_midnight_says_which_day_it_means(visit):
     expect(listed).to_have_text("2 Jan 2026, 14:05")
 
 
+def test_what_was_heard_before_the_server_was_lost_is_shown(visit):
+    visitor = visit()
+    visitor.context.route(re.compile(r"/status/1\b"), lambda route: route.fulfill(body=json.dumps(status_of())))
+    visitor.context.route(re.compile(r"/status/2\b"), lambda route: route.abort())
+    page = keep_in(visitor, {"id": 2, "token": "t2"}, {"id": 1, "token": "t1"})
+    page.clock.install()
+    page.clock.pause_at(time.time() + 60)  # it asks once
+    page.reload()
+    expect(page.locator(".tickets .state")).to_have_text(["Waits", "Runs"])
+
+
 def test_of_many_open_tickets_each_is_asked_for_in_its_turn(visit):
     visitor = visit()
     visitor.context.route("**/status/*", lambda route: route.fulfill(body=json.dumps(status_of(state="queued"))))

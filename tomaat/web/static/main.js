@@ -118,7 +118,7 @@ async function refreshTickets() {
       const now = await status(ticket, { signal: shown.signal });
       update({ ...ticket, state: now.state });
     } catch (error) {
-      if (!(error instanceof Refused) || error.kind !== "not-found") return; // later
+      if (!(error instanceof Refused) || error.kind !== "not-found") break; // later
       update({ ...ticket, state: "unknown" });
     }
   }

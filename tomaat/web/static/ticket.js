@@ -182,8 +182,8 @@ export function makeTicket(ticket, signal, onRefused) {
     } catch (error) {
       const done = ended ? "deleted" : "cancelled";
       const { status: answer = 0 } = error instanceof Refused ? error.problem : {};
-      const known = answer >= 400 && answer < 500; // else it may have arrived
-      unsure.textContent = `${troubleOf(error)} ${known ? `It was not ${done}.` : `Whether it was ${done} is unknown.`}`;
+      const refused = answer >= 400 && answer < 500; // else it may have been done
+      unsure.textContent = `${troubleOf(error)} ${refused ? `It was not ${done}.` : `Whether it was ${done} is unknown.`}`;
       unsure.hidden = false;
     }
   }
