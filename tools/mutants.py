@@ -29,6 +29,7 @@ STORES = ("tests/integration/test_tickets_stores.py", "tests/integration/test_ti
 ACCESS = ("tests/integration/test_tickets_access.py", "tests/unit/test_web_Access.py")
 ARCHIVES = ("tests/unit/test_archives_unpack.py",)
 VOLUMES = ("tests/integration/test_volumes_reader.py",)
+WALLS = ("tests/integration/test_volumes_walls.py",)
 DICOM = ("tests/integration/test_dicom.py",)
 SERIES = ("tests/unit/test_volumes_series.py",)
 PAYLOADS = ("tests/unit/test_services_payload.py",)
@@ -773,6 +774,62 @@ MUTANTS = (
         '"gzip": 31, "zlib": -15',
         VOLUMES,
     ),
+    _m("a parser opens no other file", "volumes/read_server.py", 'if "landlock" in guards:', "if False:", WALLS),
+    _m("a parser reaches nobody", "volumes/read_server.py", 'if "seccomp" in guards:', "if False:", WALLS),
+    _m("an image cannot have all memory", "volumes/read_server.py", "mapped + memory_bytes + SPARE_BYTES", "-1", WALLS),
+    _m("an image cannot have all time", "volumes/read_server.py", "seconds, seconds + 5)", "-1, -1)", WALLS),
+    _m(
+        "a parser lets no file grow",
+        "volumes/read_server.py",
+        "(resource.RLIMIT_FSIZE, 0,",
+        "(resource.RLIMIT_FSIZE, -1,",
+        WALLS,
+    ),
+    _m(
+        "what a parser shares keeps its size",
+        "volumes/VolumeReader.py",
+        "F_ADD_SEALS, SEALS)",
+        "F_ADD_SEALS, 0)",
+        WALLS,
+    ),
+    _m(
+        "a parser's dimensions are not believed",
+        "volumes/VolumeReader.py",
+        'if told["dimensions"] != ',
+        "if 0 == ",
+        WALLS,
+    ),
+    _m(
+        "a parser's type is not believed",
+        "volumes/VolumeReader.py",
+        "if dtype != header.value_dtype:",
+        "if False:",
+        WALLS,
+    ),
+    _m(
+        "a parser's place is not believed",
+        "volumes/VolumeReader.py",
+        "if apart_mm > PLACE_WITHIN",
+        "if 0 > PLACE_WITHIN",
+        WALLS,
+    ),
+    _m(
+        "no pages are made for a fork that ended",
+        "volumes/VolumeReader.py",
+        "if select.select([until], [], [], 0)[0]:",
+        "if False:",
+        WALLS,
+    ),
+    _m("dimensions are few", "volumes/checks.py", "if len(sizes) > MOST_DIMENSIONS:", "if False:", VOLUMES),
+    _m("a volume lies near", "volumes/checks.py", "if not abs(value) <= FARTHEST_MM:", "if False:", VOLUMES),
+    _m(
+        "what ITK adds alone is refused",
+        "volumes/nifti.py",
+        "if abs(intercept) >= SMALLEST_SCALE:",
+        "if False:",
+        VOLUMES,
+    ),
+    _m("voxels of many numbers are refused", "volumes/nifti.py", "if intent in MANY_NUMBERS:", "if False:", VOLUMES),
     _m(
         "voxels in another byte order are turned",
         "volumes/read_server.py",
@@ -792,7 +849,7 @@ MUTANTS = (
     _m(
         "more voxels than the limit are refused",
         "volumes/checks.py",
-        "if header.voxel_bytes > largest_voxel_bytes:",
+        "if claimed > largest_voxel_bytes:",
         "if False:",
         VOLUMES,
     ),

@@ -355,6 +355,7 @@ class Web:
             self.audit,
             examples=Examples(folder / "examples"),
             archive_limits=limits,
+            largest_voxel_bytes=2**30,
             longest_wait_seconds=30,
             longest_queue=longest_queue,
         )
