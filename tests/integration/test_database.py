@@ -19,7 +19,7 @@ VERSIONS = sorted(int(path.name[:4]) for path in MIGRATIONS.glob("*.sql"))
 
 
 def test_several_processes_migrate_one_database_once(database_url):
-    engines = [connect(database_url, deadline_seconds=10) for _ in range(6)]
+    engines = [connect(database_url, deadline_seconds=60) for _ in range(6)]
     errors = []
 
     def up(engine):
@@ -66,6 +66,19 @@ def test_a_statement_ends_at_its_deadline(database_url):
         run(engine, "SELECT pg_sleep(20)")
     assert time.monotonic() - began < 5
     assert run(engine, "SELECT 1 AS one")[0].one == 1
+    engine.dispose()
+
+
+def test_who_forgets_a_transaction_holds_nobody_up_for_long(database_url):
+    """The server ends a session whose transaction stands still for twice the deadline."""
+    engine = connect(database_url, deadline_seconds=0.5)
+    with engine.connect() as connection:
+        forgotten = connection.execution_options(isolation_level="READ COMMITTED")
+        forgotten.execute(sqlalchemy.text("SELECT 1"))
+        time.sleep(2)
+        with pytest.raises(sqlalchemy.exc.DBAPIError):
+            forgotten.execute(sqlalchemy.text("SELECT 1"))
+        forgotten.invalidate()
     engine.dispose()
 
 

@@ -9,9 +9,12 @@ import resource
 import signal
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 
@@ -203,6 +206,28 @@ def test_pages_are_made_only_until_the_fork_has_ended():
 def made(memory):
     """The bytes of a file in memory that have pages."""
     return 512 * os.fstat(memory).st_blocks
+
+
+def test_the_reading_process_has_no_secret_in_its_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("TOMAAT_DATABASE_URL", "postgresql://role:secret@host/name")
+    (tmp_path / "x.nii").write_bytes(nifti())
+    reader = VolumeReader()
+    try:
+        reader.read(tmp_path / "x.nii")
+        assert b"secret" not in Path(f"/proc/{reader.server.pid}/environ").read_bytes()
+    finally:
+        reader.close()
+
+
+def test_a_server_that_has_another_thread_forks_for_nobody(tmp_path):
+    """A fork of it could meet a lock that is held by nobody."""
+    program = (
+        "import socket, threading, time; from tomaat.volumes.read_server import serve;"
+        "threading.Thread(target=time.sleep, args=(20,), daemon=True).start();"
+        "asker, server = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET); asker.send(b'{}'); serve(server, [])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, "threads; a fork of it would not be safe" in done.stderr) == (1, True), done.stderr
 
 
 def test_memory_keeps_its_size_whoever_has_it():

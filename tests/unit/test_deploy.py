@@ -141,7 +141,9 @@ def test_a_program_runs_with_the_doors_settings_as_their_user(tmp_path):
 
 def test_what_is_written_names_units_that_there_are():
     written = [*(REPOSITORY / "docs").glob("*.md"), *(DEPLOY / "prometheus").iterdir()]
-    named = {name for path in written for name in re.findall(r"\btomaat-[a-z]+(?=[ .,`)])", path.read_text(), re.I)}
+    named = {
+        name for path in written for name in re.findall(r"\btomaat-[a-z]+(?=[ .,`)])", path.read_text(), re.IGNORECASE)
+    }
     units = {name.rpartition(".")[0] for name in UNITS}
     assert units <= named | {"tomaat"}
     assert {name for name in named if name.lower() in units} <= units
