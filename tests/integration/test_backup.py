@@ -412,7 +412,12 @@ def test_the_newest_are_kept_and_nothing_else_is_touched(place):
     assert sorted(left_in(place)) == ["2026-11-01T03-00-00Z.old", *names[3:], "mine"]
 
 
-def test_the_password_is_on_no_command_line(pair, place, monkeypatch):
+@pytest.mark.parametrize("password", [None, "pa/ss", "50%off"])
+def test_the_password_is_on_no_command_line(password, pair, place, monkeypatch):
+    known = sqlalchemy.make_url(pair.url)
+    if password:  # in the URL as it is
+        pair.run(f"CREATE ROLE slashed SUPERUSER LOGIN PASSWORD '{password}'")
+        pair.url = pair.url.replace(f"{known.username}:{known.password}@", f"slashed:{password}@")
     called = []
     popen = subprocess.Popen
 
@@ -422,7 +427,9 @@ def test_the_password_is_on_no_command_line(pair, place, monkeypatch):
 
     monkeypatch.setattr(programs.subprocess, "Popen", note)
     pair.backup(place)
-    password = sqlalchemy.make_url(pair.url).password
+    if password:
+        pair.run("DROP ROLE slashed")
+    password = password or known.password
     dumping = [(command, environment) for command, environment in called if "--format=custom" in command]
     assert len(dumping) == 1
     assert password not in str([command for command, _ in called])

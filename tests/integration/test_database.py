@@ -116,6 +116,20 @@ def test_a_hint_wakes_who_waits_and_a_wake_up_ends_the_wait(engine, database_url
     hints.close()
 
 
+def test_a_password_is_read_alike_by_the_pool_and_by_the_hints(engine, database_url):
+    run(engine, "CREATE ROLE slashed LOGIN PASSWORD 'pa/ss 50%off'")
+    url = database_url.replace(f"//{sqlalchemy.make_url(database_url).username}:", "//slashed:", 1)
+    url = url.replace(sqlalchemy.make_url(database_url).password, "pa/ss 50%off", 1)
+    slashed = connect(url, deadline_seconds=10)
+    hints = Hints(url, "tomaat_submitted", deadline_seconds=10)
+    hints.wait(0.01)
+    hint(slashed, "tomaat_submitted")
+    assert hints.wait(10) == {"tomaat_submitted"}
+    hints.close()
+    slashed.dispose()
+    run(engine, "DROP ROLE slashed")
+
+
 def test_the_reason_for_waiting_is_said_once_and_without_the_password():
     engine = connect("postgresql://somebody:secret@127.0.0.1:9/none", deadline_seconds=1)
     looks = iter([False, False, True])

@@ -16,7 +16,7 @@ from typing import IO, cast
 import psycopg2.extensions as pg
 import sqlalchemy
 
-from tomaat.database.connection import first_line
+from tomaat.database.connection import first_line, parameters_of
 from tomaat.database.private_binaries import WHEEL, WHEEL_INSTALLS
 from tomaat.database.run import run
 
@@ -109,7 +109,7 @@ def load(clients: Path, url: str, dumped: Path, *, before: str, after: Iterable[
 
 def _command(program: Path, url: str, *options: str) -> tuple[list[str], dict[str, str]]:
     """Say how to call a program, and its environment: the password is there, not on the command line."""
-    parameters = pg.parse_dsn(url.replace("postgresql+psycopg2://", "postgresql://", 1))
+    parameters = parameters_of(url)
     public = pg.make_dsn(**{name: value for name, value in parameters.items() if name not in SECRETS})
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TOMAAT_")}
     environment |= {"PGCONNECT_TIMEOUT": CONNECT_SECONDS, "LC_ALL": "C"}

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg2
 import psycopg2.extensions as pg
@@ -79,6 +80,12 @@ def connect_arguments(deadline_seconds: float, *, read_only: bool = False) -> di
 
 def _with_driver(url: str) -> str:
     return url.replace("postgresql://", "postgresql+psycopg2://", 1)
+
+
+def parameters_of(url: str) -> dict[str, Any]:
+    """Take a URL apart into libpq's parameters as the pool does: libpq itself reads some passwords otherwise."""
+    parsed = sqlalchemy.make_url(_with_driver(url))
+    return dict(parsed.get_dialect()().create_connect_args(parsed)[1])
 
 
 _attempt = threading.local()  #: when this thread's statement began, its connecting included; its own deadline, if any
