@@ -343,6 +343,14 @@ def test_another_program_on_the_port_is_a_problem():
     assert (finding.level, "another program" in finding.says) == ("problem", True)
 
 
+def test_what_listens_and_is_silent_may_be_the_web_service(monkeypatch):
+    monkeypatch.setattr(port, "ANSWER_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        finding = look_at("127.0.0.1", silent.getsockname()[1])
+    assert (finding.level, "did not answer within 0.1 s" in finding.says) == ("problem", True)
+    assert "if it is WebService" in finding.mend
+
+
 def test_an_address_of_another_machine_is_a_problem():
     assert look_at("192.0.2.1", 5987).level == "problem"
     assert look_at("no such host", 5987).level == "problem"
