@@ -21,6 +21,7 @@ from sqlalchemy.exc import ArgumentError
 REPOSITORY = Path(__file__).resolve().parent
 MIB = 1024**2
 GIB = 1024**3
+ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (addresses to listen on, and where to ask then)
 CLIENTS_VARIABLES = {"TOMAAT_URL", "TOMAAT_KEY"}  #: name a server, and a key for it, to clients; no settings
 
 

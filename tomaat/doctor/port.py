@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tomaat.doctor.Finding import Finding, ok, warning, wrong
+from TOMAATSettings import ANYWHERE
 
 ABOUT = "port"
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 15.0  #: a WebService whose database is silent answers after its deadline
-ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (addresses to listen on, and where to ask then)
 OPEN_PORTS = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 
 

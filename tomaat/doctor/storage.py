@@ -8,11 +8,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tomaat.disk import LEAST_ROOM_BYTES
 from tomaat.doctor.Finding import Finding, ok, warning, wrong
 from tomaat.tickets import Storage
 
 ABOUT = "storage"
-LEAST_ROOM_BYTES = 64 * 1024**2
 LEAST_INODES = 10_000
 STRAY_SECONDS = 2 * 3600.0  #: after an hour QueueManager takes an upload without a row for a stray
 
