@@ -10,6 +10,7 @@ import structlog
 
 from tests.chaos.Proxy import Proxy
 from tomaat.database import DatabaseUnavailable, Hints, SchemaTooNew, connect, hint, migrate, run, wait_for_database
+from tomaat.database.connection import mending
 from tomaat.database.migrate import MIGRATIONS
 from tomaat.tickets import ForeignStorage, Storage, TicketStore
 from tomaat.tickets.holder import is_gone, take_lease, this_process
@@ -170,6 +171,35 @@ def test_whoever_waits_is_told_what_to_do(postgres_url, wrong, mend):
         assert not wait_for_database(engine, migrate, lambda _: True)
     assert mend in logs[0]["mend"], logs
     engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("reason", "mend"),
+    [
+        ('FATAL:  role "r" does not exist', "CREATE ROLE"),
+        ('FATAL:  role "r" is not permitted to log in', 'ALTER ROLE "r" LOGIN;'),
+        ('FATAL:  too many connections for role "r"', "CONNECTION LIMIT"),
+        ("FATAL:  sorry, too many clients already", "max_connections"),
+        ("FATAL:  remaining connection slots are reserved for superusers", "max_connections"),
+        ('FATAL:  database "d" does not exist', "CREATE DATABASE d"),
+        ('FATAL:  database "d" is not currently accepting connections', "ALTER DATABASE d ALLOW_CONNECTIONS"),
+        ('FATAL:  no pg_hba.conf entry for host "::1", user "r", database "d", no encryption', "pg_reload_conf"),
+        ("PostgreSQL was silent for 5 s", "See whether PostgreSQL runs"),
+    ],
+)
+def test_what_postgresql_says_is_mended_by_what_mends_it(reason, mend):
+    told = mending(f"connection to server failed: {reason}", sqlalchemy.make_url("postgresql://r:secret@h/d"))
+    assert mend in told
+    assert ("CREATE" in mend) == ("CREATE" in told)
+    assert "secret" not in told
+
+
+def test_whoever_waits_tries_again_and_a_tool_does_not():
+    engine = connect("postgresql://r:p@no.such.host.invalid/d", deadline_seconds=1)
+    with structlog.testing.capture_logs() as logs:
+        assert not wait_for_database(engine, migrate, lambda _: True)
+    assert logs[0]["mend"] == "It is tried again and again."
+    assert "again and again" not in mending(logs[0]["reason"], engine.url)
 
 
 def test_a_pair_of_database_and_folder_is_bound_and_others_are_refused(engine, tmp_path):

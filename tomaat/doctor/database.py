@@ -41,7 +41,8 @@ def look_at_database(settings: Settings) -> Iterator[Finding]:
         yield wrong(about, f"{where(engine)}: {error}", mending(str(error), engine.url))
     except SQLAlchemyError as error:
         says = first_line(getattr(error, "orig", None) or type(error).__name__)
-        yield wrong(about, f"{where(engine)}: {says}", mending(says, engine.url))
+        mend = mending(says, engine.url, otherwise="if the doors say the same, report it")
+        yield wrong(about, f"{where(engine)}: {says}", mend)
     finally:
         engine.dispose()
 
