@@ -333,10 +333,34 @@ def test_a_restore_that_fails_changes_nothing(pair, make_pair, place, monkeypatc
     assert not (target.storage.base / "restoring").exists()
 
 
+def test_an_administrators_extension_is_left_to_the_administrator(pair, make_pair, place):
+    """The role that restores owns its database, and may make no extension, nor comment on one."""
+    (extension,) = pair.run("SELECT name FROM pg_available_extensions WHERE name <> 'plpgsql' ORDER BY name LIMIT 1")
+    extend = f"CREATE SCHEMA of_the_administrator; CREATE EXTENSION {extension.name} SCHEMA of_the_administrator"
+    pair.run(extend)
+    pair.run("CREATE ROLE plain LOGIN PASSWORD 'plain'")
+    folder = pair.submit()
+    backup = pair.backup(place)
+    for extended in (False, True):
+        target = make_pair()
+        url = sqlalchemy.make_url(target.url)
+        target.run(f"ALTER DATABASE {url.database} OWNER TO plain")
+        if extended:
+            target.run(extend)
+        target.engine.dispose()
+        target.url = url.set(username="plain", password="plain").render_as_string(hide_password=False)
+        target.engine = connect(target.url, deadline_seconds=10, pool_size=1)
+        target.restore(backup)
+        assert list(target.states()) == [folder.name]
+        target.restore(backup, replace=True)
+
+
 def test_nothing_is_kept_of_a_dump_whose_reader_dies_between_two_statements(pair, tmp_path):
     real, _ = find_clients(programs.server_major(pair.engine))
     (tmp_path / "psql").symlink_to(real / "psql")
-    (tmp_path / "pg_restore").write_text("#!/bin/sh\necho 'CREATE TABLE half (id integer);'\nexit 1\n")
+    (tmp_path / "pg_restore").write_text(
+        "#!/bin/sh\necho 'CREATE TABLE half (id integer); -- TABLE public schema_versions me'\nexit 1\n"
+    )
     (tmp_path / "pg_restore").chmod(0o700)
     with pytest.raises(ClientFailed, match="nothing was changed"):
         programs.load(tmp_path, pair.url, tmp_path / "dump", before="", after=[])

@@ -90,7 +90,8 @@ def load(clients: Path, url: str, dumped: Path, *, before: str, after: Iterable[
     """Bring a dump back, ``before`` and ``after`` with it, in one transaction: all of it or nothing."""
     with tempfile.TemporaryFile() as said:
         command, environment = _command(clients / "psql", url, "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1")
-        reading = [str(clients / "pg_restore"), "--no-owner", "--no-privileges", "--file=-", str(dumped)]
+        only = f"--schema={_schema_in(clients, dumped)}"
+        reading = [str(clients / "pg_restore"), "--no-owner", "--no-privileges", only, "--file=-", str(dumped)]
         with (
             contextlib.suppress(BrokenPipeError),  # then the status says that it failed
             _process(reading, stdout=subprocess.PIPE, stderr=said) as reader,
@@ -105,6 +106,15 @@ def load(clients: Path, url: str, dumped: Path, *, before: str, after: Iterable[
                     into.write(text.encode())
         if reader.returncode or writer.returncode:
             raise ClientFailed(f"PostgreSQL could not take the dump, and nothing was changed: {_said(said)}")
+
+
+def _schema_in(clients: Path, dumped: Path) -> str:
+    """Find the schema that holds what is ours; the rest, an extension say, is its administrator's to make."""
+    listed = subprocess.run([clients / "pg_restore", "--list", dumped], capture_output=True, text=True, check=False)
+    found = re.search(r" TABLE (\S+) schema_versions ", listed.stdout)
+    if found is None:
+        raise ClientFailed(f"{dumped} holds no table of ours, and nothing was changed.")
+    return found[1]
 
 
 def _command(program: Path, url: str, *options: str) -> tuple[list[str], dict[str, str]]:
