@@ -1,11 +1,14 @@
 """A backup is whole or not there; a restore changes everything or nothing."""
 
+import contextlib
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -239,6 +242,36 @@ def test_a_damaged_backup_is_told_by_ticket_and_not_restored(pair, make_pair, pl
     (backup / "manifest.json").unlink()
     with pytest.raises(BackupFailed, match="no backup"):
         verify(backup)
+
+
+@pytest.fixture
+def open_place():
+    """A folder that every user may enter."""
+    made = Path(tempfile.mkdtemp(prefix="tomaat-backup-"))
+    made.chmod(0o755)
+    yield made
+    shutil.rmtree(made)
+
+
+@contextlib.contextmanager
+def as_nobody():
+    """Be a user without rights in the block."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_a_whole_backup_of_another_user_is_not_called_damaged(pair, open_place):
+    backup = pair.backup(open_place)
+    for readable in ((), (backup, backup / "manifest.json")):  # neither; then all but the dump
+        for path in readable:
+            path.chmod(0o755)
+        with as_nobody(), pytest.raises(BackupFailed, match=r"may not be read: .*must own them \(chown -R\)"):
+            verify(backup)
 
 
 def test_a_manifest_that_points_elsewhere_is_damaged(pair, place):
