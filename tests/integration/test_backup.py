@@ -16,6 +16,7 @@ import pytest
 import sqlalchemy
 
 from tests.chaos.disks import fill, small_disk
+from tomaat.backup import __main__ as program
 from tomaat.backup import files
 from tomaat.backup.BackupFailed import BackupFailed
 from tomaat.backup.make import keep_newest, make
@@ -27,6 +28,7 @@ from tomaat.database.clients import ClientFailed, find_clients
 from tomaat.tickets import NewTicket, SourceStore, Storage, TicketStore
 from tomaat.tickets.holder import this_process
 from tomaat.tickets.instance import bind_storage
+from TOMAATSettings import Settings
 
 MAKE, RESTORE = (sys.modules[f"tomaat.backup.{name}"] for name in ("make", "restore"))
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -432,6 +434,28 @@ def test_a_full_disk_is_told_and_leaves_nothing(pair, tmp_path):
                 pair.backup(place / "backups")
     except PermissionError as error:
         pytest.skip(str(error))
+
+
+def test_the_side_that_cannot_be_read_or_written_is_named_and_never_a_file(pair, place, monkeypatch, capsys):
+    base = pair.storage.base
+    (pair.submit().inputs / "file-Mustermann.nii").touch()
+
+    def fail(file, _):
+        raise OSError(5, "Input/output error", str(file))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MAKE, "carry", fail)
+        with pytest.raises(BackupFailed, match=f"^{base}: Input/output error; nothing was kept.$"):
+            pair.backup(place)
+    place.rmdir()
+    place.touch()
+    with pytest.raises(BackupFailed, match=f"^{place}: File exists; nothing was kept.$"):
+        pair.backup(place)
+    (base / "instance").unlink()
+    (base / "instance").mkdir()
+    making = program.parse(["make", str(place)])
+    assert program.work(making, Settings(DATABASE_URL=pair.url, BASE_STORAGE_DIR=base)) == 1
+    assert capsys.readouterr().err == f"{base}: Is a directory.\n"
 
 
 def test_a_backup_that_was_killed_leaves_nothing_that_looks_whole(pair, place):

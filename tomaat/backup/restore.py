@@ -64,7 +64,8 @@ def restore(backup: Path, engine: sqlalchemy.Engine, url: str, storage: Storage,
     except BaseException as error:
         shutil.rmtree(stage.base, ignore_errors=True)
         if isinstance(error, OSError):
-            raise BackupFailed(f"{trouble_of(error, storage.base)}; nothing was changed.") from error
+            trouble = trouble_of(error, writing=storage.base, reading=backup)
+            raise BackupFailed(f"{trouble}; nothing was changed.") from error
         raise
     try:
         quarantined = _sort(store, stage)
