@@ -22,10 +22,10 @@ from tomaat.backup.BackupFailed import BackupFailed
 from tomaat.backup.make import keep_newest, make
 from tomaat.backup.restore import restore
 from tomaat.backup.verify import verify
+from tomaat.database import DatabaseUnavailable, connect, migrate
 from tomaat.database import clients as programs
-from tomaat.database import connect, migrate
 from tomaat.database.clients import ClientFailed, find_clients
-from tomaat.tickets import NewTicket, SourceStore, Storage, TicketStore
+from tomaat.tickets import ForeignStorage, NewTicket, SourceStore, Storage, TicketStore
 from tomaat.tickets.holder import this_process
 from tomaat.tickets.instance import bind_storage
 from TOMAATSettings import Settings
@@ -402,21 +402,43 @@ def test_nothing_is_kept_of_a_dump_whose_reader_dies_between_two_statements(pair
     assert pair.run("SELECT to_regclass('half') AS half")[0].half is None
 
 
-def test_a_restore_that_died_between_its_halves_is_done_again(pair, make_pair, place, monkeypatch):
+@pytest.mark.parametrize("over_itself", [False, True])
+def test_a_restore_that_died_between_its_halves_is_done_again(over_itself, pair, make_pair, place, monkeypatch):
     folder = pair.submit()
     backup = pair.backup(place)
-    target = make_pair()
+    target = pair if over_itself else make_pair()
 
     def die(*_):
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(RESTORE, "_put_in_place", die)
     with pytest.raises(BackupFailed, match=r"not in place .*: do it again with --replace"):
-        target.restore(backup)
+        target.restore(backup, replace=over_itself)
+    with pytest.raises(ForeignStorage, match="half of a restored backup: restore it again with --replace"):
+        bind_storage(target.engine, target.storage)
     monkeypatch.undo()
     target.restore(backup, replace=True)
+    bind_storage(target.engine, target.storage)
     assert (target.storage.ticket(folder.name).inputs / "main.json").exists()
     assert not (target.storage.base / "restoring").exists()
+
+
+def test_a_restore_is_done_when_its_files_are_in_place_whatever_becomes_of_the_database(
+    pair, make_pair, place, monkeypatch
+):
+    pair.submit()
+    target = make_pair()
+    put_in_place = RESTORE._put_in_place
+
+    def lose_the_database(*_):
+        raise DatabaseUnavailable("gone")
+
+    def put_and_lose(*folders):
+        monkeypatch.setattr("tomaat.tickets.BackupStore.run", lose_the_database)
+        return put_in_place(*folders)
+
+    monkeypatch.setattr(RESTORE, "_put_in_place", put_and_lose)
+    assert target.restore(pair.backup(place)).tickets == {"submitted": 1}
 
 
 def test_a_full_disk_is_told_and_leaves_nothing(pair, tmp_path):
