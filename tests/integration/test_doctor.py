@@ -209,6 +209,11 @@ def test_a_storage_of_another_database_is_a_problem(looked, engine, tmp_path):
     assert looked()["database and storage"].level == "ok"
     (kept.base / "instance").write_text("another\n")
     assert looked()["database and storage"].level == "problem"
+    (kept.base / "instance").unlink()
+    (kept.base / "instance").mkdir()
+    seen = looked()
+    assert "cannot be read (Is a directory)" in seen["database and storage"].says
+    assert "QueueManager" in seen, "the rest is looked at"
     assert "has tickets in another folder" in looked(BASE_STORAGE_DIR=tmp_path / "new")["database and storage"].says
 
 
@@ -290,6 +295,17 @@ def test_a_storage_of_another_user_is_a_problem(as_nobody):
     assert (below.level, "cannot be written" in below.says) == ("problem", True)
     hidden = told(storage.look_at_storage(as_nobody.tickets / "below", 1))["storage"]
     assert (hidden.level, "cannot be reached" in hidden.says) == ("problem", True)
+
+
+def test_a_storage_for_its_owner_alone_is_told_to_others_whose_it_is(as_nobody):
+    os.seteuid(0)
+    as_nobody.base.chmod(0o700)
+    os.seteuid(NOBODY)
+    finding = told(storage.look_at_storage(as_nobody.base, 1))
+    assert finding["storage"].says == f"{as_nobody.base} cannot be written by nobody"
+    assert "as root" in finding["storage"].mend
+    assert "chown" not in finding["storage"].mend
+    assert finding["room"].level == "ok"
 
 
 def test_a_storage_whose_owner_is_another_is_warned_of(as_nobody):

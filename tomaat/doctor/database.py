@@ -94,7 +94,11 @@ def _schema(engine: sqlalchemy.Engine, facts: ServerFacts, settings: Settings) -
 
 def _pair(engine: sqlalchemy.Engine, storage: Storage) -> Iterator[Finding]:
     about = "database and storage"
-    says = mismatch(engine, storage)
+    try:
+        says = mismatch(engine, storage)
+    except OSError as error:
+        yield wrong(about, f"{storage.base} cannot be read ({error.strerror})", "see storage here")
+        return
     if says is None:
         yield ok(about, "belong together")
     else:
