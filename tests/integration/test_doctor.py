@@ -4,6 +4,7 @@ import http.server
 import os
 import shutil
 import socket
+import subprocess
 import tempfile
 import threading
 import time
@@ -430,8 +431,18 @@ def test_a_task_sees_no_password(tmp_path, monkeypatch):
 # The devices
 
 
+def answer(monkeypatch, **answers):
+    """Let programs answer otherwise; the others are asked."""
+
+    def ask_or_answer(module, *arguments, **options):
+        name = module.rpartition(".")[2]
+        return answers[name]() if name in answers else ask(module, *arguments, **options)
+
+    monkeypatch.setattr(devices, "ask", ask_or_answer)
+
+
 def sources_of(monkeypatch, torch, **chosen):
-    monkeypatch.setattr(devices, "ask", lambda *_, **__: torch)
+    answer(monkeypatch, ask_torch=lambda: torch)
     return told(devices.look_at_devices(Settings(**chosen)))
 
 
@@ -445,11 +456,27 @@ def test_torch_that_is_missing_or_dies_is_a_problem(monkeypatch):
     broken = CPU_BUILD | {"faults": ["no kernel image"]}
     assert sources_of(monkeypatch, broken, **chosen)["torch"].level == "problem"
 
-    def die(*_, **__):
+    def die():
         raise NoAnswer("was ended by signal 11 (SIGSEGV)")
 
-    monkeypatch.setattr(devices, "ask", die)
+    answer(monkeypatch, ask_torch=die)
     assert told(devices.look_at_devices(Settings(**chosen)))["torch"].level == "problem"
+
+
+def test_a_driver_that_hangs_does_not_hang_the_doctor(monkeypatch):
+    class Hung:
+        pid = 0
+
+        def wait(self, timeout=None):
+            assert timeout is not None, "for ever"
+            raise subprocess.TimeoutExpired("it", timeout)
+
+    killed = []
+    monkeypatch.setattr("tomaat.doctor.programs.subprocess.Popen", lambda *_, **__: Hung())
+    monkeypatch.setattr("tomaat.doctor.programs.os.killpg", lambda *_: killed.append(True))
+    (finding,) = devices.look_at_devices(Settings())
+    assert killed == [True], "torch, which would hang as well, is not asked"
+    assert (finding.level, "asks NVML did not end within 60 s" in finding.says) == ("problem", True)
 
 
 def test_a_wanted_gpu_that_is_not_there_and_a_name_that_is_none_are_problems(monkeypatch):
