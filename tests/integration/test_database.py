@@ -10,6 +10,7 @@ import structlog
 
 from tests.chaos.Proxy import Proxy
 from tomaat.database import DatabaseUnavailable, Hints, SchemaTooNew, connect, hint, migrate, run, wait_for_database
+from tomaat.database.connection import mending
 from tomaat.database.migrate import MIGRATIONS
 from tomaat.tickets import ForeignStorage, Storage, TicketStore
 from tomaat.tickets.holder import is_gone, take_lease, this_process
@@ -129,6 +130,20 @@ def test_a_hint_wakes_who_waits_and_a_wake_up_ends_the_wait(engine, database_url
     hints.close()
 
 
+def test_a_password_is_read_alike_by_the_pool_and_by_the_hints(engine, database_url):
+    run(engine, "CREATE ROLE slashed LOGIN PASSWORD 'pa/ss 50%off'")
+    url = database_url.replace(f"//{sqlalchemy.make_url(database_url).username}:", "//slashed:", 1)
+    url = url.replace(sqlalchemy.make_url(database_url).password, "pa/ss 50%off", 1)
+    slashed = connect(url, deadline_seconds=10)
+    hints = Hints(url, "tomaat_submitted", deadline_seconds=10)
+    hints.wait(0.01)
+    hint(slashed, "tomaat_submitted")
+    assert hints.wait(10) == {"tomaat_submitted"}
+    hints.close()
+    slashed.dispose()
+    run(engine, "DROP ROLE slashed")
+
+
 def test_the_reason_for_waiting_is_said_once_and_without_the_password():
     engine = connect("postgresql://somebody:secret@127.0.0.1:9/none", deadline_seconds=1)
     looks = iter([False, False, True])
@@ -169,6 +184,35 @@ def test_whoever_waits_is_told_what_to_do(postgres_url, wrong, mend):
         assert not wait_for_database(engine, migrate, lambda _: True)
     assert mend in logs[0]["mend"], logs
     engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("reason", "mend"),
+    [
+        ('FATAL:  role "r" does not exist', "CREATE ROLE"),
+        ('FATAL:  role "r" is not permitted to log in', 'ALTER ROLE "r" LOGIN;'),
+        ('FATAL:  too many connections for role "r"', "CONNECTION LIMIT"),
+        ("FATAL:  sorry, too many clients already", "max_connections"),
+        ("FATAL:  remaining connection slots are reserved for superusers", "max_connections"),
+        ('FATAL:  database "d" does not exist', "CREATE DATABASE d"),
+        ('FATAL:  database "d" is not currently accepting connections', "ALTER DATABASE d ALLOW_CONNECTIONS"),
+        ('FATAL:  no pg_hba.conf entry for host "::1", user "r", database "d", no encryption', "pg_reload_conf"),
+        ("PostgreSQL was silent for 5 s", "See whether PostgreSQL runs"),
+    ],
+)
+def test_what_postgresql_says_is_mended_by_what_mends_it(reason, mend):
+    told = mending(f"connection to server failed: {reason}", sqlalchemy.make_url("postgresql://r:secret@h/d"))
+    assert mend in told
+    assert ("CREATE" in mend) == ("CREATE" in told)
+    assert "secret" not in told
+
+
+def test_whoever_waits_tries_again_and_a_tool_does_not():
+    engine = connect("postgresql://r:p@no.such.host.invalid/d", deadline_seconds=1)
+    with structlog.testing.capture_logs() as logs:
+        assert not wait_for_database(engine, migrate, lambda _: True)
+    assert logs[0]["mend"] == "It is tried again and again."
+    assert "again and again" not in mending(logs[0]["reason"], engine.url)
 
 
 def test_a_pair_of_database_and_folder_is_bound_and_others_are_refused(engine, tmp_path):

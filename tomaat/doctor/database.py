@@ -30,11 +30,7 @@ CONNECTIONS_BESIDE = 20  #: of the doors, beside the web server's: QueueManager'
 def look_at_database(settings: Settings) -> Iterator[Finding]:
     """Look at the server, and at what is in it once there is something."""
     about = "database"
-    try:
-        engine = connect(settings.DATABASE_URL, deadline_seconds=settings.database_deadline_seconds, read_only=True)
-    except (SQLAlchemyError, ValueError):  # whose texts hold the URL, and that the password
-        yield wrong(about, "TOMAAT_DATABASE_URL is no URL", "postgresql://role:password@host:5432/database")
-        return
+    engine = connect(settings.DATABASE_URL, deadline_seconds=settings.database_deadline_seconds, read_only=True)
     try:
         facts = server_facts(engine)
         version = f"PostgreSQL {facts.version // 10000}.{facts.version % 10000}"
@@ -45,7 +41,8 @@ def look_at_database(settings: Settings) -> Iterator[Finding]:
         yield wrong(about, f"{where(engine)}: {error}", mending(str(error), engine.url))
     except SQLAlchemyError as error:
         says = first_line(getattr(error, "orig", None) or type(error).__name__)
-        yield wrong(about, f"{where(engine)}: {says}", mending(says, engine.url))
+        mend = mending(says, engine.url, otherwise="if the doors say the same, report it")
+        yield wrong(about, f"{where(engine)}: {says}", mend)
     finally:
         engine.dispose()
 
@@ -97,7 +94,11 @@ def _schema(engine: sqlalchemy.Engine, facts: ServerFacts, settings: Settings) -
 
 def _pair(engine: sqlalchemy.Engine, storage: Storage) -> Iterator[Finding]:
     about = "database and storage"
-    says = mismatch(engine, storage)
+    try:
+        says = mismatch(engine, storage)
+    except OSError as error:
+        yield wrong(about, f"{storage.base} cannot be read ({error.strerror})", "see storage here")
+        return
     if says is None:
         yield ok(about, "belong together")
     else:

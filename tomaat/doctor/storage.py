@@ -8,11 +8,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tomaat.doctor.Finding import Finding, ok, warning, wrong
+from tomaat.disk import LEAST_ROOM_BYTES
+from tomaat.doctor.Finding import PROBLEM, Finding, ok, warning, wrong
 from tomaat.tickets import Storage
 
 ABOUT = "storage"
-LEAST_ROOM_BYTES = 64 * 1024**2
 LEAST_INODES = 10_000
 STRAY_SECONDS = 2 * 3600.0  #: after an hour QueueManager takes an upload without a row for a stray
 
@@ -38,23 +38,25 @@ def look_at_storage(base: Path, largest_unpacked_bytes: int) -> Iterator[Finding
         yield wrong(ABOUT, f"{base} is no folder", "set TOMAAT_BASE_STORAGE_DIR to one")
         return
     storage = Storage(base)
-    folders = (base, storage.incoming, storage.tickets, storage.quarantine, storage.temporary)
-    troubles = [trouble for folder in folders if folder.exists() for trouble in _troubles(folder)]
+    troubles = list(_troubles(base))
+    if os.access(base, os.X_OK, effective_ids=True):  # else nothing below can be looked at
+        folders = (storage.incoming, storage.tickets, storage.quarantine, storage.temporary)
+        troubles += [trouble for folder in folders if folder.exists() for trouble in _troubles(folder)]
     yield from troubles
     if not troubles:
         yield ok(ABOUT, f"{base} can be written by {_name(os.geteuid())}")
     yield from _room(base, largest_unpacked_bytes)
-    yield from _strays(storage)
+    if not any(trouble.level == PROBLEM for trouble in troubles):
+        yield from _strays(storage)
 
 
 def _troubles(folder: Path) -> Iterator[Finding]:
-    owner = folder.stat().st_uid
+    owner, user = folder.stat().st_uid, os.geteuid()
+    mend = f"run the doors, and this program, as {_name(owner)}" if owner != user else f"chmod u+rwx {folder}"
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
-        mend = f"as their user: chown -R {_name(os.geteuid())} {folder}; or mount it writable"
-        yield wrong(ABOUT, f"{folder} cannot be written by {_name(os.geteuid())}", mend)
-    elif owner != os.geteuid():
-        mend = f"run the doors, and this program, as {_name(owner)}; or chown -R {_name(os.geteuid())} {folder}"
-        yield warning(ABOUT, f"{folder} belongs to {_name(owner)}, this program runs as {_name(os.geteuid())}", mend)
+        yield wrong(ABOUT, f"{folder} cannot be written by {_name(user)}", f"{mend}; is it mounted writable?")
+    elif owner != user:
+        yield warning(ABOUT, f"{folder} belongs to {_name(owner)}, this program runs as {_name(user)}", mend)
 
 
 def _room(folder: Path, largest_unpacked_bytes: int) -> Iterator[Finding]:
@@ -100,7 +102,7 @@ def _age_seconds(path: Path) -> float:
 def _within(folder: Path) -> list[Path]:
     try:
         return list(folder.iterdir())
-    except OSError:  # not there yet, or told already
+    except OSError:  # not there yet
         return []
 
 

@@ -8,6 +8,7 @@
     <base>/tickets/<random>/out/<claim>/result.tar.gz
     <base>/quarantine/<random>/    what has no row, until it is deleted
     <base>/tmp/                    the web server's spool
+    <base>/restoring/              what a restore brings, until all of it is in place
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ class Storage:
         self.tickets = base / "tickets"
         self.quarantine = base / "quarantine"
         self.temporary = base / "tmp"
+        self.restoring = base / "restoring"
 
     def prepare(self) -> None:
         """Make the folders, for this user only."""
@@ -82,6 +84,11 @@ class Storage:
             pass
         finally:
             draft.unlink()
+        flush(self.base)
+
+    def unbind(self) -> None:
+        """Let no door use this folder until it is bound again."""
+        (self.base / "instance").unlink(missing_ok=True)
         flush(self.base)
 
     def new_incoming(self) -> TicketFolder:
