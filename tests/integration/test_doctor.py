@@ -151,6 +151,11 @@ def test_the_password_is_never_told(looked, database_url):
         assert password not in str(looked(url)), url
 
 
+def test_where_the_default_is_looked_at_that_is_said(tmp_path):
+    default = told(database.look_at_database(Settings(BASE_STORAGE_DIR=tmp_path)))["database"]
+    assert default.level == "ok" or "TOMAAT_DATABASE_URL is unset: do the doors have another one?" in default.says
+
+
 @pytest.mark.parametrize(
     ("broken", "says", "mend"),
     [
@@ -325,6 +330,15 @@ def test_a_storage_without_room_is_told(kept, monkeypatch):
     few = os.statvfs_result((*real[:5], 1000, 10, 10, *real[8:]))
     monkeypatch.setattr(os, "statvfs", lambda _: few)
     assert "inodes" in told(storage.look_at_storage(kept.base, 1))["room"].says
+
+
+def test_what_a_restore_left_is_told_by_its_name(kept):
+    assert "restore" not in told(storage.look_at_storage(kept.base, 1))
+    for name in ("restoring", "before-restore-2026-11-25T03-07-21Z"):
+        (kept.base / name).mkdir()
+        left = told(storage.look_at_storage(kept.base, 1))["restore"]
+        assert (left.level, name in left.says, f"rm -r {kept.base / name}" in left.mend) == ("warning", True, True)
+        (kept.base / name).rmdir()
 
 
 def test_what_lies_in_quarantine_or_never_became_a_ticket_is_told(kept):

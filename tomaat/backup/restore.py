@@ -24,9 +24,7 @@ from tomaat.database import DatabaseUnavailable
 from tomaat.database.clients import find_clients, load, server_major
 from tomaat.database.migrate import known_migrations
 from tomaat.tickets.BackupStore import BackupStore, settling
-from tomaat.tickets.Storage import Storage, TicketFolder, flush, flush_tree
-
-ASIDE = "before-restore-"  #: below it: what was there before
+from tomaat.tickets.Storage import ASIDE, Storage, TicketFolder, flush, flush_tree
 
 
 @dataclass(frozen=True, kw_only=True)

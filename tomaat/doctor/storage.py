@@ -11,6 +11,7 @@ from pathlib import Path
 from tomaat.disk import LEAST_ROOM_BYTES
 from tomaat.doctor.Finding import PROBLEM, Finding, ok, warning, wrong
 from tomaat.tickets import Storage
+from tomaat.tickets.Storage import ASIDE
 
 ABOUT = "storage"
 LEAST_INODES = 10_000
@@ -81,13 +82,17 @@ def _strays(storage: Storage) -> Iterator[Finding]:
     old = [path for path in _within(storage.incoming) if _age_seconds(path) > STRAY_SECONDS]
     if quarantined:
         mend = (
-            "after a restored backup, put them back below tickets/ with their rows; "
-            "else leave them, they are deleted after TOMAAT_RETENTION_HOURS"
+            "nothing to do: they go after TOMAAT_RETENTION_HOURS; what a restored backup lacks, its clients send again"
         )
         yield warning(about, f"{len(quarantined)} folders without a ticket lie in {storage.quarantine}", mend)
     if old:
         says = f"{len(old)} uploads of hours ago lie in {storage.incoming}"
         yield warning(about, says, "start QueueManager.py, which clears them away")
+    for left in (storage.restoring, *storage.base.glob(f"{ASIDE}*")):
+        if left.exists():
+            says = f"{left} holds patients' data, and nothing deletes it by itself"
+            mend = f"once no restore runs and nothing is missing: rm -r {left}"
+            yield warning("restore", says, mend)
     if not quarantined and not old:
         yield ok(about, "empty")
 

@@ -9,6 +9,7 @@
     <base>/quarantine/<random>/    what has no row, until it is deleted
     <base>/tmp/                    the web server's spool
     <base>/restoring/              what a restore brings, until all of it is in place
+    <base>/before-restore-<time>/  what a restore set aside, until somebody deletes it
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 
 RESULT = "result.tar.gz"
 CHUNK_BYTES = 1024**2
+ASIDE = "before-restore-"
 
 
 class ForeignStorage(Exception):
