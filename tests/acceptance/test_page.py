@@ -486,7 +486,7 @@ def test_the_brain_of_a_real_head_is_seen_over_it_in_three_planes_and_in_3d(visi
     expect(page.get_by_text("Done.", exact=True)).to_be_visible()
     expect(page.locator(".viewer")).to_have_attribute("data-state", "ready")
     expect(page.get_by_role("img", name="Brain, on three planes")).to_be_visible()
-    expect(page.locator(".legend tbody")).to_contain_text(re.compile(r"brain\s*1,\d{3} ml"))
+    expect(page.locator(".legend tbody")).to_contain_text(re.compile(r"brain\s*1\u202f\d{3} ml"))
     expect(page.locator(".place")).to_contain_text(re.compile(r"value [\d.]+ · brain"))
     canvas = page.locator("canvas")
     assert is_orange(canvas) > 0.1
@@ -656,7 +656,7 @@ def test_the_example_of_a_volume_says_that_it_is_a_phantom_and_shows_a_result(vi
     check_access(page)
     picture(page, "example")
     page.get_by_role("button", name="Send").click()
-    expect(page.locator(".legend tbody")).to_contain_text(re.compile(r"brain\s*1,[6-9]\d\d ml"))
+    expect(page.locator(".legend tbody")).to_contain_text(re.compile(r"brain\s*1\u202f[6-9]\d\d ml"))
     picture(page, "example-brain")
     page = visit().open("#/services/InnerEarSegmentation")
     page.get_by_role("button", name="Fill in the example").click()
@@ -721,9 +721,9 @@ def test_texts_tables_plots_and_pictures_are_shown_as_such(visit):
     expect(values).to_contain_text("Nothing <b>bold</b> was found.")
     expect(values).to_contain_text("0.871235")
     expect(values.get_by_role("row")).to_contain_text(
-        ["left1.5", "right1, 2, 3", "organml", "liver1,500.5", "spleen200"]
+        ["left1.5", "right1, 2, 3", "organml", "liver1\u202f500.5", "spleen200"]
     )
-    expect(page.get_by_role("img", name="A line through 40 numbers between 0 and 1,521")).to_be_visible()
+    expect(page.get_by_role("img", name="A line through 40 numbers between 0 and 1\u202f521")).to_be_visible()
     expect(page.get_by_role("img", name="A line through 3000 numbers between -1 and 1")).to_be_visible()
     expect(page.get_by_text("2 × 3 numbers, 0 to 5, mean 2.5.")).to_be_visible()
     expect(page.get_by_role("img", name="Picture")).to_be_visible()

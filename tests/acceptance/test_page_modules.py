@@ -506,11 +506,19 @@ def test_numbers_are_written_as_people_read_them(run):
         ["inTime", 5400],
         ["inDigits", 1234567.891],
         ["inDigits", 1e-7],
+        ["inDigits", 1234567],
+        ["inDigits", -2147483647],
+        ["inDigits", 2**60],
+        ["inDigits", 1e300],
+        ["inDigits", 1234567, 4],
+        ["inDigits", 2147483647, 4],
+        ["counted", 12345, "ticket"],
         ["counted", 1, "ticket"],
         ["counted", 2, "ticket"],
     ]
     told = run("words", code, json.loads(json.dumps(asked)))
-    assert told == [
+    assert [text.replace("\u202f", " ") for text in told] == [
         *("0 bytes", "1 byte", "999 bytes", "239 kB", "2.1 GB", "1 s", "40 s", "1 min", "1.5 h"),
-        *("1,234,570", "1e-7", "1 ticket", "2 tickets"),
+        *("1 234 570", "1e-7", "1 234 567", "-2 147 483 647", "1.15292e+18", "1e+300", "1 235 000", "2.147e+9"),
+        *("12 345 tickets", "1 ticket", "2 tickets"),
     ]

@@ -274,7 +274,7 @@ export function makeViewer(volumes, overlays, signal) {
     const values = location.values.map((/** @type {any} */ { value }, /** @type {number} */ at) => {
       const overlay = overlays[at - (location.values.length - overlays.length)];
       if (overlay) return overlay.labels?.find((label) => label.value === Math.round(value))?.name;
-      return `value ${inDigits(value, 4)}`;
+      return `value ${inDigits(value)}`;
     });
     told.textContent = [place, ...values.filter(Boolean)].join(" · ");
     AXES.forEach((_, axis) => {
