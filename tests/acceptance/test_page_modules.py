@@ -339,6 +339,20 @@ def test_of_a_folder_without_dicom_nothing_is_sent(page, run, exported):
     expect(page.locator(".chosen")).to_have_text("or drop a file or a folder here")
 
 
+def test_a_folder_of_too_many_files_is_refused_and_not_cut(page, run):
+    run("fields", MAKE, [VolumeInput("scan", "CT scan").describe()])
+    code = """
+        const transfer = new DataTransfer();
+        for (let place = 0; place <= 20_000; place += 1) transfer.items.add(new File([], `.${place}`));
+        const box = document.querySelector("#folder-scan");
+        box.files = transfer.files;
+        box.dispatchEvent(new Event("change"));
+    """
+    run("fields", code)
+    expect(page.locator(".chosen")).to_have_text("More than 20\u202f000 files: choose the folder of one series.")
+    assert "More than" in run("fields", "return fields[0].read();")["fault"]
+
+
 def read_head(run, content):
     return run("dicom", "return await module.headOf(blobOf(given));", list(content))
 

@@ -5,7 +5,7 @@ import { volumeOf } from "./dicom-volume.js";
 import { make } from "./dom.js";
 import { unzip } from "./zip.js";
 
-export const MOST_FILES = 20_000; // that are looked through; a server takes far fewer images
+export const MOST_FILES = 20_000; // in which a series is looked for; a server takes far fewer images
 
 /**
  * @typedef {{about: string, images: File[]}} Series

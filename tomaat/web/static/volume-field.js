@@ -71,9 +71,11 @@ export function volumeField(input) {
     const mine = taken;
     const visible = files.filter((file) => !file.name.startsWith(".")); // no .DS_Store
     fill(which);
-    if (takesDicom && (visible.length > 1 || (visible.length === 1 && !extensionOf(visible[0].name, extensions)))) {
+    if (takesDicom && files.length > MOST_FILES) {
+      show(null, null, `More than ${counted(MOST_FILES, "file")}: choose the folder of one series.`);
+    } else if (takesDicom && (visible.length > 1 || (visible.length === 1 && !extensionOf(visible[0].name, extensions)))) {
       show(null, null, "", `Looking through ${counted(visible.length, "file")}…`);
-      const found = await seriesIn(visible.slice(0, MOST_FILES));
+      const found = await seriesIn(visible);
       if (mine === taken) showSeries(found, visible.length);
     } else if (visible.length > 1) {
       show(null, null, `One file is needed, not ${visible.length}.`);
