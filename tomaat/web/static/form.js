@@ -13,7 +13,7 @@ const KEY_KINDS = ["key-needed", "service-not-allowed"];
 
 /**
  * @typedef {object} Form
- * @property {HTMLElement} element
+ * @property {() => HTMLElement} show what stands on the page, with the API key that this tab has by now
  * @property {(problem: import("./api.js").Problem) => void} refuse shows what was refused, each fault at its field
  * @property {() => boolean} busy
  */
@@ -78,7 +78,6 @@ export function makeForm(service, onTicket) {
       /** @type {HTMLElement | null} */ (parts.querySelector("[aria-invalid]"))?.focus();
       return;
     }
-    keepApiKey(keyField.value());
     const stopped = new AbortController();
     stop.onclick = () => stopped.abort();
     setBusy(true);
@@ -171,7 +170,14 @@ export function makeForm(service, onTicket) {
     trouble.hidden = false;
   }
 
-  return { element, refuse, busy: () => busy };
+  return {
+    show() {
+      keyField.update();
+      return element;
+    },
+    refuse,
+    busy: () => busy,
+  };
 }
 
 /**
@@ -225,16 +231,22 @@ function demandSize(bytes) {
   if (bytes > most) throw new Error(`The payload has ${inBytes(bytes)} or more, packed; this server takes ${inBytes(most)}.`);
 }
 
-/** The API key, where the server asks for one; kept until the tab is closed. */
+/** The API key, where the server asks for one; kept as it is typed, for all forms, until the tab is closed. */
 function makeKeyField() {
   const box = make("input", { type: "password", autocomplete: "off" });
-  box.value = apiKey();
+  box.addEventListener("input", () => keepApiKey(box.value.trim()));
   const hint = "From this server's operator. Kept in this tab until it is closed.";
   const frame = makeFrame("api-key", { element: box, target: box }, { name: ["API key"], kind: "key", hint });
-  frame.element.hidden = document.body.dataset.keyNeeded !== "true" && !box.value;
+  frame.element.hidden = document.body.dataset.keyNeeded !== "true";
   return {
     element: frame.element,
-    value: () => box.value.trim(),
+    /** Show the key that the tab has: another form may have been given one. */
+    update() {
+      if (box.value.trim() === apiKey()) return;
+      box.value = apiKey();
+      frame.clear();
+      frame.element.hidden = false;
+    },
     focus: frame.focus,
     /** @param {string} text */
     refuse(text) {

@@ -53,7 +53,7 @@ function showService(name) {
     return;
   }
   const about = make("div", { class: "service-state" }, serviceState(service));
-  fill(main, make("div", { class: "service" }, back, make("h1", {}, name), make("p", { class: "about" }, service.description), about, formOf(service).element));
+  fill(main, make("div", { class: "service" }, back, make("h1", {}, name), make("p", { class: "about" }, service.description), about, formOf(service).show()));
 }
 
 /** @param {Service} service */
