@@ -146,6 +146,23 @@ def test_the_example_is_filled_in_and_sent(visit):
         assert json.load(archive.extractfile("result.json"))["outputs"][0]["value"] == 6.5
 
 
+def test_while_the_example_is_fetched_nothing_is_changed_and_it_can_be_stopped(visit):
+    page = visit().open("#/services/GaussianSmoothing")
+    page.get_by_label("CT or MRI volume").set_input_files(chosen("mine.nii.gz", small_volume()))
+    page.route("**/examples/**", lambda _: None, times=1)  # is not answered
+    page.get_by_role("button", name="Fill in the example").click()
+    expect(page.get_by_role("progressbar", name="Fetching the example")).to_be_visible()
+    expect(page.get_by_label("CT or MRI volume")).to_be_disabled()
+    expect(page.get_by_role("button", name="Send")).to_be_disabled()
+    check_access(page)
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_text("mine.nii.gz,")).to_be_visible()
+    expect(page.get_by_role("button", name="Fill in the example")).to_be_focused()
+    page.get_by_role("button", name="Fill in the example").click()
+    expect(page.get_by_text("phantom_head.nii.gz,")).to_be_visible()
+    expect(page.get_by_role("button", name="Fill in the example")).to_be_focused()
+
+
 # Refusals
 
 

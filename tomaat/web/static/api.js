@@ -90,9 +90,9 @@ export async function services() {
   return (await ask("/supportedservices")).json();
 }
 
-/** Fetch the volume of a service's example. @param {string} path */
-export async function exampleFile(path) {
-  const answer = await ask(path, {}, Infinity);
+/** Fetch the volume of a service's example. @param {string} path @param {AbortSignal} signal */
+export async function exampleFile(path, signal) {
+  const answer = await ask(path, { signal }, Infinity);
   return new File([await answer.blob()], path.slice(path.lastIndexOf("/") + 1));
 }
 

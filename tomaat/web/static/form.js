@@ -28,7 +28,7 @@ export function makeForm(service, onTicket) {
   const formatField = fields.some(({ input }) => input.type === "volume") ? makeFormatField() : null;
   const keyField = makeKeyField();
   const trouble = make("div", { class: "trouble", role: "alert", hidden: true });
-  const bar = make("progress", { max: 1, value: 0, "aria-label": "Sending" });
+  const bar = make("progress", { max: 1 });
   const told = make("p");
   const stop = make("button", { type: "button" }, "Stop");
   const sending = make("div", { class: "sending", hidden: true }, told, bar, stop);
@@ -56,16 +56,23 @@ export function makeForm(service, onTicket) {
   }
 
   async function fillInExample() {
+    const signal = begin("Fetching the example");
     try {
+      /** @type {(() => void)[]} */
+      const fills = [];
       for (const field of fields.filter(({ input }) => input.id in service.example)) {
         const value = service.example[field.input.id];
-        field.fill(field.input.type === "volume" ? { file: await exampleFile(value.file), about: value.about } : value);
+        const given = field.input.type === "volume" ? { file: await exampleFile(value.file, signal), about: value.about } : value;
+        fills.push(() => field.fill(given));
       }
+      for (const fillIn of fills) fillIn();
       oninput();
       announce("The example is filled in.");
     } catch (error) {
-      tell(saidBy(error));
+      if (!signal.aborted) tell(saidBy(error));
     }
+    setBusy(false);
+    if (example) example.focus();
   }
 
   /** @param {SubmitEvent} event */
@@ -78,18 +85,16 @@ export function makeForm(service, onTicket) {
       /** @type {HTMLElement | null} */ (parts.querySelector("[aria-invalid]"))?.focus();
       return;
     }
-    const stopped = new AbortController();
-    stop.onclick = () => stopped.abort();
-    setBusy(true);
+    const signal = begin("Packing");
     try {
-      const ticket = await packAndSend(read, stopped.signal);
+      const ticket = await packAndSend(read, signal);
       keep({ ...ticket, created: new Date().toISOString() });
       keepSent(ticket.id, read.volumes);
       setBusy(false);
       onTicket(ticket);
     } catch (error) {
       setBusy(false);
-      if (stopped.signal.aborted) send.focus();
+      if (signal.aborted) send.focus();
       else explain(error);
     }
   }
@@ -112,19 +117,29 @@ export function makeForm(service, onTicket) {
     return ticket;
   }
 
+  /** Let nothing be changed until what begins has ended or is stopped. @param {string} step */
+  function begin(step) {
+    const stopped = new AbortController();
+    stop.onclick = () => stopped.abort();
+    showStep(step);
+    setBusy(true);
+    trouble.hidden = true;
+    stop.focus();
+    return stopped.signal;
+  }
+
   /** @param {boolean} now */
   function setBusy(now) {
     busy = now;
     parts.disabled = now;
     sending.hidden = !now;
-    if (now) trouble.hidden = true;
-    if (now) stop.focus();
   }
 
   /** @param {string} step */
   function showStep(step) {
     announce(`${step}…`);
     told.textContent = `${step}…`;
+    bar.setAttribute("aria-label", step);
     bar.removeAttribute("value");
     return (/** @type {number} */ bytes, /** @type {number} */ allBytes) => {
       bar.value = allBytes ? bytes / allBytes : 1;
