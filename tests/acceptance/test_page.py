@@ -715,17 +715,22 @@ def test_texts_tables_plots_and_pictures_are_shown_as_such(visit):
     files = {
         "curve.npy": numpy_file(np.sin(np.linspace(0, 12, 3000))),
         "matrix.npy": numpy_file(np.arange(6.0).reshape(2, 3)),
+        "huge.npy": numpy_file(np.zeros(9_000_000, np.uint8)),
+        "heavy.npy": numpy_file(np.zeros(9_000_000)),
+        "broken.dcm": b"no volume",
         "picture.png": dot.getvalue(),
         "table.csv": b"name,ml\nliver,1500\nspleen,200\n",
         "page.html": b"<script>document.title = 'taken over'</script>",
     }
     outputs = [
+        {"name": "broken", "type": "labels", "file": "broken.dcm", "labels": [{"value": 1}]},
+        {"name": "nothing", "type": "json"},
         {"name": "report", "type": "text", "value": "Nothing <b>bold</b> was found."},
         {"name": "score", "type": "json", "value": 0.8712345},
         {"name": "by_side", "type": "json", "value": {"left": 1.5, "right": [1, 2, 3]}},
         {"name": "rows", "type": "json", "value": [{"organ": "liver", "ml": 1500.5}, {"organ": "spleen", "ml": 200}]},
         {"name": "history", "type": "json", "value": [n * n for n in range(40)]},
-        *({"name": name, "type": "array", "file": f"{name}.npy"} for name in ("curve", "matrix")),
+        *({"name": name, "type": "array", "file": f"{name}.npy"} for name in ("curve", "huge", "heavy", "matrix")),
         *(
             {"name": name.split(".")[0], "type": "file", "file": name}
             for name in ("picture.png", "table.csv", "page.html")
@@ -749,6 +754,13 @@ def test_texts_tables_plots_and_pictures_are_shown_as_such(visit):
     expect(page.get_by_role("img", name="A line through 40 numbers between 0 and 1\u202f521")).to_be_visible()
     expect(page.get_by_role("img", name="A line through 3000 numbers between -1 and 1")).to_be_visible()
     expect(page.get_by_text("2 × 3 numbers, 0 to 5, mean 2.5.")).to_be_visible()
+    for cannot in (
+        "Huge cannot be shown here; see the download. It has 9\u202f000\u202f000 numbers, more than this page reads.",
+        "Heavy cannot be shown here; see the download. It has 72 MB, more than this page reads.",
+        "Nothing cannot be shown here; see the download.",
+        "The volumes cannot be shown here; see the download.",
+    ):
+        expect(page.get_by_text(cannot)).to_be_visible()
     expect(page.get_by_role("img", name="Picture")).to_be_visible()
     expect(page.get_by_role("cell", name="spleen").last).to_be_visible()
     check_access(page)

@@ -3,12 +3,12 @@
 import { make } from "./dom.js";
 import { readNpy } from "./npy.js";
 import { makePlot } from "./plot.js";
-import { inDigits, saidBy } from "./words.js";
+import { inBytes, inDigits } from "./words.js";
 
 const MOST_LINES = 100; // of a table
 const MOST_COLUMNS = 20;
 const SHORT = 8; // numbers that still read as a line
-const LARGEST_BYTES = 64 * 1024 ** 2; // of an array
+const LARGEST_BYTES = 65 * 1024 ** 2; // of an array: as many of the largest numbers as are read, and a header
 const MOST_CHARACTERS = 20_000; // of a text file
 
 /**
@@ -43,16 +43,10 @@ export function makeValue(value, depth = 0) {
   return makeTable(null, rows.map((part) => [makeValue(part, depth + 1)]), value.length);
 }
 
-/** A .npy file. @param {ArrayBuffer} content @returns {Node} */
-export function makeArray(content) {
-  if (content.byteLength > LARGEST_BYTES) return make("p", { class: "hint" }, "This array is too large to be shown; it is in the download.");
-  let array;
-  try {
-    array = readNpy(content);
-  } catch (error) {
-    return make("p", { class: "hint" }, saidBy(error));
-  }
-  const { shape, values } = array;
+/** A .npy file; throws `RangeError` for one that is not shown. @param {Blob} content @returns {Promise<Node>} */
+export async function makeArray(content) {
+  if (content.size > LARGEST_BYTES) throw new RangeError(`It has ${inBytes(content.size)}, more than this page reads.`);
+  const { shape, values } = readNpy(await content.arrayBuffer());
   if (shape.length === 0) return makeValue(values[0]);
   if (shape.length === 1) return values.length <= SHORT ? makeValue([...values]) : makeNumbers(values);
   const about = make("p", { class: "hint" }, `${shape.join(" × ")} numbers, ${rangeOf(values)}.`);

@@ -119,24 +119,39 @@ async function makeOutputs({ outputs }, files, sent, linkTo, signal) {
   const shown = [];
   const has = (/** @type {Output} */ output) => output.file !== undefined && files.has(output.file);
   const volumes = outputs.filter((output) => (output.type === "volume" || output.type === "labels") && has(output));
-  if (volumes.length) shown.push(makeVolumes(volumes, files, sent, linkTo, signal));
+  if (volumes.length) shown.push(await attempt("The volumes", () => makeVolumes(volumes, files, sent, linkTo, signal)));
   const values = outputs.filter((output) => output.type === "json" || output.type === "text");
   if (values.length) {
-    const lines = values.map(({ name, value }) => [make("dt", {}, inWords(name)), make("dd", {}, makeValue(value))]);
-    shown.push(section("Values", make("dl", { class: "values" }, ...lines.flat())));
+    const lines = values.map(async ({ name, value }) => [make("dt", {}, inWords(name)), make("dd", {}, await attempt(inWords(name), () => makeValue(value)))]);
+    shown.push(section("Values", make("dl", { class: "values" }, ...(await Promise.all(lines)).flat())));
   }
   for (const output of outputs.filter((each) => each.type === "array" && has(each))) {
-    const content = await (/** @type {Blob} */ (files.get(/** @type {string} */ (output.file))).arrayBuffer());
-    shown.push(section(inWords(output.name), makeArray(content)));
+    const content = /** @type {Blob} */ (files.get(/** @type {string} */ (output.file)));
+    shown.push(section(inWords(output.name), await attempt(inWords(output.name), () => makeArray(content))));
   }
   for (const output of outputs.filter((each) => each.type === "file" && has(each))) {
     const name = /** @type {string} */ (output.file);
-    const content = await makeFile(output, /** @type {Blob} */ (files.get(name)), linkTo);
+    const content = await attempt(inWords(output.name), () => makeFile(output, /** @type {Blob} */ (files.get(name)), linkTo));
     if (content) shown.push(section(inWords(output.name), content));
   }
   const all = outputs.filter(has).map((output) => /** @type {string} */ (output.file));
   if (all.length) shown.push(section("Files", makeFiles(all, files, linkTo)));
   return shown;
+}
+
+/**
+ * Make what shows an output; of one that cannot be shown, say why, and let the others be shown.
+ * @template {Node | null} Made
+ * @param {string} name
+ * @param {() => Made | Promise<Made>} show
+ * @returns {Promise<Made | HTMLElement>}
+ */
+async function attempt(name, show) {
+  try {
+    return await show();
+  } catch (error) {
+    return make("p", { class: "hint" }, `${name} cannot be shown here; see the download. ${saidBy(error)}`);
+  }
 }
 
 /**
