@@ -153,6 +153,26 @@ def test_what_is_no_array_of_numbers_is_told(run, content, told):
     assert run("npy", "return module.readNpy(await blobOf(given).arrayBuffer());", content) == told
 
 
+# Texts
+
+
+def test_of_a_long_table_whole_lines_are_shown_and_no_total_is_told(page, run):
+    code = """
+        document.querySelector("main").replaceChildren(await module.makeTextFile(new Blob([given]), "csv"));
+    """
+    wide = ",".join(f"column{place}" for place in range(25))
+    line = ",".join(["123456"] * 25)
+    run("outputs", code, "\n".join([wide, *[line] * 300]))
+    rows = page.locator("tbody tr")
+    assert set(rows.all_text_contents()) == {"123456" * 20}
+    expect(page.locator("main .hint")).to_have_text(["The first 20 of 25 columns.", "Only its beginning is shown."])
+    run("outputs", code, "\n".join(["a,b", *["1,2"] * 300]))
+    expect(rows).to_have_count(100)
+    expect(page.locator("main .hint")).to_have_text(["The first 100 of 300."])
+    run("outputs", code, "7" * 30_000)
+    expect(page.locator("main pre")).to_have_text("7" * 20_000)
+
+
 # Fields
 
 INPUTS = [
