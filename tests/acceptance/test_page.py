@@ -425,6 +425,33 @@ def test_an_upload_whose_answer_is_lost_becomes_one_ticket(visit, service):
     assert len(service.rows("SELECT id FROM tickets WHERE id > :before", before=before)) == 1
 
 
+def test_an_upload_that_fails_while_another_view_is_shown_is_told_there(visit):
+    page = visit().open("#/services/FloatComputation")
+    page.get_by_role("button", name="Fill in the example").click()
+    held = []
+
+    def hold(route):
+        held.append(route)
+
+    page.route("**/request", hold)
+    with page.expect_request("**/request"):
+        page.get_by_role("button", name="Send").click()
+    page.get_by_role("link", name="All services and tickets").click()
+    uploads = page.get_by_role("region", name="Your tickets").get_by_role("listitem")
+    expect(uploads).to_have_text("FloatComputationBeing sent")
+    check_access(page)
+    held[0].abort()
+    expect(uploads).to_have_text("FloatComputationNot sent; the form says why")
+    expect(page.locator("#announcer")).to_have_text("FloatComputation: it was not sent; its form says why.")
+    check_access(page)
+    picture(page, "not-sent")
+    uploads.get_by_role("link").click()
+    expect(page.get_by_role("alert")).to_contain_text("The server does not answer.")
+    page.go_back()
+    expect(page.get_by_text("None yet.")).to_be_visible()
+    expect(uploads).to_have_count(0)
+
+
 def test_behind_a_proxy_that_takes_the_header_for_itself_the_token_goes_by_the_address(visit):
     visitor = visit()
 

@@ -16,14 +16,18 @@ const KEY_KINDS = ["key-needed", "service-not-allowed"];
  * @property {() => HTMLElement} show what stands on the page, with the API key that this tab has by now
  * @property {(problem: import("./api.js").Problem) => void} refuse shows what was refused, each fault at its field
  * @property {() => boolean} busy
+ * @property {() => Upload} upload
+ *
+ * @typedef {"" | "sending" | "failed"} Upload failed: and nobody who looked at the form has seen it
  */
 
 /**
  * @param {import("./api.js").Service} service
- * @param {(ticket: import("./api.js").Reference) => void} onTicket
+ * @param {{onTicket: (ticket: import("./api.js").Reference) => void, onUpload: (upload: Upload) => void}} hooks take the
+ * ticket that was made, and each change of how an upload stands
  * @returns {Form}
  */
-export function makeForm(service, onTicket) {
+export function makeForm(service, { onTicket, onUpload }) {
   const fields = Object.values(service.interface).map(makeField);
   const formatField = fields.some(({ input }) => input.type === "volume") ? makeFormatField() : null;
   const keyField = makeKeyField();
@@ -49,6 +53,8 @@ export function makeForm(service, onTicket) {
   /** The payload as it is sent: sent again, it is the same request. @type {{payload: Blob, idempotencyKey: string} | null} */
   let packed = null;
   let busy = false;
+  /** @type {Upload} */
+  let upload = "";
 
   function oninput() {
     packed = null;
@@ -86,14 +92,17 @@ export function makeForm(service, onTicket) {
       return;
     }
     const signal = begin("Packing");
+    setUpload("sending");
     try {
       const ticket = await packAndSend(read, signal);
       keep({ ...ticket, created: new Date().toISOString() });
       keepSent(ticket.id, read.volumes);
       setBusy(false);
+      setUpload("");
       onTicket(ticket);
     } catch (error) {
       setBusy(false);
+      setUpload(signal.aborted || element.isConnected ? "" : "failed");
       if (signal.aborted) send.focus();
       else explain(error);
     }
@@ -133,6 +142,12 @@ export function makeForm(service, onTicket) {
     busy = now;
     parts.disabled = now;
     sending.hidden = !now;
+  }
+
+  /** @param {Upload} now */
+  function setUpload(now) {
+    upload = now;
+    onUpload(now);
   }
 
   /** @param {string} step */
@@ -188,10 +203,12 @@ export function makeForm(service, onTicket) {
   return {
     show() {
       keyField.update();
+      if (upload === "failed") upload = "";
       return element;
     },
     refuse,
     busy: () => busy,
+    upload: () => upload,
   };
 }
 
