@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tarfile
@@ -423,6 +424,26 @@ def test_an_upload_whose_answer_is_lost_becomes_one_ticket(visit, service):
     page.get_by_role("button", name="Send").click()
     expect(page.locator("dl.values")).to_have_text("Result6.5")
     assert len(service.rows("SELECT id FROM tickets WHERE id > :before", before=before)) == 1
+
+
+def test_who_stops_while_the_server_checks_finds_the_ticket_by_sending_again(visit, service, door):
+    page = visit(door.start()).open("#/services/FloatComputation")
+    page.get_by_role("button", name="Fill in the example").click()
+    before = service.rows("SELECT max(id) AS newest FROM tickets")[0].newest or 0
+    door.process.send_signal(signal.SIGSTOP)  # what it is sent, the system takes for it
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_text("Sent. The server checks it…")).to_be_visible()
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_role("alert")).to_contain_text("The server may have taken it already: send it again")
+    expect(page.get_by_role("button", name="Send")).to_be_focused()
+    check_access(page)
+    door.process.send_signal(signal.SIGCONT)
+    service.until(lambda: service.rows("SELECT id FROM tickets WHERE id > :before", before=before), 60)
+    page.get_by_role("button", name="Send").click()
+    expect(page.locator("dl.values")).to_have_text("Result6.5")
+    assert [row.id for row in service.rows("SELECT id FROM tickets WHERE id > :before", before=before)] == [
+        ticket_of(page)["id"]
+    ]
 
 
 def test_an_upload_that_fails_while_another_view_is_shown_is_told_there(visit):

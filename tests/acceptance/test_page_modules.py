@@ -74,6 +74,17 @@ def test_a_payload_is_an_archive_that_the_server_takes(run, page, tmp_path):
     assert (folder / "file-b/12.dcm").read_bytes() == b"x" * 512
 
 
+def test_what_is_stopped_before_it_is_sent_is_not_sent(page, run):
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    code = """
+        const given = { idempotencyKey: "x", onBytes() {}, signal: AbortSignal.abort() };
+        return await module.submit("FloatComputation", new Blob(["x"]), given);
+    """
+    assert run("api", code).startswith("AbortError")
+    assert not any(url.endswith("/request") for url in asked)
+
+
 def test_a_name_that_no_header_holds_is_refused(run):
     refused = run("tar", "return module.tar([{ name: 'ä'.repeat(51), data: new Blob() }]);")
     assert refused.endswith(f"{'ä' * 51}: longer than 100 bytes.")

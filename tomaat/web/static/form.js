@@ -53,6 +53,7 @@ export function makeForm(service, { onTicket, onUpload }) {
   /** The payload as it is sent: sent again, it is the same request. @type {{payload: Blob, idempotencyKey: string} | null} */
   let packed = null;
   let busy = false;
+  let arrived = false; // whether all of it went out, so that the server may have taken it
   /** @type {Upload} */
   let upload = "";
 
@@ -103,13 +104,15 @@ export function makeForm(service, { onTicket, onUpload }) {
     } catch (error) {
       setBusy(false);
       setUpload(signal.aborted || element.isConnected ? "" : "failed");
-      if (signal.aborted) send.focus();
-      else explain(error);
+      if (!signal.aborted) return explain(error);
+      if (arrived) tell("Stopped. The server may have taken it already: send it again to see that ticket, and cancel it there.");
+      send.focus();
     }
   }
 
   /** @param {NonNullable<ReturnType<typeof readAll>>} read @param {AbortSignal} signal */
   async function packAndSend(read, signal) {
+    arrived = false;
     demandSize(leastBytes(read.members));
     packed ??= await pack(read, showStep("Packing"), signal);
     demandSize(packed.payload.size);
@@ -118,8 +121,9 @@ export function makeForm(service, { onTicket, onUpload }) {
       idempotencyKey: packed.idempotencyKey,
       signal,
       onBytes(bytes, allBytes) {
-        if (bytes < allBytes) onBytes(bytes, allBytes);
-        else told.textContent = "Sent. The server checks it…";
+        arrived = bytes >= allBytes;
+        if (arrived) told.textContent = "Sent. The server checks it…";
+        else onBytes(bytes, allBytes);
       },
     });
     packed = null;
