@@ -607,9 +607,11 @@ def test_a_volume_is_shown_with_the_one_that_was_sent(visit):
     volume = page.get_by_label("Volume", exact=True)
     expect(volume.get_by_role("option")).to_have_text(["Smoothed", "Sent: T1.nii.gz"])
     smooth = page.locator("canvas").screenshot()
+    volume.focus()
     volume.select_option("Sent: T1.nii.gz")
     expect(page.locator(".viewer")).to_have_attribute("data-state", "ready")
     expect(volume.locator("option:checked")).to_have_text("Sent: T1.nii.gz")
+    expect(volume).to_be_focused()
     assert page.locator("canvas").screenshot() != smooth
     check_access(page)
     picture(page, "smoothed-dark")
@@ -629,17 +631,18 @@ def ball(own_service, tmp_path):
 
 
 BRIGHT = """
-from Inputs import VolumeInput
+from Inputs import BooleanInput, VolumeInput
 from tomaat.services import Task
 from tomaat.volumes import Labels
 
 class BrightTask(Task):
     task_identifier = "Bright"
     description = "Marks what is bright."
-    inputs = [VolumeInput("scan", "Scan")]
+    inputs = [VolumeInput("scan", "Scan"), BooleanInput("inverted", "Inverted too", default=False)]
 
-    def perform(self, scan):
-        return {"ball": Labels(volume=scan.like(scan.array > 500), names={1: "ball"})}
+    def perform(self, scan, inverted):
+        ball = {"ball": Labels(volume=scan.like(scan.array > 500), names={1: "ball"})}
+        return ball | {"inverted": scan.like(1000 - scan.array)} if inverted else ball
 """
 
 
@@ -660,9 +663,11 @@ def test_a_dicom_series_is_seen_under_its_labels_from_a_folder_a_zip_and_again_a
     check_access(page)
     picture(page, "dicom-result")
     page.reload()
+    page.locator("#open-folder").focus()
     page.locator("#open-folder").set_input_files(tmp_path / "scan")
     expect(page.locator(".place")).to_contain_text(re.compile("value (100|900)"))
     expect(page.get_by_text("It lies on another grid")).to_be_hidden()
+    expect(canvas).to_be_focused()  # what was opened is seen, and its picker gone
     page.goto(f"{url}/#/services/Bright")
     page.get_by_label("Scan").set_input_files(chosen("scan.zip", zipped(images)))
     page.get_by_label("Result format").select_option("dicom-seg")
@@ -673,6 +678,34 @@ def test_a_dicom_series_is_seen_under_its_labels_from_a_folder_a_zip_and_again_a
     expect(page.locator(".viewer")).to_have_count(0)
     check_access(page)
     picture(page, "dicom-seg")
+
+
+def test_what_was_sent_is_opened_again_beside_a_volume_that_was_made(visit, ball):
+    url, images = ball
+    page = visit(url).open("#/services/Bright")
+    page.get_by_label("Scan").set_input_files(chosen("scan.zip", zipped(images)))
+    page.get_by_label("Inverted too").select_option("Yes")
+    page.get_by_role("button", name="Send").click()
+    place = page.locator(".place")
+    expect(place).to_contain_text("value 900 · ball")
+    page.reload()
+    expect(place).to_contain_text("value 100 · ball")
+    check_access(page)
+    page.evaluate("() => { globalThis.slice = Blob.prototype.slice; }")
+    page.evaluate("() => { Blob.prototype.slice = () => { throw new Error('Gone.'); }; }")
+    page.locator("#open-volume").focus()
+    page.locator("#open-volume").set_input_files(chosen("scan.zip", zipped(images)))
+    expect(page.get_by_text("A file cannot be read: Gone.")).to_be_visible()
+    expect(page.locator("#open-volume")).to_be_focused()
+    page.evaluate("() => { Blob.prototype.slice = slice; }")
+    page.locator("#open-volume").set_input_files(chosen("scan.zip", b"PK no zip"))
+    expect(page.get_by_text("scan.zip is not shown: This is no zip archive, or a part of one.")).to_be_visible()
+    page.locator("#open-volume").set_input_files(chosen("scan.zip", zipped(images)))
+    expect(place).to_contain_text("value 900 · ball")
+    expect(page.locator("#open-volume")).to_be_hidden()
+    page.get_by_label("Volume", exact=True).select_option("Inverted")
+    expect(place).to_contain_text("value 100 · ball")
+    expect(page.get_by_text("It lies on another grid")).to_be_hidden()
 
 
 def brightest_is_round(canvas):

@@ -3,6 +3,7 @@
 import { headOf } from "./dicom.js";
 import { volumeOf } from "./dicom-volume.js";
 import { make } from "./dom.js";
+import { saidBy } from "./words.js";
 import { unzip } from "./zip.js";
 
 export const MOST_FILES = 20_000; // in which a series is looked for; a server takes far fewer images
@@ -27,6 +28,11 @@ async function openSeries(files) {
   const [largest] = await seriesIn(files);
   if (!largest) throw new Error("There is no DICOM image in it.");
   return volumeOf(largest.images);
+}
+
+/** What is told where a file or a folder cannot be read. @param {unknown} error */
+export function unreadable(error) {
+  return `A file cannot be read: ${saidBy(error)}`;
 }
 
 /** A file to look at. @param {File} file @returns {Shown} */

@@ -171,7 +171,7 @@ function makeVolumes(outputs, files, sent, linkTo, signal) {
   const made = named.filter(({ labels }) => !labels).map(({ name, file }) => ({ ...shownFile(file), name }));
   const before = [...sent.values()].map(({ name, open }) => ({ name: `Sent: ${name}`, open }));
   const viewer = overlays.length || made.length
-    ? makeViewer(overlays.length ? [...before, ...made] : [...made, ...before], overlays, signal)
+    ? makeViewer(before, made, overlays, signal)
     : null; // a volume without the labels that were found in it would mislead
   const legends = named
     .filter(({ labels }) => labels)
