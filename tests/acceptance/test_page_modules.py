@@ -384,6 +384,27 @@ def test_a_folder_of_too_many_files_is_refused_and_not_cut(page, run):
     assert "More than" in run("fields", "return fields[0].read();")["fault"]
 
 
+def test_a_file_that_cannot_be_read_is_told(page, run, exported):
+    run("fields", MAKE, [VolumeInput("scan", "CT scan").describe()])
+    page.evaluate("() => { globalThis.slice = Blob.prototype.slice; }")
+    page.evaluate("() => { Blob.prototype.slice = () => { throw new Error('Gone.'); }; }")
+    page.get_by_label("Choose a DICOM folder").set_input_files(exported)
+    told = page.locator(".chosen")
+    expect(told).to_have_text("A file cannot be read: Gone.")
+    assert run("fields", "return fields[0].read();") == {"fault": "A file cannot be read: Gone."}
+    page.evaluate("() => { Blob.prototype.slice = slice; }")
+    page.get_by_label("Choose a DICOM folder").set_input_files(exported)
+    expect(told).to_contain_text("12 images")
+    page.evaluate("""() => {
+        const readEntries = (_, refuse) => refuse(new DOMException("No entrance."));
+        const folder = { isDirectory: true, createReader: () => ({ readEntries }) };
+        const event = new Event("drop", { cancelable: true });
+        event.dataTransfer = { items: [{ webkitGetAsEntry: () => folder }] };
+        document.querySelector(".drop").dispatchEvent(event);
+    }""")
+    expect(told).to_have_text("A file cannot be read: No entrance.")
+
+
 def read_head(run, content):
     return run("dicom", "return await module.headOf(blobOf(given));", list(content))
 

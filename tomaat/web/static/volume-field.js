@@ -1,7 +1,7 @@
 /** A field for a volume: a file, or a folder of DICOM images, dropped or chosen. */
 
 import { fill, make } from "./dom.js";
-import { dropped, MOST_FILES, picker, seriesIn, shownFile, shownSeries, shownZip } from "./files.js";
+import { dropped, MOST_FILES, picker, seriesIn, shownFile, shownSeries, shownZip, unreadable } from "./files.js";
 import { counted, inBytes } from "./words.js";
 
 /**
@@ -34,8 +34,13 @@ export function volumeField(input) {
   zone.addEventListener("drop", async (event) => {
     event.preventDefault();
     zone.classList.remove("over");
-    const files = await dropped(event.dataTransfer);
-    if (files.length) await take(files);
+    try {
+      const files = await dropped(event.dataTransfer);
+      if (files.length) await take(files);
+    } catch (error) {
+      await take([]);
+      show(null, null, unreadable(error));
+    }
   });
 
   return {
@@ -75,8 +80,12 @@ export function volumeField(input) {
       show(null, null, `More than ${counted(MOST_FILES, "file")}: choose the folder of one series.`);
     } else if (takesDicom && (visible.length > 1 || (visible.length === 1 && !extensionOf(visible[0].name, extensions)))) {
       show(null, null, "", `Looking through ${counted(visible.length, "file")}…`);
-      const found = await seriesIn(visible);
-      if (mine === taken) showSeries(found, visible.length);
+      try {
+        const found = await seriesIn(visible);
+        if (mine === taken) showSeries(found, visible.length);
+      } catch (error) {
+        if (mine === taken) show(null, null, unreadable(error));
+      }
     } else if (visible.length > 1) {
       show(null, null, `One file is needed, not ${visible.length}.`);
     } else {
