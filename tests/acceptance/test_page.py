@@ -401,11 +401,18 @@ def test_a_server_that_is_away_from_the_start_is_told_on_a_form_too(visit, door)
     expect(page.get_by_role("button", name="Send")).to_be_visible()
 
 
-def test_what_is_too_large_is_told_before_it_is_packed(visit, door):
+def test_what_is_too_large_is_told_before_it_is_packed_and_the_focus_is_kept(visit, door):
     page = visit(door.start(LARGEST_UPLOAD_BYTES="1000000")).open("#/services/GaussianSmoothing")
     page.get_by_label("CT or MRI volume").set_input_files(chosen("scan.nii.gz", bytes(1_200_000)))
     page.get_by_role("button", name="Send").click()
     expect(page.get_by_role("alert")).to_have_text("The payload has 1.2 MB or more, packed; this server takes 1.1 MB.")
+    expect(page.get_by_role("button", name="Send")).to_be_focused()
+    full = {"type": "/problems/queue-full", "title": "Full", "detail": "Too many tickets wait.", "status": 503}
+    page.route("**/request", lambda route: route.fulfill(status=503, json=full))
+    page.get_by_label("CT or MRI volume").set_input_files(chosen("scan.nii.gz", small_volume()))
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_role("alert")).to_have_text("Too many tickets wait.")
+    expect(page.get_by_role("button", name="Send")).to_be_focused()
 
 
 def test_an_upload_whose_answer_is_lost_becomes_one_ticket(visit, service):

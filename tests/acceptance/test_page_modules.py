@@ -367,7 +367,8 @@ def test_of_a_folder_without_dicom_nothing_is_sent(page, run, exported):
     expect(page.locator(".chosen")).to_contain_text("This is no DICOM image, and its name does not end in .nii.gz,")
     assert "fault" in run("fields", "return fields[0].read();")
     page.get_by_role("button", name="Remove").click()
-    expect(page.locator(".chosen")).to_have_text("or drop a file or a folder here")
+    expect(page.get_by_role("status").filter(has_text="or drop a file or a folder here")).to_be_visible()
+    expect(page.get_by_label("CT scan")).to_be_focused()
 
 
 def test_a_folder_of_too_many_files_is_refused_and_not_cut(page, run):

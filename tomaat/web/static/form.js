@@ -9,6 +9,7 @@ import { gzip } from "./streams.js";
 import { tar } from "./tar.js";
 import { inBytes, saidBy } from "./words.js";
 
+const UNANSWERED = "The server does not answer. Nothing is lost: send it again, it becomes one ticket however often it arrives.";
 const KEY_KINDS = ["key-needed", "service-not-allowed"];
 
 /**
@@ -170,11 +171,9 @@ export function makeForm(service, { onTicket, onUpload }) {
   function explain(error) {
     if (error instanceof Refused) {
       refuse(error.problem);
-    } else if (error instanceof Unreachable) {
-      tell("The server does not answer. Nothing is lost: send it again, it becomes one ticket however often it arrives.");
-      send.focus();
     } else {
-      tell(saidBy(error));
+      tell(error instanceof Unreachable ? UNANSWERED : saidBy(error));
+      send.focus();
     }
   }
 
@@ -195,7 +194,7 @@ export function makeForm(service, { onTicket, onUpload }) {
       return;
     }
     tell(problem.detail, ...rest.filter((detail) => detail !== problem.detail));
-    first?.focus();
+    (first ?? send).focus();
   }
 
   /** @param {...string} lines */

@@ -18,11 +18,12 @@ export function volumeField(input) {
   let fault = "";
   let taken = 0; // how often something was chosen: a look through a folder that was given up changes nothing
 
-  const told = make("p", { class: "chosen" });
-  const remove = make("button", { type: "button", class: "quiet", onclick: () => take([]) }, "Remove");
+  const told = make("p", { class: "chosen", role: "status" });
+  const remove = make("button", { type: "button", class: "quiet", onclick: removeAll }, "Remove");
   const choosing = make("div", { class: "choosing" }, ...picker(`input-${input.id}`, "Choose a file", { multiple: takesDicom }, take));
   if (takesDicom) choosing.append(...picker(`folder-${input.id}`, "Choose a DICOM folder", { webkitdirectory: true }, take));
   const which = make("div", { class: "which" });
+  const target = /** @type {HTMLElement} */ (choosing.firstElementChild);
   const zone = make("div", { class: "drop" }, choosing, told, remove, which);
   show(null, null);
 
@@ -45,7 +46,7 @@ export function volumeField(input) {
 
   return {
     element: zone,
-    target: /** @type {HTMLElement} */ (choosing.firstElementChild),
+    target,
     read() {
       if (fault) return { fault };
       if (series) {
@@ -69,6 +70,11 @@ export function volumeField(input) {
       fill(which, make("p", { class: "hint" }, about));
     },
   };
+
+  function removeAll() {
+    void take([]);
+    target.focus(); // the button is gone
+  }
 
   /** @param {File[]} files */
   async function take(files) {
