@@ -340,6 +340,7 @@ def exported(tmp_path):
         (folder / name).mkdir(parents=True)
         for file, content in images.items():
             (folder / name / file).write_bytes(content)
+    (folder / "DICOMDIR").write_bytes(image(voxels_of((8, 6, 1))[:, :, 0], SeriesInstanceUID=None))
     (folder / "README.TXT").write_text("Open with a viewer.")
     (folder / ".hidden").write_text("")
     return folder
@@ -408,6 +409,19 @@ def test_a_file_that_cannot_be_read_is_told(page, run, exported):
 
 def read_head(run, content):
     return run("dicom", "return await module.headOf(blobOf(given));", list(content))
+
+
+def test_images_that_do_not_name_their_series_are_told_apart_by_their_folders(run):
+    deflated = image(voxels_of((8, 6, 1))[:, :, 0], DeflatedExplicitVRLittleEndian)
+    code = """
+        const file = (take) => take(new File([new Uint8Array(given)], "image"));
+        const paths = ["/study/a/1", "/study/b/1", "/study/b/2"];
+        const portions = [paths.map((fullPath) => ({ isFile: true, fullPath, file })), []];
+        const folder = { isDirectory: true, createReader: () => ({ readEntries: (take) => take(portions.shift()) }) };
+        const files = await module.dropped({ items: [{ webkitGetAsEntry: () => folder }] });
+        return (await module.seriesIn(files)).map(({ images }) => images.length);
+    """
+    assert run("files", code, list(deflated)) == [2, 1]
 
 
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian], ids=["explicit", "implicit"])
