@@ -735,6 +735,16 @@ def test_a_compressed_series_is_told_not_to_be_shown_and_its_labels_are_shown_al
     picture(page, "compressed-series")
 
 
+def test_where_nothing_was_found_the_picture_is_told_to_be_empty(visit, ball):
+    url, _ = ball
+    page = visit(url).open("#/services/Bright")
+    page.get_by_label("Scan").set_input_files(chosen("dark.nii.gz", small_volume()))
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_role("img", name="Ball, empty, on three planes through the middle")).to_be_visible()
+    expect(page.locator(".viewer")).to_have_attribute("data-state", "ready")
+    check_access(page)
+
+
 @pytest.mark.parametrize("wanted", ["nrrd", "mha", "seg.nrrd"])
 def test_labels_in_another_format_are_seen_too(visit, ball, wanted):
     url, images = ball

@@ -184,6 +184,33 @@ def test_of_a_long_table_whole_lines_are_shown_and_no_total_is_told(page, run):
     expect(page.locator("main pre")).to_have_text("7" * 20_000)
 
 
+# Results
+
+
+def test_a_result_of_unknown_size_is_fetched_and_nothing_is_kept_of_one_that_was_left(page, run):
+    code = """
+        const { fetch, URL: { createObjectURL } } = globalThis;
+        let links = 0;
+        URL.createObjectURL = () => { links += 1; return ""; };
+        const left = new AbortController();
+        let body;
+        const answer = new Response(new ReadableStream({ start(controller) { body = controller; } }));
+        globalThis.fetch = async (path, ...more) => path.startsWith("/result") ? answer : fetch(path, ...more);
+        const result = module.makeResult({ id: 1, token: "t" }, {}, left.signal, { onDownload() {} });
+        document.querySelector("main").replaceChildren(result);
+        body.enqueue(new Uint8Array(3000));
+        while (!/\\d/.test(result.textContent)) await new Promise((resolve) => setTimeout(resolve, 10));
+        const told = [result.textContent, result.querySelector("progress").hasAttribute("value")];
+        left.abort();
+        body.close();
+        await new Promise((resolve) => setTimeout(resolve, 100));
+        Object.assign(globalThis, { fetch });
+        Object.assign(URL, { createObjectURL });
+        return [...told, links];
+    """
+    assert run("result", code) == ["Fetching the result: 3 kB", False, 0]
+
+
 # Fields
 
 INPUTS = [

@@ -77,6 +77,7 @@ export function makeResult(ticket, status, signal, hooks) {
 
   /** An address for a blob, which ends with the view. @param {Blob} blob */
   function linkTo(blob) {
+    signal.throwIfAborted();
     const address = URL.createObjectURL(blob);
     signal.addEventListener("abort", () => URL.revokeObjectURL(address));
     return address;
@@ -88,10 +89,10 @@ export function makeResult(ticket, status, signal, hooks) {
     return make("a", attributes, `Download (${inBytes(archive.size)})`);
   }
 
-  /** @param {number} bytes @param {number} allBytes */
+  /** @param {number} bytes @param {number} allBytes 0 where a proxy does not tell */
   function showBytes(bytes, allBytes) {
-    told.textContent = `Fetching the result: ${inBytes(bytes)} of ${inBytes(allBytes)}`;
-    bar.value = allBytes ? bytes / allBytes : 1;
+    told.textContent = `Fetching the result: ${inBytes(bytes)}${allBytes ? ` of ${inBytes(allBytes)}` : ""}`;
+    if (allBytes) bar.value = bytes / allBytes;
   }
 
   /** @param {unknown} error */
@@ -179,11 +180,12 @@ function makeVolumes(outputs, files, sent, linkTo, signal) {
       makeLegend(name, labels, viewer && !isDicom(file) ? (hidden) => viewer.hide(name, hidden) : null));
   const unseen = named.some(({ file }) => isDicom(file)) &&
     make("p", { class: "hint" }, "DICOM Segmentations are not laid over a volume here; the picture shows both. Download it for a viewer of your own.");
-  const pictures = outputs.map(({ name, preview }) => {
+  const pictures = outputs.map(({ name, preview, labels = [] }) => {
     const picture = preview && files.get(preview);
     if (!picture) return null;
     const source = linkTo(new Blob([picture], { type: "image/png" }));
-    const about = `${inWords(name)}, on three planes through its largest part; the patient's right is on the left.`;
+    const planes = labels.some(({ voxels }) => voxels > 0) ? "on three planes through its largest label" : "empty, on three planes through the middle";
+    const about = `${inWords(name)}, ${planes}: axial and coronal, the patient's right on the left; sagittal, the face on the left.`;
     return make("figure", {}, make("img", { src: source, alt: about }), make("figcaption", {}, about));
   });
   return make(
