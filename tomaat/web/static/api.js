@@ -90,9 +90,9 @@ export async function services() {
   return (await ask("/supportedservices")).json();
 }
 
-/** Fetch the volume of a service's example. @param {string} path */
-export async function exampleFile(path) {
-  const answer = await ask(path, {}, Infinity);
+/** Fetch the volume of a service's example. @param {string} path @param {AbortSignal} signal */
+export async function exampleFile(path, signal) {
+  const answer = await ask(path, { signal }, Infinity);
   return new File([await answer.blob()], path.slice(path.lastIndexOf("/") + 1));
 }
 
@@ -140,7 +140,8 @@ export async function result(ticket, onBytes, signal) {
  * @param {{idempotencyKey: string, onBytes: (bytes: number, allBytes: number) => void, signal: AbortSignal}} options
  * @returns {Promise<{id: number, token: string, service: string, state: string}>}
  */
-export function submit(service, payload, { idempotencyKey, onBytes, signal }) {
+export async function submit(service, payload, { idempotencyKey, onBytes, signal }) {
+  signal.throwIfAborted();
   const form = new FormData();
   form.append("service", service); // in front of the payload: an unknown service is refused before it is unpacked
   form.append("payload", payload, "payload.tar.gz");

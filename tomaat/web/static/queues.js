@@ -7,7 +7,7 @@ import { makePlots } from "./queues-plots.js";
 import { makeTable, ticketColumns } from "./queues-table.js";
 import { makeSources } from "./queues-sources.js";
 import { apiKey, keepApiKey } from "./store.js";
-import { counted } from "./words.js";
+import { counted, inDigits } from "./words.js";
 
 /** @typedef {import("./queues-api.js").Queues} Queues */
 
@@ -129,7 +129,7 @@ function unqueuedText({ unqueued, waiting, now }) {
   const oldest = waiting.find((ticket) => ticket.compute_source === null);
   if (!oldest || Date.parse(now) - Date.parse(oldest.created) < 1000 * JUST_SECONDS) return "";
   if (unqueued === 1) return " One has no queue yet: no source that can run it takes tickets now.";
-  return ` ${unqueued.toLocaleString("en")} have no queue yet: no source that can run them takes tickets now.`;
+  return ` ${inDigits(unqueued)} have no queue yet: no source that can run them takes tickets now.`;
 }
 
 function makeView() {
