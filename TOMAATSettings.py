@@ -15,10 +15,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 REPOSITORY = Path(__file__).resolve().parent
 MIB = 1024**2
 GIB = 1024**3
+ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (addresses to listen on, and where to ask then)
 CLIENTS_VARIABLES = {"TOMAAT_URL", "TOMAAT_KEY"}  #: name a server, and a key for it, to clients; no settings
 
 
@@ -129,6 +132,12 @@ class Settings(BaseSettings):
     def _postgresql(cls, value: str) -> str:
         if not value.startswith(("postgresql://", "postgresql+psycopg2://")):
             raise ValueError("must begin with postgresql://")
+        try:
+            url = make_url(value)
+        except (ArgumentError, ValueError):  # whose texts hold the password
+            raise ValueError("is no URL; write postgresql://role:password@host:5432/database") from None
+        if "@" in f"{url.host}{url.database}":
+            raise ValueError("write a password's @ as %40")
         return value
 
     @property

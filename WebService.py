@@ -65,6 +65,7 @@ def serve(settings: Settings, stop: Stop) -> None:
         audit,
         examples=Examples(settings.CUSTOM_TASKS_DIR / "examples"),
         archive_limits=limits,
+        largest_voxel_bytes=settings.LARGEST_VOLUME_BYTES,
         longest_wait_seconds=settings.LONGEST_WAIT_SECONDS,
         longest_queue=settings.LONGEST_QUEUE,
     )

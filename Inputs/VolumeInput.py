@@ -12,12 +12,13 @@ from typing import Any
 from Inputs.Input import Input
 from tomaat.refusals import shown
 from tomaat.volumes.dicom_files import check_series_folder
-from tomaat.volumes.headers import LARGEST_VOXEL_BYTES, read_header
+from tomaat.volumes.headers import read_header
 from tomaat.volumes.orientation import axes_for, is_orientation, orientation_of
 from tomaat.volumes.VolumeHeader import VolumeHeader
 from tomaat.volumes.VolumeRefused import VolumeRefused
 
 WORD = re.compile(r"[A-Z0-9_ ]{1,16}", re.ASCII)  #: DICOM's "code string"
+LARGEST_VOXEL_BYTES = 8 * 1024**3  #: that a task may declare
 UID = re.compile(r"[0-9.]{1,64}", re.ASCII)
 
 
@@ -102,16 +103,17 @@ class VolumeInput(Input):
         rule = f"{self.shown(value)} in main.json is no volume; send it as the file file-{self.id}{self.extensions[0]}."
         raise self.refuse("wrong-place", rule)
 
-    def check_file(self, path: Path) -> VolumeHeader | None:
+    def check_file(self, path: Path, *, largest_voxel_bytes: float = math.inf) -> VolumeHeader | None:
         """Check a file's header, and its size against what the header claims; raises ``InputRefused``.
 
+        ``largest_voxel_bytes`` are what this server takes of any volume.
         Of a folder of DICOM images only that its files are DICOM: there is no header then.
         """
         try:
             if path.is_dir():
                 check_series_folder(path)
                 return None
-            header = read_header(path)
+            header = read_header(path, largest_voxel_bytes=largest_voxel_bytes)
             self.demand(header)
         except VolumeRefused as refusal:
             raise self.refuse(refusal.code, refusal.detail) from refusal

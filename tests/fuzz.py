@@ -185,8 +185,8 @@ def fuzz_headers(count: int, seed: int) -> Counter[str]:
             path.write_bytes(data)
             try:
                 header = read_header(path, largest_voxel_bytes=10**6)
-                code, words = "taken", str(header)
-                assert 0 < header.voxel_bytes <= 10**6
+                code, words = "taken", ""
+                assert 0 < header.value_bytes <= 10**6
             except VolumeRefused as refusal:
                 code, words = refusal.code, refusal.detail
             told[code] += 1

@@ -12,6 +12,7 @@ def nifti(**changes: object) -> bytes:
     values: dict[str, object] = {
         "sizeof_hdr": 348,
         "dim": (3, 4, 5, 6, 1, 1, 1, 1),
+        "intent_code": 0,
         "datatype": 4,
         "bitpix": 16,
         "pixdim": (1.0, 1.0, 1.0, 2.0, 0.0, 0.0, 0.0, 0.0),
@@ -26,7 +27,7 @@ def nifti(**changes: object) -> bytes:
     header = bytearray(352)
     struct.pack_into("<i", header, 0, values["sizeof_hdr"])
     struct.pack_into("<8h", header, 40, *values["dim"])
-    struct.pack_into("<2h", header, 70, values["datatype"], values["bitpix"])
+    struct.pack_into("<3h", header, 68, values["intent_code"], values["datatype"], values["bitpix"])
     struct.pack_into("<8f", header, 76, *values["pixdim"])
     struct.pack_into("<3f", header, 108, values["vox_offset"], values["scl_slope"], values["scl_inter"])
     struct.pack_into("<2h", header, 252, 0, 1)
@@ -103,6 +104,12 @@ HOSTILE: dict[str, tuple[str, bytes, str]] = {
     "nifti-spacing-huge": ("x.nii", nifti(pixdim=(1, 1e30, 1, 1, 0, 0, 0, 0)), "spacing"),
     "nifti-sform-nan": ("x.nii", nifti(srow=(NAN,) * 12), "header"),
     "nifti-qoffset-inf": ("x.nii", nifti(qoffset=INF), "header"),
+    "nifti-slope-0-but-an-intercept": ("x.nii", nifti(scl_inter=2.0), "header"),
+    "nifti-slope-nan-but-an-intercept": ("x.nii", nifti(scl_slope=NAN, scl_inter=2.0), "header"),
+    "nifti-slope-tiny": ("x.nii", nifti(scl_slope=2.0**-60), "header"),
+    "nifti-matrices": ("x.nii", nifti(intent_code=1005), "voxel-type"),
+    "nifti-vectors": ("x.nii", nifti(intent_code=1007), "voxel-type"),
+    "nifti-far-away": ("x.nii", nifti(srow=(1, 0, 0, 2e6, 0, 1, 0, 0, 0, 0, 2, 0)), "place"),
     "nifti-slope-inf": ("x.nii", nifti(scl_slope=INF), "header"),
     "nifti-8-gb": ("x.nii", nifti(dim=(3, 2000, 2000, 2000, 1, 1, 1, 1)), "too-large"),
     "nifti-cut": ("x.nii", nifti()[:-1], "size"),
@@ -130,6 +137,10 @@ HOSTILE: dict[str, tuple[str, bytes, str]] = {
     "mha-type": ("x.mha", mha(ElementType="MET_STRING"), "voxel-type"),
     "mha-8-gb": ("x.mha", mha(DimSize="2000 2000 2000"), "too-large"),
     "mha-many-dimensions": ("x.mha", mha(NDims="200"), "dimensions"),
+    "mha-4000-dimensions": ("x.mha", mha(NDims="4000", DimSize="4 5 6" + " 1" * 3997), "not-3d"),
+    "mha-far-away": ("x.mha", mha(Offset="1e308 0 0"), "place"),
+    "mha-number-of-50000-digits": ("x.mha", mha(Offset="1" * 50_000 + "x 0 0"), "header"),
+    "mha-name-of-30000-letters": ("x.mha", (b"a" * 30_000 + b" = 1\n") * 2 + mha(), "header"),
     "mha-spacing-zero": ("x.mha", mha(ElementSpacing="0 1 1"), "spacing"),
     "mha-spacing-nan": ("x.mha", mha(ElementSpacing="nan 1 1"), "header"),
     "mha-sheared": ("x.mha", mha(TransformMatrix="1 1 0 0 1 0 0 0 1"), "direction"),
@@ -154,6 +165,9 @@ HOSTILE: dict[str, tuple[str, bytes, str]] = {
     "nrrd-block": ("x.nrrd", nrrd(type="block"), "voxel-type"),
     "nrrd-no-endian": ("x.nrrd", nrrd(endian="-"), "header"),
     "nrrd-4d": ("x.nrrd", nrrd(VOXELS * 2, dimension="4", sizes="4 5 6 2", space_directions="-"), "not-3d"),
+    "nrrd-16-dimensions": ("x.nrrd", nrrd(dimension="16", sizes="4 5 6" + " 1" * 13, space_directions="-"), "not-3d"),
+    "nrrd-far-away": ("x.nrrd", nrrd(space_origin="(0,0,-2e6)"), "place"),
+    "nrrd-number-of-50000-digits": ("x.nrrd", nrrd(space_directions="-", spacings="1" * 50_000 + "x 1 1"), "header"),
     "nrrd-dimension-lies": ("x.nrrd", nrrd(dimension="2"), "dimensions"),
     "nrrd-huge-number": ("x.nrrd", nrrd(sizes="4 5 " + "9" * 5000), "header"),
     "nrrd-8-gb": ("x.nrrd", nrrd(sizes="2000 2000 2000"), "too-large"),

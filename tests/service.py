@@ -151,7 +151,8 @@ class Service:
         engine = connect(self.database_url, deadline_seconds=10)
         try:
             with engine.connect() as connection:
-                return list(connection.execute(sqlalchemy.text(sql), values))
+                result = connection.execute(sqlalchemy.text(sql), values)
+                return list(result) if result.returns_rows else []
         finally:
             engine.dispose()
 

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+LEAST_ROOM_BYTES = 64 * 1024**2  #: free: with less nothing is ready, and no lane that found the disk full claims again
 LEAST_FREE_BYTES = 1024**2  #: with less, whatever failed to be written failed for want of room
 
 

@@ -9,11 +9,16 @@ import argparse
 import re
 import sys
 
-from tomaat.database import DatabaseUnavailable, connect, migrate
+from sqlalchemy.exc import ProgrammingError
+
+from tomaat.database import DatabaseUnavailable, SchemaTooNew, connect, migrate
+from tomaat.database.connection import first_line, mending, outages_named
 from tomaat.log import configure_logging
+from tomaat.tickets import WatchStore
 from tomaat.tickets.KeyStore import ApiKey, KeyExists, KeyStore
 from TOMAATSettings import read_settings
 
+OLDER = "The door that starts next makes the tables, or brings them up to date."
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -24,11 +29,19 @@ def main() -> int:
     configure_logging("keys", settings.LOG_FORMAT)
     engine = connect(settings.DATABASE_URL, deadline_seconds=settings.database_deadline_seconds)
     try:
-        migrate(engine)
-        return run(arguments, KeyStore(engine))
-    except (DatabaseUnavailable, KeyExists) as error:
-        print(error, file=sys.stderr)
-        return 1
+        with outages_named():
+            if arguments.command == "make":
+                migrate(engine)
+            return run(arguments, KeyStore(engine), WatchStore(engine))
+    except DatabaseUnavailable as error:
+        trouble = f"{error}. {mending(str(error), engine.url)}"
+    except ProgrammingError as error:
+        says = first_line(error.orig)
+        trouble = f"{says}. {mending(says, engine.url, otherwise=OLDER)}"
+    except (KeyExists, SchemaTooNew) as error:
+        trouble = str(error)
+    print(trouble, file=sys.stderr)
+    return 1
 
 
 def parse() -> argparse.Namespace:
@@ -45,12 +58,16 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def run(arguments: argparse.Namespace, keys: KeyStore) -> int:
+def run(arguments: argparse.Namespace, keys: KeyStore, watch: WatchStore) -> int:
     """Run one command."""
     if arguments.command == "make":
         key = keys.make(arguments.name, arguments.service, operator=arguments.operator)
         print(key)
         print(f"Clients send it as the header X-API-Key. It is not shown again; {arguments.name} can be revoked.")
+        offered = watch.world().services
+        for service in sorted(set(arguments.service or ()) - offered.keys()):
+            known = ", ".join(offered) or "none yet"
+            print(f"Mind: no service {service} was ever offered; those that were: {known}.", file=sys.stderr)
     elif arguments.command == "list":
         for each in keys.all():
             print(described(each))

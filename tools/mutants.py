@@ -29,6 +29,9 @@ STORES = ("tests/integration/test_tickets_stores.py", "tests/integration/test_ti
 ACCESS = ("tests/integration/test_tickets_access.py", "tests/unit/test_web_Access.py")
 ARCHIVES = ("tests/unit/test_archives_unpack.py",)
 VOLUMES = ("tests/integration/test_volumes_reader.py",)
+DATABASE = ("tests/integration/test_database.py",)
+MOVES = ("tests/integration/test_tickets_Manager.py",)
+WALLS = ("tests/integration/test_volumes_walls.py",)
 DICOM = ("tests/integration/test_dicom.py",)
 SERIES = ("tests/unit/test_volumes_series.py",)
 PAYLOADS = ("tests/unit/test_services_payload.py",)
@@ -702,6 +705,87 @@ MUTANTS = (
         "if False:",
         ACCESS,
     ),
+    _m("a queue has an end", "web/Api.py", "if self.waiting.get() >= self.longest_queue:", "if False:", WEB),
+    _m(
+        "an upload has an end",
+        "web/Api.py",
+        "if claimed is not None and claimed >",
+        "if claimed is None and claimed >",
+        WEB,
+    ),
+    _m("a key's queue has an end", "web/Access.py", "if usage.waiting >= self.most_waiting:", "if False:", ACCESS),
+    _m(
+        "a key's rate has an end",
+        "web/Access.py",
+        "if usage.within_a_minute >= self.most_within_a_minute:",
+        "if False:",
+        ACCESS,
+    ),
+    _m(
+        "the audit trail only grows",
+        "database/migrations/0002_access.sql",
+        "BEFORE UPDATE OR DELETE ON audit FOR EACH ROW",
+        "BEFORE UPDATE OR DELETE ON audit FOR EACH ROW WHEN (false)",
+        ACCESS,
+    ),
+    Mutant(
+        guard="nobody listens beyond loopback without keys",
+        file="WebService.py",
+        old="if settings.keys_needed and not any(",
+        new="if False and not any(",
+        tests=("tests/acceptance/test_access.py::test_nobody_listens_beyond_loopback_without_keys",),
+    ),
+    _m(
+        "a database and a storage belong together",
+        "tickets/instance.py",
+        "raise ForeignStorage(_mismatch(storage, found, row.id))",
+        "return",
+        DATABASE,
+    ),
+    _m(
+        "a newer schema is refused",
+        "database/migrate.py",
+        "if applied and max(applied) > max(migrations):",
+        "if False:",
+        DATABASE,
+    ),
+    _m(
+        "a forgotten transaction is ended",
+        "database/connection.py",
+        "idle_in_transaction_session_timeout={2 * milliseconds}",
+        "idle_in_transaction_session_timeout=0",
+        DATABASE,
+    ),
+    _m(
+        "an upload has an hour to get its row",
+        "tickets/Sweep.py",
+        "_older(self.storage.incoming, STRAY_SECONDS)",
+        "_older(self.storage.incoming, -1)",
+        MOVES,
+    ),
+    _m("what has no row is put away", "tickets/Sweep.py", "if path.name not in known]", "if False]", MOVES),
+    _m(
+        "a worker dies with its lane",
+        "compute/worker.py",
+        "prctl(PR_SET_PDEATHSIG, signal.SIGKILL)",
+        "prctl(PR_SET_PDEATHSIG, 0)",
+        WORKER,
+    ),
+    _m("a worker gets no secret", "compute/LocalEngine.py", "        **kept,\n", "        **environment,\n", WORKER),
+    _m(
+        "a task has an end",
+        "compute/Limits.py",
+        '{"deadline": time.monotonic() + deadline_seconds}',
+        '{"deadline": time.monotonic() + 60 * deadline_seconds}',
+        ("tests/acceptance/test_bad_tasks.py::test_a_bad_ticket_fails_with_its_reason_and_the_next_one_runs",),
+    ),
+    _m(
+        "a cancelling that is not heard ends the worker",
+        "compute/Lane.py",
+        'run.limits.allow("too_slow_to_cancel", ',
+        'run.limits.allow("too_slow_to_cancel", 60 + ',
+        ("tests/acceptance/test_bad_tasks.py::test_a_task_that_does_not_listen_is_cancelled_within_two_seconds",),
+    ),
     _m("names do not leave their folder", "archives/names.py", '".."', '"..."', ARCHIVES),
     _m(
         "members are files and folders",
@@ -773,6 +857,63 @@ MUTANTS = (
         '"gzip": 31, "zlib": -15',
         VOLUMES,
     ),
+    _m("a parser opens no other file", "volumes/read_server.py", 'if "landlock" in guards:', "if False:", WALLS),
+    _m("a parser reaches nobody", "volumes/read_server.py", 'if "seccomp" in guards:', "if False:", WALLS),
+    _m("an image cannot have all memory", "volumes/read_server.py", "mapped + memory_bytes + SPARE_BYTES", "-1", WALLS),
+    _m("an image cannot have all time", "volumes/read_server.py", "seconds, seconds + 5)", "-1, -1)", WALLS),
+    _m(
+        "a parser lets no file grow",
+        "volumes/read_server.py",
+        "(resource.RLIMIT_FSIZE, 0,",
+        "(resource.RLIMIT_FSIZE, -1,",
+        WALLS,
+    ),
+    _m(
+        "what a parser shares keeps its size",
+        "volumes/VolumeReader.py",
+        "F_ADD_SEALS, SEALS)",
+        "F_ADD_SEALS, 0)",
+        WALLS,
+    ),
+    _m(
+        "a parser's dimensions are not believed",
+        "volumes/VolumeReader.py",
+        'if told["dimensions"] != ',
+        "if 0 == ",
+        WALLS,
+    ),
+    _m(
+        "a parser's type is not believed",
+        "volumes/VolumeReader.py",
+        "if dtype != header.value_dtype:",
+        "if False:",
+        WALLS,
+    ),
+    _m(
+        "no pages are made for a fork that ended",
+        "volumes/VolumeReader.py",
+        "if select.select([until], [], [], 0)[0]:",
+        "if False:",
+        WALLS,
+    ),
+    _m("the reader of images has one thread", "volumes/read_server.py", "if threads != 1:", "if False:", WALLS),
+    _m(
+        "the reader of images gets no secret",
+        "volumes/VolumeReader.py",
+        '"PYTHONPATH": str(REPOSITORY),',
+        '"PYTHONPATH": str(REPOSITORY), **os.environ,',
+        WALLS,
+    ),
+    _m("dimensions are few", "volumes/checks.py", "if len(sizes) > MOST_DIMENSIONS:", "if False:", VOLUMES),
+    _m("a volume lies near", "volumes/checks.py", "if not abs(value) <= FARTHEST_MM:", "if False:", VOLUMES),
+    _m(
+        "what ITK adds alone is refused",
+        "volumes/nifti.py",
+        "if abs(intercept) >= SMALLEST_SCALE:",
+        "if False:",
+        VOLUMES,
+    ),
+    _m("voxels of many numbers are refused", "volumes/nifti.py", "if intent in MANY_NUMBERS:", "if False:", VOLUMES),
     _m(
         "voxels in another byte order are turned",
         "volumes/read_server.py",
@@ -792,7 +933,7 @@ MUTANTS = (
     _m(
         "more voxels than the limit are refused",
         "volumes/checks.py",
-        "if header.voxel_bytes > largest_voxel_bytes:",
+        "if claimed > largest_voxel_bytes:",
         "if False:",
         VOLUMES,
     ),

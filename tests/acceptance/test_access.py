@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import requests
+import sqlalchemy
 
 from tests.service import REPOSITORY, payload
 
@@ -48,6 +49,7 @@ def test_a_key_is_made_used_listed_and_revoked(own_service):
     instance = own_service(API_KEYS="always")
     made = keys(instance, "make", "radiology", "--service", "FloatComputation")
     assert made.returncode == 0, made.stderr
+    assert "was ever offered" in made.stderr, "no door has run yet"
     key = made.stdout.splitlines()[0]
     instance.start()
     instance.wait_until_ready()
@@ -56,6 +58,7 @@ def test_a_key_is_made_used_listed_and_revoked(own_service):
     assert answer.status_code == 202, answer.text
     ticket = answer.json()
     assert instance.wait(ticket)["state"] == "succeeded"
+    assert "was ever offered" not in keys(instance, "make", "another", "--service", "FloatComputation").stderr
     assert "radiology: FloatComputation, made 20" in keys(instance, "list").stdout
     assert keys(instance, "make", "radiology").returncode == 1
     assert keys(instance, "make", "a b").returncode == 2
@@ -63,6 +66,45 @@ def test_a_key_is_made_used_listed_and_revoked(own_service):
     assert keys(instance, "revoke", "radiology").returncode == 1
     assert post(instance, X_API_Key=key).status_code == 401
     assert key not in "".join(instance.log(door) for door in instance.doors)
+
+
+def test_whoever_only_lists_or_revokes_keys_changes_no_schema(own_service):
+    instance = own_service()
+    for words in (("list",), ("revoke", "radiology")):
+        told = keys(instance, *words)
+        assert told.returncode == 1
+        assert told.stderr.startswith('relation "api_keys" does not exist'), told.stderr
+        assert "The door that starts next makes the tables" in told.stderr
+    assert instance.rows("SELECT to_regclass('schema_versions') AS made")[0].made is None
+    assert keys(instance, "make", "radiology").returncode == 0
+    instance.rows("INSERT INTO schema_versions VALUES (9999)")
+    assert "radiology" in keys(instance, "list").stdout
+    told = keys(instance, "make", "other")
+    assert (told.returncode, "Traceback" in told.stderr) == (1, False)
+    assert "schema is version 9999, this program knows up to" in told.stderr
+
+
+def test_a_database_that_makes_no_keys_is_told_how_to_mend(own_service):
+    instance = own_service()
+    url = sqlalchemy.make_url(instance.database_url)
+    instance.rows("CREATE ROLE keyless LOGIN PASSWORD 'keyless'")
+    instance.rows("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    for changes, says, mend in (
+        ({"database": "nowhere"}, 'database "nowhere" does not exist', "CREATE DATABASE nowhere"),
+        ({"username": "keyless", "password": "keyless"}, "permission denied for schema public", "OWNER TO"),
+    ):
+        instance.environment["TOMAAT_DATABASE_URL"] = url.set(**changes).render_as_string(hide_password=False)
+        told = keys(instance, "make", "radiology")
+        assert (told.returncode, "Traceback" in told.stderr) == (1, False), told.stderr
+        assert says in told.stderr
+        assert mend in told.stderr
+        assert url.password not in told.stderr
+
+
+def test_a_key_for_a_service_that_was_never_offered_is_made_with_a_note(own_service):
+    made = keys(own_service(), "make", "radiology", "--service", "FloatComputatoin")
+    assert made.returncode == 0
+    assert "no service FloatComputatoin was ever offered; those that were: none yet" in made.stderr
 
 
 def test_a_request_that_is_repeated_runs_once(own_service):

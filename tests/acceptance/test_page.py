@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tarfile
@@ -170,6 +171,23 @@ def test_the_example_is_filled_in_and_sent(visit):
         assert json.load(archive.extractfile("result.json"))["outputs"][0]["value"] == 6.5
 
 
+def test_while_the_example_is_fetched_nothing_is_changed_and_it_can_be_stopped(visit):
+    page = visit().open("#/services/GaussianSmoothing")
+    page.get_by_label("CT or MRI volume").set_input_files(chosen("mine.nii.gz", small_volume()))
+    page.route("**/examples/**", lambda _: None, times=1)  # is not answered
+    page.get_by_role("button", name="Fill in the example").click()
+    expect(page.get_by_role("progressbar", name="Fetching the example")).to_be_visible()
+    expect(page.get_by_label("CT or MRI volume")).to_be_disabled()
+    expect(page.get_by_role("button", name="Send")).to_be_disabled()
+    check_access(page)
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_text("mine.nii.gz,")).to_be_visible()
+    expect(page.get_by_role("button", name="Fill in the example")).to_be_focused()
+    page.get_by_role("button", name="Fill in the example").click()
+    expect(page.get_by_text("phantom_head.nii.gz,")).to_be_visible()
+    expect(page.get_by_role("button", name="Fill in the example")).to_be_focused()
+
+
 # Refusals
 
 
@@ -254,7 +272,13 @@ def test_an_api_key_is_asked_for_and_kept_in_the_tab_only(visit, service, door):
     expect(page.get_by_label("API key")).to_be_focused()
     check_access(page)
     picture(page, "api-key")
+    page.get_by_role("link", name="All services and tickets").click()
+    page.get_by_role("link", name="Dummy", exact=True).click()
     page.get_by_label("API key").fill(key)
+    page.go_back()
+    page.get_by_role("link", name="FloatComputation", exact=True).click()
+    expect(page.get_by_label("API key")).to_have_value(key)
+    expect(page.locator("#api-key-fault")).to_be_hidden()
     page.get_by_role("button", name="Send").click()
     expect(page.locator("dl.values")).to_have_text("Result6.5")
     assert key not in page.evaluate("JSON.stringify(localStorage)")
@@ -554,11 +578,18 @@ def test_a_server_that_is_away_from_the_start_is_told_on_a_form_too(visit, door)
     expect(page.get_by_role("button", name="Send")).to_be_visible()
 
 
-def test_what_is_too_large_is_told_before_it_is_packed(visit, door):
+def test_what_is_too_large_is_told_before_it_is_packed_and_the_focus_is_kept(visit, door):
     page = visit(door.start(LARGEST_UPLOAD_BYTES="1000000")).open("#/services/GaussianSmoothing")
     page.get_by_label("CT or MRI volume").set_input_files(chosen("scan.nii.gz", bytes(1_200_000)))
     page.get_by_role("button", name="Send").click()
     expect(page.get_by_role("alert")).to_have_text("The payload has 1.2 MB or more, packed; this server takes 1.1 MB.")
+    expect(page.get_by_role("button", name="Send")).to_be_focused()
+    full = {"type": "/problems/queue-full", "title": "Full", "detail": "Too many tickets wait.", "status": 503}
+    page.route("**/request", lambda route: route.fulfill(status=503, json=full))
+    page.get_by_label("CT or MRI volume").set_input_files(chosen("scan.nii.gz", small_volume()))
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_role("alert")).to_have_text("Too many tickets wait.")
+    expect(page.get_by_role("button", name="Send")).to_be_focused()
 
 
 def test_an_upload_whose_answer_is_lost_becomes_one_ticket(visit, service):
@@ -587,6 +618,53 @@ def test_an_upload_that_another_server_answered_is_told(visit):
     expect(page.get_by_role("alert")).to_have_text("Something in front of the server answered in its place.")
     page.get_by_role("button", name="Send").click()
     expect(page.locator("dl.values")).to_have_text("Result6.5")
+
+
+def test_who_stops_while_the_server_checks_finds_the_ticket_by_sending_again(visit, service, door):
+    page = visit(door.start()).open("#/services/FloatComputation")
+    page.get_by_role("button", name="Fill in the example").click()
+    before = service.rows("SELECT max(id) AS newest FROM tickets")[0].newest or 0
+    door.process.send_signal(signal.SIGSTOP)  # what it is sent, the system takes for it
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_text("Sent. The server checks it…")).to_be_visible()
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_role("alert")).to_contain_text("The server may have taken it already: send it again")
+    expect(page.get_by_role("button", name="Send")).to_be_focused()
+    check_access(page)
+    door.process.send_signal(signal.SIGCONT)
+    service.until(lambda: service.rows("SELECT id FROM tickets WHERE id > :before", before=before), 60)
+    page.get_by_role("button", name="Send").click()
+    expect(page.locator("dl.values")).to_have_text("Result6.5")
+    assert [row.id for row in service.rows("SELECT id FROM tickets WHERE id > :before", before=before)] == [
+        ticket_of(page)["id"]
+    ]
+
+
+def test_an_upload_that_fails_while_another_view_is_shown_is_told_there(visit):
+    page = visit().open("#/services/FloatComputation")
+    page.get_by_role("button", name="Fill in the example").click()
+    held = []
+
+    def hold(route):
+        held.append(route)
+
+    page.route("**/request", hold)
+    with page.expect_request("**/request"):
+        page.get_by_role("button", name="Send").click()
+    page.get_by_role("link", name="All services and tickets").click()
+    uploads = page.get_by_role("region", name="Your tickets").get_by_role("listitem")
+    expect(uploads).to_have_text("FloatComputationBeing sent")
+    check_access(page)
+    held[0].abort()
+    expect(uploads).to_have_text("FloatComputationNot sent; the form says why")
+    expect(page.locator("#announcer")).to_have_text("FloatComputation: it was not sent; its form says why.")
+    check_access(page)
+    picture(page, "not-sent")
+    uploads.get_by_role("link").click()
+    expect(page.get_by_role("alert")).to_contain_text("The server does not answer.")
+    page.go_back()
+    expect(page.get_by_text("None yet.")).to_be_visible()
+    expect(uploads).to_have_count(0)
 
 
 def test_behind_a_proxy_that_takes_the_header_for_itself_the_token_goes_by_the_address(visit):
@@ -673,7 +751,7 @@ def test_the_brain_of_a_real_head_is_seen_over_it_in_three_planes_and_in_3d(visi
     expect(page.get_by_text("Done.", exact=True)).to_be_visible()
     expect(page.locator(".viewer")).to_have_attribute("data-state", "ready")
     expect(page.get_by_role("img", name="Brain, on three planes")).to_be_visible()
-    expect(page.locator(".legend tbody")).to_contain_text(re.compile(r"brain\s*1,\d{3} ml"))
+    expect(page.locator(".legend tbody")).to_contain_text(re.compile(r"brain\s*1\u202f\d{3} ml"))
     expect(page.locator(".place")).to_contain_text(re.compile(r"value [\d.]+ · brain"))
     canvas = page.locator("canvas")
     assert is_orange(canvas) > 0.1
@@ -723,9 +801,11 @@ def test_a_volume_is_shown_with_the_one_that_was_sent(visit):
     volume = page.get_by_label("Volume", exact=True)
     expect(volume.get_by_role("option")).to_have_text(["Smoothed", "Sent: T1.nii.gz"])
     smooth = page.locator("canvas").screenshot()
+    volume.focus()
     volume.select_option("Sent: T1.nii.gz")
     expect(page.locator(".viewer")).to_have_attribute("data-state", "ready")
     expect(volume.locator("option:checked")).to_have_text("Sent: T1.nii.gz")
+    expect(volume).to_be_focused()
     assert page.locator("canvas").screenshot() != smooth
     check_access(page)
     picture(page, "smoothed-dark")
@@ -745,17 +825,18 @@ def ball(own_service, tmp_path):
 
 
 BRIGHT = """
-from Inputs import VolumeInput
+from Inputs import BooleanInput, VolumeInput
 from tomaat.services import Task
 from tomaat.volumes import Labels
 
 class BrightTask(Task):
     task_identifier = "Bright"
     description = "Marks what is bright."
-    inputs = [VolumeInput("scan", "Scan")]
+    inputs = [VolumeInput("scan", "Scan"), BooleanInput("inverted", "Inverted too", default=False)]
 
-    def perform(self, scan):
-        return {"ball": Labels(volume=scan.like(scan.array > 500), names={1: "ball"})}
+    def perform(self, scan, inverted):
+        ball = {"ball": Labels(volume=scan.like(scan.array > 500), names={1: "ball"})}
+        return ball | {"inverted": scan.like(1000 - scan.array)} if inverted else ball
 """
 
 
@@ -776,9 +857,11 @@ def test_a_dicom_series_is_seen_under_its_labels_from_a_folder_a_zip_and_again_a
     check_access(page)
     picture(page, "dicom-result")
     page.reload()
+    page.locator("#open-folder").focus()
     page.locator("#open-folder").set_input_files(tmp_path / "scan")
     expect(page.locator(".place")).to_contain_text(re.compile("value (100|900)"))
     expect(page.get_by_text("It lies on another grid")).to_be_hidden()
+    expect(canvas).to_be_focused()  # what was opened is seen, and its picker gone
     page.goto(f"{url}/#/services/Bright")
     page.get_by_label("Scan").set_input_files(chosen("scan.zip", zipped(images)))
     page.get_by_label("Result format").select_option("dicom-seg")
@@ -789,6 +872,34 @@ def test_a_dicom_series_is_seen_under_its_labels_from_a_folder_a_zip_and_again_a
     expect(page.locator(".viewer")).to_have_count(0)
     check_access(page)
     picture(page, "dicom-seg")
+
+
+def test_what_was_sent_is_opened_again_beside_a_volume_that_was_made(visit, ball):
+    url, images = ball
+    page = visit(url).open("#/services/Bright")
+    page.get_by_label("Scan").set_input_files(chosen("scan.zip", zipped(images)))
+    page.get_by_label("Inverted too").select_option("Yes")
+    page.get_by_role("button", name="Send").click()
+    place = page.locator(".place")
+    expect(place).to_contain_text("value 900 · ball")
+    page.reload()
+    expect(place).to_contain_text("value 100 · ball")
+    check_access(page)
+    page.evaluate("() => { globalThis.slice = Blob.prototype.slice; }")
+    page.evaluate("() => { Blob.prototype.slice = () => { throw new Error('Gone.'); }; }")
+    page.locator("#open-volume").focus()
+    page.locator("#open-volume").set_input_files(chosen("scan.zip", zipped(images)))
+    expect(page.get_by_text("A file cannot be read: Gone.")).to_be_visible()
+    expect(page.locator("#open-volume")).to_be_focused()
+    page.evaluate("() => { Blob.prototype.slice = slice; }")
+    page.locator("#open-volume").set_input_files(chosen("scan.zip", b"PK no zip"))
+    expect(page.get_by_text("scan.zip is not shown: This is no zip archive, or a part of one.")).to_be_visible()
+    page.locator("#open-volume").set_input_files(chosen("scan.zip", zipped(images)))
+    expect(place).to_contain_text("value 900 · ball")
+    expect(page.locator("#open-volume")).to_be_hidden()
+    page.get_by_label("Volume", exact=True).select_option("Inverted")
+    expect(place).to_contain_text("value 100 · ball")
+    expect(page.get_by_text("It lies on another grid")).to_be_hidden()
 
 
 def brightest_is_round(canvas):
@@ -809,6 +920,16 @@ def test_a_compressed_series_is_told_not_to_be_shown_and_its_labels_are_shown_al
     expect(page.locator(".legend tbody")).to_contain_text("ball")
     check_access(page)
     picture(page, "compressed-series")
+
+
+def test_where_nothing_was_found_the_picture_is_told_to_be_empty(visit, ball):
+    url, _ = ball
+    page = visit(url).open("#/services/Bright")
+    page.get_by_label("Scan").set_input_files(chosen("dark.nii.gz", small_volume()))
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_role("img", name="Ball, empty, on three planes through the middle")).to_be_visible()
+    expect(page.locator(".viewer")).to_have_attribute("data-state", "ready")
+    check_access(page)
 
 
 @pytest.mark.parametrize("wanted", ["nrrd", "mha", "seg.nrrd"])
@@ -843,7 +964,7 @@ def test_the_example_of_a_volume_says_that_it_is_a_phantom_and_shows_a_result(vi
     check_access(page)
     picture(page, "example")
     page.get_by_role("button", name="Send").click()
-    expect(page.locator(".legend tbody")).to_contain_text(re.compile(r"brain\s*1,[6-9]\d\d ml"))
+    expect(page.locator(".legend tbody")).to_contain_text(re.compile(r"brain\s*1\u202f[6-9]\d\d ml"))
     picture(page, "example-brain")
     page = visit().open("#/services/InnerEarSegmentation")
     page.get_by_role("button", name="Fill in the example").click()
@@ -879,17 +1000,22 @@ def test_texts_tables_plots_and_pictures_are_shown_as_such(visit):
     files = {
         "curve.npy": numpy_file(np.sin(np.linspace(0, 12, 3000))),
         "matrix.npy": numpy_file(np.arange(6.0).reshape(2, 3)),
+        "huge.npy": numpy_file(np.zeros(9_000_000, np.uint8)),
+        "heavy.npy": numpy_file(np.zeros(9_000_000)),
+        "broken.dcm": b"no volume",
         "picture.png": dot.getvalue(),
         "table.csv": b"name,ml\nliver,1500\nspleen,200\n",
         "page.html": b"<script>document.title = 'taken over'</script>",
     }
     outputs = [
+        {"name": "broken", "type": "labels", "file": "broken.dcm", "labels": [{"value": 1}]},
+        {"name": "nothing", "type": "json"},
         {"name": "report", "type": "text", "value": "Nothing <b>bold</b> was found."},
         {"name": "score", "type": "json", "value": 0.8712345},
         {"name": "by_side", "type": "json", "value": {"left": 1.5, "right": [1, 2, 3]}},
         {"name": "rows", "type": "json", "value": [{"organ": "liver", "ml": 1500.5}, {"organ": "spleen", "ml": 200}]},
         {"name": "history", "type": "json", "value": [n * n for n in range(40)]},
-        *({"name": name, "type": "array", "file": f"{name}.npy"} for name in ("curve", "matrix")),
+        *({"name": name, "type": "array", "file": f"{name}.npy"} for name in ("curve", "huge", "heavy", "matrix")),
         *(
             {"name": name.split(".")[0], "type": "file", "file": name}
             for name in ("picture.png", "table.csv", "page.html")
@@ -909,11 +1035,18 @@ def test_texts_tables_plots_and_pictures_are_shown_as_such(visit):
     expect(values).to_contain_text("Nothing <b>bold</b> was found.")
     expect(values).to_contain_text("0.871235")
     expect(values.get_by_role("row")).to_contain_text(
-        ["left1.5", "right1, 2, 3", "organml", "liver1,500.5", "spleen200"]
+        ["left1.5", "right1, 2, 3", "organml", "liver1\u202f500.5", "spleen200"]
     )
-    expect(page.get_by_role("img", name="A line through 40 numbers between 0 and 1,521")).to_be_visible()
+    expect(page.get_by_role("img", name="A line through 40 numbers between 0 and 1\u202f521")).to_be_visible()
     expect(page.get_by_role("img", name="A line through 3000 numbers between -1 and 1")).to_be_visible()
     expect(page.get_by_text("2 × 3 numbers, 0 to 5, mean 2.5.")).to_be_visible()
+    for cannot in (
+        "Huge cannot be shown here; see the download. It has 9\u202f000\u202f000 numbers, more than this page reads.",
+        "Heavy cannot be shown here; see the download. It has 72 MB, more than this page reads.",
+        "Nothing cannot be shown here; see the download.",
+        "The volumes cannot be shown here; see the download.",
+    ):
+        expect(page.get_by_text(cannot)).to_be_visible()
     expect(page.get_by_role("img", name="Picture")).to_be_visible()
     expect(page.get_by_role("cell", name="spleen").last).to_be_visible()
     check_access(page)

@@ -74,6 +74,17 @@ def test_a_payload_is_an_archive_that_the_server_takes(run, page, tmp_path):
     assert (folder / "file-b/12.dcm").read_bytes() == b"x" * 512
 
 
+def test_what_is_stopped_before_it_is_sent_is_not_sent(page, run):
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    code = """
+        const given = { idempotencyKey: "x", onBytes() {}, signal: AbortSignal.abort() };
+        return await module.submit("FloatComputation", new Blob(["x"]), given);
+    """
+    assert run("api", code).startswith("AbortError")
+    assert not any(url.endswith("/request") for url in asked)
+
+
 def test_a_name_that_no_header_holds_is_refused(run):
     refused = run("tar", "return module.tar([{ name: 'ä'.repeat(51), data: new Blob() }]);")
     assert refused.endswith(f"{'ä' * 51}: longer than 100 bytes.")
@@ -151,6 +162,53 @@ def test_numpys_arrays_are_read(run, array):
 )
 def test_what_is_no_array_of_numbers_is_told(run, content, told):
     assert run("npy", "return module.readNpy(await blobOf(given).arrayBuffer());", content) == told
+
+
+# Texts
+
+
+def test_of_a_long_table_whole_lines_are_shown_and_no_total_is_told(page, run):
+    code = """
+        document.querySelector("main").replaceChildren(await module.makeTextFile(new Blob([given]), "csv"));
+    """
+    wide = ",".join(f"column{place}" for place in range(25))
+    line = ",".join(["123456"] * 25)
+    run("outputs", code, "\n".join([wide, *[line] * 300]))
+    rows = page.locator("tbody tr")
+    assert set(rows.all_text_contents()) == {"123456" * 20}
+    expect(page.locator("main .hint")).to_have_text(["The first 20 of 25 columns.", "Only its beginning is shown."])
+    run("outputs", code, "\n".join(["a,b", *["1,2"] * 300]))
+    expect(rows).to_have_count(100)
+    expect(page.locator("main .hint")).to_have_text(["The first 100 of 300."])
+    run("outputs", code, "7" * 30_000)
+    expect(page.locator("main pre")).to_have_text("7" * 20_000)
+
+
+# Results
+
+
+def test_a_result_of_unknown_size_is_fetched_and_nothing_is_kept_of_one_that_was_left(page, run):
+    code = """
+        const { fetch, URL: { createObjectURL } } = globalThis;
+        let links = 0;
+        URL.createObjectURL = () => { links += 1; return ""; };
+        const left = new AbortController();
+        let body;
+        const answer = new Response(new ReadableStream({ start(controller) { body = controller; } }));
+        globalThis.fetch = async (path, ...more) => path.startsWith("/result") ? answer : fetch(path, ...more);
+        const result = module.makeResult({ id: 1, token: "t" }, {}, left.signal, { onDownload() {} });
+        document.querySelector("main").replaceChildren(result);
+        body.enqueue(new Uint8Array(3000));
+        while (!/\\d/.test(result.textContent)) await new Promise((resolve) => setTimeout(resolve, 10));
+        const told = [result.textContent, result.querySelector("progress").hasAttribute("value")];
+        left.abort();
+        body.close();
+        await new Promise((resolve) => setTimeout(resolve, 100));
+        Object.assign(globalThis, { fetch });
+        Object.assign(URL, { createObjectURL });
+        return [...told, links];
+    """
+    assert run("result", code) == ["Fetching the result: 3 kB", False, 0]
 
 
 # Fields
@@ -309,6 +367,7 @@ def exported(tmp_path):
         (folder / name).mkdir(parents=True)
         for file, content in images.items():
             (folder / name / file).write_bytes(content)
+    (folder / "DICOMDIR").write_bytes(image(voxels_of((8, 6, 1))[:, :, 0], SeriesInstanceUID=None))
     (folder / "README.TXT").write_text("Open with a viewer.")
     (folder / ".hidden").write_text("")
     return folder
@@ -336,11 +395,60 @@ def test_of_a_folder_without_dicom_nothing_is_sent(page, run, exported):
     expect(page.locator(".chosen")).to_contain_text("This is no DICOM image, and its name does not end in .nii.gz,")
     assert "fault" in run("fields", "return fields[0].read();")
     page.get_by_role("button", name="Remove").click()
-    expect(page.locator(".chosen")).to_have_text("or drop a file or a folder here")
+    expect(page.get_by_role("status").filter(has_text="or drop a file or a folder here")).to_be_visible()
+    expect(page.get_by_label("CT scan")).to_be_focused()
+
+
+def test_a_folder_of_too_many_files_is_refused_and_not_cut(page, run):
+    run("fields", MAKE, [VolumeInput("scan", "CT scan").describe()])
+    code = """
+        const transfer = new DataTransfer();
+        for (let place = 0; place <= 20_000; place += 1) transfer.items.add(new File([], `.${place}`));
+        const box = document.querySelector("#folder-scan");
+        box.files = transfer.files;
+        box.dispatchEvent(new Event("change"));
+    """
+    run("fields", code)
+    expect(page.locator(".chosen")).to_have_text("More than 20\u202f000 files: choose the folder of one series.")
+    assert "More than" in run("fields", "return fields[0].read();")["fault"]
+
+
+def test_a_file_that_cannot_be_read_is_told(page, run, exported):
+    run("fields", MAKE, [VolumeInput("scan", "CT scan").describe()])
+    page.evaluate("() => { globalThis.slice = Blob.prototype.slice; }")
+    page.evaluate("() => { Blob.prototype.slice = () => { throw new Error('Gone.'); }; }")
+    page.get_by_label("Choose a DICOM folder").set_input_files(exported)
+    told = page.locator(".chosen")
+    expect(told).to_have_text("A file cannot be read: Gone.")
+    assert run("fields", "return fields[0].read();") == {"fault": "A file cannot be read: Gone."}
+    page.evaluate("() => { Blob.prototype.slice = slice; }")
+    page.get_by_label("Choose a DICOM folder").set_input_files(exported)
+    expect(told).to_contain_text("12 images")
+    page.evaluate("""() => {
+        const readEntries = (_, refuse) => refuse(new DOMException("No entrance."));
+        const folder = { isDirectory: true, createReader: () => ({ readEntries }) };
+        const event = new Event("drop", { cancelable: true });
+        event.dataTransfer = { items: [{ webkitGetAsEntry: () => folder }] };
+        document.querySelector(".drop").dispatchEvent(event);
+    }""")
+    expect(told).to_have_text("A file cannot be read: No entrance.")
 
 
 def read_head(run, content):
     return run("dicom", "return await module.headOf(blobOf(given));", list(content))
+
+
+def test_images_that_do_not_name_their_series_are_told_apart_by_their_folders(run):
+    deflated = image(voxels_of((8, 6, 1))[:, :, 0], DeflatedExplicitVRLittleEndian)
+    code = """
+        const file = (take) => take(new File([new Uint8Array(given)], "image"));
+        const paths = ["/study/a/1", "/study/b/1", "/study/b/2"];
+        const portions = [paths.map((fullPath) => ({ isFile: true, fullPath, file })), []];
+        const folder = { isDirectory: true, createReader: () => ({ readEntries: (take) => take(portions.shift()) }) };
+        const files = await module.dropped({ items: [{ webkitGetAsEntry: () => folder }] });
+        return (await module.seriesIn(files)).map(({ images }) => images.length);
+    """
+    assert run("files", code, list(deflated)) == [2, 1]
 
 
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian], ids=["explicit", "implicit"])
@@ -669,11 +777,19 @@ def test_numbers_are_written_as_people_read_them(run):
         ["inTime", 5400],
         ["inDigits", 1234567.891],
         ["inDigits", 1e-7],
+        ["inDigits", 1234567],
+        ["inDigits", -2147483647],
+        ["inDigits", 2**60],
+        ["inDigits", 1e300],
+        ["inDigits", 1234567, 4],
+        ["inDigits", 2147483647, 4],
+        ["counted", 12345, "ticket"],
         ["counted", 1, "ticket"],
         ["counted", 2, "ticket"],
     ]
     told = run("words", code, json.loads(json.dumps(asked)))
-    assert told == [
+    assert [text.replace("\u202f", " ") for text in told] == [
         *("0 bytes", "1 byte", "999 bytes", "239 kB", "2.1 GB", "1 s", "40 s", "1 min", "1.5 h"),
-        *("1,234,570", "1e-7", "1 ticket", "2 tickets"),
+        *("1 234 570", "1e-7", "1 234 567", "-2 147 483 647", "1.15292e+18", "1e+300", "1 235 000", "2.147e+9"),
+        *("12 345 tickets", "1 ticket", "2 tickets"),
     ]

@@ -1,11 +1,14 @@
 """A backup is whole or not there; a restore changes everything or nothing."""
 
+import contextlib
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -13,17 +16,19 @@ import pytest
 import sqlalchemy
 
 from tests.chaos.disks import fill, small_disk
+from tomaat.backup import __main__ as program
 from tomaat.backup import files
 from tomaat.backup.BackupFailed import BackupFailed
 from tomaat.backup.make import keep_newest, make
 from tomaat.backup.restore import restore
 from tomaat.backup.verify import verify
+from tomaat.database import DatabaseUnavailable, connect, migrate
 from tomaat.database import clients as programs
-from tomaat.database import connect, migrate
 from tomaat.database.clients import ClientFailed, find_clients
-from tomaat.tickets import NewTicket, SourceStore, Storage, TicketStore
+from tomaat.tickets import ForeignStorage, NewTicket, SourceStore, Storage, TicketStore
 from tomaat.tickets.holder import this_process
 from tomaat.tickets.instance import bind_storage
+from TOMAATSettings import Settings
 
 MAKE, RESTORE = (sys.modules[f"tomaat.backup.{name}"] for name in ("make", "restore"))
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -241,6 +246,36 @@ def test_a_damaged_backup_is_told_by_ticket_and_not_restored(pair, make_pair, pl
         verify(backup)
 
 
+@pytest.fixture
+def open_place():
+    """A folder that every user may enter."""
+    made = Path(tempfile.mkdtemp(prefix="tomaat-backup-"))
+    made.chmod(0o755)
+    yield made
+    shutil.rmtree(made)
+
+
+@contextlib.contextmanager
+def as_nobody():
+    """Be a user without rights in the block."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_a_whole_backup_of_another_user_is_not_called_damaged(pair, open_place):
+    backup = pair.backup(open_place)
+    for readable in ((), (backup, backup / "manifest.json")):  # neither; then all but the dump
+        for path in readable:
+            path.chmod(0o755)
+        with as_nobody(), pytest.raises(BackupFailed, match=r"may not be read: .*must own them \(chown -R\)"):
+            verify(backup)
+
+
 def test_a_manifest_that_points_elsewhere_is_damaged(pair, place):
     backup = pair.backup(place)
     manifest = json.loads((backup / "manifest.json").read_text())
@@ -333,31 +368,77 @@ def test_a_restore_that_fails_changes_nothing(pair, make_pair, place, monkeypatc
     assert not (target.storage.base / "restoring").exists()
 
 
+def test_an_administrators_extension_is_left_to_the_administrator(pair, make_pair, place):
+    """The role that restores owns its database, and may make no extension, nor comment on one."""
+    (extension,) = pair.run("SELECT name FROM pg_available_extensions WHERE name <> 'plpgsql' ORDER BY name LIMIT 1")
+    extend = f"CREATE SCHEMA of_the_administrator; CREATE EXTENSION {extension.name} SCHEMA of_the_administrator"
+    pair.run(extend)
+    pair.run("CREATE ROLE plain LOGIN PASSWORD 'plain'")
+    folder = pair.submit()
+    backup = pair.backup(place)
+    for extended in (False, True):
+        target = make_pair()
+        url = sqlalchemy.make_url(target.url)
+        target.run(f"ALTER DATABASE {url.database} OWNER TO plain")
+        if extended:
+            target.run(extend)
+        target.engine.dispose()
+        target.url = url.set(username="plain", password="plain").render_as_string(hide_password=False)
+        target.engine = connect(target.url, deadline_seconds=10, pool_size=1)
+        target.restore(backup)
+        assert list(target.states()) == [folder.name]
+        target.restore(backup, replace=True)
+
+
 def test_nothing_is_kept_of_a_dump_whose_reader_dies_between_two_statements(pair, tmp_path):
     real, _ = find_clients(programs.server_major(pair.engine))
     (tmp_path / "psql").symlink_to(real / "psql")
-    (tmp_path / "pg_restore").write_text("#!/bin/sh\necho 'CREATE TABLE half (id integer);'\nexit 1\n")
+    (tmp_path / "pg_restore").write_text(
+        "#!/bin/sh\necho 'CREATE TABLE half (id integer); -- TABLE public schema_versions me'\nexit 1\n"
+    )
     (tmp_path / "pg_restore").chmod(0o700)
     with pytest.raises(ClientFailed, match="nothing was changed"):
         programs.load(tmp_path, pair.url, tmp_path / "dump", before="", after=[])
     assert pair.run("SELECT to_regclass('half') AS half")[0].half is None
 
 
-def test_a_restore_that_died_between_its_halves_is_done_again(pair, make_pair, place, monkeypatch):
+@pytest.mark.parametrize("over_itself", [False, True])
+def test_a_restore_that_died_between_its_halves_is_done_again(over_itself, pair, make_pair, place, monkeypatch):
     folder = pair.submit()
     backup = pair.backup(place)
-    target = make_pair()
+    target = pair if over_itself else make_pair()
 
     def die(*_):
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(RESTORE, "_put_in_place", die)
     with pytest.raises(BackupFailed, match=r"not in place .*: do it again with --replace"):
-        target.restore(backup)
+        target.restore(backup, replace=over_itself)
+    with pytest.raises(ForeignStorage, match="half of a restored backup: restore it again with --replace"):
+        bind_storage(target.engine, target.storage)
     monkeypatch.undo()
     target.restore(backup, replace=True)
+    bind_storage(target.engine, target.storage)
     assert (target.storage.ticket(folder.name).inputs / "main.json").exists()
     assert not (target.storage.base / "restoring").exists()
+
+
+def test_a_restore_is_done_when_its_files_are_in_place_whatever_becomes_of_the_database(
+    pair, make_pair, place, monkeypatch
+):
+    pair.submit()
+    target = make_pair()
+    put_in_place = RESTORE._put_in_place
+
+    def lose_the_database(*_):
+        raise DatabaseUnavailable("gone")
+
+    def put_and_lose(*folders):
+        monkeypatch.setattr("tomaat.tickets.BackupStore.run", lose_the_database)
+        return put_in_place(*folders)
+
+    monkeypatch.setattr(RESTORE, "_put_in_place", put_and_lose)
+    assert target.restore(pair.backup(place)).tickets == {"submitted": 1}
 
 
 def test_a_full_disk_is_told_and_leaves_nothing(pair, tmp_path):
@@ -375,6 +456,28 @@ def test_a_full_disk_is_told_and_leaves_nothing(pair, tmp_path):
                 pair.backup(place / "backups")
     except PermissionError as error:
         pytest.skip(str(error))
+
+
+def test_the_side_that_cannot_be_read_or_written_is_named_and_never_a_file(pair, place, monkeypatch, capsys):
+    base = pair.storage.base
+    (pair.submit().inputs / "file-Mustermann.nii").touch()
+
+    def fail(file, _):
+        raise OSError(5, "Input/output error", str(file))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MAKE, "carry", fail)
+        with pytest.raises(BackupFailed, match=f"^{base}: Input/output error; nothing was kept.$"):
+            pair.backup(place)
+    place.rmdir()
+    place.touch()
+    with pytest.raises(BackupFailed, match=f"^{place}: File exists; nothing was kept.$"):
+        pair.backup(place)
+    (base / "instance").unlink()
+    (base / "instance").mkdir()
+    making = program.parse(["make", str(place)])
+    assert program.work(making, Settings(DATABASE_URL=pair.url, BASE_STORAGE_DIR=base)) == 1
+    assert capsys.readouterr().err == f"{base}: Is a directory.\n"
 
 
 def test_a_backup_that_was_killed_leaves_nothing_that_looks_whole(pair, place):
@@ -412,7 +515,12 @@ def test_the_newest_are_kept_and_nothing_else_is_touched(place):
     assert sorted(left_in(place)) == ["2026-11-01T03-00-00Z.old", *names[3:], "mine"]
 
 
-def test_the_password_is_on_no_command_line(pair, place, monkeypatch):
+@pytest.mark.parametrize("password", [None, "pa/ss", "50%off"])
+def test_the_password_is_on_no_command_line(password, pair, place, monkeypatch):
+    known = sqlalchemy.make_url(pair.url)
+    if password:  # in the URL as it is
+        pair.run(f"CREATE ROLE slashed SUPERUSER LOGIN PASSWORD '{password}'")
+        pair.url = pair.url.replace(f"{known.username}:{known.password}@", f"slashed:{password}@")
     called = []
     popen = subprocess.Popen
 
@@ -422,7 +530,9 @@ def test_the_password_is_on_no_command_line(pair, place, monkeypatch):
 
     monkeypatch.setattr(programs.subprocess, "Popen", note)
     pair.backup(place)
-    password = sqlalchemy.make_url(pair.url).password
+    if password:
+        pair.run("DROP ROLE slashed")
+    password = password or known.password
     dumping = [(command, environment) for command, environment in called if "--format=custom" in command]
     assert len(dumping) == 1
     assert password not in str([command for command, _ in called])

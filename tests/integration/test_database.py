@@ -10,6 +10,7 @@ import structlog
 
 from tests.chaos.Proxy import Proxy
 from tomaat.database import DatabaseUnavailable, Hints, SchemaTooNew, connect, hint, migrate, run, wait_for_database
+from tomaat.database.connection import mending
 from tomaat.database.migrate import MIGRATIONS
 from tomaat.tickets import ForeignStorage, Storage, TicketStore
 from tomaat.tickets.holder import is_gone, take_lease, this_process
@@ -19,7 +20,7 @@ VERSIONS = sorted(int(path.name[:4]) for path in MIGRATIONS.glob("*.sql"))
 
 
 def test_several_processes_migrate_one_database_once(database_url):
-    engines = [connect(database_url, deadline_seconds=10) for _ in range(6)]
+    engines = [connect(database_url, deadline_seconds=60) for _ in range(6)]
     errors = []
 
     def up(engine):
@@ -66,6 +67,19 @@ def test_a_statement_ends_at_its_deadline(database_url):
         run(engine, "SELECT pg_sleep(20)")
     assert time.monotonic() - began < 5
     assert run(engine, "SELECT 1 AS one")[0].one == 1
+    engine.dispose()
+
+
+def test_who_forgets_a_transaction_holds_nobody_up_for_long(database_url):
+    """The server ends a session whose transaction stands still for twice the deadline."""
+    engine = connect(database_url, deadline_seconds=0.5)
+    with engine.connect() as connection:
+        forgotten = connection.execution_options(isolation_level="READ COMMITTED")
+        forgotten.execute(sqlalchemy.text("SELECT 1"))
+        time.sleep(2)
+        with pytest.raises(sqlalchemy.exc.DBAPIError):
+            forgotten.execute(sqlalchemy.text("SELECT 1"))
+        forgotten.invalidate()
     engine.dispose()
 
 
@@ -116,6 +130,20 @@ def test_a_hint_wakes_who_waits_and_a_wake_up_ends_the_wait(engine, database_url
     hints.close()
 
 
+def test_a_password_is_read_alike_by_the_pool_and_by_the_hints(engine, database_url):
+    run(engine, "CREATE ROLE slashed LOGIN PASSWORD 'pa/ss 50%off'")
+    url = database_url.replace(f"//{sqlalchemy.make_url(database_url).username}:", "//slashed:", 1)
+    url = url.replace(sqlalchemy.make_url(database_url).password, "pa/ss 50%off", 1)
+    slashed = connect(url, deadline_seconds=10)
+    hints = Hints(url, "tomaat_submitted", deadline_seconds=10)
+    hints.wait(0.01)
+    hint(slashed, "tomaat_submitted")
+    assert hints.wait(10) == {"tomaat_submitted"}
+    hints.close()
+    slashed.dispose()
+    run(engine, "DROP ROLE slashed")
+
+
 def test_the_reason_for_waiting_is_said_once_and_without_the_password():
     engine = connect("postgresql://somebody:secret@127.0.0.1:9/none", deadline_seconds=1)
     looks = iter([False, False, True])
@@ -156,6 +184,35 @@ def test_whoever_waits_is_told_what_to_do(postgres_url, wrong, mend):
         assert not wait_for_database(engine, migrate, lambda _: True)
     assert mend in logs[0]["mend"], logs
     engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("reason", "mend"),
+    [
+        ('FATAL:  role "r" does not exist', "CREATE ROLE"),
+        ('FATAL:  role "r" is not permitted to log in', 'ALTER ROLE "r" LOGIN;'),
+        ('FATAL:  too many connections for role "r"', "CONNECTION LIMIT"),
+        ("FATAL:  sorry, too many clients already", "max_connections"),
+        ("FATAL:  remaining connection slots are reserved for superusers", "max_connections"),
+        ('FATAL:  database "d" does not exist', "CREATE DATABASE d"),
+        ('FATAL:  database "d" is not currently accepting connections', "ALTER DATABASE d ALLOW_CONNECTIONS"),
+        ('FATAL:  no pg_hba.conf entry for host "::1", user "r", database "d", no encryption', "pg_reload_conf"),
+        ("PostgreSQL was silent for 5 s", "See whether PostgreSQL runs"),
+    ],
+)
+def test_what_postgresql_says_is_mended_by_what_mends_it(reason, mend):
+    told = mending(f"connection to server failed: {reason}", sqlalchemy.make_url("postgresql://r:secret@h/d"))
+    assert mend in told
+    assert ("CREATE" in mend) == ("CREATE" in told)
+    assert "secret" not in told
+
+
+def test_whoever_waits_tries_again_and_a_tool_does_not():
+    engine = connect("postgresql://r:p@no.such.host.invalid/d", deadline_seconds=1)
+    with structlog.testing.capture_logs() as logs:
+        assert not wait_for_database(engine, migrate, lambda _: True)
+    assert logs[0]["mend"] == "It is tried again and again."
+    assert "again and again" not in mending(logs[0]["reason"], engine.url)
 
 
 def test_a_pair_of_database_and_folder_is_bound_and_others_are_refused(engine, tmp_path):

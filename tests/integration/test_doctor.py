@@ -4,6 +4,7 @@ import http.server
 import os
 import shutil
 import socket
+import subprocess
 import tempfile
 import threading
 import time
@@ -146,8 +147,13 @@ def test_looking_changes_nothing_in_the_database(looked, database_url):
 
 def test_the_password_is_never_told(looked, database_url):
     password = sqlalchemy.make_url(database_url).password
-    for url in (database_url, changed(database_url, database="none"), f"postgresql://u:{password}@[x:y/z"):
+    for url in (database_url, changed(database_url, database="none")):
         assert password not in str(looked(url)), url
+
+
+def test_where_the_default_is_looked_at_that_is_said(tmp_path):
+    default = told(database.look_at_database(Settings(BASE_STORAGE_DIR=tmp_path)))["database"]
+    assert default.level == "ok" or "TOMAAT_DATABASE_URL is unset: do the doors have another one?" in default.says
 
 
 @pytest.mark.parametrize(
@@ -164,12 +170,6 @@ def test_a_database_that_cannot_be_reached_is_a_problem_with_what_to_do(looked, 
     assert (finding.about, finding.level) == ("database", "problem")
     assert says in finding.says
     assert mend in finding.mend
-
-
-def test_what_is_no_url_is_a_problem(looked):
-    (finding,) = looked("postgresql://a:secret@host:port/x").values()
-    assert finding.level == "problem"
-    assert "secret" not in str(finding)
 
 
 def test_a_schema_of_an_older_program_is_warned_of_and_of_a_newer_one_a_problem(looked, engine):
@@ -215,6 +215,11 @@ def test_a_storage_of_another_database_is_a_problem(looked, engine, tmp_path):
     assert looked()["database and storage"].level == "ok"
     (kept.base / "instance").write_text("another\n")
     assert looked()["database and storage"].level == "problem"
+    (kept.base / "instance").unlink()
+    (kept.base / "instance").mkdir()
+    seen = looked()
+    assert "cannot be read (Is a directory)" in seen["database and storage"].says
+    assert "QueueManager" in seen, "the rest is looked at"
     assert "has tickets in another folder" in looked(BASE_STORAGE_DIR=tmp_path / "new")["database and storage"].says
 
 
@@ -298,6 +303,17 @@ def test_a_storage_of_another_user_is_a_problem(as_nobody):
     assert (hidden.level, "cannot be reached" in hidden.says) == ("problem", True)
 
 
+def test_a_storage_for_its_owner_alone_is_told_to_others_whose_it_is(as_nobody):
+    os.seteuid(0)
+    as_nobody.base.chmod(0o700)
+    os.seteuid(NOBODY)
+    finding = told(storage.look_at_storage(as_nobody.base, 1))
+    assert finding["storage"].says == f"{as_nobody.base} cannot be written by nobody"
+    assert "as root" in finding["storage"].mend
+    assert "chown" not in finding["storage"].mend
+    assert finding["room"].level == "ok"
+
+
 def test_a_storage_whose_owner_is_another_is_warned_of(as_nobody):
     os.seteuid(0)
     os.chown(as_nobody.tickets, NOBODY, NOBODY)
@@ -314,6 +330,15 @@ def test_a_storage_without_room_is_told(kept, monkeypatch):
     few = os.statvfs_result((*real[:5], 1000, 10, 10, *real[8:]))
     monkeypatch.setattr(os, "statvfs", lambda _: few)
     assert "inodes" in told(storage.look_at_storage(kept.base, 1))["room"].says
+
+
+def test_what_a_restore_left_is_told_by_its_name(kept):
+    assert "restore" not in told(storage.look_at_storage(kept.base, 1))
+    for name in ("restoring", "before-restore-2026-11-25T03-07-21Z"):
+        (kept.base / name).mkdir()
+        left = told(storage.look_at_storage(kept.base, 1))["restore"]
+        assert (left.level, name in left.says, f"rm -r {kept.base / name}" in left.mend) == ("warning", True, True)
+        (kept.base / name).rmdir()
 
 
 def test_what_lies_in_quarantine_or_never_became_a_ticket_is_told(kept):
@@ -347,6 +372,14 @@ def test_another_program_on_the_port_is_a_problem():
     server.shutdown()
     server.server_close()
     assert (finding.level, "another program" in finding.says) == ("problem", True)
+
+
+def test_what_listens_and_is_silent_may_be_the_web_service(monkeypatch):
+    monkeypatch.setattr(port, "ANSWER_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        finding = look_at("127.0.0.1", silent.getsockname()[1])
+    assert (finding.level, "did not answer within 0.1 s" in finding.says) == ("problem", True)
+    assert "if it is WebService" in finding.mend
 
 
 def test_an_address_of_another_machine_is_a_problem():
@@ -412,8 +445,18 @@ def test_a_task_sees_no_password(tmp_path, monkeypatch):
 # The devices
 
 
+def answer(monkeypatch, **answers):
+    """Let programs answer otherwise; the others are asked."""
+
+    def ask_or_answer(module, *arguments, **options):
+        name = module.rpartition(".")[2]
+        return answers[name]() if name in answers else ask(module, *arguments, **options)
+
+    monkeypatch.setattr(devices, "ask", ask_or_answer)
+
+
 def sources_of(monkeypatch, torch, **chosen):
-    monkeypatch.setattr(devices, "ask", lambda *_, **__: torch)
+    answer(monkeypatch, ask_torch=lambda: torch)
     return told(devices.look_at_devices(Settings(**chosen)))
 
 
@@ -427,11 +470,27 @@ def test_torch_that_is_missing_or_dies_is_a_problem(monkeypatch):
     broken = CPU_BUILD | {"faults": ["no kernel image"]}
     assert sources_of(monkeypatch, broken, **chosen)["torch"].level == "problem"
 
-    def die(*_, **__):
+    def die():
         raise NoAnswer("was ended by signal 11 (SIGSEGV)")
 
-    monkeypatch.setattr(devices, "ask", die)
+    answer(monkeypatch, ask_torch=die)
     assert told(devices.look_at_devices(Settings(**chosen)))["torch"].level == "problem"
+
+
+def test_a_driver_that_hangs_does_not_hang_the_doctor(monkeypatch):
+    class Hung:
+        pid = 0
+
+        def wait(self, timeout=None):
+            assert timeout is not None, "for ever"
+            raise subprocess.TimeoutExpired("it", timeout)
+
+    killed = []
+    monkeypatch.setattr("tomaat.doctor.programs.subprocess.Popen", lambda *_, **__: Hung())
+    monkeypatch.setattr("tomaat.doctor.programs.os.killpg", lambda *_: killed.append(True))
+    (finding,) = devices.look_at_devices(Settings())
+    assert killed == [True], "torch, which would hang as well, is not asked"
+    assert (finding.level, "asks NVML did not end within 60 s" in finding.says) == ("problem", True)
 
 
 def test_a_wanted_gpu_that_is_not_there_and_a_name_that_is_none_are_problems(monkeypatch):

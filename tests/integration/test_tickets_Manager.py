@@ -234,12 +234,14 @@ def test_the_files_of_a_manager_that_died_between_row_and_files_go_too(bench, st
 
 def test_what_has_no_row_goes_into_quarantine_and_what_has_one_stays(bench, storage, monkeypatch):
     _, known = finished(bench, storage, bench.source())
-    stray = storage.new_incoming()
+    stray, whole = storage.new_incoming(), storage.keep(storage.new_incoming())
     manager(bench, storage).round()
     assert stray.path.exists(), "an upload has an hour to get its row"
+    assert whole.path.exists()
     monkeypatch.setattr(sys.modules["tomaat.tickets.Sweep"], "STRAY_SECONDS", -1.0)
     manager(bench, storage).round()
     assert (storage.quarantine / stray.name).exists()
+    assert (storage.quarantine / whole.name).exists()
     assert known.path.exists()
 
 

@@ -238,7 +238,8 @@ class FakeWatch:
 class FakeKeys:
     """API keys in a dictionary, and how much each uses."""
 
-    def __init__(self):
+    def __init__(self, store):
+        self.store = store
         self.keys = {}
         self.used = Usage(waiting=0, within_a_minute=0)
 
@@ -248,6 +249,7 @@ class FakeKeys:
         return f"key-of-{name}"
 
     def find(self, key):
+        self.store._demand()
         return self.keys.get(key)
 
     def usage(self, _name, **_limits):
@@ -341,7 +343,7 @@ class Web:
         self.storage.prepare()
         self.store = FakeStore()
         self.waiters = Waiters(self.store, self.store.hints, places=places, poll_seconds=poll_seconds)
-        self.keys = FakeKeys()
+        self.keys = FakeKeys(self.store)
         self.audit = FakeAudit()
         access = Access(self.keys, needed=keys_needed, most_waiting=10, most_within_a_minute=20)
         self.seen = FakeOperatorStore(self.store)
@@ -355,6 +357,7 @@ class Web:
             self.audit,
             examples=Examples(folder / "examples"),
             archive_limits=limits,
+            largest_voxel_bytes=2**30,
             longest_wait_seconds=30,
             longest_queue=longest_queue,
         )

@@ -23,14 +23,17 @@ from tests.hostile_images import nifti
 from tomaat.compute import Packing as packing
 from tomaat.compute.Channel import Channel
 from tomaat.compute.Job import DRAFT, Job
+from tomaat.compute.LocalEngine import scrubbed
 from tomaat.compute.Packing import Packing
 from tomaat.compute.Performer import Performer
 from tomaat.compute.ProcessMemory import ProcessMemory
 from tomaat.compute.Reading import Ahead, Reading
 from tomaat.compute.Report import Report
-from tomaat.compute.worker import listen, start
+from tomaat.compute.worker import die_with_parent, listen, start
 from tomaat.services import Cancelled, Task, TaskRefused
 from tomaat.volumes import VolumeReader
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 class _Add(Task):
@@ -418,6 +421,49 @@ def test_a_cancelling_meets_its_own_job_of_two_that_are_under_way(worker, job, m
     finally:  # before os._exit is itself again
         worker.lane.close()
         listening.join()
+
+
+HELD = """
+import ctypes, os, subprocess, sys
+from tomaat.compute.worker import die_with_parent
+if len(sys.argv) == 1:
+    worker = subprocess.Popen([sys.executable, sys.argv[0], str(os.getpid())], stdout=subprocess.PIPE)
+    worker.stdout.readline()
+    print(worker.pid, flush=True)
+    worker.wait()
+else:
+    die_with_parent(int(sys.argv[1]))
+    print("ready", flush=True)
+    ctypes.PyDLL(None).sleep(20)  # no other thread of this process runs meanwhile
+"""
+
+
+def test_a_worker_dies_with_its_lane_whatever_holds_its_interpreter(tmp_path):
+    program = tmp_path / "held.py"
+    program.write_text(HELD)
+    lane = subprocess.Popen(
+        [sys.executable, str(program)], stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    )
+    worker = int(lane.stdout.readline())
+    descriptor = os.pidfd_open(worker)
+    lane.kill()
+    lane.wait()
+    assert select.select([descriptor], [], [], 10)[0]
+    os.close(descriptor)
+    lane.stdout.close()
+
+
+def test_a_worker_gets_no_settings_and_no_secrets(monkeypatch):
+    monkeypatch.setenv("TOMAAT_DATABASE_URL", "postgresql://role:secret@host/name")
+    monkeypatch.setenv("PGPASSWORD", "secret")
+    environment = scrubbed(os.environ, "GPU-1")
+    assert "secret" not in str(environment)
+    assert environment["CUDA_VISIBLE_DEVICES"] == "GPU-1"
+
+
+def test_a_worker_whose_lane_is_gone_does_not_start():
+    with pytest.raises(SystemExit, match="gone already"):
+        die_with_parent(1 if os.getppid() != 1 else 2)
 
 
 def test_a_stage_that_ends_ends_the_worker():

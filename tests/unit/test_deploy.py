@@ -59,6 +59,8 @@ def test_a_doors_unit_runs_it_as_its_user_again_and_again_but_not_with_wrong_set
     assert (service["User"], service["WorkingDirectory"]) == ("tomaat", HOME)
     assert service["Restart"] == "always"
     assert service["RestartPreventExitStatus"] == str(MISCONFIGURED)
+    assert "StartLimitIntervalSec=0\n" in (DEPLOY / "systemd" / unit_of(door)).read_text()
+    assert service.get("OOMPolicy") == (None if door == "QueueManager" else "continue")
     assert service["NoNewPrivileges"] == "yes"
     assert service["ProtectSystem"] == "strict"
     assert f"Wants={' '.join(unit_of(name) for name in DOORS)}" in (DEPLOY / "systemd/tomaat.target").read_text()
@@ -73,7 +75,9 @@ def test_the_backups_unit_runs_a_command_that_there_is():
     assert words[:3] == [PYTHON, "-m", "tomaat.backup"]
     arguments = parse(words[3:])
     assert (arguments.command, arguments.keep) == ("make", 7)
-    assert str(arguments.place) in service["ReadWritePaths"].split()
+    one_mount = Path(service["ReadWritePaths"])  # files are not linked from one mount to another
+    assert arguments.place.is_relative_to(one_mount)
+    assert Path(read(DEPLOY / "systemd" / unit_of("WebService"))["ReadWritePaths"]).is_relative_to(one_mount)
 
 
 @pytest.fixture
@@ -133,6 +137,16 @@ def test_a_program_runs_with_the_doors_settings_as_their_user(tmp_path):
     assert said[:3] == ["-u", "tomaat", "--"]
     assert said[3:8] == [".venv/bin/python3", "-m", "tomaat.keys", "make", "a b"]
     assert said[8:11] == ['{"cpu-0": null}', "0077", str(tmp_path / "project")]
+
+
+def test_what_is_written_names_units_that_there_are():
+    written = [*(REPOSITORY / "docs").glob("*.md"), *(DEPLOY / "prometheus").iterdir()]
+    named = {
+        name for path in written for name in re.findall(r"\btomaat-[a-z]+(?=[ .,`)])", path.read_text(), re.IGNORECASE)
+    }
+    units = {name.rpartition(".")[0] for name in UNITS}
+    assert units <= named | {"tomaat"}
+    assert {name for name in named if name.lower() in units} <= units
 
 
 def test_the_guide_names_every_file_that_is_shipped():

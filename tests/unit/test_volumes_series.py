@@ -104,6 +104,7 @@ SEVERAL = stack([0.0, 1.0]) + stack([0.0], series="9.8", description="scout", mo
         (stack([0, 1], frames=60), "multi-frame", "60 frames"),
         (stack([0, 1], rows=0), "no-pixels", "no pixels"),
         ([replace(FIRST, position_mm=None)], "no-geometry", "do not say"),
+        ([FIRST, replace(FIRST, number=1, position_mm=(0, 0, 1.7e308))], "place", "is more than 1e+06 mm away"),
         ([replace(FIRST, axes=None)], "no-geometry", "do not say where they lie"),
         ([replace(FIRST, axes=(1, 0, 0, 0.5, 1, 0))], "direction", "not at right angles"),
         ([*stack([0]), replace(FIRST, columns=32)], "different-sizes", "64 x 48 and 32 x 48 pixels"),

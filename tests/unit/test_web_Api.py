@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.hostile_archives import HOSTILE
+from tests.hostile_images import HOSTILE as HOSTILE_IMAGES
 from tests.unit.fake_store import MIB, SMOOTH, Web, offered, packed
 from tomaat.archives import ArchiveLimits
 from tomaat.tickets.states import CANCELLED, EXPIRED, FAILED, QUEUED, RUNNING, STATES, SUBMITTED, SUCCEEDED
@@ -154,6 +155,13 @@ def test_a_full_queue_is_503_before_anything_is_unpacked(tmp_path):
     web.store.waiting = 2
     assert web.post().status_code == 202
     web.close()
+
+
+def test_a_volume_that_no_reader_may_hold_is_refused_at_the_upload(web):
+    payload = packed(main={"sigma": 1}, scan_mha=HOSTILE_IMAGES["mha-8-gb"][1])
+    error = problem_of(web.post(payload, "GaussianSmoothing"), 422, "invalid-inputs")["errors"][0]
+    assert (error["input"], error["code"]) == ("scan", "too-large")
+    assert f"at most {2**30} are taken" in error["detail"]
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])

@@ -1,4 +1,6 @@
 import dataclasses
+import itertools
+from types import SimpleNamespace
 
 import pytest
 import structlog
@@ -92,6 +94,17 @@ def test_a_second_scrape_within_a_second_reads_nothing(web):
     assert scrape(web)["tomaat_database_up",] == 1
 
 
+def test_a_silent_database_is_waited_for_once_at_a_scrape(web, monkeypatch):
+    seconds = itertools.count(0, 5)  # pass at each look at the clock
+    monkeypatch.setattr("tomaat.web.Recent.time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    asked = []
+    monkeypatch.setattr(web.watch, "world", lambda: asked.append(next(seconds)) or web.store._demand())
+    web.metrics.world.recent.seconds = 5
+    web.store.down = True
+    assert scrape(web)["tomaat_database_up",] == 0
+    assert len(asked) == 1
+
+
 def test_counters_begin_at_zero_for_each_offered_service_and_kind_of_problem(web):
     seen = scrape(web)
     for outcome in ("succeeded", "failed", "cancelled"):
@@ -162,6 +175,15 @@ def test_where_keys_are_needed_only_an_operator_sees_the_figures(tmp_path):
         assert (answer.status_code, answer.get_json()["type"]) == (status, f"/problems/{slug}"), headers
     scrape(web, **{"X-API-Key": operator})
     scrape(web, **bearer(operator))
+    web.close()
+
+
+def test_without_a_database_nobody_can_be_known_and_that_alone_is_told(tmp_path):
+    web = Web(tmp_path, keys_needed=True)
+    operator = web.keys.make("admin", operator=True)
+    web.store.down = True
+    assert scrape(web, **{"X-API-Key": operator}) == {("tomaat_database_up",): 0}
+    assert web.client.get("/metrics").status_code == 401
     web.close()
 
 

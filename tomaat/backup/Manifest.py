@@ -48,6 +48,10 @@ class Manifest:
             raise BackupFailed(
                 f"{folder}: there is no {NAME}, so this is no backup, or none that was finished."
             ) from None
+        except PermissionError:
+            raise BackupFailed.unreadable(folder) from None
+        except OSError as error:
+            raise BackupFailed(f"{folder}: {NAME} cannot be read: {error.strerror}.") from error
         except (ValueError, KeyError, TypeError, AttributeError):
             raise BackupFailed(f"{folder}: {NAME} is damaged.") from None
         if DUMP not in files or any(not _lies_within(path) for path in files):

@@ -14,6 +14,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from tomaat.backup.BackupFailed import BackupFailed
+from tomaat.backup.files import trouble_of
 from tomaat.backup.make import keep_newest, make
 from tomaat.backup.Manifest import Manifest
 from tomaat.backup.restore import Restored, restore
@@ -70,8 +71,9 @@ def work(arguments: argparse.Namespace, settings: Settings) -> int:
     url = settings.DATABASE_URL
     engine = connect(url, deadline_seconds=settings.database_deadline_seconds, pool_size=1)
     storage = Storage(settings.BASE_STORAGE_DIR)
+    making = arguments.command == "make"
     try:
-        if arguments.command == "make":
+        if making:
             made = make(arguments.place, engine, url, storage)
             print(described(made, Manifest.read(made)))
             for name in keep_newest(arguments.place, arguments.keep) if arguments.keep else ():
@@ -80,6 +82,10 @@ def work(arguments: argparse.Namespace, settings: Settings) -> int:
             print(told(restore(arguments.folder, engine, url, storage, replace=arguments.replace), settings))
     except DatabaseUnavailable as error:
         print(f"{error}. {mending(str(error), engine.url)}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        sides = (arguments.place, storage.base) if making else (storage.base, arguments.folder)
+        print(f"{trouble_of(error, writing=sides[0], reading=sides[1])}.", file=sys.stderr)
         return 1
     return 0
 

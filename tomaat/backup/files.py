@@ -31,11 +31,13 @@ def carry(file: Path, target: Path) -> None:
         flush(target)
 
 
-def trouble_of(error: OSError, folder: Path) -> str:
-    """Say what stopped the writing into ``folder``, without the name of a file."""
-    if folder.exists() and is_disk_full(error, folder):
-        return f"{folder} is full: make room there, or choose another place"
-    return f"{folder}: {error.strerror}"
+def trouble_of(error: OSError, *, writing: Path, reading: Path) -> str:
+    """Say what stopped the carrying, and on which side where that can be told, without the name of a file."""
+    if writing.exists() and is_disk_full(error, writing):
+        return f"{writing} is full: make room there, or choose another place"
+    names = [Path(name) for name in (error.filename, error.filename2) if isinstance(name, (str, Path))]
+    sides = [folder for folder in (writing, reading) if any(name.is_relative_to(folder) for name in names)]
+    return f"{' or '.join(map(str, sides or (writing, reading)))}: {error.strerror}"
 
 
 def sha256_of(file: Path) -> tuple[str, int]:

@@ -40,7 +40,7 @@ def make(place: Path, engine: sqlalchemy.Engine, url: str, storage: Storage) -> 
         )
     clients, postgresql = find_clients(server_major(engine))
     now = datetime.now(timezone.utc)
-    with _draft(place, now) as folder:
+    with _draft(place, now, storage.base) as folder:
         files = {DUMP: _dump(clients, url, folder / DUMP)}
         files |= _copy_tickets(storage, folder)
         flush_tree(folder)
@@ -66,7 +66,7 @@ def keep_newest(place: Path, number: int) -> list[str]:
 
 
 @contextlib.contextmanager
-def _draft(place: Path, now: datetime) -> Iterator[Path]:
+def _draft(place: Path, now: datetime, reading: Path) -> Iterator[Path]:
     """Give a folder that takes its name when the block went well, and is removed when it did not."""
     name = now.strftime(WHEN)
     try:
@@ -82,7 +82,7 @@ def _draft(place: Path, now: datetime) -> Iterator[Path]:
             raise
         flush(place)
     except OSError as error:
-        raise BackupFailed(f"{trouble_of(error, place)}; nothing was kept.") from error
+        raise BackupFailed(f"{trouble_of(error, writing=place, reading=reading)}; nothing was kept.") from error
 
 
 def _name_of_draft(what: str, name: str) -> str:

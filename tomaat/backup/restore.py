@@ -1,7 +1,7 @@
 """Bring a backup back into a database and a storage folder that nobody uses.
 
 Files first, into a folder beside; then the database, in one transaction; then the files into place. Whatever fails
-before the transaction's end leaves both as they were.
+before the transaction's end leaves both as they were; from then on no door takes the folder, until all is in place.
 """
 
 from __future__ import annotations
@@ -24,10 +24,7 @@ from tomaat.database import DatabaseUnavailable
 from tomaat.database.clients import find_clients, load, server_major
 from tomaat.database.migrate import known_migrations
 from tomaat.tickets.BackupStore import BackupStore, settling
-from tomaat.tickets.Storage import Storage, TicketFolder, flush, flush_tree
-
-STAGE = "restoring"  #: below the storage folder, while files arrive
-ASIDE = "before-restore-"  #: below it: what was there before
+from tomaat.tickets.Storage import ASIDE, Storage, TicketFolder, flush, flush_tree
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +53,7 @@ def restore(backup: Path, engine: sqlalchemy.Engine, url: str, storage: Storage,
     store = BackupStore(engine)
     _refuse_what_is_in_use(store, storage, replace=replace)
     clients, _ = find_clients(server_major(engine), manifest.postgresql)
-    stage = Storage(storage.base / STAGE)
+    stage = Storage(storage.restoring)
     try:
         _stage(backup, manifest, stage)
         folders = [stage.ticket(name) for name in sorted(manifest.ticket_folders())]
@@ -64,16 +61,19 @@ def restore(backup: Path, engine: sqlalchemy.Engine, url: str, storage: Storage,
     except BaseException as error:
         shutil.rmtree(stage.base, ignore_errors=True)
         if isinstance(error, OSError):
-            raise BackupFailed(f"{trouble_of(error, storage.base)}; nothing was changed.") from error
+            trouble = trouble_of(error, writing=storage.base, reading=backup)
+            raise BackupFailed(f"{trouble}; nothing was changed.") from error
         raise
     try:
+        storage.unbind()
         quarantined = _sort(store, stage)
+        tickets = store.counts()
         aside = _put_in_place(stage, storage)
     except (OSError, DatabaseUnavailable) as error:
         raise BackupFailed(
             f"The database was restored, but the files are not in place ({error}): do it again with --replace."
         ) from error
-    return Restored(manifest=manifest, tickets=store.counts(), quarantined=quarantined, aside=aside)
+    return Restored(manifest=manifest, tickets=tickets, quarantined=quarantined, aside=aside)
 
 
 def _refuse_what_is_in_use(store: BackupStore, storage: Storage, *, replace: bool) -> None:

@@ -15,7 +15,10 @@ MOST_NAMED = 5
 def verify(folder: Path) -> Manifest:
     """Read every file of a backup. Raises ``BackupFailed`` unless each is what was backed up."""
     manifest = Manifest.read(folder)
-    damaged = [path for path, facts in manifest.files.items() if _found(folder / path) != facts]
+    try:
+        damaged = [path for path, facts in manifest.files.items() if _found(folder / path) != facts]
+    except PermissionError:
+        raise BackupFailed.unreadable(folder) from None
     if damaged:
         places = Counter(_place(path) for path in damaged)
         named = ", ".join(list(places)[:MOST_NAMED]) + (", …" if len(places) > MOST_NAMED else "")
@@ -29,7 +32,9 @@ def verify(folder: Path) -> Manifest:
 def _found(file: Path) -> tuple[str, int] | None:
     try:
         return sha256_of(file)
-    except OSError:
+    except PermissionError:
+        raise
+    except OSError:  # it is missing, or its disk is broken
         return None
 
 

@@ -22,14 +22,12 @@ from tomaat.compute.Patience import Patience
 from tomaat.compute.RunningTicket import RunningTicket
 from tomaat.compute.WorkerKeeper import RETRY_SECONDS, LeaseLost, Stopping, WorkerKeeper
 from tomaat.database import DatabaseUnavailable
-from tomaat.disk import bytes_below, is_disk_full
+from tomaat.disk import LEAST_ROOM_BYTES, bytes_below, is_disk_full
 from tomaat.problems import deadline_passed, result_not_stored, worker_died
 from tomaat.tickets import LaneStore, Lease, SourceStore, Storage, Ticket
 from tomaat.Waker import Waker
 
 log = structlog.get_logger()
-
-LEAST_ROOM_BYTES = 64 * 1024**2  #: free, before a lane that found the disk full claims again
 
 
 class Lane:

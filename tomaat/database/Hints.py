@@ -10,7 +10,13 @@ import psycopg2
 import psycopg2.extensions as pg
 import sqlalchemy
 
-from tomaat.database.connection import DatabaseUnavailable, connect_arguments, one_deadline, outages_named
+from tomaat.database.connection import (
+    DatabaseUnavailable,
+    connect_arguments,
+    one_deadline,
+    outages_named,
+    parameters_of,
+)
 from tomaat.Waker import Waker
 
 SUBMITTED = "tomaat_submitted"  #: the manager has something to assign or to move
@@ -28,9 +34,8 @@ class Hints:
     """One autocommit LISTEN connection, touched by one thread; ``wake()`` may be called from any."""
 
     def __init__(self, url: str, *channels: str, deadline_seconds: float) -> None:
-        self.url = url.replace("postgresql+psycopg2://", "postgresql://", 1)
+        self.parameters = parameters_of(url) | connect_arguments(deadline_seconds)
         self.channels = channels
-        self.deadline_seconds = deadline_seconds
         self.connection: pg.connection | None = None
         self.retry_at = 0.0
         self.waker = Waker()
@@ -74,7 +79,7 @@ class Hints:
         if self.connection is not None or time.monotonic() < self.retry_at:
             return
         self.retry_at = time.monotonic() + 1.0
-        connection = psycopg2.connect(self.url, **connect_arguments(self.deadline_seconds))
+        connection = psycopg2.connect(**self.parameters)
         connection.autocommit = True
         with connection.cursor() as cursor:
             for channel in self.channels:

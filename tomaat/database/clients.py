@@ -16,7 +16,7 @@ from typing import IO, cast
 import psycopg2.extensions as pg
 import sqlalchemy
 
-from tomaat.database.connection import first_line
+from tomaat.database.connection import first_line, parameters_of
 from tomaat.database.private_binaries import WHEEL, WHEEL_INSTALLS
 from tomaat.database.run import run
 
@@ -90,7 +90,8 @@ def load(clients: Path, url: str, dumped: Path, *, before: str, after: Iterable[
     """Bring a dump back, ``before`` and ``after`` with it, in one transaction: all of it or nothing."""
     with tempfile.TemporaryFile() as said:
         command, environment = _command(clients / "psql", url, "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1")
-        reading = [str(clients / "pg_restore"), "--no-owner", "--no-privileges", "--file=-", str(dumped)]
+        only = f"--schema={_schema_in(clients, dumped)}"
+        reading = [str(clients / "pg_restore"), "--no-owner", "--no-privileges", only, "--file=-", str(dumped)]
         with (
             contextlib.suppress(BrokenPipeError),  # then the status says that it failed
             _process(reading, stdout=subprocess.PIPE, stderr=said) as reader,
@@ -107,9 +108,18 @@ def load(clients: Path, url: str, dumped: Path, *, before: str, after: Iterable[
             raise ClientFailed(f"PostgreSQL could not take the dump, and nothing was changed: {_said(said)}")
 
 
+def _schema_in(clients: Path, dumped: Path) -> str:
+    """Find the schema that holds what is ours; the rest, an extension say, is its administrator's to make."""
+    listed = subprocess.run([clients / "pg_restore", "--list", dumped], capture_output=True, text=True, check=False)
+    found = re.search(r" TABLE (\S+) schema_versions ", listed.stdout)
+    if found is None:
+        raise ClientFailed(f"{dumped} holds no table of ours, and nothing was changed.")
+    return found[1]
+
+
 def _command(program: Path, url: str, *options: str) -> tuple[list[str], dict[str, str]]:
     """Say how to call a program, and its environment: the password is there, not on the command line."""
-    parameters = pg.parse_dsn(url.replace("postgresql+psycopg2://", "postgresql://", 1))
+    parameters = parameters_of(url)
     public = pg.make_dsn(**{name: value for name, value in parameters.items() if name not in SECRETS})
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TOMAAT_")}
     environment |= {"PGCONNECT_TIMEOUT": CONNECT_SECONDS, "LC_ALL": "C"}

@@ -6,11 +6,13 @@ below does: at its deadline the connection is closed and the statement's outcome
 
 from __future__ import annotations
 
+import re
 import select
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg2
 import psycopg2.extensions as pg
@@ -28,14 +30,26 @@ MENDING = {
         "From PostgreSQL 15 on the database must belong to the role: "
         'CREATE DATABASE {database} OWNER "{role}"; or ALTER DATABASE {database} OWNER TO "{role}";'
     ),
-    'role "': "Make it: CREATE ROLE \"{role}\" LOGIN PASSWORD '...';",
-    'database "': 'Make it: CREATE DATABASE {database} OWNER "{role}";',
+    'role ".*" does not exist': "Make it: CREATE ROLE \"{role}\" LOGIN PASSWORD '...';",
+    'role ".*" is not permitted to log in': 'Permit it: ALTER ROLE "{role}" LOGIN;',
+    'database ".*" does not exist': 'Make it: CREATE DATABASE {database} OWNER "{role}";',
+    'database ".*" is not currently accepting connections': "Let it: ALTER DATABASE {database} ALLOW_CONNECTIONS true;",
+    "no pg_hba.conf entry": (
+        'Let role "{role}" into {database} by a line of its own in that file (SHOW hba_file;), '
+        "then SELECT pg_reload_conf();"
+    ),
+    "too many (connections|clients)|connection slots": (
+        "End what else is connected, raise max_connections (or the role's or the database's CONNECTION LIMIT), "
+        "or lower TOMAAT_WEB_THREADS."
+    ),
     "authentication failed": (
         "Make the role with the password in TOMAAT_DATABASE_URL: CREATE ROLE \"{role}\" LOGIN PASSWORD '...'; "
         "or ALTER ROLE \"{role}\" PASSWORD '...';"
     ),
     "Connection refused": "Start PostgreSQL there, or set TOMAAT_DATABASE_URL; `make serve` brings its own.",
-}  #: what a person does about words of PostgreSQL's; the first that fits
+}  #: what a person does about words of PostgreSQL's (regular expressions); the first that fits
+TRIED_AGAIN = "It is tried again and again."
+SEE_WHETHER_IT_RUNS = "See whether PostgreSQL runs there, and can be reached from here."
 OUTAGES = ("08", "57P", "53", "55P03", "25P", "57014", "40")  #: SQLSTATEs of a server that cannot answer now
 
 
@@ -79,6 +93,12 @@ def connect_arguments(deadline_seconds: float, *, read_only: bool = False) -> di
 
 def _with_driver(url: str) -> str:
     return url.replace("postgresql://", "postgresql+psycopg2://", 1)
+
+
+def parameters_of(url: str) -> dict[str, Any]:
+    """Take a URL apart into libpq's parameters as the pool does: libpq itself reads some passwords otherwise."""
+    parsed = sqlalchemy.make_url(_with_driver(url))
+    return dict(parsed.get_dialect()().create_connect_args(parsed)[1])
 
 
 _attempt = threading.local()  #: when this thread's statement began, its connecting included; its own deadline, if any
@@ -169,15 +189,16 @@ def wait_for_database(
         else:
             return True
         if reason != said:
-            log.warning("database.waiting", where=where(engine), reason=reason, mend=mending(reason, engine.url))
+            mend = mending(reason, engine.url, otherwise=TRIED_AGAIN)
+            log.warning("database.waiting", where=where(engine), reason=reason, mend=mend)
             said = reason
         if stopping(RETRY_SECONDS):
             return False
 
 
-def mending(reason: str, url: sqlalchemy.URL) -> str:
-    """Say what a person does about what PostgreSQL said."""
-    hint = next((hint for words, hint in MENDING.items() if words in reason), "It is tried again and again.")
+def mending(reason: str, url: sqlalchemy.URL, *, otherwise: str = SEE_WHETHER_IT_RUNS) -> str:
+    """Say what a person does about what PostgreSQL said, and ``otherwise`` about words that nobody knows."""
+    hint = next((hint for words, hint in MENDING.items() if re.search(words, reason)), otherwise)
     return hint.format(role=url.username, database=url.database)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from tomaat.doctor.Finding import OK, PROBLEM, WARNING, Finding, wrong
 from tomaat.doctor.packages import look_at_packages, look_at_python
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[2]  # TOMAATSettings imports packages that may be missing
 SAYS = "This program only looks: it changes nothing.\n"
 
 

@@ -30,11 +30,8 @@ CONNECTIONS_BESIDE = 20  #: of the doors, beside the web server's: QueueManager'
 def look_at_database(settings: Settings) -> Iterator[Finding]:
     """Look at the server, and at what is in it once there is something."""
     about = "database"
-    try:
-        engine = connect(settings.DATABASE_URL, deadline_seconds=settings.database_deadline_seconds, read_only=True)
-    except (SQLAlchemyError, ValueError):  # whose texts hold the URL, and that the password
-        yield wrong(about, "TOMAAT_DATABASE_URL is no URL", "postgresql://role:password@host:5432/database")
-        return
+    unset = "" if settings.database_given else " (TOMAAT_DATABASE_URL is unset: do the doors have another one?)"
+    engine = connect(settings.DATABASE_URL, deadline_seconds=settings.database_deadline_seconds, read_only=True)
     try:
         facts = server_facts(engine)
         version = f"PostgreSQL {facts.version // 10000}.{facts.version % 10000}"
@@ -42,10 +39,11 @@ def look_at_database(settings: Settings) -> Iterator[Finding]:
         yield from _server(facts, settings)
         yield from _schema(engine, facts, settings)
     except DatabaseUnavailable as error:
-        yield wrong(about, f"{where(engine)}: {error}", mending(str(error), engine.url))
+        yield wrong(about, f"{where(engine)}: {error}{unset}", mending(str(error), engine.url))
     except SQLAlchemyError as error:
         says = first_line(getattr(error, "orig", None) or type(error).__name__)
-        yield wrong(about, f"{where(engine)}: {says}", mending(says, engine.url))
+        mend = mending(says, engine.url, otherwise="if the doors say the same, report it")
+        yield wrong(about, f"{where(engine)}: {says}{unset}", mend)
     finally:
         engine.dispose()
 
@@ -97,7 +95,11 @@ def _schema(engine: sqlalchemy.Engine, facts: ServerFacts, settings: Settings) -
 
 def _pair(engine: sqlalchemy.Engine, storage: Storage) -> Iterator[Finding]:
     about = "database and storage"
-    says = mismatch(engine, storage)
+    try:
+        says = mismatch(engine, storage)
+    except OSError as error:
+        yield wrong(about, f"{storage.base} cannot be read ({error.strerror})", "see storage here")
+        return
     if says is None:
         yield ok(about, "belong together")
     else:
@@ -114,7 +116,7 @@ def _doors(store: WatchStore) -> Iterator[Finding]:
     for source in world.sources:
         about = f"source {source.name}"
         if source.drained:
-            yield warning(about, "is drained: it claims nothing more", "undrain it when it shall work again")
+            yield warning(about, "is drained: it claims nothing more", "resume it at /queues, when it shall work again")
         elif not source.held:
             mend = "start TaskScheduling.py on its host, or make serve; drain it if it is gone for good"
             yield warning(about, "nobody holds it", mend)

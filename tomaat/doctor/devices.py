@@ -2,39 +2,40 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from typing import Any
 
-import structlog.testing
-
 from tomaat.compute.ComputeSource import ComputeSource
-from tomaat.compute.sources import ComputeSourcesUnknown, find_sources
 from tomaat.doctor.Finding import Finding, ok, warning, wrong
 from tomaat.doctor.programs import NoAnswer, ask
 from TOMAATSettings import Settings
 
 ABOUT = "GPUs"
+NVML_SECONDS = 60.0
+DRIVER = "dmesg (Xid) says why; start the machine again if it does not come back"
 
 
 def look_at_devices(settings: Settings) -> Iterator[Finding]:
     """Tell which sources TaskScheduling would hold, and whether torch can compute on each."""
-    lost: list[Any] = []
+    asked = {
+        "host_name": settings.HOST_NAME,
+        "wanted": settings.COMPUTE_SOURCES,
+        "devices": settings.COMPUTE_DEVICES,
+        "memory_bytes": settings.COMPUTE_MEMORY_BYTES,
+    }
     try:
-        with structlog.testing.capture_logs() as lost:
-            found = find_sources(
-                settings.HOST_NAME,
-                wanted=settings.COMPUTE_SOURCES,
-                devices=settings.COMPUTE_DEVICES,
-                memory_bytes=settings.COMPUTE_MEMORY_BYTES,
-            )
-    except ComputeSourcesUnknown as error:
-        yield wrong(ABOUT, str(error), "TaskScheduling does not start like this; see nvidia-smi")
+        nvml = ask("tomaat.doctor.ask_nvml", json.dumps(asked), environment=os.environ, seconds=NVML_SECONDS)
+    except NoAnswer as error:
+        yield wrong(ABOUT, f"the program that asks NVML {error}", DRIVER)
         return
-    for line in lost:
-        if line["event"] == "gpu.unusable":
-            says = f"NVML has lost GPU {line['index']}: {line['reason']}"
-            yield wrong(ABOUT, says, "dmesg (Xid) says why; start the machine again if it does not come back")
+    if "unknown" in nvml:
+        yield wrong(ABOUT, nvml["unknown"], "TaskScheduling does not start like this; see nvidia-smi")
+        return
+    for lost in nvml["lost"]:
+        yield wrong(ABOUT, f"NVML has lost GPU {lost}", DRIVER)
+    found = [ComputeSource(**source) for source in nvml["sources"]]
     for source in found:
         if source.problem is not None:
             mend = "nvidia-smi -L shows the UUIDs; set TOMAAT_COMPUTE_SOURCES to those that are there"

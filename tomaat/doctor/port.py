@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tomaat.doctor.Finding import Finding, ok, warning, wrong
+from TOMAATSettings import ANYWHERE
 
 ABOUT = "port"
-SECONDS = 5.0
-ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (addresses to listen on, and where to ask then)
+CONNECT_SECONDS = 5.0
+ANSWER_SECONDS = 15.0  #: a WebService whose database is silent answers after its deadline
 OPEN_PORTS = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 
 
@@ -22,14 +23,20 @@ def look_at_port(host: str, port: int) -> Iterator[Finding]:
     """Tell whether WebService answers there, could listen there, or cannot."""
     asked = ANYWHERE.get(host, host)
     try:
-        socket.create_connection((asked, port), timeout=SECONDS).close()
+        socket.create_connection((asked, port), timeout=CONNECT_SECONDS).close()
     except socket.gaierror:
         yield wrong(ABOUT, f"TOMAAT_HOST: {host} is no address", "127.0.0.1, or 0.0.0.0 for all of this machine's")
         return
     except OSError:
         yield from _free(host, port)
         return
-    failing = _health(asked, port)
+    try:
+        failing = _health(asked, port)
+    except TimeoutError:
+        says = f"what listens at {host}:{port} did not answer within {ANSWER_SECONDS:g} s"
+        mend = "if it is WebService (ss -ltnp), see database and storage here; else set TOMAAT_PORT to another port"
+        yield wrong(ABOUT, says, mend)
+        return
     if failing is None:
         mend = "end the program that listens there (ss -ltnp), or set TOMAAT_PORT to another port"
         yield wrong(ABOUT, f"another program answers at {host}:{port}", mend)
@@ -57,13 +64,20 @@ def _free(host: str, port: int) -> Iterator[Finding]:
 
 
 def _health(host: str, port: int) -> list[str] | None:
-    """Ask WebService which of its parts fail; ``None`` where it is another program that answers."""
-    with contextlib.suppress(OSError, http.client.HTTPException, ValueError, AttributeError, TypeError, KeyError):
-        with contextlib.closing(http.client.HTTPConnection(host, port, timeout=SECONDS)) as connection:
+    """Ask WebService which of its parts fail; ``None`` where it is another program that answers.
+
+    Raises ``TimeoutError`` where nothing is answered.
+    """
+    try:
+        with contextlib.closing(http.client.HTTPConnection(host, port, timeout=ANSWER_SECONDS)) as connection:
             connection.request("GET", "/health/ready")
             answer = json.load(connection.getresponse())
         if answer.get("ready") is True:
             return []
         if answer.get("type") == "/problems/not-serving":
             return [str(error["detail"]) for error in answer["errors"]]
+    except TimeoutError:
+        raise
+    except (OSError, http.client.HTTPException, ValueError, AttributeError, TypeError, KeyError):
+        pass
     return None

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from TOMAATSettings import REPOSITORY
+
 SECONDS = 180.0
+DEATH_SECONDS = 5.0
 
 
 class NoAnswer(Exception):
     """The program ended without an answer; the sentence says how."""
 
 
-def ask(module: str, *arguments: str, environment: Mapping[str, str]) -> Any:
+def ask(module: str, *arguments: str, environment: Mapping[str, str], seconds: float = SECONDS) -> Any:
     """Run a module of ours that writes JSON into a file in memory, and return that. Raises ``NoAnswer``."""
     with os.fdopen(os.memfd_create("answer"), "r+b") as answer:
         process = subprocess.Popen(
@@ -33,11 +35,12 @@ def ask(module: str, *arguments: str, environment: Mapping[str, str]) -> Any:
             start_new_session=True,
         )
         try:
-            status = process.wait(SECONDS)
+            status = process.wait(seconds)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            raise NoAnswer(f"did not end within {SECONDS:g} s") from None
+            with contextlib.suppress(subprocess.TimeoutExpired):  # within a driver that hangs it does not die
+                process.wait(DEATH_SECONDS)
+            raise NoAnswer(f"did not end within {seconds:g} s") from None
         if status < 0:
             raise NoAnswer(f"was ended by signal {-status} ({signal.Signals(-status).name})")
         answer.seek(0)

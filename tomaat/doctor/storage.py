@@ -8,11 +8,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tomaat.doctor.Finding import Finding, ok, warning, wrong
+from tomaat.disk import LEAST_ROOM_BYTES
+from tomaat.doctor.Finding import PROBLEM, Finding, ok, warning, wrong
 from tomaat.tickets import Storage
+from tomaat.tickets.Storage import ASIDE
 
 ABOUT = "storage"
-LEAST_ROOM_BYTES = 64 * 1024**2
 LEAST_INODES = 10_000
 STRAY_SECONDS = 2 * 3600.0  #: after an hour QueueManager takes an upload without a row for a stray
 
@@ -38,23 +39,25 @@ def look_at_storage(base: Path, largest_unpacked_bytes: int) -> Iterator[Finding
         yield wrong(ABOUT, f"{base} is no folder", "set TOMAAT_BASE_STORAGE_DIR to one")
         return
     storage = Storage(base)
-    folders = (base, storage.incoming, storage.tickets, storage.quarantine, storage.temporary)
-    troubles = [trouble for folder in folders if folder.exists() for trouble in _troubles(folder)]
+    troubles = list(_troubles(base))
+    if os.access(base, os.X_OK, effective_ids=True):  # else nothing below can be looked at
+        folders = (storage.incoming, storage.tickets, storage.quarantine, storage.temporary)
+        troubles += [trouble for folder in folders if folder.exists() for trouble in _troubles(folder)]
     yield from troubles
     if not troubles:
         yield ok(ABOUT, f"{base} can be written by {_name(os.geteuid())}")
     yield from _room(base, largest_unpacked_bytes)
-    yield from _strays(storage)
+    if not any(trouble.level == PROBLEM for trouble in troubles):
+        yield from _strays(storage)
 
 
 def _troubles(folder: Path) -> Iterator[Finding]:
-    owner = folder.stat().st_uid
+    owner, user = folder.stat().st_uid, os.geteuid()
+    mend = f"run the doors, and this program, as {_name(owner)}" if owner != user else f"chmod u+rwx {folder}"
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
-        mend = f"as their user: chown -R {_name(os.geteuid())} {folder}; or mount it writable"
-        yield wrong(ABOUT, f"{folder} cannot be written by {_name(os.geteuid())}", mend)
-    elif owner != os.geteuid():
-        mend = f"run the doors, and this program, as {_name(owner)}; or chown -R {_name(os.geteuid())} {folder}"
-        yield warning(ABOUT, f"{folder} belongs to {_name(owner)}, this program runs as {_name(os.geteuid())}", mend)
+        yield wrong(ABOUT, f"{folder} cannot be written by {_name(user)}", f"{mend}; is it mounted writable?")
+    elif owner != user:
+        yield warning(ABOUT, f"{folder} belongs to {_name(owner)}, this program runs as {_name(user)}", mend)
 
 
 def _room(folder: Path, largest_unpacked_bytes: int) -> Iterator[Finding]:
@@ -79,13 +82,17 @@ def _strays(storage: Storage) -> Iterator[Finding]:
     old = [path for path in _within(storage.incoming) if _age_seconds(path) > STRAY_SECONDS]
     if quarantined:
         mend = (
-            "after a restored backup, put them back below tickets/ with their rows; "
-            "else leave them, they are deleted after TOMAAT_RETENTION_HOURS"
+            "nothing to do: they go after TOMAAT_RETENTION_HOURS; what a restored backup lacks, its clients send again"
         )
         yield warning(about, f"{len(quarantined)} folders without a ticket lie in {storage.quarantine}", mend)
     if old:
         says = f"{len(old)} uploads of hours ago lie in {storage.incoming}"
         yield warning(about, says, "start QueueManager.py, which clears them away")
+    for left in (storage.restoring, *storage.base.glob(f"{ASIDE}*")):
+        if left.exists():
+            says = f"{left} holds patients' data, and nothing deletes it by itself"
+            mend = f"once no restore runs and nothing is missing: rm -r {left}"
+            yield warning("restore", says, mend)
     if not quarantined and not old:
         yield ok(about, "empty")
 
@@ -100,7 +107,7 @@ def _age_seconds(path: Path) -> float:
 def _within(folder: Path) -> list[Path]:
     try:
         return list(folder.iterdir())
-    except OSError:  # not there yet, or told already
+    except OSError:  # not there yet
         return []
 
 

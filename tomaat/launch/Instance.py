@@ -13,10 +13,9 @@ from tomaat.database.PrivatePostgres import PrivatePostgres
 from tomaat.launch.CannotStart import CannotStart
 from tomaat.launch.Door import Door
 from tomaat.launch.Supervisor import Program, Supervisor
-from TOMAATSettings import REPOSITORY, Settings
+from TOMAATSettings import ANYWHERE, REPOSITORY, Settings
 
 DOORS = ("QueueManager", "TaskScheduling", "WebService")  #: as they start; they stop the other way round
-ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (addresses to listen on, and where to ask then)
 STOP_SECONDS = 10.0  #: for a door to end, on top of the grace time of its tickets
 ANSWER_SECONDS = 5.0
 

@@ -55,6 +55,7 @@ class Check:
 
     inputs: dict[str, Input]
     limits: ArchiveLimits | None
+    largest_voxel_bytes: float
     errors: list[dict[str, Any]] = field(default_factory=list)
     values: dict[str, Any] = field(default_factory=dict)
     files: dict[str, Path] = field(default_factory=dict)
@@ -75,13 +76,21 @@ class Check:
         return f"the inputs are {', '.join(list(self.inputs)[:MOST_LISTED])}" if self.inputs else "there are no inputs"
 
 
-def check_payload(folder: Path, inputs: Sequence[Input], limits: ArchiveLimits | None = None) -> Payload:
+def check_payload(
+    folder: Path,
+    inputs: Sequence[Input],
+    limits: ArchiveLimits | None = None,
+    *,
+    largest_voxel_bytes: float = math.inf,
+) -> Payload:
     """Check what was unpacked into ``folder``; raises ``PayloadRefused`` with every fault at once.
 
     ``limits`` are given once, when the payload came in: zip archives in it are taken apart then, and count with all
-    that is there against them.
+    that is there against them. No volume may have more than ``largest_voxel_bytes``.
     """
-    check = Check(inputs={declared.id: declared for declared in inputs}, limits=limits)
+    check = Check(
+        inputs={declared.id: declared for declared in inputs}, limits=limits, largest_voxel_bytes=largest_voxel_bytes
+    )
     check_files(check, folder)
     values = read_values(check, folder / MAIN)
     if values is not None:
@@ -145,7 +154,7 @@ def receive_file(check: Check, declared: VolumeInput, path: Path) -> None:
     try:
         if check.limits is not None and path.suffix == ZIP and path.is_file():
             path = taken_apart(path, path.with_suffix(""), check.limits)
-        header = declared.check_file(path)
+        header = declared.check_file(path, largest_voxel_bytes=check.largest_voxel_bytes)
     except ArchiveRefused as refusal:
         check.fault(refusal.code, f"{declared.id}: {refusal.detail}", input=declared.id)
     except InputRefused as refusal:

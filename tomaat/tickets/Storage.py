@@ -8,6 +8,8 @@
     <base>/tickets/<random>/out/<claim>/result.tar.gz
     <base>/quarantine/<random>/    what has no row, until it is deleted
     <base>/tmp/                    the web server's spool
+    <base>/restoring/              what a restore brings, until all of it is in place
+    <base>/before-restore-<time>/  what a restore set aside, until somebody deletes it
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from pathlib import Path
 
 RESULT = "result.tar.gz"
 CHUNK_BYTES = 1024**2
+ASIDE = "before-restore-"
 
 
 class ForeignStorage(Exception):
@@ -57,6 +60,7 @@ class Storage:
         self.tickets = base / "tickets"
         self.quarantine = base / "quarantine"
         self.temporary = base / "tmp"
+        self.restoring = base / "restoring"
 
     def prepare(self) -> None:
         """Make the folders, for this user only."""
@@ -82,6 +86,11 @@ class Storage:
             pass
         finally:
             draft.unlink()
+        flush(self.base)
+
+    def unbind(self) -> None:
+        """Let no door use this folder until it is bound again."""
+        (self.base / "instance").unlink(missing_ok=True)
         flush(self.base)
 
     def new_incoming(self) -> TicketFolder:

@@ -43,6 +43,8 @@ def _mismatch(storage: Storage, found: str | None, wanted: str) -> str:
             f"{storage.base} belongs to the database with instance {found}, not to {wanted}: "
             "set TOMAAT_BASE_STORAGE_DIR or TOMAAT_DATABASE_URL to the pair that belongs together"
         )
+    if storage.restoring.exists():
+        return f"{storage.base} holds half of a restored backup: restore it again with --replace"
     return (
         f"{storage.base} is new, but the database with instance {wanted} has tickets in another folder: "
         "set TOMAAT_BASE_STORAGE_DIR to it, or, if it is lost, run UPDATE instance SET bound = false"

@@ -49,6 +49,11 @@ class VolumeHeader:
         return "float32" if self.scaled and self.dtype != "float64" else self.dtype
 
     @property
+    def value_bytes(self) -> int:
+        """The bytes of all values."""
+        return math.prod(self.dimensions) * BYTES_OF[self.value_dtype]
+
+    @property
     def voxel_bytes(self) -> int:
         """The bytes of all voxels as they are on disk, inflated."""
         return math.prod(self.dimensions) * BYTES_OF[self.dtype]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import json
 import math
 import mmap
 import os
+import select
 import shutil
 import signal
 import socket
@@ -27,14 +29,15 @@ from tomaat.volumes.checks import check_size, farthest_apart_mm, open_file, open
 from tomaat.volumes.dicom_files import file_names
 from tomaat.volumes.dicom_told import BYTES_FOR_ALL, BYTES_FOR_EACH, take_apart
 from tomaat.volumes.DicomSource import DicomSource
-from tomaat.volumes.headers import LARGEST_VOXEL_BYTES, read_header
+from tomaat.volumes.headers import read_header
 from tomaat.volumes.series import arrange
 from tomaat.volumes.Volume import Point, Volume
-from tomaat.volumes.VolumeHeader import BYTES_OF, VolumeHeader
+from tomaat.volumes.VolumeHeader import VolumeHeader
 from tomaat.volumes.VolumeRefused import VolumeRefused
 
 log = structlog.get_logger()
 
+LIBC = ctypes.CDLL(None)
 REPOSITORY = Path(__file__).resolve().parents[2]
 LARGEST_MESSAGE = 64 * 1024
 LONGEST_REFUSAL = 500
@@ -45,6 +48,7 @@ READ_SECONDS = 120.0  #: for any volume, and more for a large one
 READ_BYTES_PER_SECOND = 5_000_000
 FORK_SECONDS = 30  #: of processor time for the headers, or the voxels, of a series, and one more for each image
 MADV_POPULATE_WRITE = 23  #: Linux 5.14
+PAGES_AT_ONCE = 8 * 1024**2  #: bytes
 GUARDS = {"landlock", "seccomp"}
 SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
@@ -55,7 +59,7 @@ class VolumeReader:
     To be used, and the worker's first read made, by one thread that lives as long as the worker.
     """
 
-    def __init__(self, *, largest_voxel_bytes: int = LARGEST_VOXEL_BYTES) -> None:
+    def __init__(self, *, largest_voxel_bytes: float = math.inf) -> None:
         self.largest_voxel_bytes = largest_voxel_bytes
         self.server: subprocess.Popen[bytes] | None = None
         self.asked: socket.socket | None = None
@@ -76,10 +80,9 @@ class VolumeReader:
         header = read_header(path, largest_voxel_bytes=self.largest_voxel_bytes)
         if demand is not None:
             demand(header)
-        value_bytes = math.prod(header.dimensions) * BYTES_OF[header.value_dtype]
-        with sealed_memory(value_bytes) as memory, open_file(path) as source:
+        with sealed_memory(header.value_bytes) as memory, open_file(path) as source:
             seconds = READ_SECONDS + header.voxel_bytes / READ_BYTES_PER_SECOND
-            mapped = mmap.mmap(memory, value_bytes)
+            mapped = mmap.mmap(memory, header.value_bytes)
             told = _told(self._ask({"header": asdict(header)}, source.fileno(), memory, seconds, filled=mapped))
             return _volume(told, header, mapped)
 
@@ -179,8 +182,7 @@ class VolumeReader:
             finally:
                 os.close(pipe)
             if filled is not None:
-                with contextlib.suppress(OSError):  # an older kernel, or no memory: the fork will find out
-                    filled.madvise(MADV_POPULATE_WRITE)
+                make_pages(filled, until=server)
             ended = _receive(server, seconds)["ended"]
             if ended != 0:
                 raise VolumeRefused("unreadable", f"Reading the volume {ending(ended)}; it is not taken.")
@@ -190,6 +192,20 @@ class VolumeReader:
             raise VolumeRefused("unreadable", "Reading the volume did not end; it is not taken.") from None
         finally:
             os.close(answers)
+
+
+def make_pages(mapped: mmap.mmap, *, until: socket.socket) -> None:
+    """Make the pages of a mapping ahead of who writes to it, until something can be read from ``until``.
+
+    Python's lock is not held meanwhile: the network of another ticket may be running.
+    """
+    begin = ctypes.addressof(ctypes.c_char.from_buffer(mapped))
+    for start in range(0, len(mapped), PAGES_AT_ONCE):
+        if select.select([until], [], [], 0)[0]:
+            return
+        step = min(PAGES_AT_ONCE, len(mapped) - start)
+        if LIBC.madvise(ctypes.c_void_p(begin + start), ctypes.c_size_t(step), MADV_POPULATE_WRITE) != 0:
+            return  # an older kernel, or no memory: the fork will find out
 
 
 @contextlib.contextmanager

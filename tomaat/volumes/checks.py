@@ -20,11 +20,13 @@ from tomaat.volumes.VolumeRefused import VolumeRefused
 Grid = tuple[Sequence[float], Sequence[Sequence[float]]]
 LONGEST_TEXT_HEADER = 64 * 1024
 VOLUME_DIMENSIONS = 3
+MOST_DIMENSIONS = 7  #: NIfTI's; readers of other formats crash beyond 15
 LARGEST_SPACING_MM = 1000.0
 SMALLEST_SPACING_MM = 1e-4
+FARTHEST_MM = 1e6  #: beyond it a double cannot tell finely resolved neighbours apart for long
 DEFLATED = {"gzip", "zlib"}
 MOST_INFLATED = 1032  #: bytes that come out of one: deflate's longest match, 258 bytes, takes two bits
-NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?(nan|inf|infinity)", re.ASCII | re.IGNORECASE)
+NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?|[-+]?(nan|inf|infinity)", re.ASCII | re.IGNORECASE)
 WHOLE_NUMBER = re.compile(r"-?\d{1,12}", re.ASCII)
 
 
@@ -54,6 +56,8 @@ def open_folder(path: Path) -> Iterator[int]:
 
 def check_dimensions(sizes: Sequence[int]) -> tuple[int, int, int]:
     """Demand one three-dimensional volume; more dimensions may follow if they are 1, and one slice is a volume."""
+    if len(sizes) > MOST_DIMENSIONS:
+        raise VolumeRefused("not-3d", f"There are {len(sizes)} dimensions; send a volume.")
     if any(size < 1 for size in sizes):
         raise VolumeRefused("dimensions", f"The dimensions {shown(tuple(sizes))} must all be 1 or more.")
     if len(sizes) > VOLUME_DIMENSIONS and any(size > 1 for size in sizes[VOLUME_DIMENSIONS:]):
@@ -78,13 +82,21 @@ def check_spacing(spacing: Sequence[float]) -> tuple[float, float, float]:
     return padded[0], padded[1], padded[2]
 
 
-def check_size(header: VolumeHeader, file_bytes: int, largest_voxel_bytes: int) -> VolumeHeader:
-    """Demand that the voxels fit the limit and, where they are not compressed, that exactly they are there."""
-    if header.voxel_bytes > largest_voxel_bytes:
-        raise VolumeRefused(
-            "too-large",
-            f"The header claims {header.voxel_bytes} bytes of voxels; at most {largest_voxel_bytes} are taken.",
-        )
+def check_origin(origin: Sequence[float]) -> Point:
+    """Demand a place near enough for its voxels to be told apart; what is left out is 0."""
+    for value in origin:
+        if not abs(value) <= FARTHEST_MM:
+            raise VolumeRefused("place", f"origin: {shown(value)} is more than {FARTHEST_MM:g} mm away.")
+    padded = (*origin, 0.0, 0.0, 0.0)
+    return padded[0], padded[1], padded[2]
+
+
+def check_size(header: VolumeHeader, file_bytes: int, largest_voxel_bytes: float) -> VolumeHeader:
+    """Demand that the voxels fit the limit, on disk and in memory, and the file where they are not compressed."""
+    claimed = max(header.voxel_bytes, header.value_bytes)
+    if claimed > largest_voxel_bytes:
+        rule = f"The header claims {claimed} bytes of voxels; at most {largest_voxel_bytes} are taken."
+        raise VolumeRefused("too-large", rule)
     if header.compression in DEFLATED and header.voxel_bytes > MOST_INFLATED * file_bytes:
         rule = f"The header claims {header.voxel_bytes} bytes of voxels; {file_bytes} bytes cannot inflate to as many."
         raise VolumeRefused("size", rule)

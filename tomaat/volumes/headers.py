@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +12,7 @@ from tomaat.volumes.nrrd import read_nrrd_header
 from tomaat.volumes.VolumeHeader import VolumeHeader
 from tomaat.volumes.VolumeRefused import VolumeRefused
 
-LARGEST_VOXEL_BYTES = 8 * 1024**3
-READERS: dict[str, Callable[[Path, int], VolumeHeader]] = {
+READERS: dict[str, Callable[[Path, float], VolumeHeader]] = {
     ".nii.gz": read_nifti_header,
     ".nii": read_nifti_header,
     ".nrrd": read_nrrd_header,
@@ -21,7 +21,7 @@ READERS: dict[str, Callable[[Path, int], VolumeHeader]] = {
 EXTENSIONS = tuple(READERS)
 
 
-def read_header(path: Path, *, largest_voxel_bytes: int = LARGEST_VOXEL_BYTES) -> VolumeHeader:
+def read_header(path: Path, *, largest_voxel_bytes: float = math.inf) -> VolumeHeader:
     """Check all that a header says, and the exact size of what is not compressed.
 
     Raises ``VolumeRefused`` with a sentence that names the field, the value and the rule, never the file.

@@ -13,12 +13,12 @@ from tomaat.volumes.checks import (
     LONGEST_TEXT_HEADER,
     check_axes,
     check_dimensions,
+    check_origin,
     check_size,
     check_spacing,
     check_type,
     finite_numbers,
     open_file,
-    three,
     three_axes,
     whole_numbers,
 )
@@ -73,7 +73,7 @@ SYNONYMS = (
 LINE = re.compile(rb"[ \t]*([A-Za-z][A-Za-z0-9_]*)[ \t]*=([ -~\t]*)\r?")
 
 
-def read_mha_header(path: Path, largest_voxel_bytes: int) -> VolumeHeader:
+def read_mha_header(path: Path, largest_voxel_bytes: float) -> VolumeHeader:
     """Check a MetaImage header. Raises ``VolumeRefused``, also for voxels in another file, which readers follow."""
     with open_file(path) as file:
         data = file.read(LONGEST_TEXT_HEADER)
@@ -85,6 +85,7 @@ def read_mha_header(path: Path, largest_voxel_bytes: int) -> VolumeHeader:
     sizes = whole_numbers(fields.get("DimSize", ""), "DimSize")
     if whole_numbers(fields.get("NDims", ""), "NDims") != [len(sizes)]:
         raise VolumeRefused("dimensions", f"NDims: {shown(fields['NDims'])} does not fit {len(sizes)} sizes.")
+    dimensions = check_dimensions(sizes)
     origin, direction = _geometry(fields, len(sizes))
     spacing = finite_numbers(
         fields.get("ElementSpacing", fields.get("ElementSize", "1 " * len(sizes))), "ElementSpacing"
@@ -93,7 +94,7 @@ def read_mha_header(path: Path, largest_voxel_bytes: int) -> VolumeHeader:
         raise VolumeRefused("spacing", f"ElementSpacing: {len(spacing)} numbers for {len(sizes)} dimensions.")
     header = VolumeHeader(
         format="mha",
-        dimensions=check_dimensions(sizes),
+        dimensions=dimensions,
         dtype=check_type(TYPES.get(fields.get("ElementType", "")), fields.get("ElementType", "")),
         spacing_mm=check_spacing(spacing[:3]),
         origin_mm=origin,
@@ -124,7 +125,8 @@ def _fields(data: bytes) -> tuple[dict[str, str], int]:
             raise VolumeRefused("header", f"The MetaImage header's line {shown(data[position:end])} is no field.")
         name, value = match[1].decode("ascii"), match[2].decode("ascii").strip()
         if name in fields or KNOWN.get(name.lower(), name) != name:
-            raise VolumeRefused("header", f"The MetaImage header's field {name} is there twice, or in wrong case.")
+            rule = f"The MetaImage header's field {shown(name)} is there twice, or in wrong case."
+            raise VolumeRefused("header", rule)
         fields[name] = value
         position = end + 1
     return fields, position
@@ -176,4 +178,4 @@ def _geometry(fields: dict[str, str], dimensions: int) -> tuple[Point, tuple[Poi
         origin = finite_numbers(fields[name], name)
         if len(origin) != dimensions:
             raise VolumeRefused("header", f"{name}: {shown(fields[name])} does not fit {dimensions} dimensions.")
-    return three(origin), check_axes(three_axes(axes), SYNONYMS[0][0])
+    return check_origin(origin), check_axes(three_axes(axes), SYNONYMS[0][0])

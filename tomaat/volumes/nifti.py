@@ -13,6 +13,7 @@ from tomaat.volumes.checks import (
     Grid,
     check_axes,
     check_dimensions,
+    check_origin,
     check_size,
     check_spacing,
     check_type,
@@ -30,7 +31,8 @@ LARGEST_OFFSET = 1024**2
 MOST_DIMENSIONS = 7
 SPACING_WITHIN = 0.05  #: of the smallest spacing: how far pixdim may put a corner of the volume from the sform's place
 PLACE_WITHIN = 0.5  #: likewise for the qform, whose angles near 180 degrees are coarse in single precision
-SMALLEST_SCALE = 2.0**-52  #: below it ITK takes a slope or an intercept for 0
+MANY_NUMBERS = range(1004, 1008)  #: intents: matrix, symmetric matrix, displacement, vector
+SMALLEST_SCALE = 2.0**-52  #: below it ITK takes a slope for 0, and an intercept beside a slope of 1
 SPACE_UNITS = 0b111  #: the bits of xyzt_units that are about space
 MM_OF = {1: 1000.0, 3: 0.001}  #: metres and micrometres; all else is taken for mm, as readers do
 TYPES = {
@@ -48,7 +50,7 @@ TYPES = {
 OTHER_TYPES = {1: "binary", 32: "complex64", 128: "RGB", 1536: "float128", 1792: "complex128", 2304: "RGBA"}
 
 
-def read_nifti_header(path: Path, largest_voxel_bytes: int) -> VolumeHeader:
+def read_nifti_header(path: Path, largest_voxel_bytes: float) -> VolumeHeader:
     """Check a NIfTI-1 header (NIfTI-2 is refused: SimpleITK does not read it). Raises ``VolumeRefused``."""
     compressed = path.name.endswith(".gz")
     with open_file(path) as file:
@@ -85,7 +87,7 @@ def _byte_order(data: bytes) -> str:
 
 def _fields(data: bytes, order: str, *, compressed: bool) -> VolumeHeader:
     dim = struct.unpack_from(f"{order}8h", data, 40)
-    datatype, bits = struct.unpack_from(f"{order}2h", data, 70)
+    intent, datatype, bits = struct.unpack_from(f"{order}3h", data, 68)
     pixdim = struct.unpack_from(f"{order}8f", data, 76)
     offset, slope, intercept = struct.unpack_from(f"{order}3f", data, 108)
     codes = struct.unpack_from(f"{order}2h", data, 252)
@@ -93,6 +95,10 @@ def _fields(data: bytes, order: str, *, compressed: bool) -> VolumeHeader:
     if not 1 <= dim[0] <= MOST_DIMENSIONS:
         raise VolumeRefused("dimensions", f"dim[0]: {dim[0]} is not between 1 and {MOST_DIMENSIONS}.")
     dtype = check_type(TYPES.get(datatype), OTHER_TYPES.get(datatype, datatype))
+    if intent in MANY_NUMBERS:
+        raise VolumeRefused(
+            "voxel-type", f"intent_code: {intent} makes vectors or matrices of voxels; send one channel."
+        )
     if bits != 8 * BYTES_OF[dtype]:
         raise VolumeRefused("header", f"bitpix: {bits} does not fit the voxel type {dtype}.")
     if not math.isfinite(offset) or offset != int(offset) or not SMALLEST_OFFSET <= offset <= LARGEST_OFFSET:
@@ -128,6 +134,9 @@ def _fields(data: bytes, order: str, *, compressed: bool) -> VolumeHeader:
 def _scale(slope: float, intercept: float) -> tuple[float, float]:
     """Tell what the values are multiplied with and what is added then; 1 and 0 where the header scales nothing."""
     if slope == 0 or math.isnan(slope):  # NaN is how some writers say it
+        if abs(intercept) >= SMALLEST_SCALE:
+            rule = f"scl_slope: {shown(slope)} scales nothing, but ITK adds scl_inter {shown(intercept)}; set it to 0."
+            raise VolumeRefused("header", rule)
         return 1.0, 0.0
     if not (math.isfinite(slope) and math.isfinite(intercept)):
         raise VolumeRefused("header", "scl_slope, scl_inter: a number is not finite.")
@@ -179,7 +188,7 @@ def _geometry(
         if apart_mm > SPACING_WITHIN * min(spacing):
             rule = f"{name}: its voxels are {_listed(lengths)} mm apart, by pixdim {_listed(spacing)} mm; correct one."
             raise VolumeRefused("spacing", rule)
-        found = (-origin[0], -origin[1], origin[2]), direction
+        found = check_origin((-origin[0], -origin[1], origin[2])), direction
     if len(forms) > 1:
         apart_mm = farthest_apart_mm(forms["qform"], forms["sform"], dimensions)
         if apart_mm > PLACE_WITHIN * min(spacing):

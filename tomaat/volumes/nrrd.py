@@ -15,6 +15,7 @@ from tomaat.volumes.checks import (
     VOLUME_DIMENSIONS,
     check_axes,
     check_dimensions,
+    check_origin,
     check_size,
     check_spacing,
     check_type,
@@ -56,7 +57,7 @@ GOVERNING = {
 }  #: fields that decide what is read, without their blanks
 
 
-def read_nrrd_header(path: Path, largest_voxel_bytes: int) -> VolumeHeader:
+def read_nrrd_header(path: Path, largest_voxel_bytes: float) -> VolumeHeader:
     """Check an NRRD header. Raises ``VolumeRefused``, also for voxels in another file, which readers would follow."""
     with open_file(path) as file:
         data = file.read(LONGEST_TEXT_HEADER)
@@ -143,7 +144,7 @@ def _geometry(fields: dict[str, str], dimensions: int) -> tuple[Point, Point, tu
         known = ", ".join(name for name in TURNS if "-" in name)
         raise VolumeRefused("direction", f"space: {shown(fields['space'])} is not taken; {known} are.")
     turn = TURNS[space]
-    origin = _turned(fields.get("spaceorigin", "(0,0,0)"), turn, "space origin")
+    origin = check_origin(_turned(fields.get("spaceorigin", "(0,0,0)"), turn, "space origin"))
     if "spacedirections" not in fields:
         spacings = finite_numbers(fields.get("spacings", "1 " * dimensions), "spacings")
         if len(spacings) != dimensions:

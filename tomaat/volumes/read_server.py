@@ -53,6 +53,7 @@ IMAGE_IO = {"nifti": "NiftiImageIO", "nrrd": "NrrdImageIO", "mha": "MetaImageIO"
 NAMES = {"nifti": "volume.nii", "nrrd": "volume.nrrd", "mha": "volume.mha", "dicom": dicom_read.SHOWN_FILE}
 DTYPES = {getattr(sitk, name): name[4:].lower() for name in dir(sitk) if name[4:].lower() in BYTES_OF}
 AXES = 3  #: of a volume
+SCALED_AT_ONCE = 1024**2  #: voxels, which need 16 bytes each meanwhile
 BYTES_PER_SECOND = 10_000_000  #: of voxels, that a fork must manage
 
 
@@ -109,11 +110,13 @@ def copy(source: int, header: VolumeHeader, voxels: mmap.mmap) -> None:
 
 
 def scale(raw: mmap.mmap, header: VolumeHeader, memory: int) -> None:
-    """Write to the asker's memory what NIfTI's slope and intercept make of the voxels on disk, a slice at a time."""
-    shape = header.dimensions[::-1]
-    values: np.ndarray[Any, Any] = np.ndarray(shape, header.value_dtype, mmap.mmap(memory, 0))
-    for value, voxels in zip(values, np.ndarray(shape, on_disk(header), raw), strict=True):
-        value[:] = voxels * np.float64(header.slope) + header.intercept
+    """Write to the asker's memory what NIfTI's slope and intercept make of the voxels on disk, piece by piece."""
+    count = math.prod(header.dimensions)
+    values: np.ndarray[Any, Any] = np.ndarray(count, header.value_dtype, mmap.mmap(memory, 0))
+    voxels: np.ndarray[Any, Any] = np.ndarray(count, on_disk(header), raw)
+    for start in range(0, count, SCALED_AT_ONCE):
+        part = slice(start, start + SCALED_AT_ONCE)
+        values[part] = voxels[part] * np.float64(header.slope) + header.intercept
 
 
 def on_disk(header: VolumeHeader) -> np.dtype[Any]:
@@ -136,7 +139,7 @@ def describe(reader: sitk.ImageFileReader, header: VolumeHeader) -> dict[str, An
         "dimensions": header.dimensions,
         "dtype": dtype,
         "spacing": (*reader.GetSpacing(), 1.0)[:AXES],
-        "origin": (*reader.GetOrigin(), 0.0)[:AXES],
+        "origin": (*reader.GetOrigin(), *header.origin_mm[count:])[:AXES],
         "direction": direction[:AXES, :AXES].ravel().tolist(),
     }
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tomaat.refusals import shown
-from tomaat.volumes.checks import check_spacing
+from tomaat.volumes.checks import check_origin, check_spacing
 from tomaat.volumes.Volume import Point
 from tomaat.volumes.VolumeHeader import VolumeHeader
 from tomaat.volumes.VolumeRefused import VolumeRefused
@@ -94,6 +94,8 @@ def arrange(slices: Sequence[Slice], wanted: str | None = None) -> Series:
             "no-geometry", "The images do not say where they lie (position, orientation, pixel spacing)."
         )
     check_spacing(first.spacing_mm)
+    for one in chosen:
+        check_origin(one.position_mm or ())
     along_i, along_j = np.asarray(first.axes[:3]), np.asarray(first.axes[3:])
     if not np.allclose([along_i @ along_i, along_j @ along_j, along_i @ along_j], [1, 1, 0], rtol=0, atol=1e-3):
         raise VolumeRefused("direction", "The images' rows and columns are not at right angles.")

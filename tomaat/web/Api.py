@@ -48,6 +48,7 @@ class Api:
         *,
         examples: Examples,
         archive_limits: ArchiveLimits,
+        largest_voxel_bytes: int,
         longest_wait_seconds: float,
         longest_queue: int,
     ) -> None:
@@ -60,7 +61,7 @@ class Api:
         self.largest_request_bytes = archive_limits.largest_upload_bytes + FORM_BYTES
         self.longest_wait_seconds = longest_wait_seconds
         self.longest_queue = longest_queue
-        self.submission = Submission(store, storage, archive_limits)
+        self.submission = Submission(store, storage, archive_limits, largest_voxel_bytes)
         self.services = Recent(store.offered_services, seconds=RECENT_SECONDS)
         self.ahead = Recent(store.ahead, seconds=RECENT_SECONDS)
         self.waiting = Recent(store.count_waiting, seconds=RECENT_SECONDS)

@@ -11,13 +11,13 @@ import structlog
 from flask import Flask, Response, jsonify
 
 from tomaat.database import DatabaseUnavailable
+from tomaat.disk import LEAST_ROOM_BYTES
 from tomaat.tickets import Storage, WatchStore
 from tomaat.web.problems import Problem
 from tomaat.web.Recent import Recent
 
 log = structlog.get_logger()
 
-LEAST_ROOM_BYTES = 64 * 1024**2  #: free, in the storage
 RECENT_SECONDS = 1.0
 RETRY_SECONDS = 5
 

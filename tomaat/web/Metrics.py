@@ -6,6 +6,7 @@ from flask import Flask, Response, g, request
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
+from tomaat.database import DatabaseUnavailable
 from tomaat.problems import KINDS_OF_FAILURE
 from tomaat.tickets import EndedTicket, Storage, WatchStore
 from tomaat.web.Access import HEADER as KEY_HEADER
@@ -16,6 +17,7 @@ from tomaat.web.problems import EXPLANATIONS, Problem
 from tomaat.web.WorldCollector import WorldCollector
 
 OUTCOMES = ("succeeded", "failed", "cancelled")
+DATABASE_AWAY = "tomaat_database_up 0\n"  #: all that is shown where nobody can tell who is an operator
 OTHER = "other"  #: a label's value for what is none of those that are known beforehand
 SECONDS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 28800, 86400)  #: of the histograms
 
@@ -74,8 +76,11 @@ class Metrics:
 
     def show(self) -> Response:
         """Show all figures, to an operator where keys are needed."""
-        if self.access.needed:
-            self.access.demand_operator(_key_shown())
+        try:
+            if self.access.needed:
+                self.access.demand_operator(_key_shown())
+        except DatabaseUnavailable:  # which knows who is an operator
+            return Response(DATABASE_AWAY, content_type=CONTENT_TYPE_PLAIN_0_0_4)
         for service in self.world.services():
             self._begin(service)
         return Response(generate_latest(self.registry), content_type=CONTENT_TYPE_PLAIN_0_0_4)

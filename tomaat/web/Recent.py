@@ -10,7 +10,7 @@ Value = TypeVar("Value")
 
 
 class Recent(Generic[Value]):
-    """Reads a value again when it is older than ``seconds``; two threads may read it twice, which harms nobody."""
+    """Reads a value again ``seconds`` after it was read; two threads may read it twice, which harms nobody."""
 
     def __init__(self, read: Callable[[], Value], *, seconds: float) -> None:
         self.read = read
@@ -18,9 +18,9 @@ class Recent(Generic[Value]):
         self.known: tuple[float, Value] | None = None
 
     def get(self) -> Value:
-        """Return the value, at most ``seconds`` old."""
+        """Return the value, read at most ``seconds`` ago."""
         known = self.known
         if known is None or time.monotonic() - known[0] > self.seconds:
-            known = (time.monotonic(), self.read())
-            self.known = known
+            value = self.read()
+            known = self.known = (time.monotonic(), value)
         return known[1]

@@ -29,10 +29,11 @@ LONGEST_IDEMPOTENCY_KEY = 255  #: characters
 class Submission:
     """What ``POST /request`` does, from the first byte to the row."""
 
-    def __init__(self, store: TicketStore, storage: Storage, limits: ArchiveLimits) -> None:
+    def __init__(self, store: TicketStore, storage: Storage, limits: ArchiveLimits, largest_voxel_bytes: int) -> None:
         self.store = store
         self.storage = storage
         self.limits = limits
+        self.largest_voxel_bytes = largest_voxel_bytes
 
     def take(self, request: Request, services: Mapping[str, OfferedService], key: ApiKey | None) -> tuple[Ticket, str]:
         """Return the ticket and a token of it. Raises ``Problem``; then nothing of the upload is left.
@@ -100,7 +101,7 @@ class Submission:
             raise refusal
         inputs = [from_description(description) for description in service.interface.values()]
         try:
-            check_payload(folder.inputs, inputs, self.limits)
+            check_payload(folder.inputs, inputs, self.limits, largest_voxel_bytes=self.largest_voxel_bytes)
         except PayloadRefused as error:
             raise _inputs_problem(error.errors, error.inputs) from error
         return service

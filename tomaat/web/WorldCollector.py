@@ -34,12 +34,13 @@ class WorldCollector(Collector):
     """Reads the database at most once a second; where it is away, only that is shown of it."""
 
     def __init__(self, store: WatchStore, storage: Storage) -> None:
+        self.store = store
         self.storage = storage
-        self.recent = Recent(store.world, seconds=RECENT_SECONDS)
+        self.recent = Recent(self._read, seconds=RECENT_SECONDS)
 
     def services(self) -> list[str]:
         """Name the services that were ever offered; none while the database is away."""
-        world = self._world()
+        world = self.recent.get()
         return [] if world is None else list(world.services)
 
     def describe(self) -> list[Metric]:
@@ -52,16 +53,17 @@ class WorldCollector(Collector):
         build.add_metric([__version__], 1)
         yield build
         yield from self._of_storage()
-        world = self._world()
+        world = self.recent.get()
         yield GaugeMetricFamily("tomaat_database_up", "Whether the database answers.", value=world is not None)
         if world is not None:
             yield GaugeMetricFamily("tomaat_manager_held", "Whether a QueueManager is alive.", value=world.manager_held)
             yield from self._of_services(world)
             yield from self._of_sources(world)
 
-    def _world(self) -> World | None:
+    def _read(self) -> World | None:
+        """Read the world; a silent database is waited for once, not by each who asks within the second."""
         try:
-            return self.recent.get()
+            return self.store.world()
         except DatabaseUnavailable:
             return None
 

@@ -102,9 +102,9 @@ export function services() {
   return ask("/supportedservices");
 }
 
-/** Fetch the volume of a service's example. @param {string} path */
-export async function exampleFile(path) {
-  const blob = await ask(path, {}, Infinity, (answer) => answer.blob());
+/** Fetch the volume of a service's example. @param {string} path @param {AbortSignal} signal */
+export async function exampleFile(path, signal) {
+  const blob = await ask(path, { signal }, Infinity, (answer) => answer.blob());
   return new File([blob], path.slice(path.lastIndexOf("/") + 1));
 }
 
@@ -149,7 +149,8 @@ export function result(ticket, onBytes, signal) {
  * @param {{idempotencyKey: string, onBytes: (bytes: number, allBytes: number) => void, signal: AbortSignal}} options
  * @returns {Promise<{id: number, token: string, service: string, state: string}>}
  */
-export function submit(service, payload, { idempotencyKey, onBytes, signal }) {
+export async function submit(service, payload, { idempotencyKey, onBytes, signal }) {
+  signal.throwIfAborted();
   const form = new FormData();
   form.append("service", service); // in front of the payload: an unknown service is refused before it is unpacked
   form.append("payload", payload, "payload.tar.gz");

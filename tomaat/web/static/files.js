@@ -3,9 +3,10 @@
 import { headOf } from "./dicom.js";
 import { volumeOf } from "./dicom-volume.js";
 import { make } from "./dom.js";
+import { saidBy } from "./words.js";
 import { unzip } from "./zip.js";
 
-export const MOST_FILES = 20_000; // that are looked through; a server takes far fewer images
+export const MOST_FILES = 20_000; // in which a series is looked for; a server takes far fewer images
 
 /**
  * @typedef {{about: string, images: File[]}} Series
@@ -27,6 +28,11 @@ async function openSeries(files) {
   const [largest] = await seriesIn(files);
   if (!largest) throw new Error("There is no DICOM image in it.");
   return volumeOf(largest.images);
+}
+
+/** What is told where a file or a folder cannot be read. @param {unknown} error */
+export function unreadable(error) {
+  return `A file cannot be read: ${saidBy(error)}`;
 }
 
 /** A file to look at. @param {File} file @returns {Shown} */
@@ -51,17 +57,23 @@ export function picker(id, text, kind, onFiles) {
   return [box, make("label", { class: "button", for: id }, text)];
 }
 
-/** The DICOM images among files, by their series, the largest first. @param {File[]} files @returns {Promise<Series[]>} */
+/**
+ * The DICOM images among files, by their series, the largest first. Of what does not say in a way that is read here, a
+ * folder is taken for a series. The index of an export (PS3.10, section 8) is no image.
+ * @param {File[]} files
+ * @returns {Promise<Series[]>}
+ */
 export async function seriesIn(files) {
   /** @type {Map<string, Series>} */
   const found = new Map();
   const path = (/** @type {File} */ file) => file.webkitRelativePath || file.name;
   for (const file of [...files].sort((one, other) => path(one).localeCompare(path(other), "en", { numeric: true }))) {
-    const { uid, about } = (await headOf(file)) ?? {};
-    if (uid === undefined) continue;
-    const series = found.get(uid) ?? { about: about || "A series without a name", images: [] };
+    const head = file.name.toUpperCase() === "DICOMDIR" ? null : await headOf(file);
+    if (!head) continue;
+    const which = head.uid || path(file).replace(/[^/]*$/, "");
+    const series = found.get(which) ?? { about: head.about || "A series without a name", images: [] };
     series.images.push(file);
-    found.set(uid, series);
+    found.set(which, series);
   }
   return [...found.values()].sort((one, other) => other.images.length - one.images.length);
 }
@@ -84,9 +96,10 @@ export async function dropped(transfer) {
   return files;
 }
 
-/** @param {FileSystemFileEntry} entry @returns {Promise<File>} */
-function fileOf(entry) {
-  return new Promise((resolve, reject) => entry.file(resolve, reject));
+/** A file that knows its path, as those of a chosen folder do. @param {FileSystemFileEntry} entry @returns {Promise<File>} */
+async function fileOf(entry) {
+  const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
+  return Object.defineProperty(file, "webkitRelativePath", { value: entry.fullPath.slice(1) });
 }
 
 /** A folder's entries, which come in portions. @param {FileSystemDirectoryEntry} folder */

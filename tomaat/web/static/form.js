@@ -9,26 +9,31 @@ import { gzip } from "./streams.js";
 import { tar } from "./tar.js";
 import { inBytes, saidBy } from "./words.js";
 
+const UNANSWERED = "The server does not answer. Nothing is lost: send it again, it becomes one ticket however often it arrives.";
 const KEY_KINDS = ["key-needed", "service-not-allowed"];
 
 /**
  * @typedef {object} Form
- * @property {HTMLElement} element
+ * @property {() => HTMLElement} show what stands on the page, with the API key that this tab has by now
  * @property {(problem: import("./api.js").Problem) => void} refuse shows what was refused, each fault at its field
  * @property {() => boolean} busy
+ * @property {() => Upload} upload
+ *
+ * @typedef {"" | "sending" | "failed"} Upload failed: and nobody who looked at the form has seen it
  */
 
 /**
  * @param {import("./api.js").Service} service
- * @param {(ticket: import("./api.js").Reference) => void} onTicket
+ * @param {{onTicket: (ticket: import("./api.js").Reference) => void, onUpload: (upload: Upload) => void}} hooks take the
+ * ticket that was made, and each change of how an upload stands
  * @returns {Form}
  */
-export function makeForm(service, onTicket) {
+export function makeForm(service, { onTicket, onUpload }) {
   const fields = Object.values(service.interface).map(makeField);
   const formatField = fields.some(({ input }) => input.type === "volume") ? makeFormatField() : null;
   const keyField = makeKeyField();
   const trouble = make("div", { class: "trouble", role: "alert", hidden: true });
-  const bar = make("progress", { max: 1, value: 0, "aria-label": "Sending" });
+  const bar = make("progress", { max: 1 });
   const told = make("p");
   const stop = make("button", { type: "button" }, "Stop");
   const sending = make("div", { class: "sending", hidden: true }, told, bar, stop);
@@ -49,6 +54,9 @@ export function makeForm(service, onTicket) {
   /** The payload as it is sent: sent again, it is the same request. @type {{payload: Blob, idempotencyKey: string} | null} */
   let packed = null;
   let busy = false;
+  let arrived = false; // whether all of it went out, so that the server may have taken it
+  /** @type {Upload} */
+  let upload = "";
 
   function oninput() {
     packed = null;
@@ -56,16 +64,23 @@ export function makeForm(service, onTicket) {
   }
 
   async function fillInExample() {
+    const signal = begin("Fetching the example");
     try {
+      /** @type {(() => void)[]} */
+      const fills = [];
       for (const field of fields.filter(({ input }) => input.id in service.example)) {
         const value = service.example[field.input.id];
-        field.fill(field.input.type === "volume" ? { file: await exampleFile(value.file), about: value.about } : value);
+        const given = field.input.type === "volume" ? { file: await exampleFile(value.file, signal), about: value.about } : value;
+        fills.push(() => field.fill(given));
       }
+      for (const fillIn of fills) fillIn();
       oninput();
       announce("The example is filled in.");
     } catch (error) {
-      tell(saidBy(error));
+      if (!signal.aborted) tell(saidBy(error));
     }
+    setBusy(false);
+    if (example) example.focus();
   }
 
   /** @param {SubmitEvent} event */
@@ -78,25 +93,27 @@ export function makeForm(service, onTicket) {
       /** @type {HTMLElement | null} */ (parts.querySelector("[aria-invalid]"))?.focus();
       return;
     }
-    keepApiKey(keyField.value());
-    const stopped = new AbortController();
-    stop.onclick = () => stopped.abort();
-    setBusy(true);
+    const signal = begin("Packing");
+    setUpload("sending");
     try {
-      const ticket = await packAndSend(read, stopped.signal);
+      const ticket = await packAndSend(read, signal);
       keep({ ...ticket, created: new Date().toISOString() });
       keepSent(ticket.id, read.volumes);
       setBusy(false);
+      setUpload("");
       onTicket(ticket);
     } catch (error) {
       setBusy(false);
-      if (stopped.signal.aborted) send.focus();
-      else explain(error);
+      setUpload(signal.aborted || element.isConnected ? "" : "failed");
+      if (!signal.aborted) return explain(error);
+      if (arrived) tell("Stopped. The server may have taken it already: send it again to see that ticket, and cancel it there.");
+      send.focus();
     }
   }
 
   /** @param {NonNullable<ReturnType<typeof readAll>>} read @param {AbortSignal} signal */
   async function packAndSend(read, signal) {
+    arrived = false;
     demandSize(leastBytes(read.members));
     packed ??= await pack(read, showStep("Packing"), signal);
     demandSize(packed.payload.size);
@@ -105,12 +122,24 @@ export function makeForm(service, onTicket) {
       idempotencyKey: packed.idempotencyKey,
       signal,
       onBytes(bytes, allBytes) {
-        if (bytes < allBytes) onBytes(bytes, allBytes);
-        else told.textContent = "Sent. The server checks it…";
+        arrived = bytes >= allBytes;
+        if (arrived) told.textContent = "Sent. The server checks it…";
+        else onBytes(bytes, allBytes);
       },
     });
     packed = null;
     return ticket;
+  }
+
+  /** Let nothing be changed until what begins has ended or is stopped. @param {string} step */
+  function begin(step) {
+    const stopped = new AbortController();
+    stop.onclick = () => stopped.abort();
+    showStep(step);
+    setBusy(true);
+    trouble.hidden = true;
+    stop.focus();
+    return stopped.signal;
   }
 
   /** @param {boolean} now */
@@ -118,14 +147,19 @@ export function makeForm(service, onTicket) {
     busy = now;
     parts.disabled = now;
     sending.hidden = !now;
-    if (now) trouble.hidden = true;
-    if (now) stop.focus();
+  }
+
+  /** @param {Upload} now */
+  function setUpload(now) {
+    upload = now;
+    onUpload(now);
   }
 
   /** @param {string} step */
   function showStep(step) {
     announce(`${step}…`);
     told.textContent = `${step}…`;
+    bar.setAttribute("aria-label", step);
     bar.removeAttribute("value");
     return (/** @type {number} */ bytes, /** @type {number} */ allBytes) => {
       bar.value = allBytes ? bytes / allBytes : 1;
@@ -137,11 +171,9 @@ export function makeForm(service, onTicket) {
   function explain(error) {
     if (error instanceof Refused) {
       refuse(error.problem);
-    } else if (error instanceof Unreachable) {
-      tell("The server does not answer. Nothing is lost: send it again, it becomes one ticket however often it arrives.");
-      send.focus();
     } else {
-      tell(saidBy(error));
+      tell(error instanceof Unreachable ? UNANSWERED : saidBy(error));
+      send.focus();
     }
   }
 
@@ -162,7 +194,7 @@ export function makeForm(service, onTicket) {
       return;
     }
     tell(problem.detail, ...rest.filter((detail) => detail !== problem.detail));
-    first?.focus();
+    (first ?? send).focus();
   }
 
   /** @param {...string} lines */
@@ -171,7 +203,16 @@ export function makeForm(service, onTicket) {
     trouble.hidden = false;
   }
 
-  return { element, refuse, busy: () => busy };
+  return {
+    show() {
+      keyField.update();
+      if (upload === "failed") upload = "";
+      return element;
+    },
+    refuse,
+    busy: () => busy,
+    upload: () => upload,
+  };
 }
 
 /**
@@ -225,16 +266,22 @@ function demandSize(bytes) {
   if (bytes > most) throw new Error(`The payload has ${inBytes(bytes)} or more, packed; this server takes ${inBytes(most)}.`);
 }
 
-/** The API key, where the server asks for one; kept until the tab is closed. */
+/** The API key, where the server asks for one; kept as it is typed, for all forms, until the tab is closed. */
 function makeKeyField() {
   const box = make("input", { type: "password", autocomplete: "off" });
-  box.value = apiKey();
+  box.addEventListener("input", () => keepApiKey(box.value.trim()));
   const hint = "From this server's operator. Kept in this tab until it is closed.";
   const frame = makeFrame("api-key", { element: box, target: box }, { name: ["API key"], kind: "key", hint });
-  frame.element.hidden = document.body.dataset.keyNeeded !== "true" && !box.value;
+  frame.element.hidden = document.body.dataset.keyNeeded !== "true";
   return {
     element: frame.element,
-    value: () => box.value.trim(),
+    /** Show the key that the tab has: another form may have been given one. */
+    update() {
+      if (box.value.trim() === apiKey()) return;
+      box.value = apiKey();
+      frame.clear();
+      frame.element.hidden = false;
+    },
     focus: frame.focus,
     check() {
       frame.clear();

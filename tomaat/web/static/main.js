@@ -41,6 +41,7 @@ function showPlace() {
     document.title = "TOMAAT";
     fill(main, overview.element);
     overview.showTickets();
+    showUploads();
     void refreshTickets();
   }
   scrollTo(0, 0);
@@ -68,7 +69,7 @@ function showService(name) {
     return;
   }
   const about = make("div", { class: "service-state" }, serviceState(service));
-  fill(main, make("div", { class: "service" }, back, make("h1", {}, name), make("p", { class: "about" }, service.description), about, formOf(service).element));
+  fill(main, make("div", { class: "service" }, back, make("h1", {}, name), make("p", { class: "about" }, service.description), about, formOf(service).show()));
 }
 
 /** @param {Service} service */
@@ -76,14 +77,24 @@ function formOf(service) {
   const made = JSON.stringify([service.interface, service.example]);
   const known = forms.get(service.name);
   if (known && (known.made === made || known.form.busy())) return known.form;
-  const form = makeForm(service, (ticket) => {
-    announce(`${service.name}: ticket ${ticket.id}.`);
-    const place = placeOf(location.hash);
-    if (place.view === "service" && place.name === service.name) location.hash = ticketPlace(ticket);
-    else if (place.view === "overview") overview.showTickets();
+  const form = makeForm(service, {
+    onTicket(ticket) {
+      announce(`${service.name}: ticket ${ticket.id}.`);
+      const place = placeOf(location.hash);
+      if (place.view === "service" && place.name === service.name) location.hash = ticketPlace(ticket);
+      else if (place.view === "overview") overview.showTickets();
+    },
+    onUpload(upload) {
+      if (upload === "failed") announce(`${service.name}: it was not sent; its form says why.`);
+      showUploads();
+    },
   });
   forms.set(service.name, { form, made });
   return form;
+}
+
+function showUploads() {
+  overview.showUploads([...forms].map(([name, { form }]) => ({ name, upload: form.upload() })));
 }
 
 /** Show the form again, with what was refused later than at its sending. @param {string} name @param {import("./api.js").Problem} problem */
@@ -140,7 +151,7 @@ addEventListener("hashchange", () => {
 });
 for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event.preventDefault()); // a file beside a field opens nothing
 addEventListener("beforeunload", (event) => {
-  if ([...forms.values()].some(({ form }) => form.busy())) event.preventDefault();
+  if ([...forms.values()].some(({ form }) => form.upload() === "sending")) event.preventDefault();
 });
 onOtherTab(() => overview.showTickets());
 showPlace();

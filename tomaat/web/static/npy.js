@@ -1,5 +1,9 @@
 /** Arrays as numpy writes them (.npy, format versions 1 to 3). */
 
+import { counted } from "./words.js";
+
+const MOST_NUMBERS = 8 * 1024 ** 2; // each takes eight bytes here, whatever it takes in the file
+
 /** @type {Record<string, (buffer: ArrayBuffer) => ArrayLike<number | bigint>>} */
 const READERS = {
   b1: (buffer) => new Uint8Array(buffer),
@@ -24,7 +28,7 @@ const READERS = {
  */
 
 /**
- * Read an array; throws `RangeError` for what is none, or has no real numbers.
+ * Read an array; throws `RangeError` for what is none, has no real numbers, or too many.
  * @param {ArrayBuffer} buffer
  * @returns {NumpyArray}
  */
@@ -44,6 +48,7 @@ export function readNpy(buffer) {
   const read = READERS[type];
   if (!read) throw new RangeError(`Arrays of the type ${type ?? "in this file"} are not shown.`);
   const count = shape.reduce((product, size) => product * size, 1);
+  if (count > MOST_NUMBERS) throw new RangeError(`It has ${counted(count, "number")}, more than this page reads.`);
   const width = Number(type.slice(1));
   const data = bytes.slice(start + length, start + length + count * width);
   if (data.length < count * width) throw new RangeError("The .npy file is cut off.");

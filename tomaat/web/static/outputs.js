@@ -3,12 +3,12 @@
 import { make } from "./dom.js";
 import { readNpy } from "./npy.js";
 import { makePlot } from "./plot.js";
-import { inDigits, saidBy } from "./words.js";
+import { inBytes, inDigits } from "./words.js";
 
 const MOST_LINES = 100; // of a table
 const MOST_COLUMNS = 20;
 const SHORT = 8; // numbers that still read as a line
-const LARGEST_BYTES = 64 * 1024 ** 2; // of an array
+const LARGEST_BYTES = 65 * 1024 ** 2; // of an array: as many of the largest numbers as are read, and a header
 const MOST_CHARACTERS = 20_000; // of a text file
 
 /**
@@ -33,26 +33,22 @@ export function makeValue(value, depth = 0) {
   }
   const rows = value.slice(0, MOST_LINES);
   if (rows.length && rows.every(Array.isArray)) {
-    return makeTable(null, rows.map((row) => row.slice(0, MOST_COLUMNS).map((/** @type {any} */ part) => makeValue(part, depth + 2))), value.length);
+    const cells = rows.map((row) => row.slice(0, MOST_COLUMNS).map((/** @type {any} */ part) => makeValue(part, depth + 2)));
+    return makeTable(null, cells, value.length, widest(rows));
   }
   if (rows.length && rows.every((row) => row && typeof row === "object")) {
-    const columns = [...new Set(rows.flatMap((row) => Object.keys(row)))].slice(0, MOST_COLUMNS);
+    const names = [...new Set(rows.flatMap((row) => Object.keys(row)))];
+    const columns = names.slice(0, MOST_COLUMNS);
     const cells = rows.map((row) => columns.map((column) => (column in row ? makeValue(row[column], depth + 2) : "")));
-    return makeTable(columns, cells, value.length);
+    return makeTable(columns, cells, value.length, names.length);
   }
   return makeTable(null, rows.map((part) => [makeValue(part, depth + 1)]), value.length);
 }
 
-/** A .npy file. @param {ArrayBuffer} content @returns {Node} */
-export function makeArray(content) {
-  if (content.byteLength > LARGEST_BYTES) return make("p", { class: "hint" }, "This array is too large to be shown; it is in the download.");
-  let array;
-  try {
-    array = readNpy(content);
-  } catch (error) {
-    return make("p", { class: "hint" }, saidBy(error));
-  }
-  const { shape, values } = array;
+/** A .npy file; throws `RangeError` for one that is not shown. @param {Blob} content @returns {Promise<Node>} */
+export async function makeArray(content) {
+  if (content.size > LARGEST_BYTES) throw new RangeError(`It has ${inBytes(content.size)}, more than this page reads.`);
+  const { shape, values } = readNpy(await content.arrayBuffer());
   if (shape.length === 0) return makeValue(values[0]);
   if (shape.length === 1) return values.length <= SHORT ? makeValue([...values]) : makeNumbers(values);
   const about = make("p", { class: "hint" }, `${shape.join(" × ")} numbers, ${rangeOf(values)}.`);
@@ -67,11 +63,15 @@ export function makeArray(content) {
 /** The beginning of a text file; comma- or tab-separated values as a table. @param {Blob} content @param {string} extension */
 export async function makeTextFile(content, extension) {
   const text = await content.slice(0, MOST_CHARACTERS).text();
-  const cut = content.size > MOST_CHARACTERS && make("p", { class: "hint" }, "Only its beginning is shown.");
+  const isCut = content.size > MOST_CHARACTERS;
+  const cut = isCut && make("p", { class: "hint" }, "Only its beginning is shown.");
+  const whole = isCut ? text.slice(0, text.lastIndexOf("\n") + 1) : text; // no value that was cut off
   const separator = { csv: ",", tsv: "\t" }[extension];
-  if (separator && !text.includes('"')) {
-    const [head, ...lines] = text.trimEnd().split(/\r?\n/).map((line) => line.split(separator).slice(0, MOST_COLUMNS));
-    return make("div", {}, makeTable(head, lines.slice(0, MOST_LINES), lines.length), cut);
+  if (separator && whole && !text.includes('"')) {
+    const rows = whole.trimEnd().split(/\r?\n/).map((line) => line.split(separator));
+    const [head, ...lines] = rows.map((row) => row.slice(0, MOST_COLUMNS));
+    const shown = lines.slice(0, MOST_LINES);
+    return make("div", {}, makeTable(head, shown, isCut ? shown.length : lines.length, widest(rows)), cut);
   }
   return make("div", {}, make("pre", { tabindex: 0 }, text), cut);
 }
@@ -95,12 +95,18 @@ function rangeOf(values) {
   return count ? `${inDigits(low)} to ${inDigits(high)}, mean ${inDigits(sum / count, 4)}` : "none of them finite";
 }
 
+/** @param {ArrayLike<any>[]} rows */
+function widest(rows) {
+  return rows.reduce((most, { length }) => Math.max(most, length), 0);
+}
+
 /**
  * @param {string[] | null} head
  * @param {(string | Node)[][]} lines
  * @param {number} all how many lines there are, of which these are the first
+ * @param {number} [columns] likewise
  */
-function makeTable(head, lines, all) {
+function makeTable(head, lines, all, columns = 0) {
   const rows = lines.map((cells) =>
     make("tr", {}, ...cells.map((cell, place) => make(!head && place === 0 && cells.length === 2 ? "th" : "td", {}, cell))),
   );
@@ -110,6 +116,9 @@ function makeTable(head, lines, all) {
     head && make("thead", {}, make("tr", {}, ...head.map((title) => make("th", { scope: "col" }, title)))),
     make("tbody", {}, ...rows),
   );
-  const cut = all > lines.length && make("p", { class: "hint" }, `The first ${lines.length} of ${inDigits(all)}.`);
-  return make("div", { class: "table" }, table, cut);
+  const cut = [
+    all > lines.length && `The first ${lines.length} of ${inDigits(all)}.`,
+    columns > MOST_COLUMNS && `The first ${MOST_COLUMNS} of ${inDigits(columns)} columns.`,
+  ];
+  return make("div", { class: "table" }, table, ...cut.map((text) => text && make("p", { class: "hint" }, text)));
 }

@@ -8,16 +8,19 @@ import { atTime, counted, inTime } from "./words.js";
 
 /** @typedef {import("./api.js").Service} Service */
 
+const UPLOADS = { sending: "Being sent", failed: "Not sent; the form says why" };
+
 /** Make the view; `show` fills it, with what is known of the services. */
 export function makeOverview() {
   const list = make("ul", { class: "services" }, make("li", { class: "hint" }, "Asking the server…"));
   const trouble = make("p", { class: "trouble", role: "status", hidden: true });
+  const uploads = make("div");
   const kept = make("div", { class: "kept" });
   const element = make(
     "div",
     { class: "overview" },
     make("section", { "aria-labelledby": "services" }, make("h1", { id: "services" }, "Services"), trouble, list),
-    make("section", { "aria-labelledby": "tickets" }, make("h2", { id: "tickets" }, "Your tickets"), kept),
+    make("section", { "aria-labelledby": "tickets" }, make("h2", { id: "tickets" }, "Your tickets"), uploads, kept),
   );
   /** What the list shows, by service. @type {Map<string, HTMLElement>} */
   let states = new Map();
@@ -38,6 +41,11 @@ export function makeOverview() {
       }
       for (const service of services) fill(/** @type {Element} */ (states.get(service.name)), serviceState(service));
     },
+    /** @param {{name: string, upload: import("./form.js").Upload}[]} standing of each service's form */
+    showUploads(standing) {
+      const lines = standing.map(({ name, upload }) => upload && make("li", {}, formLink(name), make("span", { class: `state ${upload}` }, UPLOADS[upload])));
+      fill(uploads, lines.some(Boolean) && make("ul", { class: "tickets" }, ...lines));
+    },
     showTickets: () => showTickets(kept),
   };
 }
@@ -56,12 +64,17 @@ export function serviceState(service) {
   return make("p", { class: service.available ? "state live" : "state away" }, serviceText(service));
 }
 
+/** @param {string} name */
+function formLink(name) {
+  return make("a", { href: `#/services/${encodeURIComponent(name)}` }, name);
+}
+
 /** @param {Service} service @param {Node} state */
 function serviceLine(service, state) {
   return make(
     "li",
     { class: "card" },
-    make("h2", {}, make("a", { href: `#/services/${encodeURIComponent(service.name)}` }, service.name)),
+    make("h2", {}, formLink(service.name)),
     make("p", {}, service.description),
     state,
   );

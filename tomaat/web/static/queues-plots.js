@@ -1,7 +1,7 @@
 /** The last day by the hour, drawn as SVG, each plot beside a table of its figures. */
 
 import { fill, make } from "./dom.js";
-import { inSeconds } from "./words.js";
+import { inDigits, inSeconds } from "./words.js";
 
 /** @typedef {import("./queues-api.js").Hour} Hour */
 
@@ -38,7 +38,7 @@ const spread = (what) => [
 /** Make the plots; `show` draws them anew where their figures have changed. */
 export function makePlots() {
   const plots = [
-    makePlot("Tickets ended", "in each hour", OUTCOMES, bars, (value) => value.toLocaleString("en")),
+    makePlot("Tickets ended", "in each hour", OUTCOMES, bars, inDigits),
     makePlot("Wait", "from upload to last start", spread("wait"), lines, inSeconds),
     makePlot("Duration", "from last start to result", spread("run"), lines, inSeconds),
   ];

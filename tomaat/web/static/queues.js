@@ -7,7 +7,7 @@ import { makePlots } from "./queues-plots.js";
 import { makeTable, ticketColumns } from "./queues-table.js";
 import { makeSources } from "./queues-sources.js";
 import { apiKey, keepApiKey } from "./store.js";
-import { counted } from "./words.js";
+import { counted, inDigits } from "./words.js";
 
 /** @typedef {import("./queues-api.js").Queues} Queues */
 
@@ -140,7 +140,7 @@ async function doAndTell(what, body, told) {
 function unqueuedText({ unqueued, waiting, now, manager_live: managed }) {
   const oldest = waiting.find((ticket) => ticket.compute_source === null);
   if (!oldest || Date.parse(now) - Date.parse(oldest.created) < 1000 * JUST_SECONDS) return "";
-  const [who, what] = unqueued === 1 ? ["One has", "it"] : [`${unqueued.toLocaleString("en")} have`, "them"];
+  const [who, what] = unqueued === 1 ? ["One has", "it"] : [`${inDigits(unqueued)} have`, "them"];
   const why = managed ? `no source that can run ${what} takes tickets now` : "no QueueManager is alive";
   return ` ${who} no queue yet: ${why}.`;
 }

@@ -77,6 +77,7 @@ export function makeResult(ticket, status, signal, hooks) {
 
   /** An address for a blob, which ends with the view. @param {Blob} blob */
   function linkTo(blob) {
+    signal.throwIfAborted();
     const address = URL.createObjectURL(blob);
     signal.addEventListener("abort", () => URL.revokeObjectURL(address));
     return address;
@@ -88,10 +89,10 @@ export function makeResult(ticket, status, signal, hooks) {
     return make("a", attributes, `Download (${inBytes(archive.size)})`);
   }
 
-  /** @param {number} bytes @param {number} allBytes */
+  /** @param {number} bytes @param {number} allBytes 0 where a proxy does not tell */
   function showBytes(bytes, allBytes) {
-    told.textContent = `Fetching the result: ${inBytes(bytes)} of ${inBytes(allBytes)}`;
-    bar.value = allBytes ? bytes / allBytes : 1;
+    told.textContent = `Fetching the result: ${inBytes(bytes)}${allBytes ? ` of ${inBytes(allBytes)}` : ""}`;
+    if (allBytes) bar.value = bytes / allBytes;
   }
 
   /** @param {unknown} error */
@@ -119,24 +120,39 @@ async function makeOutputs({ outputs }, files, sent, linkTo, signal) {
   const shown = [];
   const has = (/** @type {Output} */ output) => output.file !== undefined && files.has(output.file);
   const volumes = outputs.filter((output) => (output.type === "volume" || output.type === "labels") && has(output));
-  if (volumes.length) shown.push(makeVolumes(volumes, files, sent, linkTo, signal));
+  if (volumes.length) shown.push(await attempt("The volumes", () => makeVolumes(volumes, files, sent, linkTo, signal)));
   const values = outputs.filter((output) => output.type === "json" || output.type === "text");
   if (values.length) {
-    const lines = values.map(({ name, value }) => [make("dt", {}, inWords(name)), make("dd", {}, makeValue(value))]);
-    shown.push(section("Values", make("dl", { class: "values" }, ...lines.flat())));
+    const lines = values.map(async ({ name, value }) => [make("dt", {}, inWords(name)), make("dd", {}, await attempt(inWords(name), () => makeValue(value)))]);
+    shown.push(section("Values", make("dl", { class: "values" }, ...(await Promise.all(lines)).flat())));
   }
   for (const output of outputs.filter((each) => each.type === "array" && has(each))) {
-    const content = await (/** @type {Blob} */ (files.get(/** @type {string} */ (output.file))).arrayBuffer());
-    shown.push(section(inWords(output.name), makeArray(content)));
+    const content = /** @type {Blob} */ (files.get(/** @type {string} */ (output.file)));
+    shown.push(section(inWords(output.name), await attempt(inWords(output.name), () => makeArray(content))));
   }
   for (const output of outputs.filter((each) => each.type === "file" && has(each))) {
     const name = /** @type {string} */ (output.file);
-    const content = await makeFile(output, /** @type {Blob} */ (files.get(name)), linkTo);
+    const content = await attempt(inWords(output.name), () => makeFile(output, /** @type {Blob} */ (files.get(name)), linkTo));
     if (content) shown.push(section(inWords(output.name), content));
   }
   const all = outputs.filter(has).map((output) => /** @type {string} */ (output.file));
   if (all.length) shown.push(section("Files", makeFiles(all, files, linkTo)));
   return shown;
+}
+
+/**
+ * Make what shows an output; of one that cannot be shown, say why, and let the others be shown.
+ * @template {Node | null} Made
+ * @param {string} name
+ * @param {() => Made | Promise<Made>} show
+ * @returns {Promise<Made | HTMLElement>}
+ */
+async function attempt(name, show) {
+  try {
+    return await show();
+  } catch (error) {
+    return make("p", { class: "hint" }, `${name} cannot be shown here; see the download. ${saidBy(error)}`);
+  }
 }
 
 /**
@@ -156,7 +172,7 @@ function makeVolumes(outputs, files, sent, linkTo, signal) {
   const made = named.filter(({ labels }) => !labels).map(({ name, file }) => ({ ...shownFile(file), name }));
   const before = [...sent.values()].map(({ name, open }) => ({ name: `Sent: ${name}`, open }));
   const viewer = overlays.length || made.length
-    ? makeViewer(overlays.length ? [...before, ...made] : [...made, ...before], overlays, signal)
+    ? makeViewer(before, made, overlays, signal)
     : null; // a volume without the labels that were found in it would mislead
   const legends = named
     .filter(({ labels }) => labels)
@@ -164,11 +180,12 @@ function makeVolumes(outputs, files, sent, linkTo, signal) {
       makeLegend(name, labels, viewer && !isDicom(file) ? (hidden) => viewer.hide(name, hidden) : null));
   const unseen = named.some(({ file }) => isDicom(file)) &&
     make("p", { class: "hint" }, "DICOM Segmentations are not laid over a volume here; the picture shows both. Download it for a viewer of your own.");
-  const pictures = outputs.map(({ name, preview }) => {
+  const pictures = outputs.map(({ name, preview, labels = [] }) => {
     const picture = preview && files.get(preview);
     if (!picture) return null;
     const source = linkTo(new Blob([picture], { type: "image/png" }));
-    const about = `${inWords(name)}, on three planes through its largest part; the patient's right is on the left.`;
+    const planes = labels.some(({ voxels }) => voxels > 0) ? "on three planes through its largest label" : "empty, on three planes through the middle";
+    const about = `${inWords(name)}, ${planes}: axial and coronal, the patient's right on the left; sagittal, the face on the left.`;
     return make("figure", {}, make("img", { src: source, alt: about }), make("figcaption", {}, about));
   });
   return make(

@@ -1,7 +1,7 @@
 /** Volumes in three planes and in 3D, with labels over them: NiiVue, and the controls around it. */
 
 import { fill, make } from "./dom.js";
-import { picker, seriesIn, shownFile, shownSeries } from "./files.js";
+import { picker, seriesIn, shownFile, shownSeries, shownZip, unreadable } from "./files.js";
 import { inDigits, saidBy } from "./words.js";
 
 /**
@@ -45,11 +45,13 @@ function niivue() {
 }
 
 /**
- * @param {Shown[]} volumes the first is shown at first
+ * Show volumes, one at a time: with overlays the first that was sent at first, else the first that was made.
+ * @param {Shown[]} sent as far as the page still has them
+ * @param {Shown[]} made
  * @param {Overlay[]} overlays
  * @param {AbortSignal} signal ends it when another view is shown
  */
-export function makeViewer(volumes, overlays, signal) {
+export function makeViewer(sent, made, overlays, signal) {
   const canvas = make("canvas", { tabindex: 0, role: "application", "aria-label": "The volume. The sliders below move through it." });
   const told = make("p", { class: "place" }, "Loading the viewer…");
   const controls = make("div", { class: "controls" });
@@ -93,10 +95,14 @@ export function makeViewer(volumes, overlays, signal) {
       signal.addEventListener("abort", release);
       nv.onLocationChange = showPlace;
       nv.onIntensityChange = showControls;
-      await show(volumes[0]);
+      await show(volumes()[0]);
     } catch (error) {
       showFailure(error);
     }
+  }
+
+  function volumes() {
+    return overlays.length ? [...sent, ...made] : [...made, ...sent];
   }
 
   /** Give the graphics memory back; a browser has few of these. */
@@ -171,8 +177,11 @@ export function makeViewer(volumes, overlays, signal) {
     });
   }
 
+  /** Make the controls anew; the focus stays where it was, or goes to the picture. */
   function showControls() {
+    const focused = controls.contains(document.activeElement) && document.activeElement?.id;
     fill(controls, layoutControl(), ...volumeControls(), ...windowControls(), opacityControl(), ...placeControls());
+    if (focused) (document.getElementById(focused) ?? canvas).focus({ preventScroll: true });
   }
 
   function layoutControl() {
@@ -194,29 +203,37 @@ export function makeViewer(volumes, overlays, signal) {
 
   /** Which volume lies under the labels, and what is to be said of it. */
   function volumeControls() {
-    const other = opened && below && !sameGrid(nv.volumes[0], nv.volumes[1]);
+    const other = opened && below && sent.includes(below) && !sameGrid(nv.volumes[0], nv.volumes[1]);
     const doubt = other && "It lies on another grid than the labels: it is not the volume that was sent, or not all of it.";
     return [
-      below || volumes.length > 1 ? volumeChoice() : null,
+      below || volumes().length > 1 ? volumeChoice() : null,
       (fault || doubt) && make("p", { class: "fault", role: "status" }, fault || doubt),
-      overlays.length > 0 && (!below || doubt) ? openControl() : null,
+      overlays.length > 0 && (!below || !sent.length || fault || doubt) ? openControl() : null,
     ];
   }
 
   function volumeChoice() {
-    if (volumes.length === 1) return make("p", { class: "hint" }, volumes[0].name);
-    const choice = make("select", { id: "volume" }, ...volumes.map((volume, place) => make("option", { value: place, selected: volume === below }, volume.name)));
-    choice.addEventListener("change", () => show(volumes[Number(choice.value)]).catch(showFailure));
+    const choices = volumes();
+    if (choices.length === 1) return make("p", { class: "hint" }, choices[0].name);
+    const choice = make("select", { id: "volume" }, ...choices.map((volume, place) => make("option", { value: place, selected: volume === below }, volume.name)));
+    choice.addEventListener("change", () => show(choices[Number(choice.value)]).catch(showFailure));
     return make("div", { class: "control" }, make("label", { for: "volume" }, "Volume"), choice);
   }
 
   /** The volume that was sent is kept only while the page is open: it can be opened again, and does not leave the computer. */
   function openControl() {
     const open = async (/** @type {File[]} */ files) => {
-      const series = await seriesIn(files);
-      volumes = series.length ? series.map(shownSeries) : [shownFile(files[0])];
+      try {
+        const series = await seriesIn(files);
+        const [file] = files;
+        sent = series.length ? series.map(shownSeries) : [file.name.toLowerCase().endsWith(".zip") ? shownZip(file) : shownFile(file)];
+      } catch (error) {
+        if (signal.aborted) return;
+        fault = unreadable(error);
+        return showControls();
+      }
       opened = true;
-      await show(volumes[0]).catch(showFailure);
+      await show(sent[0]).catch(showFailure);
     };
     return make(
       "div",
@@ -274,7 +291,7 @@ export function makeViewer(volumes, overlays, signal) {
     const values = location.values.map((/** @type {any} */ { value }, /** @type {number} */ at) => {
       const overlay = overlays[at - (location.values.length - overlays.length)];
       if (overlay) return overlay.labels?.find((label) => label.value === Math.round(value))?.name;
-      return `value ${inDigits(value, 4)}`;
+      return `value ${inDigits(value)}`;
     });
     told.textContent = [place, ...values.filter(Boolean)].join(" · ");
     AXES.forEach((_, axis) => {

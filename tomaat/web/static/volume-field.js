@@ -1,7 +1,7 @@
 /** A field for a volume: a file, or a folder of DICOM images, dropped or chosen. */
 
 import { fill, make } from "./dom.js";
-import { dropped, MOST_FILES, picker, seriesIn, shownFile, shownSeries, shownZip } from "./files.js";
+import { dropped, MOST_FILES, picker, seriesIn, shownFile, shownSeries, shownZip, unreadable } from "./files.js";
 import { counted, inBytes } from "./words.js";
 
 /**
@@ -18,11 +18,12 @@ export function volumeField(input) {
   let fault = "";
   let taken = 0; // how often something was chosen: a look through a folder that was given up changes nothing
 
-  const told = make("p", { class: "chosen" });
-  const remove = make("button", { type: "button", class: "quiet", onclick: () => take([]) }, "Remove");
+  const told = make("p", { class: "chosen", role: "status" });
+  const remove = make("button", { type: "button", class: "quiet", onclick: removeAll }, "Remove");
   const choosing = make("div", { class: "choosing" }, ...picker(`input-${input.id}`, "Choose a file", { multiple: takesDicom }, take));
   if (takesDicom) choosing.append(...picker(`folder-${input.id}`, "Choose a DICOM folder", { webkitdirectory: true }, take));
   const which = make("div", { class: "which" });
+  const target = /** @type {HTMLElement} */ (choosing.firstElementChild);
   const zone = make("div", { class: "drop" }, choosing, told, remove, which);
   show(null, null);
 
@@ -34,13 +35,18 @@ export function volumeField(input) {
   zone.addEventListener("drop", async (event) => {
     event.preventDefault();
     zone.classList.remove("over");
-    const files = await dropped(event.dataTransfer);
-    if (files.length) await take(files);
+    try {
+      const files = await dropped(event.dataTransfer);
+      if (files.length) await take(files);
+    } catch (error) {
+      await take([]);
+      show(null, null, unreadable(error));
+    }
   });
 
   return {
     element: zone,
-    target: /** @type {HTMLElement} */ (choosing.firstElementChild),
+    target,
     read() {
       if (fault) return { fault };
       if (series) {
@@ -65,16 +71,27 @@ export function volumeField(input) {
     },
   };
 
+  function removeAll() {
+    void take([]);
+    target.focus(); // the button is gone
+  }
+
   /** @param {File[]} files */
   async function take(files) {
     taken += 1;
     const mine = taken;
     const visible = files.filter((file) => !file.name.startsWith(".")); // no .DS_Store
     fill(which);
-    if (takesDicom && (visible.length > 1 || (visible.length === 1 && !extensionOf(visible[0].name, extensions)))) {
+    if (takesDicom && files.length > MOST_FILES) {
+      show(null, null, `More than ${counted(MOST_FILES, "file")}: choose the folder of one series.`);
+    } else if (takesDicom && (visible.length > 1 || (visible.length === 1 && !extensionOf(visible[0].name, extensions)))) {
       show(null, null, "", `Looking through ${counted(visible.length, "file")}…`);
-      const found = await seriesIn(visible.slice(0, MOST_FILES));
-      if (mine === taken) showSeries(found, visible.length);
+      try {
+        const found = await seriesIn(visible);
+        if (mine === taken) showSeries(found, visible.length);
+      } catch (error) {
+        if (mine === taken) show(null, null, unreadable(error));
+      }
     } else if (visible.length > 1) {
       show(null, null, `One file is needed, not ${visible.length}.`);
     } else {

@@ -28,12 +28,18 @@ export function atTime(moment) {
   return time.toLocaleString(undefined, today ? { timeStyle: "short" } : { dateStyle: "medium", timeStyle: "short" });
 }
 
-/** A number with as many digits as it was measured with, at most `digits`. @param {number} value @param {number} [digits] */
-export function inDigits(value, digits = 6) {
+/**
+ * A number with as many digits as it was measured with, at most `digits`; a whole number with all of its own, where none are
+ * given. Thousands stand apart by a narrow space: a comma or a point is the decimal sign of some reader.
+ * @param {number} value
+ * @param {number} [digits]
+ */
+export function inDigits(value, digits = Number.isSafeInteger(value) ? 16 : 6) {
   if (!Number.isFinite(value)) return String(value);
-  const size = Math.abs(value);
-  if (size !== 0 && (size < 1e-4 || size >= 1e9)) return String(Number(value.toPrecision(digits)));
-  return Number(value.toPrecision(digits)).toLocaleString("en", { maximumFractionDigits: 10 });
+  const rounded = Number(value.toPrecision(digits));
+  const size = Math.abs(rounded);
+  if (size !== 0 && (size < 1e-4 || (size >= 1e9 && digits < 16))) return rounded.toExponential();
+  return rounded.toLocaleString("en", { maximumFractionDigits: 10 }).replaceAll(",", "\u202f");
 }
 
 /** What an error says. @param {unknown} error */
@@ -43,7 +49,7 @@ export function saidBy(error) {
 
 /** `1 ticket`, `2 tickets`. @param {number} count @param {string} thing */
 export function counted(count, thing) {
-  return `${count.toLocaleString("en")} ${thing}${count === 1 ? "" : "s"}`;
+  return `${inDigits(count)} ${thing}${count === 1 ? "" : "s"}`;
 }
 
 /** A duration as it was measured: `40 ms`, `3.2 s`, `2 min 5 s`, `1 h 20 min`. @param {number} seconds */
