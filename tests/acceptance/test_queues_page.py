@@ -104,6 +104,14 @@ def test_only_an_operators_key_shows_anything_and_the_tab_alone_keeps_it(visit, 
     assert page.locator("li.source").count() == 0, "an answer that comes late shows nothing"
 
 
+def test_what_was_typed_into_a_form_and_is_no_key_is_told_at_once(visit):
+    page = visit()
+    page.evaluate("sessionStorage.setItem('tomaat.key', 'schl\u00fcssel\u2026')")
+    page.reload()
+    expect(page.get_by_role("alert")).to_contain_text("This is no API key")
+    assert page.evaluate("sessionStorage.length") == 0
+
+
 def test_what_a_drained_source_alone_can_run_waits_until_it_is_resumed(enter, operated):
     page = enter()
     first = source_of(page, "test/cpu-0")

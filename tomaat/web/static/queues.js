@@ -28,7 +28,8 @@ let session = 0;
 
 /** @type {ReturnType<typeof makeView>} */
 const view = makeView();
-if (apiKey()) enter();
+if (!isKey(apiKey())) leave(NO_KEY); // as it was typed into a form
+else if (apiKey()) enter();
 else askForKey("");
 void run();
 
