@@ -1043,8 +1043,8 @@ def test_texts_tables_plots_and_pictures_are_shown_as_such(visit):
     for cannot in (
         "Huge cannot be shown here; see the download. It has 9\u202f000\u202f000 numbers, more than this page reads.",
         "Heavy cannot be shown here; see the download. It has 72 MB, more than this page reads.",
-        "Nothing cannot be shown here; see the download.",
-        "The volumes cannot be shown here; see the download.",
+        "Nothing cannot be shown here; see the download. Something is not as this page expects it.",
+        "The volumes cannot be shown here; see the download. Something is not as this page expects it.",
     ):
         expect(page.get_by_text(cannot)).to_be_visible()
     expect(page.get_by_role("img", name="Picture")).to_be_visible()

@@ -48,7 +48,10 @@ export function volumeField(input) {
     element: zone,
     target,
     read() {
-      if (fault) return { fault };
+      if (fault) {
+        told.textContent = ""; // it is told below the field from now on
+        return { fault };
+      }
       if (series) {
         const { images } = series;
         const digits = String(images.length).length; // names in the order of the images, for what the server says of them

@@ -42,8 +42,11 @@ export function inDigits(value, digits = Number.isSafeInteger(value) ? 16 : 6) {
   return rounded.toLocaleString("en", { maximumFractionDigits: 10 }).replaceAll(",", "\u202f");
 }
 
-/** What an error says. @param {unknown} error */
+const OF_A_PROGRAM = [TypeError, SyntaxError, ReferenceError];
+
+/** What an error says, where it was said for people. @param {unknown} error */
 export function saidBy(error) {
+  if (OF_A_PROGRAM.some((kind) => error instanceof kind)) return "Something is not as this page expects it.";
   return error instanceof Error ? error.message : String(error);
 }
 
