@@ -41,6 +41,24 @@ def test_several_processes_migrate_one_database_once(database_url):
         engine.dispose()
 
 
+def test_a_process_that_is_amid_the_first_migration_is_waited_for(database_url):
+    engine, other = (connect(database_url, deadline_seconds=60) for _ in range(2))
+    with other.execution_options(isolation_level="READ COMMITTED").begin() as amid:
+        amid.exec_driver_sql("CREATE TABLE schema_versions (version integer PRIMARY KEY, applied timestamptz)")
+        amid.exec_driver_sql("INSERT INTO schema_versions VALUES (1)")
+        amid.exec_driver_sql((MIGRATIONS / "0001_tickets.sql").read_text())
+        waiting = threading.Thread(target=migrate, args=(engine,))
+        waiting.start()
+        blocked = sqlalchemy.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        deadline = time.monotonic() + 30
+        while amid.execute(blocked).scalar() == 0 and time.monotonic() < deadline:
+            time.sleep(0.01)
+    waiting.join()
+    assert [row.version for row in run(engine, "SELECT version FROM schema_versions ORDER BY 1")] == VERSIONS
+    engine.dispose()
+    other.dispose()
+
+
 def test_an_older_database_is_brought_up_to_date_with_its_tickets(database_url):
     engine = connect(database_url, deadline_seconds=10)
     run(engine, "CREATE TABLE schema_versions (version integer PRIMARY KEY, applied timestamptz DEFAULT now())")
