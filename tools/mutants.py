@@ -743,6 +743,13 @@ MUTANTS = (
         DATABASE,
     ),
     _m(
+        "a migration that another process made first is none to fail of",
+        "database/migrate.py",
+        "(UniqueViolation, DuplicateTable)",
+        "(DuplicateTable,)",
+        DATABASE,
+    ),
+    _m(
         "a newer schema is refused",
         "database/migrate.py",
         "if applied and max(applied) > max(migrations):",
