@@ -63,7 +63,8 @@ def run(arguments: argparse.Namespace, keys: KeyStore, watch: WatchStore) -> int
     if arguments.command == "make":
         key = keys.make(arguments.name, arguments.service, operator=arguments.operator)
         print(key)
-        print(f"Clients send it as the header X-API-Key. It is not shown again; {arguments.name} can be revoked.")
+        sent = f"Clients send it as the header X-API-Key. It is not shown again; {arguments.name} can be revoked."
+        print(sent, file=sys.stderr)
         offered = watch.world().services
         for service in sorted(set(arguments.service or ()) - offered.keys()):
             known = ", ".join(offered) or "none yet"

@@ -171,7 +171,7 @@ def test_exit_codes_tell_what_the_service_made_of_it(service, tomaat):
     code, _, err = run(tomaat("run", "FloatComputation", "f1=1", "f2=abc", "op=div", "-o", "bad", "-q"))
     assert code == 3
     assert err.splitlines() == [
-        "2 of 3 inputs were refused.",
+        "The inputs were refused; nothing was sent.",
         "f2: 'abc' is not a number.",
         "op: 'div' is none of add, multiply.",
     ]

@@ -199,7 +199,7 @@ def test_what_can_be_seen_to_be_wrong_is_told_at_its_field_before_anything_is_se
     page.get_by_role("button", name="Send").click()
     expect(page.get_by_label("CT or MRI volume")).to_be_focused()
     volume, sigma = (page.locator(f"[data-input={id}] .fault") for id in ("volume", "sigma"))
-    expect(volume).to_contain_text("This is no DICOM image, and its name does not end in .nii.gz,")
+    expect(volume).to_contain_text("scan.dcm is no DICOM image, and does not end in .nii.gz,")
     expect(sigma).to_have_text("30 is not within: 0.1 to 20 mm.")
     expect(page.get_by_role("spinbutton")).to_have_attribute("aria-invalid", "true")
     check_access(page)
@@ -238,7 +238,7 @@ def drop(zone, name, content):
     )
 
 
-def test_what_is_refused_after_the_upload_is_told_at_its_field_too(visit):
+def test_what_is_refused_after_the_upload_is_told_at_its_field_and_can_be_deleted(visit, service):
     page = visit().open("#/services/GaussianSmoothing")
     broken = bytearray(small_volume())
     broken[-5] ^= 0xFF  # of the checksum: the header is fine, the voxels are not what was written
@@ -250,6 +250,12 @@ def test_what_is_refused_after_the_upload_is_told_at_its_field_too(visit):
     page.get_by_role("button", name="Back to the form").click()
     expect(page.locator("[data-input=volume] .fault")).to_be_visible()
     expect(page.get_by_text("scan.nii.gz,")).to_be_visible()  # what was filled in is still there
+    page.go_back()
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Delete from the server").click()
+    expect(page.locator(".told")).to_have_text("Deleted from the server.")
+    number = ticket_of(page)["id"]
+    service.until(lambda: service.rows("SELECT files_removed FROM tickets WHERE id = :id", id=number)[0].files_removed)
 
 
 def test_an_api_key_is_asked_for_and_kept_in_the_tab_only(visit, service, door):

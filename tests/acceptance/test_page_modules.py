@@ -392,7 +392,7 @@ def test_of_a_folder_without_dicom_nothing_is_sent(page, run, exported):
     page.get_by_label("CT scan").set_input_files([exported / "README.TXT", exported / "README.TXT"])
     expect(page.locator(".chosen")).to_have_text("None of these 2 files is a DICOM image.")
     page.get_by_label("CT scan").set_input_files(exported / "README.TXT")
-    expect(page.locator(".chosen")).to_contain_text("This is no DICOM image, and its name does not end in .nii.gz,")
+    expect(page.locator(".chosen")).to_contain_text("README.TXT is no DICOM image, and does not end in .nii.gz,")
     assert "fault" in run("fields", "return fields[0].read();")
     page.get_by_role("button", name="Remove").click()
     expect(page.get_by_role("status").filter(has_text="or drop a file or a folder here")).to_be_visible()

@@ -91,8 +91,10 @@ def test_the_key_is_shown_where_it_is_needed_only(stub, tmp_path):
 
 
 def test_a_service_that_is_not_offered_is_told_with_its_neighbours(stub):
-    with pytest.raises(NotFound, match="no service 'Brian'; it offers Brain"):
+    with pytest.raises(NotFound, match=r"no service 'Brian'; did you mean Brain\?"):
         Client(stub.url).run("Brian", scan="x")
+    with pytest.raises(NotFound, match=r"no service 'Xyz'; it offers Sum, Brain\."):
+        Client(stub.url).run("Xyz")
 
 
 def test_refused_inputs_send_nothing(stub):

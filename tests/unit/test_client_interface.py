@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from tests.stub_server import SERVICES
+from tests.stub_server import SERVICES, declared
 from tomaat.client import Refused
 from tomaat.client.interface import arrange
 
@@ -31,14 +31,41 @@ def scan(tmp_path):
 
 @pytest.mark.parametrize(
     ("given", "sent"),
-    [("2.5", 2.5), ("-3", -3), (2, 2), ("1e3", 1000.0), ("abc", "abc"), ("NaN", "NaN"), ("true", True)],
+    [("2.5", 2.5), ("-3", -3), (2, 2), ("1e3", 1000.0)],
 )
-def test_a_text_becomes_the_number_that_it_says_and_else_is_left_to_the_server(given, sent):
+def test_a_text_becomes_the_number_that_it_says(given, sent):
     assert values(SUM, f1=given) == {"f1": sent}
 
 
+@pytest.mark.parametrize("given", ["abc", "NaN", "true", True, "[1]", ""])
+def test_what_is_no_number_is_told_before_anything_is_sent(given):
+    assert faults(SUM, {"f1": given}) == [("f1", "not-a-number")]
+
+
+@pytest.mark.parametrize(
+    ("minimum", "maximum", "words"),
+    [
+        (0.1, 20, "30 is outside 0.1 to 20 mm."),
+        (None, 20.0, "30 is not at most 20 mm."),
+        (31, None, "30 is not at least 31 mm."),
+    ],
+)
+def test_a_number_beyond_its_range_is_told_before_anything_is_sent(minimum, maximum, words):
+    interface = {"f1": declared("f1", "float", minimum=minimum, maximum=maximum, unit="mm")}
+    with pytest.raises(Refused) as refused:
+        arrange("Sum", interface, {"f1": "30"})
+    assert refused.value.errors == [{"input": "f1", "code": "out-of-range", "detail": f"f1: {words}"}]
+    bound = minimum if maximum is None else maximum
+    assert values(interface, f1=bound) == {"f1": bound}
+
+
+def test_what_is_none_of_the_choices_is_told_before_anything_is_sent():
+    assert faults(SUM, {"f1": 1, "op": "div"}) == [("op", "not-a-choice")]
+
+
 def test_texts_stay_texts_where_texts_are_wanted():
-    assert values(SUM, f1="1", op="12") == {"f1": 1, "op": "12"}
+    digits = {"op": declared("op", "singlechoice", choices=["12"]), "note": declared("note", "str")}
+    assert values(digits, op="12", note="1") == {"op": "12", "note": "1"}
 
 
 @pytest.mark.parametrize(

@@ -141,7 +141,7 @@ def test_the_key_comes_from_a_file_or_the_environment(tomaat, stub, tmp_path, mo
     ("code", "arguments", "faults"),
     [
         (0, ["run", "Sum", "f1=1"], []),
-        (1, ["run", "Sum", "f1=1", "op=fail"], []),
+        (1, ["run", "Sum", "f1=1", "op=multiply"], []),
         (2, ["run", "Sum", "f1"], []),
         (2, ["run"], []),
         (2, ["run", "Sum", "f1=1", "stray"], []),
@@ -159,7 +159,7 @@ def test_the_key_comes_from_a_file_or_the_environment(tomaat, stub, tmp_path, mo
 )
 def test_an_exit_code_says_what_happened_and_a_sentence_too(tomaat, stub, code, arguments, faults):
     stub.faults = faults
-    if "op=fail" in arguments:
+    if "op=multiply" in arguments:
         stub.states = ["failed"]
     ended, _, err = tomaat(*arguments)
     assert ended == code

@@ -120,4 +120,5 @@ def test_helpers_and_imported_classes_are_no_tasks(tmp_path):
 
 
 def test_an_empty_folder_is_reported(tmp_path):
-    assert reasons(find_tasks(tmp_path)) == [f"{tmp_path.name}: the folder holds no tasks (*.py)"]
+    assert reasons(find_tasks(tmp_path)) == [f"{tmp_path}: the folder holds no tasks (*.py)"]
+    assert reasons(find_tasks(tmp_path / "nope")) == [f"{tmp_path / 'nope'}: there is no such folder"]

@@ -67,8 +67,9 @@ class Client:
         if name in self._known:
             return self._known[name]
         names = list(self._known)
-        near = get_close_matches(name, names) or names
-        raise NotFound(f"{self.url} offers no service {name!r}; it offers {', '.join(near) or 'none yet'}.")
+        near = get_close_matches(name, names)
+        rest = f"did you mean {' or '.join(near)}?" if near else f"it offers {', '.join(names) or 'none yet'}."
+        raise NotFound(f"{self.url} offers no service {name!r}; {rest}")
 
     def prepare(self, service: str, inputs: Mapping[str, Any], *, format: str | None = None) -> Payload:
         """Check inputs against the service's interface; raises ``Refused`` with every fault, or ``NotFound``."""

@@ -1,7 +1,7 @@
 """Turn what somebody gives for a service's inputs into what the protocol sends.
 
-Texts become the values that the input's type asks for, paths become members of the archive. What only the server can
-judge (ranges, choices, images) is left to it.
+Texts become the values that the input's type asks for, paths become members of the archive. Numbers, their ranges and
+choices are checked here too, before a scan leaves the machine; what only the server can judge, images, is left to it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from tomaat.client.errors import Refused
 from tomaat.client.Payload import Payload
 
 TEXTS = {"str", "singlechoice"}  #: types whose values are texts
+NUMBERS = {"float": "a number", "int": "a whole number"}
+MOST_SHOWN = 20  #: choices that a fault repeats
 YES_OR_NO = {"true": True, "yes": True, "false": False, "no": False}
 FOLDER_EXTENSION = ".zip"  #: an input that takes a zip of DICOM files takes a folder of them too
 SERIES = ".series"
@@ -53,7 +55,7 @@ def arrange(
             elif declared["store"] == "file":
                 files += members(declared, given[id])
             else:
-                values[id] = as_json(declared, given[id])
+                values[id] = allowed(declared, as_json(declared, given[id]))
         except _Fault as fault:
             errors.append({"input": id, "code": fault.code, "detail": str(fault)})
     if errors:
@@ -133,6 +135,29 @@ def as_json(declared: Mapping[str, Any], value: Any) -> Any:
     except (TypeError, ValueError, RecursionError):
         raise _Fault("not-json", f"{declared['id']}: {value!r:.80} cannot be written as JSON.") from None
     return value
+
+
+def allowed(declared: Mapping[str, Any], value: Any) -> Any:
+    """Give a value back that is a number within its range, or one of its choices, where the input says so."""
+    id = declared["id"]
+    kind = NUMBERS.get(declared["type"])
+    if kind is not None:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise _Fault("not-a-number", f"{id}: {value!r:.80} is not {kind}.")
+        low, high = declared.get("minimum"), declared.get("maximum")
+        if (low is not None and value < low) or (high is not None and value > high):
+            limits = f"outside {low:g} to {high:g}" if None not in {low, high} else f"not {_bound(low, high)}"
+            unit = declared.get("unit")
+            raise _Fault("out-of-range", f"{id}: {value} is {limits}{f' {unit}' if unit else ''}.")
+    choices = declared.get("choices")
+    if choices and value not in choices:
+        more = f" and {len(choices) - MOST_SHOWN} more" if len(choices) > MOST_SHOWN else ""
+        raise _Fault("not-a-choice", f"{id}: {value!r:.80} is none of {', '.join(choices[:MOST_SHOWN])}{more}.")
+    return value
+
+
+def _bound(low: float | None, high: float | None) -> str:
+    return f"at least {low:g}" if high is None else f"at most {high:g}"
 
 
 def _parsed(type: str, text: str) -> Any:

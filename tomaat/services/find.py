@@ -31,7 +31,8 @@ def find_tasks(folder: Path) -> Found:
     """
     paths = sorted(path for path in folder.glob("*.py") if not path.name.startswith("_"))
     if not paths:
-        return Found(tasks={}, problems=[Problem(file=folder.name, reason="the folder holds no tasks (*.py)")])
+        reason = "the folder holds no tasks (*.py)" if folder.is_dir() else "there is no such folder"
+        return Found(tasks={}, problems=[Problem(file=str(folder), reason=reason)])
     return find_tasks_in(paths)
 
 

@@ -9,7 +9,7 @@ const HOURS = 24;
 const HOUR_MS = 3600_000;
 const WIDTH = 400; // near to what a plot has on the screen, so that its letters are as large as the page's
 const HEIGHT = 170;
-const LEFT = 56; // room for the numbers at the axis
+const LEFT = 66; // room for the numbers at the axis
 const RIGHT = 8;
 const ABOVE = 10;
 const BELOW = 24;
@@ -201,7 +201,7 @@ function frame(title, hours, drawn, highest, top, written) {
 
 /** @param {Hour} hour */
 function atHour(hour) {
-  return new Date(hour.begins).toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit" });
+  return new Date(hour.begins).toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 }
 
 /** @param {string} title @param {Hour[]} hours @param {Series[]} series @param {(value: number) => string} written */

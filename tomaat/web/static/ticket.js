@@ -160,13 +160,17 @@ export function makeTicket(ticket, signal, onRefused) {
       fill(actions, button);
     } else if (now.state === "failed") {
       const back = () => onRefused(now.service, problemOf(now));
-      fill(actions, make("button", { type: "button", class: "main", onclick: back }, "Back to the form"));
+      fill(actions, make("button", { type: "button", class: "main", onclick: back }, "Back to the form"), deleteButton(now));
     } else {
-      const deleting = now.state === "succeeded" &&
-        make("button", { type: "button", class: "quiet", onclick: () => giveUp(now) }, "Delete from the server");
+      const deleting = now.state === "succeeded" && deleteButton(now);
       const again = make("a", { class: "button", href: `#/services/${encodeURIComponent(now.service)}` }, "Send another");
       fill(actions, again, deleting);
     }
+  }
+
+  /** @param {Status} now */
+  function deleteButton(now) {
+    return make("button", { type: "button", class: "quiet", onclick: () => giveUp(now) }, "Delete from the server");
   }
 
   /** @param {Status} now */
@@ -236,7 +240,7 @@ function moreOf(now) {
   if (now.started && now.finished) {
     parts.push(`Took ${inSeconds((Date.parse(now.finished) - Date.parse(now.started)) / 1000)}`);
   }
-  if (now.compute_source) parts.push(`on ${now.compute_source}`);
+  if (now.compute_source && (now.started || !ENDED.includes(now.state))) parts.push(`on ${now.compute_source}`);
   return parts.length ? `${parts.join(", ").replace(/^on/, "On")}.` : "";
 }
 

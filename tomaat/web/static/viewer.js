@@ -318,24 +318,27 @@ function inPlace(mm, axis) {
 }
 
 /**
- * A place to look at first: in the plane that has the most labelled voxels, amid them. RAS, mm; nothing without labels.
+ * A place to look at first: where each plane has the most labelled voxels. RAS, mm; nothing without labels.
  * @param {any} image NiiVue's
  */
 function withinLabels({ img: voxels, hdr }) {
-  const [columns, rows, planes] = hdr.dims.slice(1, 4);
-  const size = columns * rows;
-  let [fullest, most] = [0, 0];
+  const sizes = hdr.dims.slice(1, 4);
+  const counts = sizes.map((/** @type {number} */ size) => new Uint32Array(size));
+  const [columns, rows, planes] = sizes;
+  let at = 0;
   for (let plane = 0; plane < planes; plane += 1) {
-    let count = 0;
-    for (let at = plane * size; at < (plane + 1) * size; at += 1) if (voxels[at]) count += 1;
-    if (count > most) [fullest, most] = [plane, count];
+    for (let row = 0; row < rows; row += 1) {
+      for (let column = 0; column < columns; column += 1, at += 1) {
+        if (!voxels[at]) continue;
+        counts[0][column] += 1;
+        counts[1][row] += 1;
+        counts[2][plane] += 1;
+      }
+    }
   }
-  if (!most) return null;
-  let left = most >> 1;
-  let at = fullest * size;
-  while (!voxels[at] || left-- > 0) at += 1;
-  const index = [at % columns, Math.floor((at % size) / columns), fullest, 1];
-  return [0, 1, 2].map((axis) => index.reduce((sum, number, column) => sum + hdr.affine[axis][column] * number, 0));
+  const index = counts.map((/** @type {Uint32Array} */ count) => count.indexOf(Math.max(...count)));
+  if (!counts[0][index[0]]) return null;
+  return [0, 1, 2].map((axis) => [...index, 1].reduce((sum, number, column) => sum + hdr.affine[axis][column] * number, 0));
 }
 
 /** Whether two of NiiVue's images have the same voxels' places. @param {any} one @param {any} other */

@@ -91,7 +91,7 @@ export function volumeField(input) {
       show(null, null, "", `Looking through ${counted(visible.length, "file")}…`);
       try {
         const found = await seriesIn(visible);
-        if (mine === taken) showSeries(found, visible.length);
+        if (mine === taken) showSeries(found, visible);
       } catch (error) {
         if (mine === taken) show(null, null, unreadable(error));
       }
@@ -102,11 +102,11 @@ export function volumeField(input) {
     }
   }
 
-  /** Offer the series that were found, the one with the most images first. @param {import("./files.js").Series[]} found @param {number} files */
+  /** Offer the series that were found, the one with the most images first. @param {import("./files.js").Series[]} found @param {File[]} files */
   function showSeries(found, files) {
     if (!found.length) {
       const ends = extensions.join(", ");
-      show(null, null, files === 1 ? `This is no DICOM image, and its name does not end in ${ends}.` : `None of these ${files} files is a DICOM image.`);
+      show(null, null, files.length === 1 ? `${files[0].name} is no DICOM image, and does not end in ${ends}.` : `None of these ${counted(files.length, "file")} is a DICOM image.`);
       return;
     }
     show(found[0], null);
@@ -135,6 +135,7 @@ export function volumeField(input) {
     const what = series ? counted(files.length, "image") : single?.name;
     const empty = takesDicom ? "or drop a file or a folder here" : "or drop a file here";
     told.textContent = files.length ? `${what}, ${inBytes(bytes)}` : text || wrong || empty;
+    told.classList.toggle("wrong", Boolean(wrong));
     remove.hidden = !files.length && !wrong;
     zone.classList.toggle("filled", files.length > 0);
     zone.dispatchEvent(new Event("input", { bubbles: true }));
