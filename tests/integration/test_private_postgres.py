@@ -216,6 +216,23 @@ def test_a_server_killed_with_all_it_had_in_memory_recovers(home):
         assert query(server, "SELECT n FROM kept") == 7
 
 
+def test_the_last_words_of_a_server_are_heard_however_early_they_come(home, monkeypatch):
+    """What it wrote before its launcher went on is its own, too."""
+    with running(home) as server:
+        pass
+    (server.data / "postgresql.conf").write_text("nonsense = 1\n")
+    popen = subprocess.Popen
+
+    def slow(*arguments, **options):
+        process = popen(*arguments, **options)
+        process.wait()
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", slow)
+    with pytest.raises(PrivatePostgresFailed, match=r"nonsense|configuration file"):
+        server.start()
+
+
 @pytest.mark.parametrize("kind", ["living stranger", "zombie", "empty file"])
 def test_a_stale_pid_file_confuses_nobody(open_home, kind):
     with running(open_home) as server:

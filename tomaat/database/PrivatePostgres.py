@@ -169,8 +169,9 @@ class PrivatePostgres:
             account.own(self.log_file)
             self.log_file.chmod(0o600)
             command = [str(binaries / "postgres"), "-D", str(self.data), *options]
+            log_start = log_file.tell()  # from the start on the server moves this file's place, too
             self.process = account.start(command, signal.SIGINT, log_file, self._environment())
-            return log_file.tell()
+            return log_start
 
     def _environment(self) -> dict[str, str]:
         """Say that the pid in a stale ``postmaster.pid`` is nobody's.
