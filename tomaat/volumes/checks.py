@@ -87,8 +87,7 @@ def check_origin(origin: Sequence[float]) -> Point:
     for value in origin:
         if not abs(value) <= FARTHEST_MM:
             raise VolumeRefused("place", f"origin: {shown(value)} is more than {FARTHEST_MM:g} mm away.")
-    padded = (*origin, 0.0, 0.0, 0.0)
-    return padded[0], padded[1], padded[2]
+    return three(origin)
 
 
 def check_size(header: VolumeHeader, file_bytes: int, largest_voxel_bytes: float) -> VolumeHeader:

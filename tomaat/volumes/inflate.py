@@ -39,14 +39,17 @@ def inflate(source: int, header: VolumeHeader, head: mmap.mmap, voxels: mmap.mma
     came = 0
     for data in _inflated(source, header):
         if came + len(data) > claimed:
-            raise VolumeRefused("size", f"More than the {claimed} bytes that the header claims come out.")
+            raise VolumeRefused(
+                "size", f"More than the {header.voxel_bytes} bytes of voxels that are claimed come out."
+            )
         first = data[: max(0, before - came)]
         head[came : came + len(first)] = first
         start = came + len(first) - before
         voxels[start : start + len(data) - len(first)] = data[len(first) :]
         came += len(data)
     if came != claimed:
-        raise VolumeRefused("size", f"The header claims {claimed} bytes of voxels; {came} come out.")
+        rule = f"The header claims {header.voxel_bytes} bytes of voxels; {max(0, came - before)} come out."
+        raise VolumeRefused("size", rule)
 
 
 def _inflated(source: int, header: VolumeHeader) -> Iterator[bytes]:
