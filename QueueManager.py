@@ -8,9 +8,13 @@ from __future__ import annotations
 import sys
 
 from tomaat.database import SUBMITTED, Hinter, Hints, connect
-from tomaat.door import open_door, prepare
-from tomaat.Stop import Stop
-from tomaat.tickets import Manager, ManagerStore, SourceStore, Storage, Sweep
+from tomaat.launch.open_door import open_door, prepare
+from tomaat.manager.manager import Manager
+from tomaat.manager.sweep import Sweep
+from tomaat.processes.stop import Stop
+from tomaat.storage import Storage
+from tomaat.tickets.manager_store import ManagerStore
+from tomaat.tickets.source_store import SourceStore
 from TOMAATSettings import Settings, read_settings
 
 

@@ -160,7 +160,7 @@ class Settings(BaseSettings):
         """Say what to do where a request needs an API key and there is none."""
         return (
             f"TOMAAT_HOST={self.HOST}, TOMAAT_API_KEYS={self.API_KEYS}: requests need an API key, and there is "
-            "none: make one with `python3 -m tomaat.keys make NAME` (beside `make serve`: make keys "
+            "none: make one with `python3 -m tomaat.access make NAME` (beside `make serve`: make keys "
             'ARGS="make NAME"), or say TOMAAT_API_KEYS=never to let everybody in'
         )
 

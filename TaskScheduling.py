@@ -8,16 +8,18 @@ from __future__ import annotations
 import os
 import sys
 
-from tomaat.compute.DeviceWatch import DeviceWatch
-from tomaat.compute.Lane import Lane
-from tomaat.compute.LocalEngine import LocalEngine
-from tomaat.compute.Patience import Patience
-from tomaat.compute.Scheduler import BEATS_PER_LEASE, Scheduler
-from tomaat.compute.sources import ComputeSourcesUnknown, find_sources
 from tomaat.database import QUEUED, Hinter, Hints, connect
-from tomaat.door import Misconfigured, open_door, prepare
-from tomaat.Stop import Stop
-from tomaat.tickets import LaneStore, SourceStore, Storage
+from tomaat.devices.device_watch import DeviceWatch
+from tomaat.devices.sources import ComputeSourcesUnknown, find_sources
+from tomaat.launch.open_door import Misconfigured, open_door, prepare
+from tomaat.processes.stop import Stop
+from tomaat.scheduling.lanes import Lane
+from tomaat.scheduling.local_engine import LocalEngine
+from tomaat.scheduling.patience import Patience
+from tomaat.scheduling.scheduler import BEATS_PER_LEASE, Scheduler
+from tomaat.storage import Storage
+from tomaat.tickets.lane_store import LaneStore
+from tomaat.tickets.source_store import SourceStore
 from TOMAATSettings import Settings, read_settings
 
 

@@ -9,20 +9,25 @@ import sys
 
 import structlog
 
+from tomaat.access.audit import Audit
+from tomaat.access.key_store import KeyStore
 from tomaat.archives import ArchiveLimits
 from tomaat.database import ENDED, Hinter, Hints, connect
-from tomaat.door import Misconfigured, open_door, prepare
-from tomaat.Stop import Stop
-from tomaat.tickets import AgainRules, Audit, KeyStore, OperatorStore, Storage, TicketStore, WatchStore
-from tomaat.web.Access import Access
-from tomaat.web.Api import Api
-from tomaat.web.app import create_app
-from tomaat.web.Examples import Examples
-from tomaat.web.Health import Health
-from tomaat.web.Metrics import Metrics
-from tomaat.web.Operator import Operator
-from tomaat.web.serve import PortBusy, WebServer
-from tomaat.web.Waiters import Waiters
+from tomaat.launch.open_door import Misconfigured, open_door, prepare
+from tomaat.processes.stop import Stop
+from tomaat.storage import Storage
+from tomaat.tickets.operator_store import OperatorStore
+from tomaat.tickets.ticket_store import AgainRules, TicketStore
+from tomaat.tickets.watch_store import WatchStore
+from tomaat.web.api.api import Api
+from tomaat.web.api.examples import Examples
+from tomaat.web.api.waiters import Waiters
+from tomaat.web.http.access import Access
+from tomaat.web.http.app import create_app
+from tomaat.web.http.serve import PortBusy, WebServer
+from tomaat.web.operator.operator import Operator
+from tomaat.web.watch.health import Health
+from tomaat.web.watch.metrics import Metrics
 from TOMAATSettings import Settings, read_settings
 
 log = structlog.get_logger()

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from Inputs.Input import Input
+from tomaat.headers.dicom_files import check_series_folder
+from tomaat.headers.orientation import axes_for, is_orientation, orientation_of
+from tomaat.headers.read_header import read_header
+from tomaat.headers.volume_header import VolumeHeader
+from tomaat.headers.volume_refused import VolumeRefused
 from tomaat.refusals import shown
-from tomaat.volumes.dicom_files import check_series_folder
-from tomaat.volumes.headers import read_header
-from tomaat.volumes.orientation import axes_for, is_orientation, orientation_of
-from tomaat.volumes.VolumeHeader import VolumeHeader
-from tomaat.volumes.VolumeRefused import VolumeRefused
 
 WORD = re.compile(r"[A-Z0-9_ ]{1,16}", re.ASCII)  #: DICOM's "code string"
 LARGEST_VOXEL_BYTES = 8 * 1024**3  #: that a task may declare

@@ -19,8 +19,11 @@ import sqlalchemy
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tomaat.database import connect, migrate
-from tomaat.database.PrivatePostgres import PrivatePostgres
-from tomaat.tickets import LaneStore, ManagerStore, NewTicket, SourceStore, TicketStore
+from tomaat.postgres.private_postgres import PrivatePostgres
+from tomaat.tickets.lane_store import LaneStore
+from tomaat.tickets.manager_store import ManagerStore
+from tomaat.tickets.source_store import SourceStore
+from tomaat.tickets.ticket_store import NewTicket, TicketStore
 
 ROUNDS = 300
 WAITING = 1000

@@ -23,7 +23,8 @@ import SimpleITK as sitk
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.hostile_images import HOSTILE
-from tomaat.volumes import VolumeReader, VolumeRefused, read_header
+from tomaat.headers import VolumeRefused, read_header
+from tomaat.reader import VolumeReader
 
 ROUNDS = 15
 POISONED = 1000

@@ -16,7 +16,7 @@ import sqlalchemy
 from tests.hostile_images import nifti
 from tests.service import Service
 from tomaat.database import connect
-from tomaat.database.PrivatePostgres import PrivatePostgres
+from tomaat.postgres.private_postgres import PrivatePostgres
 
 GIB = 1024**3
 CHUNK_BYTES = 1024**2

@@ -16,8 +16,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tomaat.Need import Need
-from tomaat.tickets.choosing import Move, Queue, Waiting, assign, rebalance
+from tomaat.devices.need import Need
+from tomaat.manager.choosing import Move, Queue, Waiting, assign, rebalance
 
 NETWORK = 1  #: size of each network, in the unit of the machines' memory
 

@@ -76,7 +76,7 @@ html_show_sphinx = False
 html_show_copyright = False
 html_permalinks_icon = "#"
 html_theme_options = {
-    "light_css_variables": {  # colours and letters of tomaat/web/static/page.css
+    "light_css_variables": {  # colours and letters of tomaat/web/page/static/page.css
         "font-stack": 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif',
         "font-stack--monospace": 'ui-monospace, "DejaVu Sans Mono", monospace',
         "color-brand-primary": "#0b6474",

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 
-import tomaat.client.Cohort  # noqa: F401 (its waits are shortened)
+import tomaat.client.cohort  # noqa: F401 (its waits are shortened)
 from tests.service import Service
 from tests.stub_server import StubServer, running
 from tomaat.database import connect
-from tomaat.database.PrivatePostgres import PrivatePostgres
+from tomaat.postgres.private_postgres import PrivatePostgres
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
@@ -83,9 +83,9 @@ def stub() -> Iterator[StubServer]:
 def quick_client(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let clients wait for next to nothing."""
     for module, name in (
-        ("Patience", "FIRST_PAUSE_SECONDS"),
-        ("Ticket", "PAUSE_SECONDS"),
-        ("Ticket", "SHORT_WAIT_SECONDS"),
+        ("patience", "FIRST_PAUSE_SECONDS"),
+        ("ticket", "PAUSE_SECONDS"),
+        ("ticket", "SHORT_WAIT_SECONDS"),
     ):
         monkeypatch.setattr(sys.modules[f"tomaat.client.{module}"], name, 0.01)
-    monkeypatch.setattr(sys.modules["tomaat.client.Cohort"], "SHORT_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(sys.modules["tomaat.client.cohort"], "SHORT_WAIT_SECONDS", 0.01)

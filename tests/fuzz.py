@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tests import hostile_archives, hostile_images
 from tomaat.archives import ArchiveLimits, ArchiveRefused, unpack, unzip_dicom
-from tomaat.volumes import VolumeRefused, read_header
+from tomaat.headers import VolumeRefused, read_header
 
 LIMITS = ArchiveLimits(largest_upload_bytes=10**7, largest_unpacked_bytes=10**7, most_members=50, largest_ratio=1000)
 LARGEST = 60_000  #: bytes of an archive that is mutated: larger ones only cost time

@@ -28,9 +28,9 @@ import SimpleITK as sitk
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tomaat.database.private_account import PrivatePostgresFailed
 from tomaat.launch import CannotStart, Instance
-from tomaat.log import configure_logging
+from tomaat.postgres.account import PrivatePostgresFailed
+from tomaat.processes.log import configure_logging
 from TOMAATSettings import REPOSITORY, Settings, read_settings
 
 CACHE = REPOSITORY / ".cache"

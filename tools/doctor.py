@@ -15,7 +15,7 @@ from tomaat.doctor.__main__ import main as examine
 def main() -> int:
     """Look into the private PostgreSQL, if it runs and no database is given."""
     try:
-        from tomaat.database.PrivatePostgres import PrivatePostgres  # noqa: PLC0415 (the doctor tells what is missing)
+        from tomaat.postgres.private_postgres import PrivatePostgres  # noqa: PLC0415 (the doctor tells what is missing)
         from TOMAATSettings import look_at_settings  # noqa: PLC0415
     except ImportError:
         return examine()

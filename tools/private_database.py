@@ -6,8 +6,8 @@ import os
 import sys
 from collections.abc import Callable
 
-from tomaat.database.private_account import PrivatePostgresFailed
-from tomaat.database.PrivatePostgres import PrivatePostgres
+from tomaat.postgres.account import PrivatePostgresFailed
+from tomaat.postgres.private_postgres import PrivatePostgres
 from TOMAATSettings import read_settings
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tomaat.database.private_account import PrivatePostgresFailed
-from tomaat.door import MISCONFIGURED
 from tomaat.launch import CannotStart, Instance
-from tomaat.log import configure_logging
-from tomaat.Stop import Stop
+from tomaat.launch.open_door import MISCONFIGURED
+from tomaat.postgres.account import PrivatePostgresFailed
+from tomaat.processes.log import configure_logging
+from tomaat.processes.stop import Stop
 from TOMAATSettings import read_settings
 
 LOOK_SECONDS = 0.2

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tomaat.web.openapi import describe_api
-from tomaat.web.problems import EXPLANATIONS
+from tomaat.web.api.openapi import describe_api
+from tomaat.web.http.problems import EXPLANATIONS
 from TOMAATSettings import Settings
 from tools.api_reference import write_reference
 

@@ -14,7 +14,7 @@ DATA = payload({"f1": 1, "f2": 2})
 def keys(instance, *arguments):
     """Run the program that makes keys."""
     return subprocess.run(
-        [sys.executable, "-m", "tomaat.keys", *arguments],
+        [sys.executable, "-m", "tomaat.access", *arguments],
         cwd=REPOSITORY,
         env=instance.environment,
         capture_output=True,

@@ -19,7 +19,7 @@ import SimpleITK as sitk
 from tests.dicom_series import UID_ROOT, series, voxels_of
 from tests.service import REPOSITORY
 from tomaat.client import Client, Failed
-from tomaat.client.Place import NOTE
+from tomaat.client.place import NOTE
 
 OLDEST = [shutil.which("python3.9"), *sorted((Path.home() / ".pyenv/versions").glob("3.9.*/bin/python3.9"))]
 

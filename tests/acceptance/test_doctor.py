@@ -54,7 +54,7 @@ def test_before_anything_was_started_nothing_is_a_problem_and_nothing_is_made(tm
 
 
 def test_make_doctor_looks_into_the_private_postgresql_that_runs(tmp_path):
-    from tomaat.database.PrivatePostgres import PrivatePostgres  # noqa: PLC0415 (one test's)
+    from tomaat.postgres.private_postgres import PrivatePostgres  # noqa: PLC0415 (one test's)
 
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TOMAAT_")}
     server = PrivatePostgres(tmp_path / "storage/postgres")

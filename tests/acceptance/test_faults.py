@@ -8,8 +8,8 @@ import time
 import pytest
 
 from tests.service import DOORS, payload
-from tomaat.database.PrivatePostgres import PrivatePostgres
-from tomaat.tickets.holder import start_time
+from tomaat.postgres.private_postgres import PrivatePostgres
+from tomaat.processes.holder import start_time
 
 
 def submit_some(instance, count, seconds=0.05):

@@ -12,8 +12,8 @@ import pytest
 import requests
 
 from tests.service import free_port
-from tomaat.database.private_postmaster import postmasters_of
-from tomaat.database.PrivatePostgres import PrivatePostgres
+from tomaat.postgres.postmaster import postmasters_of
+from tomaat.postgres.private_postgres import PrivatePostgres
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("TOMAAT_", "MAKE"))}

@@ -10,8 +10,8 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.unit.test_documents import table
+from tomaat.access.key_store import KeyStore
 from tomaat.database import connect
-from tomaat.tickets import KeyStore
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RULES = REPOSITORY / "deploy/prometheus/tomaat.rules.yml"

@@ -21,8 +21,8 @@ from tests.chaos.moments import after
 from tomaat.services import Task
 
 control = Control(Path(__file__).parents[1] / "control")
-packing = importlib.import_module("tomaat.compute.Packing")
-reading = importlib.import_module("tomaat.compute.Reading").Reading
+packing = importlib.import_module("tomaat.worker.packing")
+reading = importlib.import_module("tomaat.worker.reading").Reading
 
 
 def pack_when_told(members, archive):

@@ -260,7 +260,7 @@ def test_what_is_refused_after_the_upload_is_told_at_its_field_and_can_be_delete
 
 def test_an_api_key_is_asked_for_and_kept_in_the_tab_only(visit, service, door):
     made = subprocess.run(
-        [sys.executable, "-m", "tomaat.keys", "make", f"page-{os.getpid()}"],
+        [sys.executable, "-m", "tomaat.access", "make", f"page-{os.getpid()}"],
         cwd=REPOSITORY,
         env=service.environment,
         capture_output=True,

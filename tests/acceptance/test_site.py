@@ -18,8 +18,8 @@ from playwright.sync_api import expect
 
 from tests.browser import Visitor, check_access, fits, picture
 from tests.service import REPOSITORY
-from tomaat.web.openapi import describe_api
-from tomaat.web.problems import EXPLANATIONS
+from tomaat.web.api.openapi import describe_api
+from tomaat.web.http.problems import EXPLANATIONS
 
 STAMPS = [f"--old-file={sys.prefix}/{name}" for name in ("requirements", "requirements-docs")]
 ELSEWHERE = re.compile(r"(https?:)?//")

@@ -22,8 +22,8 @@ from tests.chaos.moments import before
 from tomaat.services import Outputs, Task, TaskRefused
 
 control = Control(Path(__file__).parents[1] / "control")
-packing = importlib.import_module("tomaat.compute.Packing")
-performer = importlib.import_module("tomaat.compute.Performer")
+packing = importlib.import_module("tomaat.worker.packing")
+performer = importlib.import_module("tomaat.worker.performing")
 running: list[str] = [""]
 
 

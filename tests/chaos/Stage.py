@@ -21,8 +21,8 @@ from tests.chaos.Control import Control
 from tests.chaos.moments import SCHEDULER, WORKER
 from tests.chaos.Proxy import Proxy
 from tests.service import DOORS, REPOSITORY, Service
-from tomaat.database.PrivatePostgres import PORT, PrivatePostgres
-from tomaat.tickets.holder import start_time
+from tomaat.postgres.private_postgres import PORT, PrivatePostgres
+from tomaat.processes.holder import start_time
 
 LEASE_SECONDS = 2.0
 TASK = Path(__file__).with_name("ChaosTask.py")

@@ -54,9 +54,9 @@ def hold(door: str, control: Control) -> None:
 
 def _hold_web(control: Control) -> None:
     unpacking = importlib.import_module("tomaat.archives.unpack")._Unpacking
-    storage = importlib.import_module("tomaat.tickets.Storage")
-    store = importlib.import_module("tomaat.tickets.TicketStore").TicketStore
-    results = importlib.import_module("tomaat.web.results")
+    storage = importlib.import_module("tomaat.storage.storage")
+    store = importlib.import_module("tomaat.tickets.ticket_store").TicketStore
+    results = importlib.import_module("tomaat.web.api.results")
 
     def after_a_member(result: Any, _: tuple[Any, ...]) -> None:
         control.reach("upload half way")
@@ -80,8 +80,8 @@ def _hold_web(control: Control) -> None:
 
 
 def _hold_manager(control: Control) -> None:
-    store = importlib.import_module("tomaat.tickets.ManagerStore").ManagerStore
-    sweep = importlib.import_module("tomaat.tickets.Sweep")
+    store = importlib.import_module("tomaat.tickets.manager_store").ManagerStore
+    sweep = importlib.import_module("tomaat.manager.sweep")
     sweep.STRAY_SECONDS, sweep.EVERY_SECONDS = 20.0, 2.0  # an hour is too long for a trial
     before(store, "assign", lambda arguments: arguments[1] and control.reach("manager before its update"))
     after(store, "assign", lambda queued, _: queued and control.reach("manager after its update"))
@@ -90,9 +90,9 @@ def _hold_manager(control: Control) -> None:
 
 
 def _hold_scheduler(control: Control) -> None:
-    store = importlib.import_module("tomaat.tickets.LaneStore").LaneStore
-    sources = importlib.import_module("tomaat.tickets.SourceStore").SourceStore
-    storage = importlib.import_module("tomaat.tickets.Storage")
+    store = importlib.import_module("tomaat.tickets.lane_store").LaneStore
+    sources = importlib.import_module("tomaat.tickets.source_store").SourceStore
+    storage = importlib.import_module("tomaat.storage.storage")
 
     def before_flush(arguments: tuple[Any, ...]) -> None:
         if (arguments[0] / storage.RESULT).exists():

@@ -12,8 +12,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PROGRAM = """
 import dataclasses, json, sys
 import structlog
-from tomaat.compute.nvml import ComputeSourcesUnknown
-from tomaat.compute.sources import find_sources
+from tomaat.devices.nvml import ComputeSourcesUnknown
+from tomaat.devices.sources import find_sources
 structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
 wanted, devices, memory_bytes = json.loads(sys.argv[1])
 try:

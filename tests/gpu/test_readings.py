@@ -8,7 +8,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 PROGRAM = """
 import dataclasses, json, sys
-from tomaat.compute.nvml import NvmlReader
+from tomaat.devices.nvml import NvmlReader
 reader = NvmlReader()
 print(json.dumps([dataclasses.asdict(reader.read(uuid)) for uuid in sys.argv[1:]]))
 """

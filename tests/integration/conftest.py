@@ -8,7 +8,12 @@ import pytest
 import sqlalchemy
 
 from tomaat.database import connect, migrate
-from tomaat.tickets import LaneStore, Lease, ManagerStore, NewTicket, SourceStore, Ticket, TicketStore, WatchStore
+from tomaat.tickets.lane_store import LaneStore
+from tomaat.tickets.manager_store import ManagerStore
+from tomaat.tickets.source_store import Lease, SourceStore
+from tomaat.tickets.ticket import Ticket
+from tomaat.tickets.ticket_store import NewTicket, TicketStore
+from tomaat.tickets.watch_store import WatchStore
 
 LEASE_SECONDS = 2.0
 

@@ -18,16 +18,18 @@ import sqlalchemy
 from tests.chaos.disks import fill, small_disk
 from tomaat.backup import __main__ as program
 from tomaat.backup import files
-from tomaat.backup.BackupFailed import BackupFailed
+from tomaat.backup.backup_failed import BackupFailed
 from tomaat.backup.make import keep_newest, make
 from tomaat.backup.restore import restore
 from tomaat.backup.verify import verify
 from tomaat.database import DatabaseUnavailable, connect, migrate
-from tomaat.database import clients as programs
-from tomaat.database.clients import ClientFailed, find_clients
-from tomaat.tickets import ForeignStorage, NewTicket, SourceStore, Storage, TicketStore
-from tomaat.tickets.holder import this_process
+from tomaat.postgres import clients as programs
+from tomaat.postgres.clients import ClientFailed, find_clients
+from tomaat.processes.holder import this_process
+from tomaat.storage import ForeignStorage, Storage
 from tomaat.tickets.instance import bind_storage
+from tomaat.tickets.source_store import SourceStore
+from tomaat.tickets.ticket_store import NewTicket, TicketStore
 from TOMAATSettings import Settings
 
 MAKE, RESTORE = (sys.modules[f"tomaat.backup.{name}"] for name in ("make", "restore"))
@@ -328,7 +330,7 @@ def test_a_door_that_comes_at_the_last_moment_changes_nothing(pair, make_pair, p
     backup = pair.backup(place)
     target = make_pair()
     door = connect(target.url, deadline_seconds=10)
-    monkeypatch.setattr("tomaat.tickets.BackupStore.BackupStore.living", lambda _: [])
+    monkeypatch.setattr("tomaat.tickets.backup_store.BackupStore.living", lambda _: [])
     with door.connect(), pytest.raises(ClientFailed, match="a door uses this database: stop it first"):
         target.restore(backup)
     door.dispose()
@@ -434,7 +436,7 @@ def test_a_restore_is_done_when_its_files_are_in_place_whatever_becomes_of_the_d
         raise DatabaseUnavailable("gone")
 
     def put_and_lose(*folders):
-        monkeypatch.setattr("tomaat.tickets.BackupStore.run", lose_the_database)
+        monkeypatch.setattr("tomaat.tickets.backup_store.run", lose_the_database)
         return put_in_place(*folders)
 
     monkeypatch.setattr(RESTORE, "_put_in_place", put_and_lose)

@@ -22,7 +22,8 @@ from pydicom.uid import (
 
 from tests.dicom_series import EXACT, frame, image, series, voxels_of, written
 from tests.fuzz import mutated
-from tomaat.volumes import VolumeReader, VolumeRefused
+from tomaat.headers import VolumeRefused
+from tomaat.reader import VolumeReader
 
 MIB = 1024**2
 LARGEST = 64 * MIB

@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 
+from tomaat.access.key_store import KeyStore
 from tomaat.database import connect
 from tomaat.database.migrate import MIGRATIONS
 from tomaat.doctor import __main__ as doctor
 from tomaat.doctor import database, devices, kernel, packages, port, settings, storage, tasks
 from tomaat.doctor.programs import NoAnswer, ask
-from tomaat.tickets import KeyStore, Storage
+from tomaat.storage import Storage
 from tomaat.tickets.instance import bind_storage
 from TOMAATSettings import Settings, look_at_settings
 
@@ -245,7 +246,7 @@ def test_a_needed_key_that_nobody_has_is_a_problem(looked, engine):
     assert looked()["API keys"].level == "ok"
     missing = looked(HOST="0.0.0.0")["API keys"]
     assert missing.level == "problem"
-    assert "tomaat.keys make" in missing.mend
+    assert "tomaat.access make" in missing.mend
     KeyStore(engine).make("radiology", None)
     assert looked(HOST="0.0.0.0")["API keys"].level == "ok"
     KeyStore(engine).revoke("radiology")

@@ -20,9 +20,13 @@ from hypothesis.stateful import (
 )
 
 from tests.integration.controlled_clock import ControlledClock
-from tomaat.tickets import LaneStore, Lease, ManagerStore, NewTicket, OperatorStore, SourceStore, TicketStore
-from tomaat.tickets.choosing import assign, rebalance
+from tomaat.manager.choosing import assign, rebalance
+from tomaat.tickets.lane_store import LaneStore
+from tomaat.tickets.manager_store import ManagerStore
+from tomaat.tickets.operator_store import OperatorStore
+from tomaat.tickets.source_store import Lease, SourceStore
 from tomaat.tickets.states import CANCELLED, EXPIRED, FAILED, QUEUED, RUNNING, SUBMITTED, SUCCEEDED
+from tomaat.tickets.ticket_store import NewTicket, TicketStore
 
 LEASE = 10.0
 RETENTION = 1000.0

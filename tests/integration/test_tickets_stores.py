@@ -5,10 +5,10 @@ import time
 
 import pytest
 
-from tomaat.Need import Need
-from tomaat.tickets import Ahead
-from tomaat.tickets.choosing import Move
-from tomaat.tickets.fitting import Misfit
+from tomaat.devices.need import Need
+from tomaat.manager.choosing import Move
+from tomaat.manager.fitting import Misfit
+from tomaat.tickets.ticket_store import Ahead
 
 RESULT = {"sha256": "0" * 64, "size_bytes": 10, "seconds": 1.0}
 ERROR = {"type": "/problems/x", "title": "X", "detail": "x"}

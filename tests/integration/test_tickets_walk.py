@@ -6,9 +6,11 @@ from dataclasses import dataclass, replace
 import pytest
 
 from tests.integration.controlled_clock import ControlledClock
-from tomaat.tickets import LaneStore, Lease, ManagerStore, NewTicket, SourceStore, TicketStore
-from tomaat.tickets.choosing import Move
-from tomaat.tickets.fitting import Misfit
+from tomaat.manager.choosing import Move
+from tomaat.manager.fitting import Misfit
+from tomaat.tickets.lane_store import LaneStore
+from tomaat.tickets.manager_store import ManagerStore
+from tomaat.tickets.source_store import Lease, SourceStore
 from tomaat.tickets.states import (
     CANCELLED,
     EXPIRED,
@@ -21,6 +23,7 @@ from tomaat.tickets.states import (
     SUCCEEDED,
     WEB,
 )
+from tomaat.tickets.ticket_store import NewTicket, TicketStore
 
 LEASE = 10.0
 ATTEMPTS = 2

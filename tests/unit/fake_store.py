@@ -12,33 +12,23 @@ from queue import Empty, SimpleQueue
 from flask import Flask
 
 from Inputs import FloatInput, SingleChoiceInput, VolumeInput
+from tomaat.access.key_store import ApiKey, Usage
 from tomaat.archives import ArchiveLimits
 from tomaat.database import DatabaseUnavailable
-from tomaat.tickets import (
-    AgainRules,
-    Ahead,
-    ApiKey,
-    Hour,
-    OfferedService,
-    Outlook,
-    Reading,
-    Seen,
-    SeenSource,
-    SeenTicket,
-    Storage,
-    Ticket,
-    World,
-)
-from tomaat.tickets.KeyStore import Usage
+from tomaat.storage import Storage
+from tomaat.tickets.operator_store import Hour, Reading, Seen, SeenSource, SeenTicket
 from tomaat.tickets.states import CANCELLED, ENDED, FAILED, QUEUED, RUNNING, SUBMITTED, SUCCEEDED
-from tomaat.web.Access import Access
-from tomaat.web.Api import Api
-from tomaat.web.app import create_app
-from tomaat.web.Examples import Examples
-from tomaat.web.Health import Health
-from tomaat.web.Metrics import Metrics
-from tomaat.web.Operator import Operator
-from tomaat.web.Waiters import Waiters
+from tomaat.tickets.ticket import Ticket
+from tomaat.tickets.ticket_store import AgainRules, Ahead, OfferedService, Outlook
+from tomaat.tickets.watch_store import World
+from tomaat.web.api.api import Api
+from tomaat.web.api.examples import Examples
+from tomaat.web.api.waiters import Waiters
+from tomaat.web.http.access import Access
+from tomaat.web.http.app import create_app
+from tomaat.web.operator.operator import Operator
+from tomaat.web.watch.health import Health
+from tomaat.web.watch.metrics import Metrics
 
 MIB = 1024**2
 ADD = [

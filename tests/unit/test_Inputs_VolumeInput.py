@@ -5,7 +5,7 @@ import pytest
 
 from Inputs import InputRefused, VolumeInput, from_description
 from tests.hostile_images import HOSTILE, nifti
-from tomaat.volumes import VolumeHeader, VolumeRefused
+from tomaat.headers import VolumeHeader, VolumeRefused
 
 SCAN = VolumeInput("scan", "CT scan")
 

@@ -53,7 +53,7 @@ def test_another_process_goes_on_with_what_is_there(stub, fetch):
 
 
 def test_no_byte_at_all_ends_patience(stub, fetch, monkeypatch):
-    monkeypatch.setattr("tomaat.client.Patience.FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("tomaat.client.patience.FIRST_PAUSE_SECONDS", 0.01)
     stub.faults = [("GET", "cut", 0)] * 50
     with pytest.raises(Unreachable, match="The download broke"):
         fetch(patience_seconds=0.1)

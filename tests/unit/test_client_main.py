@@ -5,7 +5,7 @@ import pytest
 from tests.stub_server import SUM, result
 from tomaat.client import EXIT_CODES, ClientError
 from tomaat.client.__main__ import main
-from tomaat.client.Place import NOTE
+from tomaat.client.place import NOTE
 
 pytestmark = pytest.mark.usefixtures("quick_client")
 
@@ -188,7 +188,7 @@ def test_ctrl_c_says_how_to_go_on(tomaat, stub, monkeypatch, tmp_path):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("tomaat.client.Cohort.Ticket.status", interrupt)
+        patched.setattr("tomaat.client.cohort.Ticket.status", interrupt)
         code, _, err = tomaat("run", "Sum", "f1=1", "-o", "out")
     assert code == 130
     assert "tomaat cancel out gives up" in err

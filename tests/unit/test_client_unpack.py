@@ -5,7 +5,7 @@ import pytest
 
 from tests.stub_server import SUM, archive, result
 from tomaat.client import Damaged, Unusable
-from tomaat.client.Result import Result
+from tomaat.client.result import Result
 from tomaat.client.unpack import unpack_result
 
 RECORD = ("result.json", json.dumps(SUM).encode())

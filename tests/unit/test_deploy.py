@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.confined import read
-from tomaat.door import MISCONFIGURED
-from tomaat.launch.Instance import DOORS, STOP_SECONDS
+from tomaat.launch.instance import DOORS, STOP_SECONDS
+from tomaat.launch.open_door import MISCONFIGURED
 from TOMAATSettings import Settings, read_settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -132,10 +132,10 @@ def test_a_program_runs_with_the_doors_settings_as_their_user(tmp_path):
         program.chmod(0o755)
     environment = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
     said = subprocess.run(
-        [runner, "-m", "tomaat.keys", "make", "a b"], env=environment, capture_output=True, text=True, check=True
+        [runner, "-m", "tomaat.access", "make", "a b"], env=environment, capture_output=True, text=True, check=True
     ).stdout.split("|")
     assert said[:3] == ["-u", "tomaat", "--"]
-    assert said[3:8] == [".venv/bin/python3", "-m", "tomaat.keys", "make", "a b"]
+    assert said[3:8] == [".venv/bin/python3", "-m", "tomaat.access", "make", "a b"]
     assert said[8:11] == ['{"cpu-0": null}', "0077", str(tmp_path / "project")]
 
 

@@ -9,11 +9,11 @@ from tests.chaos import matrix
 from tomaat.client import EXIT_CODES
 from tomaat.client.completion import option_actions
 from tomaat.client.parser import FORMATS, make_parser
-from tomaat.problems import KINDS_OF_FAILURE
 from tomaat.services import payload
 from tomaat.tickets import states
-from tomaat.web.openapi import KINDS
-from tomaat.web.problems import EXPLANATIONS
+from tomaat.tickets.problems import KINDS_OF_FAILURE
+from tomaat.web.api.openapi import KINDS
+from tomaat.web.http.problems import EXPLANATIONS
 from TOMAATSettings import Settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -42,7 +42,7 @@ def reasons(found):
         ("import no_such_library", "broken.py: ModuleNotFoundError: No module named 'no_such_library' (line 1)"),
         ("x = 1\n\ny = 1 / 0", "broken.py: ZeroDivisionError: division by zero (line 3)"),
         ("import sys\nsys.exit(3)", "broken.py: SystemExit: 3 (line 2)"),
-        ("x = 1", "broken.py: TypeError: no class in it extends tomaat.services.Task; name helper modules _*.py"),
+        ("x = 1", "broken.py: TypeError: no class in it extends tomaat.services.task; name helper modules _*.py"),
         (good(more="def __init__(self): raise OSError('no weights')"), "broken.py: OSError: no weights (line 9)"),
         (good(identifier="a b"), "broken.py: GoodTask: task_identifier is 'a b'; set it to a name of letters"),
         (good(more="description = ''"), "broken.py: GoodTask: description must be a text of 1 to 2000 characters"),

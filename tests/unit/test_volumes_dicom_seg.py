@@ -14,10 +14,11 @@ import SimpleITK as sitk
 from pydicom.uid import generate_uid
 
 from tests.dicom_seg import complaints, marks
+from tomaat.headers import VolumeRefused
 from tomaat.services.outputs import choose_segmented, write_outputs
-from tomaat.volumes import Labels, Volume, VolumeRefused
+from tomaat.volumes import Labels, Volume
 from tomaat.volumes.dicom_seg import write_dicom_seg
-from tomaat.volumes.DicomSource import DicomSource
+from tomaat.volumes.dicom_source import DicomSource
 
 WITHIN_MM = 0.001
 FACTS = {"service": "LiverSegmentation", "version": "1.2", "compute_source": "here/GPU-0c1d"}
@@ -254,7 +255,7 @@ def test_labels_of_no_volume_are_written_as_nifti(tmp_path):
 
 
 def test_what_writes_it_is_imported_only_for_it():
-    program = "import sys, tomaat.compute.worker; from tomaat.volumes import write_volume; print(*sys.modules)"
+    program = "import sys, tomaat.worker.__main__; from tomaat.volumes import write_volume; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True
     ).stdout.split()

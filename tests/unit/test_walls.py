@@ -33,7 +33,7 @@ ROOMS = {
     "networks": {"CustomTasks", "tomaat.services", "tomaat.volumes"},
 }
 OLDEST_PYTHON_OF_THE_CLIENT = (3, 9)  #: 3D Slicer's
-TASKS_AND_WORKER = {"tomaat/compute/worker.py", "tomaat/services/__main__.py", "tomaat/doctor/ask_torch.py"}
+TASKS_AND_WORKER = {"tomaat/worker/__main__.py", "tomaat/services/__main__.py", "tomaat/doctor/ask_torch.py"}
 
 
 def sources(*places: str) -> list[Path]:
@@ -71,7 +71,7 @@ def test_only_the_worker_and_the_tasks_import_torch():
     for path in sources("tomaat", "Inputs"):
         name = str(path.relative_to(REPOSITORY))
         if any(module.split(".")[0] == "torch" for module in imports(path)):
-            assert name in TASKS_AND_WORKER | {"tomaat/volumes/Volume.py"}, name
+            assert name in TASKS_AND_WORKER | {"tomaat/volumes/volume.py"}, name
 
 
 def test_nothing_outside_web_and_client_speaks_http():
@@ -129,7 +129,7 @@ def test_rooms_are_handed_values_and_read_no_settings():
         name = str(path.relative_to(REPOSITORY))
         if name.startswith(("tomaat/launch/", "tomaat/doctor/")):
             continue
-        if name in {"tomaat/keys.py", "tomaat/backup/__main__.py"}:
+        if name in {"tomaat/access/__main__.py", "tomaat/backup/__main__.py"}:
             continue
         assert "TOMAATSettings" not in imports(path), name
 

@@ -1,6 +1,6 @@
 """The ``.tar.gz`` of clients and for clients: a strict streaming reader, and a writer."""
 
-from tomaat.archives.ArchiveLimits import ArchiveLimits
+from tomaat.archives.archive_limits import ArchiveLimits
 from tomaat.archives.errors import ArchiveRefused, ArchiveTooLarge, NotGzip
 from tomaat.archives.pack import pack
 from tomaat.archives.unpack import unpack

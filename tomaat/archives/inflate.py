@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from isal import isal_zlib
 
-from tomaat.archives.ArchiveLimits import ArchiveLimits
+from tomaat.archives.archive_limits import ArchiveLimits
 from tomaat.archives.errors import ArchiveRefused, ArchiveTooLarge, NotGzip
 
 STEP_BYTES = 256 * 1024

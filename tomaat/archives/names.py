@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from tomaat.archives.ArchiveLimits import ArchiveLimits
+from tomaat.archives.archive_limits import ArchiveLimits
 from tomaat.archives.errors import ArchiveRefused
 
 

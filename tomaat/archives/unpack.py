@@ -19,7 +19,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from tomaat.archives.ArchiveLimits import ArchiveLimits
+from tomaat.archives.archive_limits import ArchiveLimits
 from tomaat.archives.errors import ArchiveRefused, ArchiveTooLarge
 from tomaat.archives.inflate import inflate
 from tomaat.archives.names import parts_of, same_name

@@ -14,7 +14,7 @@ import zipfile
 from pathlib import Path
 from typing import IO
 
-from tomaat.archives.ArchiveLimits import ArchiveLimits
+from tomaat.archives.archive_limits import ArchiveLimits
 from tomaat.archives.errors import ArchiveRefused, ArchiveTooLarge
 from tomaat.archives.names import parts_of
 from tomaat.archives.unpack import empty

@@ -13,23 +13,23 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
-from tomaat.backup.BackupFailed import BackupFailed
+from tomaat.backup.backup_failed import BackupFailed
 from tomaat.backup.files import trouble_of
 from tomaat.backup.make import keep_newest, make
-from tomaat.backup.Manifest import Manifest
+from tomaat.backup.manifest import Manifest
 from tomaat.backup.restore import Restored, restore
 from tomaat.backup.verify import verify
 from tomaat.database import DatabaseUnavailable, connect
-from tomaat.database.clients import ClientFailed
 from tomaat.database.connection import mending
-from tomaat.tickets import Storage
+from tomaat.postgres.clients import ClientFailed
+from tomaat.storage import Storage
 from TOMAATSettings import Settings, read_settings
 
 PRIVATE = 0o077
 NEXT = """Then:
 - start the doors;
-- revoke API keys again that were revoked since the backup (python3 -m tomaat.keys list), and make those again that were
-  made since;
+- revoke API keys again that were revoked since the backup (python3 -m tomaat.access list), and make those again
+  that were made since;
 - tickets that were accepted since the backup are gone: their clients are answered 404 and send them again.
 """
 

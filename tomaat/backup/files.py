@@ -8,8 +8,8 @@ import os
 import shutil
 from pathlib import Path
 
-from tomaat.disk import is_disk_full
-from tomaat.tickets.Storage import flush
+from tomaat.storage.disk import is_disk_full
+from tomaat.storage.storage import flush
 
 CHUNK_BYTES = 1024**2
 NO_LINK = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EACCES}  #: then it is copied

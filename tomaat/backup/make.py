@@ -14,13 +14,13 @@ from pathlib import Path
 import sqlalchemy
 
 from tomaat import __version__
-from tomaat.backup.BackupFailed import BackupFailed
+from tomaat.backup.backup_failed import BackupFailed
 from tomaat.backup.files import carry, make_folders, sha256_of, trouble_of
-from tomaat.backup.Manifest import DUMP, TICKETS, Manifest
-from tomaat.database.clients import dump, find_clients, server_major
-from tomaat.tickets.BackupStore import BackupStore
-from tomaat.tickets.holder import start_time
-from tomaat.tickets.Storage import RESULT, Storage, TicketFolder, flush, flush_tree
+from tomaat.backup.manifest import DUMP, TICKETS, Manifest
+from tomaat.postgres.clients import dump, find_clients, server_major
+from tomaat.processes.holder import start_time
+from tomaat.storage.storage import RESULT, Storage, TicketFolder, flush, flush_tree
+from tomaat.tickets.backup_store import BackupStore
 
 WHEN = "%Y-%m-%dT%H-%M-%SZ"  #: the name of a backup: UTC, in order, on any file system
 NAMED = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ")

@@ -15,16 +15,16 @@ from pathlib import Path
 
 import sqlalchemy
 
-from tomaat.backup.BackupFailed import BackupFailed
+from tomaat.backup.backup_failed import BackupFailed
 from tomaat.backup.files import carry, make_folders, trouble_of
 from tomaat.backup.make import WHEN
-from tomaat.backup.Manifest import DUMP, TICKETS, Manifest
+from tomaat.backup.manifest import DUMP, TICKETS, Manifest
 from tomaat.backup.verify import verify
 from tomaat.database import DatabaseUnavailable
-from tomaat.database.clients import find_clients, load, server_major
 from tomaat.database.migrate import known_migrations
-from tomaat.tickets.BackupStore import BackupStore, settling
-from tomaat.tickets.Storage import ASIDE, Storage, TicketFolder, flush, flush_tree
+from tomaat.postgres.clients import find_clients, load, server_major
+from tomaat.storage.storage import ASIDE, Storage, TicketFolder, flush, flush_tree
+from tomaat.tickets.backup_store import BackupStore, settling
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path, PurePosixPath
 
-from tomaat.backup.BackupFailed import BackupFailed
+from tomaat.backup.backup_failed import BackupFailed
 from tomaat.backup.files import sha256_of
-from tomaat.backup.Manifest import DUMP, Manifest
+from tomaat.backup.manifest import DUMP, Manifest
 
 MOST_NAMED = 5
 

@@ -3,7 +3,7 @@
 Speaks HTTP only, needs ``requests`` only, runs from Python 3.9 on, imports nothing of the server.
 """
 
-from tomaat.client.Client import Client
+from tomaat.client.client import Client
 from tomaat.client.errors import (
     EXIT_CODES,
     ClientError,
@@ -17,9 +17,9 @@ from tomaat.client.errors import (
     Unreachable,
     Unusable,
 )
-from tomaat.client.Result import Result
-from tomaat.client.Step import Step
-from tomaat.client.Ticket import Ticket
+from tomaat.client.result import Result
+from tomaat.client.step import Step
+from tomaat.client.ticket import Ticket
 
 __all__ = [
     "EXIT_CODES",

@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from tomaat.client.cases import cases_of, read_inputs
-from tomaat.client.Client import DEFAULT_URL, PATIENCE_SECONDS, Client
-from tomaat.client.Cohort import Cohort, Errand
+from tomaat.client.client import DEFAULT_URL, PATIENCE_SECONDS, Client
+from tomaat.client.cohort import Cohort, Errand
 from tomaat.client.completion import SCRIPTS, complete, remember, remembered
-from tomaat.client.Display import Display, printable
+from tomaat.client.display import Display, printable
 from tomaat.client.errors import ClientError, NotFound, Refused
 from tomaat.client.parser import parse
-from tomaat.client.Place import Place, places_below
+from tomaat.client.place import Place, places_below
 from tomaat.client.texts import errand_as_json, result_lines, service_lines, state_text
-from tomaat.client.Ticket import ENDED, Ticket
+from tomaat.client.ticket import ENDED, Ticket
 
 LOCAL_FAULT = 10
 INTERRUPTED = 130

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tomaat.client.Client import Client
+from tomaat.client.client import Client
 from tomaat.client.errors import ClientError
 from tomaat.client.interface import expanded, extension_of
 from tomaat.client.parser import FORMATS, make_parser

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tomaat.client.errors import Refused
-from tomaat.client.Payload import Payload
+from tomaat.client.payload import Payload
 
 TEXTS = {"str", "singlechoice"}  #: types whose values are texts
 NUMBERS = {"float": "a number", "int": "a whole number"}

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tomaat.client import __version__
-from tomaat.client.Client import PATIENCE_SECONDS
+from tomaat.client.client import PATIENCE_SECONDS
 
 FORMATS = ("nii.gz", "nrrd", "mha", "seg.nrrd", "dicom-seg")
 SHELLS = ("bash", "zsh", "fish")

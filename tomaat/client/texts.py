@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tomaat.client.Cohort import Errand
-from tomaat.client.Result import Result
-from tomaat.client.Step import seconds_text
+from tomaat.client.cohort import Errand
+from tomaat.client.result import Result
+from tomaat.client.step import seconds_text
 
 
 def service_lines(service: Mapping[str, Any]) -> list[str]:

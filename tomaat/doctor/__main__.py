@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from tomaat.doctor.Finding import OK, PROBLEM, WARNING, Finding, wrong
+from tomaat.doctor.finding import OK, PROBLEM, WARNING, Finding, wrong
 from tomaat.doctor.packages import look_at_packages, look_at_python
 
 REPOSITORY = Path(__file__).resolve().parents[2]  # TOMAATSettings imports packages that may be missing

@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog.testing
 
-from tomaat.compute.sources import ComputeSourcesUnknown, find_sources
+from tomaat.devices.sources import ComputeSourcesUnknown, find_sources
 
 
 def sources(settings: dict[str, Any]) -> dict[str, Any]:

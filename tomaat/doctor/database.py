@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import sqlalchemy
 from sqlalchemy.exc import SQLAlchemyError
 
+from tomaat.access.key_store import KeyStore
 from tomaat.database import (
     DatabaseUnavailable,
     ServerFacts,
@@ -16,9 +17,10 @@ from tomaat.database import (
     server_facts,
 )
 from tomaat.database.connection import first_line, mending, where
-from tomaat.doctor.Finding import Finding, ok, warning, wrong
-from tomaat.tickets import KeyStore, Storage, WatchStore
+from tomaat.doctor.finding import Finding, ok, warning, wrong
+from tomaat.storage import Storage
 from tomaat.tickets.instance import mismatch
+from tomaat.tickets.watch_store import WatchStore
 from TOMAATSettings import Settings
 
 OLDEST_VERSION = 13

@@ -7,8 +7,8 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from tomaat.compute.ComputeSource import ComputeSource
-from tomaat.doctor.Finding import Finding, ok, warning, wrong
+from tomaat.devices.compute_source import ComputeSource
+from tomaat.doctor.finding import Finding, ok, warning, wrong
 from tomaat.doctor.programs import NoAnswer, ask
 from TOMAATSettings import Settings
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tomaat.doctor.Finding import Finding, ok, warning
-from tomaat.volumes.confine import offered
+from tomaat.doctor.finding import Finding, ok, warning
+from tomaat.reader.confine import offered
 
 MENDS = {
     "landlock": "Linux 5.13 or newer, with landlock in the boot parameter lsm=",

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from tomaat.doctor.Finding import Finding, ok, warning, wrong
+from tomaat.doctor.finding import Finding, ok, warning, wrong
 
 OLDEST, NEWEST = (3, 10), (3, 13)
 PINNED = re.compile(r"^([A-Za-z0-9_.-]+)==([^\s;#]+)", re.MULTILINE)

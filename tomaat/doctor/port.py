@@ -10,7 +10,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from tomaat.doctor.Finding import Finding, ok, warning, wrong
+from tomaat.doctor.finding import Finding, ok, warning, wrong
 from TOMAATSettings import ANYWHERE
 
 ABOUT = "port"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from tomaat.doctor.Finding import Finding, ok, warning, wrong
+from tomaat.doctor.finding import Finding, ok, warning, wrong
 from TOMAATSettings import Settings
 
 ABOUT = "settings"

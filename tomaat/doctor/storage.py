@@ -8,10 +8,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tomaat.disk import LEAST_ROOM_BYTES
-from tomaat.doctor.Finding import PROBLEM, Finding, ok, warning, wrong
-from tomaat.tickets import Storage
-from tomaat.tickets.Storage import ASIDE
+from tomaat.doctor.finding import PROBLEM, Finding, ok, warning, wrong
+from tomaat.storage import Storage
+from tomaat.storage.disk import LEAST_ROOM_BYTES
+from tomaat.storage.storage import ASIDE
 
 ABOUT = "storage"
 LEAST_INODES = 10_000

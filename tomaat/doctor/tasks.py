@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from tomaat.compute.LocalEngine import scrubbed
-from tomaat.doctor.Finding import Finding, ok, wrong
+from tomaat.doctor.finding import Finding, ok, wrong
 from tomaat.doctor.programs import NoAnswer, ask
+from tomaat.scheduling.local_engine import scrubbed
 from TOMAATSettings import Settings
 
 ABOUT = "tasks"

@@ -1,8 +1,8 @@
 """What ``make serve`` and ``make demo`` run: the private PostgreSQL and the doors, kept alive together."""
 
-from tomaat.launch.CannotStart import CannotStart
-from tomaat.launch.Door import Door
-from tomaat.launch.Instance import Instance
-from tomaat.launch.Supervisor import Supervisor
+from tomaat.launch.cannot_start import CannotStart
+from tomaat.launch.door import Door
+from tomaat.launch.instance import Instance
+from tomaat.launch.supervisor import Supervisor
 
 __all__ = ["CannotStart", "Door", "Instance", "Supervisor"]

@@ -4,9 +4,9 @@ Standard library only: finding tasks (``tomaat.services.find``) and writing thei
 is the worker's, and imported from there.
 """
 
-from tomaat.services.Cancelled import Cancelled
-from tomaat.services.Offer import Offer
-from tomaat.services.Task import Outputs, Task
-from tomaat.services.TaskRefused import TaskRefused
+from tomaat.services.cancelled import Cancelled
+from tomaat.services.offer import Offer
+from tomaat.services.task import Outputs, Task
+from tomaat.services.task_refused import TaskRefused
 
 __all__ = ["Cancelled", "Offer", "Outputs", "Task", "TaskRefused"]

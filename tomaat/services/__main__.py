@@ -17,14 +17,14 @@ from typing import Any
 
 from Inputs import Input
 from tomaat.archives import ArchiveLimits
+from tomaat.reader import VolumeReader
 from tomaat.refusals import Refusal
 from tomaat.services.arguments import read_arguments
 from tomaat.services.find import find_tasks_in
 from tomaat.services.outputs import choose_segmented, write_outputs
 from tomaat.services.payload import MAIN, check_payload
-from tomaat.services.PayloadRefused import PayloadRefused
-from tomaat.services.Task import Task
-from tomaat.volumes import VolumeReader
+from tomaat.services.payload_refused import PayloadRefused
+from tomaat.services.task import Task
 
 LARGEST_VOLUME_BYTES = 4 * 1024**3
 LIMITS = ArchiveLimits(largest_upload_bytes=2**40, largest_unpacked_bytes=2**40, most_members=100_000)

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from Inputs import Input, VolumeInput
+from tomaat.headers import VolumeRefused
+from tomaat.reader import VolumeReader
 from tomaat.services.payload import Payload
-from tomaat.services.PayloadRefused import PayloadRefused
-from tomaat.volumes import Volume, VolumeReader, VolumeRefused
+from tomaat.services.payload_refused import PayloadRefused
+from tomaat.volumes import Volume
 
 
 def read_arguments(

@@ -16,9 +16,9 @@ from typing import Any
 
 from Inputs import Input, InputRefused
 from tomaat.services.example import check_example
-from tomaat.services.Found import Found
-from tomaat.services.Problem import Problem
-from tomaat.services.Task import Task
+from tomaat.services.found import Found
+from tomaat.services.problem import Problem
+from tomaat.services.task import Task
 
 IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}", re.ASCII)
 LONGEST_DESCRIPTION = 2000  #: characters
@@ -84,7 +84,7 @@ def _tasks_of(module: ModuleType) -> list[Task]:
         and not each.__name__.startswith("_")
     ]
     if not classes:
-        raise TypeError("no class in it extends tomaat.services.Task; name helper modules _*.py")
+        raise TypeError("no class in it extends tomaat.services.task; name helper modules _*.py")
     return [each() for each in classes]
 
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from tomaat.headers import VolumeRefused
 from tomaat.services.payload import DICOM_SEG
-from tomaat.volumes import Labels, Volume, VolumeRefused, draw_preview, slicer_fields, write_volume
+from tomaat.volumes import Labels, Volume, draw_preview, slicer_fields, write_volume
 
 LONGEST_NAME = 64
 RESULT = "result.json"

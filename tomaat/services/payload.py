@@ -19,9 +19,9 @@ from typing import Any
 
 from Inputs import Input, InputRefused, VolumeInput
 from tomaat.archives import ArchiveLimits, ArchiveRefused, unzip_dicom
+from tomaat.headers.volume_header import VolumeHeader
 from tomaat.refusals import shown
-from tomaat.services.PayloadRefused import PayloadRefused
-from tomaat.volumes.VolumeHeader import VolumeHeader
+from tomaat.services.payload_refused import PayloadRefused
 
 __all__ = ["Payload", "PayloadRefused", "check_payload"]
 

@@ -7,7 +7,7 @@ import time
 import sqlalchemy
 
 from tomaat.database import run
-from tomaat.tickets.Storage import ForeignStorage, Storage
+from tomaat.storage.storage import ForeignStorage, Storage
 
 SETTLE_SECONDS = 2.0  #: another door may be binding the same pair just now
 

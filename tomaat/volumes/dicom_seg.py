@@ -22,10 +22,10 @@ from pydicom.uid import generate_uid
 from pydicom.valuerep import DA, TM, format_number_as_ds, validate_value
 
 import tomaat
-from tomaat.volumes.DicomSource import DicomSource
-from tomaat.volumes.Labels import Labels
-from tomaat.volumes.Volume import Volume
-from tomaat.volumes.VolumeRefused import VolumeRefused
+from tomaat.headers.volume_refused import VolumeRefused
+from tomaat.volumes.dicom_source import DicomSource
+from tomaat.volumes.labels import Labels
+from tomaat.volumes.volume import Volume
 
 TISSUE = Code("85756007", "SCT", "Tissue")  #: what a label is, as far as we know: what 3D Slicer says of a new segment
 NETWORK = Code("123110", "DCM", "Artificial Intelligence")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import SimpleITK as sitk
 
-from tomaat.volumes.Volume import Volume
+from tomaat.volumes.volume import Volume
 
 NEXT_TO_NOTHING = 1e-12
 INTERPOLATORS = {"linear": sitk.sitkLinear, "nearest": sitk.sitkNearestNeighbor, "cubic": sitk.sitkBSpline}

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from tomaat.volumes.Labels import Labels
-from tomaat.volumes.orientation import AXES
-from tomaat.volumes.Volume import Volume
+from tomaat.headers.orientation import AXES
+from tomaat.volumes.labels import Labels
+from tomaat.volumes.volume import Volume
 
 PANEL = 360  #: pixels of each plane's square
 EDGE = 34  #: pixels around it, for the letters

@@ -12,8 +12,8 @@ import SimpleITK as sitk
 from isal import igzip
 
 from tomaat.volumes.images import as_image
-from tomaat.volumes.Labels import Labels
-from tomaat.volumes.Volume import Volume
+from tomaat.volumes.labels import Labels
+from tomaat.volumes.volume import Volume
 
 LEVEL = 2  #: isal's: as small as zlib's level 6 on such data, in a fraction of its time
 CHUNK_BYTES = 1024**2

@@ -1,0 +1,269 @@
+"""The manager's rounds and the sweep, on a real PostgreSQL and real folders."""
+
+import sys
+
+import pytest
+
+from tomaat.manager.manager import Manager
+from tomaat.manager.sweep import Sweep
+from tomaat.storage import Storage
+from tomaat.storage.storage import RESULT
+
+RESULT_ROW = {"sha256": "0" * 64, "size_bytes": 1, "seconds": 1.0}
+
+
+@pytest.fixture
+def storage(tmp_path):
+    made = Storage(tmp_path / "storage")
+    made.prepare()
+    return made
+
+
+def manager(bench, storage, strategy="KEEP_ALL"):
+    sweep = Sweep(
+        bench.manager,
+        storage,
+        strategy=strategy,
+        fetched_grace_seconds=0.0,
+        retention_hours=1.0,
+        ticket_days=365.0,
+        audit_days=30.0,
+    )
+    return Manager(
+        bench.manager,
+        bench.sources,
+        sweep,
+        attempts=3,
+        wait_limit_hours=1.0,
+        poll_seconds=0.0,
+        lease_seconds=2.0,
+    )
+
+
+def finished(bench, storage, lane):
+    """A succeeded ticket with its files on disk."""
+    folder = storage.new_incoming()
+    (folder.inputs / "main.json").write_text("{}")
+    storage.keep(folder)
+    ticket = bench.web.submit(bench.new_ticket(folder=folder.name))
+    bench.queue(ticket, lane.lease.name)
+    claimed = lane.claim(["Add-1"])
+    out = storage.ticket(folder.name).claim(1)
+    out.mkdir(parents=True)
+    (out / RESULT).write_text("x")
+    assert lane.succeed(claimed, **RESULT_ROW)
+    return claimed, storage.ticket(folder.name)
+
+
+def test_a_round_queues_what_was_submitted_on_the_shortest_queue(bench, storage):
+    for name in ("here/cpu-0", "here/cpu-1"):
+        bench.source(name)
+    tickets = [bench.submit() for _ in range(4)]
+    manager(bench, storage).round()
+    assert [bench.read(ticket).source for ticket in tickets] == ["here/cpu-0", "here/cpu-1"] * 2
+    assert {bench.read(ticket).state for ticket in tickets} == {"queued"}
+
+
+def test_a_ticket_of_an_interface_that_nobody_offers_waits_and_holds_nobody_up(bench, storage):
+    bench.source()
+    orphan, ticket = bench.submit("Gone"), bench.submit()
+    manager(bench, storage).round()
+    assert bench.read(orphan).state == "submitted"
+    assert bench.read(ticket).state == "queued"
+
+
+def test_an_idle_source_gets_what_waits_behind_another(bench, storage):
+    busy = bench.source("here/cpu-0")
+    bench.claimed(busy)
+    waiting = bench.submit()
+    bench.queue(waiting, "here/cpu-0")
+    bench.source("here/cpu-1")
+    manager(bench, storage).round()
+    assert bench.read(waiting).source == "here/cpu-1"
+
+
+def test_a_source_with_a_problem_gets_nothing(bench, storage):
+    lane = bench.source()
+    bench.sources.describe(lane.lease, device_name="GPU", memory_bytes=1, problem="torch cannot use it")
+    ticket = bench.submit()
+    manager(bench, storage).round()
+    assert bench.read(ticket).state == "submitted"
+    assert [service.available for service in bench.web.offered_services()] == [False]
+
+
+def test_a_ticket_goes_where_its_network_is_warm_unless_that_queue_is_longer_than_the_loading(bench, storage):
+    lanes = [bench.source(name, services=("Add", "Blur"), memory_bytes=10) for name in ("here/cpu-0", "here/cpu-1")]
+    for lane, warm in zip(lanes, ("Blur", "Add"), strict=True):
+        for service in ("Add", "Blur"):
+            bench.needs(lane, service, 8, 8, 20.0, warm)
+    bench.run("INSERT INTO durations SELECT source, service, 15 FROM offers")
+    tickets = [bench.submit() for _ in range(3)]
+    manager(bench, storage).round()
+    assert [bench.read(ticket).source for ticket in tickets] == ["here/cpu-1", "here/cpu-1", "here/cpu-0"]
+    loading = [row.loading_seconds for row in bench.run("SELECT loading_seconds FROM tickets ORDER BY id")]
+    assert loading == [0.0, 0.0, 20.0]
+
+
+def test_a_source_that_is_too_small_for_a_service_is_left_out(bench, storage):
+    small = bench.source("here/GPU-a", services=("Add", "Blur"), memory_bytes=10)
+    large = bench.source("here/GPU-b", memory_bytes=30)
+    waiting = bench.submit()
+    bench.queue(waiting, small.lease.name)
+    bench.needs(large, "Add", 15, 20, 1.0, "Add")
+    tickets = [bench.submit() for _ in range(3)]
+    manager(bench, storage).round()
+    assert {bench.read(ticket).source for ticket in (*tickets, waiting)} == {"here/GPU-b"}
+    bench.needs(small, "Add", 5, 10, 1.0, "Add")
+    after = bench.submit()
+    manager(bench, storage).round()
+    assert bench.read(after).source == "here/GPU-a", "what was measured there counts more than elsewhere"
+
+
+def test_a_service_that_fits_nowhere_fails_at_once_with_both_figures(bench, storage):
+    lanes = [bench.source(name, memory_bytes=30 * 10**9) for name in ("here/GPU-a", "here/GPU-b")]
+    for lane in lanes:
+        bench.needs(lane, "Add", 15 * 10**9, 20 * 10**9, 1.0, "Add")
+        bench.sources.describe(lane.lease, device_name="CPU", memory_bytes=16 * 10**9, problem=None)
+    bench.lapse("here/GPU-b")
+    ticket, orphan = bench.submit(), bench.submit("Gone")
+    manager(bench, storage).round()
+    failed = bench.read(ticket)
+    assert (failed.state, failed.error["type"]) == ("failed", "/problems/out-of-memory")
+    assert "needs 20.0 GB" in failed.error["detail"].replace("was measured to need", "needs")
+    assert "has 16.0 GB" in failed.error["detail"]
+    assert bench.read(orphan).state == "submitted"
+
+
+def test_a_service_that_fits_only_on_a_source_that_is_away_waits_for_it(bench, storage):
+    small = bench.source("here/GPU-a", services=("Add", "Blur"), memory_bytes=10)
+    large = bench.source("here/GPU-b", memory_bytes=30)
+    for lane in (small, large):
+        bench.needs(lane, "Add", 15, 20, 1.0, "Add")
+    bench.lapse(large.lease.name)
+    tickets = [bench.submit() for _ in range(2)]
+    other = bench.submit("Blur")
+    manager(bench, storage).round()
+    assert {bench.read(ticket).state for ticket in tickets} == {"submitted"}
+    assert bench.read(other).source == small.lease.name, "and holds nobody up"
+
+
+def test_a_ticket_that_outgrew_a_source_goes_to_a_larger_one_only(bench, storage):
+    small = bench.source("here/GPU-a", memory_bytes=100)
+    bench.source("here/GPU-b", memory_bytes=100)
+    bench.source("here/GPU-c", memory_bytes=200)
+    bench.source("here/cpu-0")
+    ticket = bench.claimed(small)
+    assert small.outgrow(ticket, 100, {}) == "submitted"
+    manager(bench, storage).round()
+    assert bench.read(ticket).source == "here/GPU-c"
+
+
+def test_a_second_manager_waits_for_the_first(bench, storage):
+    bench.sources.take("manager", "somebody/else/1/2")
+    bench.source()
+    ticket = bench.submit()
+    waiting = manager(bench, storage)
+    waiting.round()
+    assert bench.read(ticket).state == "submitted"
+    bench.lapse("manager")
+    waiting.round()
+    assert bench.read(ticket).state == "queued"
+
+
+def test_deleting_removes_row_first_and_files_second(bench, storage):
+    ticket, folder = finished(bench, storage, bench.source())
+    keeping = manager(bench, storage)
+    keeping.round()
+    assert folder.path.exists()
+    bench.web.cancel(ticket)
+    keeping.round()
+    assert bench.read(ticket).state == "expired"
+    assert bench.read(ticket).files_removed
+    assert not folder.path.exists()
+
+
+@pytest.mark.parametrize(("strategy", "left"), [("KEEP_ALL", 2), ("KEEP_ONLY_INPUT", 1), ("KEEP_NOTHING", 0)])
+def test_a_strategy_says_what_is_kept_after_the_result_was_fetched(bench, storage, strategy, left):
+    ticket, folder = finished(bench, storage, bench.source())
+    keeping = manager(bench, storage, strategy)
+    keeping.round()
+    assert (folder.claim(1) / RESULT).exists()
+    bench.web.mark_fetched(ticket.id)
+    keeping.round()
+    assert [folder.claim(1).exists(), folder.inputs.exists()].count(True) == left
+    assert bench.read(ticket).state == ("succeeded" if strategy == "KEEP_ALL" else "expired")
+
+
+def test_files_are_gone_after_the_retention_time_whatever_the_strategy(bench, storage):
+    ticket, folder = finished(bench, storage, bench.source())
+    bench.run("UPDATE tickets SET finished = clock_timestamp() - interval '2 hours'")
+    manager(bench, storage).round()
+    assert not folder.path.exists()
+    assert bench.read(ticket).state == "expired"
+
+
+def test_a_ticket_is_forgotten_a_year_after_its_end_and_not_while_it_has_files(bench, storage):
+    old, _ = finished(bench, storage, bench.source())
+    young, _ = finished(bench, storage, bench.source("here/cpu-1"))
+    bench.run("UPDATE tickets SET finished = finished - interval '400 days' WHERE id = :id", id=old.id)
+    bench.run("UPDATE tickets SET delete_requested = true WHERE id = :id", id=young.id)
+    waiting = bench.submit()
+    assert not bench.manager.prune(days=365.0)
+    manager(bench, storage).round()  # its retention time is long over
+    assert bench.web.find(old.id) is None
+    assert bench.read(young).files_removed
+    assert bench.read(waiting).state == "queued"
+
+
+def test_what_an_error_said_is_forgotten_with_the_files(bench, storage):
+    lane = bench.source()
+    ticket = bench.claimed(lane)
+    error = {"type": "/problems/refused", "title": "Refused", "status": 409, "detail": "Doe^Jane was refused."}
+    lane.fail(ticket, error)
+    bench.run("UPDATE tickets SET delete_requested = true")
+    manager(bench, storage).round()
+    assert bench.read(ticket).error == error | {"detail": "The details are no longer kept."}
+
+
+def test_the_files_of_a_manager_that_died_between_row_and_files_go_too(bench, storage):
+    ticket, folder = finished(bench, storage, bench.source())
+    bench.run("UPDATE tickets SET state = 'expired'")
+    manager(bench, storage, "KEEP_ONLY_INPUT").round()
+    assert not folder.claim(1).exists()
+    assert folder.inputs.exists()
+    assert not bench.read(ticket).files_removed
+
+
+def test_what_has_no_row_goes_into_quarantine_and_what_has_one_stays(bench, storage, monkeypatch):
+    _, known = finished(bench, storage, bench.source())
+    stray, whole = storage.new_incoming(), storage.keep(storage.new_incoming())
+    manager(bench, storage).round()
+    assert stray.path.exists(), "an upload has an hour to get its row"
+    assert whole.path.exists()
+    monkeypatch.setattr(sys.modules["tomaat.manager.sweep"], "STRAY_SECONDS", -1.0)
+    manager(bench, storage).round()
+    assert (storage.quarantine / stray.name).exists()
+    assert (storage.quarantine / whole.name).exists()
+    assert known.path.exists()
+
+
+def test_an_upload_is_kept_whole_or_dropped(storage):
+    folder = storage.new_incoming()
+    (folder.inputs / "main.json").write_text("{}")
+    assert (folder.path.stat().st_mode & 0o777) == 0o700
+    kept = storage.keep(folder)
+    assert (kept.inputs / "main.json").exists()
+    assert not folder.path.exists()
+    dropped = storage.new_incoming()
+    storage.drop(dropped)
+    assert not dropped.path.exists()
+
+
+def test_a_result_is_sealed_with_its_hash_and_size(storage, tmp_path):
+    draft = tmp_path / "a/b/c/result.tar.gz.part"
+    draft.parent.mkdir(parents=True)
+    draft.write_bytes(b"abc")
+    digest, size = storage.seal_result(draft)
+    assert digest == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert size == 3
+    assert draft.with_name(RESULT).exists()

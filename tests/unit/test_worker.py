@@ -1,0 +1,472 @@
+"""What a worker does with other people's tasks, without its process."""
+
+import contextlib
+import io
+import json
+import os
+import select
+import subprocess
+import sys
+import tarfile
+import threading
+import weakref
+from pathlib import Path
+from threading import Event
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+
+from Inputs import FloatInput, SingleChoiceInput, VolumeInput
+from tests.hostile_images import nifti
+from tomaat.messages.channel import Channel
+from tomaat.reader import VolumeReader
+from tomaat.scheduling.local_engine import scrubbed
+from tomaat.services import Cancelled, Task, TaskRefused
+from tomaat.worker import packing
+from tomaat.worker.__main__ import die_with_parent, listen, start
+from tomaat.worker.job import DRAFT, Job
+from tomaat.worker.packing import Packing
+from tomaat.worker.performing import Performer
+from tomaat.worker.process_memory import ProcessMemory
+from tomaat.worker.reading import Ahead, Reading
+from tomaat.worker.report import Report
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+class _Add(Task):
+    task_identifier = "Add"
+    description = "Adds one."
+    inputs = (FloatInput("x", "X"),)
+
+    def perform(self, x):
+        self.progress(0.5, "adding")
+        return {"sum": x + 1}
+
+
+class _Broken(_Add):
+    task_identifier = "Broken"
+
+    def perform(self, x):
+        raise OSError(f"/data/MILLER_ANNA.nii {x}")
+
+    def expected_seconds(self, inputs):
+        return inputs["y"]
+
+
+class _Refusing(_Add):
+    task_identifier = "Refusing"
+
+    def perform(self, x):
+        raise TaskRefused(f"x: {x} shows no head.")
+
+
+class _Unloadable(_Add):
+    task_identifier = "Unloadable"
+
+    def load(self, _device):
+        raise FileNotFoundError("weights/liver.pt2")
+
+
+class _Talkative(_Add):
+    task_identifier = "Talkative"
+    inputs = (SingleChoiceInput("x", "X", choices=[f"{number:0200}" for number in range(1000)]),)
+
+
+class OutOfMemoryError(RuntimeError):
+    """As torch names it."""
+
+
+class _Hungry(_Add):
+    task_identifier = "Hungry"
+
+    def perform(self, x):
+        raise OutOfMemoryError(f"CUDA out of memory. Tried to allocate {x} GiB")
+
+
+class _Scan(_Add):
+    """Does with the volume what a test says, for the ticket of this x."""
+
+    task_identifier = "Scan"
+    inputs = (FloatInput("x", "X"), VolumeInput("scan", "Scan"))
+    during: ClassVar = {}
+    seen = staticmethod(lambda _scan: None)
+
+    def perform(self, x, scan):
+        type(self).seen(scan)
+        self.during.get(x, lambda: None)()
+        return {"x": x, "copy": scan}
+
+
+class _Reusing(_Add):
+    """Returns what it fills again for the next ticket."""
+
+    task_identifier = "Reusing"
+    folder: ClassVar[Path]
+
+    def load(self, device):
+        self.array = np.zeros(2)
+        self.tensor = torch.zeros(2, device=device)
+        self.value = {"x": [0.0]}
+
+    def perform(self, x):
+        self.array[:] = x
+        self.tensor[:] = x
+        self.value["x"][0] = x
+        file = self.folder / "file.txt"
+        file.write_text(f"{x:g}")
+        return {"array": self.array, "tensor": self.tensor, "file": file, "value": self.value}
+
+
+class Worker:
+    """The three stages of a worker, driven by hand, and the lane's end of its channel."""
+
+    def __init__(self):
+        self.lane, there = Channel.pair()
+        self.channel = Channel(there)
+        self.performer = Performer(self.channel, "cpu", ProcessMemory(10**12), {})
+        networks = self.performer.networks
+        self.reader = VolumeReader(largest_voxel_bytes=1000)
+        self.reading = Reading(self.channel, self.reader, networks, self.performer.asked)
+        self.packing = Packing(self.channel, networks)
+
+    def load(self, *tasks):
+        self.performer.load({task.task_identifier: task() for task in tasks})
+
+    def read(self, job):
+        self.reading.take(job)
+
+    def perform(self):
+        self.performer.take(*self.performer.asked.get_nowait(), self.packing.asked)
+
+    def pack(self):
+        self.packing.take(self.packing.asked.get_nowait())
+
+    def hear(self):
+        """Take all that it has said by now."""
+        heard = []
+        while select.select([self.lane], [], [], 0)[0]:
+            heard.append(self.lane.receive())
+        return heard
+
+    def run(self, job):
+        """Take a job through the stages; return how it ended."""
+        self.read(job)
+        if not self.performer.asked.empty():
+            self.perform()
+        if not self.packing.asked.empty():
+            self.pack()
+        self.heard = self.hear()
+        return self.heard[-1]
+
+    def close(self):
+        self.reader.close()
+        self.lane.close()
+        self.channel.close()
+
+
+@pytest.fixture
+def worker():
+    made = Worker()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def job(tmp_path, worker):
+    def make(service, key="1/1", x=2, volume=None):
+        folder = tmp_path / key.replace("/", "-")
+        (folder / "in").mkdir(parents=True, exist_ok=True)
+        (folder / "out").mkdir(exist_ok=True)
+        (folder / "in" / "main.json").write_text(json.dumps({"inputs": {"x": x}}))
+        if volume is not None:
+            (folder / "in" / "file-scan.nii").write_bytes(volume)
+        report = Report(worker.channel, key)
+        return Job(
+            key=key, service=service, inputs=folder / "in", out=folder / "out", source="here/cpu-0", report=report
+        )
+
+    return make
+
+
+def result_of(job):
+    """What result.json says, and the files beside it."""
+    with tarfile.open(job.out / DRAFT) as archive:
+        files = {name: archive.extractfile(name).read() for name in archive.getnames()}
+    return json.loads(files.pop("result.json")), files
+
+
+def test_a_job_is_read_performed_and_packed(worker, job):
+    worker.load(_Add)
+    assert worker.run(job("Add")) == {"is": "done", "key": "1/1"}
+    said = [message.get("stage", message["is"]) for message in worker.heard]
+    assert said == ["reading", "adding", "needs", "performed", "packing", "done"]
+    needs = worker.heard[2]
+    assert (needs["service"], needs["warm"], needs["loading_seconds"]) == ("Add", ["Add"], 0.0)
+    result, _ = result_of(job("Add"))
+    assert result["outputs"] == [{"name": "sum", "type": "json", "value": 3.0}]
+    assert result["service"] == "Add"
+    assert set(result["inputs"]) == {"main.json"}
+    assert set(result["timings_seconds"]) == {"read", "perform"}
+
+
+def test_an_exceptions_text_stays_in_the_house(worker, job):
+    worker.load(_Broken)
+    end = worker.run(job("Broken"))
+    assert end["is"] == "crashed"
+    assert "OSError" in end["problem"]["detail"]
+    assert "MILLER" not in json.dumps(end)
+
+
+def test_a_refusal_reaches_the_client_verbatim(worker, job):
+    worker.load(_Refusing)
+    end = worker.run(job("Refusing"))
+    assert (end["is"], end["problem"]["detail"]) == ("refused", "x: 2.0 shows no head.")
+
+
+def test_a_cancelled_jobs_next_progress_ends_it_and_not_the_next_job(worker, job):
+    worker.load(_Add)
+    cancelled = job("Add")
+    cancelled.report.cancelled = True
+    assert worker.run(cancelled) == {"is": "cancelled", "key": "1/1"}
+    assert worker.run(job("Add", key="2/1")) == {"is": "done", "key": "2/1"}
+
+
+def test_a_job_cancelled_while_it_is_packed_ends_before_its_next_file(worker, job, monkeypatch):
+    worker.load(_Add)
+    packed = job("Add")
+    worker.read(packed)
+    worker.perform()
+    write = packing.write_outputs
+
+    def write_and_cancel(*arguments):
+        packed.report.cancelled = True
+        return write(*arguments)
+
+    monkeypatch.setattr(packing, "write_outputs", write_and_cancel)
+    worker.pack()
+    assert worker.hear()[-1] == {"is": "cancelled", "key": "1/1"}
+
+
+def test_a_task_lets_cancelled_pass():
+    assert issubclass(Cancelled, Exception)
+    task = _Add()
+    task.report = lambda _fraction, _stage: (_ for _ in ()).throw(Cancelled)
+    with pytest.raises(Cancelled):
+        task.perform(1)
+
+
+def test_a_task_that_cannot_load_is_reported_and_the_others_serve(worker):
+    worker.load(_Unloadable, _Add)
+    worker.performer.offer()
+    problem, offer = worker.hear()
+    assert problem == {"is": "problem", "reason": "Unloadable: load() failed: FileNotFoundError: weights/liver.pt2"}
+    assert (offer["offer"]["service"], offer["warm"], offer["peak_bytes"]) == ("Add", 1, None)
+
+
+def test_an_interface_too_long_to_be_told_is_reported_and_the_others_serve(worker):
+    worker.load(_Talkative, _Add)
+    worker.performer.offer()
+    problem, offer = worker.hear()
+    assert problem["reason"].startswith("Talkative: its interface cannot be told")
+    assert offer["offer"]["service"] == "Add"
+
+
+def test_what_does_not_fit_at_all_fails_with_a_clear_error_and_the_next_ticket_runs(worker, job):
+    worker.load(_Hungry, _Add)
+    end = worker.run(job("Hungry"))
+    assert end["is"] == "outgrown"
+    assert end["problem"]["type"] == "/problems/out-of-memory"
+    assert "needs more memory than here/cpu-0 has (1000.0 GB)" in end["problem"]["detail"]
+    assert worker.run(job("Add", key="2/1"))["is"] == "done"
+
+
+def test_an_estimate_that_fails_costs_nothing(worker, job):
+    worker.load(_Broken, _Add)
+    assert worker.performer.estimate("Broken", job("Broken").inputs) is None
+    assert worker.performer.estimate("Add", job("Add").inputs) is None
+    assert worker.performer.estimate("Gone", job("Gone").inputs) is None
+
+
+def test_a_device_that_torch_cannot_use_is_told(worker):
+    def no_device(_name, _threads):
+        raise RuntimeError("no kernel image is available\nand more lines")
+
+    arguments = type("Arguments", (), {"device": "cuda:0", "threads": 1})
+    assert start(worker.channel, arguments, no_device) is None
+    assert worker.hear() == [{"is": "unusable", "reason": "torch cannot use cuda:0: no kernel image is available"}]
+
+
+# Three tickets at once
+
+
+def test_while_a_ticket_performs_the_next_is_read_and_the_last_packed(worker, job):
+    """The one that performs ends only after both: were they behind it, nobody would ever be through."""
+    worker.load(_Scan)
+    last, present, coming = (job("Scan", key=f"{n}/1", x=n, volume=nifti()) for n in (1, 2, 3))
+    worker.read(last)
+    worker.perform()
+    worker.read(present)
+    waits, goes_on = Event(), Event()
+    _Scan.during[2] = lambda: (waits.set(), goes_on.wait(60))
+    performing = threading.Thread(target=worker.perform)
+    performing.start()
+    assert waits.wait(60)
+    worker.reading.take(Ahead(service="Scan", inputs=coming.inputs))
+    worker.pack()
+    assert worker.reading.ahead.arguments["scan"].array.shape == (4, 5, 6)
+    assert {"is": "done", "key": "1/1"} in worker.hear()
+    assert performing.is_alive()
+    goes_on.set()
+    performing.join()
+    assert worker.hear()[-1] == {"is": "performed", "key": "2/1"}
+
+
+def test_what_was_read_ahead_is_performed_without_reading_it_again(worker, job):
+    worker.load(_Scan)
+    scan = job("Scan", volume=nifti())
+    worker.reading.take(Ahead(service="Scan", inputs=scan.inputs))
+    (scan.inputs / "file-scan.nii").write_bytes(nifti() + b"so that another reading would be refused")
+    assert worker.run(scan)["is"] == "done"
+    assert "reading" not in [message.get("stage") for message in worker.heard]
+
+
+def test_what_was_read_ahead_is_thrown_away_when_another_ticket_comes(worker, job):
+    worker.load(_Scan)
+    ahead, other = job("Scan", key="1/1", x=1, volume=nifti()), job("Scan", key="2/1", x=7, volume=nifti())
+    worker.reading.take(Ahead(service="Scan", inputs=ahead.inputs))
+    assert worker.run(other)["is"] == "done"
+    assert result_of(other)[0]["outputs"][0]["value"] == 7.0
+    assert worker.reading.ahead is None
+
+
+def test_what_was_read_ahead_is_let_go_when_the_lane_says_so(worker, job):
+    worker.load(_Scan)
+    worker.reading.take(Ahead(service="Scan", inputs=job("Scan", volume=nifti()).inputs))
+    memory = weakref.ref(worker.reading.ahead.arguments["scan"].array)
+    worker.reading.take(None)
+    assert memory() is None
+
+
+def test_reading_ahead_makes_way_for_what_is_asked_since(worker, job):
+    worker.load(_Scan)
+    scan = job("Scan", volume=nifti())
+    worker.reading.asked.put(scan)
+    worker.reading.take(Ahead(service="Scan", inputs=scan.inputs))
+    assert worker.reading.ahead is None
+
+
+def test_a_ticket_that_was_refused_ahead_is_told_so_once_it_is_claimed(worker, job):
+    worker.load(_Scan)
+    broken = job("Scan", volume=nifti()[:-1])
+    worker.reading.take(Ahead(service="Scan", inputs=broken.inputs))
+    assert worker.hear() == []
+    end = worker.run(broken)
+    assert (end["is"], end["key"]) == ("refused", "1/1")
+    assert end["problem"]["errors"][0]["input"] == "scan"
+
+
+def test_no_stage_keeps_a_ticket_that_has_left_it(worker, job):
+    """A volume may be a gigabyte, and an idle worker waits for hours."""
+    worker.load(_Scan)
+    arrays = []
+    _Scan.during[2] = lambda: None
+    _Scan.seen = lambda scan: arrays.append(weakref.ref(scan.array))
+    assert worker.run(job("Scan", volume=nifti()))["is"] == "done"
+    assert [array() for array in arrays] == [None]
+
+
+def test_a_result_is_its_own_tickets_also_when_the_task_fills_the_same_memory_and_file_again(worker, job, tmp_path):
+    _Reusing.folder = tmp_path
+    worker.load(_Reusing)
+    first, second = job("Reusing", key="1/1", x=1), job("Reusing", key="2/1", x=2)
+    for each in (first, second):
+        worker.read(each)
+        worker.perform()
+    worker.pack()
+    worker.pack()
+    for each, x in ((first, 1), (second, 2)):
+        result, files = result_of(each)
+        assert result["outputs"][-1]["value"] == {"x": [float(x)]}
+        assert np.load(io.BytesIO(files["array.npy"])).tolist() == [x, x]
+        assert np.load(io.BytesIO(files["tensor.npy"])).tolist() == [x, x]
+        assert files["file.txt"] == f"{x:g}".encode()
+        assert sorted(path.name for path in each.out.iterdir()) == ["files", DRAFT]
+
+
+def test_a_cancelling_meets_its_own_job_of_two_that_are_under_way(worker, job, monkeypatch):
+    worker.load(_Scan)
+    monkeypatch.setattr(os, "_exit", lambda _status: sys.exit())
+
+    def listen_until_the_lane_is_gone():
+        with contextlib.suppress(SystemExit):
+            listen(worker.channel, worker.performer, worker.reading)
+
+    listening = threading.Thread(target=listen_until_the_lane_is_gone)
+    listening.start()
+    try:
+        for key in ("1/1", "2/1"):
+            made = job("Scan", key=key, volume=nifti())
+            told = {"do": "perform", "key": key, "service": "Scan", "inputs": str(made.inputs), "out": str(made.out)}
+            worker.lane.send({**told, "source": "here/cpu-0"})
+        one, two = (worker.reading.asked.get(timeout=60) for _ in range(2))
+        worker.lane.send({"do": "cancel", "key": "2/1"})
+        worker.lane.send({"do": "prepare", "service": "Scan", "inputs": str(two.inputs)})
+        worker.lane.send({"do": "forget"})
+        assert worker.reading.asked.get(timeout=60) == Ahead(service="Scan", inputs=two.inputs)
+        assert worker.reading.asked.get(timeout=60) is None
+        assert (one.report.cancelled, two.report.cancelled) == (False, True)
+    finally:  # before os._exit is itself again
+        worker.lane.close()
+        listening.join()
+
+
+HELD = """
+import ctypes, os, subprocess, sys
+from tomaat.worker.__main__ import die_with_parent
+if len(sys.argv) == 1:
+    worker = subprocess.Popen([sys.executable, sys.argv[0], str(os.getpid())], stdout=subprocess.PIPE)
+    worker.stdout.readline()
+    print(worker.pid, flush=True)
+    worker.wait()
+else:
+    die_with_parent(int(sys.argv[1]))
+    print("ready", flush=True)
+    ctypes.PyDLL(None).sleep(20)  # no other thread of this process runs meanwhile
+"""
+
+
+def test_a_worker_dies_with_its_lane_whatever_holds_its_interpreter(tmp_path):
+    program = tmp_path / "held.py"
+    program.write_text(HELD)
+    lane = subprocess.Popen(
+        [sys.executable, str(program)], stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    )
+    worker = int(lane.stdout.readline())
+    descriptor = os.pidfd_open(worker)
+    lane.kill()
+    lane.wait()
+    assert select.select([descriptor], [], [], 10)[0]
+    os.close(descriptor)
+    lane.stdout.close()
+
+
+def test_a_worker_gets_no_settings_and_no_secrets(monkeypatch):
+    monkeypatch.setenv("TOMAAT_DATABASE_URL", "postgresql://role:secret@host/name")
+    monkeypatch.setenv("PGPASSWORD", "secret")
+    environment = scrubbed(os.environ, "GPU-1")
+    assert "secret" not in str(environment)
+    assert environment["CUDA_VISIBLE_DEVICES"] == "GPU-1"
+
+
+def test_a_worker_whose_lane_is_gone_does_not_start():
+    with pytest.raises(SystemExit, match="gone already"):
+        die_with_parent(1 if os.getppid() != 1 else 2)
+
+
+def test_a_stage_that_ends_ends_the_worker():
+    code = "from tomaat.worker.__main__ import work_for_life; import sys, threading, time\n"
+    code += "threading.Thread(target=work_for_life, args=(sys.exit,), daemon=True).start(); time.sleep(60)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode == 1

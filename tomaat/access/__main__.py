@@ -1,0 +1,96 @@
+"""Make, list and revoke API keys: ``python3 -m tomaat.access make radiology --service FloatComputation``.
+
+``make keys ARGS="make radiology"`` does the same in the private PostgreSQL.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+
+from sqlalchemy.exc import ProgrammingError
+
+from tomaat.access.key_store import ApiKey, KeyExists, KeyStore
+from tomaat.database import DatabaseUnavailable, SchemaTooNew, connect, migrate
+from tomaat.database.connection import first_line, mending, outages_named
+from tomaat.processes.log import configure_logging
+from tomaat.tickets.watch_store import WatchStore
+from TOMAATSettings import read_settings
+
+OLDER = "The door that starts next makes the tables, or brings them up to date."
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def main() -> int:
+    """Do what the command line says; return the exit status."""
+    arguments = parse()
+    settings = read_settings()
+    configure_logging("keys", settings.LOG_FORMAT)
+    engine = connect(settings.DATABASE_URL, deadline_seconds=settings.database_deadline_seconds)
+    try:
+        with outages_named():
+            if arguments.command == "make":
+                migrate(engine)
+            return run(arguments, KeyStore(engine), WatchStore(engine))
+    except DatabaseUnavailable as error:
+        trouble = f"{error}. {mending(str(error), engine.url)}"
+    except ProgrammingError as error:
+        says = first_line(error.orig)
+        trouble = f"{says}. {mending(says, engine.url, otherwise=OLDER)}"
+    except (KeyExists, SchemaTooNew) as error:
+        trouble = str(error)
+    print(trouble, file=sys.stderr)
+    return 1
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python3 -m tomaat.access", description="Who may submit.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    make = commands.add_parser("make", help="make a key, and print it once")
+    make.add_argument("name", type=_name, help="of a person or a group: letters, digits, '.', '_', '-'")
+    make.add_argument("--service", action="append", help="a service that it may ask for; may be repeated; default: all")
+    make.add_argument("--operator", action="store_true", help="it may see all tickets, and act, at /queues, too")
+    commands.add_parser("list", help="list the keys by name")
+    revoke = commands.add_parser("revoke", help="end a key, from now on")
+    revoke.add_argument("name", type=_name)
+    return parser.parse_args()
+
+
+def run(arguments: argparse.Namespace, keys: KeyStore, watch: WatchStore) -> int:
+    """Run one command."""
+    if arguments.command == "make":
+        key = keys.make(arguments.name, arguments.service, operator=arguments.operator)
+        print(key)
+        sent = f"Clients send it as the header X-API-Key. It is not shown again; {arguments.name} can be revoked."
+        print(sent, file=sys.stderr)
+        offered = watch.world().services
+        for service in sorted(set(arguments.service or ()) - offered.keys()):
+            known = ", ".join(offered) or "none yet"
+            print(f"Mind: no service {service} was ever offered; those that were: {known}.", file=sys.stderr)
+    elif arguments.command == "list":
+        for each in keys.all():
+            print(described(each))
+    elif not keys.revoke(arguments.name):
+        print(f"There is no key {arguments.name} to revoke.", file=sys.stderr)
+        return 1
+    return 0
+
+
+def described(key: ApiKey) -> str:
+    """Describe a key in a line."""
+    services = "all services" if key.services is None else ", ".join(key.services)
+    ended = "" if key.revoked is None else f", revoked {key.revoked:%Y-%m-%d %H:%M} UTC"
+    operates = ", operator" if key.operator else ""
+    return f"{key.name}: {services}{operates}, made {key.created:%Y-%m-%d %H:%M} UTC{ended}"
+
+
+def _name(text: str) -> str:
+    if not NAME.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r}: write letters, digits, '.', '_' and '-', at most 64")
+    return text
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,194 @@
+"""Requests to one server, each tried again while patience lasts; answers that are no success become errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterable, Mapping
+from http import HTTPStatus
+from http.client import HTTPException
+from typing import Any
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+import requests
+from requests.auth import AuthBase, HTTPBasicAuth
+
+from tomaat.client.errors import (
+    ClientError,
+    Failed,
+    GivenUp,
+    NotAllowed,
+    NotFound,
+    NotReady,
+    Refused,
+    Unreachable,
+    Unusable,
+)
+from tomaat.client.patience import Patience
+
+STRANGER_SECONDS = 5.0  #: patience with a server that never answered: its address may be wrong
+LATER = {408, 425, 429}  #: and all from 500 on: the same request may succeed
+KINDS: dict[int, type[ClientError]] = {401: NotAllowed, 403: NotAllowed, 404: NotFound, 409: Failed, 410: NotFound}
+NO_RESULT: dict[str, type[ClientError]] = {"not-ready": NotReady, "cancelled": GivenUp}
+BROKEN = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
+
+
+class Http:
+    """One server by its address; not to be shared by threads.
+
+    A name and password in the address (``https://name:password@host``) are for a proxy in front of the server. They
+    take the place of the header that else holds a ticket's token, so that the token goes into the path.
+    """
+
+    def __init__(
+        self, url: str, *, patience_seconds: float, timeout_seconds: float, on_notice: Callable[[str], object]
+    ) -> None:
+        try:
+            parts = urlsplit(url)
+            usable = parts.scheme in {"http", "https"} and parts.hostname is not None and (parts.port or 1) > 0
+        except ValueError:
+            usable = False
+        if not usable:
+            raise Unusable("The server's address begins with http:// or https://, as http://127.0.0.1:5000 does.")
+        self.basic: HTTPBasicAuth | None = None
+        if parts.username is not None:
+            self.basic = HTTPBasicAuth(unquote(parts.username), unquote(parts.password or ""))
+        self.url = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
+        self.patience_seconds = patience_seconds
+        self.timeout_seconds = timeout_seconds
+        self.on_notice = on_notice
+        self.session = requests.Session()
+        self.answered = False
+
+    def patience(self) -> Patience:
+        """Begin to be patient."""
+        seconds = self.patience_seconds if self.answered else min(self.patience_seconds, STRANGER_SECONDS)
+        return Patience(seconds, self.on_notice)
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        token: str = "",
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
+        body: Callable[[], Iterable[bytes]] | None = None,
+        longer_seconds: float = 0.0,
+        stream: bool = False,
+        also: Container[int] = (),
+    ) -> requests.Response:
+        """Ask until there is an answer of success, or one of the statuses in ``also``.
+
+        ``body`` is called for each try; ``longer_seconds`` is how much longer than usual an answer may take. Raises
+        what the answer stands for, and ``Unreachable`` when patience ends.
+        """
+        if token and self.basic:
+            path = f"{path}&{token}"
+        patience = self.patience()
+        while True:
+            pause = 0.0
+            try:
+                answer = self.session.request(
+                    method,
+                    self.url + path,
+                    params=query,
+                    headers={"Accept-Encoding": "identity", **(headers or {})},
+                    data=None if body is None else body(),
+                    auth=_Shown(token, self.basic),
+                    timeout=(self.timeout_seconds, self.timeout_seconds + longer_seconds),
+                    stream=stream,
+                    allow_redirects=False,
+                )
+            except requests.exceptions.SSLError as error:
+                raise Unreachable(f"{self.url} cannot be trusted: {reason_of(error)}.") from None
+            except BROKEN as error:
+                trouble: ClientError = Unreachable(f"{self.url} does not answer: {reason_of(error)}.")
+            except requests.RequestException as error:
+                raise Unusable(f"{self.url} cannot be asked: {reason_of(error)}.") from None
+            else:
+                if not self.answered:
+                    self.answered = True
+                    patience.seconds = self.patience_seconds
+                if answer.status_code < HTTPStatus.MULTIPLE_CHOICES or answer.status_code in also:
+                    return answer
+                trouble = self._trouble(answer)
+                pause = seconds_asked_for(answer)
+            if not isinstance(trouble, Unreachable):
+                raise trouble
+            patience.wait(trouble, at_least_seconds=pause)
+
+    def ask_json(self, method: str, path: str, **how: Any) -> Any:
+        """Ask for JSON; raises ``Unreachable`` where something else is sent."""
+        answer = self.ask(method, path, **how)
+        try:
+            return answer.json()
+        except ValueError:
+            raise self.stranger() from None
+
+    def stranger(self) -> Unreachable:
+        """Say that what listens there is no TOMAAT."""
+        return Unreachable(f"{self.url} answers, but not as a TOMAAT server does; is the address right?")
+
+    def _trouble(self, answer: requests.Response) -> ClientError:
+        """Make the error that an answer stands for, with the sentences of its problem details."""
+        status = answer.status_code
+        if status < HTTPStatus.BAD_REQUEST:
+            there = urlsplit(answer.headers.get("Location", ""))  # without its path, which may hold a token
+            where = f"{there.scheme}://{there.netloc.rpartition('@')[2]}" if there.netloc else "another path"
+            return Unusable(f"{self.url} sends its clients to {where}; give the address that it means.")
+        try:
+            problem = answer.json()
+        except (ValueError, requests.RequestException):
+            problem = None
+        finally:
+            answer.close()
+        if not isinstance(problem, dict) or not isinstance(problem.get("detail"), str):
+            problem = {"status": status, "detail": f"{self.url} answered {status} {answer.reason}."}
+        kind = KINDS.get(status, Refused)
+        if status in LATER or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            kind = Unreachable
+        elif status == HTTPStatus.CONFLICT:
+            kind = NO_RESULT.get(slug_of(problem), Failed)
+        return kind(problem["detail"], problem)
+
+
+class _Shown(AuthBase):
+    """What a request shows: a ticket's token, or a name and password; never what a ``.netrc`` holds."""
+
+    def __init__(self, token: str, basic: HTTPBasicAuth | None) -> None:
+        self.token = token
+        self.basic = basic
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self.basic is not None:
+            return self.basic(request)
+        if self.token:
+            request.headers["Authorization"] = f"Bearer {self.token}"
+        return request
+
+
+def slug_of(problem: Mapping[str, Any]) -> str:
+    """Give a problem's name."""
+    return str(problem.get("type", "")).rpartition("/")[2]
+
+
+def seconds_asked_for(answer: requests.Response) -> float:
+    """Read ``Retry-After`` in seconds; a date, or nothing, counts as 0."""
+    text = answer.headers.get("Retry-After", "")
+    return float(text) if text.isascii() and text.isdecimal() and len(text) < len("1000000") else 0.0
+
+
+def reason_of(error: BaseException) -> str:
+    """Say why a request broke without its address, which may hold a token."""
+    if isinstance(error, requests.Timeout):
+        return "nothing came in time"
+    for _ in range(10):
+        told = (getattr(error, "reason", None), *error.args, error.__cause__)
+        inner = next((one for one in told if isinstance(one, Exception)), None)
+        if inner is None and isinstance(error.__context__, (OSError, HTTPException)):
+            inner = error.__context__
+        if inner is None:
+            break
+        error = inner
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) if isinstance(error, HTTPException) else type(error).__name__

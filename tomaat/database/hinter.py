@@ -1,0 +1,43 @@
+"""Send NOTIFY hints after the commits, many in one."""
+
+from __future__ import annotations
+
+import threading
+from queue import SimpleQueue
+
+import sqlalchemy
+
+from tomaat.database.hints import hint
+
+
+class Hinter:
+    """A thread that sends what was asked for since it last looked, each channel once.
+
+    A NOTIFY inside a ticket's transaction would let all commits of the server queue behind one global lock.
+    """
+
+    def __init__(self, engine: sqlalchemy.Engine) -> None:
+        self.engine = engine
+        self.wanted: SimpleQueue[str | None] = SimpleQueue()
+        self.thread = threading.Thread(target=self._send_all, name="hints", daemon=True)
+        self.thread.start()
+
+    def send(self, channel: str) -> None:
+        """Ask for a hint on ``channel``; returns at once."""
+        self.wanted.put(channel)
+
+    def close(self) -> None:
+        """Send what is still asked for, and end."""
+        self.wanted.put(None)
+        self.thread.join(timeout=5)
+
+    def _send_all(self) -> None:
+        while True:
+            channels = [self.wanted.get()]
+            while not self.wanted.empty():
+                channels.append(self.wanted.get())
+            for channel in dict.fromkeys(channels):
+                if channel is not None:
+                    hint(self.engine, channel)
+            if None in channels:
+                return

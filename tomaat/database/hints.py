@@ -1,0 +1,92 @@
+"""Wake a waiting process early: NOTIFY after the commit, LISTEN on a connection of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import time
+
+import psycopg2
+import psycopg2.extensions as pg
+import sqlalchemy
+
+from tomaat.database.connection import (
+    DatabaseUnavailable,
+    connect_arguments,
+    one_deadline,
+    outages_named,
+    parameters_of,
+)
+from tomaat.processes.waker import Waker
+
+SUBMITTED = "tomaat_submitted"  #: the manager has something to assign or to move
+QUEUED = "tomaat_queued"  #: a compute source has something to do
+ENDED = "tomaat_ended"  #: a ticket changed that a client may wait for
+
+
+def hint(engine: sqlalchemy.Engine, channel: str) -> None:
+    """Wake whoever listens; a lost hint costs one polling interval, so an outage here is nobody's error."""
+    with contextlib.suppress(DatabaseUnavailable), outages_named(), one_deadline(), engine.connect() as connection:
+        connection.execute(sqlalchemy.text(f"NOTIFY {channel}"))
+
+
+class Hints:
+    """One autocommit LISTEN connection, touched by one thread; ``wake()`` may be called from any."""
+
+    def __init__(self, url: str, *channels: str, deadline_seconds: float) -> None:
+        self.parameters = parameters_of(url) | connect_arguments(deadline_seconds)
+        self.channels = channels
+        self.connection: pg.connection | None = None
+        self.retry_at = 0.0
+        self.waker = Waker()
+
+    def wait(self, seconds: float) -> set[str]:
+        """Sleep until a hint, a ``wake()`` or ``seconds`` are over; return the channels that were heard."""
+        heard = self._heard()
+        if heard:
+            return heard
+        poll = select.poll()
+        poll.register(self.waker, select.POLLIN)
+        if self.connection is not None:
+            poll.register(self.connection.fileno(), select.POLLIN)
+        poll.poll(max(0.0, seconds) * 1000)
+        self.waker.rest()
+        return self._heard()
+
+    def wake(self) -> None:
+        """End a ``wait`` of another thread, or of this one in a signal's handler."""
+        self.waker.wake()
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._forget()
+        self.waker.close()
+
+    def _heard(self) -> set[str]:
+        try:
+            self._connect()
+            if self.connection is None:
+                return set()
+            self.connection.poll()
+        except (psycopg2.Error, OSError):
+            self._forget()
+            return set()
+        heard = {notice.channel for notice in self.connection.notifies}
+        self.connection.notifies.clear()
+        return heard
+
+    def _connect(self) -> None:
+        if self.connection is not None or time.monotonic() < self.retry_at:
+            return
+        self.retry_at = time.monotonic() + 1.0
+        connection = psycopg2.connect(**self.parameters)
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            for channel in self.channels:
+                cursor.execute(f"LISTEN {channel}")
+        self.connection = connection
+
+    def _forget(self) -> None:
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None

@@ -1,0 +1,1 @@
+"""Compute sources, and the memory, load and temperature of their devices."""

@@ -1,0 +1,171 @@
+"""Checks that the headers of all formats have in common. Standard library only."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import math
+import os
+import re
+import stat
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from tomaat.headers.volume_header import BYTES_OF, Point, VolumeHeader
+from tomaat.headers.volume_refused import VolumeRefused
+from tomaat.refusals import shown
+
+Grid = tuple[Sequence[float], Sequence[Sequence[float]]]
+LONGEST_TEXT_HEADER = 64 * 1024
+VOLUME_DIMENSIONS = 3
+MOST_DIMENSIONS = 7  #: NIfTI's; readers of other formats crash beyond 15
+LARGEST_SPACING_MM = 1000.0
+SMALLEST_SPACING_MM = 1e-4
+FARTHEST_MM = 1e6  #: beyond it a double cannot tell finely resolved neighbours apart for long
+DEFLATED = {"gzip", "zlib"}
+MOST_INFLATED = 1032  #: bytes that come out of one: deflate's longest match, 258 bytes, takes two bits
+NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?|[-+]?(nan|inf|infinity)", re.ASCII | re.IGNORECASE)
+WHOLE_NUMBER = re.compile(r"-?\d{1,12}", re.ASCII)
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a regular file, never through a link. Raises ``VolumeRefused``, or ``OSError`` where there is none."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise VolumeRefused("not-a-file", "The volume is a symbolic link; send the file itself.") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise VolumeRefused("not-a-file", "The volume is no regular file.")
+    return open(descriptor, "rb")  # noqa: PTH123 (a descriptor)
+
+
+@contextlib.contextmanager
+def open_folder(path: Path) -> Iterator[int]:
+    """Open a folder, never through a link, and give its descriptor. Raises ``OSError`` where there is none."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def check_dimensions(sizes: Sequence[int]) -> tuple[int, int, int]:
+    """Demand one three-dimensional volume; more dimensions may follow if they are 1, and one slice is a volume."""
+    if len(sizes) > MOST_DIMENSIONS:
+        raise VolumeRefused("not-3d", f"There are {len(sizes)} dimensions; send a volume.")
+    if any(size < 1 for size in sizes):
+        raise VolumeRefused("dimensions", f"The dimensions {shown(tuple(sizes))} must all be 1 or more.")
+    if len(sizes) > VOLUME_DIMENSIONS and any(size > 1 for size in sizes[VOLUME_DIMENSIONS:]):
+        raise VolumeRefused(
+            "not-3d", f"The dimensions {shown(tuple(sizes))} are more than three; send one volume of one channel."
+        )
+    padded = (*sizes[:VOLUME_DIMENSIONS], 1, 1)
+    if len(sizes) < VOLUME_DIMENSIONS - 1:
+        raise VolumeRefused("not-3d", f"The dimensions {shown(tuple(sizes))} are less than two; send a volume.")
+    return padded[0], padded[1], padded[2]
+
+
+def check_spacing(spacing: Sequence[float]) -> tuple[float, float, float]:
+    """Demand a finite, positive spacing of a plausible size."""
+    for value in spacing:
+        if not math.isfinite(value) or not SMALLEST_SPACING_MM <= value <= LARGEST_SPACING_MM:
+            raise VolumeRefused(
+                "spacing",
+                f"spacing: {shown(value)} is outside {SMALLEST_SPACING_MM:g} to {LARGEST_SPACING_MM:g} mm.",
+            )
+    padded = (*spacing, 1.0, 1.0)
+    return padded[0], padded[1], padded[2]
+
+
+def check_origin(origin: Sequence[float]) -> Point:
+    """Demand a place near enough for its voxels to be told apart; what is left out is 0."""
+    for value in origin:
+        if not abs(value) <= FARTHEST_MM:
+            raise VolumeRefused("place", f"origin: {shown(value)} is more than {FARTHEST_MM:g} mm away.")
+    return three(origin)
+
+
+def check_size(header: VolumeHeader, file_bytes: int, largest_voxel_bytes: float) -> VolumeHeader:
+    """Demand that the voxels fit the limit, on disk and in memory, and the file where they are not compressed."""
+    claimed = max(header.voxel_bytes, header.value_bytes)
+    if claimed > largest_voxel_bytes:
+        rule = f"The header claims {claimed} bytes of voxels; at most {largest_voxel_bytes} are taken."
+        raise VolumeRefused("too-large", rule)
+    if header.compression in DEFLATED and header.voxel_bytes > MOST_INFLATED * file_bytes:
+        rule = f"The header claims {header.voxel_bytes} bytes of voxels; {file_bytes} bytes cannot inflate to as many."
+        raise VolumeRefused("size", rule)
+    if header.compression == "none" and file_bytes - header.voxel_offset != header.voxel_bytes:
+        raise VolumeRefused(
+            "size",
+            f"The header claims {header.voxel_bytes} bytes of voxels; {file_bytes - header.voxel_offset} are there.",
+        )
+    return header
+
+
+def check_type(name: str | None, said: object) -> str:
+    """Demand a scalar voxel type."""
+    if name is None or name not in BYTES_OF:
+        raise VolumeRefused("voxel-type", f"The voxel type {shown(said)} is not taken; {', '.join(BYTES_OF)} are.")
+    return name
+
+
+def finite_numbers(text: str, field: str) -> list[float]:
+    """Read a field of numbers separated by blanks."""
+    parts = text.split()
+    if not all(map(NUMBER.fullmatch, parts)):
+        raise VolumeRefused("header", f"{field}: {shown(text)} is no list of numbers.")
+    numbers = [float(part) for part in parts]
+    if not all(map(math.isfinite, numbers)):
+        raise VolumeRefused("header", f"{field}: {shown(text)} holds a number that is not finite.")
+    return numbers
+
+
+def whole_numbers(text: str, field: str) -> list[int]:
+    """Read a field of whole numbers separated by blanks."""
+    parts = text.split()
+    if not parts or not all(map(WHOLE_NUMBER.fullmatch, parts)):
+        raise VolumeRefused("header", f"{field}: {shown(text)} is no list of whole numbers.")
+    return [int(part) for part in parts]
+
+
+def check_axes(axes: Sequence[Sequence[float]], field: str) -> tuple[Point, Point, Point]:
+    """Demand three axes of length 1 at right angles; give them as the columns of a matrix, by its rows."""
+    for first, one in enumerate(axes):
+        for second, other in enumerate(axes):
+            product = sum(a * b for a, b in zip(one, other, strict=True))
+            if abs(product - (first == second)) > 1e-3:  # noqa: PLR2004 (what six printed digits leave)
+                rule = f"{field}: the axes are not at right angles and of length 1; resample the volume."
+                raise VolumeRefused("direction", rule)
+    (a, b, c), (d, e, f), (g, h, i) = axes
+    return (a, d, g), (b, e, h), (c, f, i)
+
+
+def three(numbers: Sequence[float]) -> Point:
+    """Give three coordinates of what may have fewer, or more."""
+    filled = (*numbers, 0.0, 0.0, 0.0)
+    return filled[0], filled[1], filled[2]
+
+
+def three_axes(axes: Sequence[Sequence[float]]) -> list[Point]:
+    """Give three axes of an image that may have fewer, or more."""
+    own = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+    return [three(axis) for axis in (*axes, *own[len(axes) :])][:3]
+
+
+def farthest_apart_mm(one: Grid, other: Grid, dimensions: Sequence[int]) -> float:
+    """Tell how far a corner of a volume lies from itself, where two sources say where the volume lies.
+
+    A grid is its origin and three steps from voxel to voxel, along i, j, k, in mm.
+    """
+    corners = itertools.product(*((0, count - 1) for count in dimensions))
+    return max(math.dist(_place(one, corner), _place(other, corner)) for corner in corners)
+
+
+def _place(grid: Grid, index: Sequence[int]) -> list[float]:
+    origin, steps = grid
+    return [origin[x] + sum(n * step[x] for n, step in zip(index, steps, strict=True)) for x in range(3)]

@@ -1,0 +1,88 @@
+"""One whole service: PostgreSQL, unless one is given, and the three doors."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import socket
+from pathlib import Path
+
+from tomaat.launch.cannot_start import CannotStart
+from tomaat.launch.door import Door
+from tomaat.launch.supervisor import Program, Supervisor
+from tomaat.postgres.private_postgres import PrivatePostgres
+from TOMAATSettings import ANYWHERE, REPOSITORY, Settings
+
+DOORS = ("QueueManager", "TaskScheduling", "WebService")  #: as they start; they stop the other way round
+STOP_SECONDS = 10.0  #: for a door to end, on top of the grace time of its tickets
+ANSWER_SECONDS = 5.0
+
+
+class Instance:
+    """Started, tended and stopped by the main thread; raises ``CannotStart`` with a sentence."""
+
+    def __init__(self, settings: Settings, *, logs: Path | None = None) -> None:
+        self.settings = settings
+        self.logs = logs
+        self.host = ANYWHERE.get(settings.HOST, settings.HOST)
+        self.url = f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{settings.PORT}"
+        self.postgres = None if settings.database_given else PrivatePostgres(settings.BASE_STORAGE_DIR / "postgres")
+        self.supervisor: Supervisor | None = None
+
+    def start(self) -> None:
+        """Start everything; return as soon as PostgreSQL answers, while the doors still wake up."""
+        self._check_port()
+        database_url = self.settings.DATABASE_URL if self.postgres is None else self.postgres.start()
+        environment = os.environ | {"TOMAAT_DATABASE_URL": database_url}
+        if self.logs is not None:
+            self.logs.mkdir(parents=True, exist_ok=True)
+        doors = [
+            Door(
+                REPOSITORY / f"{name}.py",
+                environment,
+                grace_seconds=self.settings.GRACE_SECONDS + STOP_SECONDS,
+                log_file=None if self.logs is None else self.logs / f"{name}.log",
+            )
+            for name in DOORS
+        ]
+        programs: list[Program] = [*doors] if self.postgres is None else [self.postgres, *doors]
+        self.supervisor = Supervisor(programs)
+        self.tend()
+
+    def tend(self) -> None:
+        """Start again what died."""
+        if self.supervisor is not None:
+            self.supervisor.tend()
+        if self.postgres is not None:
+            self.postgres.keep_log_small()
+
+    def is_ready(self) -> bool:
+        """Tell whether a request can be served: the web service answers and a compute source offers something."""
+        with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
+            connection = http.client.HTTPConnection(self.host, self.settings.PORT, timeout=ANSWER_SECONDS)
+            with contextlib.closing(connection):
+                connection.request("GET", "/supportedservices")
+                answer = connection.getresponse()
+                return answer.status == http.client.OK and any(one["available"] for one in json.load(answer))
+        return False
+
+    def stop(self) -> None:
+        """Stop the doors, and PostgreSQL last."""
+        if self.supervisor is not None:
+            self.supervisor.stop()
+        elif self.postgres is not None:
+            self.postgres.stop()
+
+    def _check_port(self) -> None:
+        """Refuse early, before another program's answer could be taken for ours."""
+        host, port = self.settings.HOST, self.settings.PORT
+        try:
+            with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
+                pass
+        except OSError as error:
+            raise CannotStart(
+                f"Port {port} of {host} cannot be used ({error.strerror}): stop the program that listens there, "
+                f"or choose another port, for example TOMAAT_PORT={port % 65535 + 1}."
+            ) from error

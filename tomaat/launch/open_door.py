@@ -1,0 +1,47 @@
+"""What the three doors share: logging, signals, and waiting for what they need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import sqlalchemy
+import structlog
+
+from tomaat.database import SchemaTooNew, migrate, wait_for_database
+from tomaat.processes.log import configure_logging
+from tomaat.processes.stop import Stop
+from tomaat.storage.storage import ForeignStorage, Storage
+from tomaat.tickets.instance import bind_storage
+
+log = structlog.get_logger()
+
+MISCONFIGURED = 2  #: exit status that tells a supervisor not to try again
+
+
+class Misconfigured(Exception):
+    """The door cannot run as it is set up; the sentence says how to mend it."""
+
+
+def open_door(name: str, log_format: str, work: Callable[[Stop], None]) -> int:
+    """Run a door until it is asked to stop; return its exit status."""
+    configure_logging(name, log_format)
+    stop = Stop()
+    log.info("door.opened")
+    try:
+        work(stop)
+    except (Misconfigured, SchemaTooNew, ForeignStorage) as error:
+        log.error("door.misconfigured", reason=str(error))
+        return MISCONFIGURED
+    log.info("door.closed")
+    return 0
+
+
+def prepare(engine: sqlalchemy.Engine, storage: Storage, stop: Stop) -> bool:
+    """Wait for the database, bring its schema up to date, check the storage folder; ``False``: asked to stop."""
+
+    def bring_up(reached: sqlalchemy.Engine) -> None:
+        migrate(reached)
+        storage.prepare()
+        bind_storage(reached, storage)
+
+    return wait_for_database(engine, bring_up, stop.sleep)

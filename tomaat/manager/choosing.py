@@ -1,0 +1,262 @@
+"""Choose queues: where a submitted ticket waits least, and what an idle compute source takes over.
+
+Pure code: no SQL, no clock. QueueManager and the simulator in ``benchmarks/`` run this very code.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tomaat.devices.need import Need
+
+UNKNOWN_SECONDS = 1.0  #: of each ticket while no duration is known at all: then queues are compared by their counts
+MOST_TAKEN = 50  #: tickets that one idle compute source takes over at once
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """A ticket that waits: for a queue (``source`` is ``None``) or in one."""
+
+    ticket: int
+    order: int
+    service: str
+    interface_hash: str
+    expected_seconds: float | None  #: the task's own estimate
+    source: str | None
+    loading_seconds: float = 0.0  #: expected before it, for its network, in the queue that it is in
+    outgrown_bytes: int = 0  #: memory that it did not fit into
+
+
+@dataclass(frozen=True, kw_only=True)
+class Queue:
+    """A live compute source and what waits for it, in order."""
+
+    source: str
+    offers: frozenset[tuple[str, str]]  #: (service, interface hash)
+    waiting: tuple[Waiting, ...]
+    running_left_seconds: float | None  #: expected seconds of what it is busy with; ``None``: idle
+    durations: Mapping[str, float]  #: measured mean seconds of each service here
+    queued_seconds: float | None = None  #: expected of all that waits, where ``waiting`` holds its front only
+    recent: tuple[str, ...] = ()  #: the warm services, then those that run and wait, each where it is used last
+    needs: Mapping[str, Need] = field(default_factory=dict)  #: what was measured of each service here
+    memory_bytes: int | None = None  #: ``None``: shared with all else that runs there
+    on_cpu: bool = False
+    live: bool = True
+
+    def runs(self, waiting: Waiting) -> bool:
+        """Tell whether the source offers the very interface that a ticket was checked against, and is large enough."""
+        return (waiting.service, waiting.interface_hash) in self.offers and (
+            not waiting.outgrown_bytes or (self.memory_bytes or 0) > waiting.outgrown_bytes
+        )
+
+    def warm(self, recent: Iterable[str]) -> frozenset[str]:
+        """Tell which networks are on the device once ``recent`` services ran in this order.
+
+        As the worker keeps them: the most recently used, as many as fit with room for the largest of their tickets.
+        """
+        kept: set[str] = set()
+        networks = beside = 0
+        for service in reversed(list(recent)):
+            need = self.needs.get(service)
+            if need is not None:
+                networks += need.network_bytes
+                beside = max(beside, need.most_bytes - need.network_bytes)
+            if kept and self.memory_bytes is not None and networks + beside > self.memory_bytes:
+                break
+            kept.add(service)
+        return frozenset(kept)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Move:
+    """A ticket goes from a queue, or from none, to another."""
+
+    ticket: int
+    from_source: str | None
+    to_source: str
+    loading_seconds: float = 0.0  #: expected before it, for its network
+
+
+class Expectations:
+    """How long tickets will take, by all that was measured on all queues."""
+
+    def __init__(self, queues: Sequence[Queue]) -> None:
+        self.by_service = _means(known for queue in queues for known in queue.durations.items())
+        self.mean = sum(self.by_service.values()) / len(self.by_service) if self.by_service else UNKNOWN_SECONDS
+        self.load_seconds = _means(
+            (service, need.load_seconds) for queue in queues for service, need in queue.needs.items()
+        )
+
+    def seconds(self, waiting: Waiting, queue: Queue) -> float:
+        """Expect the task's own estimate, else what was measured here, else elsewhere, else the mean of all.
+
+        While nothing was measured, each ticket counts one second: the shortest queue is the one with fewest tickets.
+        """
+        if waiting.expected_seconds is not None:
+            return waiting.expected_seconds
+        here = queue.durations.get(waiting.service)
+        return here if here is not None else self.by_service.get(waiting.service, self.mean)
+
+    def load(self, queue: Queue) -> float:
+        """Expect the seconds until a queue is through with what it has."""
+        waits = queue.queued_seconds
+        if waits is None:
+            waits = sum(waiting.loading_seconds + self.seconds(waiting, queue) for waiting in queue.waiting)
+        return (queue.running_left_seconds or 0.0) + waits
+
+    def loading(self, service: str, queue: Queue, warm: Collection[str]) -> float:
+        """Expect the seconds until a service's network is on the device where those of ``warm`` are.
+
+        What was measured there, else elsewhere; nothing while no loading was measured.
+        """
+        if service in warm:
+            return 0.0
+        here = queue.needs.get(service)
+        return self.load_seconds.get(service, 0.0) if here is None else here.load_seconds
+
+
+def _means(known: Iterable[tuple[str, float]]) -> dict[str, float]:
+    values: dict[str, list[float]] = {}
+    for service, seconds in known:
+        values.setdefault(service, []).append(seconds)
+    return {service: sum(each) / len(each) for service, each in values.items()}
+
+
+class Prospect:
+    """A queue as it grows while tickets are given to it."""
+
+    def __init__(self, queue: Queue, expectations: Expectations) -> None:
+        self.queue = queue
+        self.expectations = expectations
+        self.seconds = expectations.load(queue)
+        self.recent = list(queue.recent)
+        self.warm = queue.warm(self.recent)
+
+    def begins(self, service: str) -> float:
+        """Expect the seconds until a ticket that is given to it now begins: all before it, and its network's loading.
+
+        It only grows: giving the queue a ticket of a service adds at least the loading that the next one is spared.
+        """
+        return self.seconds + self.expectations.loading(service, self.queue, self.warm)
+
+    def take(self, waiting: Waiting) -> float:
+        """Give it a ticket; returns the seconds of loading that this one needs."""
+        loading = self.expectations.loading(waiting.service, self.queue, self.warm)
+        self.seconds += loading + self.expectations.seconds(waiting, self.queue)
+        self.recent = [service for service in self.recent if service != waiting.service] + [waiting.service]
+        self.warm = self.queue.warm(self.recent)
+        return loading
+
+
+def assign(submitted: Sequence[Waiting], queues: Sequence[Queue]) -> list[Move]:
+    """Give each submitted ticket, in order, to the queue that can run it and where it begins first.
+
+    That is the shortest in expected seconds, the loading of its network included. Equal queues: the one with the first
+    name. A ticket that no queue can run stays where it is.
+    """
+    expectations = Expectations(queues)
+    prospects = [Prospect(queue, expectations) for queue in queues]
+    able: dict[tuple[str, str, int], list[tuple[float, str, Prospect]]] = {}
+    moves = []
+    for waiting in sorted(submitted, key=lambda each: each.order):
+        key = (waiting.service, waiting.interface_hash, waiting.outgrown_bytes)
+        if key not in able:
+            able[key] = [
+                (prospect.begins(waiting.service), prospect.queue.source, prospect)
+                for prospect in prospects
+                if prospect.queue.runs(waiting)
+            ]
+            heapq.heapify(able[key])
+        first = _first(able[key], waiting.service)
+        if first is None:
+            continue
+        source, loading = first.queue.source, first.take(waiting)
+        moves.append(Move(ticket=waiting.ticket, from_source=None, to_source=source, loading_seconds=loading))
+    return moves
+
+
+def _first(heap: list[tuple[float, str, Prospect]], service: str) -> Prospect | None:
+    """Find where a service begins first; it only grows, so an outdated entry is put right when it comes up."""
+    while heap:
+        begins, source, prospect = heap[0]
+        if begins == prospect.begins(service):
+            return prospect
+        heapq.heapreplace(heap, (prospect.begins(service), source, prospect))
+    return None
+
+
+def rebalance(queues: Sequence[Queue]) -> list[Move]:
+    """Let each idle compute source take waiting tickets from longer queues, oldest first.
+
+    The first that it takes is the oldest waiting ticket of all that it can run, as in list scheduling, and that would
+    not begin sooner where it waits than its network is loaded here: no source is idle while it gains anything. From
+    the queue that this one left it also takes every second of the following that need no loading then, up to half of
+    that queue's waiting seconds and ``MOST_TAKEN``, so that a source that comes to a long backlog need not ask for each
+    ticket.
+    """
+    expectations = Expectations(queues)
+    busy = {queue.source: list(queue.waiting) for queue in queues if not _idle(queue)}
+    by_name = {queue.source: queue for queue in queues}
+    moves: list[Move] = []
+    for idle in sorted((queue for queue in queues if _idle(queue)), key=lambda queue: queue.source):
+        warm = idle.warm(idle.recent)
+        fronts = [
+            (first.order, source, place)
+            for source, line in busy.items()
+            for place, first in _gaining(line, by_name[source], idle, warm, expectations)
+        ]
+        if not fronts:
+            continue
+        _, source, place = min(fronts)
+        line = busy[source]
+        loading = expectations.loading(line[place].service, idle, warm)
+        taken = _share(line, place, by_name[source], idle, expectations)
+        chosen = {waiting.ticket for waiting in taken}
+        busy[source] = [waiting for waiting in line if waiting.ticket not in chosen]
+        moves += [
+            Move(
+                ticket=each.ticket,
+                from_source=source,
+                to_source=idle.source,
+                loading_seconds=loading if each is line[place] else 0.0,
+            )
+            for each in taken
+        ]
+    return moves
+
+
+def _gaining(
+    line: Sequence[Waiting], queue: Queue, idle: Queue, warm: Collection[str], expectations: Expectations
+) -> Iterator[tuple[int, Waiting]]:
+    """Find the oldest ticket of a line, if any, that ``idle`` can run at once, or sooner than ``queue``."""
+    begins = queue.running_left_seconds or 0.0
+    for place, waiting in enumerate(line):
+        begins += waiting.loading_seconds
+        loading = expectations.loading(waiting.service, idle, warm)
+        if idle.runs(waiting) and (not loading or loading < begins):
+            yield place, waiting
+            return
+        begins += expectations.seconds(waiting, queue)
+
+
+def _idle(queue: Queue) -> bool:
+    return queue.running_left_seconds is None and not queue.waiting
+
+
+def _share(line: Sequence[Waiting], place: int, queue: Queue, idle: Queue, expectations: Expectations) -> list[Waiting]:
+    """Choose the ticket at ``place`` and every second one after it that needs no loading, up to half of the seconds."""
+    taken = [line[place]]
+    warm = idle.warm([*idle.recent, line[place].service])
+    rest = [
+        each for each in line[place + 1 :] if idle.runs(each) and not expectations.loading(each.service, idle, warm)
+    ]
+    half = sum(waiting.loading_seconds + expectations.seconds(waiting, queue) for waiting in line) / 2
+    seconds = expectations.seconds(taken[0], idle)
+    for waiting in rest[1::2]:
+        seconds += expectations.seconds(waiting, idle)
+        if seconds > half or len(taken) == MOST_TAKEN:
+            break
+        taken.append(waiting)
+    return taken

@@ -1,0 +1,1 @@
+"""Messages between a lane and its worker."""

@@ -1,0 +1,1 @@
+"""Dying with the parent, waking, stopping, /proc, the log."""

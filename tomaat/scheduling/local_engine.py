@@ -1,0 +1,140 @@
+"""Starts workers as processes on this machine.
+
+The small seam to other engines: ``start`` gives a ``Worker``, which can tell whether it is ``alive``, be stopped, and
+exchange messages through its channel.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from tomaat.devices.compute_source import ComputeSource
+from tomaat.messages.channel import Channel
+from tomaat.processes.holder import start_time
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
+STOP_SECONDS = 5.0
+Needs = Sequence[Sequence[Any]]  #: as ``SourceStore.needs_of`` gives them
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worker:
+    """A process that holds one compute source's device."""
+
+    process: subprocess.Popen[bytes]
+    channel: Channel
+    started: int  #: in clock ticks since boot
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self.process.pid
+
+    def alive(self) -> bool:
+        """Tell whether it still runs."""
+        return self.process.poll() is None
+
+    def stop(self) -> None:
+        """Kill it: it holds nothing that could be lost."""
+        self.process.kill()
+        self.process.wait()
+        self.channel.close()
+
+    def ending(self) -> str:
+        """Say how it ended, for a client to read."""
+        try:
+            status = self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            return "closed its channel"
+        if status < 0:
+            return f"was ended by signal {-status} ({signal.Signals(-status).name})"
+        return f"exited with status {status}"
+
+
+class LocalEngine:
+    """Starts workers; lanes ask from their threads, the main thread starts them.
+
+    The kernel's "end with your parent" follows the thread that started a process, so that must be one that lives as
+    long as the program.
+    """
+
+    def __init__(self, worker_options: Sequence[str], *, wake_main: Callable[[], None]) -> None:
+        self.worker_options = worker_options
+        self.wake_main = wake_main
+        self.requests: SimpleQueue[tuple[ComputeSource, Needs, SimpleQueue[Worker | OSError]]] = SimpleQueue()
+
+    def start(self, source: ComputeSource, needs: Needs) -> Worker:
+        """Let the main thread start a worker, told the ``needs`` that earlier ones have measured.
+
+        Raises ``OSError`` when the machine refuses another process.
+        """
+        answer: SimpleQueue[Worker | OSError] = SimpleQueue()
+        self.requests.put((source, needs, answer))
+        self.wake_main()
+        started = answer.get()
+        if isinstance(started, OSError):
+            raise started
+        return started
+
+    def serve_requests(self) -> None:
+        """Start what was asked for; called by the main thread only."""
+        while not self.requests.empty():
+            source, needs, answer = self.requests.get()
+            try:
+                answer.put(self._start(source, needs))
+            except OSError as error:
+                answer.put(error)
+
+    def _start(self, source: ComputeSource, needs: Needs) -> Worker:
+        channel, other_end = Channel.pair()
+        with other_end:
+            process = subprocess.Popen(
+                [
+                    sys.executable,
+                    *("-m", "tomaat.worker"),
+                    *("--channel", str(other_end.fileno())),
+                    *("--parent", str(os.getpid())),
+                    *("--device", source.torch_device),
+                    *("--services", "*" if source.services is None else ",".join(source.services)),
+                    *("--needs", json.dumps(needs)),
+                    *([] if source.memory_bytes is None else ["--memory-bytes", str(source.memory_bytes)]),
+                    *self.worker_options,
+                ],
+                cwd=REPOSITORY,
+                env=scrubbed(os.environ, source.visible_devices),
+                pass_fds=[other_end.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=sys.stderr,
+                start_new_session=True,
+            )
+        return Worker(process=process, channel=channel, started=start_time(process.pid) or 0)
+
+
+def scrubbed(environment: Mapping[str, str], visible_devices: str) -> dict[str, str]:
+    """Make a worker's environment: no credentials, no settings, and only its own device."""
+    kept = {name: environment[name] for name in KEPT_VARIABLES if name in environment}
+    return {
+        **kept,
+        "PYTHONPATH": str(REPOSITORY),
+        "PYTHONUNBUFFERED": "1",
+        "CUDA_VISIBLE_DEVICES": visible_devices,
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+    }
+
+
+def end_left_over(pid: int, started: int) -> bool:
+    """Kill the worker of a holder that is gone, if it is still that very process; tells whether it was."""
+    if start_time(pid) != started:
+        return False
+    os.kill(pid, signal.SIGKILL)
+    return True

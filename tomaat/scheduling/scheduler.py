@@ -1,0 +1,172 @@
+"""The main thread of TaskScheduling: takes and renews the sources' leases, starts their lanes and workers."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+import structlog
+
+from tomaat.database import DatabaseUnavailable, Hints
+from tomaat.devices.compute_source import ComputeSource
+from tomaat.devices.device_watch import DeviceWatch
+from tomaat.processes.holder import take_lease
+from tomaat.processes.stop import Stop
+from tomaat.scheduling.lanes import Lane
+from tomaat.scheduling.local_engine import LocalEngine, end_left_over
+from tomaat.tickets.source_store import Lease, SourceStore
+
+log = structlog.get_logger()
+
+JOIN_SECONDS = 0.05
+BEATS_PER_LEASE = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunningLane:
+    """A lane and the thread that it runs in."""
+
+    lane: Lane
+    thread: threading.Thread
+
+
+class LaneCrashed(Exception):
+    """A lane ended by an error of ours; the door ends too, so that a supervisor starts it afresh."""
+
+
+class Scheduler:
+    """One lane per compute source; heartbeats for all of them come from here, also while a lane flushes a result."""
+
+    def __init__(
+        self,
+        compute_sources: Sequence[ComputeSource],
+        sources: SourceStore,
+        make_lane: Callable[[ComputeSource, Lease], Lane],
+        engine: LocalEngine,
+        hints: Hints,
+        *,
+        watch: DeviceWatch,
+        lease_seconds: float,
+    ) -> None:
+        self.usable = [source for source in compute_sources if source.problem is None]
+        self.unusable = [source for source in compute_sources if source.problem is not None]
+        self.sources = sources
+        self.make_lane = make_lane
+        self.engine = engine
+        self.hints = hints
+        self.watch = watch
+        self.beat_seconds = lease_seconds / BEATS_PER_LEASE
+        self.running: dict[str, RunningLane] = {}
+        self.waited_for: set[str] = set()
+        self.unusable_told = False
+
+    def run(self, stop: Stop) -> None:
+        """Keep lanes running until the door is asked to stop, then let them end."""
+        try:
+            while not stop.asked:
+                self._beat()
+                self._wait(self.beat_seconds)
+        finally:
+            self._end_lanes()
+
+    def _beat(self) -> None:
+        """Renew what is held, take what is free; an outage of the database ends nothing."""
+        try:
+            self._tell_unusable()
+            for source in self.usable:
+                self._hold(source)
+            self._note_readings()
+        except DatabaseUnavailable as error:
+            log.warning("database.lost", reason=str(error))
+
+    def _note_readings(self) -> None:
+        for name, running in self.running.items():
+            reading = self.watch.take(name)
+            if reading is not None:
+                self.sources.note_reading(running.lane.lease, **asdict(reading))
+
+    def _wait(self, seconds: float) -> None:
+        """Start workers that lanes ask for, and pass hints on, until the next beat is due."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            heard = self.hints.wait(left)
+            self.engine.serve_requests()
+            for running in self.running.values():
+                if not running.thread.is_alive() and not running.lane.lease_lost:
+                    raise LaneCrashed(running.lane.source.name)
+                if heard:
+                    running.lane.wake()
+            if not heard:
+                return
+
+    def _hold(self, source: ComputeSource) -> None:
+        running = self.running.get(source.name)
+        if running is None:
+            self._take(source)
+        elif running.lane.lease_lost:
+            if not running.thread.is_alive():
+                running.lane.close()
+                del self.running[source.name]
+        elif not self.sources.renew(running.lane.lease):
+            log.warning("source.lost", source=source.name, reason="another TaskScheduling holds it now")
+            running.lane.abandon()
+
+    def _take(self, source: ComputeSource) -> None:
+        lease = take_lease(self.sources, source.name)
+        if lease is None:
+            if source.name not in self.waited_for:
+                log.warning("source.held", source=source.name, reason="another TaskScheduling holds it; waiting")
+                self.waited_for.add(source.name)
+            return
+        self.waited_for.discard(source.name)
+        left_over = self.sources.worker_of(source.name)
+        if left_over is not None and end_left_over(*left_over):
+            log.warning("worker.left_over_ended", source=source.name, pid=left_over[0])
+        log.info("source.taken", source=source.name, epoch=lease.epoch)
+        self.sources.describe(lease, device_name=source.device_name, memory_bytes=source.memory_bytes, problem=None)
+        lane = self.make_lane(source, lease)
+        thread = threading.Thread(target=lane.run, name=source.name)
+        self.running[source.name] = RunningLane(lane=lane, thread=thread)
+        thread.start()
+
+    def _tell_unusable(self) -> None:
+        if self.unusable_told:
+            return
+        for source in self.unusable:
+            log.error("source.unusable", source=source.name, reason=source.problem)
+            lease = take_lease(self.sources, source.name)
+            if lease is not None:  # else another TaskScheduling can use it
+                self.sources.describe(
+                    lease,
+                    device_name=source.device_name,
+                    memory_bytes=source.memory_bytes,
+                    problem=source.problem,
+                )
+        self.unusable_told = True
+
+    def _end_lanes(self) -> None:
+        """Ask all lanes to end, keep their leases meanwhile, and give these back."""
+        for running in self.running.values():
+            running.lane.stop()
+        beat_at = time.monotonic()
+        while any(running.thread.is_alive() for running in self.running.values()):
+            if time.monotonic() >= beat_at:
+                self._renew_all()
+                beat_at = time.monotonic() + self.beat_seconds
+            self.engine.serve_requests()
+            for running in self.running.values():
+                running.thread.join(JOIN_SECONDS)
+        for running in self.running.values():
+            try:
+                self.sources.release(running.lane.lease)
+            except DatabaseUnavailable:
+                return  # they run out
+
+    def _renew_all(self) -> None:
+        try:
+            for running in self.running.values():
+                self.sources.renew(running.lane.lease)
+        except DatabaseUnavailable as error:
+            log.warning("database.lost", reason=str(error))

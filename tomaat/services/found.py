@@ -1,0 +1,16 @@
+"""What a look into the folder of tasks brought."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tomaat.services.problem import Problem
+from tomaat.services.task import Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """The tasks that can be offered, and what kept the others from it."""
+
+    tasks: dict[str, Task]  #: by their identifiers
+    problems: list[Problem]

@@ -1,0 +1,59 @@
+"""What a compute source says of a service, as it travels from the worker over the database to the web."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tomaat.services.example import check_example
+from tomaat.services.task import Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offer:
+    """A service: what it is called, what it is for, and what it takes."""
+
+    service: str
+    description: str
+    version: str
+    interface: dict[str, dict[str, Any]]  #: each input's description, by its id, in the order of the task
+    deadline_seconds: float
+    estimates: bool  #: the task itself foretells how long a ticket will take
+    example: dict[str, Any]  #: values of inputs to try it with; may be empty
+
+    @classmethod
+    def of(cls, task: Task) -> Offer:
+        """Describe a task."""
+        return cls(
+            service=task.task_identifier,
+            description=task.description,
+            version=task.version,
+            interface={declared.id: declared.describe() for declared in task.inputs},
+            deadline_seconds=float(task.deadline_seconds),
+            estimates=type(task).expected_seconds is not Task.expected_seconds,
+            example={
+                each.id: check_example(each, task.example[each.id]) for each in task.inputs if each.id in task.example
+            },
+        )
+
+    @property
+    def interface_hash(self) -> str:
+        """SHA-256 of the service's name and interface in canonical JSON.
+
+        The name belongs to it: two services with equal inputs do not run each other's tickets.
+        """
+        facts = {"service": self.service, "interface": self.interface}
+        canonical = json.dumps(facts, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(canonical.encode("ascii")).hexdigest()
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the offer as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, offer: Mapping[str, Any]) -> Offer:
+        """Make the offer again that was written by ``to_json``."""
+        return cls(**offer)

@@ -1,0 +1,133 @@
+"""What a backup asks the database, and what a restored one is told before a door may use it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Iterator
+
+import sqlalchemy
+
+from tomaat.database import run
+from tomaat.processes.holder import is_gone
+from tomaat.storage.storage import TicketFolder
+from tomaat.tickets.problems import files_lost
+
+#: Tables that doors fill without any client: a database with rows in no other holds nothing that could be missed.
+IDLE_TABLES = ("instance", "schema_versions", "leases", "compute_sources", "offers", "durations")
+BATCH = 1000
+
+EMPTY = """
+DO $$ DECLARE one record; BEGIN
+  IF EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'tomaat'
+             AND pid <> {own}) THEN
+    RAISE EXCEPTION 'a door uses this database: stop it first';
+  END IF;
+  FOR one IN SELECT format('DROP TABLE %I.%I CASCADE', current_schema(), relname) AS statement FROM pg_class c
+             WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r'
+               AND pg_get_userbyid(relowner) = current_user
+               AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = c.oid AND deptype = 'e') LOOP
+    EXECUTE one.statement;
+  END LOOP;
+  FOR one IN SELECT format('DROP SEQUENCE %I.%I CASCADE', current_schema(), relname) AS statement FROM pg_class c
+             WHERE relnamespace = current_schema()::regnamespace AND relkind = 'S'
+               AND pg_get_userbyid(relowner) = current_user
+               AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = c.oid AND deptype = 'e') LOOP
+    EXECUTE one.statement;
+  END LOOP;
+  FOR one IN SELECT format('DROP FUNCTION %s', p.oid::regprocedure) AS statement FROM pg_proc p
+             WHERE pronamespace = current_schema()::regnamespace AND pg_get_userbyid(proowner) = current_user
+               AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = p.oid AND deptype = 'e') LOOP
+    EXECUTE one.statement;
+  END LOOP;
+END $$;
+"""  #: gives up what the role has in this database
+
+SETTLE = """
+RESET search_path;
+UPDATE leases SET expires = clock_timestamp() - interval '1 microsecond';
+UPDATE instance SET bound = true;
+UPDATE tickets SET state = 'failed', finished = clock_timestamp(), error = '{lost}', files_removed = true, epoch = NULL
+  WHERE state IN ('submitted', 'queued', 'running') AND NOT cancel_requested
+    AND NOT EXISTS (SELECT FROM kept WHERE kept.folder = tickets.folder);
+UPDATE tickets SET state = CASE WHEN cancel_requested THEN 'cancelled' ELSE 'submitted' END,
+    finished = CASE WHEN cancel_requested THEN clock_timestamp() END,
+    source = CASE WHEN cancel_requested THEN source END, epoch = NULL, progress = NULL, stage = NULL
+  WHERE state = 'running';
+UPDATE tickets SET state = 'expired', files_removed = true
+  WHERE state = 'succeeded' AND NOT EXISTS (SELECT FROM kept WHERE kept.folder = tickets.folder);
+INSERT INTO audit (who, what, outcome) VALUES ('restore', 'restore', 'restored');
+"""  #: nobody holds anything, nothing runs, and what has no files is not promised
+
+
+class BackupStore:
+    """Reads what a backup must say of its database, and whether one may be replaced."""
+
+    def __init__(self, engine: sqlalchemy.Engine) -> None:
+        self.engine = engine
+
+    def tables(self) -> list[str]:
+        """Name the tables that are there."""
+        rows = run(
+            self.engine,
+            """SELECT relname FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r'
+               ORDER BY relname""",
+        )
+        return [row.relname for row in rows]
+
+    def instance(self) -> tuple[str, int]:
+        """Tell the instance id and the version of the schema."""
+        row = run(
+            self.engine,
+            "SELECT CAST(id AS text) AS id, (SELECT max(version) FROM schema_versions) AS version FROM instance",
+        )[0]
+        return row.id, row.version
+
+    def holds_something(self) -> bool:
+        """Tell whether a table has rows that a person could miss."""
+        names = [name for name in self.tables() if name not in IDLE_TABLES]
+        quote = self.engine.dialect.identifier_preparer.quote
+        return any(run(self.engine, f"SELECT FROM {quote(name)} LIMIT 1") for name in names)
+
+    def living(self) -> list[str]:
+        """Name the leases that somebody holds, and doors that are connected; nobody may be in the way of a restore."""
+        sessions = run(
+            self.engine,
+            """SELECT pid FROM pg_stat_activity
+               WHERE datname = current_database() AND application_name = 'tomaat' AND pid <> pg_backend_pid()""",
+        )
+        living = ["a door that is connected"] if sessions else []
+        if "leases" in self.tables():
+            leases = run(self.engine, "SELECT name, holder FROM leases WHERE expires > clock_timestamp() ORDER BY name")
+            living += [f"the holder of {lease.name}" for lease in leases if not is_gone(lease.holder)]
+        return living
+
+    def emptying(self) -> str:
+        """Write what goes before a dump in its transaction: what the role has is given up, unless a door is there."""
+        return EMPTY.replace("{own}", str(run(self.engine, "SELECT pg_backend_pid() AS pid")[0].pid))
+
+    def results_of(self, folders: Collection[str]) -> dict[str, int | None]:
+        """Tell which folders belong to a ticket with files: the claim whose result counts, if one does."""
+        found: dict[str, int | None] = {}
+        names = sorted(folders)
+        for start in range(0, len(names), BATCH):
+            rows = run(
+                self.engine,
+                """SELECT folder, CASE WHEN state = 'succeeded' THEN claim END AS claim FROM tickets
+                   WHERE folder = ANY(:folders) AND NOT files_removed""",
+                folders=names[start : start + BATCH],
+            )
+            found |= {row.folder: row.claim for row in rows}
+        return found
+
+    def counts(self) -> dict[str, int]:
+        """Count the tickets in each state."""
+        rows = run(self.engine, "SELECT state, count(*) AS tickets FROM tickets GROUP BY state ORDER BY state")
+        return {row.state: row.tickets for row in rows}
+
+
+def settling(folders: Iterable[TicketFolder]) -> Iterator[str]:
+    """Write what follows a dump in its transaction, given the tickets' folders that came with it."""
+    yield "CREATE TEMP TABLE kept (folder text PRIMARY KEY);\nCOPY pg_temp.kept FROM stdin;\n"
+    for folder in folders:
+        yield folder.name + "\n"
+    yield "\\.\n" + SETTLE.replace("{lost}", json.dumps(files_lost()).replace("'", "''"))

@@ -1,0 +1,245 @@
+"""What TaskScheduling does to the tickets of one compute source: claim, report, end, put back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import sqlalchemy
+
+from tomaat.database import ENDED as ENDED_HINT
+from tomaat.database import SUBMITTED as SUBMITTED_HINT
+from tomaat.database import run
+from tomaat.tickets.source_store import Lease
+from tomaat.tickets.ticket import COLUMNS, Ticket
+
+MINE = "id = :id AND state = 'running' AND claim = :claim AND epoch = :epoch"  #: the guard of every end
+FRONT = """FROM tickets WHERE state = 'queued' AND source = :source AND interface_hash = ANY(:hashes)
+                              AND NOT EXISTS (SELECT FROM compute_sources WHERE name = :source AND drained)
+                              ORDER BY queue_order LIMIT 1"""  #: who is claimed next; nobody of a drained source
+WEIGHT = 0.3  #: of the newest duration in the moving mean
+
+
+class LaneStore:
+    """The lane's moves; each is guarded by state, claim and epoch, and tells whether the ticket was still its own."""
+
+    def __init__(self, engine: sqlalchemy.Engine, lease: Lease, hint: Callable[[str], None]) -> None:
+        self.engine = engine
+        self.lease = lease
+        self.hint = hint
+
+    def claim(self, interface_hashes: Collection[str], *, beside_another: bool = False) -> Ticket | None:
+        """Take the oldest ticket of this source's queue that its worker can run.
+
+        Demands the own epoch, a lease that has not run out, and a source that is not drained. ``beside_another``: the
+        worker is not through with the ticket before; then one that was claimed before is left, since it runs alone.
+        ``None`` does not mean that the queue is empty.
+        """
+        rows = run(
+            self.engine,
+            f"""UPDATE tickets SET state = 'running', claim = claim + 1, epoch = :epoch,
+                  started = clock_timestamp(), progress = 0, stage = NULL
+                WHERE id = (SELECT id {FRONT})
+                  AND (claim = 0 OR NOT :beside_another)
+                  AND state = 'queued' AND source = :source
+                  AND EXISTS (SELECT FROM leases WHERE name = :source AND holder = :holder AND epoch = :epoch
+                                AND expires > clock_timestamp())
+                RETURNING {COLUMNS}""",
+            source=self.lease.name,
+            holder=self.lease.holder,
+            epoch=self.lease.epoch,
+            hashes=list(interface_hashes),
+            beside_another=beside_another,
+        )
+        if not rows:
+            return None
+        self.hint(ENDED_HINT)
+        return Ticket.of(rows[0])
+
+    def next_queued(self, interface_hashes: Collection[str]) -> Ticket | None:
+        """Look which ticket a claim would take now; it stays whose it is, and may be gone when it is claimed."""
+        rows = run(self.engine, f"SELECT {COLUMNS} {FRONT}", source=self.lease.name, hashes=list(interface_hashes))
+        return Ticket.of(rows[0]) if rows else None
+
+    def left_running(self, *, known: Collection[int] = ()) -> Ticket | None:
+        """Find the ticket that a claim of unknown outcome has taken, if so: under the own epoch, and not ``known``."""
+        rows = run(
+            self.engine,
+            f"""SELECT {COLUMNS} FROM tickets
+                WHERE state = 'running' AND source = :source AND epoch = :epoch AND id <> ALL(:known)""",
+            source=self.lease.name,
+            epoch=self.lease.epoch,
+            known=list(known),
+        )
+        return Ticket.of(rows[0]) if rows else None
+
+    def report(self, ticket: Ticket, progress: float | None, stage: str | None) -> bool | None:
+        """Write how far a running ticket is; tells whether its client gave it up, ``None`` if it is ours no longer."""
+        rows = self._run_mine(
+            "UPDATE tickets SET progress = :progress, stage = :stage", ticket, progress=progress, stage=stage
+        )
+        return rows[0].cancel_requested if rows else None
+
+    def look(self, ticket: Ticket) -> bool | None:
+        """Tell whether a running ticket's client gave it up; ``None`` if it is ours no longer."""
+        rows = run(
+            self.engine,
+            f"SELECT cancel_requested FROM tickets WHERE {MINE}",
+            id=ticket.id,
+            claim=ticket.claim,
+            epoch=ticket.epoch,
+        )
+        return rows[0].cancel_requested if rows else None
+
+    def succeed(self, ticket: Ticket, *, sha256: str, size_bytes: int, seconds: float) -> bool:
+        """Complete a ticket whose result is durable; ``False`` if somebody else has it, or ended it, by now.
+
+        ``seconds``: for how long it kept its source from the next one. Safe to repeat after an unknown outcome.
+        """
+        rows = run(
+            self.engine,
+            f"""WITH done AS (
+                  UPDATE tickets SET state = 'succeeded', finished = clock_timestamp(), progress = 1, stage = NULL,
+                    result_sha256 = :sha256, result_bytes = :size_bytes
+                  WHERE {MINE} RETURNING source, service
+                ), measured AS (
+                  INSERT INTO durations (source, service, mean_seconds) SELECT source, service, :seconds FROM done
+                  ON CONFLICT (source, service) DO UPDATE
+                    SET mean_seconds = (1 - :weight) * durations.mean_seconds + :weight * excluded.mean_seconds
+                )
+                SELECT source FROM done""",
+            id=ticket.id,
+            claim=ticket.claim,
+            epoch=ticket.epoch,
+            sha256=sha256,
+            size_bytes=size_bytes,
+            seconds=seconds,
+            weight=WEIGHT,
+        )
+        self.hint(ENDED_HINT)
+        return bool(rows) or self._ended_as(ticket, "succeeded")
+
+    def fail(self, ticket: Ticket, error: dict[str, Any]) -> bool:
+        """End a ticket whose task refused, raised, or passed its deadline."""
+        return self._end(ticket, "failed", error)
+
+    def cancelled(self, ticket: Ticket) -> bool:
+        """End a ticket whose client gave it up and whose worker has stopped."""
+        return self._end(ticket, "cancelled", None)
+
+    def _end(self, ticket: Ticket, state: str, error: dict[str, Any] | None) -> bool:
+        rows = self._run_mine(
+            "UPDATE tickets SET state = :state, finished = clock_timestamp(), stage = NULL,"
+            " error = CAST(:error AS json)",
+            ticket,
+            state=state,
+            error=None if error is None else json.dumps(error),
+        )
+        self.hint(ENDED_HINT)
+        return bool(rows) or self._ended_as(ticket, state)
+
+    def give_up_attempt(self, ticket: Ticket, *, attempts: int, error: dict[str, Any]) -> str | None:
+        """Spend an attempt of a ticket whose worker died; return its state afterwards, ``None`` if not ours.
+
+        Cancelled if its client had given it up; failed with ``error`` after the last of ``attempts``; else submitted.
+        """
+        rows = self._run_mine(
+            """UPDATE tickets SET attempts = attempts + 1,
+                 state = CASE WHEN cancel_requested THEN 'cancelled'
+                              WHEN attempts + 1 >= :attempts THEN 'failed' ELSE 'submitted' END,
+                 finished = CASE WHEN cancel_requested OR attempts + 1 >= :attempts THEN clock_timestamp() END,
+                 error = CASE WHEN attempts + 1 >= :attempts AND NOT cancel_requested THEN CAST(:error AS json) END,
+                 progress = NULL, stage = NULL, source = CASE WHEN cancel_requested OR attempts + 1 >= :attempts
+                 THEN source END, epoch = NULL""",
+            ticket,
+            attempts=attempts,
+            error=json.dumps(error),
+        )
+        self.hint(SUBMITTED_HINT)
+        self.hint(ENDED_HINT)
+        return rows[0].state if rows else None
+
+    def put_back(self, ticket: Ticket) -> bool:
+        """Put a running ticket back because this door stops or the disk is full; no attempt is spent."""
+        rows = self._run_mine(
+            """UPDATE tickets SET state = CASE WHEN cancel_requested THEN 'cancelled' ELSE 'submitted' END,
+                 finished = CASE WHEN cancel_requested THEN clock_timestamp() END,
+                 source = CASE WHEN cancel_requested THEN source END, epoch = NULL, progress = NULL, stage = NULL""",
+            ticket,
+        )
+        self.hint(SUBMITTED_HINT)
+        return bool(rows)
+
+    def outgrow(self, ticket: Ticket, memory_bytes: int | None, error: dict[str, Any]) -> str | None:
+        """Put a ticket back that needs more than ``memory_bytes``, as this source's row has it, for a larger source.
+
+        No attempt is spent. Failed with ``error`` where no source, also of those that are away, is larger. Returns its
+        state afterwards, ``None`` if it is not ours.
+        """
+        larger = """EXISTS (SELECT FROM offers o JOIN compute_sources s ON s.name = o.source
+                     WHERE o.interface_hash = tickets.interface_hash AND s.memory_bytes > :memory_bytes)"""
+        rows = self._run_mine(
+            f"""UPDATE tickets SET outgrown_bytes = :memory_bytes,
+                 state = CASE WHEN cancel_requested THEN 'cancelled' WHEN {larger} THEN 'submitted' ELSE 'failed' END,
+                 finished = CASE WHEN cancel_requested OR NOT {larger} THEN clock_timestamp() END,
+                 error = CASE WHEN NOT cancel_requested AND NOT {larger} THEN CAST(:error AS json) END,
+                 source = CASE WHEN cancel_requested OR NOT {larger} THEN source END,
+                 epoch = NULL, progress = NULL, stage = NULL""",
+            ticket,
+            memory_bytes=memory_bytes,
+            error=json.dumps(error),
+        )
+        self.hint(SUBMITTED_HINT)
+        self.hint(ENDED_HINT)
+        return rows[0].state if rows else None
+
+    def ask_for_work(self) -> None:
+        """Hint to the manager that this source is idle."""
+        self.hint(SUBMITTED_HINT)
+
+    def without_estimate(self, services: Collection[str], *, asked: Collection[int], limit: int = 100) -> list[Ticket]:
+        """List queued and running tickets whose task can say how long it takes and has not been ``asked``."""
+        rows = run(
+            self.engine,
+            f"""SELECT {COLUMNS} FROM (SELECT * FROM tickets WHERE state = 'queued' AND source = :source
+                  UNION ALL SELECT * FROM tickets WHERE state = 'running' AND source = :source) own
+                WHERE expected_seconds IS NULL AND service = ANY(:services) AND id <> ALL(:asked)
+                ORDER BY queue_order LIMIT :limit""",
+            source=self.lease.name,
+            services=list(services),
+            asked=list(asked),
+            limit=limit,
+        )
+        return [Ticket.of(row) for row in rows]
+
+    def estimate(self, expected_seconds: Mapping[int, float]) -> None:
+        """Write how long tasks say that tickets will take."""
+        run(
+            self.engine,
+            """UPDATE tickets t SET expected_seconds = e.seconds
+               FROM json_to_recordset(CAST(:estimates AS json)) AS e(id bigint, seconds double precision)
+               WHERE t.id = e.id AND t.state IN ('queued', 'running')""",
+            estimates=json.dumps([{"id": id, "seconds": seconds} for id, seconds in expected_seconds.items()]),
+        )
+
+    def _run_mine(self, update: str, ticket: Ticket, **values: Any) -> list[sqlalchemy.Row[Any]]:
+        return run(
+            self.engine,
+            f"{update} WHERE {MINE} RETURNING state, cancel_requested",
+            id=ticket.id,
+            claim=ticket.claim,
+            epoch=ticket.epoch,
+            **values,
+        )
+
+    def _ended_as(self, ticket: Ticket, state: str) -> bool:
+        rows = run(
+            self.engine,
+            "SELECT 1 FROM tickets WHERE id = :id AND claim = :claim AND epoch = :epoch AND state = :state",
+            id=ticket.id,
+            claim=ticket.claim,
+            epoch=ticket.epoch,
+            state=state,
+        )
+        return bool(rows)

@@ -1,0 +1,248 @@
+"""What an operator sees of all sources and tickets, and does to a source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy
+
+from tomaat.database import ENDED as ENDED_HINT
+from tomaat.database import QUEUED as QUEUED_HINT
+from tomaat.database import SUBMITTED as SUBMITTED_HINT
+from tomaat.database import run
+from tomaat.tickets.source_store import MANAGER
+from tomaat.tickets.ticket_store import CAN_RUN_AGAIN, AgainRules
+
+MOST_WAITING = 10  #: tickets shown of each queue's front
+
+#: Of an error its title alone: what else it says may name a patient.
+SEEN = f"""t.id, t.service, t.state, t.source, t.key_name, t.claim, t.attempts, t.progress, t.stage, t.created,
+    t.started, t.finished, t.cancel_requested, t.error->>'title' AS error_title, t.again_of,
+    {CAN_RUN_AGAIN} AS can_run_again"""
+ENDED_COLUMNS = "date_trunc('hour', finished) AS hour, service, state, created, started, finished"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What a compute source's device told last; ``None`` where it does not tell."""
+
+    used_bytes: int | None
+    total_bytes: int | None
+    use: float | None  #: 0 to 1
+    celsius: float | None
+    read: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeenSource:
+    """A compute source as an operator sees it."""
+
+    name: str
+    device_name: str
+    memory_bytes: int | None  #: what networks and tickets may take
+    problem: str | None
+    live: bool  #: a TaskScheduling holds it
+    drained: bool
+    reading: Reading | None
+    services: tuple[str, ...]
+    waiting: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeenTicket:
+    """A ticket as an operator sees it: without tokens, and without what may name a patient."""
+
+    id: int
+    service: str
+    state: str
+    source: str | None
+    key_name: str | None
+    claim: int
+    attempts: int
+    progress: float | None
+    stage: str | None
+    created: datetime
+    started: datetime | None
+    finished: datetime | None
+    cancel_requested: bool
+    error_title: str | None
+    again_of: int | None
+    can_run_again: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hour:
+    """What ended within an hour, of one service or of all (``None``); seconds are of those that had any."""
+
+    begins: datetime
+    service: str | None
+    succeeded: int
+    failed: int
+    cancelled: int
+    wait_median_seconds: float | None  #: from the submission to the last start
+    wait_95_seconds: float | None
+    run_median_seconds: float | None  #: from the last start to the result
+    run_95_seconds: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """All sources, what runs and waits, at one moment of the database's clock."""
+
+    now: datetime
+    manager_live: bool  #: a QueueManager is alive, as its lease tells
+    sources: tuple[SeenSource, ...]
+    unqueued: int  #: tickets that wait for a queue
+    busy: tuple[SeenTicket, ...]  #: all that run, then the front of each queue in its order
+
+
+class OperatorStore:
+    """The operator's view of the tables; no statement of it reads the whole history."""
+
+    def __init__(self, engine: sqlalchemy.Engine, hint: Callable[[str], None]) -> None:
+        self.engine = engine
+        self.hint = hint
+
+    def drain(self, source: str, *, operator: str) -> bool:
+        """Let a source claim nothing more, also once it comes back; ``False`` where there is no such source."""
+        return self._set_drained(source, operator, drained=True)
+
+    def resume(self, source: str, *, operator: str) -> bool:
+        """Let a drained source claim again; ``False`` where there is no such source."""
+        return self._set_drained(source, operator, drained=False)
+
+    def _set_drained(self, source: str, operator: str, *, drained: bool) -> bool:
+        rows = run(
+            self.engine,
+            """WITH changed AS (
+                 UPDATE compute_sources SET drained = :drained WHERE name = :source RETURNING name
+               ), noted AS (
+                 INSERT INTO audit (who, what, outcome) SELECT :operator, :what, name FROM changed
+               )
+               SELECT name FROM changed""",
+            source=source,
+            drained=drained,
+            operator=operator,
+            what="drain" if drained else "resume",
+        )
+        for channel in (SUBMITTED_HINT, QUEUED_HINT, ENDED_HINT):
+            self.hint(channel)
+        return bool(rows)
+
+    def see(self, *, rules: AgainRules) -> Seen:
+        """Look at all sources, what runs, and what waits first."""
+        sources = run(
+            self.engine,
+            """SELECT clock_timestamp() AS now, s.*, coalesce(l.expires > clock_timestamp(), false) AS live,
+                 EXISTS (SELECT FROM leases WHERE name = :manager AND expires > clock_timestamp()) AS manager_live,
+                 (SELECT count(*) FROM tickets WHERE state = 'submitted') AS unqueued,
+                 (SELECT count(*) FROM tickets WHERE state = 'queued' AND source = s.name) AS waiting,
+                 ARRAY(SELECT service FROM offers WHERE source = s.name ORDER BY service) AS services
+               FROM (SELECT) one LEFT JOIN compute_sources s ON true LEFT JOIN leases l ON l.name = s.name
+               ORDER BY s.name""",
+            manager=MANAGER,
+        )
+        busy = run(
+            self.engine,
+            f"""SELECT {SEEN} FROM (
+                  SELECT 0 AS rank, * FROM tickets WHERE state = 'running'
+                  UNION ALL
+                  SELECT 1, f.* FROM compute_sources s CROSS JOIN LATERAL (
+                    SELECT * FROM tickets WHERE state = 'queued' AND source = s.name
+                    ORDER BY queue_order LIMIT :most) f
+                  UNION ALL
+                  (SELECT 2, * FROM tickets WHERE state = 'submitted' ORDER BY queue_order LIMIT :most)
+                ) t ORDER BY rank, queue_order""",
+            most=MOST_WAITING,
+            **asdict(rules),
+        )
+        return Seen(
+            now=sources[0].now,
+            manager_live=sources[0].manager_live,
+            sources=tuple(_source_of(row) for row in sources if row.name is not None),
+            unqueued=sources[0].unqueued,
+            busy=_tickets_of(busy),
+        )
+
+    def tickets(self, *, rules: AgainRules, up_to: int | None = None, most: int = 25) -> tuple[SeenTicket, ...]:
+        """List the newest tickets, of those up to an id if one is given, the newest first."""
+        rows = run(
+            self.engine,
+            f"SELECT {SEEN} FROM tickets t WHERE id <= :up_to ORDER BY id DESC LIMIT :most",
+            up_to=2**63 - 1 if up_to is None else up_to,
+            most=most,
+            **asdict(rules),
+        )
+        return _tickets_of(rows)
+
+    def ended(self, first: datetime, last: datetime) -> list[Hour]:
+        """Sum up what ended from ``first`` until before ``last``, by hour (UTC), for each service and for all.
+
+        A result that has expired was a success.
+        """
+        within = "finished >= :first AND finished < :last"
+        rows = run(
+            self.engine,
+            f"""SELECT hour AS begins, service,
+                  count(*) FILTER (WHERE state IN ('succeeded', 'expired')) AS succeeded,
+                  count(*) FILTER (WHERE state = 'failed') AS failed,
+                  count(*) FILTER (WHERE state = 'cancelled') AS cancelled,
+                  percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (
+                    ORDER BY extract(epoch FROM started - created)) AS waits,
+                  percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (
+                    ORDER BY CASE WHEN state IN ('succeeded', 'expired')
+                                  THEN extract(epoch FROM finished - started) END) AS runs
+                FROM (
+                  SELECT {ENDED_COLUMNS} FROM tickets WHERE finished IS NOT NULL AND NOT files_removed AND {within}
+                  UNION ALL
+                  SELECT {ENDED_COLUMNS} FROM tickets WHERE files_removed AND {within}
+                ) ended GROUP BY GROUPING SETS ((hour), (hour, service)) ORDER BY hour, service NULLS FIRST""",
+            first=first,
+            last=last,
+        )
+        return [_hour_of(row) for row in rows]
+
+
+def _source_of(row: sqlalchemy.Row[Any]) -> SeenSource:
+    reading = None
+    if row.device_read is not None:
+        reading = Reading(
+            used_bytes=row.device_used_bytes,
+            total_bytes=row.device_total_bytes,
+            use=row.device_use,
+            celsius=row.device_celsius,
+            read=row.device_read,
+        )
+    return SeenSource(
+        name=row.name,
+        device_name=row.device_name,
+        memory_bytes=row.memory_bytes,
+        problem=row.problem,
+        live=row.live,
+        drained=row.drained,
+        reading=reading,
+        services=tuple(row.services),
+        waiting=row.waiting,
+    )
+
+
+def _tickets_of(rows: Sequence[sqlalchemy.Row[Any]]) -> tuple[SeenTicket, ...]:
+    return tuple(SeenTicket(**row._mapping) for row in rows)  # noqa: SLF001 (SQLAlchemy's public name)
+
+
+def _hour_of(row: sqlalchemy.Row[Any]) -> Hour:
+    waits, runs = row.waits or (None, None), row.runs or (None, None)
+    return Hour(
+        begins=row.begins,
+        service=row.service,
+        succeeded=row.succeeded,
+        failed=row.failed,
+        cancelled=row.cancelled,
+        wait_median_seconds=waits[0],
+        wait_95_seconds=waits[1],
+        run_median_seconds=runs[0],
+        run_95_seconds=runs[1],
+    )

@@ -1,0 +1,329 @@
+"""What WebService does to tickets: submit, find, cancel, and tell how long it will take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import sqlalchemy
+
+from tomaat.access.audit import ANYBODY, HOLDER
+from tomaat.database import ENDED as ENDED_HINT
+from tomaat.database import QUEUED as QUEUED_HINT
+from tomaat.database import SUBMITTED as SUBMITTED_HINT
+from tomaat.database import DatabaseUnavailable, run
+from tomaat.tickets.ticket import COLUMNS, Ticket
+
+MOST_LATER_TOKENS = 20
+#: What is left of a ticket t, in seconds, with its durations d.
+SECONDS_LEFT = """greatest(0, coalesce(t.expected_seconds, d.mean_seconds, 1) + coalesce(t.loading_seconds, 0)
+    - CASE WHEN t.state = 'running' THEN extract(epoch FROM clock_timestamp() - t.started) ELSE 0 END)"""
+
+#: A ticket t whose input is kept: nobody deletes what this holds of, nor has begun to. And its service takes it still.
+CAN_RUN_AGAIN = """(NOT t.files_removed AND NOT t.delete_requested
+    AND (t.state IN ('failed', 'succeeded') OR (t.state = 'cancelled' AND t.inputs_kept)
+         OR (t.state = 'expired' AND :keep_input))
+    AND t.finished > clock_timestamp() - make_interval(secs => :retention_seconds)
+    AND EXISTS (SELECT FROM offers WHERE interface_hash = t.interface_hash))"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgainRules:
+    """For how long the input of an ended ticket is kept, as the settings have it."""
+
+    retention_seconds: float
+    keep_input: bool  #: also once the result has expired
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outlook:
+    """How a waiting or running ticket stands."""
+
+    position: int | None  #: 1: the next of its queue
+    eta_seconds: float | None  #: expected seconds until its end
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ahead:
+    """What a new ticket of a service would find before it, in the shortest queue that it may join."""
+
+    waiting: int  #: tickets
+    wait_seconds: float  #: expected, until it would be started
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewTicket:
+    """What a ticket is made of."""
+
+    token_hash: bytes
+    service: str
+    interface_hash: str
+    folder: str
+    key_name: str | None = None  #: of the API key that submits it
+    idempotency_key: str | None = None
+    payload_sha256: bytes | None = None  #: only beside an idempotency key
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfferedService:
+    """A service as clients see it."""
+
+    name: str
+    description: str
+    version: str
+    available: bool  #: a live compute source offers this very interface
+    interface: dict[str, Any]
+    interface_hash: str
+    memory_bytes: dict[str, int]  #: the most that a ticket was measured to need, by compute source
+    example: dict[str, Any]  #: values of its inputs to try it with; may be empty
+
+
+class TicketStore:
+    """The web side's view of the table ``tickets``."""
+
+    def __init__(self, engine: sqlalchemy.Engine, hint: Callable[[str], None]) -> None:
+        self.engine = engine
+        self.hint = hint
+
+    def submit(self, submission: NewTicket) -> Ticket:
+        """Insert a ticket whose files are durable in its folder; return it, or the one that the request had already.
+
+        Safe to repeat: a folder has one ticket, and so has an idempotency key of one API key, whatever the outcome of
+        an earlier call was. A call whose outcome is unknown is repeated once here. Raises ``DatabaseUnavailable``.
+        """
+        try:
+            ticket = self._insert(submission)
+        except DatabaseUnavailable:
+            ticket = self._insert(submission)
+        self.hint(SUBMITTED_HINT)
+        return ticket
+
+    def _insert(self, submission: NewTicket) -> Ticket:
+        values = asdict(submission)
+        rows = run(
+            self.engine,
+            f"""WITH new AS (
+                  INSERT INTO tickets (token_hash, service, interface_hash, folder, key_name, idempotency_key,
+                    payload_sha256)
+                  VALUES (:token_hash, :service, :interface_hash, :folder, :key_name, :idempotency_key,
+                    :payload_sha256)
+                  ON CONFLICT DO NOTHING RETURNING {COLUMNS}
+                ), noted AS (
+                  INSERT INTO audit (who, what, ticket, outcome)
+                  SELECT coalesce(:key_name, :anybody), 'submit', id, 'accepted' FROM new
+                )
+                SELECT {COLUMNS} FROM new""",
+            anybody=ANYBODY,
+            **values,
+        ) or run(
+            self.engine,
+            f"""SELECT {COLUMNS} FROM tickets WHERE folder = :folder
+                  OR (coalesce(key_name, '') = coalesce(:key_name, '') AND idempotency_key = :idempotency_key)""",
+            folder=submission.folder,
+            key_name=submission.key_name,
+            idempotency_key=submission.idempotency_key,
+        )
+        return Ticket.of(rows[0])
+
+    def can_run_again(self, ticket: Ticket, *, rules: AgainRules) -> bool:
+        """Tell whether an ended ticket's input is kept, and its service still takes it."""
+        rows = run(
+            self.engine,
+            f"SELECT FROM tickets t WHERE id = :id AND {CAN_RUN_AGAIN}",
+            id=ticket.id,
+            **asdict(rules),
+        )
+        return bool(rows)
+
+    def run_again(self, ticket: Ticket, folder: str, *, operator: str, rules: AgainRules) -> Ticket | None:
+        """Insert a ticket whose folder holds the input of an ended one; ``None`` if that may not be run again.
+
+        What the statement demands of the ended one makes the copy whole: it tells that nobody had begun to delete the
+        files when they were copied. The new ticket is its client's: it has the same key's name, and the same tokens
+        open it. Safe to repeat, and repeated once here where the outcome is unknown.
+        """
+        try:
+            again = self._insert_again(ticket, folder, operator, rules)
+        except DatabaseUnavailable:
+            again = self._insert_again(ticket, folder, operator, rules)
+        self.hint(SUBMITTED_HINT)
+        return again
+
+    def _insert_again(self, ticket: Ticket, folder: str, operator: str, rules: AgainRules) -> Ticket | None:
+        rows = run(
+            self.engine,
+            f"""WITH again AS (
+                  INSERT INTO tickets (token_hash, later_token_hashes, service, interface_hash, folder, key_name,
+                    again_of)
+                  SELECT token_hash, later_token_hashes, service, interface_hash, :folder, key_name, id
+                  FROM tickets t WHERE id = :id AND {CAN_RUN_AGAIN}
+                  ON CONFLICT DO NOTHING RETURNING {COLUMNS}
+                ), noted AS (
+                  INSERT INTO audit (who, what, ticket, outcome)
+                  SELECT :operator, 'run again', :id, 'as ticket ' || id FROM again
+                )
+                SELECT {COLUMNS} FROM again""",
+            id=ticket.id,
+            folder=folder,
+            operator=operator,
+            **asdict(rules),
+        ) or run(self.engine, f"SELECT {COLUMNS} FROM tickets WHERE folder = :folder", folder=folder)
+        return Ticket.of(rows[0]) if rows else None
+
+    def add_token(self, ticket: Ticket, token_hash: bytes) -> None:
+        """Give a ticket one more token, since only the hash of the first is known; the newest are kept."""
+        run(
+            self.engine,
+            """WITH changed AS (
+                 UPDATE tickets SET later_token_hashes = (later_token_hashes || CAST(ARRAY[:hash] AS bytea[]))
+                   [greatest(1, cardinality(later_token_hashes) + 2 - :most):]
+                 WHERE id = :id RETURNING id
+               )
+               INSERT INTO audit (who, what, ticket, outcome)
+               SELECT :who, 'submit', id, 'repeated' FROM changed""",
+            id=ticket.id,
+            hash=token_hash,
+            most=MOST_LATER_TOKENS,
+            who=ticket.key_name or ANYBODY,
+        )
+
+    def find(self, ticket_id: int) -> Ticket | None:
+        """Read one ticket."""
+        rows = run(self.engine, f"SELECT {COLUMNS} FROM tickets WHERE id = :id", id=ticket_id)
+        return Ticket.of(rows[0]) if rows else None
+
+    def states_of(self, ticket_ids: Collection[int]) -> dict[int, str]:
+        """Read the states of many tickets in one query."""
+        rows = run(self.engine, "SELECT id, state FROM tickets WHERE id = ANY(:ids)", ids=list(ticket_ids))
+        return {row.id: row.state for row in rows}
+
+    def outlook(self, ticket: Ticket) -> Outlook:
+        """Tell a queued or running ticket's place and expected end; nothing for other states.
+
+        Of two that run, the one claimed last performs, and the other is packed: nobody waits for it.
+        Expected seconds are the task's own estimate, else the service's measured mean on that source, else 1; and what
+        its network takes to load.
+        """
+        rows = run(
+            self.engine,
+            f"""
+            WITH mine AS (SELECT * FROM tickets WHERE id = :id AND state IN ('queued', 'running')),
+            ahead AS (
+                SELECT t.* FROM tickets t JOIN mine ON t.source = mine.source
+                WHERE t.state = 'queued' AND mine.state = 'queued' AND t.queue_order <= mine.queue_order
+                UNION ALL
+                SELECT * FROM mine WHERE state = 'running'
+                UNION ALL
+                (SELECT t.* FROM tickets t JOIN mine ON t.source = mine.source
+                 WHERE t.state = 'running' AND mine.state = 'queued' ORDER BY t.started DESC LIMIT 1)
+            )
+            SELECT count(*) FILTER (WHERE t.state = 'queued') AS queued, sum({SECONDS_LEFT}) AS seconds
+            FROM ahead t LEFT JOIN durations d ON d.source = t.source AND d.service = t.service
+            """,
+            id=ticket.id,
+        )
+        position = rows[0].queued or None
+        seconds = rows[0].seconds
+        return Outlook(position=position, eta_seconds=None if seconds is None else float(seconds))
+
+    def cancel(self, ticket: Ticket, *, operator: str | None = None) -> Ticket:
+        """Give a ticket up: at once while it waits; asked for while it runs; a deletion after its end.
+
+        An ``operator``, by the name of the API key, deletes nothing: what had ended stays as it is, and the input of
+        what is cancelled is kept to be run again, unless its client gave it up as well.
+        One statement decides by the state that the row has then; the returned ticket is the row afterwards.
+        """
+        rows = run(
+            self.engine,
+            f"""WITH given_up AS (
+                  UPDATE tickets SET
+                    state = CASE WHEN state IN ('submitted', 'queued') THEN 'cancelled' ELSE state END,
+                    finished = CASE WHEN state IN ('submitted', 'queued') THEN clock_timestamp() ELSE finished END,
+                    cancel_requested = cancel_requested OR state = 'running',
+                    delete_requested = delete_requested OR (state <> 'running' AND NOT :by_operator),
+                    inputs_kept = :by_operator AND NOT delete_requested AND (inputs_kept
+                      OR (state IN ('submitted', 'queued', 'running') AND NOT cancel_requested))
+                  WHERE id = :id RETURNING {COLUMNS}
+                ), noted AS (
+                  INSERT INTO audit (who, what, ticket, outcome) SELECT :who, :what, id, state FROM given_up
+                )
+                SELECT {COLUMNS} FROM given_up""",
+            id=ticket.id,
+            by_operator=operator is not None,
+            who=operator or HOLDER,
+            what="give up" if operator is None else "cancel",
+        )
+        for channel in (SUBMITTED_HINT, QUEUED_HINT, ENDED_HINT):
+            self.hint(channel)
+        return Ticket.of(rows[0])
+
+    def mark_fetched(self, ticket_id: int) -> None:
+        """Note that the last byte of the result was sent; each later time starts the grace time again."""
+        run(
+            self.engine,
+            "UPDATE tickets SET fetched = clock_timestamp() WHERE id = :id AND state = 'succeeded'",
+            id=ticket_id,
+        )
+
+    def count_waiting(self) -> int:
+        """Count the tickets that wait, in all queues and for one."""
+        rows = run(
+            self.engine,
+            """SELECT (SELECT count(*) FROM tickets WHERE state = 'submitted')
+                    + (SELECT count(*) FROM tickets WHERE state = 'queued') AS waiting""",
+        )
+        return int(rows[0].waiting)
+
+    def offered_services(self) -> list[OfferedService]:
+        """List each service that was ever offered, by the interface of its newest live offer, else its newest.
+
+        An offer is live while its source is and may run tickets, and once the worker of the source's present holder is
+        ready.
+        """
+        rows = run(
+            self.engine,
+            """SELECT DISTINCT ON (o.service) o.service, o.interface_hash, o.offer,
+                      (SELECT json_object_agg(n.source, greatest(n.peak_bytes, n.network_bytes)) FROM offers n
+                       WHERE n.interface_hash = o.interface_hash AND n.offer->>'version' = o.offer->>'version'
+                         AND n.peak_bytes IS NOT NULL) AS memory_bytes,
+                      (coalesce(l.expires > clock_timestamp(), false) AND s.problem IS NULL AND NOT s.drained) AS live
+               FROM offers o LEFT JOIN leases l ON l.name = o.source AND l.epoch = o.epoch
+                 LEFT JOIN compute_sources s ON s.name = o.source
+               ORDER BY o.service, live DESC, o.offered DESC""",
+        )
+        return [
+            OfferedService(
+                name=row.service,
+                description=row.offer["description"],
+                version=row.offer["version"],
+                available=row.live,
+                interface=row.offer["interface"],
+                interface_hash=row.interface_hash,
+                memory_bytes=row.memory_bytes or {},
+                example=row.offer.get("example", {}),
+            )
+            for row in rows
+        ]
+
+    def ahead(self) -> dict[str, Ahead]:
+        """Tell how long the shortest queue is for each interface, by its hash, that a live compute source offers."""
+        rows = run(
+            self.engine,
+            f"""
+            WITH queues AS MATERIALIZED (
+                SELECT l.name, l.epoch, count(t.id) FILTER (WHERE t.state = 'queued') AS waiting,
+                       coalesce(sum({SECONDS_LEFT}) FILTER (WHERE t.id IS NOT NULL), 0) AS wait_seconds
+                FROM leases l JOIN compute_sources s ON s.name = l.name
+                  LEFT JOIN LATERAL (
+                    SELECT * FROM tickets WHERE source = l.name AND state = 'queued'
+                    UNION ALL SELECT * FROM tickets WHERE source = l.name AND state = 'running') t ON true
+                  LEFT JOIN durations d ON d.source = t.source AND d.service = t.service
+                WHERE l.expires > clock_timestamp() AND s.problem IS NULL AND NOT s.drained GROUP BY l.name, l.epoch
+            )
+            SELECT DISTINCT ON (o.interface_hash) o.interface_hash, q.waiting, q.wait_seconds
+            FROM offers o JOIN queues q ON q.name = o.source AND q.epoch = o.epoch
+            ORDER BY o.interface_hash, q.wait_seconds, q.waiting
+            """,
+        )
+        return {row.interface_hash: Ahead(waiting=row.waiting, wait_seconds=float(row.wait_seconds)) for row in rows}

@@ -1,0 +1,186 @@
+"""What whoever watches the service reads of the database: counts, queues, leases; it writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy
+
+from tomaat.database import run
+from tomaat.tickets.source_store import MANAGER
+from tomaat.tickets.ticket_store import SECONDS_LEFT
+
+#: How far back the ended tickets are read each time. A ticket's ``finished`` is taken within the statement that ends
+#: it, and seen once that has committed: after its deadline of some seconds, and however long a slow disk holds it up.
+LATEST_COMMIT_SECONDS = 300.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unended:
+    """The tickets of one service in one state that is no end."""
+
+    service: str
+    state: str
+    tickets: int
+    oldest_seconds: float  #: since the oldest of them was submitted
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceNow:
+    """A compute source and its queue."""
+
+    name: str
+    held: bool  #: a TaskScheduling has its lease
+    usable: bool  #: held, without a problem, and its worker has offered something
+    waiting: int  #: tickets in its queue
+    wait_seconds: float  #: expected, until a ticket that is queued now would be started
+    drained: bool = False  #: an operator wants it to claim nothing more
+    used_bytes: int | None = None  #: of its device's memory, by whomever, when it was read last
+    total_bytes: int | None = None
+    use: float | None = None  #: of its device, 0 to 1
+    celsius: float | None = None
+    read_seconds: float | None = None  #: since its device was read
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """The state of the service at one moment."""
+
+    unended: Sequence[Unended]
+    sources: Sequence[SourceNow]
+    services: dict[str, bool]  #: each that was ever offered; whether a live source offers it
+    manager_held: bool  #: a QueueManager has its lease
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndedTicket:
+    """A ticket that ended lately."""
+
+    id: int
+    service: str
+    outcome: str  #: succeeded, failed or cancelled
+    problem: str | None  #: the kind of error of a failed one
+    attempts: int
+    wait_seconds: float | None  #: from its submission to its last start
+    run_seconds: float | None  #: from its last start to its end
+
+
+class WatchStore:
+    """Each statement reads what is under way, or what ended lately, through the indexes that hold nothing else."""
+
+    def __init__(self, engine: sqlalchemy.Engine) -> None:
+        self.engine = engine
+
+    def world(self) -> World:
+        """Read the state of the service."""
+        return World(
+            unended=self._unended(),
+            sources=self._sources(),
+            services=self._services(),
+            manager_held=self.manager_held(),
+        )
+
+    def manager_held(self) -> bool:
+        """Tell whether a QueueManager is alive, as its lease tells."""
+        rows = run(
+            self.engine,
+            "SELECT expires > clock_timestamp() AS alive FROM leases WHERE name = :name",
+            name=MANAGER,
+        )
+        return bool(rows) and bool(rows[0].alive)
+
+    def ended(self, since: datetime | None) -> tuple[datetime, list[EndedTicket]]:
+        """List the tickets that ended since ``LATEST_COMMIT_SECONDS`` before ``since``, or before now; tell the time.
+
+        Called again with that time, it misses none, and lists those again that it listed lately: commits do not come
+        in the order of ``finished``.
+        """
+        files_kept, files_removed = (
+            f"""SELECT id, service, state, error->>'type' AS problem, attempts, created, started, finished FROM tickets
+                WHERE finished IS NOT NULL AND {files}
+                  AND finished > (SELECT least(CAST(:since AS timestamptz), clock_timestamp())
+                                    - make_interval(secs => :latest))"""
+            for files in ("NOT files_removed", "files_removed")
+        )
+        rows = run(
+            self.engine,
+            f"""WITH now AS MATERIALIZED (SELECT clock_timestamp() AS now)
+                SELECT now.now, t.*, extract(epoch FROM started - created) AS wait_seconds,
+                  extract(epoch FROM finished - started) AS run_seconds
+                FROM now LEFT JOIN ({files_kept} UNION ALL {files_removed}) t ON true""",
+            since=since,
+            latest=LATEST_COMMIT_SECONDS,
+        )
+        return rows[0].now, [
+            EndedTicket(
+                id=row.id,
+                service=row.service,
+                outcome="succeeded" if row.state == "expired" else row.state,
+                problem=row.problem if row.state == "failed" else None,
+                attempts=row.attempts,
+                wait_seconds=None if row.wait_seconds is None else float(row.wait_seconds),
+                run_seconds=None if row.run_seconds is None else float(row.run_seconds),
+            )
+            for row in rows
+            if row.id is not None
+        ]
+
+    def _unended(self) -> list[Unended]:
+        each_state = " UNION ALL ".join(
+            f"""SELECT service, state, count(*) AS tickets,
+                  extract(epoch FROM clock_timestamp() - min(created)) AS oldest_seconds
+                FROM tickets WHERE state = '{state}' GROUP BY service, state"""
+            for state in ("submitted", "queued", "running")
+        )
+        return [
+            Unended(service=row.service, state=row.state, tickets=row.tickets, oldest_seconds=float(row.oldest_seconds))
+            for row in run(self.engine, each_state)
+        ]
+
+    def _sources(self) -> list[SourceNow]:
+        rows = run(
+            self.engine,
+            f"""
+            SELECT s.name, coalesce(l.expires > clock_timestamp(), false) AS held,
+                   coalesce(l.expires > clock_timestamp(), false) AND s.problem IS NULL
+                     AND EXISTS (SELECT FROM offers o WHERE o.source = s.name AND o.epoch = l.epoch) AS usable,
+                   q.waiting, q.wait_seconds, s.drained, s.device_used_bytes, s.device_total_bytes, s.device_use,
+                   s.device_celsius, extract(epoch FROM clock_timestamp() - s.device_read) AS read_seconds
+            FROM compute_sources s LEFT JOIN leases l ON l.name = s.name
+              CROSS JOIN LATERAL (
+                SELECT count(*) FILTER (WHERE t.state = 'queued') AS waiting,
+                       coalesce(sum({SECONDS_LEFT}), 0) AS wait_seconds
+                FROM (SELECT * FROM tickets WHERE source = s.name AND state = 'queued'
+                      UNION ALL (SELECT * FROM tickets WHERE source = s.name AND state = 'running'
+                                 ORDER BY started DESC LIMIT 1)) t
+                  LEFT JOIN durations d ON d.source = t.source AND d.service = t.service) q
+            ORDER BY s.name""",
+        )
+        return [
+            SourceNow(
+                name=row.name,
+                held=row.held,
+                usable=row.usable,
+                waiting=row.waiting,
+                wait_seconds=float(row.wait_seconds),
+                drained=row.drained,
+                used_bytes=row.device_used_bytes,
+                total_bytes=row.device_total_bytes,
+                use=row.device_use,
+                celsius=row.device_celsius,
+                read_seconds=None if row.read_seconds is None else float(row.read_seconds),
+            )
+            for row in rows
+        ]
+
+    def _services(self) -> dict[str, bool]:
+        rows = run(
+            self.engine,
+            """SELECT o.service, bool_or(coalesce(l.expires > clock_timestamp(), false) AND s.problem IS NULL) AS live
+               FROM offers o LEFT JOIN leases l ON l.name = o.source AND l.epoch = o.epoch
+                 LEFT JOIN compute_sources s ON s.name = o.source
+               GROUP BY o.service ORDER BY o.service""",
+        )
+        return {row.service: bool(row.live) for row in rows}

@@ -1,0 +1,99 @@
+"""A segmentation: a volume of whole numbers, and what each of them means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from tomaat.volumes.volume import Volume
+
+LONGEST_NAME = 64  #: characters, as DICOM has them
+LARGEST_LABEL = 65_535
+COLORS = (
+    (230, 159, 0),
+    (86, 180, 233),
+    (0, 158, 115),
+    (240, 228, 66),
+    (0, 114, 178),
+    (213, 94, 0),
+    (204, 121, 167),
+)  #: red, green, blue; told apart by the colour-blind too (M. Okabe, K. Ito, "Color Universal Design", 2008)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Labels:
+    """Label ``n`` is where ``volume.array == n``; 0 is background, and has no name.
+
+    ``array`` is bool or of whole numbers, of shape (i, j, k). The volume may lie on any grid: the result has the labels
+    on the grid of the input that was segmented. Raises ``TypeError`` or ``ValueError`` with a sentence for the author
+    of the task.
+
+    >>> axes = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+    >>> mask = Volume(array=np.ones((4, 5, 2), bool), spacing_mm=(5, 5, 5), origin_mm=(0, 0, 0), direction=axes)
+    >>> Labels(volume=mask, names={1: "liver"}).counted()
+    [{'value': 1, 'name': 'liver', 'voxels': 40, 'ml': 5.0, 'color': [230, 159, 0]}]
+    """
+
+    volume: Volume
+    names: Mapping[int, str]  #: of each label but 0
+
+    def __post_init__(self) -> None:
+        array = self.volume.array
+        if array.dtype.kind not in "bui":
+            raise TypeError(f"labels are whole numbers or bool, not {array.dtype}")
+        if not self.names:
+            raise ValueError("names: there is none; name each label, as in {1: 'liver'}")
+        for value, name in self.names.items():
+            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LARGEST_LABEL:
+                raise ValueError(f"names: {value!r} is no label; labels are 1 to {LARGEST_LABEL}")
+            if not isinstance(name, str) or not name.strip() or not name.isprintable() or len(name) > LONGEST_NAME:
+                raise ValueError(f"names: label {value} is called {name!r}; write 1 to {LONGEST_NAME} characters")
+        if len(set(self.names.values())) < len(self.names):
+            raise ValueError("names: two labels have the same name")
+        nameless = set(np.unique(array).tolist()) - {0} - set(self.names)
+        if nameless:
+            raise ValueError(f"the volume holds the label {min(nameless)}, which has no name")
+
+    def color(self, value: int) -> tuple[int, int, int]:
+        """Choose a label's colour: red, green, blue, 0 to 255."""
+        return COLORS[self._places[value] % len(COLORS)]
+
+    @cached_property
+    def _places(self) -> dict[int, int]:
+        return {value: place for place, value in enumerate(sorted(self.names))}
+
+    def counted(self) -> list[dict[str, Any]]:
+        """Tell each label's value, name, number of voxels, volume in ml and colour."""
+        values, counts = np.unique(self.volume.array, return_counts=True)
+        voxels = dict(zip(values.astype(int).tolist(), counts.tolist(), strict=True))
+        return [
+            {
+                "value": value,
+                "name": name,
+                "voxels": voxels.get(value, 0),
+                "ml": round(voxels.get(value, 0) * self.volume.voxel_ml, 3),
+                "color": list(self.color(value)),
+            }
+            for value, name in sorted(self.names.items())
+        ]
+
+    def onto(self, grid: Volume) -> Labels:
+        """Bring the labels onto another grid, each voxel the nearest label's; the smallest type that holds them."""
+        kind = np.uint8 if max(self.names) <= np.iinfo(np.uint8).max else np.uint16
+        volume = self.volume.like(self.volume.array.astype(kind)).reoriented(grid.orientation)
+        if not same_grid(volume, grid):
+            volume = volume.onto(grid, interpolation="nearest")
+        return Labels(volume=grid.like(volume.array), names=self.names)
+
+
+def same_grid(one: Volume, other: Volume) -> bool:
+    """Tell whether two volumes have their voxels in the same places, within a thousandth of a voxel."""
+    if one.array.shape != other.array.shape:
+        return False
+    corners = [(0, 0, 0), tuple(count - 1 for count in one.array.shape), (one.array.shape[0] - 1, 0, 0)]
+    apart = [np.asarray(other.to_index(one.to_physical(corner))) - corner for corner in corners]
+    return bool((np.abs(apart) < 1e-3).all()) and one.orientation == other.orientation  # noqa: PLR2004 (a thousandth)

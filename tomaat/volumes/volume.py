@@ -1,0 +1,250 @@
+"""A volume: voxels with their geometry, the one object in which a task meets an image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tomaat.headers.orientation import AXES, axes_for, is_orientation, orientation_of
+from tomaat.volumes.dicom_source import DicomSource
+
+if TYPE_CHECKING:
+    import torch
+
+Point = tuple[float, float, float]
+ORTHONORMAL_WITHIN = 1e-3  #: of each product of two axes from what it has to be
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Volume:
+    """Voxels ``array[i, j, k]`` and where they lie in the patient.
+
+    The array's axes are i, j, k: the image's own, in the order of ``spacing_mm`` and of the columns of ``direction``.
+    Positions are in mm in LPS (x to the patient's left, y to posterior, z to superior), as ITK and DICOM have them.
+    A volume is not changed; each method makes another, whose voxels may be the same memory.
+
+    Raises ``ValueError`` for an array that is not 3-D and for axes that are not at right angles, of length 1.
+
+    >>> axes = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+    >>> volume = Volume(array=np.zeros((4, 3, 2)), spacing_mm=(1, 1, 3), origin_mm=(0, 0, 10), direction=axes)
+    """
+
+    array: np.ndarray[Any, Any]  #: shape (i, j, k)
+    spacing_mm: Point  #: between the centres of neighbouring voxels, along i, j, k
+    origin_mm: Point  #: centre of voxel (0, 0, 0)
+    direction: tuple[Point, Point, Point]  #: rows of a matrix whose columns are the axes i, j, k
+    dicom: DicomSource | None = field(default=None, repr=False)  #: of a series that was sent; made volumes have none
+
+    def __post_init__(self) -> None:
+        if self.array.ndim != 3:  # noqa: PLR2004 (i, j, k)
+            raise ValueError(
+                f"array: shape {self.array.shape} has {self.array.ndim} axes; a volume has three, i, j, k."
+            )
+        if not all(size > 0 for size in self.spacing_mm):
+            raise ValueError(f"spacing_mm: {tuple(self.spacing_mm)} must be more than 0 mm along each axis.")
+        axes = np.asarray(self.direction, np.float64)
+        if axes.shape != (3, 3) or not np.allclose(axes.T @ axes, np.eye(3), rtol=0, atol=ORTHONORMAL_WITHIN):
+            raise ValueError(
+                f"direction: the volume's axes are not at right angles within {ORTHONORMAL_WITHIN:g}; "
+                "resample it to a regular grid."
+            )
+
+    # Where voxels lie
+
+    def to_physical(self, index: Sequence[float]) -> Point:
+        """Tell where in the patient (LPS, mm) the point ``index`` = (i, j, k) lies, between voxels too.
+
+        >>> axes = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+        >>> volume = Volume(array=np.zeros((2, 2, 2)), spacing_mm=(1, 1, 3), origin_mm=(0, 0, 10), direction=axes)
+        >>> volume.to_physical((1, 0, 1))
+        (1.0, 0.0, 13.0)
+        """
+        x, y, z = np.asarray(self.direction) @ (np.asarray(self.spacing_mm) * np.asarray(index)) + self.origin_mm
+        return float(x), float(y), float(z)
+
+    def to_index(self, point_mm: Sequence[float]) -> Point:
+        """Tell at which (i, j, k) a point of the patient (LPS, mm) lies, between voxels and outside too.
+
+        >>> axes = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+        >>> volume = Volume(array=np.zeros((2, 2, 2)), spacing_mm=(1, 1, 3), origin_mm=(0, 0, 10), direction=axes)
+        >>> volume.to_index((1.0, 0.0, 11.5))
+        (1.0, 0.0, 0.5)
+        """
+        offset = np.asarray(point_mm, np.float64) - np.asarray(self.origin_mm)
+        i, j, k = np.linalg.solve(np.asarray(self.direction), offset) / np.asarray(self.spacing_mm)
+        return float(i), float(j), float(k)
+
+    @property
+    def center_mm(self) -> Point:
+        """The middle of the volume (LPS, mm): halfway between its first and last voxels along i, j and k.
+
+        >>> axes = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+        >>> Volume(array=np.zeros((5, 3, 2)), spacing_mm=(1, 1, 3), origin_mm=(0, 0, 10), direction=axes).center_mm
+        (2.0, 1.0, 11.5)
+        """
+        return self.to_physical([(count - 1) / 2 for count in self.array.shape])
+
+    @property
+    def voxel_ml(self) -> float:
+        """The volume of one voxel in ml, from the spacing along i, j and k.
+
+        >>> axes = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+        >>> Volume(array=np.zeros((5, 3, 2)), spacing_mm=(1, 2, 5), origin_mm=(0, 0, 0), direction=axes).voxel_ml
+        0.01
+        """
+        return float(np.prod(self.spacing_mm)) / 1000
+
+    @property
+    def orientation(self) -> str:
+        """Where i, j and k point to, as the nearest of the patient's axes: ``LPS`` for an axial scan as DICOM has it.
+
+        >>> axes = ((-1.0, 0.0, 0.0), (0.0, -1.0, 0.0), (0.0, 0.0, 1.0))
+        >>> Volume(array=np.zeros((2, 2, 2)), spacing_mm=(1, 1, 1), origin_mm=(0, 0, 0), direction=axes).orientation
+        'RAS'
+        """
+        return orientation_of(self.direction)
+
+    # Other volumes
+
+    def like(self, array: Any) -> Volume:
+        """Make a volume of other voxels in the same place: an array or a tensor of the same shape (i, j, k).
+
+        Raises ``ValueError`` for another shape, since then the geometry would be another.
+
+        >>> axes = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+        >>> volume = Volume(array=np.zeros((4, 3, 2)), spacing_mm=(1, 1, 3), origin_mm=(0, 0, 10), direction=axes)
+        >>> mask = volume.like(volume.array > 0)
+        >>> mask.array.dtype, mask.to_physical((0, 0, 0)) == volume.to_physical((0, 0, 0))
+        (dtype('bool'), True)
+        """
+        if hasattr(array, "detach"):
+            array = array.detach().cpu().numpy()
+        array = np.asarray(array)
+        if array.shape != self.array.shape:
+            raise ValueError(f"an array of shape {array.shape} does not lie like a volume of shape {self.array.shape}")
+        return replace(self, array=array, dicom=None)
+
+    def reoriented(self, orientation: str) -> Volume:
+        """Turn and flip the axes so that i, j, k point as ``orientation`` says; no voxel's value or place changes.
+
+        ``RAS``: i to the patient's right, j to anterior, k to superior. Raises ``ValueError`` for no orientation.
+
+        >>> axes = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+        >>> volume = Volume(array=np.zeros((4, 3, 2)), spacing_mm=(1, 1, 3), origin_mm=(0, 0, 10), direction=axes)
+        >>> turned = volume.reoriented("SAR")
+        >>> turned.array.shape, turned.spacing_mm, turned.origin_mm
+        ((2, 3, 4), (3, 1, 1), (3.0, 2.0, 10.0))
+        """
+        if not is_orientation(orientation):
+            raise ValueError(f"orientation: {orientation!r} is none; write one letter of LR, one of PA, one of SI.")
+        now = self.orientation
+        order = axes_for(orientation, now)
+        flipped = [AXES[now[source]] != AXES[letter] for source, letter in zip(order, orientation, strict=True)]
+        first = [0, 0, 0]
+        for source, flip in zip(order, flipped, strict=True):
+            first[source] = self.array.shape[source] - 1 if flip else 0
+        axes = np.asarray(self.direction)[:, order] * [-1.0 if flip else 1.0 for flip in flipped]
+        array = np.flip(self.array.transpose(order), [n for n in range(3) if flipped[n]])
+        spacing_mm = (self.spacing_mm[order[0]], self.spacing_mm[order[1]], self.spacing_mm[order[2]])
+        return Volume(array=array, spacing_mm=spacing_mm, origin_mm=self.to_physical(first), direction=_rows(axes))
+
+    def resampled(self, spacing_mm: float | Sequence[float], *, interpolation: str = "linear") -> Volume:
+        """Sample the volume at another spacing (mm, along i, j, k), the axes and the middle staying where they are.
+
+        As many voxels as fill the same space, rounded. ``interpolation`` is ``linear``, ``nearest`` (for labels) or
+        ``cubic``; the voxels' type stays.
+
+        >>> axes = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+        >>> volume = Volume(array=np.zeros((4, 3, 2)), spacing_mm=(1, 1, 3), origin_mm=(0, 0, 10), direction=axes)
+        >>> finer = volume.resampled(0.5)
+        >>> finer.array.shape, finer.center_mm == volume.center_mm
+        ((8, 6, 12), True)
+        """
+        spacing = np.broadcast_to(np.asarray(spacing_mm, np.float64), 3)
+        extent = np.asarray(self.array.shape) * self.spacing_mm
+        size = np.maximum(1, np.round(extent / spacing)).astype(int)
+        return self._sampled(self.center_mm, size, spacing, interpolation, 0.0)
+
+    def cropped(
+        self,
+        center_mm: Sequence[float],
+        size: Sequence[int],
+        *,
+        spacing_mm: float | Sequence[float] | None = None,
+        interpolation: str = "linear",
+        outside: float = 0.0,
+    ) -> Volume:
+        """Cut out a block of ``size`` = (i, j, k) voxels with its middle at a point of the patient (LPS, mm).
+
+        Without ``spacing_mm`` the block is of the volume's own voxels, its middle as near to the point as they allow.
+        With it, the block is sampled at that spacing, its middle exactly there. What lies outside of the volume has the
+        value ``outside``.
+
+        >>> axes = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+        >>> volume = Volume(array=np.zeros((4, 3, 2)), spacing_mm=(1, 1, 3), origin_mm=(0, 0, 10), direction=axes)
+        >>> block = volume.cropped((3.0, 1.0, 10.0), (2, 3, 1))
+        >>> block.array.shape, block.origin_mm
+        ((2, 3, 1), (2.0, 0.0, 10.0))
+        """
+        count = np.asarray(size, int)
+        if spacing_mm is not None:
+            spacing = np.broadcast_to(np.asarray(spacing_mm, np.float64), 3)
+            return self._sampled(center_mm, count, spacing, interpolation, outside)
+        first = np.round(np.asarray(self.to_index(center_mm)) - (count - 1) / 2).astype(int)
+        array = np.full(tuple(count), outside, self.array.dtype)
+        low = np.maximum(first, 0)
+        high = np.minimum(first + count, self.array.shape)
+        if (high > low).all():
+            there = tuple(slice(a, b) for a, b in zip(low - first, high - first, strict=True))
+            array[there] = self.array[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
+        return replace(self, array=array, origin_mm=self.to_physical(first.tolist()), dicom=None)
+
+    def onto(self, grid: Volume, *, interpolation: str = "linear", outside: float = 0.0) -> Volume:
+        """Sample this volume at the voxels of ``grid``: the way back from a block to the input that it was cut from.
+
+        What comes has the shape (i, j, k) of ``grid`` and lies where it lies.
+
+        >>> axes = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+        >>> volume = Volume(array=np.zeros((4, 3, 2)), spacing_mm=(1, 1, 3), origin_mm=(0, 0, 10), direction=axes)
+        >>> block = volume.cropped((3.0, 1.0, 10.0), (2, 3, 1))
+        >>> found = block.like(block.array == 0)
+        >>> int(found.onto(volume, interpolation="nearest").array.sum())
+        6
+        """
+        from tomaat.volumes.images import sampled  # noqa: PLC0415 (SimpleITK)
+
+        return sampled(self, grid, interpolation, outside)
+
+    def tensor(self, device: torch.device | str) -> torch.Tensor:
+        """Copy the voxels to a float32 tensor of shape (i, j, k) on ``device``.
+
+        >>> axes = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+        >>> volume = Volume(array=np.zeros((4, 3, 2)), spacing_mm=(1, 1, 3), origin_mm=(0, 0, 10), direction=axes)
+        >>> tuple(volume.tensor("cpu")[None, None].shape)  # batch, channel, i, j, k: as torch's Conv3d takes it
+        (1, 1, 4, 3, 2)
+        """
+        import torch  # noqa: PLC0415 (only tasks, in a worker, ask for tensors)
+
+        return torch.from_numpy(self.array.astype(np.float32, order="C")).to(device)
+
+    def _sampled(
+        self, center_mm: Sequence[float], size: Any, spacing: Any, interpolation: str, outside: float
+    ) -> Volume:
+        if not (np.asarray(spacing) > 0).all() or not (np.asarray(size) > 0).all():
+            raise ValueError(f"size {tuple(size)} and spacing_mm {tuple(spacing)} must be more than 0.")
+        first = np.asarray(center_mm) - np.asarray(self.direction) @ ((np.asarray(size) - 1) / 2 * spacing)
+        grid = Volume(
+            array=np.broadcast_to(np.zeros(1, self.array.dtype), tuple(size)),
+            spacing_mm=(float(spacing[0]), float(spacing[1]), float(spacing[2])),
+            origin_mm=(float(first[0]), float(first[1]), float(first[2])),
+            direction=self.direction,
+        )
+        return self.onto(grid, interpolation=interpolation, outside=outside)
+
+
+def _rows(axes: np.ndarray[Any, Any]) -> tuple[Point, Point, Point]:
+    a, b, c = ((float(row[0]), float(row[1]), float(row[2])) for row in axes)
+    return a, b, c

@@ -1,0 +1,242 @@
+"""The routes of the protocol; each view finds, asks a room, and describes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from functools import partial
+from typing import Any
+
+import structlog
+from flask import Flask, Response, g, jsonify, request
+
+from tomaat.access.audit import ANYBODY, HOLDER, Audit
+from tomaat.archives import ArchiveLimits
+from tomaat.storage import Storage
+from tomaat.tickets.states import CANCELLED, ENDED, EXPIRED, FAILED, RUNNING, STATES, SUCCEEDED
+from tomaat.tickets.ticket import Ticket
+from tomaat.tickets.ticket_store import TicketStore
+from tomaat.web.api import views
+from tomaat.web.api.examples import Examples
+from tomaat.web.api.form import content_length
+from tomaat.web.api.openapi import describe_api
+from tomaat.web.api.results import send_result
+from tomaat.web.api.submission import Submission
+from tomaat.web.api.tokens import find_ticket
+from tomaat.web.api.waiters import Waiters
+from tomaat.web.http.access import HEADER as KEY_HEADER
+from tomaat.web.http.access import Access
+from tomaat.web.http.problems import EXPLANATIONS, Problem, invalid, retry_later, too_large
+from tomaat.web.http.recent import Recent
+from tomaat.web.page.documents import page
+
+log = structlog.get_logger()
+
+NOT_ENDED = frozenset(STATES) - ENDED
+RECENT_SECONDS = 1.0
+FORM_BYTES = 64 * 1024  #: what a form may add around its payload
+
+
+class Api:
+    """What the web server was handed, and the views on it."""
+
+    def __init__(
+        self,
+        store: TicketStore,
+        storage: Storage,
+        waiters: Waiters,
+        access: Access,
+        audit: Audit,
+        *,
+        examples: Examples,
+        archive_limits: ArchiveLimits,
+        largest_voxel_bytes: int,
+        longest_wait_seconds: float,
+        longest_queue: int,
+    ) -> None:
+        self.store = store
+        self.storage = storage
+        self.waiters = waiters
+        self.access = access
+        self.audit = audit
+        self.examples = examples
+        self.largest_request_bytes = archive_limits.largest_upload_bytes + FORM_BYTES
+        self.longest_wait_seconds = longest_wait_seconds
+        self.longest_queue = longest_queue
+        self.submission = Submission(store, storage, archive_limits, largest_voxel_bytes)
+        self.services = Recent(store.offered_services, seconds=RECENT_SECONDS)
+        self.ahead = Recent(store.ahead, seconds=RECENT_SECONDS)
+        self.waiting = Recent(store.count_waiting, seconds=RECENT_SECONDS)
+
+    def register(self, app: Flask) -> None:
+        """Give each view its route; a ticket's address with a slash in it is a wrong one, not another one."""
+        app.add_url_rule("/", view_func=self.index)
+        app.add_url_rule("/request", view_func=self.submit, methods=["POST"])
+        app.add_url_rule("/request/<path:reference>", view_func=self.cancel, methods=["DELETE"])
+        app.add_url_rule("/status/<path:reference>", view_func=self.status)
+        app.add_url_rule("/result/<path:reference>", view_func=self.result)
+        app.add_url_rule("/supportedservices", view_func=self.supported_services)
+        app.add_url_rule("/examples/<name>", view_func=self.example)
+        app.add_url_rule("/openapi.json", view_func=self.openapi)
+        app.add_url_rule("/problems/<slug>", view_func=self.explain)
+
+    def index(self) -> Response:
+        """Give the page to whom prefers one, as browsers do; say what this is and where to go on to all others."""
+        if request.accept_mimetypes.best_match(("application/json", "text/html")) == "text/html":
+            answer = page(key_needed=self.access.needed, largest_request_bytes=self.largest_request_bytes)
+        else:
+            answer = jsonify(name="TOMAAT", links={"services": "/supportedservices", "api": "/openapi.json"})
+        answer.vary.add("Accept")
+        return answer
+
+    def submit(self) -> Response:
+        """Take a request and give a ticket; a refusal is noted in the audit trail."""
+        g.who = ANYBODY
+        try:
+            return self._submit()
+        except Problem as problem:
+            self.audit.note(who=g.who, what="submit", outcome=problem.slug)
+            raise
+
+    def _submit(self) -> Response:
+        key = self.access.admit(request.headers.get(KEY_HEADER))
+        if key is not None:
+            g.who = key.name
+        claimed = content_length(request.headers)
+        if claimed is not None and claimed > self.largest_request_bytes:
+            raise too_large(claimed, self.largest_request_bytes)
+        if self.waiting.get() >= self.longest_queue:
+            detail = f"{self.longest_queue} tickets wait already; try again later."
+            raise retry_later(503, "queue-full", "Queue full", detail, 30)
+        services = {service.name: service for service in self.services.get()}
+        ticket, token = self.submission.take(request, services, key)
+        g.ticket = ticket.id
+        answer = jsonify(views.accepted(ticket, token))
+        answer.headers["Location"] = views.links(ticket.id, token)["status"]
+        answer.headers["Retry-After"] = "1"
+        answer.status_code = 202
+        return answer
+
+    def status(self, reference: str) -> Response:
+        """Tell where a ticket stands, at once or when it has left a state."""
+        while_in = _state_asked_for()
+        ticket = self._wait(self._find(reference), while_in)
+        return self._describe(ticket)
+
+    def result(self, reference: str) -> Response:
+        """Send the result, or say why there is none."""
+        ticket = self._wait(self._find(reference), NOT_ENDED)
+        _demand_result(ticket)
+        path = self.storage.result_of(ticket.folder, ticket.claim)
+        fetched = partial(self._note_fetched, ticket.id)
+        try:
+            answer = send_result(request, ticket, path, fetched)
+            if request.method == "GET" and answer.status_code in {200, 206}:
+                self.audit.note(who=HOLDER, what="read result", outcome=str(answer.status_code), ticket=ticket.id)
+        except FileNotFoundError:  # it expired between the two looks
+            raise _expired(ticket) from None
+        return answer
+
+    def cancel(self, reference: str) -> Response:
+        """Give a ticket up, whatever its state."""
+        ticket = self.store.cancel(self._find(reference))
+        log.info("ticket.given_up", ticket=ticket.id, state=ticket.state)
+        answer = self._describe(ticket)
+        if ticket.state == RUNNING or (ticket.state != CANCELLED and not ticket.files_removed):
+            answer.status_code = 202
+        return answer
+
+    def supported_services(self) -> Response:
+        """List the services with their inputs, and how long their queues are."""
+        return jsonify(self._described_services())
+
+    def openapi(self) -> Response:
+        """Describe all of this, services included."""
+        services = self._described_services()
+        return jsonify(describe_api(services, longest_wait_seconds=self.longest_wait_seconds))
+
+    def example(self, name: str) -> Response:
+        """Send a volume to try a service with."""
+        return self.examples.send(name, self.services.get())
+
+    def explain(self, slug: str) -> Response:
+        """Explain a kind of problem."""
+        if slug not in EXPLANATIONS:
+            raise Problem(404, "not-found", "Not found", "No problem of this server has this name.")
+        return jsonify(type=f"/problems/{slug}", explanation=EXPLANATIONS[slug])
+
+    def _described_services(self) -> list[dict[str, Any]]:
+        ahead = self.ahead.get()
+        return [
+            views.service(service, ahead.get(service.interface_hash), self.examples.of(service))
+            for service in self.services.get()
+        ]
+
+    def _note_fetched(self, ticket_id: int) -> None:
+        """Write down, after an answer, that its last byte was sent."""
+        log.info("ticket.fetched", ticket=ticket_id)
+        self.waiters.do_later(partial(self.store.mark_fetched, ticket_id))
+
+    def _find(self, reference: str) -> Ticket:
+        ticket = find_ticket(self.store, reference, request.headers.get("Authorization", ""))
+        g.ticket = ticket.id
+        return ticket
+
+    def _wait(self, ticket: Ticket, while_in: Collection[str]) -> Ticket:
+        """Wait as long as the client asks for, if there is a place, and read the ticket again."""
+        seconds = self._seconds_asked_for()
+        if not seconds or ticket.state not in while_in or not self.waiters.wait(ticket.id, while_in, seconds):
+            return ticket
+        return self.store.find(ticket.id) or ticket
+
+    def _seconds_asked_for(self) -> float:
+        text = request.args.get("wait", "0")
+        try:
+            seconds = float(text)
+        except ValueError:
+            seconds = math.nan
+        if not 0 <= seconds <= self.longest_wait_seconds:
+            raise invalid(f"wait: {text[:40]!r} is not between 0 and {self.longest_wait_seconds:g} seconds.")
+        return seconds
+
+    def _describe(self, ticket: Ticket) -> Response:
+        body: dict[str, Any] = views.status(ticket, self.store.outlook(ticket), _token_in_path())
+        answer = jsonify(body)
+        if ticket.state in NOT_ENDED:
+            answer.headers["Retry-After"] = "1"
+        return answer
+
+
+def _token_in_path() -> str:
+    reference = str((request.view_args or {}).get("reference", ""))
+    return reference.partition("&")[2]
+
+
+def _state_asked_for() -> Collection[str]:
+    state = request.args.get("state")
+    if state is None:
+        return NOT_ENDED
+    if state not in STATES:
+        raise invalid(f"state: {state[:40]!r} is none of {', '.join(STATES)}.")
+    return {state}
+
+
+def _demand_result(ticket: Ticket) -> None:
+    """Raise the problem of a ticket that has no result to fetch."""
+    if ticket.state == SUCCEEDED and not ticket.delete_requested and not ticket.files_removed:
+        return
+    if ticket.state in {SUCCEEDED, EXPIRED}:
+        raise _expired(ticket)
+    if ticket.state == CANCELLED:
+        raise Problem(409, "cancelled", "Cancelled", "The ticket was given up; there is no result.")
+    if ticket.state == FAILED:
+        error = ticket.error or {}
+        slug = str(error.get("type", "/problems/task-crashed")).removeprefix("/problems/")
+        title, detail = error.get("title", "Failed"), error.get("detail", "The ticket failed.")
+        raise Problem(409, slug, title, detail, error.get("errors", []))
+    raise retry_later(409, "not-ready", "Not ready", f"The ticket is {ticket.state}; its result is not there yet.")
+
+
+def _expired(ticket: Ticket) -> Problem:
+    why = "was deleted at its client's wish" if ticket.delete_requested else "is no longer kept; send the request again"
+    return Problem(410, "expired", "Expired", f"The result {why}.")

@@ -1,0 +1,109 @@
+"""Take a request's form apart while it streams: the service's name, and the payload straight into the unpacker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import IO, Any
+
+from werkzeug.datastructures import Headers
+from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.http import parse_options_header
+from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData
+
+from tomaat.refusals import shown
+from tomaat.web.http.problems import Problem, invalid
+
+CHUNK_BYTES = 128 * 1024
+LARGEST_HELD_BYTES = 512 * 1024  #: what the decoder may hold: a part's headers, or what stands around all parts
+MOST_PARTS = 10
+LONGEST_SERVICE_BYTES = 200
+HOW = "Send multipart/form-data: curl -F service=FloatComputation -F payload=@payload.tar.gz http://…/request"
+
+
+class Form:
+    """One form with the fields ``service`` and, as a file, ``payload``, in either order."""
+
+    def __init__(self, stream: IO[bytes], content_type: str) -> None:
+        kind, options = parse_options_header(content_type)
+        if kind != "multipart/form-data" or not options.get("boundary"):
+            raise Problem(
+                415,
+                "invalid-request",
+                "Not multipart/form-data",
+                f"The content type must be multipart/form-data. {HOW}",
+            )
+        self.stream = stream
+        self.decoder = MultipartDecoder(
+            options["boundary"].encode("latin-1", "replace"),
+            max_form_memory_size=LARGEST_HELD_BYTES,
+            max_parts=MOST_PARTS,
+        )
+        self.service: str | None = None
+        self.seen: set[str] = set()
+        self.faults: list[dict[str, Any]] = []
+
+    def payload(self) -> Iterator[bytes]:
+        """Yield the payload's bytes as they come; what stands before and behind it in the form is read as well.
+
+        Raises ``Problem`` at the end, with all that is wrong with the form.
+        """
+        inside: str | None = None
+        text = bytearray()
+        for event in self._events():
+            if isinstance(event, (Field, File)):
+                inside = self._enter(event)
+            elif inside == "payload":
+                yield event.data
+            elif inside == "service":
+                text += event.data[: LONGEST_SERVICE_BYTES + 1 - len(text)]
+                if not event.more_data:
+                    self._end_service(bytes(text))
+        for name in ("service", "payload"):
+            if name not in self.seen:
+                self._fault("missing-field", f"{name}: the form has no such field.")
+        if self.faults:
+            what = self.faults[0]["detail"] if len(self.faults) == 1 else f"The form has {len(self.faults)} faults."
+            raise invalid(f"{what} {HOW}", self.faults)
+
+    def _enter(self, event: Field | File) -> str | None:
+        """Note a part by its headers; return the field's name, or nothing where its content is to be skipped."""
+        name = event.name
+        if name not in {"service", "payload"}:
+            self._fault("unknown-field", f"{shown(name)}: the form takes the fields service and payload.")
+            return None
+        if name in self.seen:
+            self._fault("doubled-field", f"{name}: the form has this field twice.")
+            return None
+        self.seen.add(name)
+        if isinstance(event, Field) and name == "payload":
+            self._fault("not-a-file", "payload: must be sent as a file (with curl by an @ before its name).")
+            return None
+        return name
+
+    def _end_service(self, text: bytes) -> None:
+        if len(text) > LONGEST_SERVICE_BYTES:
+            self._fault("too-long", f"service: is longer than {LONGEST_SERVICE_BYTES} bytes.")
+        else:
+            self.service = text.decode("utf-8", errors="replace").strip()
+
+    def _fault(self, code: str, detail: str) -> None:
+        self.faults.append({"input": None, "code": code, "detail": detail})
+
+    def _events(self) -> Iterator[Field | File | Data]:
+        try:
+            while True:
+                chunk = self.stream.read(CHUNK_BYTES)
+                self.decoder.receive_data(chunk or None)
+                while not isinstance(event := self.decoder.next_event(), NeedData):
+                    if isinstance(event, Epilogue):
+                        return
+                    if isinstance(event, (Field, File, Data)):
+                        yield event
+        except (ValueError, RequestEntityTooLarge) as error:
+            raise invalid(f"The form is broken or cut off, or has more than {MOST_PARTS} fields. {HOW}") from error
+
+
+def content_length(headers: Headers) -> int | None:
+    """Read the length that a request claims."""
+    claimed = headers.get("Content-Length", "")
+    return int(claimed) if claimed.isdecimal() and claimed.isascii() else None

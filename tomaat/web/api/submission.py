@@ -1,0 +1,157 @@
+"""Take one upload: unpack it, check it, make it durable, and only then make its ticket."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import structlog
+from flask import Request
+
+from Inputs import from_description
+from tomaat.access.key_store import ApiKey
+from tomaat.archives import ArchiveLimits, ArchiveRefused, ArchiveTooLarge, NotGzip, unpack
+from tomaat.refusals import shown
+from tomaat.services.payload import PayloadRefused, check_payload
+from tomaat.storage import Storage, TicketFolder
+from tomaat.storage.disk import DISK_FULL
+from tomaat.tickets.ticket import Ticket
+from tomaat.tickets.ticket_store import NewTicket, OfferedService, TicketStore
+from tomaat.web.api.form import Form
+from tomaat.web.api.tokens import new_token
+from tomaat.web.http.access import demand_service
+from tomaat.web.http.problems import Problem, invalid, storage_full
+
+log = structlog.get_logger()
+
+MOST_NAMED = 20  #: services that a refusal names
+LONGEST_IDEMPOTENCY_KEY = 255  #: characters
+
+
+class Submission:
+    """What ``POST /request`` does, from the first byte to the row."""
+
+    def __init__(self, store: TicketStore, storage: Storage, limits: ArchiveLimits, largest_voxel_bytes: int) -> None:
+        self.store = store
+        self.storage = storage
+        self.limits = limits
+        self.largest_voxel_bytes = largest_voxel_bytes
+
+    def take(self, request: Request, services: Mapping[str, OfferedService], key: ApiKey | None) -> tuple[Ticket, str]:
+        """Return the ticket and a token of it. Raises ``Problem``; then nothing of the upload is left.
+
+        The ticket is new, unless the request repeats one by its ``Idempotency-Key``.
+        """
+        repeatable = idempotency_key(request.headers.get("Idempotency-Key"))
+        digest = hashlib.sha256()
+        try:
+            folder = self.storage.new_incoming()
+            try:
+                service = self._receive(request, folder, services, key, digest.update)
+                self.storage.keep(folder)
+            except BaseException:
+                self.storage.drop(folder)
+                raise
+        except OSError as error:
+            if error.errno in DISK_FULL:
+                raise storage_full() from error
+            raise
+        token, token_hash = new_token()
+        submission = NewTicket(
+            token_hash=token_hash,
+            service=service.name,
+            interface_hash=service.interface_hash,
+            folder=folder.name,
+            key_name=None if key is None else key.name,
+            idempotency_key=repeatable,
+            payload_sha256=None if repeatable is None else digest.digest(),
+        )
+        ticket = self.store.submit(submission)
+        is_new = ticket.folder == submission.folder
+        log.info("ticket.submitted" if is_new else "ticket.repeated", ticket=ticket.id, service=ticket.service)
+        if not is_new:
+            self.storage.drop(self.storage.ticket(submission.folder))
+            self._repeat(ticket, submission)
+        return ticket, token
+
+    def _repeat(self, ticket: Ticket, submission: NewTicket) -> None:
+        """Give the ticket of an earlier request one more token, if this is the very same request."""
+        if (ticket.service, ticket.payload_sha256) != (submission.service, submission.payload_sha256):
+            detail = "Idempotency-Key: it was used for another payload or service; choose a new one for each request."
+            raise Problem(422, "idempotency-key-reused", "Idempotency key reused", detail)
+        self.store.add_token(ticket, submission.token_hash)
+
+    def _receive(
+        self,
+        request: Request,
+        folder: TicketFolder,
+        services: Mapping[str, OfferedService],
+        key: ApiKey | None,
+        also: Callable[[bytes], None],
+    ) -> OfferedService:
+        form = Form(request.environ["wsgi.input"], request.headers.get("Content-Type", ""))
+        refusal: Problem | None = None
+        payload = _payload(form, services, key, also)
+        try:
+            unpack(payload, folder.inputs, self.limits)
+        except ArchiveRefused as error:
+            refusal = _archive_problem(error)
+        for _ in payload:  # the service may be named behind the payload
+            pass
+        service = _offered(form.service or "", services, key)
+        if refusal is not None:
+            raise refusal
+        inputs = [from_description(description) for description in service.interface.values()]
+        try:
+            check_payload(folder.inputs, inputs, self.limits, largest_voxel_bytes=self.largest_voxel_bytes)
+        except PayloadRefused as error:
+            raise _inputs_problem(error.errors, error.inputs) from error
+        return service
+
+
+def idempotency_key(sent: str | None) -> str | None:
+    """Check the client's own name for a request, where it sent one."""
+    if sent is None:
+        return None
+    if not 1 <= len(sent) <= LONGEST_IDEMPOTENCY_KEY or not sent.isascii() or not sent.isprintable():
+        raise invalid(f"Idempotency-Key: must be 1 to {LONGEST_IDEMPOTENCY_KEY} printable ASCII characters.")
+    return sent
+
+
+def _payload(
+    form: Form, services: Mapping[str, OfferedService], key: ApiKey | None, also: Callable[[bytes], None]
+) -> Iterator[bytes]:
+    """Yield the payload; where the service is named before it, nothing is unpacked for one that is not to be had."""
+    for data in form.payload():
+        if form.service is not None:
+            _offered(form.service, services, key)
+        also(data)
+        yield data
+
+
+def _offered(name: str, services: Mapping[str, OfferedService], key: ApiKey | None) -> OfferedService:
+    if name in services:
+        demand_service(key, name)
+        return services[name]
+    names = ", ".join(list(services)[:MOST_NAMED]) or "none yet"
+    detail = f"service: {shown(name)} is not offered here; offered are: {names}."
+    raise Problem(404, "unknown-service", "Unknown service", detail)
+
+
+def _archive_problem(error: ArchiveRefused) -> Problem:
+    errors: list[dict[str, Any]] = [{"input": None, "code": error.code, "detail": error.detail}]
+    if isinstance(error, NotGzip):
+        return Problem(415, "not-gzip", "Not a .tar.gz", error.detail, errors)
+    if isinstance(error, ArchiveTooLarge):
+        return Problem(413, "too-large", "Too large", error.detail, errors)
+    return Problem(400, "unreadable-archive", "The archive cannot be read", error.detail, errors)
+
+
+def _inputs_problem(errors: list[dict[str, Any]], inputs: int) -> Problem:
+    refused = {error["input"] for error in errors}
+    if None in refused:
+        detail = errors[0]["detail"] if len(errors) == 1 else f"{len(errors)} faults were found in the payload."
+    else:
+        detail = f"{len(refused)} of {inputs} inputs {'was' if len(refused) == 1 else 'were'} refused."
+    return Problem(422, "invalid-inputs", "Invalid inputs", detail, errors)

@@ -1,0 +1,46 @@
+"""Tokens: 32 random bytes for the client, their SHA-256 for the database; compared in constant time."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+
+from tomaat.tickets.ticket import Ticket
+from tomaat.tickets.ticket_store import TicketStore
+from tomaat.web.http.problems import not_found
+
+TOKEN_BYTES = 32
+LARGEST_ID = 2**63 - 1
+ID = re.compile(r"[1-9][0-9]{0,18}")
+NOBODYS = b"\0" * 32  #: no token has this hash
+
+
+def new_token() -> tuple[str, bytes]:
+    """Make a token and the hash that is stored of it."""
+    token = secrets.token_urlsafe(TOKEN_BYTES)
+    return token, hash_of(token)
+
+
+def hash_of(token: str) -> bytes:
+    """Hash a token as it is stored."""
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+
+
+def find_ticket(store: TicketStore, reference: str, authorization: str) -> Ticket:
+    """Find the ticket of ``<id>&<token>``, or of ``<id>`` with ``Authorization: Bearer <token>``.
+
+    Raises the same ``not_found`` for a wrong id, a wrong token and an absent one; each costs one look-up.
+    """
+    id_text, ampersand, token = reference.partition("&")
+    if not ampersand:
+        scheme, _, token = authorization.partition(" ")
+        token = token.strip() if scheme.lower() == "bearer" else ""
+    number = int(id_text) if ID.fullmatch(id_text) else 0
+    ticket = store.find(number if number <= LARGEST_ID else 0)
+    shown = hash_of(token)
+    fits = [hmac.compare_digest(each, shown) for each in (ticket.token_hashes if ticket is not None else (NOBODYS,))]
+    if ticket is None or not any(fits):
+        raise not_found()
+    return ticket

@@ -1,0 +1,1 @@
+"""The Flask application, its errors, and the server in front of it."""

@@ -1,0 +1,64 @@
+"""Who may submit, and how much: API keys and their limits."""
+
+from __future__ import annotations
+
+from tomaat.access.key_store import ApiKey, KeyStore
+from tomaat.web.http.problems import Problem, retry_later
+
+HEADER = "X-API-Key"
+
+
+class Access:
+    """Lets requests in. A key that is shown must be right, also where none is needed."""
+
+    def __init__(self, keys: KeyStore, *, needed: bool, most_waiting: int, most_within_a_minute: int) -> None:
+        self.keys = keys
+        self.needed = needed
+        self.most_waiting = most_waiting
+        self.most_within_a_minute = most_within_a_minute
+
+    def admit(self, shown: str | None) -> ApiKey | None:
+        """Let a submission in, or raise the ``Problem`` that keeps it out, before its body is read."""
+        if not shown:
+            if self.needed:
+                raise _key_needed(f"This server takes requests with an API key only, in the header {HEADER}.")
+            return None
+        key = self.keys.find(shown)
+        if key is None:
+            raise _key_needed(f"The API key in {HEADER} is wrong or was revoked.")
+        self._limit(key)
+        return key
+
+    def demand_operator(self, shown: str | None) -> ApiKey:
+        """Let an operator in, or raise the ``Problem`` that keeps others out, also where no other key is needed."""
+        key = self.keys.find(shown) if shown else None
+        if key is None:
+            said = f"is wrong or was revoked: {HEADER}" if shown else f"is needed, in the header {HEADER}"
+            raise _key_needed(f"An operator's API key {said}.")
+        if not key.operator:
+            made = "python3 -m tomaat.access make NAME --operator"
+            detail = f"The API key {key.name} is no operator's; `{made}` makes one."
+            raise Problem(403, "operator-needed", "Operator needed", detail)
+        return key
+
+    def _limit(self, key: ApiKey) -> None:
+        usage = self.keys.usage(
+            key.name, most_waiting=self.most_waiting, most_within_a_minute=self.most_within_a_minute
+        )
+        if usage.waiting >= self.most_waiting:
+            detail = f"{usage.waiting} tickets of the API key {key.name} wait already; try again later."
+            raise retry_later(429, "queue-full", "Queue full", detail, 30)
+        if usage.within_a_minute >= self.most_within_a_minute:
+            detail = f"The API key {key.name} made {usage.within_a_minute} tickets within a minute; try again later."
+            raise retry_later(429, "busy", "Too many requests", detail, 10)
+
+
+def demand_service(key: ApiKey | None, service: str) -> None:
+    """Raise a ``Problem`` unless the key may ask for the service."""
+    if key is not None and not key.allows(service):
+        detail = f"The API key {key.name} may not ask for {service}; it may ask for {', '.join(key.services or ())}."
+        raise Problem(403, "service-not-allowed", "Service not allowed", detail)
+
+
+def _key_needed(detail: str) -> Problem:
+    return Problem(401, "key-needed", "API key needed", detail, headers={"WWW-Authenticate": HEADER})

@@ -1,0 +1,124 @@
+"""The Flask application: the routes, and what every answer has in common."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import Protocol
+
+import structlog
+from flask import Flask, Response, g, request
+from werkzeug.exceptions import HTTPException
+
+from tomaat.database import DatabaseUnavailable
+from tomaat.processes.log import frames_of
+from tomaat.web.api.api import Api
+from tomaat.web.http.problems import Problem, problem_response, retry_later
+from tomaat.web.page.documents import register_static
+
+log = structlog.get_logger()
+
+HEADERS = {
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+}
+PROBED = {"/metrics", "/health/live", "/health/ready"}  #: asked every few seconds
+QUIET = {200, 503}  #: answers to these that are no lines of the log; that health changed is one
+ASKING = {"GET", "HEAD"}  #: methods that change nothing
+METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
+
+
+class Views(Protocol):
+    """Some routes of the application."""
+
+    def register(self, app: Flask) -> None:
+        """Give each view its route."""
+
+
+def create_app(api: Api, *more: Views) -> Flask:
+    """Make the application around the views of ``api``, and ``more`` of them."""
+    app = Flask("tomaat", static_folder=None, template_folder="web/page/templates")
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask's default provider has it
+    app.url_map.merge_slashes = False  # a redirect would repeat a token
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    app.before_request(_note_time)
+    app.after_request(_finish)
+    app.register_error_handler(Problem, _refuse)
+    app.register_error_handler(HTTPException, _http_problem)
+    app.register_error_handler(DatabaseUnavailable, _database_problem)
+    app.register_error_handler(Exception, _crash)
+    for views in (api, *more):
+        views.register(app)
+    register_static(app)
+    return app
+
+
+def _note_time() -> None:
+    g.began = time.monotonic()
+
+
+def _finish(answer: Response) -> Response:
+    """Add the headers, and log the route's template, never its path: a path holds a token."""
+    for name, value in HEADERS.items():
+        answer.headers.setdefault(name, value)
+    route = route_of_request()
+    if route not in PROBED or answer.status_code not in QUIET:
+        log.info(
+            "request.answered",
+            route=route,
+            method=method_of_request(),
+            status=answer.status_code,
+            milliseconds=round(1000 * (time.monotonic() - g.began), 1),
+            **({"problem": g.problem} if "problem" in g else {}),
+            **_ticket(),
+        )
+    return answer
+
+
+def route_of_request() -> str:
+    """Name the route's template, never the path: a path holds a token."""
+    return request.url_rule.rule if request.url_rule else "(none)"
+
+
+def method_of_request() -> str:
+    """Name the method, if it is one."""
+    return request.method if request.method in METHODS else "(other)"
+
+
+def _refuse(problem: Problem) -> Response:
+    g.problem = problem.slug
+    return problem_response(problem)
+
+
+def _ticket() -> dict[str, int]:
+    """Name the request's ticket in the log, where one was found."""
+    return {"ticket": g.ticket} if "ticket" in g else {}
+
+
+def _http_problem(error: HTTPException) -> Response:
+    """Say in our form what Flask refused."""
+    status = error.code or 500
+    allow = error.get_response().headers.get("Allow")
+    if status == 404:  # noqa: PLR2004 (Not Found)
+        return _refuse(Problem(404, "not-found", "Not found", "There is nothing at this address."))
+    if status == 405:  # noqa: PLR2004 (Method Not Allowed)
+        detail = f"This address does not take {request.method[:20]}; it takes {allow}."
+        headers = {"Allow": allow or ""}
+        return _refuse(Problem(405, "method-not-allowed", "Method not allowed", detail, headers=headers))
+    return _refuse(Problem(status, "invalid-request", error.name, error.description or error.name))
+
+
+def _database_problem(error: DatabaseUnavailable) -> Response:
+    log.warning("database.lost", reason=str(error), **_ticket())
+    detail = "The server's database does not answer now."
+    if request.method not in ASKING:
+        detail = f"{detail[:-1]}; whether a request arrived is unknown: look, or send it again."
+    return _refuse(retry_later(503, "unavailable", "Unavailable", detail, 5))
+
+
+def _crash(error: Exception) -> Response:
+    reference = secrets.token_hex(4)
+    log.error("request.crashed", reference=reference, error=type(error).__name__, frames=frames_of(error), **_ticket())
+    detail = f"The server made a mistake; its log has it as {reference}."
+    return _refuse(Problem(500, "internal-error", "Internal error", detail))

@@ -1,0 +1,151 @@
+"""One connection to a client, as waitress holds it, with what waitress leaves to its users."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from typing import Any
+
+import structlog
+from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser
+from waitress.task import ErrorTask
+
+from tomaat.storage.disk import DISK_FULL
+from tomaat.web.http.app import HEADERS
+from tomaat.web.http.problems import Problem, problem_response, storage_full, too_large
+
+log = structlog.get_logger()
+
+DRAIN_SECONDS = 30.0  #: how long the rest of a refused upload is read and forgotten
+DRAIN_BYTES = 64 * 1024
+BODY_TOO_LARGE = 413
+STORAGE_FULL = 507
+
+
+class SpoolFull:
+    """Takes the place of waitress' own errors when a body could not be spooled."""
+
+    code = STORAGE_FULL
+
+
+class Parser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
+    """Reads one request of a connection, and no second one before the first is answered."""
+
+    def received(self, data: bytes) -> int:
+        """Take ``data``; return how much of it was used."""
+        used: int = super().received(data)
+        if not self.completed or self.empty:
+            return used
+        if self.error is not None:
+            self.expect_continue = False  # nobody is invited to send what is refused already
+        elif used < len(data):
+            # A pipelined request would let a thread of the server sleep until a slow download before it was sent. It
+            # is forgotten, and the connection closed after the answer, which tells the client to ask again.
+            self.headers["CONNECTION"] = "close"
+        return len(data)
+
+
+class ProblemTask(ErrorTask):  # type: ignore[misc]  # waitress has no types
+    """Answers a request that never reached the application, in the form of all our problems."""
+
+    def execute(self) -> None:
+        """Write the answer."""
+        self.channel.refused = True
+        problem = self._problem()
+        answer = problem_response(problem)
+        log.info("request.refused", status=answer.status_code, problem=problem.slug)
+        self.channel.server.note_refused(problem)
+        body = answer.get_data()
+        self.status = answer.status
+        self.response_headers += [*answer.headers.items(), *HEADERS.items()]
+        self.content_length = len(body)
+        self.set_close_on_finish()
+        self.write(body)
+
+    def _problem(self) -> Problem:
+        error = self.request.error
+        if error.code == BODY_TOO_LARGE:
+            return too_large(None, self.channel.adj.max_request_body_size - 1)
+        if error.code == STORAGE_FULL:
+            return storage_full()
+        slug = "internal-error" if error.code == 500 else "invalid-request"  # noqa: PLR2004 (Internal Server Error)
+        return Problem(error.code, slug, error.reason, "This is no request that the server understands.")
+
+
+class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
+    """A connection whose client reads why its upload is refused, although it is still sending.
+
+    Closing a socket with unread bytes resets the connection, and the answer is lost. So after a refusal only the
+    sending side is closed; what still arrives is read and forgotten, for a while.
+    """
+
+    parser_class = Parser
+    error_task_class = ProblemTask
+    request: Any = None
+    close_when_flushed: bool = False
+    refused = False
+    drained_until: float | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is answered, or an answer not yet sent whole."""
+        return bool(self.requests or self.total_outbufs_len) and self.drained_until is None
+
+    def received(self, data: bytes) -> Any:
+        """Take bytes; a full disk of the spool is the request's error, not the connection's."""
+        try:
+            return super().received(data)
+        except OSError as error:
+            if error.errno not in DISK_FULL or self.request is None:
+                raise
+        request, self.request = self.request, None
+        with contextlib.suppress(OSError):
+            request.close()
+        request.body_rcv = None
+        request.error = SpoolFull()
+        self.requests.append(request)
+        self.server.add_task(self)
+        return True
+
+    def handle_close(self) -> None:
+        """Close, and give up an upload that did not arrive whole."""
+        super().handle_close()
+        request, self.request = self.request, None
+        if request is not None:
+            with contextlib.suppress(OSError):  # its last bytes may not fit on the disk any more
+                request.close()
+
+    def readable(self) -> bool:
+        """Tell the loop whether to wait for bytes."""
+        return self.drained_until is not None or super().readable()
+
+    def writable(self) -> bool:
+        """Tell the loop whether there is something to send, or to close."""
+        return bool(self.will_close if self.drained_until is not None else super().writable())
+
+    def handle_write(self) -> None:
+        """Send; after a refusal close only this side."""
+        if not (self.refused and self.close_when_flushed) or self.will_close:
+            super().handle_write()
+            return
+        self._flush_exception(self._flush_some)
+        if not self.total_outbufs_len and not self.will_close:
+            self.close_when_flushed = False
+            self.drained_until = time.monotonic() + DRAIN_SECONDS
+            with contextlib.suppress(OSError):
+                self.socket.shutdown(socket.SHUT_WR)
+
+    def handle_read(self) -> None:
+        """Receive; after a refusal forget it."""
+        if self.drained_until is None:
+            super().handle_read()
+            return
+        try:
+            self.recv(DRAIN_BYTES)  # closes at the end
+        except OSError:
+            self.handle_close()
+            return
+        if time.monotonic() > self.drained_until:
+            self.will_close = True

@@ -1,0 +1,139 @@
+"""waitress in front: it holds slow uploads and downloads without holding a thread."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import resource
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import structlog
+from flask import Flask
+from waitress import wasyncore
+from waitress.server import create_server
+
+from tomaat.processes.log import frames_of
+from tomaat.web.http.channel import Channel
+from tomaat.web.http.problems import Problem
+
+log = structlog.get_logger()
+
+MOST_CONNECTIONS = 1000
+MOST_OPEN_FILES = 4096  #: a connection may have a spooled body or a result open besides
+LARGEST_HEADER_BYTES = 64 * 1024
+RECEIVE_BYTES = 64 * 1024
+IN_MEMORY_BYTES = 64 * 1024  #: larger bodies are spooled to the disk
+LOOK_SECONDS = 1.0
+LAST_ANSWERS_SECONDS = 5.0  #: how long a stopping server sends what it has begun
+
+
+class PortBusy(Exception):
+    """Nobody can listen on the port; the sentence says why, and what to do."""
+
+
+class WebServer:
+    """The listening server, in a thread of its own; ``stop`` ends it within seconds."""
+
+    def __init__(
+        self,
+        app: Flask,
+        *,
+        host: str,
+        port: int,
+        threads: int,
+        largest_request_bytes: int,
+        temporary: Path,
+        note_refused: Callable[[Problem], None] = lambda _: None,
+    ) -> None:
+        tempfile.tempdir = str(temporary)  # where waitress spools large bodies
+        logging.getLogger("waitress").addFilter(_without_paths)
+        logging.getLogger("waitress.queue").setLevel(logging.CRITICAL)  # a full queue of requests is no event
+        _allow_open_files()
+        self.sockets: dict[int, Any] = {}
+        try:
+            self.server = create_server(
+                app,
+                map=self.sockets,
+                host=host,
+                port=port,
+                threads=threads,
+                connection_limit=MOST_CONNECTIONS,
+                asyncore_use_poll=True,
+                recv_bytes=RECEIVE_BYTES,
+                inbuf_overflow=IN_MEMORY_BYTES,
+                max_request_header_size=LARGEST_HEADER_BYTES,
+                max_request_body_size=largest_request_bytes + 1,  # refused from here on, before anything is spooled
+                clear_untrusted_proxy_headers=True,
+                log_socket_errors=False,
+                ident=None,
+            )
+        except (OSError, ValueError) as error:
+            wasyncore.close_all(self.sockets)
+            raise PortBusy(_why_not(error, host, port)) from error
+        self.listening = [each for each in self.sockets.values() if hasattr(each, "channel_class")]
+        for each in self.listening:
+            each.channel_class = Channel
+            each.note_refused = note_refused
+        self.stopping = False
+        self.thread = threading.Thread(target=self._run, name="web", daemon=True)
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self.thread.start()
+
+    def stop(self) -> None:
+        """Stop listening, answer what was asked completely, and close."""
+        if not self.stopping:
+            self.stopping = True
+            self.listening[0].pull_trigger()
+            self.thread.join(timeout=2 * LAST_ANSWERS_SECONDS)
+
+    def _run(self) -> None:
+        while not self.stopping:
+            self._turn(LOOK_SECONDS)
+        for each in self.listening:
+            wasyncore.dispatcher.close(each)  # its trigger stays: the threads still pull it
+        until = time.monotonic() + LAST_ANSWERS_SECONDS
+        while time.monotonic() < until and any(channel.busy for channel in self._channels()):
+            self._turn(0.1)
+        self.server.task_dispatcher.shutdown(timeout=1)
+        for channel in self._channels():
+            channel.handle_close()
+        wasyncore.close_all(self.sockets, ignore_all=True)
+
+    def _channels(self) -> list[Channel]:
+        return [each for each in self.sockets.values() if isinstance(each, Channel)]
+
+    def _turn(self, seconds: float) -> None:
+        wasyncore.loop(timeout=seconds, use_poll=True, map=self.sockets, count=1)
+
+
+def _why_not(error: OSError | ValueError, host: str, port: int) -> str:
+    if isinstance(error, ValueError):
+        return f"TOMAAT_HOST: {host} is no address of this machine; 127.0.0.1 and 0.0.0.0 always are"
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} on {host} is taken by another program; end it, or set TOMAAT_PORT to another port"
+    if error.errno == errno.EACCES:
+        return f"port {port} on {host} is for the administrator only; set TOMAAT_PORT to a port above 1023"
+    return f"nobody can listen on port {port} of {host} ({error.strerror}); see TOMAAT_HOST and TOMAAT_PORT"
+
+
+def _allow_open_files() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_OPEN_FILES if hard == resource.RLIM_INFINITY else min(MOST_OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _without_paths(record: logging.LogRecord) -> bool:
+    """Log what waitress reports ourselves, without its text: that names paths, and a path holds a token."""
+    if record.levelno >= logging.WARNING:
+        error = record.exc_info[1] if record.exc_info else None
+        facts = {"error": type(error).__name__, "frames": frames_of(error)} if error else {}
+        log.warning("web.trouble", where=f"{record.filename}:{record.lineno}", **facts)
+    return False

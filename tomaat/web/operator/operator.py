@@ -1,0 +1,195 @@
+"""The operator's routes: all sources and tickets, and what is done to them, with an operator's key."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from flask import Flask, Response, g, jsonify, request
+
+from tomaat.access.audit import Audit
+from tomaat.access.key_store import ApiKey
+from tomaat.storage import Storage, TicketFolder
+from tomaat.storage.disk import DISK_FULL
+from tomaat.tickets.operator_store import OperatorStore
+from tomaat.tickets.states import CANCELLED, ENDED, RUNNING
+from tomaat.tickets.ticket import Ticket
+from tomaat.tickets.ticket_store import AgainRules, TicketStore
+from tomaat.web.api.form import content_length
+from tomaat.web.api.tokens import LARGEST_ID
+from tomaat.web.http.access import HEADER as KEY_HEADER
+from tomaat.web.http.access import Access
+from tomaat.web.http.problems import Problem, invalid, storage_full, too_large
+from tomaat.web.operator import queues
+from tomaat.web.operator.last_day import LastDay
+from tomaat.web.page.documents import operators_page
+
+log = structlog.get_logger()
+
+LARGEST_BODY_BYTES = 16 * 1024
+
+
+class Operator:
+    """What the web server was handed for operators, and the views on it."""
+
+    def __init__(
+        self,
+        seen: OperatorStore,
+        store: TicketStore,
+        storage: Storage,
+        access: Access,
+        audit: Audit,
+        *,
+        rules: AgainRules,
+    ) -> None:
+        self.seen = seen
+        self.store = store
+        self.storage = storage
+        self.access = access
+        self.audit = audit
+        self.rules = rules
+        self.last_day = LastDay(seen.ended)
+
+    def register(self, app: Flask) -> None:
+        """Give each view its route."""
+        app.add_url_rule("/queues", view_func=self.queues)
+        for act in (self.drain, self.resume, self.cancel, self.run_again):
+            name = act.__name__.replace("_", "-")
+            app.add_url_rule(
+                f"/queues/{name}", endpoint=f"queues-{name}", view_func=self._acting(name, act), methods=["POST"]
+            )
+
+    def queues(self) -> Response:
+        """Give the page to whom prefers one, as browsers do: it asks for the key; the data need one."""
+        if request.accept_mimetypes.best_match(("application/json", "text/html")) == "text/html":
+            answer = operators_page()
+        else:
+            self.access.demand_operator(request.headers.get(KEY_HEADER))
+            seen = self.seen.see(rules=self.rules)
+            tickets = self.seen.tickets(rules=self.rules, up_to=_up_to())
+            answer = jsonify(
+                queues.described(seen, self.last_day.hours(seen.now), tickets, request.args.get("service"))
+            )
+        answer.vary.add("Accept")
+        return answer
+
+    def drain(self, key: ApiKey) -> Response:
+        """Let a source finish what it runs, and claim nothing more."""
+        return self._set_drained(key, drained=True)
+
+    def resume(self, key: ApiKey) -> Response:
+        """Let a drained source claim again."""
+        return self._set_drained(key, drained=False)
+
+    def _set_drained(self, key: ApiKey, *, drained: bool) -> Response:
+        source = _member("source", str, "the name of a compute source")
+        change = self.seen.drain if drained else self.seen.resume
+        if not source.isprintable() or not change(source, operator=key.name):
+            raise Problem(404, "not-found", "Not found", "There is no compute source of this name.")
+        log.info("source.drained" if drained else "source.resumed", source=source, by=key.name)
+        return jsonify(source=source, drained=drained)
+
+    def cancel(self, key: ApiKey) -> Response:
+        """Give up a ticket that waits or runs."""
+        ticket = self._ticket()
+        if ticket.state not in ENDED:
+            ticket = self.store.cancel(ticket, operator=key.name)
+        if ticket.state in ENDED - {CANCELLED}:
+            raise Problem(409, "ticket-ended", "Ticket ended", f"Ticket {ticket.id} has ended: it is {ticket.state}.")
+        answer = jsonify(id=ticket.id, state=ticket.state, cancel_requested=ticket.cancel_requested)
+        answer.status_code = 202 if ticket.state == RUNNING else 200
+        return answer
+
+    def run_again(self, key: ApiKey) -> Response:
+        """Make a new ticket of an ended one's input."""
+        ticket = self._ticket()
+        if not self.store.can_run_again(ticket, rules=self.rules):
+            raise _not_again(ticket)
+        folder = self._copy_inputs(ticket)
+        again = self.store.run_again(ticket, folder.name, operator=key.name, rules=self.rules)
+        if again is None:
+            self.storage.drop(folder)
+            raise _not_again(ticket)
+        log.info("ticket.run_again", ticket=again.id, again_of=ticket.id, by=key.name)
+        answer = jsonify(id=again.id, again_of=ticket.id, service=again.service, state=again.state)
+        answer.status_code = 202
+        return answer
+
+    def _copy_inputs(self, ticket: Ticket) -> TicketFolder:
+        try:
+            folder = self.storage.copy_inputs(ticket.folder)
+            try:
+                return self.storage.keep(folder)
+            except BaseException:
+                self.storage.drop(folder)
+                raise
+        except FileNotFoundError:
+            raise _not_again(ticket) from None
+        except OSError as error:
+            if error.errno in DISK_FULL:
+                raise storage_full() from error
+            raise
+
+    def _ticket(self) -> Ticket:
+        number = _member("ticket", int, "the id of a ticket")
+        ticket = self.store.find(number) if 1 <= number <= LARGEST_ID else None
+        if ticket is None:
+            raise Problem(404, "not-found", "Not found", "There is no ticket of this id.")
+        g.ticket = ticket.id
+        return ticket
+
+    def _acting(self, name: str, act: Callable[[ApiKey], Response]) -> Callable[[], Response]:
+        """Let an operator act; what an operator is refused goes to the audit trail, beside what the stores write."""
+
+        def view() -> Response:
+            key = self.access.demand_operator(request.headers.get(KEY_HEADER))
+            try:
+                return act(key)
+            except Problem as problem:
+                self.audit.note(who=key.name, what=name.replace("-", " "), outcome=problem.slug, ticket=g.get("ticket"))
+                raise
+
+        return view
+
+
+def _member(name: str, kind: type, meant: str) -> Any:
+    """Read the one member of a small JSON body."""
+    if request.mimetype != "application/json":
+        raise Problem(415, "invalid-request", "Not JSON", "The content type must be application/json.")
+    claimed = content_length(request.headers)
+    if claimed is not None and claimed > LARGEST_BODY_BYTES:
+        raise too_large(claimed, LARGEST_BODY_BYTES)
+    data = request.stream.read(LARGEST_BODY_BYTES + 1)
+    if len(data) > LARGEST_BODY_BYTES:
+        raise too_large(None, LARGEST_BODY_BYTES)
+    try:
+        body = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise invalid("The body cannot be read as JSON.") from error
+    value = body[name] if isinstance(body, dict) and body.keys() == {name} else None
+    if kind is int and isinstance(value, float) and value.is_integer():
+        value = int(value)  # to JSON 1.0 is an integer, too
+    if type(value) is not kind:
+        raise invalid(f'Send {{"{name}": …}} with {meant}, and nothing else.')
+    return value
+
+
+def _up_to() -> int | None:
+    text = request.args.get("up_to")
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:20]) <= LARGEST_ID):
+        raise invalid(f"up_to: {text[:40]!r} is no id of a ticket.")
+    return int(text)
+
+
+def _not_again(ticket: Ticket) -> Problem:
+    if ticket.state not in ENDED:
+        why = f"it is {ticket.state}; only what has ended is run again"
+    elif ticket.files_removed or ticket.delete_requested:
+        why = "its input is no longer kept"
+    else:
+        why = "its input is no longer kept, or its service takes other inputs by now"
+    return Problem(409, "not-run-again", "Not run again", f"Ticket {ticket.id} cannot be run again: {why}.")

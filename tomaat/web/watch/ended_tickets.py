@@ -1,0 +1,49 @@
+"""Count each ticket that ends, once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+import structlog
+
+from tomaat.database import DatabaseUnavailable
+from tomaat.tickets.watch_store import EndedTicket, WatchStore
+
+log = structlog.get_logger()
+
+REMEMBERED_SECONDS = 3600.0  #: for how long a ticket is known that is not listed any more: a clock may be set back
+
+
+class EndedTickets:
+    """Looks from time to time which tickets have ended, in one thread; each is told once.
+
+    Those whose end was committed before the first look are nobody's: counters start at 0 with the process.
+    """
+
+    def __init__(self, store: WatchStore, tell: Callable[[EndedTicket], None]) -> None:
+        self.store = store
+        self.tell = tell
+        self.since: datetime | None = None
+        self.known: dict[int, float] = {}  #: tickets that were listed, and when last
+        self.lost = False
+
+    def look(self) -> None:
+        """Tell what has ended since the last look; what an outage of the database hides is told after it."""
+        try:
+            moment, ended = self.store.ended(self.since)
+        except DatabaseUnavailable as error:
+            if not self.lost:
+                log.warning("database.lost", reason=str(error))
+            self.lost = True
+            return
+        self.lost = False
+        if self.since is not None:
+            for ticket in ended:
+                if ticket.id not in self.known:
+                    self.tell(ticket)
+        self.since = moment
+        now = time.monotonic()
+        self.known |= {ticket.id: now for ticket in ended}
+        self.known = {id: listed for id, listed in self.known.items() if now - listed < REMEMBERED_SECONDS}

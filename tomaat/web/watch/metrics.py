@@ -1,0 +1,123 @@
+"""``/metrics``, for Prometheus: what is, read of the database at the scrape, and what happened since this start."""
+
+from __future__ import annotations
+
+from flask import Flask, Response, g, request
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+from tomaat.database import DatabaseUnavailable
+from tomaat.storage import Storage
+from tomaat.tickets.problems import KINDS_OF_FAILURE
+from tomaat.tickets.watch_store import EndedTicket, WatchStore
+from tomaat.web.http.access import HEADER as KEY_HEADER
+from tomaat.web.http.access import Access
+from tomaat.web.http.app import method_of_request, route_of_request
+from tomaat.web.http.problems import EXPLANATIONS, Problem
+from tomaat.web.watch.ended_tickets import EndedTickets
+from tomaat.web.watch.world_collector import WorldCollector
+
+OUTCOMES = ("succeeded", "failed", "cancelled")
+DATABASE_AWAY = "tomaat_database_up 0\n"  #: all that is shown where nobody can tell who is an operator
+OTHER = "other"  #: a label's value for what is none of those that are known beforehand
+SECONDS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 28800, 86400)  #: of the histograms
+
+
+class Metrics:
+    """Counts what this process sees, and shows all figures.
+
+    Labels are names of services, sources, routes and kinds of problems: nothing that a client could make up, no
+    ticket, no key, no token.
+    """
+
+    def __init__(self, store: WatchStore, storage: Storage, access: Access) -> None:
+        self.access = access
+        self.registry = CollectorRegistry()
+        self.world = WorldCollector(store, storage)
+        self.registry.register(self.world)
+        ProcessCollector(registry=self.registry)
+        self.requests = Counter(
+            "tomaat_requests", "Requests answered.", ["route", "method", "status"], registry=self.registry
+        )
+        self.refusals = Counter("tomaat_refusals", "Requests refused.", ["problem"], registry=self.registry)
+        self.ended = EndedTickets(store, self.note_ended)
+        self.outcomes = Counter(
+            "tomaat_tickets_ended", "Tickets ended.", ["service", "outcome"], registry=self.registry
+        )
+        self.failed = Counter("tomaat_tickets_failed", "Tickets failed.", ["problem"], registry=self.registry)
+        self.attempts = Counter(
+            "tomaat_attempts_spent",
+            "Attempts that tickets had spent on workers that died or were lost, when they ended.",
+            ["service"],
+            registry=self.registry,
+        )
+        self.waited = Histogram(
+            "tomaat_ticket_wait_seconds",
+            "From a ticket's submission to its last start, told when it ended.",
+            ["service"],
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.ran = Histogram(
+            "tomaat_ticket_run_seconds",
+            "From a ticket's last start to its end, of those that succeeded.",
+            ["service"],
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        for problem in (*EXPLANATIONS, OTHER):
+            self.refusals.labels(problem)  # from 0 on: Prometheus sees no rise of what was not there before
+        for problem in (*KINDS_OF_FAILURE, OTHER):
+            self.failed.labels(problem)
+
+    def register(self, app: Flask) -> None:
+        """Give the view its route, and count what the application answers."""
+        app.add_url_rule("/metrics", view_func=self.show)
+        app.after_request(self._count)
+
+    def show(self) -> Response:
+        """Show all figures, to an operator where keys are needed."""
+        try:
+            if self.access.needed:
+                self.access.demand_operator(_key_shown())
+        except DatabaseUnavailable:  # which knows who is an operator
+            return Response(DATABASE_AWAY, content_type=CONTENT_TYPE_PLAIN_0_0_4)
+        for service in self.world.services():
+            self._begin(service)
+        return Response(generate_latest(self.registry), content_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+    def note_ended(self, ticket: EndedTicket) -> None:
+        """Count a ticket that ended."""
+        self._begin(ticket.service)
+        self.outcomes.labels(ticket.service, ticket.outcome).inc()
+        self.attempts.labels(ticket.service).inc(ticket.attempts)
+        if ticket.outcome == "failed":
+            problem = (ticket.problem or "").removeprefix("/problems/")
+            self.failed.labels(problem if problem in KINDS_OF_FAILURE else OTHER).inc()
+        if ticket.wait_seconds is not None:
+            self.waited.labels(ticket.service).observe(ticket.wait_seconds)
+        if ticket.run_seconds is not None and ticket.outcome == "succeeded":
+            self.ran.labels(ticket.service).observe(ticket.run_seconds)
+
+    def note_refused(self, problem: Problem) -> None:
+        """Count a request that the server refused before the application saw it."""
+        self.requests.labels("(none)", "(other)", str(problem.status)).inc()
+        self.refusals.labels(problem.slug if problem.slug in EXPLANATIONS else OTHER).inc()
+
+    def _count(self, answer: Response) -> Response:
+        self.requests.labels(route_of_request(), method_of_request(), str(answer.status_code)).inc()
+        if "problem" in g:
+            self.refusals.labels(g.problem if g.problem in EXPLANATIONS else OTHER).inc()
+        return answer
+
+    def _begin(self, service: str) -> None:
+        """Let a service's figures be there from 0 on."""
+        for outcome in OUTCOMES:
+            self.outcomes.labels(service, outcome)
+        for each in (self.attempts, self.waited, self.ran):
+            each.labels(service)
+
+
+def _key_shown() -> str | None:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return request.headers.get(KEY_HEADER) or (token.strip() if scheme.lower() == "bearer" else None)

@@ -1,0 +1,274 @@
+"""The tasks of a worker and their networks, warm on the device, performed within its memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import structlog
+
+from tomaat.devices.need import Need
+from tomaat.processes.log import frames_of
+from tomaat.services import Offer, Task
+from tomaat.worker.device_memory import DeviceMemory
+from tomaat.worker.sha256 import sha256
+
+log = structlog.get_logger()
+
+FORGOTTEN = 0.1  #: of how far the known peak lies above the newest one, with each ticket
+WEIGHT = 0.3  #: of the newest loading in the moving mean of its seconds
+NOTICED = 0.05  #: a peak that changed by less, or by less than ``NOTICED_BYTES``, is not told
+NOTICED_BYTES = 16 * 1024**2
+
+Known = Mapping[tuple[str, str], Need]  #: by interface hash and version, of which any other is another service
+
+
+class OutOfMemory(Exception):
+    """A ticket needs more memory than its compute source has."""
+
+    def __init__(self, needed_bytes: int | None, total_bytes: int | None) -> None:
+        super().__init__(f"needs {needed_bytes} of {total_bytes} bytes")
+        self.needed_bytes = needed_bytes  #: as measured before; ``None``: the device ran out
+        self.total_bytes = total_bytes
+
+
+class Networks:
+    """Which task has its network on the device; used by the thread that performs (``tasks`` is read by any).
+
+    Networks stay warm. Where one does not fit beside the others, others are let go, least recently used first, by the
+    bytes that were measured; what a service needs is learned from each loading and each ticket, and told.
+    """
+
+    def __init__(
+        self,
+        device: Any,
+        report: Callable[[float, str], None],
+        *,
+        memory: DeviceMemory,
+        known: Known,
+        tell: Callable[[dict[str, Any]], None],
+    ) -> None:
+        """Keep networks on ``device``; ``report`` takes the tasks' progress, ``tell`` what was learned."""
+        self.device = device
+        self.report = report
+        self.memory = memory
+        self.known = known
+        self.tell = tell
+        self.make_way: Callable[[], None] = lambda: None  #: asks others in this process for what memory they can spare
+        self.tasks: dict[str, Task] = {}
+        self.loaded: dict[str, int] = {}  #: the bytes that each warm network holds, least recently used first
+        self.needs: dict[str, Need] = {}
+        self.told_peaks: dict[str, int | None] = {}
+        self.told_warm: set[str] = set()
+        self.weights_sha256: dict[str, str | None] = {}
+
+    def load(self, service: str, task: Task) -> None:
+        """Take a task in, before the first ticket, and load its network.
+
+        One that does not fit beside those before it stays cold: it is loaded for its first ticket. Raises whatever
+        ``task.load`` raises, also alone on the device.
+        """
+        self.weights_sha256[service] = None if task.weights is None else sha256(task.weights)
+        offer = Offer.of(task)
+        need = self.known.get((offer.interface_hash, offer.version))
+        if need is not None:
+            self.needs[service] = need
+        self.tasks[service] = task
+        wanted = self._wanted_bytes(service)
+        if self.loaded and wanted > self.memory.free_bytes():
+            log.info("network.cold", service=service, wanted_bytes=wanted)
+            return
+        try:
+            self._load_network(service)
+        except Exception:
+            self.drop(service)
+            raise
+
+    def drop(self, service: str) -> None:
+        """Forget a task that cannot be offered."""
+        del self.tasks[service]
+        self.loaded.pop(service, None)
+
+    def facts(self, service: str) -> dict[str, Any]:
+        """Tell what is known of a service, and its place among the warm networks, the least recently used first."""
+        need = self.needs.get(service)
+        return {
+            "network_bytes": None if need is None else need.network_bytes,
+            "peak_bytes": None if need is None else need.peak_bytes,
+            "load_seconds": None if need is None else need.load_seconds,
+            "warm": list(self.loaded).index(service) + 1 if service in self.loaded else None,
+        }
+
+    def perform(self, service: str, arguments: Mapping[str, Any]) -> Any:
+        """Perform; where the device's memory does not suffice, let all other networks go and try once more.
+
+        Raises ``OutOfMemory`` when that does not help, and whatever else the task raises.
+        """
+        try:
+            return self._perform(service, arguments)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            log.warning("memory.exhausted", service=service, let_go=self._others(service))
+        self.make_way()
+        self._let_go(self._others(service))
+        try:
+            return self._perform(service, arguments)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            log.error("memory.insufficient", service=service, frames=frames_of(error))
+        self.memory.give_back()
+        raise OutOfMemory(None, self.memory.total_bytes)
+
+    def _perform(self, service: str, arguments: Mapping[str, Any]) -> Any:
+        task = self._warm(service)
+        in_use = self.memory.in_use_bytes()
+        self.memory.start_peak()
+        outputs = task.perform(**arguments)
+        self._learn_peak(service, self.memory.peak_bytes() - in_use)
+        return outputs
+
+    def _warm(self, service: str) -> Task:
+        """Give a task whose network is loaded, with room for what a ticket is known to need.
+
+        Raises ``OutOfMemory`` for a service that is known not to fit at all, and what ``load`` raises.
+        """
+        self._make_room(service)
+        if service not in self.loaded:
+            self.report(0.0, "loading")
+            self._tell(service, loading_seconds=self._load_network(service))
+        self.loaded[service] = self.loaded.pop(service)  # the most recently used is the last
+        task = self.tasks[service]
+        task.report = self.report
+        return task
+
+    # Loading, and letting go
+
+    def _load_network(self, service: str) -> float:
+        """Load a network; where memory runs out, let all others go and try once more. Returns the seconds it took."""
+        began = time.monotonic()
+        try:
+            self._load_and_measure(service)
+        except Exception as error:
+            if not is_out_of_memory(error) or not self.loaded:
+                raise
+            log.warning("memory.exhausted", service=service, let_go=self._others(service))
+        else:
+            return time.monotonic() - began
+        self._let_go(self._others(service))
+        self._load_and_measure(service)
+        return time.monotonic() - began
+
+    def _load_and_measure(self, service: str) -> None:
+        in_use, began = self.memory.in_use_bytes(), time.monotonic()
+        try:
+            self.tasks[service].load(self.device)
+        except Exception:
+            self._make_afresh(service)  # what it has loaded already must not stay
+            raise
+        seconds = time.monotonic() - began
+        held = max(0, self.memory.in_use_bytes() - in_use)
+        self.loaded[service] = held
+        need = self.needs.get(service)
+        if need is None:
+            self.needs[service] = Need(network_bytes=held, peak_bytes=None, load_seconds=seconds)
+        else:
+            mean = (1 - WEIGHT) * need.load_seconds + WEIGHT * seconds
+            self.needs[service] = replace(need, network_bytes=held, load_seconds=mean)
+
+    def _make_room(self, service: str) -> None:
+        """Let networks go until what the service is known to need is free, if letting go can do it."""
+        need, total = self.needs.get(service), self.memory.total_bytes
+        if need is not None and total is not None and need.most_bytes > total:
+            raise OutOfMemory(need.most_bytes, total)
+        wanted = self._wanted_bytes(service)
+        while (short := wanted - self.memory.free_bytes()) > 0:
+            chosen = to_let_go({name: self.loaded[name] for name in self._others(service)}, short)
+            if not chosen:
+                return
+            log.info("networks.let_go", services=chosen, short_bytes=short, wanted_by=service)
+            self._let_go(chosen)
+
+    def _wanted_bytes(self, service: str) -> int:
+        """Tell what a service is known to need beyond what it holds; before it was measured, at least its weights."""
+        need, weights = self.needs.get(service), self.tasks[service].weights
+        if need is not None:
+            return need.most_bytes - self.loaded.get(service, 0)
+        return 0 if weights is None else weights.stat().st_size
+
+    def _others(self, service: str) -> list[str]:
+        return [name for name in self.loaded if name != service]
+
+    def _let_go(self, services: list[str]) -> None:
+        for name in services:
+            del self.loaded[name]
+            self._make_afresh(name)
+        self.memory.give_back()
+
+    def _make_afresh(self, service: str) -> None:
+        """Replace a task by a new one, without a network."""
+        self.tasks[service] = type(self.tasks[service])()
+
+    # Learning
+
+    def _learn_peak(self, service: str, beside_bytes: int) -> None:
+        """Learn from a ticket that ended well how much it took beside the network.
+
+        The known peak follows a larger one at once and a smaller one slowly, so that one large ticket is forgotten. It
+        ended well, so it fits: the peak counts at most as all that there is.
+        """
+        need = self.needs[service]
+        peak = need.network_bytes + max(0, beside_bytes)
+        if need.peak_bytes is not None:
+            peak = max(peak, round(need.peak_bytes - FORGOTTEN * (need.peak_bytes - peak)))
+        if self.memory.total_bytes is not None:
+            peak = min(peak, self.memory.total_bytes)
+        self.needs[service] = replace(need, peak_bytes=peak)
+        self._tell(service, loading_seconds=0.0)
+
+    def _tell(self, service: str, *, loading_seconds: float) -> None:
+        """Tell what is known of a service and which networks are warm, where that is news."""
+        peak, told = self.needs[service].peak_bytes, self.told_peaks.get(service)
+        least = max(NOTICED_BYTES, NOTICED * (told or 0))
+        same = peak == told or (peak is not None and told is not None and abs(peak - told) < least)
+        if same and not loading_seconds and self.told_warm == self.loaded.keys():
+            return
+        self.told_peaks[service], self.told_warm = peak, set(self.loaded)
+        facts = self.facts(service)
+        self.tell({**facts, "service": service, "loading_seconds": loading_seconds, "warm": list(self.loaded)})
+
+
+def to_let_go(sizes: Mapping[str, int], short_bytes: int) -> list[str]:
+    """Choose the networks to let go for ``short_bytes``, among ``sizes`` with the least recently used first.
+
+    The least recently used go, as many as it takes; of these the later ones stay that are not needed for it.
+
+    >>> to_let_go({"old": 3, "older than new": 4, "new": 5}, 6)
+    ['old', 'older than new']
+    >>> to_let_go({"small": 1, "large": 9, "new": 9}, 8)
+    ['large']
+    """
+    chosen: dict[str, int] = {}
+    for name, size in sizes.items():
+        if sum(chosen.values()) >= short_bytes:
+            break
+        if size:
+            chosen[name] = size
+    for name in reversed(list(chosen)):
+        if sum(chosen.values()) - chosen[name] >= short_bytes:
+            del chosen[name]
+    return list(chosen)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Tell whether the device's, or the machine's, memory was exhausted; torch says so in its own ways."""
+    words = str(error)
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "can't allocate memory" in words
+        or "CUDA out of memory" in words
+    )

@@ -1,0 +1,99 @@
+"""What performs the jobs: other people's tasks, with their networks on the device."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import structlog
+from structlog.contextvars import bound_contextvars
+
+from tomaat.messages.channel import Channel
+from tomaat.services import Offer, Task
+from tomaat.services.keep import keep_outputs
+from tomaat.services.payload import check_payload
+from tomaat.worker.device_memory import DeviceMemory
+from tomaat.worker.endings import end_of, writing
+from tomaat.worker.job import Job
+from tomaat.worker.networks import Known, Networks
+from tomaat.worker.packing import KEPT, Performed
+from tomaat.worker.reading import Read
+
+log = structlog.get_logger()
+
+
+class Performer:
+    """The middle stage of a worker: loads and performs in one thread, the only one that touches the device."""
+
+    def __init__(self, channel: Channel, device: Any, memory: DeviceMemory, known: Known) -> None:
+        self.channel = channel
+        self.networks = Networks(
+            device,
+            lambda _fraction, _stage: None,
+            memory=memory,
+            known=known,
+            tell=lambda needs: channel.send({**needs, "is": "needs"}),
+        )
+        self.asked: SimpleQueue[tuple[Job, Read]] = SimpleQueue()
+
+    def load(self, tasks: dict[str, Task]) -> None:
+        """Load each task's network onto the device; one that cannot be loaded is reported and not offered."""
+        for name, task in tasks.items():
+            try:
+                self.networks.load(name, task)
+            except Exception as error:  # noqa: BLE001 (other people's code may raise anything)
+                self.channel.send(
+                    {"is": "problem", "reason": f"{name}: load() failed: {type(error).__name__}: {error}"}
+                )
+
+    def offer(self) -> None:
+        """Tell what this worker can be asked for; what is too long to be told is reported and not offered."""
+        for name, task in list(self.networks.tasks.items()):
+            offer = Offer.of(task)
+            try:
+                self.channel.send(
+                    {
+                        **self.networks.facts(name),
+                        "is": "offer",
+                        "offer": offer.to_json(),
+                        "interface_hash": offer.interface_hash,
+                    }
+                )
+            except ValueError as error:
+                self.networks.drop(name)
+                self.channel.send({"is": "problem", "reason": f"{name}: its interface cannot be told: {error}"})
+
+    def work(self, packs: SimpleQueue[Performed]) -> None:
+        """Perform what was read, one after the other, until the process ends."""
+        while True:
+            job, read = self.asked.get()
+            with bound_contextvars(**job.facts):
+                self.take(job, read, packs)
+
+    def take(self, job: Job, read: Read, packs: SimpleQueue[Performed]) -> None:
+        """Perform one job and hand it on; from then on nothing of it is the task's, and the device is free."""
+        self.networks.report = job.report
+        began = time.monotonic()
+        try:
+            outputs = self.networks.perform(job.service, read.arguments)
+            seconds = time.monotonic() - began
+            with writing(job.out):
+                outputs = keep_outputs(outputs, job.out / KEPT)
+        except Exception as error:  # noqa: BLE001 (other people's code may raise anything)
+            self.channel.send(end_of(job, error))
+        else:
+            packs.put(Performed(job=job, read=read, outputs=outputs, seconds=seconds))
+            self.channel.send({"is": "performed", "key": job.key})
+
+    def estimate(self, service: str, inputs: Path) -> float | None:
+        """Ask a task how long it will take; one that cannot say costs nothing."""
+        try:
+            task = self.networks.tasks[service]
+            payload = check_payload(inputs, task.inputs)
+            seconds = task.expected_seconds({**payload.values, **payload.headers})
+        except Exception as error:  # noqa: BLE001 (other people's code may raise anything)
+            log.warning("estimate.failed", service=service, error=type(error).__name__)
+            return None
+        return None if seconds is None else max(0.0, float(seconds))

@@ -1,0 +1,100 @@
+"""Reads the tickets' inputs while the device works on others."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from structlog.contextvars import bound_contextvars
+
+from tomaat.messages.channel import Channel
+from tomaat.reader import VolumeReader
+from tomaat.services.arguments import read_arguments
+from tomaat.services.outputs import choose_segmented
+from tomaat.services.payload import Payload, check_payload
+from tomaat.volumes import Volume
+from tomaat.worker.endings import end_of
+from tomaat.worker.job import Job
+from tomaat.worker.networks import Networks
+
+
+@dataclass(frozen=True, kw_only=True)
+class Read:
+    """A ticket's inputs: the checked payload, and what ``perform`` is called with."""
+
+    inputs: Path
+    payload: Payload
+    arguments: dict[str, Any]
+    segmented: Volume | None  #: the volume that was sent on whose grid labels come back
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ahead:
+    """A ticket that waits, and that is claimed next if nothing comes between."""
+
+    service: str
+    inputs: Path
+
+
+class Reading:
+    """The first stage of a worker, in one thread that lives as long as the worker, as ``VolumeReader`` demands.
+
+    It takes from ``asked`` claimed jobs, tickets to be read ahead, and ``None`` to let go what was read ahead; it holds
+    at most one ticket's volumes.
+    """
+
+    def __init__(
+        self, channel: Channel, reader: VolumeReader, networks: Networks, performs: SimpleQueue[tuple[Job, Read]]
+    ) -> None:
+        self.channel = channel
+        self.reader = reader
+        self.networks = networks
+        self.performs = performs
+        self.asked: SimpleQueue[Job | Ahead | None] = SimpleQueue()
+        self.ahead: Read | None = None
+
+    def work(self) -> None:
+        """Read what is asked for, until the process ends."""
+        while True:
+            self.take(self.asked.get())
+
+    def take(self, asked: Job | Ahead | None) -> None:
+        """Hand a claimed job on; read a waiting ticket ahead, unless something newer is asked for already."""
+        if isinstance(asked, Job):
+            with bound_contextvars(**asked.facts):
+                self._hand_on(asked)
+            return
+        self.ahead = None
+        if asked is not None and self.asked.empty():
+            with contextlib.suppress(Exception):  # it is read again, and the reason told, once it is claimed
+                self.ahead = self._read(asked.service, asked.inputs)
+
+    def _hand_on(self, job: Job) -> None:
+        read, self.ahead = self.ahead, None
+        try:
+            if read is None or read.inputs != job.inputs:
+                read = None  # another ticket's volumes go before these come
+                job.report(0.0, "reading")
+                read = self._read(job.service, job.inputs)
+        except Exception as error:  # noqa: BLE001 (inputs may raise anything)
+            self.channel.send(end_of(job, error))
+        else:
+            self.performs.put((job, read))
+
+    def _read(self, service: str, inputs: Path) -> Read:
+        began = time.monotonic()
+        declared = self.networks.tasks[service].inputs
+        payload = check_payload(inputs, declared)
+        arguments, sent = read_arguments(declared, payload, self.reader)
+        return Read(
+            inputs=inputs,
+            payload=payload,
+            arguments=arguments,
+            segmented=choose_segmented(sent, payload.format),
+            seconds=time.monotonic() - began,
+        )
