@@ -18,7 +18,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
-REPOSITORY = Path(__file__).resolve().parent
+CODE = Path(__file__).resolve().parent  #: the doors lie beside this file
+HOME = CODE if (CODE / "CustomTasks").is_dir() else Path.cwd()  #: the clone; the current folder of an installed server
 MIB = 1024**2
 GIB = 1024**3
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (addresses to listen on, and where to ask then)
@@ -33,7 +34,7 @@ class Settings(BaseSettings):
     HOST: str = Field(default="127.0.0.1", description="Address on which the service listens.")
     PORT: int = Field(default=5000, ge=1, le=65535, description="Port on which the service listens.")
     BASE_STORAGE_DIR: Path = Field(
-        default=REPOSITORY / "storage", description="Folder of all tickets' files; the default lies beside the code."
+        default=HOME / "storage", description="Folder of all tickets' files; the default lies beside the code."
     )
     DATABASE_URL: str = Field(
         default="postgresql://tomaat-user:tomaat-password@localhost:5432/tomaat",
@@ -45,7 +46,7 @@ class Settings(BaseSettings):
         pattern=r"^[^/\s]+$",
         description="First part of a compute source's name.",
     )
-    CUSTOM_TASKS_DIR: Path = Field(default=REPOSITORY / "CustomTasks", description="Folder whose tasks are offered.")
+    CUSTOM_TASKS_DIR: Path = Field(default=HOME / "CustomTasks", description="Folder whose tasks are offered.")
     COMPUTE_SOURCES: dict[str, list[str] | None] | None = Field(
         default=None,
         description="JSON: the compute sources of this host and the services of each (null: all), for example "

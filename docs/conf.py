@@ -7,11 +7,8 @@ Every document reads as well without it. What the site has beyond them is the na
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tomaat import __version__
 from tools.site_parts import PARTS, REPOSITORY
