@@ -51,7 +51,7 @@ benchmark: $(VENV)/requirements-dev  ## measure this machine's figures, each bes
 mutants: $(VENV)/requirements-dev  ## remove each guard in turn: do the tests notice?
 	@$(VENV)/bin/python tools/mutants.py $(ARGS)
 
-chaos: $(VENV)/requirements-dev  ## strike the service at every moment, 20 times each, and kill at random: docs/faults.md
+chaos: $(VENV)/requirements-dev  ## strike the service at every moment, 20 times each, and kill at random: docs/evidence/faults.md
 	@$(VENV)/bin/python -m tests.chaos $(ARGS)
 
 train-inner-ear: $(VENV)/requirements  ## train InnerEarSegmentation's network on phantoms; up to 90 minutes on two cores

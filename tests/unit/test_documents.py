@@ -14,7 +14,8 @@ from tomaat.services import payload
 from tomaat.tickets import states
 from tomaat.web.openapi import KINDS
 from tomaat.web.problems import EXPLANATIONS
-from TOMAATSettings import Settings
+from TOMAATSettings import GROUPS, Settings
+from tools.site_parts import fill_parts, write_settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LARGEST_PICTURE_BYTES = 300_000
@@ -29,11 +30,30 @@ def table(document: str, heading: str) -> list[list[str]]:
     return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows]
 
 
-def test_every_setting_stands_in_the_readme_with_its_meaning():
-    rows = {row[0].strip("`"): row for row in table("README.md", "Settings")}
-    assert rows.keys() == {f"TOMAAT_{name}" for name in Settings.model_fields}
-    for name, field in Settings.model_fields.items():
-        assert rows[f"TOMAAT_{name}"][2] == field.description
+def test_every_setting_stands_in_the_readme_in_its_group_with_its_default_and_its_meaning():
+    readme = (REPOSITORY / "README.md").read_text()
+    assert fill_parts(readme) == readme, "python -m tools.site_parts writes the tables anew"
+
+
+def test_the_settings_are_grouped_in_the_order_of_their_fields_and_six_come_first():
+    fields = list(Settings.model_fields)
+    begins = [fields.index(name) for name in GROUPS]
+    assert begins == sorted(begins)
+    assert begins[0] == 0
+    assert list(GROUPS.values())[0].startswith("The six")
+    assert begins[1] == 6
+    written = write_settings()
+    assert [written.count(f"`TOMAAT_{name}` |") for name in fields] == [1] * len(fields)
+    assert re.findall(r"^### (.+)$", written, re.MULTILINE) == list(GROUPS.values())
+
+
+def test_every_part_from_elsewhere_is_named_with_its_licence():
+    readme = (REPOSITORY / "README.md").read_text()
+    licences = readme[readme.index("## Licence\n") :]
+    for part in (REPOSITORY / "tomaat/web/static/vendor").iterdir():
+        assert f"({(part / 'LICENSE').relative_to(REPOSITORY)})" in licences, part
+    assert (REPOSITORY / "LICENSE").read_text().strip().startswith("Apache License\n")
+    assert 'license = "Apache-2.0"\n' in (REPOSITORY / "pyproject.toml").read_text()
 
 
 def test_the_states_in_the_documents_are_the_codes():
@@ -70,7 +90,7 @@ def test_the_client_names_the_formats_that_the_service_takes():
 
 
 def test_the_fault_matrix_in_the_documents_is_the_one_that_is_tried():
-    assert matrix.table() in (REPOSITORY / "docs/faults.md").read_text()
+    assert matrix.table() in (REPOSITORY / "docs/evidence/faults.md").read_text()
 
 
 def test_every_problem_that_the_code_answers_with_is_explained():
