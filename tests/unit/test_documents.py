@@ -209,6 +209,13 @@ def test_every_input_has_a_section_with_its_arguments_its_refusals_and_examples_
         assert f"| `{kind.type}` |" in document
 
 
+def test_every_claim_about_patients_data_names_tests_that_there_are():
+    named = set(re.findall(r"`(test_\w+)`", (REPOSITORY / "docs/privacy.md").read_text()))
+    tests = "".join(path.read_text() for path in (REPOSITORY / "tests").rglob("test_*.py"))
+    assert len(named) > 20
+    assert named <= set(re.findall(r"^def (test_\w+)", tests, re.MULTILINE))
+
+
 def refusals_of(kind: type) -> set[str]:
     """Find the codes in the source of a kind of input, and of the helpers that it has for numbers."""
     source = "".join(inspect.getsource(one) for one in kind.__mro__ if one.__module__.startswith("Inputs."))
