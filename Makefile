@@ -1,4 +1,4 @@
-# What a person does with this repository; `make` alone lists it.
+# The commands of this repository; `make` alone lists them.
 
 PYTHON ?= python3
 VENV := .venv
@@ -20,13 +20,13 @@ demo: $(VENV)/requirements  ## start everything, send three tickets, show what h
 serve: $(VENV)/requirements  ## run PostgreSQL and the three doors until Ctrl-C
 	@$(VENV)/bin/python -m tomaat.launch serve
 
-keys: $(VENV)/requirements  ## who may submit: make keys ARGS="make radiology", ARGS=list, ARGS="revoke radiology"
+keys: $(VENV)/requirements  ## API keys: make keys ARGS="make radiology", ARGS=list, ARGS="revoke radiology"
 	@$(VENV)/bin/python -m tomaat.launch keys $(ARGS)
 
 backup: $(VENV)/requirements  ## make backup ARGS="make PLACE --keep 7", ARGS="verify FOLDER", ARGS="restore FOLDER"
 	@$(VENV)/bin/python -m tomaat.launch backup $(ARGS)
 
-doctor:  ## what is wrong with how it is set up, and what to do; changes nothing
+doctor:  ## name each fault of the setup and its remedy; changes nothing
 	@test -x $(VENV)/bin/python || { echo "There is no $(VENV) yet: make demo, or make serve, sets everything up."; exit 1; }
 	@$(VENV)/bin/python -m tomaat.launch doctor $(ARGS)
 
@@ -48,10 +48,10 @@ check: $(VENV)/requirements-dev  ## ruff, the formatting, mypy
 benchmark: $(VENV)/requirements-dev  ## measure this machine's figures, each beside its floor
 	@$(VENV)/bin/python -m benchmarks.measure
 
-mutants: $(VENV)/requirements-dev  ## remove each guard in turn: do the tests notice?
+mutants: $(VENV)/requirements-dev  ## remove each guard in turn, and see whether the tests notice: docs/evidence/mutants.md
 	@$(VENV)/bin/python tools/mutants.py $(ARGS)
 
-chaos: $(VENV)/requirements-dev  ## strike the service at every moment, 20 times each, and kill at random: docs/faults.md
+chaos: $(VENV)/requirements-dev  ## strike the service at every moment, 20 times each, and kill at random: docs/evidence/faults.md
 	@$(VENV)/bin/python -m tests.chaos $(ARGS)
 
 train-inner-ear: $(VENV)/requirements  ## train InnerEarSegmentation's network on phantoms; up to 90 minutes on two cores
@@ -60,7 +60,7 @@ train-inner-ear: $(VENV)/requirements  ## train InnerEarSegmentation's network o
 evaluate-inner-ear: $(VENV)/requirements  ## evaluate it on 200 phantoms that it has not seen
 	@$(VENV)/bin/python -m networks.inner_ear.evaluate $(ARGS)
 
-clean:  ## remove what can be made again; the tickets in storage/ stay
+clean:  ## remove everything that can be made again; the tickets in storage/ stay
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

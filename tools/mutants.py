@@ -1,7 +1,7 @@
 """Remove each guard in turn and run the tests that should notice: ``make mutants``.
 
 A mutant is one change of the source. It lives when all of its tests still pass: then the guard is not tested. Works in
-copies of the repository; prints a table, and writes it to ``docs/mutants.md`` once all were tried.
+copies of the repository; prints a table, and writes it to ``docs/evidence/mutants.md`` once all were tried.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from queue import SimpleQueue
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 AT_ONCE = 2  #: mutants tried side by side, each in a copy of its own
-REPORT = REPOSITORY / "docs/mutants.md"
+REPORT = REPOSITORY / "docs/evidence/mutants.md"
 HEAD = """# Mutants
 
 Each guard removed in turn, and the first test that failed: {noticed} of {all} were noticed.
