@@ -32,6 +32,7 @@ VOLUMES = ("tests/integration/test_volumes_reader.py",)
 DATABASE = ("tests/integration/test_database.py",)
 MOVES = ("tests/integration/test_tickets_Manager.py",)
 WALLS = ("tests/integration/test_volumes_walls.py",)
+CALLS = ("tests/unit/test_volumes_confine.py",)
 DICOM = ("tests/integration/test_dicom.py",)
 SERIES = ("tests/unit/test_volumes_series.py",)
 PAYLOADS = ("tests/unit/test_services_payload.py",)
@@ -865,6 +866,13 @@ MUTANTS = (
         VOLUMES,
     ),
     _m("a parser opens no other file", "volumes/read_server.py", 'if "landlock" in guards:', "if False:", WALLS),
+    _m(
+        "a refused call's number is its own",
+        "volumes/confine.py",
+        '"ptrace": (101, 117)',
+        '"ptrace": (101, 118)',
+        CALLS,
+    ),
     _m("a parser reaches nobody", "volumes/read_server.py", 'if "seccomp" in guards:', "if False:", WALLS),
     _m("an image cannot have all memory", "volumes/read_server.py", "mapped + memory_bytes + SPARE_BYTES", "-1", WALLS),
     _m("an image cannot have all time", "volumes/read_server.py", "seconds, seconds + 5)", "-1, -1)", WALLS),
