@@ -44,6 +44,7 @@ METRICS = ("tests/unit/test_web_Metrics.py",)
 HEALTH = ("tests/unit/test_web_Health.py",)
 DOCTOR = ("tests/integration/test_doctor.py",)
 WEB = ("tests/unit/test_web_Api.py",)
+SERVER = ("tests/integration/test_web_server.py",)
 PAGE = ("tests/unit/test_web_page.py",)
 SHOWN = ("tests/acceptance/test_page_modules.py::test_a_series_becomes_the_volume_that_simpleitk_reads",)
 RESENT = ("tests/acceptance/test_page.py::test_an_upload_whose_answer_is_lost_becomes_one_ticket",)
@@ -645,6 +646,8 @@ MUTANTS = (
         STORAGE,
     ),
     _m("a token is compared", "web/tokens.py", "if ticket is None or not any(fits):", "if ticket is None:", WEB),
+    _m("a body has its limit", "web/Channel.py", "> self.largest_body_bytes:  #", "> 10**15:  #", SERVER),
+    _m("a body is looked at before it is kept", "web/Channel.py", "        if in_header:", "        if False:", SERVER),
     _m("answers are stored nowhere", "web/app.py", '    "Cache-Control": "no-store",\n', "", WEB),
     _m("the page runs its own scripts only", "web/page.py", '"script-src": "\'self\'"', '"script-src": "*"', PAGE),
     _m(

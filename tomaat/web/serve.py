@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import resource
+import sys
 import tempfile
 import threading
 import time
@@ -14,12 +15,11 @@ from typing import Any
 
 import structlog
 from flask import Flask
-from waitress import wasyncore
-from waitress.server import create_server
 
 from tomaat.log import frames_of
 from tomaat.web.Channel import Channel
 from tomaat.web.problems import Problem
+from tomaat.web.waitress_parts import LOG, QUEUE_LOG, create_server, wasyncore
 
 log = structlog.get_logger()
 
@@ -51,8 +51,8 @@ class WebServer:
         note_refused: Callable[[Problem], None] = lambda _: None,
     ) -> None:
         tempfile.tempdir = str(temporary)  # where waitress spools large bodies
-        logging.getLogger("waitress").addFilter(_without_paths)
-        logging.getLogger("waitress.queue").setLevel(logging.CRITICAL)  # a full queue of requests is no event
+        logging.getLogger(LOG).addFilter(_without_paths)
+        logging.getLogger(QUEUE_LOG).setLevel(logging.CRITICAL)  # a full queue of requests is no event
         _allow_open_files()
         self.sockets: dict[int, Any] = {}
         try:
@@ -67,7 +67,7 @@ class WebServer:
                 recv_bytes=RECEIVE_BYTES,
                 inbuf_overflow=IN_MEMORY_BYTES,
                 max_request_header_size=LARGEST_HEADER_BYTES,
-                max_request_body_size=largest_request_bytes + 1,  # refused from here on, before anything is spooled
+                max_request_body_size=sys.maxsize,  # Channel.before_body bounds each body
                 clear_untrusted_proxy_headers=True,
                 log_socket_errors=False,
                 ident=None,
@@ -78,6 +78,7 @@ class WebServer:
         self.listening = [each for each in self.sockets.values() if hasattr(each, "channel_class")]
         for each in self.listening:
             each.channel_class = Channel
+            each.largest_request_bytes = largest_request_bytes
             each.note_refused = note_refused
         self.stopping = False
         self.thread = threading.Thread(target=self._run, name="web", daemon=True)
