@@ -9,12 +9,11 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import structlog
-from flask import Flask
 
 from tomaat.log import frames_of
 from tomaat.web.Channel import Channel
@@ -41,7 +40,7 @@ class WebServer:
 
     def __init__(
         self,
-        app: Flask,
+        app: Callable[..., Iterable[bytes]],
         *,
         host: str,
         port: int,
