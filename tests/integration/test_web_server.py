@@ -106,10 +106,10 @@ def open_files():
 
 
 def read_all(connection):
-    data = b""
+    data = bytearray()
     while chunk := connection.recv(65536):
         data += chunk
-    return data
+    return bytes(data)
 
 
 def problem_in(answer):

@@ -20,6 +20,7 @@ log = structlog.get_logger()
 
 DRAIN_SECONDS = 30.0  #: how long the rest of a refused upload is read and forgotten
 DRAIN_BYTES = 64 * 1024
+MOST_SENT_BYTES = 256 * 1024  #: at once
 
 
 class Parser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
@@ -100,10 +101,13 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
     close_when_flushed: bool = False
     refused = False
     drained_until: float | None = None
+    sendbuf_len: int
 
     def __init__(self, *accepted: Any, **how: Any) -> None:
         self.parser_class = partial(Parser, before_body=self.before_body)
         super().__init__(*accepted, **how)
+        # Of a file as much is read as the kernel might take (megabytes over loopback), however little it then takes.
+        self.sendbuf_len = min(self.sendbuf_len, MOST_SENT_BYTES)
 
     def before_body(self, request: Parser) -> int:  # noqa: ARG002 (every body may have as much)
         """Look at a request whose header is complete; return how many bytes its body may have.

@@ -83,7 +83,7 @@ ATTRIBUTES = {
 
 #: What is read or set on an object, once it is made.
 INSTANCE_ATTRIBUTES = {
-    HTTPChannel: ("requests", "server", "adj", "socket"),
+    HTTPChannel: ("requests", "server", "adj", "addr", "socket", "sendbuf_len"),
     HTTPRequestParser: ("headers",),
     ErrorTask: ("request", "channel", "response_headers"),
     BaseWSGIServer: ("task_dispatcher",),
