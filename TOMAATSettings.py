@@ -46,7 +46,8 @@ class Settings(BaseSettings):
     )
     BASE_STORAGE_DIR: Path = Field(
         default=HOME / "storage",
-        description="Folder of all tickets' files. It lies beside the code, or in an installed server's current folder.",
+        description="Folder of all tickets' files. It lies beside the code, or in the current folder of an installed "
+        "server.",
     )
     API_KEYS: Literal["beyond-loopback", "always", "never"] = Field(
         default="beyond-loopback",
