@@ -112,5 +112,8 @@ function tagAt(view, at) {
 
 /** @param {Uint8Array | undefined} value @param {boolean} [utf8] */
 export function textOf(value, utf8 = false) {
-  return new TextDecoder(utf8 ? "utf-8" : "latin1").decode(value).replace(/[\0 ]+$/, "").trim();
+  return new TextDecoder(utf8 ? "utf-8" : "latin1")
+    .decode(value)
+    .replace(/[\0 ]+$/, "")
+    .trim();
 }

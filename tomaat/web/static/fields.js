@@ -46,7 +46,10 @@ const CONTROLS = {
   pointlist: pointsControl,
 };
 const LONG_TEXT = 200; // characters from which a text gets several lines
-const AXES = { LPS: "x to the patient's left, y to the back, z up", RAS: "x to the patient's right, y to the front, z up" };
+const AXES = {
+  LPS: "x to the patient's left, y to the back, z up",
+  RAS: "x to the patient's right, y to the front, z up",
+};
 const MISSING = "This is needed.";
 
 /** Make the field of an input, with all that its description says. @param {Input} input @returns {Field} */
@@ -171,7 +174,13 @@ function numberControl(input) {
   let slider = null;
   if (typeof minimum === "number" && typeof maximum === "number" && maximum > minimum) {
     const step = whole ? 1 : sliderStep(maximum - minimum);
-    slider = make("input", { type: "range", min: minimum, max: maximum, step, "aria-labelledby": `input-${input.id}-label` });
+    slider = make("input", {
+      type: "range",
+      min: minimum,
+      max: maximum,
+      step,
+      "aria-labelledby": `input-${input.id}-label`,
+    });
     const { value } = slider;
     slider.addEventListener("input", () => {
       if (slider) number.value = slider.value;
@@ -212,7 +221,8 @@ function sliderStep(range) {
 function textControl(input) {
   const longest = input.longest ?? 0;
   const attributes = { maxlength: input.longest, required: input.required };
-  const box = longest > LONG_TEXT ? make("textarea", { rows: 3, ...attributes }) : make("input", { type: "text", ...attributes });
+  const box =
+    longest > LONG_TEXT ? make("textarea", { rows: 3, ...attributes }) : make("input", { type: "text", ...attributes });
   const fill = (/** @type {string | null} */ value) => {
     box.value = value ?? "";
   };
@@ -309,7 +319,10 @@ function pointsControl(input) {
       }
       const value = [];
       for (const [place, line] of lines.entries()) {
-        const point = line.trim().split(/[\s,;]+/).map(Number);
+        const point = line
+          .trim()
+          .split(/[\s,;]+/)
+          .map(Number);
         if (point.length !== 3 || !point.every(Number.isFinite)) {
           return { fault: `Point ${place + 1}, "${line.trim().slice(0, 40)}", is not three numbers.` };
         }

@@ -9,7 +9,8 @@ import { gzip } from "./streams.js";
 import { tar } from "./tar.js";
 import { inBytes, saidBy } from "./words.js";
 
-const UNANSWERED = "The server does not answer. Nothing is lost: send it again, it becomes one ticket however often it arrives.";
+const UNANSWERED =
+  "The server does not answer. Nothing is lost: send it again, it becomes one ticket however often it arrives.";
 const KEY_KINDS = ["key-needed", "service-not-allowed"];
 
 /**
@@ -38,7 +39,8 @@ export function makeForm(service, { onTicket, onUpload }) {
   const stop = make("button", { type: "button" }, "Stop");
   const sending = make("div", { class: "sending", hidden: true }, told, bar, stop);
   const send = make("button", { type: "submit", class: "main" }, "Send");
-  const example = Object.keys(service.example).length > 0 &&
+  const example =
+    Object.keys(service.example).length > 0 &&
     make("button", { type: "button", onclick: fillInExample }, "Fill in the example");
   const parts = make(
     "fieldset",
@@ -70,7 +72,8 @@ export function makeForm(service, { onTicket, onUpload }) {
       const fills = [];
       for (const field of fields.filter(({ input }) => input.id in service.example)) {
         const value = service.example[field.input.id];
-        const given = field.input.type === "volume" ? { file: await exampleFile(value.file, signal), about: value.about } : value;
+        const given =
+          field.input.type === "volume" ? { file: await exampleFile(value.file, signal), about: value.about } : value;
         fills.push(() => field.fill(given));
       }
       for (const fillIn of fills) fillIn();
@@ -106,7 +109,8 @@ export function makeForm(service, { onTicket, onUpload }) {
       setBusy(false);
       setUpload(signal.aborted || element.isConnected ? "" : "failed");
       if (!signal.aborted) return explain(error);
-      if (arrived) tell("Stopped. The server may have taken it already: send it again to see that ticket, and cancel it there.");
+      if (arrived)
+        tell("Stopped. The server may have taken it already: send it again to see that ticket, and cancel it there.");
       send.focus();
     }
   }
@@ -263,7 +267,8 @@ function leastBytes(members) {
 /** Refuse early what the server would refuse by its size. @param {number} bytes */
 function demandSize(bytes) {
   const most = Number(document.body.dataset.largestRequestBytes);
-  if (bytes > most) throw new Error(`The payload has ${inBytes(bytes)} or more, packed; this server takes ${inBytes(most)}.`);
+  if (bytes > most)
+    throw new Error(`The payload has ${inBytes(bytes)} or more, packed; this server takes ${inBytes(most)}.`);
 }
 
 /** The API key, where the server asks for one; kept as it is typed, for all forms, until the tab is closed. */

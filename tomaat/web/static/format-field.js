@@ -16,7 +16,11 @@ const DICOM_SEG = "dicom-seg";
 export function makeFormatField() {
   const options = Object.entries(FORMATS).map(([format, name]) => make("option", { value: format }, name));
   const box = make("select", {}, ...options);
-  const frame = makeFrame("result-format", { element: box, target: box }, { name: ["Result format"], kind: "format", hint: "Of the volumes in the result." });
+  const frame = makeFrame(
+    "result-format",
+    { element: box, target: box },
+    { name: ["Result format"], kind: "format", hint: "Of the volumes in the result." },
+  );
   return {
     element: frame.element,
     /**

@@ -69,7 +69,18 @@ function showService(name) {
     return;
   }
   const about = make("div", { class: "service-state" }, serviceState(service));
-  fill(main, make("div", { class: "service" }, back, make("h1", {}, name), make("p", { class: "about" }, service.description), about, formOf(service).show()));
+  fill(
+    main,
+    make(
+      "div",
+      { class: "service" },
+      back,
+      make("h1", {}, name),
+      make("p", { class: "about" }, service.description),
+      about,
+      formOf(service).show(),
+    ),
+  );
 }
 
 /** @param {Service} service */
@@ -140,7 +151,8 @@ async function run() {
   for (;;) {
     await refresh();
     await new Promise((resolve) => setTimeout(resolve, 1000 * REFRESH_SECONDS));
-    if (document.hidden) await new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }));
+    if (document.hidden)
+      await new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }));
     if (placeOf(location.hash).view === "overview") await refreshTickets();
   }
 }

@@ -43,7 +43,10 @@ export function makeOverview() {
     },
     /** @param {{name: string, upload: import("./form.js").Upload}[]} standing of each service's form */
     showUploads(standing) {
-      const lines = standing.map(({ name, upload }) => upload && make("li", {}, formLink(name), make("span", { class: `state ${upload}` }, UPLOADS[upload])));
+      const lines = standing.map(
+        ({ name, upload }) =>
+          upload && make("li", {}, formLink(name), make("span", { class: `state ${upload}` }, UPLOADS[upload])),
+      );
       fill(uploads, lines.some(Boolean) && make("ul", { class: "tickets" }, ...lines));
     },
     showTickets: () => showTickets(kept),
@@ -107,7 +110,8 @@ function showTickets(kept) {
     forgetting,
   );
   function askAndForget() {
-    if (!confirm("Forget all tickets in this browser? Their results can then be reached only with a saved link.")) return;
+    if (!confirm("Forget all tickets in this browser? Their results can then be reached only with a saved link."))
+      return;
     forgetAll();
     showTickets(kept);
     kept.closest("main")?.focus();

@@ -211,7 +211,15 @@ function tableOf(title, hours, series, written) {
     "table",
     {},
     make("caption", { class: "unseen" }, `${title}, by hour`),
-    make("thead", {}, make("tr", {}, ...["Hour from", ...series.map(({ name }) => name)].map((name) => make("th", { scope: "col" }, name)))),
+    make(
+      "thead",
+      {},
+      make(
+        "tr",
+        {},
+        ...["Hour from", ...series.map(({ name }) => name)].map((name) => make("th", { scope: "col" }, name)),
+      ),
+    ),
     make(
       "tbody",
       {},

@@ -23,7 +23,10 @@ export function makeSources(setDrained) {
         listed = names;
         cards = new Map(sources.map(({ name }) => [name, cards.get(name) ?? makeCard(name, setDrained)]));
         const lines = [...cards.values()].map((card) => card.element);
-        fill(element, ...(lines.length ? lines : [make("li", { class: "hint" }, "None yet: no TaskScheduling has run.")]));
+        fill(
+          element,
+          ...(lines.length ? lines : [make("li", { class: "hint" }, "None yet: no TaskScheduling has run.")]),
+        );
       }
       for (const source of sources) cards.get(source.name)?.show(source, now);
     },
@@ -55,7 +58,8 @@ function makeCard(name, setDrained) {
   );
   let drained = false;
   button.addEventListener("click", async () => {
-    if (!drained && !confirm(`Drain ${name}? It finishes what it runs, and claims nothing more until it is resumed.`)) return;
+    if (!drained && !confirm(`Drain ${name}? It finishes what it runs, and claims nothing more until it is resumed.`))
+      return;
     button.disabled = true;
     await setDrained(name, !drained);
     button.disabled = false;
@@ -99,7 +103,8 @@ function stateText({ live, drained, problem }) {
 
 /** @param {Source} source */
 function waitingText({ waiting, drained, services }) {
-  if (waiting && drained) return `${counted(waiting, "ticket")} in its queue: what no other source can run waits here until it is resumed.`;
+  if (waiting && drained)
+    return `${counted(waiting, "ticket")} in its queue: what no other source can run waits here until it is resumed.`;
   if (waiting) return `${counted(waiting, "ticket")} in its queue.`;
   return services.length ? "Nothing in its queue." : "It offers no service yet.";
 }

@@ -32,8 +32,13 @@ export function ticketColumns(actions, names) {
 export function makeTable(title, columns, empty) {
   const body = make("tbody");
   const head = columns.map(({ name, style }) => make("th", { scope: "col", class: style }, name));
-  const table = make("table", { class: "listed" },
-    make("caption", { class: "unseen" }, title), make("thead", {}, make("tr", {}, ...head)), body);
+  const table = make(
+    "table",
+    { class: "listed" },
+    make("caption", { class: "unseen" }, title),
+    make("thead", {}, make("tr", {}, ...head)),
+    body,
+  );
   const around = make("div", { class: "table", tabindex: 0, role: "group", "aria-label": title }, table);
   const none = make("p", { class: "hint" }, empty);
   const element = make("div", {}, none, around);
@@ -59,7 +64,9 @@ export function makeTable(title, columns, empty) {
 /** @param {Column[]} columns */
 function makeRow(columns) {
   const cells = columns.map(({ name, style }, at) => ({
-    cell: at ? make("td", { class: style, "data-name": name }) : make("th", { scope: "row", class: style, "data-name": name }),
+    cell: at
+      ? make("td", { class: style, "data-name": name })
+      : make("th", { scope: "row", class: style, "data-name": name }),
     shown: "",
   }));
   return { row: make("tr", {}, ...cells.map(({ cell }) => cell)), cells };
@@ -83,7 +90,7 @@ function ticketCell({ id, again_of: before }) {
 
 /** @param {SeenTicket} ticket */
 function stateCell({ state, error, cancel_requested: asked, attempts }) {
-  const text = state === "running" && asked ? "Is asked to stop" : STATES[state] ?? state;
+  const text = state === "running" && asked ? "Is asked to stop" : (STATES[state] ?? state);
   const why = [error, attempts && `${attempts} lost`].filter(Boolean).join("; ");
   return make("span", { class: `state ${state}` }, why ? `${text}: ${why}` : text);
 }

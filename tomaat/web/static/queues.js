@@ -28,7 +28,8 @@ let session = 0;
 
 /** @type {ReturnType<typeof makeView>} */
 const view = makeView();
-if (!isKey(apiKey())) leave(NO_KEY); // as it was typed into a form
+if (!isKey(apiKey()))
+  leave(NO_KEY); // as it was typed into a form
 else if (apiKey()) enter();
 else askForKey("");
 void run();
@@ -44,7 +45,9 @@ function askForKey(fault) {
   const form = make(
     "form",
     { class: "standing", autocomplete: "off", onsubmit },
-    make("div", { class: "field" },
+    make(
+      "div",
+      { class: "field" },
       make("label", { for: "key" }, "An operator's API key"),
       make("p", { class: "about", id: "key-about" }, "It is kept in this tab only, until it is closed."),
       field,
@@ -88,7 +91,8 @@ function look() {
 
 async function run() {
   for (;;) {
-    if (document.hidden) await new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }));
+    if (document.hidden)
+      await new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }));
     due = false;
     if (apiKey()) await refresh();
     if (due) continue;
@@ -159,30 +163,55 @@ function makeView() {
   const actions = {
     /** @param {number} id */
     cancel: (id) => {
-      if (!confirm(`Cancel ticket ${id}? Its client gets no result; its input is kept, so that it can be run again.`)) return undefined;
+      if (!confirm(`Cancel ticket ${id}? Its client gets no result; its input is kept, so that it can be run again.`))
+        return undefined;
       return doAndTell("cancel", { ticket: id }, (answer) =>
         answer.state === "cancelled" ? `Ticket ${id} is cancelled.` : `Ticket ${id} is asked to stop.`,
       );
     },
     /** @param {number} id */
     runAgain: (id) =>
-      doAndTell("run-again", { ticket: id }, (answer) =>
-        `Ticket ${id} runs again as ticket ${answer.id}. Tell its client this number: the token stays the same.`,
+      doAndTell(
+        "run-again",
+        { ticket: id },
+        (answer) =>
+          `Ticket ${id} runs again as ticket ${answer.id}. Tell its client this number: the token stays the same.`,
       ),
   };
-  const running = makeTable("What runs", ticketColumns(actions, ["ticket", "service", "source", "progress", "since", "key", "actions"]), "Nothing runs.");
-  const waiting = makeTable("What waits", ticketColumns(actions, ["ticket", "service", "queue", "created", "key", "actions"]), "Nothing waits.");
+  const running = makeTable(
+    "What runs",
+    ticketColumns(actions, ["ticket", "service", "source", "progress", "since", "key", "actions"]),
+    "Nothing runs.",
+  );
+  const waiting = makeTable(
+    "What waits",
+    ticketColumns(actions, ["ticket", "service", "queue", "created", "key", "actions"]),
+    "Nothing waits.",
+  );
   const more = make("p", { class: "hint" });
-  const newest = makeTable("Newest tickets", ticketColumns(actions, ["ticket", "service", "state", "source", "created", "wait", "duration", "key", "actions"]), "No ticket yet.");
+  const newest = makeTable(
+    "Newest tickets",
+    ticketColumns(actions, ["ticket", "service", "state", "source", "created", "wait", "duration", "key", "actions"]),
+    "No ticket yet.",
+  );
   const plots = makePlots();
   const older = make("button", { type: "button", onclick: () => go(String(Number(last) - 1)) }, "Older");
   const back = make("button", { type: "button", onclick: () => go("") }, "Newest");
   let last = 0;
 
-  const service = make("select", { id: "service", onchange: () => choose({ service: service.value }) }, make("option", { value: "" }, "All services"));
-  const upTo = /** @type {HTMLInputElement} */ (make("input", { id: "up-to", type: "text", inputmode: "numeric", pattern: "[1-9][0-9]{0,17}", autocomplete: "off" }));
-  const finding = make("form", { class: "finding", onsubmit: find, novalidate: true },
-    make("label", { for: "up-to" }, "Up to ticket"), upTo,
+  const service = make(
+    "select",
+    { id: "service", onchange: () => choose({ service: service.value }) },
+    make("option", { value: "" }, "All services"),
+  );
+  const upTo = /** @type {HTMLInputElement} */ (
+    make("input", { id: "up-to", type: "text", inputmode: "numeric", pattern: "[1-9][0-9]{0,17}", autocomplete: "off" })
+  );
+  const finding = make(
+    "form",
+    { class: "finding", onsubmit: find, novalidate: true },
+    make("label", { for: "up-to" }, "Up to ticket"),
+    upTo,
     make("button", { type: "submit" }, "Show"),
   );
   const element = make(
@@ -191,16 +220,32 @@ function makeView() {
     make("h1", {}, "Queues"),
     trouble,
     noted,
-    make("section", { "aria-labelledby": "sources" }, make("h2", { id: "sources" }, "Compute sources"), sources.element),
+    make(
+      "section",
+      { "aria-labelledby": "sources" },
+      make("h2", { id: "sources" }, "Compute sources"),
+      sources.element,
+    ),
     make("section", { "aria-labelledby": "runs" }, make("h2", { id: "runs" }, "What runs"), running.element),
     make("section", { "aria-labelledby": "waits" }, make("h2", { id: "waits" }, "What waits"), waiting.element, more),
-    make("section", { "aria-labelledby": "day" },
-      make("div", { class: "heading" }, make("h2", { id: "day" }, "The last day"),
-        make("div", { class: "choosing-service" }, make("label", { for: "service" }, "Service"), service)),
-      make("div", { class: "days" }, ...plots.elements)),
-    make("section", { "aria-labelledby": "newest" },
-      make("div", { class: "heading" }, make("h2", { id: "newest" }, "Newest tickets"), finding), newest.element,
-      make("div", { class: "actions turning" }, older, back)),
+    make(
+      "section",
+      { "aria-labelledby": "day" },
+      make(
+        "div",
+        { class: "heading" },
+        make("h2", { id: "day" }, "The last day"),
+        make("div", { class: "choosing-service" }, make("label", { for: "service" }, "Service"), service),
+      ),
+      make("div", { class: "days" }, ...plots.elements),
+    ),
+    make(
+      "section",
+      { "aria-labelledby": "newest" },
+      make("div", { class: "heading" }, make("h2", { id: "newest" }, "Newest tickets"), finding),
+      newest.element,
+      make("div", { class: "actions turning" }, older, back),
+    ),
   );
   let listed = "";
 
@@ -243,7 +288,9 @@ function makeView() {
       running.show(seen.running, seen.now);
       waiting.show(seen.waiting, seen.now);
       const waits = seen.unqueued + seen.sources.reduce((all, source) => all + source.waiting, 0);
-      more.textContent = waits ? `${counted(waits, "ticket")} ${waits === 1 ? "waits" : "wait"}.${unqueuedText(seen)}` : "";
+      more.textContent = waits
+        ? `${counted(waits, "ticket")} ${waits === 1 ? "waits" : "wait"}.${unqueuedText(seen)}`
+        : "";
       more.hidden = !waits;
       const names = JSON.stringify(seen.services);
       if (names !== listed) {

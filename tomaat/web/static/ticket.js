@@ -32,7 +32,17 @@ export function makeTicket(ticket, signal, onRefused) {
   const trouble = make("p", { class: "trouble", role: "status", hidden: true });
   const actions = make("div", { class: "actions" });
   const unsure = make("p", { class: "trouble", role: "status", hidden: true }); // of the last action
-  const standing = make("section", { class: "standing", "aria-label": "Where it stands" }, make("div", { class: "apart" }, told, percent), bar, why, more, actions, unsure, trouble);
+  const standing = make(
+    "section",
+    { class: "standing", "aria-label": "Where it stands" },
+    make("div", { class: "apart" }, told, percent),
+    bar,
+    why,
+    more,
+    actions,
+    unsure,
+    trouble,
+  );
   const outcome = make("div", { class: "outcome" });
   const element = make(
     "div",
@@ -155,15 +165,27 @@ export function makeTicket(ticket, signal, onRefused) {
     if (actions.dataset.kind === kind) return; // a button that has the focus stays
     actions.dataset.kind = kind;
     if (!ENDED.includes(now.state)) {
-      const button = make("button", { type: "button", onclick: () => giveUp(now) }, cancelAsked ? "Asked to stop" : "Cancel");
+      const button = make(
+        "button",
+        { type: "button", onclick: () => giveUp(now) },
+        cancelAsked ? "Asked to stop" : "Cancel",
+      );
       button.disabled = cancelAsked;
       fill(actions, button);
     } else if (now.state === "failed") {
       const back = () => onRefused(now.service, problemOf(now));
-      fill(actions, make("button", { type: "button", class: "main", onclick: back }, "Back to the form"), deleteButton(now));
+      fill(
+        actions,
+        make("button", { type: "button", class: "main", onclick: back }, "Back to the form"),
+        deleteButton(now),
+      );
     } else {
       const deleting = now.state === "succeeded" && deleteButton(now);
-      const again = make("a", { class: "button", href: `#/services/${encodeURIComponent(now.service)}` }, "Send another");
+      const again = make(
+        "a",
+        { class: "button", href: `#/services/${encodeURIComponent(now.service)}` },
+        "Send another",
+      );
       fill(actions, again, deleting);
     }
   }
@@ -264,7 +286,14 @@ function makeFailure({ detail, errors = [] }) {
 /** A link that another browser can open; its token stands behind the #. @param {Reference} ticket */
 function makeLink(ticket) {
   const address = new URL(ticketLink(ticket), location.href).href;
-  const box = make("input", { type: "text", id: "link", readonly: true, value: address, "aria-describedby": "link-hint", onfocus: () => box.select() });
+  const box = make("input", {
+    type: "text",
+    id: "link",
+    readonly: true,
+    value: address,
+    "aria-describedby": "link-hint",
+    onfocus: () => box.select(),
+  });
   const copy = navigator.clipboard && make("button", { type: "button", onclick: copied }, "Copy");
   async function copied() {
     await navigator.clipboard.writeText(address);

@@ -52,7 +52,11 @@ function niivue() {
  * @param {AbortSignal} signal ends it when another view is shown
  */
 export function makeViewer(sent, made, overlays, signal) {
-  const canvas = make("canvas", { tabindex: 0, role: "application", "aria-label": "The volume. The sliders below move through it." });
+  const canvas = make("canvas", {
+    tabindex: 0,
+    role: "application",
+    "aria-label": "The volume. The sliders below move through it.",
+  });
   const told = make("p", { class: "place" }, "Loading the viewer…");
   const controls = make("div", { class: "controls" });
   const stage = make("div", { class: "stage" }, canvas);
@@ -87,7 +91,12 @@ export function makeViewer(sent, made, overlays, signal) {
       const { Niivue, SHOW_RENDER, MULTIPLANAR_TYPE } = await niivue();
       if (signal.aborted) return;
       const crosshairWidth = canvas.clientWidth < 500 ? 1 : 0.5; // so that it is as wide as a pixel
-      const options = { ...OPTIONS, crosshairWidth, multiplanarShowRender: SHOW_RENDER.ALWAYS, multiplanarLayout: MULTIPLANAR_TYPE.GRID };
+      const options = {
+        ...OPTIONS,
+        crosshairWidth,
+        multiplanarShowRender: SHOW_RENDER.ALWAYS,
+        multiplanarLayout: MULTIPLANAR_TYPE.GRID,
+      };
       nv = new Niivue(options);
       await nv.attachToCanvas(canvas);
       if (!nv.gl) throw new Error("This browser has no WebGL 2.");
@@ -194,7 +203,13 @@ export function makeViewer(sent, made, overlays, signal) {
     };
     const buttons = Object.entries(LAYOUTS).map(([key, name]) => {
       const type = types[/** @type {keyof typeof types} */ (key)];
-      const box = make("input", { type: "radio", name: "layout", class: "unseen", id: `layout-${key}`, checked: nv.opts.sliceType === type });
+      const box = make("input", {
+        type: "radio",
+        name: "layout",
+        class: "unseen",
+        id: `layout-${key}`,
+        checked: nv.opts.sliceType === type,
+      });
       box.addEventListener("change", () => nv.setSliceType(type));
       return [box, make("label", { class: "button", for: box.id }, name)];
     });
@@ -204,7 +219,8 @@ export function makeViewer(sent, made, overlays, signal) {
   /** Which volume lies under the labels, and what is to be said of it. */
   function volumeControls() {
     const other = opened && below && sent.includes(below) && !sameGrid(nv.volumes[0], nv.volumes[1]);
-    const doubt = other && "It lies on another grid than the labels: it is not the volume that was sent, or not all of it.";
+    const doubt =
+      other && "It lies on another grid than the labels: it is not the volume that was sent, or not all of it.";
     return [
       below || volumes().length > 1 ? volumeChoice() : null,
       (fault || doubt) && make("p", { class: "fault", role: "status" }, fault || doubt),
@@ -215,7 +231,11 @@ export function makeViewer(sent, made, overlays, signal) {
   function volumeChoice() {
     const choices = volumes();
     if (choices.length === 1) return make("p", { class: "hint" }, choices[0].name);
-    const choice = make("select", { id: "volume" }, ...choices.map((volume, place) => make("option", { value: place, selected: volume === below }, volume.name)));
+    const choice = make(
+      "select",
+      { id: "volume" },
+      ...choices.map((volume, place) => make("option", { value: place, selected: volume === below }, volume.name)),
+    );
     choice.addEventListener("change", () => show(choices[Number(choice.value)]).catch(showFailure));
     return make("div", { class: "control" }, make("label", { for: "volume" }, "Volume"), choice);
   }
@@ -226,7 +246,9 @@ export function makeViewer(sent, made, overlays, signal) {
       try {
         const series = await seriesIn(files);
         const [file] = files;
-        sent = series.length ? series.map(shownSeries) : [file.name.toLowerCase().endsWith(".zip") ? shownZip(file) : shownFile(file)];
+        sent = series.length
+          ? series.map(shownSeries)
+          : [file.name.toLowerCase().endsWith(".zip") ? shownZip(file) : shownFile(file)];
       } catch (error) {
         if (signal.aborted) return;
         fault = unreadable(error);
@@ -238,7 +260,9 @@ export function makeViewer(sent, made, overlays, signal) {
     return make(
       "div",
       { class: "open" },
-      !below && !fault && make("p", { class: "hint" }, "Only the labels are here: the page has no volume to lay them over."),
+      !below &&
+        !fault &&
+        make("p", { class: "hint" }, "Only the labels are here: the page has no volume to lay them over."),
       make(
         "div",
         { class: "choosing" },
@@ -268,20 +292,38 @@ export function makeViewer(sent, made, overlays, signal) {
 
   function opacityControl() {
     if (!overlays.length) return null;
-    return slider("Opacity", below ? opacity : 1, 0, 1, 0.05, (value) => {
-      opacity = value;
-      for (let place = nv.volumes.length - overlays.length; place < nv.volumes.length; place += 1) nv.setOpacity(place, value);
-    }, (value) => `${Math.round(100 * value)} %`);
+    return slider(
+      "Opacity",
+      below ? opacity : 1,
+      0,
+      1,
+      0.05,
+      (value) => {
+        opacity = value;
+        for (let place = nv.volumes.length - overlays.length; place < nv.volumes.length; place += 1)
+          nv.setOpacity(place, value);
+      },
+      (value) => `${Math.round(100 * value)} %`,
+    );
   }
 
   function placeControls() {
     return AXES.map(({ name }, axis) => {
       const count = nv.volumes[0].dimsRAS[axis + 1];
-      return slider(name, nv.scene.crosshairPos[axis], 0, 1, 1 / Math.max(1, count), (value) => {
-        nv.scene.crosshairPos[axis] = value;
-        nv.drawScene();
-        nv.createOnLocationChange();
-      }, () => inPlace(nv.frac2mm(nv.scene.crosshairPos)[axis], axis), `place-${axis}`);
+      return slider(
+        name,
+        nv.scene.crosshairPos[axis],
+        0,
+        1,
+        1 / Math.max(1, count),
+        (value) => {
+          nv.scene.crosshairPos[axis] = value;
+          nv.drawScene();
+          nv.createOnLocationChange();
+        },
+        () => inPlace(nv.frac2mm(nv.scene.crosshairPos)[axis], axis),
+        `place-${axis}`,
+      );
     });
   }
 
@@ -338,7 +380,9 @@ function withinLabels({ img: voxels, hdr }) {
   }
   const index = counts.map((/** @type {Uint32Array} */ count) => count.indexOf(Math.max(...count)));
   if (!counts[0][index[0]]) return null;
-  return [0, 1, 2].map((axis) => [...index, 1].reduce((sum, number, column) => sum + hdr.affine[axis][column] * number, 0));
+  return [0, 1, 2].map((axis) =>
+    [...index, 1].reduce((sum, number, column) => sum + hdr.affine[axis][column] * number, 0),
+  );
 }
 
 /** Whether two of NiiVue's images have the same voxels' places. @param {any} one @param {any} other */
@@ -368,7 +412,16 @@ function nameOf(file) {
  * @param {(value: number) => string} inText
  * @param {string} [id]
  */
-function slider(name, value, low, high, step, onChange, inText, id = `slider-${name.toLowerCase().replaceAll(" ", "-")}`) {
+function slider(
+  name,
+  value,
+  low,
+  high,
+  step,
+  onChange,
+  inText,
+  id = `slider-${name.toLowerCase().replaceAll(" ", "-")}`,
+) {
   const box = make("input", { type: "range", id, min: low, max: high, step });
   box.value = String(value);
   const told = make("span", { class: "amount" }, inText(value));

@@ -20,8 +20,13 @@ export function volumeField(input) {
 
   const told = make("p", { class: "chosen", role: "status" });
   const remove = make("button", { type: "button", class: "quiet", onclick: removeAll }, "Remove");
-  const choosing = make("div", { class: "choosing" }, ...picker(`input-${input.id}`, "Choose a file", { multiple: takesDicom }, take));
-  if (takesDicom) choosing.append(...picker(`folder-${input.id}`, "Choose a DICOM folder", { webkitdirectory: true }, take));
+  const choosing = make(
+    "div",
+    { class: "choosing" },
+    ...picker(`input-${input.id}`, "Choose a file", { multiple: takesDicom }, take),
+  );
+  if (takesDicom)
+    choosing.append(...picker(`folder-${input.id}`, "Choose a DICOM folder", { webkitdirectory: true }, take));
   const which = make("div", { class: "which" });
   const target = /** @type {HTMLElement} */ (choosing.firstElementChild);
   const zone = make("div", { class: "drop" }, choosing, told, remove, which);
@@ -56,7 +61,11 @@ export function volumeField(input) {
         const { images } = series;
         const digits = String(images.length).length; // names in the order of the images, for what the server says of them
         const name = (/** @type {number} */ place) => `file-${input.id}/${String(place + 1).padStart(digits, "0")}.dcm`;
-        return { members: images.map((data, place) => ({ name: name(place), data })), volume: shownSeries(series), isDicom: true };
+        return {
+          members: images.map((data, place) => ({ name: name(place), data })),
+          volume: shownSeries(series),
+          isDicom: true,
+        };
       }
       if (!single) return input.required ? { fault: "A file is needed." } : {};
       const extension = extensionOf(single.name, extensions);
@@ -87,7 +96,10 @@ export function volumeField(input) {
     fill(which);
     if (takesDicom && files.length > MOST_FILES) {
       show(null, null, `More than ${counted(MOST_FILES, "file")}: choose the folder of one series.`);
-    } else if (takesDicom && (visible.length > 1 || (visible.length === 1 && !extensionOf(visible[0].name, extensions)))) {
+    } else if (
+      takesDicom &&
+      (visible.length > 1 || (visible.length === 1 && !extensionOf(visible[0].name, extensions)))
+    ) {
       show(null, null, "", `Looking through ${counted(visible.length, "file")}…`);
       try {
         const found = await seriesIn(visible);
@@ -106,7 +118,13 @@ export function volumeField(input) {
   function showSeries(found, files) {
     if (!found.length) {
       const ends = extensions.join(", ");
-      show(null, null, files.length === 1 ? `${files[0].name} is no DICOM image, and does not end in ${ends}.` : `None of these ${counted(files.length, "file")} is a DICOM image.`);
+      show(
+        null,
+        null,
+        files.length === 1
+          ? `${files[0].name} is no DICOM image, and does not end in ${ends}.`
+          : `None of these ${counted(files.length, "file")} is a DICOM image.`,
+      );
       return;
     }
     show(found[0], null);
@@ -115,7 +133,13 @@ export function volumeField(input) {
       return;
     }
     const id = `series-${input.id}`;
-    const choice = make("select", { id }, ...found.map(({ about, images }, place) => make("option", { value: place }, `${about}, ${counted(images.length, "image")}`)));
+    const choice = make(
+      "select",
+      { id },
+      ...found.map(({ about, images }, place) =>
+        make("option", { value: place }, `${about}, ${counted(images.length, "image")}`),
+      ),
+    );
     choice.addEventListener("change", () => show(found[Number(choice.value)], null));
     fill(which, make("label", { for: id }, `${found.length} series are in it; the one to send:`), choice);
   }
