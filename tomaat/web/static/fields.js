@@ -4,7 +4,7 @@ import { make } from "./dom.js";
 import { volumeField } from "./volume-field.js";
 import { inDigits } from "./words.js";
 
-/** @typedef {import("./api.js").Input} Input */
+/** @typedef {import("./shapes.d.ts").Input} Input */
 
 /**
  * What a field holds: a value for main.json, or members of the payload (and the volume to show later), or nothing; or

@@ -16,7 +16,7 @@ const KEY_KINDS = ["key-needed", "service-not-allowed"];
 /**
  * @typedef {object} Form
  * @property {() => HTMLElement} show what stands on the page, with the API key that this tab has by now
- * @property {(problem: import("./api.js").Problem) => void} refuse shows what was refused, each fault at its field
+ * @property {(problem: import("./shapes.d.ts").Problem) => void} refuse shows what was refused, each fault at its field
  * @property {() => boolean} busy
  * @property {() => Upload} upload
  *
@@ -24,7 +24,7 @@ const KEY_KINDS = ["key-needed", "service-not-allowed"];
  */
 
 /**
- * @param {import("./api.js").Service} service
+ * @param {import("./shapes.d.ts").Service} service
  * @param {{onTicket: (ticket: import("./api.js").Reference) => void, onUpload: (upload: Upload) => void}} hooks take the
  * ticket that was made, and each change of how an upload stands
  * @returns {Form}
@@ -109,8 +109,9 @@ export function makeForm(service, { onTicket, onUpload }) {
       setBusy(false);
       setUpload(signal.aborted || element.isConnected ? "" : "failed");
       if (!signal.aborted) return explain(error);
-      if (arrived)
+      if (arrived) {
         tell("Stopped. The server may have taken it already: send it again to see that ticket, and cancel it there.");
+      }
       send.focus();
     }
   }
@@ -181,7 +182,7 @@ export function makeForm(service, { onTicket, onUpload }) {
     }
   }
 
-  /** @param {import("./api.js").Problem} problem */
+  /** @param {import("./shapes.d.ts").Problem} problem */
   function refuse(problem) {
     const rest = [];
     let first = null;
@@ -267,8 +268,9 @@ function leastBytes(members) {
 /** Refuse early what the server would refuse by its size. @param {number} bytes */
 function demandSize(bytes) {
   const most = Number(document.body.dataset.largestRequestBytes);
-  if (bytes > most)
+  if (bytes > most) {
     throw new Error(`The payload has ${inBytes(bytes)} or more, packed; this server takes ${inBytes(most)}.`);
+  }
 }
 
 /** The API key, where the server asks for one; kept as it is typed, for all forms, until the tab is closed. */

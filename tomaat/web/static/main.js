@@ -10,7 +10,7 @@ import { find, onOtherTab, tickets, update } from "./store.js";
 import { makeTicket } from "./ticket.js";
 import { saidBy } from "./words.js";
 
-/** @typedef {import("./api.js").Service} Service */
+/** @typedef {import("./shapes.d.ts").Service} Service */
 
 const REFRESH_SECONDS = 5;
 const MOST_ASKED = 10; // tickets that are looked at in one round, for the list of them
@@ -108,7 +108,7 @@ function showUploads() {
   overview.showUploads([...forms].map(([name, { form }]) => ({ name, upload: form.upload() })));
 }
 
-/** Show the form again, with what was refused later than at its sending. @param {string} name @param {import("./api.js").Problem} problem */
+/** Show the form again, with what was refused later than at its sending. @param {string} name @param {import("./shapes.d.ts").Problem} problem */
 function backToForm(name, problem) {
   addEventListener("hashchange", () => forms.get(name)?.form.refuse(problem), { once: true });
   location.hash = `#/services/${encodeURIComponent(name)}`;
@@ -151,8 +151,9 @@ async function run() {
   for (;;) {
     await refresh();
     await new Promise((resolve) => setTimeout(resolve, 1000 * REFRESH_SECONDS));
-    if (document.hidden)
+    if (document.hidden) {
       await new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }));
+    }
     if (placeOf(location.hash).view === "overview") await refreshTickets();
   }
 }

@@ -93,8 +93,9 @@ export async function makeTextFile(content, extension) {
 
 /** @param {ArrayLike<number>} values */
 function makeNumbers(values) {
-  if (!Array.prototype.some.call(values, Number.isFinite))
+  if (!Array.prototype.some.call(values, Number.isFinite)) {
     return make("p", { class: "hint" }, `${inDigits(values.length)} numbers, none of them finite.`);
+  }
   return make(
     "figure",
     { class: "plot" },

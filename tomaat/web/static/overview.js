@@ -6,7 +6,7 @@ import { STATES } from "./states.js";
 import { forgetAll, tickets } from "./store.js";
 import { atTime, counted, inTime } from "./words.js";
 
-/** @typedef {import("./api.js").Service} Service */
+/** @typedef {import("./shapes.d.ts").Service} Service */
 
 const UPLOADS = { sending: "Being sent", failed: "Not sent; the form says why" };
 
@@ -110,8 +110,9 @@ function showTickets(kept) {
     forgetting,
   );
   function askAndForget() {
-    if (!confirm("Forget all tickets in this browser? Their results can then be reached only with a saved link."))
+    if (!confirm("Forget all tickets in this browser? Their results can then be reached only with a saved link.")) {
       return;
+    }
     forgetAll();
     showTickets(kept);
     kept.closest("main")?.focus();

@@ -3,7 +3,7 @@
 import { fill, make } from "./dom.js";
 import { inDigits, inSeconds } from "./words.js";
 
-/** @typedef {import("./queues-api.js").Hour} Hour */
+/** @typedef {import("./shapes.d.ts").Hour} Hour */
 
 const HOURS = 24;
 const HOUR_MS = 3600_000;

@@ -3,7 +3,7 @@
 import { fill, make } from "./dom.js";
 import { counted, inAge, inBytes } from "./words.js";
 
-/** @typedef {import("./queues-api.js").Source} Source */
+/** @typedef {import("./shapes.d.ts").Source} Source */
 
 const OF_MACHINE = /\/cpu-\d+$/;
 const OLD_SECONDS = 30; // after which a reading says how old it is
@@ -16,7 +16,7 @@ export function makeSources(setDrained) {
   let listed = "";
   return {
     element,
-    /** @param {import("./queues-api.js").Queues} seen */
+    /** @param {import("./shapes.d.ts").Queues} seen */
     show({ sources, now }) {
       const names = JSON.stringify(sources.map(({ name }) => name));
       if (names !== listed) {
@@ -58,8 +58,9 @@ function makeCard(name, setDrained) {
   );
   let drained = false;
   button.addEventListener("click", async () => {
-    if (!drained && !confirm(`Drain ${name}? It finishes what it runs, and claims nothing more until it is resumed.`))
+    if (!drained && !confirm(`Drain ${name}? It finishes what it runs, and claims nothing more until it is resumed.`)) {
       return;
+    }
     button.disabled = true;
     await setDrained(name, !drained);
     button.disabled = false;
@@ -103,8 +104,9 @@ function stateText({ live, drained, problem }) {
 
 /** @param {Source} source */
 function waitingText({ waiting, drained, services }) {
-  if (waiting && drained)
+  if (waiting && drained) {
     return `${counted(waiting, "ticket")} in its queue: what no other source can run waits here until it is resumed.`;
+  }
   if (waiting) return `${counted(waiting, "ticket")} in its queue.`;
   return services.length ? "Nothing in its queue." : "It offers no service yet.";
 }

@@ -4,7 +4,7 @@ import { fill, make } from "./dom.js";
 import { ENDED, STATES } from "./states.js";
 import { atTime, inSeconds } from "./words.js";
 
-/** @typedef {import("./queues-api.js").SeenTicket} SeenTicket */
+/** @typedef {import("./shapes.d.ts").SeenTicket} SeenTicket */
 /** @typedef {{name: string, style?: string, cell: (ticket: SeenTicket, now: string) => string | Node}} Column */
 /** @typedef {{cancel: (id: number) => Promise<void> | undefined, runAgain: (id: number) => Promise<void> | undefined}} Actions */
 

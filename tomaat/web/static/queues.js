@@ -9,7 +9,7 @@ import { makeSources } from "./queues-sources.js";
 import { apiKey, keepApiKey } from "./store.js";
 import { counted, inDigits } from "./words.js";
 
-/** @typedef {import("./queues-api.js").Queues} Queues */
+/** @typedef {import("./shapes.d.ts").Queues} Queues */
 
 const REFRESH_SECONDS = 3;
 const JUST_SECONDS = 5; // after which who has no queue is not only on the way to one
@@ -28,8 +28,7 @@ let session = 0;
 
 /** @type {ReturnType<typeof makeView>} */
 const view = makeView();
-if (!isKey(apiKey()))
-  leave(NO_KEY); // as it was typed into a form
+if (!isKey(apiKey())) leave(NO_KEY);
 else if (apiKey()) enter();
 else askForKey("");
 void run();
@@ -91,8 +90,9 @@ function look() {
 
 async function run() {
   for (;;) {
-    if (document.hidden)
+    if (document.hidden) {
       await new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }));
+    }
     due = false;
     if (apiKey()) await refresh();
     if (due) continue;
@@ -163,8 +163,9 @@ function makeView() {
   const actions = {
     /** @param {number} id */
     cancel: (id) => {
-      if (!confirm(`Cancel ticket ${id}? Its client gets no result; its input is kept, so that it can be run again.`))
+      if (!confirm(`Cancel ticket ${id}? Its client gets no result; its input is kept, so that it can be run again.`)) {
         return undefined;
+      }
       return doAndTell("cancel", { ticket: id }, (answer) =>
         answer.state === "cancelled" ? `Ticket ${id} is cancelled.` : `Ticket ${id} is asked to stop.`,
       );

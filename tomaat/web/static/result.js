@@ -47,7 +47,7 @@ const TEXTS = ["txt", "csv", "tsv", "json", "md", "log"];
 /**
  * Fetch a result and show it.
  * @param {import("./api.js").Reference} ticket
- * @param {import("./api.js").Status} status
+ * @param {import("./shapes.d.ts").Status} status
  * @param {AbortSignal} signal ends it when another view is shown
  * @param {{onDownload: (link: HTMLElement) => void, onGone: (why: string) => void}} hooks take the link that saves the
  * archive, or why there is none any more
@@ -233,8 +233,9 @@ function isDicom(file) {
 async function makeFile(output, content, linkTo) {
   const extension = (output.file ?? "").split(".").pop()?.toLowerCase() ?? "";
   const type = PICTURES[extension];
-  if (type)
+  if (type) {
     return make("img", { class: "picture", src: linkTo(new Blob([content], { type })), alt: inWords(output.name) });
+  }
   if (TEXTS.includes(extension)) return makeTextFile(content, extension);
   return null;
 }

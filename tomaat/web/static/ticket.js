@@ -8,7 +8,7 @@ import { ENDED } from "./states.js";
 import { forget, isKept, keep, update } from "./store.js";
 import { atTime, inSeconds, inTime } from "./words.js";
 
-/** @typedef {import("./api.js").Status} Status */
+/** @typedef {import("./shapes.d.ts").Status} Status */
 /** @typedef {import("./api.js").Reference} Reference */
 
 const WAIT_SECONDS = 2; // for the next state; progress and position are looked at as often
@@ -19,14 +19,14 @@ const LONGEST_RETRY_SECONDS = 15;
 /**
  * @param {Reference} ticket
  * @param {AbortSignal} signal ends it when another view is shown
- * @param {(service: string, problem: import("./api.js").Problem) => void} onRefused shows the form with what was refused
+ * @param {(service: string, problem: import("./shapes.d.ts").Problem) => void} onRefused shows the form with what was refused
  */
 export function makeTicket(ticket, signal, onRefused) {
   const title = make("h1", {}, `Ticket ${ticket.id}`);
   const about = make("p", { class: "about" });
   const told = make("p", { class: "told" });
   const percent = make("p", { class: "percent" });
-  const why = make("div");
+  const failure = make("div");
   const more = make("p", { class: "hint" });
   const bar = make("progress", { max: 1, "aria-label": "Progress" });
   const trouble = make("p", { class: "trouble", role: "status", hidden: true });
@@ -37,7 +37,7 @@ export function makeTicket(ticket, signal, onRefused) {
     { class: "standing", "aria-label": "Where it stands" },
     make("div", { class: "apart" }, told, percent),
     bar,
-    why,
+    failure,
     more,
     actions,
     unsure,
@@ -105,7 +105,7 @@ export function makeTicket(ticket, signal, onRefused) {
     about.textContent = `Ticket ${now.id}, sent ${atTime(now.created)}`;
     told.textContent = textOf(now);
     more.textContent = moreOf(now);
-    fill(why, now.state === "failed" && makeFailure(problemOf(now)));
+    fill(failure, now.state === "failed" && makeFailure(problemOf(now)));
     const measured = now.progress !== null && now.state === "running";
     percent.textContent = measured ? `${Math.round(100 * (now.progress ?? 0))} %` : "";
     bar.hidden = ENDED.includes(now.state);
@@ -271,12 +271,12 @@ function troubleOf(error) {
   return error instanceof Unreachable || error instanceof Refused ? error.message : "The page has a fault of its own.";
 }
 
-/** @param {Status} now @returns {import("./api.js").Problem} */
+/** @param {Status} now @returns {import("./shapes.d.ts").Problem} */
 function problemOf(now) {
-  return now.error ?? { type: "", title: "Failed", detail: "The server does not say why." };
+  return now.error ?? { type: "", title: "Failed", status: 0, detail: "The server does not say why." };
 }
 
-/** Why a ticket failed. @param {import("./api.js").Problem} problem */
+/** Why a ticket failed. @param {import("./shapes.d.ts").Problem} problem */
 function makeFailure({ detail, errors = [] }) {
   const more = errors.filter((fault) => fault.detail !== detail);
   const list = more.length > 0 && make("ul", {}, ...more.map((fault) => make("li", {}, fault.detail)));

@@ -300,8 +300,9 @@ export function makeViewer(sent, made, overlays, signal) {
       0.05,
       (value) => {
         opacity = value;
-        for (let place = nv.volumes.length - overlays.length; place < nv.volumes.length; place += 1)
+        for (let place = nv.volumes.length - overlays.length; place < nv.volumes.length; place += 1) {
           nv.setOpacity(place, value);
+        }
       },
       (value) => `${Math.round(100 * value)} %`,
     );

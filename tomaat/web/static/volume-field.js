@@ -5,7 +5,7 @@ import { dropped, MOST_FILES, picker, seriesIn, shownFile, shownSeries, shownZip
 import { counted, inBytes } from "./words.js";
 
 /**
- * @param {import("./api.js").Input} input
+ * @param {import("./shapes.d.ts").Input} input
  * @returns {import("./fields.js").Control}
  */
 export function volumeField(input) {
@@ -25,8 +25,9 @@ export function volumeField(input) {
     { class: "choosing" },
     ...picker(`input-${input.id}`, "Choose a file", { multiple: takesDicom }, take),
   );
-  if (takesDicom)
+  if (takesDicom) {
     choosing.append(...picker(`folder-${input.id}`, "Choose a DICOM folder", { webkitdirectory: true }, take));
+  }
   const which = make("div", { class: "which" });
   const target = /** @type {HTMLElement} */ (choosing.firstElementChild);
   const zone = make("div", { class: "drop" }, choosing, told, remove, which);
