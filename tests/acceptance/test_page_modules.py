@@ -687,6 +687,25 @@ def test_what_a_service_that_is_away_does_with_tickets_is_told(run):
     assert told == "Not live: tickets wait for its compute source, and fail if it stays away"
 
 
+# Drawing
+
+
+def test_an_element_is_drawn_again_only_when_the_values_that_it_was_drawn_from_change(run):
+    code = """
+        const place = module.make("div");
+        let draws = 0;
+        const show = (...values) => {
+            module.redraw(place, values, () => { draws += 1; return [module.make("button", {}, values.join(" "))]; });
+            return [draws, place.textContent, place.firstElementChild];
+        };
+        const [first, same, changed] = [show(1, "a"), show(1, "a"), show(2, "a")];
+        module.fill(place, "by hand");
+        const after = show(2, "a");
+        return [first, same, changed, after].map((each) => each.slice(0, 2)).concat([first[2] === same[2]]);
+    """
+    assert run("dom", code) == [[1, "1 a"], [1, "1 a"], [2, "2 a"], [3, "2 a"], True]
+
+
 # A table of tickets
 
 

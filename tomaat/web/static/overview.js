@@ -1,6 +1,6 @@
 /** The first view: every service, and the tickets that this browser keeps. */
 
-import { fill, make } from "./dom.js";
+import { fill, make, redraw } from "./dom.js";
 import { ticketPlace } from "./links.js";
 import { STATES } from "./states.js";
 import { forgetAll, tickets } from "./store.js";
@@ -24,7 +24,6 @@ export function makeOverview() {
   );
   /** What the list shows, by service. @type {Map<string, HTMLElement>} */
   let states = new Map();
-  let listed = "";
   return {
     element,
     /** @param {Service[] | null} services @param {string} fault */
@@ -32,13 +31,12 @@ export function makeOverview() {
       trouble.textContent = fault;
       trouble.hidden = !fault;
       if (!services) return;
-      const names = JSON.stringify(services.map(({ name, description }) => [name, description]));
-      if (names !== listed) {
+      const lines = services.map(({ name, description }) => [name, description]);
+      redraw(list, lines, () => {
         states = new Map(services.map(({ name }) => [name, make("div")]));
-        const lines = services.map((service) => serviceLine(service, /** @type {Node} */ (states.get(service.name))));
-        fill(list, ...(lines.length ? lines : [make("li", { class: "hint" }, "No service is offered yet.")]));
-        listed = names;
-      }
+        if (!services.length) return [make("li", { class: "hint" }, "No service is offered yet.")];
+        return services.map((service) => serviceLine(service, /** @type {Node} */ (states.get(service.name))));
+      });
       for (const service of services) fill(/** @type {Element} */ (states.get(service.name)), serviceState(service));
     },
     /** @param {{name: string, upload: import("./form.js").Upload}[]} standing of each service's form */
@@ -86,29 +84,17 @@ function serviceLine(service, state) {
 /** @param {HTMLElement} kept */
 function showTickets(kept) {
   const known = tickets();
-  const shown = JSON.stringify([new Date().toDateString(), known]); // the date: what was sent today is written without it
-  if (kept.dataset.shown === shown) return; // what has the focus stays
-  kept.dataset.shown = shown;
-  if (!known.length) {
-    fill(kept, make("p", { class: "hint" }, "None yet. What you send is listed here, in this browser only."));
-    return;
-  }
-  const lines = known.map((ticket) =>
-    make(
-      "li",
-      {},
-      make("a", { href: ticketPlace(ticket) }, `${ticket.service} ${ticket.id}`),
-      make("span", { class: `state ${ticket.state}` }, STATES[ticket.state] ?? ticket.state),
-      make("time", { datetime: ticket.created }, atTime(ticket.created)),
-    ),
-  );
-  const forgetting = make("button", { type: "button", class: "quiet", onclick: askAndForget }, "Forget them all");
-  fill(
-    kept,
-    make("ul", { class: "tickets" }, ...lines),
-    make("p", { class: "hint" }, "Kept in this browser only; the server has no list of yours."),
-    forgetting,
-  );
+  const today = new Date().toDateString(); // the day of a ticket that was sent today is left out
+  redraw(kept, [today, known], () => {
+    if (!known.length) {
+      return [make("p", { class: "hint" }, "None yet. What you send is listed here, in this browser only.")];
+    }
+    return [
+      make("ul", { class: "tickets" }, ...known.map(ticketLine)),
+      make("p", { class: "hint" }, "Kept in this browser only; the server has no list of yours."),
+      make("button", { type: "button", class: "quiet", onclick: askAndForget }, "Forget them all"),
+    ];
+  });
   function askAndForget() {
     if (!confirm("Forget all tickets in this browser? Their results can then be reached only with a saved link.")) {
       return;
@@ -117,4 +103,15 @@ function showTickets(kept) {
     showTickets(kept);
     kept.closest("main")?.focus();
   }
+}
+
+/** @param {import("./store.js").KeptTicket} ticket */
+function ticketLine(ticket) {
+  return make(
+    "li",
+    {},
+    make("a", { href: ticketPlace(ticket) }, `${ticket.service} ${ticket.id}`),
+    make("span", { class: `state ${ticket.state}` }, STATES[ticket.state] ?? ticket.state),
+    make("time", { datetime: ticket.created }, atTime(ticket.created)),
+  );
 }

@@ -1,6 +1,6 @@
 /** A card for each compute source: its device, what it tells of itself, and whether it is drained. */
 
-import { fill, make } from "./dom.js";
+import { make, redraw } from "./dom.js";
 import { counted, inAge, inBytes } from "./words.js";
 
 /** @typedef {import("./shapes.d.ts").Source} Source */
@@ -13,21 +13,16 @@ export function makeSources(setDrained) {
   const element = make("ul", { class: "sources" });
   /** @type {Map<string, {element: HTMLElement, show: (source: Source, now: string) => void}>} */
   let cards = new Map();
-  let listed = "";
   return {
     element,
     /** @param {import("./shapes.d.ts").Queues} seen */
     show({ sources, now }) {
-      const names = JSON.stringify(sources.map(({ name }) => name));
-      if (names !== listed) {
-        listed = names;
-        cards = new Map(sources.map(({ name }) => [name, cards.get(name) ?? makeCard(name, setDrained)]));
-        const lines = [...cards.values()].map((card) => card.element);
-        fill(
-          element,
-          ...(lines.length ? lines : [make("li", { class: "hint" }, "None yet: no TaskScheduling has run.")]),
-        );
-      }
+      const names = sources.map(({ name }) => name);
+      redraw(element, names, () => {
+        cards = new Map(names.map((name) => [name, cards.get(name) ?? makeCard(name, setDrained)]));
+        if (!names.length) return [make("li", { class: "hint" }, "None yet: no TaskScheduling has run.")];
+        return [...cards.values()].map((card) => card.element);
+      });
       for (const source of sources) cards.get(source.name)?.show(source, now);
     },
   };

@@ -1,11 +1,12 @@
 /** Tables of tickets, whose rows stay in place while their words change, so that what has the focus keeps it. */
 
-import { fill, make } from "./dom.js";
+import { make, redraw } from "./dom.js";
 import { ENDED, STATES } from "./states.js";
 import { atTime, inSeconds } from "./words.js";
 
 /** @typedef {import("./shapes.d.ts").SeenTicket} SeenTicket */
-/** @typedef {{name: string, style?: string, cell: (ticket: SeenTicket, now: string) => string | Node}} Column */
+/** @typedef {{name: string, style?: string, cell: (ticket: SeenTicket, now: string) => string | HTMLElement}} Column */
+/** @typedef {{row: HTMLElement, cells: HTMLElement[]}} Row */
 /** @typedef {{cancel: (id: number) => Promise<void> | undefined, runAgain: (id: number) => Promise<void> | undefined}} Actions */
 
 /** @param {Actions} actions @param {string[]} names @returns {Column[]} */
@@ -42,7 +43,7 @@ export function makeTable(title, columns, empty) {
   const around = make("div", { class: "table", tabindex: 0, role: "group", "aria-label": title }, table);
   const none = make("p", { class: "hint" }, empty);
   const element = make("div", {}, none, around);
-  /** @type {Map<number, {row: HTMLElement, cells: {cell: HTMLElement, shown: string}[]}>} */
+  /** @type {Map<number, Row>} */
   let rows = new Map();
   return {
     element,
@@ -63,23 +64,19 @@ export function makeTable(title, columns, empty) {
 
 /** @param {Column[]} columns */
 function makeRow(columns) {
-  const cells = columns.map(({ name, style }, at) => ({
-    cell: at
+  const cells = columns.map(({ name, style }, at) =>
+    at
       ? make("td", { class: style, "data-name": name })
       : make("th", { scope: "row", class: style, "data-name": name }),
-    shown: "",
-  }));
-  return { row: make("tr", {}, ...cells.map(({ cell }) => cell)), cells };
+  );
+  return { row: make("tr", {}, ...cells), cells };
 }
 
-/** @param {{cells: {cell: HTMLElement, shown: string}[]}} row @param {Column[]} columns @param {SeenTicket} ticket @param {string} now */
+/** @param {Row} row @param {Column[]} columns @param {SeenTicket} ticket @param {string} now */
 function showRow({ cells }, columns, ticket, now) {
   columns.forEach((column, at) => {
     const made = column.cell(ticket, now);
-    const shown = made instanceof Element ? made.outerHTML : String(made);
-    if (shown === cells[at].shown) return;
-    cells[at].shown = shown;
-    fill(cells[at].cell, made);
+    redraw(cells[at], typeof made === "string" ? made : made.outerHTML, () => [made]);
   });
 }
 

@@ -1,7 +1,7 @@
 /** The operator's page: all sources, what runs and waits, the last day, the newest tickets, and what is done to them. */
 
 import { isKey, NO_KEY, Refused } from "./api.js";
-import { fill, make } from "./dom.js";
+import { fill, make, redraw } from "./dom.js";
 import { act, queues } from "./queues-api.js";
 import { makePlots } from "./queues-plots.js";
 import { makeTable, ticketColumns } from "./queues-table.js";
@@ -248,7 +248,6 @@ function makeView() {
       make("div", { class: "actions turning" }, older, back),
     ),
   );
-  let listed = "";
 
   /** @param {SubmitEvent} event */
   function find(event) {
@@ -293,13 +292,11 @@ function makeView() {
         ? `${counted(waits, "ticket")} ${waits === 1 ? "waits" : "wait"}.${unqueuedText(seen)}`
         : "";
       more.hidden = !waits;
-      const names = JSON.stringify(seen.services);
-      if (names !== listed) {
-        listed = names;
-        const options = ["", ...seen.services].map((name) => make("option", { value: name }, name || "All services"));
-        fill(service, ...options);
-        service.value = seen.services.includes(chosen.service) ? chosen.service : "";
-      }
+      redraw(service, seen.services, () =>
+        ["", ...seen.services].map((name) =>
+          make("option", { value: name, selected: name === chosen.service }, name || "All services"),
+        ),
+      );
       plots.show(seen.hours, seen.now);
       newest.show(seen.tickets, seen.now);
       last = seen.tickets.at(-1)?.id ?? 0;

@@ -1,7 +1,7 @@
 /** A ticket: where it stands, until it has ended; then what came of it. */
 
 import { cancel, isToken, Refused, status, Unreachable } from "./api.js";
-import { announce, fill, make } from "./dom.js";
+import { announce, fill, make, redraw } from "./dom.js";
 import { placeOf, ticketLink, ticketPlace } from "./links.js";
 import { makeResult } from "./result.js";
 import { ENDED } from "./states.js";
@@ -161,33 +161,22 @@ export function makeTicket(ticket, signal, onRefused) {
 
   /** @param {Status} now */
   function showActions(now) {
-    const kind = `${ENDED.includes(now.state) ? now.state : "open"} ${cancelAsked}`;
-    if (actions.dataset.kind === kind) return; // a button that has the focus stays
-    actions.dataset.kind = kind;
+    redraw(actions, [ENDED.includes(now.state) ? now.state : "open", cancelAsked], () => actionsOf(now));
+  }
+
+  /** @param {Status} now */
+  function actionsOf(now) {
     if (!ENDED.includes(now.state)) {
-      const button = make(
-        "button",
-        { type: "button", onclick: () => giveUp(now) },
-        cancelAsked ? "Asked to stop" : "Cancel",
-      );
-      button.disabled = cancelAsked;
-      fill(actions, button);
-    } else if (now.state === "failed") {
-      const back = () => onRefused(now.service, problemOf(now));
-      fill(
-        actions,
-        make("button", { type: "button", class: "main", onclick: back }, "Back to the form"),
-        deleteButton(now),
-      );
-    } else {
-      const deleting = now.state === "succeeded" && deleteButton(now);
-      const again = make(
-        "a",
-        { class: "button", href: `#/services/${encodeURIComponent(now.service)}` },
-        "Send another",
-      );
-      fill(actions, again, deleting);
+      const onclick = () => giveUp(now);
+      const text = cancelAsked ? "Asked to stop" : "Cancel";
+      return [make("button", { type: "button", disabled: cancelAsked, onclick }, text)];
     }
+    if (now.state === "failed") {
+      const onclick = () => onRefused(now.service, problemOf(now));
+      return [make("button", { type: "button", class: "main", onclick }, "Back to the form"), deleteButton(now)];
+    }
+    const again = { class: "button", href: `#/services/${encodeURIComponent(now.service)}` };
+    return [make("a", again, "Send another"), now.state === "succeeded" && deleteButton(now)];
   }
 
   /** @param {Status} now */
