@@ -2,12 +2,12 @@
 
 import { services as fetchServices, Refused, status } from "./api.js";
 import { announce, fill, make } from "./dom.js";
-import { makeForm } from "./form.js";
+import { ServiceForm } from "./form.js";
 import { placeOf, ticketPlace } from "./links.js";
 import { makeOverview, serviceState } from "./overview.js";
 import { isOpen } from "./states.js";
 import { find, onOtherTab, tickets, update } from "./store.js";
-import { makeTicket } from "./ticket.js";
+import { TicketView } from "./ticket.js";
 import { saidBy } from "./words.js";
 
 /** @typedef {import("./shapes.d.ts").Service} Service */
@@ -20,7 +20,7 @@ const overview = makeOverview();
 /** @type {Service[] | null} */
 let services = null;
 let trouble = ""; // why they are not known, or not anew
-/** Each service's form keeps what was filled in. @type {Map<string, {form: import("./form.js").Form, made: string}>} */
+/** Each service's form keeps what was filled in. @type {Map<string, {form: ServiceForm, made: string}>} */
 const forms = new Map();
 /** The tokens of the tickets that were asked for in this turn. @type {Set<string>} */
 const asked = new Set();
@@ -52,7 +52,7 @@ const makeBack = () => make("p", { class: "back" }, make("a", { href: "#/" }, "A
 /** @param {number} id @param {string | undefined} token */
 function showTicket(id, token) {
   if (token !== undefined) {
-    fill(main, makeTicket({ id, token }, shown.signal, backToForm));
+    fill(main, new TicketView({ id, token }, shown.signal, backToForm).start());
     return;
   }
   const told = `This browser does not know ticket ${id}. Open the link that was saved.`;
@@ -87,8 +87,8 @@ function showService(name) {
 function formOf(service) {
   const made = JSON.stringify([service.interface, service.example]);
   const known = forms.get(service.name);
-  if (known && (known.made === made || known.form.busy())) return known.form;
-  const form = makeForm(service, {
+  if (known && (known.made === made || known.form.busy)) return known.form;
+  const form = new ServiceForm(service, {
     onTicket(ticket) {
       announce(`${service.name}: ticket ${ticket.id}.`);
       const place = placeOf(location.hash);
@@ -105,7 +105,7 @@ function formOf(service) {
 }
 
 function showUploads() {
-  overview.showUploads([...forms].map(([name, { form }]) => ({ name, upload: form.upload() })));
+  overview.showUploads([...forms].map(([name, { form }]) => ({ name, upload: form.upload })));
 }
 
 /** Show the form again, with what was refused later than at its sending. @param {string} name @param {import("./shapes.d.ts").Problem} problem */
@@ -164,7 +164,7 @@ addEventListener("hashchange", () => {
 });
 for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event.preventDefault()); // a file beside a field opens nothing
 addEventListener("beforeunload", (event) => {
-  if ([...forms.values()].some(({ form }) => form.upload() === "sending")) event.preventDefault();
+  if ([...forms.values()].some(({ form }) => form.upload === "sending")) event.preventDefault();
 });
 onOtherTab(() => overview.showTickets());
 showPlace();

@@ -1,0 +1,52 @@
+/** Where a ticket stands, in words. */
+
+import { Refused, Unreachable } from "./api.js";
+import { make } from "./dom.js";
+import { ENDED } from "./states.js";
+import { inSeconds, inTime } from "./words.js";
+
+/** @typedef {import("./shapes.d.ts").Status} Status */
+/** @typedef {import("./shapes.d.ts").Problem} Problem */
+
+/** @param {Status} now @param {boolean} cancelAsked */
+export function textOf(now, cancelAsked) {
+  const { state, position, stage } = now;
+  if (state === "submitted") return "Waits for a queue.";
+  if (state === "queued" && position === null) return "In a queue."; // it was about to run
+  if (state === "queued") return position === 1 ? "Next in its queue." : `Number ${position} in its queue.`;
+  if (state === "running") {
+    if (cancelAsked) return "Being stopped…";
+    return stage ? `Runs: ${stage}` : "Runs.";
+  }
+  if (state === "failed") return `Failed: ${problemOf(now).title}.`;
+  return { succeeded: "Done.", cancelled: "Cancelled.", expired: "Its result is no longer kept." }[state];
+}
+
+/** What else is known: when it will be done, where it runs, how long it took. @param {Status} now */
+export function moreOf(now) {
+  const parts = [];
+  if (now.eta_seconds !== null && now.eta_seconds >= 1) parts.push(`About ${inTime(now.eta_seconds)} to go`);
+  if (now.state === "submitted") parts.push("No compute source took it yet");
+  if (now.started && now.finished) {
+    parts.push(`Took ${inSeconds((Date.parse(now.finished) - Date.parse(now.started)) / 1000)}`);
+  }
+  if (now.compute_source && (now.started || !ENDED.includes(now.state))) parts.push(`on ${now.compute_source}`);
+  return parts.length ? `${parts.join(", ").replace(/^on/, "On")}.` : "";
+}
+
+/** @param {unknown} error */
+export function troubleOf(error) {
+  return error instanceof Unreachable || error instanceof Refused ? error.message : "The page has a fault of its own.";
+}
+
+/** Why a ticket failed. @param {Status} now @returns {Problem} */
+export function problemOf(now) {
+  return now.error ?? { type: "", title: "Failed", status: 0, detail: "The server does not say why." };
+}
+
+/** @param {Problem} problem */
+export function makeFailure({ detail, errors = [] }) {
+  const more = errors.filter((fault) => fault.detail !== detail);
+  const list = more.length > 0 && make("ul", {}, ...more.map((fault) => make("li", {}, fault.detail)));
+  return make("div", { class: "failure" }, make("p", {}, detail), list);
+}
