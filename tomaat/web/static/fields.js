@@ -1,7 +1,7 @@
 /** One field of a form for each kind of input that a service may declare. */
 
 import { make } from "./dom.js";
-import { volumeField } from "./volume-field.js";
+import { VolumeField } from "./volume-field.js";
 import { inDigits } from "./words.js";
 
 /** @typedef {import("./shapes.d.ts").Input} Input */
@@ -37,7 +37,7 @@ import { inDigits } from "./words.js";
  */
 
 const CONTROLS = {
-  volume: volumeField,
+  volume: (/** @type {Input} */ input) => new VolumeField(input),
   float: numberControl,
   int: numberControl,
   str: textControl,
@@ -66,7 +66,7 @@ export function makeField(input) {
   return {
     input,
     element: frame.element,
-    read: control.read,
+    read: () => control.read(),
     clear: frame.clear,
     focus: frame.focus,
     fill(value) {
