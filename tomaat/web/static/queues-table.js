@@ -7,7 +7,7 @@ import { atTime, inSeconds } from "./words.js";
 /** @typedef {import("./shapes.d.ts").SeenTicket} SeenTicket */
 /** @typedef {{name: string, style?: string, cell: (ticket: SeenTicket, now: string) => string | HTMLElement}} Column */
 /** @typedef {{row: HTMLElement, cells: HTMLElement[]}} Row */
-/** @typedef {{cancel: (id: number) => Promise<void> | undefined, runAgain: (id: number) => Promise<void> | undefined}} Actions */
+/** @typedef {{cancel: (id: number) => Promise<void>, runAgain: (id: number) => Promise<void>}} Actions */
 
 /** @param {Actions} actions @param {string[]} names @returns {Column[]} */
 export function ticketColumns(actions, names) {
@@ -110,7 +110,7 @@ function actionsCell(ticket, { cancel, runAgain }) {
   return ticket.can_run_again ? makeAction("Run again", ticket.id, runAgain) : "";
 }
 
-/** @param {string} name @param {number} id @param {(id: number) => Promise<void> | undefined} action */
+/** @param {string} name @param {number} id @param {(id: number) => Promise<void>} action */
 function makeAction(name, id, action) {
   const button = make("button", { type: "button", class: "quiet", "aria-label": `${name}: ticket ${id}` }, name);
   button.addEventListener("click", async () => {
