@@ -10,6 +10,7 @@ export default [
     languageOptions: { ecmaVersion: 2022, sourceType: "module", globals: globals.browser },
     linterOptions: { reportUnusedDisableDirectives: "error" },
     rules: {
+      "max-lines-per-function": ["error", { max: 80, IIFEs: true }], // with the functions, comments and blank lines in it
       curly: ["error", "multi-line"],
       eqeqeq: "error",
       "no-console": "error", // nothing of a patient or a ticket goes there
