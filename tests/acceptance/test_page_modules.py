@@ -684,7 +684,7 @@ def test_a_proxy_that_was_down_for_a_moment_does_not_put_tokens_into_addresses(a
 
 def test_what_a_service_that_is_away_does_with_tickets_is_told(run):
     told = run("overview", "return module.serviceText(given);", {"available": False})
-    assert told == "Not live: tickets wait for its compute source, and fail if it stays away"
+    assert told == "Not live: the computer for it is away or paused; tickets wait, and fail if that lasts too long"
 
 
 # Drawing

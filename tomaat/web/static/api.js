@@ -20,7 +20,7 @@ export function isKey(text) {
   return /^[!-~]*$/.test(text);
 }
 
-export const NO_KEY = "This is no API key: it has other signs than ASCII's, or spaces. Nothing was sent.";
+export const NO_KEY = "This is no API key: it holds a space, or a character that no key has. Nothing was sent.";
 
 /** Whether a text can be a token of a ticket; in a link that was mangled it is none. @param {string} text */
 export function isToken(text) {

@@ -15,7 +15,7 @@ const LONGEST_RETRY_SECONDS = 15;
  * @param {object} hooks
  * @param {(now: import("./shapes.d.ts").Status) => void} hooks.onStatus
  * @param {(error: unknown) => void} hooks.onTrouble takes the error after which it asks again
- * @param {(why: string) => void} hooks.onUnknown
+ * @param {(error: Refused) => void} hooks.onUnknown
  */
 export async function follow(ticket, signal, { onStatus, onTrouble, onUnknown }) {
   /** @type {string | undefined} */
@@ -35,7 +35,7 @@ export async function follow(ticket, signal, { onStatus, onTrouble, onUnknown })
       state = now.state;
     } catch (error) {
       if (signal.aborted) return;
-      if (error instanceof Refused && error.kind === "not-found") return onUnknown(error.message);
+      if (error instanceof Refused && error.kind === "not-found") return onUnknown(error);
       if (error instanceof Refused && error.problem.status === 400 && waits) {
         waits = false;
         continue;

@@ -53,7 +53,9 @@ export function makeOverview() {
 
 /** Whether a service is live, and how long its queue is now. @param {Service} service */
 export function serviceText({ available, waiting, wait_seconds: seconds }) {
-  if (!available) return "Not live: tickets wait for its compute source, and fail if it stays away";
+  if (!available) {
+    return "Not live: the computer for it is away or paused; tickets wait, and fail if that lasts too long";
+  }
   if (waiting === null || seconds === null) return "Live";
   const expected = seconds >= 1 ? `, about ${inTime(seconds)}` : "";
   if (waiting === 0) return seconds >= 1 ? `Live, next in line${expected}` : "Live, nobody waits";
@@ -87,7 +89,9 @@ function showTickets(kept) {
   const today = new Date().toDateString(); // the day of a ticket that was sent today is left out
   redraw(kept, [today, known], () => {
     if (!known.length) {
-      return [make("p", { class: "hint" }, "None yet. What you send is listed here, in this browser only.")];
+      return [
+        make("p", { class: "hint" }, "None yet. The tickets that you send are listed here, in this browser only."),
+      ];
     }
     return [
       make("ul", { class: "tickets" }, ...known.map(ticketLine)),

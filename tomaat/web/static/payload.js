@@ -56,7 +56,7 @@ export async function pack({ main, members }, onBytes, signal) {
 export function demandSize(bytes) {
   const most = Number(document.body.dataset.largestRequestBytes);
   if (bytes > most) {
-    throw new Error(`The payload has ${inBytes(bytes)} or more, packed; this server takes ${inBytes(most)}.`);
+    throw new Error(`The upload has ${inBytes(bytes)} or more, packed; this server takes ${inBytes(most)}.`);
   }
 }
 

@@ -53,7 +53,12 @@ function makeCard(name, setDrained) {
   );
   let drained = false;
   button.addEventListener("click", async () => {
-    if (!drained && !confirm(`Drain ${name}? It finishes what it runs, and claims nothing more until it is resumed.`)) {
+    if (
+      !drained &&
+      !confirm(
+        `Drain ${name}? That pauses it: it finishes the tickets that it runs, and takes no new ones until it is resumed.`,
+      )
+    ) {
       return;
     }
     button.disabled = true;
@@ -80,7 +85,7 @@ function makeCard(name, setDrained) {
       meters[1].show(use === null ? null : `${Math.round(100 * use)} %`, use);
       meters[2].show(celsius === null ? null : `${Math.round(celsius)} °C`, null);
       const seconds = reading ? (Date.parse(now) - Date.parse(reading.read)) / 1000 : 0;
-      age.textContent = reading ? `Read ${inAge(seconds)} ago: what it is now is unknown.` : "";
+      age.textContent = reading ? `These figures are ${inAge(seconds)} old; newer ones have not come.` : "";
       age.hidden = seconds < OLD_SECONDS;
       waiting.textContent = waitingText(source);
       button.textContent = drained ? "Resume" : "Drain";
@@ -92,7 +97,7 @@ function makeCard(name, setDrained) {
 /** @param {Source} source */
 function stateText({ live, drained, problem }) {
   const away = "Away: no TaskScheduling holds it";
-  if (drained) return `Drained: claims nothing more${live ? "" : `. ${away}`}`;
+  if (drained) return `Drained, that is paused: takes no new tickets${live ? "" : `. ${away}`}`;
   if (!live) return away;
   return problem ? "Cannot be used" : "Live";
 }
@@ -100,7 +105,7 @@ function stateText({ live, drained, problem }) {
 /** @param {Source} source */
 function waitingText({ waiting, drained, services }) {
   if (waiting && drained) {
-    return `${counted(waiting, "ticket")} in its queue: what no other source can run waits here until it is resumed.`;
+    return `${counted(waiting, "ticket")} in its queue: those that no other source can run wait here until it is resumed.`;
   }
   if (waiting) return `${counted(waiting, "ticket")} in its queue.`;
   return services.length ? "Nothing in its queue." : "It offers no service yet.";

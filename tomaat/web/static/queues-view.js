@@ -29,8 +29,8 @@ export class QueuesView {
     this.trouble = make("p", { class: "trouble", role: "status", hidden: true });
     this.noted = make("p", { class: "noted", role: "status", hidden: true });
     this.sources = makeSources(acts.setDrained);
-    this.running = makeTable("What runs", ticketColumns(acts, RUNNING), "Nothing runs.");
-    this.waiting = makeTable("What waits", ticketColumns(acts, WAITING), "Nothing waits.");
+    this.running = makeTable("Running", ticketColumns(acts, RUNNING), "Nothing runs.");
+    this.waiting = makeTable("Waiting", ticketColumns(acts, WAITING), "Nothing waits.");
     this.more = make("p", { class: "hint" });
     this.plots = makePlots();
     this.service = make(
@@ -70,8 +70,8 @@ export class QueuesView {
       this.trouble,
       this.noted,
       section(makeTitle("sources", "Compute sources"), this.sources.element),
-      section(makeTitle("runs", "What runs"), this.running.element),
-      section(makeTitle("waits", "What waits"), this.waiting.element, this.more),
+      section(makeTitle("runs", "Running"), this.running.element),
+      section(makeTitle("waits", "Waiting"), this.waiting.element, this.more),
       section(makeTitle("day", "The last day", choosing), make("div", { class: "days" }, ...this.plots.elements)),
       section(
         makeTitle("newest", "Newest tickets", finding),

@@ -9,7 +9,7 @@ import { sentWith } from "./store.js";
 import { gunzip } from "./streams.js";
 import { untar } from "./tar.js";
 import { makeViewer } from "./viewer.js";
-import { inBytes, inSeconds, saidBy } from "./words.js";
+import { inBytes, inPlainWords, inSeconds, saidBy } from "./words.js";
 
 const PICTURES = /** @type {Record<string, string>} */ ({
   png: "image/png",
@@ -107,7 +107,7 @@ export function makeResult(ticket, status, signal, hooks) {
       return;
     }
     const known = error instanceof Refused || error instanceof Unreachable;
-    const text = known ? error.message : `The result cannot be shown: ${saidBy(error)}`;
+    const text = known ? inPlainWords(error.message) : `The result cannot be shown: ${saidBy(error)}`;
     const again = make(
       "button",
       { type: "button", onclick: () => element.replaceWith(makeResult(ticket, status, signal, hooks)) },
@@ -259,7 +259,7 @@ function makeAbout(manifest) {
   /** @type {[string, string][]} */
   const facts = [
     ["Service", `${manifest.service}, version ${manifest.version}`],
-    ["Compute source", manifest.compute_source],
+    ["Computed on", manifest.compute_source],
     ...Object.entries(manifest.timings_seconds ?? {}).map(
       ([what, seconds]) => /** @type {[string, string]} */ ([`Time: ${what}`, inSeconds(seconds)]),
     ),

@@ -3,7 +3,7 @@
 import { Refused, Unreachable } from "./api.js";
 import { make } from "./dom.js";
 import { ENDED } from "./states.js";
-import { inSeconds, inTime } from "./words.js";
+import { inPlainWords, inSeconds, inTime } from "./words.js";
 
 /** @typedef {import("./shapes.d.ts").Status} Status */
 /** @typedef {import("./shapes.d.ts").Problem} Problem */
@@ -25,23 +25,26 @@ export function textOf(now, cancelAsked) {
 /** What else is known: when it will be done, where it runs, how long it took. @param {Status} now */
 export function moreOf(now) {
   const parts = [];
-  if (now.eta_seconds !== null && now.eta_seconds >= 1) parts.push(`About ${inTime(now.eta_seconds)} to go`);
-  if (now.state === "submitted") parts.push("No compute source took it yet");
+  if (now.eta_seconds !== null && now.eta_seconds >= 1) parts.push(`about ${inTime(now.eta_seconds)} to go`);
+  if (now.state === "submitted") parts.push("no computer has taken it yet");
   if (now.started && now.finished) {
-    parts.push(`Took ${inSeconds((Date.parse(now.finished) - Date.parse(now.started)) / 1000)}`);
+    parts.push(`took ${inSeconds((Date.parse(now.finished) - Date.parse(now.started)) / 1000)}`);
   }
   if (now.compute_source && (now.started || !ENDED.includes(now.state))) parts.push(`on ${now.compute_source}`);
-  return parts.length ? `${parts.join(", ").replace(/^on/, "On")}.` : "";
+  const line = parts.join(", ");
+  return line && `${line[0].toUpperCase()}${line.slice(1)}.`;
 }
 
-/** @param {unknown} error */
+/** What went wrong, in a sentence. @param {unknown} error */
 export function troubleOf(error) {
-  return error instanceof Unreachable || error instanceof Refused ? error.message : "The page has a fault of its own.";
+  if (!(error instanceof Unreachable || error instanceof Refused)) return "The page has a fault of its own.";
+  return inPlainWords(error.message);
 }
 
 /** Why a ticket failed. @param {Status} now @returns {Problem} */
 export function problemOf(now) {
-  return now.error ?? { type: "", title: "Failed", status: 0, detail: "The server does not say why." };
+  const problem = now.error ?? { type: "", title: "Failed", status: 0, detail: "The server does not say why." };
+  return { ...problem, title: inPlainWords(problem.title), detail: inPlainWords(problem.detail) };
 }
 
 /** @param {Problem} problem */

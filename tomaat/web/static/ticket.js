@@ -37,10 +37,10 @@ export class TicketView {
       void follow(this.ticket, this.signal, {
         onStatus: (now) => this.show(now),
         onTrouble: (error) => showText(this.parts.trouble, `${troubleOf(error)} Your ticket is safe; asking again.`),
-        onUnknown: (why) => this.showUnknown(why),
+        onUnknown: (error) => this.showUnknown(troubleOf(error)),
       });
     } else {
-      this.showUnknown("Its link holds no token.");
+      this.showUnknown("Its link holds no access code.");
     }
     return this.parts.element;
   }
@@ -206,7 +206,7 @@ function showText(element, text) {
   element.hidden = false;
 }
 
-/** A link that another browser can open; its token stands behind the #. @param {Reference} ticket */
+/** A link that another browser can open; the access code, which the API calls token, stands behind the #. @param {Reference} ticket */
 function makeLink(ticket) {
   const address = new URL(ticketLink(ticket), location.href).href;
   const box = make("input", {
@@ -229,6 +229,10 @@ function makeLink(ticket) {
     make("summary", {}, "Link to this ticket"),
     make("label", { for: "link" }, "Address"),
     make("div", { class: "beside" }, box, copy),
-    make("p", { class: "hint", id: "link-hint" }, "Whoever has it can see the ticket, fetch its result and cancel it."),
+    make(
+      "p",
+      { class: "hint", id: "link-hint" },
+      "Anybody who has it can see the ticket, fetch its result and cancel it.",
+    ),
   );
 }

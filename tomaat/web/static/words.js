@@ -42,6 +42,11 @@ export function inDigits(value, digits = Number.isSafeInteger(value) ? 16 : 6) {
   return rounded.toLocaleString("en", { maximumFractionDigits: 10 }).replaceAll(",", "\u202f");
 }
 
+/** A sentence of the API, in words of people who know no servers. @param {string} text */
+export function inPlainWords(text) {
+  return text.replaceAll("compute source", "computer").replaceAll("token", "access code");
+}
+
 const OF_A_PROGRAM = [TypeError, SyntaxError, ReferenceError];
 
 /** What an error says, where it was said for people. @param {unknown} error */
