@@ -5,7 +5,7 @@ import { apiKey } from "./store.js";
 
 const ANSWER_SECONDS = 20; // after which a server that says nothing counts as lost
 const FOREIGN = "about:blank"; // the kind of a refusal that is not this server's own
-const KEPT_OUT = [0, 401, 403]; // how a proxy answers whom it does not know; 0: it leads elsewhere
+const KEPT_OUT = [0, 401, 403]; // a proxy's answers to a stranger; 0: it leads elsewhere
 
 /**
  * @typedef {{id: number, token: string}} Reference to a ticket
@@ -124,7 +124,7 @@ export async function submit(service, payload, { idempotencyKey, onBytes, signal
   });
 }
 
-/** Whether the header reaches the server, until the address was seen to do instead: a proxy that asks for a password of its own takes it for itself. */
+/** Whether the header reaches the server: a proxy that asks for a password of its own takes it for itself, and then the address is used. */
 let headerWorks = true;
 
 /**
@@ -159,7 +159,7 @@ async function askFor(ticket, what, query, options, seconds, read) {
  * @param {string} path
  * @param {RequestInit} [options]
  * @param {number} [seconds] for all of it
- * @param {(answer: Response) => Promise<any>} [read] what is no refusal
+ * @param {(answer: Response) => Promise<any>} [read] reads an answer that is no refusal
  * @returns {Promise<any>}
  */
 export async function ask(path, options = {}, seconds = ANSWER_SECONDS, read = readJson) {

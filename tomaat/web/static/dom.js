@@ -1,6 +1,6 @@
 /** Elements, made without markup in strings: text stays text. */
 
-/** @typedef {Node | string | null | undefined | false} Child none is made of what is no node and no text */
+/** @typedef {Node | string | null | undefined | false} Child null, undefined and false make no child */
 
 /**
  * Make an element. An attribute that is `null`, `undefined` or `false` is left out, `true` is written without a value,

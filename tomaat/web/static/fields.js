@@ -7,8 +7,8 @@ import { inDigits } from "./words.js";
 /** @typedef {import("./shapes.d.ts").Input} Input */
 
 /**
- * What a field holds: a value for main.json, or members of the payload (and the volume to show later), or nothing; or
- * what is wrong with it.
+ * The content of a field: a value for main.json, or members of the payload (and the volume to show later), or nothing;
+ * or its fault.
  * @typedef {object} Read
  * @property {any} [value]
  * @property {{name: string, data: Blob}[]} [members]
@@ -20,7 +20,7 @@ import { inDigits } from "./words.js";
 /**
  * @typedef {object} Control
  * @property {HTMLElement} element
- * @property {HTMLElement} target what the label names, and what the focus goes to
+ * @property {HTMLElement} target the label names it, and the focus goes to it
  * @property {() => Read} read
  * @property {(value: any) => void} fill
  */
@@ -52,7 +52,7 @@ const AXES = {
 };
 const MISSING = "This is needed.";
 
-/** Make the field of an input, with all that its description says. @param {Input} input @returns {Field} */
+/** Make the field of an input, with all of its description. @param {Input} input @returns {Field} */
 export function makeField(input) {
   const control = (CONTROLS[input.type] ?? jsonControl)(input);
   const open = !input.required && input.default === null;
@@ -78,7 +78,7 @@ export function makeField(input) {
 }
 
 /**
- * A control with its label, what is to be said of it, and a place for what is wrong with it.
+ * A control with its label, its description and hint, and a place for its fault.
  * @param {string} id
  * @param {{element: HTMLElement, target: HTMLElement}} control
  * @param {{name: (string | Node | false)[], kind: string, about?: string, hint: string}} texts
@@ -139,7 +139,7 @@ function hintOf(input) {
   return line && `${line[0].toUpperCase()}${line.slice(1)}.`;
 }
 
-/** What a service asks of a volume, as far as its description says. @param {Input} input */
+/** The limits that a service's description sets to a volume. @param {Input} input */
 function volumeLimits({ modalities, smallest_dimensions: smallest, largest_dimensions: largest, spacing_mm: spacing }) {
   return [
     modalities && `modality ${modalities.join(" or ")}`,
@@ -279,7 +279,7 @@ function booleanControl(input) {
   };
 }
 
-/** For a kind of input that this page does not know yet: what stands in main.json. @param {Input} input @returns {Control} */
+/** A kind of input that this page does not know yet: its text in main.json. @param {Input} input @returns {Control} */
 function jsonControl(input) {
   const box = make("textarea", { rows: 3, required: input.required, spellcheck: "false", placeholder: "JSON" });
   const fill = (/** @type {any} */ value) => {

@@ -15,11 +15,11 @@ const UNANSWERED =
 const KEY_KINDS = ["key-needed", "service-not-allowed"];
 
 /**
- * @typedef {"" | "sending" | "failed"} Upload failed: and nobody who looked at the form has seen it
+ * @typedef {"" | "sending" | "failed"} Upload failed: nobody has looked at the form since
  *
  * @typedef {object} Hooks
  * @property {(ticket: import("./api.js").Reference) => void} onTicket takes the ticket that was made
- * @property {(upload: Upload) => void} onUpload takes each change of how an upload stands
+ * @property {(upload: Upload) => void} onUpload takes each change of an upload's standing
  */
 
 /** A service's form, which keeps its fields' values while other views are shown. */
@@ -40,7 +40,7 @@ export class ServiceForm {
     this.parts = make(
       "fieldset",
       {},
-      make("legend", { class: "unseen" }, `What ${service.name} needs`),
+      make("legend", { class: "unseen" }, `The inputs of ${service.name}`),
       ...this.fields.map((field) => field.element),
       this.formatField?.element,
       this.keyField.element,
@@ -65,7 +65,7 @@ export class ServiceForm {
     return this.element;
   }
 
-  /** Show what was refused, each fault at its field. @param {import("./shapes.d.ts").Problem} problem */
+  /** Show a refusal, each fault at its field. @param {import("./shapes.d.ts").Problem} problem */
   refuse(problem) {
     const rest = [];
     let first = null;
@@ -164,7 +164,7 @@ export class ServiceForm {
     return ticket;
   }
 
-  /** Let nothing be changed until what begins has ended or is stopped. @param {string} step */
+  /** Let nothing be changed until a step that begins has ended or is stopped. @param {string} step */
   begin(step) {
     const signal = this.sending.begin(step);
     this.setBusy(true);

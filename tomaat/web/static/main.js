@@ -1,4 +1,4 @@
-/** The page: which view is shown, and what is asked of the server meanwhile. */
+/** The page: it shows one of its views, and asks the server for services and tickets meanwhile. */
 
 import { services as fetchServices, Refused, status } from "./api.js";
 import { announce, fill, make } from "./dom.js";
@@ -19,12 +19,12 @@ const overview = makeOverview();
 
 /** @type {Service[] | null} */
 let services = null;
-let trouble = ""; // why they are not known, or not anew
-/** Each service's form keeps what was filled in. @type {Map<string, {form: ServiceForm, made: string}>} */
+let trouble = ""; // the reason why they are not known, or not anew
+/** Each service's form keeps its fields' values. @type {Map<string, {form: ServiceForm, made: string}>} */
 const forms = new Map();
 /** The tokens of the tickets that were asked for in this turn. @type {Set<string>} */
 const asked = new Set();
-/** Ends what the view that is shown does. */
+/** Ends the requests of the view that is shown. */
 let shown = new AbortController();
 
 function showPlace() {
@@ -108,7 +108,7 @@ function showUploads() {
   overview.showUploads([...forms].map(([name, { form }]) => ({ name, upload: form.upload })));
 }
 
-/** Show the form again, with what was refused later than at its sending. @param {string} name @param {import("./shapes.d.ts").Problem} problem */
+/** Show the form again, with a refusal that came later than at its sending. @param {string} name @param {import("./shapes.d.ts").Problem} problem */
 function backToForm(name, problem) {
   addEventListener("hashchange", () => forms.get(name)?.form.refuse(problem), { once: true });
   location.hash = `#/services/${encodeURIComponent(name)}`;

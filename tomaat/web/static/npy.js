@@ -28,7 +28,7 @@ const READERS = {
  */
 
 /**
- * Read an array; throws `RangeError` for what is none, has no real numbers, or too many.
+ * Read an array; throws `RangeError` where it is none, has no real numbers, or too many.
  * @param {ArrayBuffer} buffer
  * @returns {NumpyArray}
  */

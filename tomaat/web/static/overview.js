@@ -10,7 +10,7 @@ import { atTime, counted, inTime } from "./words.js";
 
 const UPLOADS = { sending: "Being sent", failed: "Not sent; the form says why" };
 
-/** Make the view; `show` fills it, with what is known of the services. */
+/** Make the view; the functions beside it fill it. */
 export function makeOverview() {
   const list = make("ul", { class: "services" }, make("li", { class: "hint" }, "Asking the server…"));
   const trouble = make("p", { class: "trouble", role: "status", hidden: true });
@@ -22,7 +22,7 @@ export function makeOverview() {
     make("section", { "aria-labelledby": "services" }, make("h1", { id: "services" }, "Services"), trouble, list),
     make("section", { "aria-labelledby": "tickets" }, make("h2", { id: "tickets" }, "Your tickets"), uploads, kept),
   );
-  /** What the list shows, by service. @type {Map<string, HTMLElement>} */
+  /** Each service's state in the list. @type {Map<string, HTMLElement>} */
   let states = new Map();
   return {
     element,

@@ -1,4 +1,4 @@
-/** What operators ask of the server, with their key in a header. */
+/** The operators' requests, with their key in a header. */
 
 import { ask } from "./api.js";
 

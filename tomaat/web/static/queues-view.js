@@ -7,7 +7,7 @@ import { makeTable, ticketColumns } from "./queues-table.js";
 import { counted, inDigits } from "./words.js";
 
 /** @typedef {import("./shapes.d.ts").Queues} Queues */
-/** @typedef {{service: string, upTo: string}} Chosen whose hours are shown, and from which ticket downward; empty: all */
+/** @typedef {{service: string, upTo: string}} Chosen the service of the hours, and the newest ticket; empty: all */
 
 /**
  * @typedef {object} Acts
@@ -81,13 +81,13 @@ export class QueuesView {
     );
   }
 
-  /** Say what is wrong, until the queues are shown again. @param {string} text */
+  /** Tell a fault, until the queues are shown again. @param {string} text */
   tell(text) {
     this.trouble.textContent = text;
     this.trouble.hidden = false;
   }
 
-  /** Say what came of an operator's act. @param {string} text @param {boolean} fault */
+  /** Tell the outcome of an operator's act. @param {string} text @param {boolean} fault */
   note(text, fault) {
     this.noted.textContent = text;
     this.noted.classList.toggle("refused", fault);

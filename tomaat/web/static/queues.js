@@ -11,7 +11,7 @@ const KEPT_OUT = ["key-needed", "operator-needed"];
 const main = /** @type {HTMLElement} */ (document.querySelector("#main"));
 const corner = /** @type {HTMLElement} */ (document.querySelector("#operator"));
 
-/** Whether to look at once, also where one looks just now: what comes of that may be from before. */
+/** Whether to look at once, also during a look: its answer may be from before. */
 let due = false;
 /** Ends the loop's rest. */
 let wake = () => {};
@@ -119,7 +119,7 @@ async function refresh() {
 }
 
 /**
- * Do something, tell what came of it, and look at once.
+ * Do something, tell its outcome, and look at once.
  * @param {"drain" | "resume" | "cancel" | "run-again"} what
  * @param {any} body
  * @param {(answer: any) => string} told

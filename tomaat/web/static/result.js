@@ -1,4 +1,4 @@
-/** A result as people would rather look at it than read it: volumes, labels, values, arrays, files. */
+/** A result, to be looked at: volumes, labels, values, arrays, files. */
 
 import { Refused, result, Unreachable } from "./api.js";
 import { announce, fill, make } from "./dom.js";
@@ -50,7 +50,7 @@ const TEXTS = ["txt", "csv", "tsv", "json", "md", "log"];
  * @param {import("./shapes.d.ts").Status} status
  * @param {AbortSignal} signal ends it when another view is shown
  * @param {{onDownload: (link: HTMLElement) => void, onGone: (why: string) => void}} hooks take the link that saves the
- * archive, or why there is none any more
+ * archive, or the reason why there is none any more
  */
 export function makeResult(ticket, status, signal, hooks) {
   const told = make("p", {}, "Fetching the result…");
@@ -64,7 +64,7 @@ export function makeResult(ticket, status, signal, hooks) {
       const archive = await result(ticket, showBytes, signal);
       hooks.onDownload(makeDownload(archive));
       const files = await untar(await gunzip(archive));
-      signal.throwIfAborted(); // what is made from here on ends with the view
+      signal.throwIfAborted(); // the links that are made from here on end with the view
       /** @type {Manifest} */
       const manifest = JSON.parse((await files.get("result.json")?.text()) ?? "");
       const shown = await makeOutputs(manifest, files, sentWith(ticket.id), linkTo, signal);
@@ -154,7 +154,7 @@ async function makeOutputs({ outputs }, files, sent, linkTo, signal) {
 }
 
 /**
- * Make what shows an output; of one that cannot be shown, say why, and let the others be shown.
+ * Show an output; where it cannot be shown, say why, and let the others be shown.
  * @template {Node | null} Made
  * @param {string} name
  * @param {() => Made | Promise<Made>} show

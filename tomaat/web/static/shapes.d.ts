@@ -9,19 +9,19 @@ export interface Input {
   store: "mainjson" | "file";
   required: boolean;
   default: any;
-  /** Of numbers; the unit of points, too. */
+  /** Numbers; points have the unit, too. */
   minimum?: number | null;
   maximum?: number | null;
   unit?: string;
-  /** Of a choice. */
+  /** Choices. */
   choices?: string[];
-  /** Of a text, in characters. */
+  /** Texts; in characters. */
   longest?: number;
-  /** Of points. */
+  /** Lists of points. */
   coordinates?: "LPS" | "RAS";
   fewest?: number;
   most?: number;
-  /** Of volumes; dimensions in voxels along i, j, k. */
+  /** Volumes; dimensions in voxels along i, j, k. */
   extensions?: string[];
   modalities?: string[] | null;
   smallest_dimensions?: number[] | null;

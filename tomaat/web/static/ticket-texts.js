@@ -22,7 +22,7 @@ export function textOf(now, cancelAsked) {
   return { succeeded: "Done.", cancelled: "Cancelled.", expired: "Its result is no longer kept." }[state];
 }
 
-/** What else is known: when it will be done, where it runs, how long it took. @param {Status} now */
+/** The rest that is known: the time to go, the computer, the time that it took. @param {Status} now */
 export function moreOf(now) {
   const parts = [];
   if (now.eta_seconds !== null && now.eta_seconds >= 1) parts.push(`about ${inTime(now.eta_seconds)} to go`);
@@ -35,7 +35,7 @@ export function moreOf(now) {
   return line && `${line[0].toUpperCase()}${line.slice(1)}.`;
 }
 
-/** What went wrong, in a sentence. @param {unknown} error */
+/** A sentence about an error. @param {unknown} error */
 export function troubleOf(error) {
   if (!(error instanceof Unreachable || error instanceof Refused)) return "The page has a fault of its own.";
   return inPlainWords(error.message);

@@ -19,7 +19,7 @@ export class TicketView {
   /**
    * @param {Reference} ticket
    * @param {AbortSignal} signal ends it when another view is shown
-   * @param {OnRefused} onRefused shows the form with what was refused
+   * @param {OnRefused} onRefused shows the form with the refusal
    */
   constructor(ticket, signal, onRefused) {
     this.ticket = ticket;
@@ -71,7 +71,7 @@ export class TicketView {
     if (now.state === "succeeded") this.showResult(now);
   }
 
-  /** Keep the ticket once: what is forgotten meanwhile stays forgotten. @param {import("./store.js").KeptTicket} now */
+  /** Keep the ticket once: if it is forgotten meanwhile, it stays forgotten. @param {import("./store.js").KeptTicket} now */
   remember(now) {
     if (this.known) return update(now);
     keep(now);

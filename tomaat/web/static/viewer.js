@@ -71,7 +71,7 @@ class Viewer {
     /** The volume that lies under the overlays. @type {Shown | undefined} */
     this.below = undefined;
     this.opened = false; // whether the volumes were opened again, and may be others than those that were sent
-    this.fault = ""; // why the volume that was asked for is not shown
+    this.fault = ""; // the reason why the volume that was asked for is not shown
     this.layoutChosen = false; // with the place to look at, at the first volume; it stays when another one is shown
     this.asked = 0; // how often a volume was asked for: the last one counts
     nv.onLocationChange = (location) => this.showPlace(location);
@@ -178,7 +178,7 @@ class Viewer {
     if (focused) (document.getElementById(focused) ?? canvas).focus({ preventScroll: true });
   }
 
-  /** Which volume lies under the labels, and what is to be said of it. */
+  /** The choice of the volume under the labels, a doubt or fault about it, and buttons that open another one. */
   volumeControls() {
     const { nv, below, sent, overlays, fault } = this;
     const volumes = this.volumes();
@@ -210,7 +210,7 @@ class Viewer {
     await this.choose(this.sent[0]);
   }
 
-  /** Tell where the cross hair is, and what is there. @param {NiiVueLocation} location */
+  /** Tell the cross hair's place, and the values or labels there. @param {NiiVueLocation} location */
   showPlace(location) {
     const { parts, overlays } = this;
     const values = location.values.map(({ value }, at) => {

@@ -13,7 +13,7 @@ export class VolumeField {
     this.input = input;
     this.extensions = input.extensions ?? [];
     this.takesDicom = this.extensions.includes(".zip");
-    /** What is sent: a series, or one file. @type {Series | null} */
+    /** The content: a series, or one file. @type {Series | null} */
     this.series = null;
     /** @type {File | null} */
     this.single = null;
@@ -45,7 +45,7 @@ export class VolumeField {
     }
     if (series) {
       const { images } = series;
-      const digits = String(images.length).length; // names in the order of the images, for what the server says of them
+      const digits = String(images.length).length; // names in the order of the images, which the server repeats
       const name = (/** @type {number} */ place) => `file-${input.id}/${String(place + 1).padStart(digits, "0")}.dcm`;
       const members = images.map((data, place) => ({ name: name(place), data }));
       return { members, volume: shownSeries(series), isDicom: true };
@@ -128,12 +128,12 @@ export class VolumeField {
    * @param {Series | null} series
    * @param {File | null} single
    * @param {string} [wrong]
-   * @param {string} [text] what is told meanwhile
+   * @param {string} [text] told meanwhile
    */
   show(series, single, wrong = "", text = "") {
     this.series = series;
     this.single = single;
-    this.fault = wrong || text; // what is still looked through cannot be sent
+    this.fault = wrong || text; // files that are still looked through cannot be sent
     const files = series?.images ?? (single ? [single] : []);
     const bytes = files.reduce((sum, file) => sum + file.size, 0);
     const what = series ? counted(files.length, "image") : single?.name;
