@@ -679,6 +679,23 @@ def test_a_proxy_that_was_down_for_a_moment_does_not_put_tokens_into_addresses(a
     assert answered(code, [down, up, up]) == [header, address, address]
 
 
+# A ticket
+
+
+def test_a_problem_of_the_api_is_told_in_the_pages_words(run):
+    error = {
+        "type": "/problems/waited-too-long",
+        "title": "No compute source was free in time",
+        "status": 409,
+        "detail": "Dummy: no compute source ran the ticket within 24 hours.",
+    }
+    told = error | {
+        "title": "No computer was free in time",
+        "detail": "Dummy: no computer ran the ticket within 24 hours.",
+    }
+    assert run("ticket-texts", "return module.problemOf({ error: given });", error) == told
+
+
 # The list of services
 
 
