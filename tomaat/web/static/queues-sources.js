@@ -97,7 +97,7 @@ function makeCard(name, setDrained) {
 /** @param {Source} source */
 function stateText({ live, drained, problem }) {
   const away = "Away: no TaskScheduling holds it";
-  if (drained) return `Drained, that is paused: takes no new tickets${live ? "" : `. ${away}`}`;
+  if (drained) return `Drained (paused): takes no new tickets${live ? "" : `. ${away}`}`;
   if (!live) return away;
   return problem ? "Cannot be used" : "Live";
 }

@@ -139,7 +139,7 @@ async function doAndTell(what, body, told) {
 function setDrained(name, drained) {
   return doAndTell(drained ? "drain" : "resume", { source: name }, () =>
     drained
-      ? `${name} is drained, that is paused: it finishes the tickets that it runs, and takes no new ones.`
+      ? `${name} is drained (paused): it finishes the tickets that it runs, and takes no new ones.`
       : `${name} is resumed: it takes tickets again.`,
   );
 }
