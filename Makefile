@@ -49,7 +49,7 @@ benchmark: $(VENV)/requirements-dev  ## measure this machine's figures, each bes
 	@$(VENV)/bin/python benchmarks/measure.py
 
 mutants: $(VENV)/requirements-dev  ## remove each guard in turn: do the tests notice?
-	@$(VENV)/bin/python tools/mutants.py $(ARGS)
+	@$(VENV)/bin/python -m tests.mutants $(ARGS)
 
 chaos: $(VENV)/requirements-dev  ## strike the service at every moment, 20 times each, and kill at random: docs/faults.md
 	@$(VENV)/bin/python -m tests.chaos $(ARGS)
