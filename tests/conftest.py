@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy
 
 import tomaat.client.Cohort  # noqa: F401 (its waits are shortened)
+from tests import needs
 from tests.service import Service
 from tests.stub_server import StubServer, running
 from tomaat.database import connect
@@ -18,6 +19,15 @@ from tomaat.database.PrivatePostgres import PrivatePostgres
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Name no test by packed bytes: gzip writes the time into them, and two processes must list the same tests."""
     return argname if isinstance(val, bytes) and val.startswith(b"\x1f\x8b") else None
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
+    """Tell what was skipped for want of a program after all else; only pytest's own last line follows."""
+    yield
+    reasons = (report.longrepr[2] for report in terminalreporter.stats.get("skipped", ()))
+    if sentence := needs.told(reasons):
+        terminalreporter.write_line(sentence)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 import io
 import random
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -12,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.hostile_archives import GOOD, HOSTILE, _bomb, member, packed, pax
+from tests.needs import need
 from tomaat.archives import ArchiveLimits, ArchiveRefused, ArchiveTooLarge, NotGzip, unpack
 
 MIB = 1024**2
@@ -109,8 +109,7 @@ def test_what_gnu_tar_packs_is_taken(tar_format, tmp_path):
 
 
 def test_what_bsdtar_packs_is_taken(tmp_path):
-    if shutil.which("bsdtar") is None:
-        pytest.skip("bsdtar is not here; the Debian package libarchive-tools brings it")
+    need("bsdtar")
     source, target = tmp_path / "from", tmp_path / "to"
     source.mkdir()
     target.mkdir()
