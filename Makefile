@@ -6,7 +6,7 @@ SITE := .cache/site
 ARGS ?=
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: help demo serve keys backup doctor docs pictures test check benchmark mutants chaos
+.PHONY: help demo serve keys backup doctor docs pictures test test-quick check benchmark mutants chaos
 .PHONY: train-inner-ear evaluate-inner-ear clean
 .DEFAULT_GOAL := help
 
@@ -39,6 +39,9 @@ pictures: $(VENV)/requirements-dev  ## take the documents' pictures again, into 
 
 test: $(VENV)/requirements-dev  ## run all tests; ARGS="-k queue -x" goes to pytest
 	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+test-quick: $(VENV)/requirements-dev  ## run what three minutes suffice for, without the whole service or a browser
+	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m "not slow" tests/unit tests/integration tomaat Inputs $(ARGS)
 
 check: $(VENV)/requirements-dev  ## ruff, the formatting, mypy
 	@$(VENV)/bin/ruff check .

@@ -4,6 +4,7 @@ import itertools
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import sqlalchemy
@@ -13,7 +14,7 @@ from tests import needs
 from tests.service import Service
 from tests.stub_server import StubServer, running
 from tomaat.database import connect
-from tomaat.database.PrivatePostgres import PrivatePostgres
+from tomaat.database.PrivatePostgres import CONFIGURATION, PrivatePostgres
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
@@ -33,7 +34,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterat
 @pytest.fixture(scope="session")
 def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server = PrivatePostgres(tmp_path_factory.mktemp("postgres"))
-    yield server.start()
+    with mock.patch.dict(CONFIGURATION, fsync="off"):  # no test cuts the power
+        url = server.start()
+    yield url
     server.remove()
 
 
