@@ -14,6 +14,7 @@ from tests import needs
 from tests.service import Service
 from tests.stub_server import StubServer, running
 from tomaat.database import connect
+from tomaat.database.connection import patience
 from tomaat.database.PrivatePostgres import CONFIGURATION, PrivatePostgres
 
 
@@ -48,7 +49,7 @@ def make_database(postgres_url: str) -> Iterator[Callable[[], str]]:
 
     def make() -> str:
         name = f"test_{next(numbers)}"
-        with admin.connect() as connection:
+        with patience(30), admin.connect() as connection:  # the last test's deadline may still be there
             connection.execute(sqlalchemy.text(f"CREATE DATABASE {name}"))
         return sqlalchemy.make_url(postgres_url).set(database=name).render_as_string(hide_password=False)
 
