@@ -40,7 +40,7 @@ pictures: $(VENV)/requirements-dev  ## take the documents' pictures again, into 
 test: $(VENV)/requirements-dev  ## run all tests; ARGS="-k queue -x" goes to pytest
 	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
 
-test-quick: $(VENV)/requirements-dev  ## run what three minutes suffice for, without the whole service or a browser
+test-quick: $(VENV)/requirements-dev  ## run the quick tests, in three minutes: no whole service, no browser
 	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m "not slow" tests/unit tests/integration tomaat Inputs $(ARGS)
 
 check: $(VENV)/requirements-dev  ## ruff, the formatting, mypy

@@ -25,7 +25,7 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
-    """Tell what was skipped for want of a program after all else; only pytest's own last line follows."""
+    """Count the tests that lacked a program, after all else; only pytest's own last line follows."""
     yield
     reasons = (report.longrepr[2] for report in terminalreporter.stats.get("skipped", ()))
     if sentence := needs.told(reasons):

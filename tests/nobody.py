@@ -22,6 +22,6 @@ def as_nobody(function: Callable[..., Any], *arguments: Any) -> Any:
 
 def _without_rights(function: Callable[..., Any], *arguments: Any) -> Any:
     with contextlib.suppress(Exception):
-        function(*arguments)  # as root: now all is imported that it needs, which nobody may not be able to read
+        function(*arguments)  # as root: this imports its modules, whose files nobody may not be able to read
     os.seteuid(NOBODY)
     return function(*arguments)

@@ -1,4 +1,4 @@
-"""InnerEarSegmentation with its real weights on what it has not seen; training and evaluation, in short."""
+"""InnerEarSegmentation with its real weights on unseen images; a short training and a short evaluation."""
 
 import gzip
 import json

@@ -28,6 +28,7 @@ def test_a_program_that_the_command_does_not_bring_cannot_be_needed():
         need("python9")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [0, 2])
 def test_a_runs_last_lines_tell_what_was_skipped_and_which_command_brings_it(bare, processes):
     some = ("tests/integration/test_client_shells.py", "tests/unit/test_archives_unpack.py")

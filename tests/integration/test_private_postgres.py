@@ -18,6 +18,7 @@ from tomaat.database.private_postmaster import postmasters_of
 from tomaat.database.PrivatePostgres import PrivatePostgres
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.slow  # each makes a server of its own
 LAUNCHER = """
 import sys, time
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""InnerEarSegmentation called directly: what it takes and refuses, and what is said of its weights."""
+"""InnerEarSegmentation called directly: its refusals, its parts, and its weights beside their documents."""
 
 import hashlib
 import re

@@ -1,4 +1,4 @@
-"""What tests keep to, so that they can run in any order, on any machine, and those of a unit while one works."""
+"""Rules for tests: they run in any order and on any machine, and unit tests need nothing."""
 
 import re
 
