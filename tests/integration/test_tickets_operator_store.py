@@ -6,10 +6,11 @@ import pytest
 
 from tests.integration.test_tickets_stores import ERROR, RESULT, sequential_scans
 from tomaat.access.key_store import KeyStore
-from tomaat.manager.choosing import Move, assign
+from tomaat.manager.choosing import assign
 from tomaat.manager.fitting import fitting
 from tomaat.tickets.lane_store import LaneStore
 from tomaat.tickets.operator_store import OperatorStore, Reading
+from tomaat.tickets.queue import Placement
 from tomaat.tickets.ticket_store import AgainRules
 
 RULES = AgainRules(retention_seconds=3600.0, keep_input=False)
@@ -112,7 +113,7 @@ def test_a_service_whose_only_source_is_drained_is_not_available_and_its_tickets
     assert bench.manager.fail_waited(hours=1) == []
     operator.resume(lane.lease.name, operator="anna")
     assert [each.available for each in bench.web.offered_services()] == [True]
-    move = Move(ticket=ticket.id, from_source=None, to_source=lane.lease.name)
+    move = Placement(ticket=ticket.id, from_source=None, to_source=lane.lease.name)
     assert bench.manager.assign([move]) == {ticket.id: lane.lease.name}
 
 

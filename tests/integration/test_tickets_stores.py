@@ -6,8 +6,7 @@ import time
 import pytest
 
 from tomaat.devices.need import Need
-from tomaat.manager.choosing import Move
-from tomaat.manager.fitting import Misfit
+from tomaat.tickets.queue import Misfit, Placement
 from tomaat.tickets.ticket_store import Ahead
 
 RESULT = {"sha256": "0" * 64, "size_bytes": 10, "seconds": 1.0}
@@ -338,13 +337,13 @@ def test_only_what_still_waits_where_it_was_read_is_queued_or_moved(bench):
     for name in ("here/cpu-0", "here/cpu-1"):
         bench.source(name)
     gone, moved = bench.submit(), bench.submit()
-    to_first = [Move(ticket=each.id, from_source=None, to_source="here/cpu-0") for each in (gone, moved)]
+    to_first = [Placement(ticket=each.id, from_source=None, to_source="here/cpu-0") for each in (gone, moved)]
     bench.web.cancel(gone)
     assert len(bench.manager.assign(to_first)) == 1
     assert bench.read(gone).state == "cancelled"
-    away = [Move(ticket=each.id, from_source="here/cpu-1", to_source="here/cpu-0") for each in (gone, moved)]
+    away = [Placement(ticket=each.id, from_source="here/cpu-1", to_source="here/cpu-0") for each in (gone, moved)]
     assert not bench.manager.move(away), "neither waits where it was read"
-    there = [Move(ticket=moved.id, from_source="here/cpu-0", to_source="here/cpu-1")]
+    there = [Placement(ticket=moved.id, from_source="here/cpu-0", to_source="here/cpu-1")]
     assert [len(bench.manager.move(there)) for _ in range(2)] == [1, 0]
     assert bench.read(moved).source == "here/cpu-1"
 
@@ -496,9 +495,9 @@ def test_a_move_says_how_long_the_loading_takes_that_it_brings(bench):
     bench.source("here/cpu-0")
     bench.source("here/cpu-1")
     ticket = bench.submit()
-    bench.manager.assign([Move(ticket=ticket.id, from_source=None, to_source="here/cpu-0", loading_seconds=20.0)])
+    bench.manager.assign([Placement(ticket=ticket.id, from_source=None, to_source="here/cpu-0", loading_seconds=20.0)])
     assert bench.manager.front("here/cpu-0")[0].loading_seconds == 20.0
-    bench.manager.move([Move(ticket=ticket.id, from_source="here/cpu-0", to_source="here/cpu-1")])
+    bench.manager.move([Placement(ticket=ticket.id, from_source="here/cpu-0", to_source="here/cpu-1")])
     assert bench.manager.front("here/cpu-1")[0].loading_seconds == 0.0
 
 
@@ -653,7 +652,7 @@ def test_no_statement_of_the_doors_reads_the_whole_history(bench):
         bench.manager.queues()
         bench.manager.submitted(["Add-1"])
         bench.manager.front("here/cpu-0")
-        bench.manager.assign([Move(ticket=waiting.id, from_source=None, to_source="here/cpu-0")])
+        bench.manager.assign([Placement(ticket=waiting.id, from_source=None, to_source="here/cpu-0")])
         bench.manager.unqueue_stranded(settled=True)
         bench.manager.fail_unfit(Misfit(service="None", interface_hash="None-1", needed_bytes=2, largest_bytes=1))
         bench.manager.take_back(settled=True, attempts=3)

@@ -6,10 +6,9 @@ from dataclasses import dataclass, replace
 import pytest
 
 from tests.integration.controlled_clock import ControlledClock
-from tomaat.manager.choosing import Move
-from tomaat.manager.fitting import Misfit
 from tomaat.tickets.lane_store import LaneStore
 from tomaat.tickets.manager_store import ManagerStore
+from tomaat.tickets.queue import Misfit, Placement
 from tomaat.tickets.source_store import Lease, SourceStore
 from tomaat.tickets.states import (
     CANCELLED,
@@ -134,7 +133,7 @@ class Walk:
                     )
 
     def queue(self, world):
-        self.manager.assign([Move(ticket=self.ticket.id, from_source=None, to_source=SOURCE)])
+        self.manager.assign([Placement(ticket=self.ticket.id, from_source=None, to_source=SOURCE)])
         return self.after(world)
 
     def take_back(self, world):

@@ -6,77 +6,12 @@ Pure code: no SQL, no clock. QueueManager and the simulator in ``benchmarks/`` r
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from tomaat.devices.need import Need
+from tomaat.tickets.queue import Placement, Queue, Waiting
 
 UNKNOWN_SECONDS = 1.0  #: of each ticket while no duration is known at all: then queues are compared by their counts
 MOST_TAKEN = 50  #: tickets that one idle compute source takes over at once
-
-
-@dataclass(frozen=True, kw_only=True)
-class Waiting:
-    """A ticket that waits: for a queue (``source`` is ``None``) or in one."""
-
-    ticket: int
-    order: int
-    service: str
-    interface_hash: str
-    expected_seconds: float | None  #: the task's own estimate
-    source: str | None
-    loading_seconds: float = 0.0  #: expected before it, for its network, in the queue that it is in
-    outgrown_bytes: int = 0  #: memory that it did not fit into
-
-
-@dataclass(frozen=True, kw_only=True)
-class Queue:
-    """A live compute source and what waits for it, in order."""
-
-    source: str
-    offers: frozenset[tuple[str, str]]  #: (service, interface hash)
-    waiting: tuple[Waiting, ...]
-    running_left_seconds: float | None  #: expected seconds of what it is busy with; ``None``: idle
-    durations: Mapping[str, float]  #: measured mean seconds of each service here
-    queued_seconds: float | None = None  #: expected of all that waits, where ``waiting`` holds its front only
-    recent: tuple[str, ...] = ()  #: the warm services, then those that run and wait, each where it is used last
-    needs: Mapping[str, Need] = field(default_factory=dict)  #: what was measured of each service here
-    memory_bytes: int | None = None  #: ``None``: shared with all else that runs there
-    on_cpu: bool = False
-    live: bool = True
-
-    def runs(self, waiting: Waiting) -> bool:
-        """Tell whether the source offers the very interface that a ticket was checked against, and is large enough."""
-        return (waiting.service, waiting.interface_hash) in self.offers and (
-            not waiting.outgrown_bytes or (self.memory_bytes or 0) > waiting.outgrown_bytes
-        )
-
-    def warm(self, recent: Iterable[str]) -> frozenset[str]:
-        """Tell which networks are on the device once ``recent`` services ran in this order.
-
-        As the worker keeps them: the most recently used, as many as fit with room for the largest of their tickets.
-        """
-        kept: set[str] = set()
-        networks = beside = 0
-        for service in reversed(list(recent)):
-            need = self.needs.get(service)
-            if need is not None:
-                networks += need.network_bytes
-                beside = max(beside, need.most_bytes - need.network_bytes)
-            if kept and self.memory_bytes is not None and networks + beside > self.memory_bytes:
-                break
-            kept.add(service)
-        return frozenset(kept)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Move:
-    """A ticket goes from a queue, or from none, to another."""
-
-    ticket: int
-    from_source: str | None
-    to_source: str
-    loading_seconds: float = 0.0  #: expected before it, for its network
 
 
 class Expectations:
@@ -150,7 +85,7 @@ class Prospect:
         return loading
 
 
-def assign(submitted: Sequence[Waiting], queues: Sequence[Queue]) -> list[Move]:
+def assign(submitted: Sequence[Waiting], queues: Sequence[Queue]) -> list[Placement]:
     """Give each submitted ticket, in order, to the queue that can run it and where it begins first.
 
     That is the shortest in expected seconds, the loading of its network included. Equal queues: the one with the first
@@ -173,7 +108,7 @@ def assign(submitted: Sequence[Waiting], queues: Sequence[Queue]) -> list[Move]:
         if first is None:
             continue
         source, loading = first.queue.source, first.take(waiting)
-        moves.append(Move(ticket=waiting.ticket, from_source=None, to_source=source, loading_seconds=loading))
+        moves.append(Placement(ticket=waiting.ticket, from_source=None, to_source=source, loading_seconds=loading))
     return moves
 
 
@@ -187,7 +122,7 @@ def _first(heap: list[tuple[float, str, Prospect]], service: str) -> Prospect | 
     return None
 
 
-def rebalance(queues: Sequence[Queue]) -> list[Move]:
+def rebalance(queues: Sequence[Queue]) -> list[Placement]:
     """Let each idle compute source take waiting tickets from longer queues, oldest first.
 
     The first that it takes is the oldest waiting ticket of all that it can run, as in list scheduling, and that would
@@ -199,7 +134,7 @@ def rebalance(queues: Sequence[Queue]) -> list[Move]:
     expectations = Expectations(queues)
     busy = {queue.source: list(queue.waiting) for queue in queues if not _idle(queue)}
     by_name = {queue.source: queue for queue in queues}
-    moves: list[Move] = []
+    moves: list[Placement] = []
     for idle in sorted((queue for queue in queues if _idle(queue)), key=lambda queue: queue.source):
         warm = idle.warm(idle.recent)
         fronts = [
@@ -216,7 +151,7 @@ def rebalance(queues: Sequence[Queue]) -> list[Move]:
         chosen = {waiting.ticket for waiting in taken}
         busy[source] = [waiting for waiting in line if waiting.ticket not in chosen]
         moves += [
-            Move(
+            Placement(
                 ticket=each.ticket,
                 from_source=source,
                 to_source=idle.source,

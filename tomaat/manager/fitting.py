@@ -8,21 +8,11 @@ figure of its own, or after its own memory has been made smaller.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from tomaat.manager.choosing import Queue
+from tomaat.tickets.queue import Misfit, Queue
 
 Service = tuple[str, str]  #: name and interface hash
-
-
-@dataclass(frozen=True, kw_only=True)
-class Misfit:
-    """A service that fits on no compute source that offers it."""
-
-    service: str
-    interface_hash: str
-    needed_bytes: int  #: the least that it needs on any of them
-    largest_bytes: int
 
 
 def needed_bytes(service: Service, queue: Queue, queues: Sequence[Queue]) -> int | None:

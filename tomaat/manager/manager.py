@@ -8,12 +8,12 @@ from dataclasses import replace
 import structlog
 
 from tomaat.database import DatabaseUnavailable
-from tomaat.manager.choosing import Queue, assign, rebalance
+from tomaat.manager.choosing import assign, rebalance
 from tomaat.manager.fitting import fitting, misfits, unfit
 from tomaat.manager.sweep import Sweep
-from tomaat.processes.holder import take_lease
 from tomaat.tickets.manager_store import MOST_AT_ONCE, ManagerStore
-from tomaat.tickets.source_store import MANAGER, Lease, SourceStore
+from tomaat.tickets.queue import Queue
+from tomaat.tickets.source_store import MANAGER, Lease, SourceStore, take_lease
 
 log = structlog.get_logger()
 

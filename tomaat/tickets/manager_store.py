@@ -13,9 +13,8 @@ from tomaat.database import ENDED as ENDED_HINT
 from tomaat.database import QUEUED as QUEUED_HINT
 from tomaat.database import run
 from tomaat.devices.need import Need
-from tomaat.manager.choosing import Move, Queue, Waiting
-from tomaat.manager.fitting import Misfit
 from tomaat.tickets.problems import fits_nowhere, waited_too_long, worker_lost
+from tomaat.tickets.queue import Misfit, Placement, Queue, Waiting
 
 #: A lease and a source that can run tickets, and may.
 LIVE = "l.expires > clock_timestamp() AND s.problem IS NULL AND NOT s.drained"
@@ -94,15 +93,15 @@ class ManagerStore:
         )
         return [Waiting(**row._mapping) for row in rows]  # noqa: SLF001 (SQLAlchemy's public name for a row's columns)
 
-    def assign(self, moves: Sequence[Move]) -> dict[int, str]:
+    def assign(self, moves: Sequence[Placement]) -> dict[int, str]:
         """Queue submitted tickets; returns those that were still submitted, with their queues."""
         return self._move("t.state = 'submitted'", moves)
 
-    def move(self, moves: Sequence[Move]) -> dict[int, str]:
+    def move(self, moves: Sequence[Placement]) -> dict[int, str]:
         """Move waiting tickets to another queue, each guarded by the queue that it leaves."""
         return self._move("t.state = 'queued' AND t.source = m.from_source", moves)
 
-    def _move(self, guard: str, moves: Sequence[Move]) -> dict[int, str]:
+    def _move(self, guard: str, moves: Sequence[Placement]) -> dict[int, str]:
         if not moves:
             return {}
         rows = run(

@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy
 
 from tomaat.database import run
+from tomaat.processes.holder import is_gone, this_process
 
 MANAGER = "manager"  #: the lease of the one QueueManager
 HELD = "SELECT FROM leases WHERE name = :name AND holder = :holder AND epoch = :epoch"  #: what only its holder writes
@@ -208,3 +209,10 @@ class SourceStore:
             load_seconds=needs["load_seconds"],
             warm=needs["warm"],
         )
+
+
+def take_lease(sources: SourceStore, name: str) -> Lease | None:
+    """Take a lease for this process, at once if its holder was a process here that is gone."""
+    holder = sources.holder_of(name)
+    gone = holder if holder is not None and is_gone(holder) else None
+    return sources.take(name, this_process(), dead_holder=gone)
