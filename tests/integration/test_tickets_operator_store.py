@@ -9,7 +9,7 @@ from tomaat.access.key_store import KeyStore
 from tomaat.manager.choosing import assign
 from tomaat.manager.fitting import fitting
 from tomaat.tickets.lane_store import LaneStore
-from tomaat.tickets.operator_store import OperatorStore, Reading
+from tomaat.tickets.operator_store import LatestReading, OperatorStore
 from tomaat.tickets.queue import Placement
 from tomaat.tickets.ticket_store import AgainRules
 
@@ -198,7 +198,7 @@ def test_a_result_that_has_expired_is_run_again_where_the_strategy_keeps_its_inp
 
 
 def test_an_operator_sees_the_sources_with_their_devices_and_queues(bench, operator):
-    assert operator.see(rules=RULES).sources == ()
+    assert operator.overview(rules=RULES).sources == ()
     lane = bench.source("here/GPU-a", services=("Blur", "Add"), memory_bytes=100)
     bench.source("here/GPU-b")
     bench.lapse("here/GPU-b")
@@ -208,12 +208,12 @@ def test_an_operator_sees_the_sources_with_their_devices_and_queues(bench, opera
     waiting = [bench.submit() for _ in range(12)]
     for ticket in reversed(waiting):
         bench.queue(ticket, "here/GPU-a")
-    seen = operator.see(rules=RULES)
+    seen = operator.overview(rules=RULES)
     first, second = seen.sources
     assert (first.name, first.device_name, first.memory_bytes) == ("here/GPU-a", "CPU", 100)
     assert (first.live, first.drained, first.problem) == (True, False, None)
     assert (first.services, first.waiting) == (("Add", "Blur"), 12)
-    assert isinstance(first.reading, Reading)
+    assert isinstance(first.reading, LatestReading)
     assert (first.reading.used_bytes, first.reading.total_bytes, first.reading.use, first.reading.celsius) == (
         *(5, 9, 0.5),
         None,
@@ -226,11 +226,11 @@ def test_an_operator_sees_the_sources_with_their_devices_and_queues(bench, opera
 
 
 def test_an_operator_sees_whether_a_manager_is_alive(bench, operator):
-    assert operator.see(rules=RULES).manager_live is False
+    assert operator.overview(rules=RULES).manager_live is False
     bench.sources.take("manager", "m")
-    assert operator.see(rules=RULES).manager_live is True
+    assert operator.overview(rules=RULES).manager_live is True
     bench.lapse("manager")
-    assert operator.see(rules=RULES).manager_live is False
+    assert operator.overview(rules=RULES).manager_live is False
 
 
 def test_a_stale_holder_writes_no_reading(bench, operator):
@@ -238,7 +238,7 @@ def test_a_stale_holder_writes_no_reading(bench, operator):
     bench.lapse(stale.name)
     bench.source(holder="b")
     bench.sources.note_reading(stale, used_bytes=5, total_bytes=9, use=0.5, celsius=70)
-    assert operator.see(rules=RULES).sources[0].reading is None
+    assert operator.overview(rules=RULES).sources[0].reading is None
 
 
 def test_the_newest_tickets_are_listed_without_what_may_name_a_patient(bench, operator):
@@ -306,7 +306,7 @@ def test_no_statement_of_the_page_reads_the_whole_history(bench, operator):
     before = sequential_scans(bench)
     now = datetime.now(timezone.utc)
     for _ in range(7):
-        operator.see(rules=RULES)
+        operator.overview(rules=RULES)
         operator.tickets(rules=RULES)
         operator.tickets(rules=RULES, up_to=100)
         operator.ended(now - timedelta(hours=1), now)

@@ -7,7 +7,7 @@ import pytest
 
 from tomaat.devices.need import Need
 from tomaat.tickets.queue import Misfit, Placement
-from tomaat.tickets.ticket_store import Ahead
+from tomaat.tickets.ticket_store import ShortestQueue
 
 RESULT = {"sha256": "0" * 64, "size_bytes": 10, "seconds": 1.0}
 ERROR = {"type": "/problems/x", "title": "X", "detail": "x"}
@@ -392,13 +392,13 @@ def test_a_new_ticket_is_told_the_shortest_queue_that_it_may_join(bench):
     lane = bench.source(services=("Add", "Blur"))
     bench.source(name="here/cpu-1", holder="b", services=("Blur",))
     bench.run("UPDATE leases SET expires = clock_timestamp() + interval '1 hour'")
-    assert bench.web.ahead() == {name: Ahead(waiting=0, wait_seconds=0.0) for name in ("Add-1", "Blur-1")}
+    assert bench.web.ahead() == {name: ShortestQueue(waiting=0, wait_seconds=0.0) for name in ("Add-1", "Blur-1")}
     running = bench.claimed(lane)
     for _ in range(2):
         bench.queue(bench.submit(), lane.lease.name)
     bench.run("UPDATE tickets SET expected_seconds = 100 WHERE id = :id", id=running.id)
     ahead = bench.web.ahead()
-    assert ahead["Blur-1"] == Ahead(waiting=0, wait_seconds=0.0), "the other source is idle"
+    assert ahead["Blur-1"] == ShortestQueue(waiting=0, wait_seconds=0.0), "the other source is idle"
     assert ahead["Add-1"].waiting == 2, "what runs does not wait"
     assert 90 < ahead["Add-1"].wait_seconds < 102, "what is left of the running one, and a second for each other"
     bench.lapse("here/cpu-1")

@@ -26,7 +26,7 @@ ENDED_COLUMNS = "date_trunc('hour', finished) AS hour, service, state, created, 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class LatestReading:
     """What a compute source's device told last; ``None`` where it does not tell."""
 
     used_bytes: int | None
@@ -46,7 +46,7 @@ class SeenSource:
     problem: str | None
     live: bool  #: a TaskScheduling holds it
     drained: bool
-    reading: Reading | None
+    reading: LatestReading | None
     services: tuple[str, ...]
     waiting: int
 
@@ -89,7 +89,7 @@ class Hour:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
+class Overview:
     """All sources, what runs and waits, at one moment of the database's clock."""
 
     now: datetime
@@ -132,7 +132,7 @@ class OperatorStore:
             self.hint(channel)
         return bool(rows)
 
-    def see(self, *, rules: AgainRules) -> Seen:
+    def overview(self, *, rules: AgainRules) -> Overview:
         """Look at all sources, what runs, and what waits first."""
         sources = run(
             self.engine,
@@ -159,7 +159,7 @@ class OperatorStore:
             most=MOST_WAITING,
             **asdict(rules),
         )
-        return Seen(
+        return Overview(
             now=sources[0].now,
             manager_live=sources[0].manager_live,
             sources=tuple(_source_of(row) for row in sources if row.name is not None),
@@ -209,7 +209,7 @@ class OperatorStore:
 def _source_of(row: sqlalchemy.Row[Any]) -> SeenSource:
     reading = None
     if row.device_read is not None:
-        reading = Reading(
+        reading = LatestReading(
             used_bytes=row.device_used_bytes,
             total_bytes=row.device_total_bytes,
             use=row.device_use,

@@ -45,7 +45,7 @@ class Outlook:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ahead:
+class ShortestQueue:
     """What a new ticket of a service would find before it, in the shortest queue that it may join."""
 
     waiting: int  #: tickets
@@ -306,7 +306,7 @@ class TicketStore:
             for row in rows
         ]
 
-    def ahead(self) -> dict[str, Ahead]:
+    def ahead(self) -> dict[str, ShortestQueue]:
         """Tell how long the shortest queue is for each interface, by its hash, that a live compute source offers."""
         rows = run(
             self.engine,
@@ -326,4 +326,6 @@ class TicketStore:
             ORDER BY o.interface_hash, q.wait_seconds, q.waiting
             """,
         )
-        return {row.interface_hash: Ahead(waiting=row.waiting, wait_seconds=float(row.wait_seconds)) for row in rows}
+        return {
+            row.interface_hash: ShortestQueue(waiting=row.waiting, wait_seconds=float(row.wait_seconds)) for row in rows
+        }
