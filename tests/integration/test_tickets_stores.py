@@ -292,6 +292,24 @@ def test_a_cancelled_ticket_whose_worker_is_gone_is_not_run_again(bench, how):
     assert bench.read(ticket).state == "cancelled"
 
 
+def test_a_cancelled_ticket_that_is_put_back_is_told_to_whoever_waits_for_it(bench):
+    lane = bench.source()
+    ticket = bench.claimed(lane)
+    bench.web.cancel(ticket)
+    bench.hints.clear()
+    assert lane.put_back(ticket)
+    assert bench.hints == ["tomaat_changed"]
+
+
+def test_a_ticket_that_is_put_back_is_told_to_the_manager_also_where_an_earlier_try_did_it(bench):
+    lane = bench.source()
+    ticket = bench.claimed(lane)
+    for put_back in (True, False):
+        bench.hints.clear()
+        assert lane.put_back(ticket) is put_back
+        assert "tomaat_submitted" in bench.hints
+
+
 def test_deleting_a_finished_ticket_expires_it_in_the_managers_next_round(bench):
     lane = bench.source()
     ticket = bench.claimed(lane)
@@ -604,7 +622,7 @@ def test_of_two_that_run_neither_waits_for_the_other_and_the_next_waits_for_the_
 
 def test_the_claim_reads_only_the_queues_own_index(bench):
     lane = bench.source()
-    bench.run(
+    bench.force(
         """INSERT INTO tickets (token_hash, service, interface_hash, folder, state, finished, source, result_sha256,
              result_bytes) SELECT '\\x00', 'Add', 'Add-1', 'old' || n, 'succeeded', now(), 'here/cpu-0', 'x', 1
            FROM generate_series(1, 20000) n"""
@@ -627,7 +645,7 @@ def test_no_statement_of_the_doors_reads_the_whole_history(bench):
     """PostgreSQL counts sequential scans itself; each statement is asked often enough to get its generic plan."""
     lane = bench.source()
     bench.hold(lane.lease.name)
-    bench.run(
+    bench.force(
         """INSERT INTO tickets (token_hash, service, interface_hash, folder, state, source, claim, finished,
                                 files_removed)
            SELECT 'x', 'Add', 'Add-1', 'old' || n, 'failed', 'here/cpu-0', 1,

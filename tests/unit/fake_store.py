@@ -276,6 +276,7 @@ class FakeOperatorStore:
             memory_bytes=9,
             problem=None,
             live=True,
+            takes_tickets=True,
             drained=self.drained,
             reading=reading,
             services=("FloatComputation",),

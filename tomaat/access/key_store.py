@@ -13,6 +13,7 @@ import sqlalchemy
 from sqlalchemy.exc import IntegrityError
 
 from tomaat.database import run
+from tomaat.tickets.sql import WAITING
 
 KEY_BYTES = 32
 COLUMNS = "name, services, created, revoked, operator"
@@ -95,8 +96,8 @@ class KeyStore:
         """Count a key's waiting tickets and its tickets of the last minute, each up to a limit."""
         rows = run(
             self.engine,
-            """SELECT (SELECT count(*) FROM (SELECT FROM tickets WHERE key_name = :name
-                         AND state IN ('submitted', 'queued') LIMIT :most_waiting) AS waiting) AS waiting,
+            f"""SELECT (SELECT count(*) FROM (SELECT FROM tickets WHERE key_name = :name
+                         AND state IN {WAITING} LIMIT :most_waiting) AS waiting) AS waiting,
                       (SELECT count(*) FROM (SELECT FROM tickets WHERE key_name = :name
                          AND created > clock_timestamp() - interval '1 minute' LIMIT :most) AS new) AS new""",
             name=name,

@@ -21,7 +21,7 @@ from tomaat.processes.waker import Waker
 
 SUBMITTED = "tomaat_submitted"  #: the manager has something to assign or to move
 QUEUED = "tomaat_queued"  #: a compute source has something to do
-ENDED = "tomaat_ended"  #: a ticket changed that a client may wait for
+CHANGED = "tomaat_changed"  #: a ticket changed that a client may wait for
 
 
 def hint(engine: sqlalchemy.Engine, channel: str) -> None:

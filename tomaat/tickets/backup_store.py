@@ -11,6 +11,8 @@ from tomaat.database import run
 from tomaat.processes.holder import is_gone
 from tomaat.storage.storage import TicketFolder
 from tomaat.tickets.problems import files_lost
+from tomaat.tickets.sql import HELD, UNENDED, back_to_waiting
+from tomaat.tickets.states import EXPIRED, FAILED, RUNNING, SUCCEEDED
 
 #: Tables that doors fill without any client: a database with rows in no other holds nothing that could be missed.
 IDLE_TABLES = ("instance", "schema_versions", "leases", "compute_sources", "offers", "durations")
@@ -42,19 +44,17 @@ DO $$ DECLARE one record; BEGIN
 END $$;
 """  #: gives up what the role has in this database
 
-SETTLE = """
+SETTLE = f"""
 RESET search_path;
 UPDATE leases SET expires = clock_timestamp() - interval '1 microsecond';
 UPDATE instance SET bound = true;
-UPDATE tickets SET state = 'failed', finished = clock_timestamp(), error = '{lost}', files_removed = true, epoch = NULL
-  WHERE state IN ('submitted', 'queued', 'running') AND NOT cancel_requested
+UPDATE tickets SET state = '{FAILED}', finished = clock_timestamp(), error = '{{lost}}', files_removed = true,
+    epoch = NULL
+  WHERE state IN {UNENDED} AND NOT cancel_requested
     AND NOT EXISTS (SELECT FROM kept WHERE kept.folder = tickets.folder);
-UPDATE tickets SET state = CASE WHEN cancel_requested THEN 'cancelled' ELSE 'submitted' END,
-    finished = CASE WHEN cancel_requested THEN clock_timestamp() END,
-    source = CASE WHEN cancel_requested THEN source END, epoch = NULL, progress = NULL, stage = NULL
-  WHERE state = 'running';
-UPDATE tickets SET state = 'expired', files_removed = true
-  WHERE state = 'succeeded' AND NOT EXISTS (SELECT FROM kept WHERE kept.folder = tickets.folder);
+UPDATE tickets SET {back_to_waiting()} WHERE state = '{RUNNING}';
+UPDATE tickets SET state = '{EXPIRED}', files_removed = true
+  WHERE state = '{SUCCEEDED}' AND NOT EXISTS (SELECT FROM kept WHERE kept.folder = tickets.folder);
 INSERT INTO audit (who, what, outcome) VALUES ('restore', 'restore', 'restored');
 """  #: nobody holds anything, nothing runs, and what has no files is not promised
 
@@ -97,7 +97,7 @@ class BackupStore:
         )
         living = ["a door that is connected"] if sessions else []
         if "leases" in self.tables():
-            leases = run(self.engine, "SELECT name, holder FROM leases WHERE expires > clock_timestamp() ORDER BY name")
+            leases = run(self.engine, f"SELECT l.name, l.holder FROM leases l WHERE {HELD} ORDER BY l.name")
             living += [f"the holder of {lease.name}" for lease in leases if not is_gone(lease.holder)]
         return living
 
@@ -112,7 +112,7 @@ class BackupStore:
         for start in range(0, len(names), BATCH):
             rows = run(
                 self.engine,
-                """SELECT folder, CASE WHEN state = 'succeeded' THEN claim END AS claim FROM tickets
+                f"""SELECT folder, CASE WHEN state = '{SUCCEEDED}' THEN claim END AS claim FROM tickets
                    WHERE folder = ANY(:folders) AND NOT files_removed""",
                 folders=names[start : start + BATCH],
             )

@@ -9,13 +9,14 @@ from typing import Any
 
 import sqlalchemy
 
-from tomaat.database import ENDED as ENDED_HINT
-from tomaat.database import QUEUED as QUEUED_HINT
-from tomaat.database import SUBMITTED as SUBMITTED_HINT
 from tomaat.database import run
+from tomaat.tickets.hints import EVERY_DOOR
 from tomaat.tickets.source_store import MANAGER
+from tomaat.tickets.sql import HELD, TAKES_TICKETS, one_of
+from tomaat.tickets.states import CANCELLED, EXPIRED, FAILED, QUEUED, RUNNING, SUBMITTED, SUCCEEDED
 from tomaat.tickets.ticket_store import CAN_RUN_AGAIN, AgainRules
 
+WITH_RESULT = one_of(SUCCEEDED, EXPIRED)  #: a result that has expired was a success
 MOST_WAITING = 10  #: tickets shown of each queue's front
 
 #: Of an error its title alone: what else it says may name a patient.
@@ -45,6 +46,7 @@ class SeenSource:
     memory_bytes: int | None  #: what networks and tickets may take
     problem: str | None
     live: bool  #: a TaskScheduling holds it
+    takes_tickets: bool  #: it may start tickets, and its worker has offered services
     drained: bool
     reading: LatestReading | None
     services: tuple[str, ...]
@@ -128,7 +130,7 @@ class OperatorStore:
             operator=operator,
             what="drain" if drained else "resume",
         )
-        for channel in (SUBMITTED_HINT, QUEUED_HINT, ENDED_HINT):
+        for channel in EVERY_DOOR:
             self.hint(channel)
         return bool(rows)
 
@@ -136,10 +138,10 @@ class OperatorStore:
         """Look at all sources, what runs, and what waits first."""
         sources = run(
             self.engine,
-            """SELECT clock_timestamp() AS now, s.*, coalesce(l.expires > clock_timestamp(), false) AS live,
-                 EXISTS (SELECT FROM leases WHERE name = :manager AND expires > clock_timestamp()) AS manager_live,
-                 (SELECT count(*) FROM tickets WHERE state = 'submitted') AS unqueued,
-                 (SELECT count(*) FROM tickets WHERE state = 'queued' AND source = s.name) AS waiting,
+            f"""SELECT clock_timestamp() AS now, s.*, {HELD} AS live, {TAKES_TICKETS} AS takes_tickets,
+                 EXISTS (SELECT FROM leases l WHERE l.name = :manager AND {HELD}) AS manager_live,
+                 (SELECT count(*) FROM tickets WHERE state = '{SUBMITTED}') AS unqueued,
+                 (SELECT count(*) FROM tickets WHERE state = '{QUEUED}' AND source = s.name) AS waiting,
                  ARRAY(SELECT service FROM offers WHERE source = s.name ORDER BY service) AS services
                FROM (SELECT) one LEFT JOIN compute_sources s ON true LEFT JOIN leases l ON l.name = s.name
                ORDER BY s.name""",
@@ -148,13 +150,13 @@ class OperatorStore:
         busy = run(
             self.engine,
             f"""SELECT {SEEN} FROM (
-                  SELECT 0 AS rank, * FROM tickets WHERE state = 'running'
+                  SELECT 0 AS rank, * FROM tickets WHERE state = '{RUNNING}'
                   UNION ALL
                   SELECT 1, f.* FROM compute_sources s CROSS JOIN LATERAL (
-                    SELECT * FROM tickets WHERE state = 'queued' AND source = s.name
+                    SELECT * FROM tickets WHERE state = '{QUEUED}' AND source = s.name
                     ORDER BY queue_order LIMIT :most) f
                   UNION ALL
-                  (SELECT 2, * FROM tickets WHERE state = 'submitted' ORDER BY queue_order LIMIT :most)
+                  (SELECT 2, * FROM tickets WHERE state = '{SUBMITTED}' ORDER BY queue_order LIMIT :most)
                 ) t ORDER BY rank, queue_order""",
             most=MOST_WAITING,
             **asdict(rules),
@@ -187,13 +189,13 @@ class OperatorStore:
         rows = run(
             self.engine,
             f"""SELECT hour AS begins, service,
-                  count(*) FILTER (WHERE state IN ('succeeded', 'expired')) AS succeeded,
-                  count(*) FILTER (WHERE state = 'failed') AS failed,
-                  count(*) FILTER (WHERE state = 'cancelled') AS cancelled,
+                  count(*) FILTER (WHERE state IN {WITH_RESULT}) AS succeeded,
+                  count(*) FILTER (WHERE state = '{FAILED}') AS failed,
+                  count(*) FILTER (WHERE state = '{CANCELLED}') AS cancelled,
                   percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (
                     ORDER BY extract(epoch FROM started - created)) AS waits,
                   percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (
-                    ORDER BY CASE WHEN state IN ('succeeded', 'expired')
+                    ORDER BY CASE WHEN state IN {WITH_RESULT}
                                   THEN extract(epoch FROM finished - started) END) AS runs
                 FROM (
                   SELECT {ENDED_COLUMNS} FROM tickets WHERE finished IS NOT NULL AND NOT files_removed AND {within}
@@ -222,6 +224,7 @@ def _source_of(row: sqlalchemy.Row[Any]) -> SeenSource:
         memory_bytes=row.memory_bytes,
         problem=row.problem,
         live=row.live,
+        takes_tickets=row.takes_tickets,
         drained=row.drained,
         reading=reading,
         services=tuple(row.services),

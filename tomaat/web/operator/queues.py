@@ -37,6 +37,7 @@ def source(seen: SeenSource) -> dict[str, Any]:
         "memory_bytes": seen.memory_bytes,
         "problem": seen.problem,
         "live": seen.live,
+        "takes_tickets": seen.takes_tickets,
         "drained": seen.drained,
         "reading": None if seen.reading is None else reading(seen.reading),
         "services": list(seen.services),
