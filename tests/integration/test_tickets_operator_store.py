@@ -185,7 +185,7 @@ def failed(bench, lane):
 )
 def test_what_is_gone_or_going_or_taken_no_longer_is_not_run_again(bench, again, change):
     ticket = failed(bench, bench.source())
-    bench.run("UPDATE tickets SET " + change)  # noqa: S608 (a constant above)
+    bench.force("UPDATE tickets SET " + change)  # noqa: S608 (a constant above)
     assert not bench.web.can_run_again(ticket, rules=RULES)
     assert again(ticket) is None
     assert len(bench.run("SELECT FROM tickets")) == 1
@@ -193,7 +193,7 @@ def test_what_is_gone_or_going_or_taken_no_longer_is_not_run_again(bench, again,
 
 def test_a_result_that_has_expired_is_run_again_where_the_strategy_keeps_its_input(bench, again):
     ticket = failed(bench, bench.source())
-    bench.run("UPDATE tickets SET state = 'expired'")
+    bench.force("UPDATE tickets SET state = 'expired'")
     assert again(ticket, rules=AgainRules(retention_seconds=3600.0, keep_input=True)) is not None
 
 
@@ -267,7 +267,7 @@ def test_what_ended_is_summed_up_by_hour_for_each_service_and_for_all(bench, ope
     ]
     for number, (service, state, removed, *minutes) in enumerate(ends):
         at = [None if minute is None else hour + timedelta(minutes=minute) for minute in minutes]
-        bench.run(
+        bench.force(
             """INSERT INTO tickets (token_hash, service, interface_hash, folder, state, files_removed, created, started,
                  finished, result_sha256, result_bytes)
                VALUES ('x', :service, 'h', :folder, :state, :removed, :created, :started, :finished, 'x', 1)""",
@@ -296,7 +296,7 @@ def test_what_ended_is_summed_up_by_hour_for_each_service_and_for_all(bench, ope
 def test_no_statement_of_the_page_reads_the_whole_history(bench, operator):
     lane = bench.source()
     bench.hold(lane.lease.name)
-    bench.run(
+    bench.force(
         """INSERT INTO tickets (token_hash, service, interface_hash, folder, state, source, finished, files_removed)
            SELECT 'x', 'Add', 'Add-1', 'old' || n, 'failed', 'here/cpu-0',
              clock_timestamp() - n * interval '1 minute', n % 2 = 0 FROM generate_series(1, 20000) n"""

