@@ -100,15 +100,15 @@ MUTANTS = (
     _m(
         "a claim needs an unexpired lease",
         LANE,
-        "AND expires > clock_timestamp())\n                RETURNING",
-        ")\n                RETURNING",
+        "AND l.epoch = :epoch AND {HELD})",
+        "AND l.epoch = :epoch)",
         STORES,
     ),
     _m(
         "a claim needs the present epoch",
         LANE,
-        "holder = :holder AND epoch = :epoch\n                                AND expires",
-        "holder = :holder\n                                AND expires",
+        "AND l.epoch = :epoch AND {HELD})",
+        "AND {HELD})",
         STORES,
     ),
     _m(
@@ -233,8 +233,8 @@ MUTANTS = (
     _m(
         "nobody is dead while the manager is young",
         MANAGER,
-        "(l.expires > clock_timestamp() OR NOT :settled",
-        "(l.expires > clock_timestamp() OR false AND :settled",
+        "({HELD} OR NOT :settled",
+        "({HELD} OR false AND :settled",
         STORES,
     ),
     _m(
@@ -318,28 +318,28 @@ MUTANTS = (
     _m(
         "offers are the holder's",
         SOURCE,
-        "WHERE EXISTS ({HELD})\n               ), withdrawn",
+        "WHERE EXISTS ({OWN_LEASE})\n               ), withdrawn",
         "\n               ), withdrawn",
         STORES,
     ),
     _m(
         "what a source is, is its holder's to say",
         SOURCE,
-        ":memory_bytes, :problem WHERE EXISTS ({HELD})",
+        ":memory_bytes, :problem WHERE EXISTS ({OWN_LEASE})",
         ":memory_bytes, :problem WHERE true",
         STORES,
     ),
     _m(
         "which worker holds a device, is its holder's to say",
         SOURCE,
-        "WHERE name = :name AND EXISTS ({HELD}) RETURNING name",
+        "WHERE name = :name AND EXISTS ({OWN_LEASE}) RETURNING name",
         "WHERE name = :name RETURNING name",
         STORES,
     ),
     _m(
         "what a service needs is its source's holder's to say",
         SOURCE,
-        "WHERE source = :name AND EXISTS ({HELD})\n                  AND (service",
+        "WHERE source = :name AND EXISTS ({OWN_LEASE})\n                  AND (service",
         "WHERE source = :name\n                  AND (service",
         ("tests/integration/test_tickets_stores.py::test_a_stale_holder_measures_for_nobody",),
     ),
@@ -1278,7 +1278,7 @@ MUTANTS = (
     _m(
         "a stale holder writes no reading",
         SOURCE,
-        "device_read = clock_timestamp()\n                WHERE name = :name AND EXISTS ({HELD})",
+        "device_read = clock_timestamp()\n                WHERE name = :name AND EXISTS ({OWN_LEASE})",
         "device_read = clock_timestamp()\n                WHERE name = :name",
         OPERATOR_STORE,
     ),

@@ -1,4 +1,4 @@
-"""PostgreSQL: the connection with its deadline, the hints, the schema, the private server."""
+"""PostgreSQL: the connection with its deadline, the hints, the schema."""
 
 from tomaat.database.connection import DatabaseUnavailable, connect, wait_for_database
 from tomaat.database.facts import ServerFacts, server_facts

@@ -1,4 +1,4 @@
-"""Choose queues: where a submitted ticket waits least, and what an idle compute source takes over.
+"""Choose queues: where a submitted ticket waits least, and which tickets an idle compute source takes over.
 
 Pure code: no SQL, no clock. QueueManager and the simulator in ``benchmarks/`` run this very code.
 """
@@ -15,7 +15,7 @@ MOST_TAKEN = 50  #: tickets that one idle compute source takes over at once
 
 
 class Expectations:
-    """How long tickets will take, by all that was measured on all queues."""
+    """Expects durations of tickets by the measurements of all queues."""
 
     def __init__(self, queues: Sequence[Queue]) -> None:
         self.by_service = _means(known for queue in queues for known in queue.durations.items())
@@ -25,7 +25,7 @@ class Expectations:
         )
 
     def seconds(self, waiting: Waiting, queue: Queue) -> float:
-        """Expect the task's own estimate, else what was measured here, else elsewhere, else the mean of all.
+        """Expect the task's own estimate, else the mean measured here, else elsewhere, else the mean of all services.
 
         While nothing was measured, each ticket counts one second: the shortest queue is the one with fewest tickets.
         """
@@ -35,7 +35,7 @@ class Expectations:
         return here if here is not None else self.by_service.get(waiting.service, self.mean)
 
     def load(self, queue: Queue) -> float:
-        """Expect the seconds until a queue is through with what it has."""
+        """Expect the seconds until a queue is through with its tickets."""
         waits = queue.queued_seconds
         if waits is None:
             waits = sum(waiting.loading_seconds + self.seconds(waiting, queue) for waiting in queue.waiting)
@@ -44,7 +44,7 @@ class Expectations:
     def loading(self, service: str, queue: Queue, warm: Collection[str]) -> float:
         """Expect the seconds until a service's network is on the device where those of ``warm`` are.
 
-        What was measured there, else elsewhere; nothing while no loading was measured.
+        That is the mean measured there, else elsewhere; 0 while no loading was measured.
         """
         if service in warm:
             return 0.0
@@ -70,14 +70,14 @@ class Prospect:
         self.warm = queue.warm(self.recent)
 
     def begins(self, service: str) -> float:
-        """Expect the seconds until a ticket that is given to it now begins: all before it, and its network's loading.
+        """Expect the seconds until a ticket given to it now begins: all tickets before it, and its network's loading.
 
-        It only grows: giving the queue a ticket of a service adds at least the loading that the next one is spared.
+        This only grows: a ticket of a service adds at least the loading that the next one is spared.
         """
         return self.seconds + self.expectations.loading(service, self.queue, self.warm)
 
     def take(self, waiting: Waiting) -> float:
-        """Give it a ticket; returns the seconds of loading that this one needs."""
+        """Give it a ticket; return the seconds that its network needs to load."""
         loading = self.expectations.loading(waiting.service, self.queue, self.warm)
         self.seconds += loading + self.expectations.seconds(waiting, self.queue)
         self.recent = [service for service in self.recent if service != waiting.service] + [waiting.service]
@@ -88,8 +88,8 @@ class Prospect:
 def assign(submitted: Sequence[Waiting], queues: Sequence[Queue]) -> list[Placement]:
     """Give each submitted ticket, in order, to the queue that can run it and where it begins first.
 
-    That is the shortest in expected seconds, the loading of its network included. Equal queues: the one with the first
-    name. A ticket that no queue can run stays where it is.
+    That is the shortest queue in expected seconds, with the loading of the ticket's network. Of equal queues the one
+    with the first name is taken. A ticket that no queue can run stays where it is.
     """
     expectations = Expectations(queues)
     prospects = [Prospect(queue, expectations) for queue in queues]
@@ -113,7 +113,7 @@ def assign(submitted: Sequence[Waiting], queues: Sequence[Queue]) -> list[Placem
 
 
 def _first(heap: list[tuple[float, str, Prospect]], service: str) -> Prospect | None:
-    """Find where a service begins first; it only grows, so an outdated entry is put right when it comes up."""
+    """Find where a service begins first. That time only grows, so an outdated entry is mended when it comes up."""
     while heap:
         begins, source, prospect = heap[0]
         if begins == prospect.begins(service):
@@ -125,11 +125,11 @@ def _first(heap: list[tuple[float, str, Prospect]], service: str) -> Prospect | 
 def rebalance(queues: Sequence[Queue]) -> list[Placement]:
     """Let each idle compute source take waiting tickets from longer queues, oldest first.
 
-    The first that it takes is the oldest waiting ticket of all that it can run, as in list scheduling, and that would
-    not begin sooner where it waits than its network is loaded here: no source is idle while it gains anything. From
-    the queue that this one left it also takes every second of the following that need no loading then, up to half of
-    that queue's waiting seconds and ``MOST_TAKEN``, so that a source that comes to a long backlog need not ask for each
-    ticket.
+    It first takes the oldest waiting ticket that it can run, as in list scheduling. It leaves a ticket that would begin
+    sooner where it waits than its network is loaded here: so no source is idle while it gains anything.
+
+    From the same queue it takes every second of the following tickets that need no loading then. It takes up to half of
+    that queue's waiting seconds, and ``MOST_TAKEN`` tickets, so that it need not ask for each ticket of a long backlog.
     """
     expectations = Expectations(queues)
     busy = {queue.source: list(queue.waiting) for queue in queues if not _idle(queue)}

@@ -1,4 +1,4 @@
-"""Which doors a move wakes: the one place that chooses channels."""
+"""Choose the doors that a move wakes; no other place chooses channels."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ IDLE = (SUBMITTED,)  #: a compute source has nothing to do: the manager may move
 
 
 def hints_of(before: str | None, after: str, door: str) -> tuple[str, ...]:
-    """Name the channels on which ``door`` tells that it moved a ticket from ``before`` to ``after``.
+    """Name the channels for the news that ``door`` moved a ticket from ``before`` to ``after``.
 
-    QueueManager tells itself nothing: in the round that makes a ticket ``submitted`` it looks for a queue for it, and
-    that move is told.
+    QueueManager sends no hint for a ticket that it makes ``submitted`` again. It looks for a queue in the same round,
+    and sends the hints of that move.
     """
     told = []
     if after == states.SUBMITTED and door != states.MANAGER:

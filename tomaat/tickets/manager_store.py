@@ -1,4 +1,4 @@
-"""What QueueManager does to tickets: give to queues, move, take back, expire."""
+"""Give tickets to queues, move them, take them back and expire them, for QueueManager."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from tomaat.tickets.problems import fits_nowhere, waited_too_long, worker_lost
 from tomaat.tickets.queue import Misfit, Placement, Queue, Waiting
 from tomaat.tickets.sql import (
     DURATIONS,
+    HELD,
     LINE,
     OFFERS,
     OPEN,
@@ -30,7 +31,7 @@ from tomaat.tickets.states import MANAGER as DOOR
 
 #: A lease that ran out counts as its holder's end only when the manager is ``:settled``, and one lease after
 #: PostgreSQL's start.
-HOLDER_COUNTS = """(l.expires > clock_timestamp() OR NOT :settled
+HOLDER_COUNTS = f"""({HELD} OR NOT :settled
                      OR clock_timestamp() < pg_postmaster_start_time() + make_interval(secs => :lease))"""
 MOST_AT_ONCE = 1000  #: tickets assigned in one statement
 FRONT = 200  #: tickets read of each queue's front when some source is idle
@@ -45,7 +46,7 @@ class Ended:
 
 
 class ManagerStore:
-    """The manager's moves, each one guarded statement over many tickets."""
+    """Makes the manager's moves, each a guarded statement over many tickets."""
 
     def __init__(self, engine: sqlalchemy.Engine, hint: Callable[[str], None], *, lease_seconds: float) -> None:
         self.engine = engine
@@ -53,9 +54,9 @@ class ManagerStore:
         self.lease_seconds = lease_seconds
 
     def queues(self) -> list[Queue]:
-        """Read each compute source's queue without its tickets: how long it is, what ran and waits, what was measured.
+        """Read each compute source's queue, also of sources that are away, without its tickets.
 
-        Also of the sources that are away.
+        A queue tells its length, the services that ran and wait, and the measurements.
         """
         rows = run(
             self.engine,
@@ -73,7 +74,7 @@ class ManagerStore:
         return [queue_of(row) for row in rows]
 
     def submitted(self, interface_hashes: Collection[str], *, largest_bytes: int = 0) -> list[Waiting]:
-        """List the oldest submitted tickets that a live compute source, of ``largest_bytes`` at most, can run."""
+        """List the oldest submitted tickets of some interfaces that did not outgrow ``largest_bytes`` of memory."""
         return self._waiting(
             f"""state = '{SUBMITTED}' AND interface_hash = ANY(:hashes)
                AND (outgrown_bytes IS NULL OR outgrown_bytes < :largest) ORDER BY queue_order LIMIT :limit""",
@@ -103,7 +104,7 @@ class ManagerStore:
         return [Waiting(**row._mapping) for row in rows]  # noqa: SLF001 (SQLAlchemy's public name for a row's columns)
 
     def assign(self, moves: Sequence[Placement]) -> dict[int, str]:
-        """Queue submitted tickets; returns those that were still submitted, with their queues."""
+        """Queue submitted tickets; return those that were still submitted, with their queues."""
         return self._move(SUBMITTED, "true", moves)
 
     def move(self, moves: Sequence[Placement]) -> dict[int, str]:
@@ -133,9 +134,9 @@ class ManagerStore:
     def unqueue_stranded(self, *, settled: bool, unfit: Collection[tuple[str, str]] = ()) -> list[int]:
         """Take tickets out of queues whose source is gone, unusable, too small, or no longer offers their interface.
 
-        Out of a drained source's queue go those that another source can run; the rest wait there. ``unfit`` lists the
-        sources and the interfaces that they are too small for. A lease that ran out counts only when ``settled`` and
-        one lease after PostgreSQL's start.
+        The tickets of a drained source leave where another source can run them; the rest wait there. ``unfit`` lists
+        the sources with the interfaces that they are too small for. A lease that ran out counts only when ``settled``
+        and one lease after PostgreSQL's start.
         """
         rows = run(
             self.engine,
@@ -170,10 +171,10 @@ class ManagerStore:
         return [row.id for row in rows]
 
     def take_back(self, *, settled: bool, attempts: int) -> list[tuple[int, str]]:
-        """Take running tickets back whose holder lost its lease; returns ids and their new states.
+        """Take running tickets back whose holder lost its lease; return their ids and new states.
 
-        The holder is gone when the source's epoch is another by now, or, when ``settled`` and one lease after
-        PostgreSQL's start, when its lease ran out. An attempt is spent.
+        The holder is gone when the source has another epoch by now. It is also gone when its lease ran out, once the
+        manager is ``settled`` and one lease has passed since PostgreSQL's start. An attempt is spent.
         """
         rows = run(
             self.engine,
@@ -267,7 +268,7 @@ class ManagerStore:
         return [Ended(id=row.id, folder=row.folder) for row in rows]
 
     def note_removed(self, ticket_ids: Collection[int]) -> None:
-        """Note that ended tickets' folders are gone, and forget what errors say, which may name a patient too."""
+        """Note that ended tickets' folders are gone, and forget their errors' details, which may name a patient."""
         run(
             self.engine,
             """WITH removed AS (
@@ -283,7 +284,7 @@ class ManagerStore:
         )
 
     def prune(self, *, days: float) -> list[int]:
-        """Delete the rows of tickets that ended ``days`` ago and have no files; returns which of the oldest."""
+        """Delete the oldest rows of tickets that ended ``days`` ago and have no files; return their ids."""
         rows = run(
             self.engine,
             """DELETE FROM tickets WHERE files_removed AND id = ANY(ARRAY(
@@ -315,7 +316,7 @@ class ManagerStore:
 
 
 def queue_of(row: sqlalchemy.Row[Any]) -> Queue:
-    """Make a queue of a row that ``ManagerStore.queues`` reads."""
+    """Make a queue from a row of ``ManagerStore.queues``."""
     offers, line = row.offers or [], row.line or []
     seconds = {state: [part["seconds"] for part in line if part["state"] == state] for state in (RUNNING, QUEUED)}
     warm = [offer["service"] for offer in offers if offer["warm"] is not None]

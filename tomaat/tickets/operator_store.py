@@ -1,4 +1,4 @@
-"""What an operator sees of all sources and tickets, and does to a source."""
+"""Show an operator all sources and tickets, and drain or resume a source."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tomaat.tickets.ticket_store import CAN_RUN_AGAIN, AgainRules
 WITH_RESULT = one_of(SUCCEEDED, EXPIRED)  #: a result that has expired was a success
 MOST_WAITING = 10  #: tickets shown of each queue's front
 
-#: Of an error its title alone: what else it says may name a patient.
+#: Only the title of an error is shown: its details may name a patient.
 SEEN = f"""t.id, t.service, t.state, t.source, t.key_name, t.claim, t.attempts, t.progress, t.stage, t.created,
     t.started, t.finished, t.cancel_requested, t.error->>'title' AS error_title, t.again_of,
     {CAN_RUN_AGAIN} AS can_run_again"""
@@ -28,7 +28,7 @@ ENDED_COLUMNS = "date_trunc('hour', finished) AS hour, service, state, created, 
 
 @dataclass(frozen=True, kw_only=True)
 class LatestReading:
-    """What a compute source's device told last; ``None`` where it does not tell."""
+    """The latest figures of a compute source's device; ``None`` where it does not tell."""
 
     used_bytes: int | None
     total_bytes: int | None
@@ -43,7 +43,7 @@ class SeenSource:
 
     name: str
     device_name: str
-    memory_bytes: int | None  #: what networks and tickets may take
+    memory_bytes: int | None  #: for networks and tickets
     problem: str | None
     live: bool  #: a TaskScheduling holds it
     takes_tickets: bool  #: it may start tickets, and its worker has offered services
@@ -55,7 +55,7 @@ class SeenSource:
 
 @dataclass(frozen=True, kw_only=True)
 class SeenTicket:
-    """A ticket as an operator sees it: without tokens, and without what may name a patient."""
+    """A ticket as an operator sees it: no token, and nothing that may name a patient."""
 
     id: int
     service: str
@@ -77,7 +77,7 @@ class SeenTicket:
 
 @dataclass(frozen=True, kw_only=True)
 class Hour:
-    """What ended within an hour, of one service or of all (``None``); seconds are of those that had any."""
+    """Sums up the tickets of one service, or of all (``None``), that ended within an hour."""
 
     begins: datetime
     service: str | None
@@ -92,17 +92,17 @@ class Hour:
 
 @dataclass(frozen=True, kw_only=True)
 class Overview:
-    """All sources, what runs and waits, at one moment of the database's clock."""
+    """All sources and the tickets that run and wait, at one moment of the database's clock."""
 
     now: datetime
     manager_live: bool  #: a QueueManager is alive, as its lease tells
     sources: tuple[SeenSource, ...]
     unqueued: int  #: tickets that wait for a queue
-    busy: tuple[SeenTicket, ...]  #: all that run, then the front of each queue in its order
+    busy: tuple[SeenTicket, ...]  #: all that run, then the front of each queue
 
 
 class OperatorStore:
-    """The operator's view of the tables; no statement of it reads the whole history."""
+    """Reads the tables for operators; no statement reads the whole history."""
 
     def __init__(self, engine: sqlalchemy.Engine, hint: Callable[[str], None]) -> None:
         self.engine = engine
@@ -135,7 +135,7 @@ class OperatorStore:
         return bool(rows)
 
     def overview(self, *, rules: AgainRules) -> Overview:
-        """Look at all sources, what runs, and what waits first."""
+        """Read all sources, all running tickets, and the front of each queue."""
         sources = run(
             self.engine,
             f"""SELECT clock_timestamp() AS now, s.*, {HELD} AS live, {TAKES_TICKETS} AS takes_tickets,
@@ -170,7 +170,7 @@ class OperatorStore:
         )
 
     def tickets(self, *, rules: AgainRules, up_to: int | None = None, most: int = 25) -> tuple[SeenTicket, ...]:
-        """List the newest tickets, of those up to an id if one is given, the newest first."""
+        """List the newest tickets, or the newest up to an id, the newest first."""
         rows = run(
             self.engine,
             f"SELECT {SEEN} FROM tickets t WHERE id <= :up_to ORDER BY id DESC LIMIT :most",
@@ -181,7 +181,7 @@ class OperatorStore:
         return _tickets_of(rows)
 
     def ended(self, first: datetime, last: datetime) -> list[Hour]:
-        """Sum up what ended from ``first`` until before ``last``, by hour (UTC), for each service and for all.
+        """Sum up the tickets that ended from ``first`` until before ``last``, by hour (UTC), each service and all.
 
         A result that has expired was a success.
         """

@@ -1,4 +1,4 @@
-"""The queues as the manager chooses between them: what waits, where it may go, and what fits nowhere."""
+"""The queues between which the manager chooses, with the tickets that wait in them."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ class Waiting:
 
 @dataclass(frozen=True, kw_only=True)
 class Queue:
-    """A live compute source and what waits for it, in order."""
+    """A compute source and the tickets that wait for it, in order."""
 
     source: str
     offers: frozenset[tuple[str, str]]  #: (service, interface hash)
     waiting: tuple[Waiting, ...]
-    running_left_seconds: float | None  #: expected seconds of what it is busy with; ``None``: idle
+    running_left_seconds: float | None  #: expected, of the ticket that it performs; ``None``: idle
     durations: Mapping[str, float]  #: measured mean seconds of each service here
-    queued_seconds: float | None = None  #: expected of all that waits, where ``waiting`` holds its front only
+    queued_seconds: float | None = None  #: expected, of the whole queue, where ``waiting`` holds its front only
     recent: tuple[str, ...] = ()  #: the warm services, then those that run and wait, each where it is used last
-    needs: Mapping[str, Need] = field(default_factory=dict)  #: what was measured of each service here
-    memory_bytes: int | None = None  #: ``None``: shared with all else that runs there
+    needs: Mapping[str, Need] = field(default_factory=dict)  #: measured needs of each service here
+    memory_bytes: int | None = None  #: ``None``: shared with other programs
     on_cpu: bool = False
     live: bool = True
 
@@ -47,7 +47,7 @@ class Queue:
     def warm(self, recent: Iterable[str]) -> frozenset[str]:
         """Tell which networks are on the device once ``recent`` services ran in this order.
 
-        As the worker keeps them: the most recently used, as many as fit with room for the largest of their tickets.
+        The worker keeps the most recently used, as many as fit with room for the largest of their tickets.
         """
         kept: set[str] = set()
         networks = beside = 0

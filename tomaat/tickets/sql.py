@@ -1,4 +1,4 @@
-"""Facts that several statements ask for, as SQL, each said once.
+"""The facts that several statements share, each said once, as SQL.
 
 They speak of a ticket ``t``, a lease ``l``, a compute source ``s``, an offer ``o``, and the measured durations ``d`` of
 the ticket's service on its source. They are texts, not views of the database: the planner sees each statement
@@ -32,35 +32,35 @@ OPEN = f"coalesce({HELD} AND s.problem IS NULL AND NOT s.drained, false)"
 #: The source takes tickets: it is open, and the worker of its present holder has offered services.
 TAKES_TICKETS = f"({OPEN} AND EXISTS (SELECT FROM offers p WHERE p.source = s.name AND p.epoch = l.epoch))"
 
-#: Each offer, and the lease if it is still that under which it was made: where the source is open, it takes tickets.
+#: Each offer, with its source's lease if the present holder made it: where that source is open, it takes tickets.
 OFFERS = """offers o LEFT JOIN leases l ON l.name = o.source AND l.epoch = o.epoch
     LEFT JOIN compute_sources s ON s.name = o.source"""
 
-#: Seconds until a ticket is through, once its turn has come: the task's own estimate, else the mean that was measured
-#: on this source, else 1; and what its network takes to load. One that runs longer is expected to be late by as much
-#: again as it is late now.
+#: Seconds that a ticket needs from now on, once it is its turn. The task's own estimate counts, else the mean that was
+#: measured on this source, else 1, and the time to load its network. A ticket that is late is expected to need as long
+#: again as it is late.
 SECONDS_LEFT = f"""abs(coalesce(t.expected_seconds, d.mean_seconds, 1) + coalesce(t.loading_seconds, 0)
     - CASE WHEN t.state = '{RUNNING}' THEN extract(epoch FROM clock_timestamp() - t.started) ELSE 0 END)"""
 
 DURATIONS = "LEFT JOIN durations d ON d.source = t.source AND d.service = t.service"
 
-#: The ticket that the source performs. Of two that run it is the one claimed last: the other's result is packed, and
-#: nobody waits for that.
+#: The ticket that the source performs: of two that run the one claimed last. The other one's result is being packed,
+#: and nobody waits for that.
 PERFORMED = f"""(SELECT * FROM tickets WHERE source = s.name AND state = '{RUNNING}' ORDER BY started DESC LIMIT 1)"""
 
-#: All that a ticket would wait for that were queued on the source now.
+#: The tickets before one that would be queued on the source now.
 LINE = f"""(SELECT * FROM tickets WHERE source = s.name AND state = '{QUEUED}' UNION ALL {PERFORMED})"""
 
-#: How long the source's queue is: tickets in it, and seconds until a ticket that were queued now would be started.
+#: The length of a source's queue: its tickets, and the seconds after which a ticket queued now would be started.
 LENGTH = f"""(SELECT count(*) FILTER (WHERE t.state = '{QUEUED}') AS waiting,
       coalesce(sum({SECONDS_LEFT}), 0) AS wait_seconds
     FROM {LINE} t {DURATIONS})"""
 
 
 def back_to_waiting(*, failing: str | None = None) -> str:
-    """Write what is set in a running ticket that nobody runs any more: it waits for a queue again.
+    """Write the SET of an UPDATE that lets a running ticket wait for a queue again.
 
-    Not if it was given up, then it is cancelled; and else not where ``failing`` holds: it fails with ``:error``.
+    A ticket that was given up is cancelled instead. One for which ``failing`` holds fails with ``:error``.
     """
     ends, state, error = "cancel_requested", f"WHEN cancel_requested THEN '{CANCELLED}'", ""
     if failing is not None:

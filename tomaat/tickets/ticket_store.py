@@ -1,4 +1,4 @@
-"""What WebService does to tickets: submit, find, cancel, and tell how long it will take."""
+"""Submit, find and cancel tickets, and tell how long they will take, for WebService."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tomaat.tickets.states import CANCELLED, EXPIRED, FAILED, QUEUED, RUNNING, S
 from tomaat.tickets.ticket import COLUMNS, Ticket
 
 MOST_LATER_TOKENS = 20
-#: A ticket t whose input is kept: nobody deletes what this holds of, nor has begun to. And its service takes it still.
+#: The input of a ticket t is kept, nobody has begun to delete it, and its service still takes it.
 CAN_RUN_AGAIN = f"""(NOT t.files_removed AND NOT t.delete_requested
     AND (t.state IN {one_of(FAILED, SUCCEEDED)} OR (t.state = '{CANCELLED}' AND t.inputs_kept)
          OR (t.state = '{EXPIRED}' AND :keep_input))
@@ -37,7 +37,7 @@ CAN_RUN_AGAIN = f"""(NOT t.files_removed AND NOT t.delete_requested
 
 @dataclass(frozen=True, kw_only=True)
 class AgainRules:
-    """For how long the input of an ended ticket is kept, as the settings have it."""
+    """The settings that tell for how long the input of an ended ticket is kept."""
 
     retention_seconds: float
     keep_input: bool  #: also once the result has expired
@@ -45,7 +45,7 @@ class AgainRules:
 
 @dataclass(frozen=True, kw_only=True)
 class Outlook:
-    """How a waiting or running ticket stands."""
+    """A waiting or running ticket's place and expected end."""
 
     position: int | None  #: 1: the next of its queue
     eta_seconds: float | None  #: expected seconds until its end
@@ -53,7 +53,7 @@ class Outlook:
 
 @dataclass(frozen=True, kw_only=True)
 class ShortestQueue:
-    """What a new ticket of a service would find before it, in the shortest queue that it may join."""
+    """The shortest queue that a new ticket of a service may join."""
 
     waiting: int  #: tickets
     wait_seconds: float  #: expected, until it would be started
@@ -61,7 +61,7 @@ class ShortestQueue:
 
 @dataclass(frozen=True, kw_only=True)
 class NewTicket:
-    """What a ticket is made of."""
+    """The values of a ticket's row that its submission gives."""
 
     token_hash: bytes
     service: str
@@ -87,7 +87,7 @@ class OfferedService:
 
 
 class TicketStore:
-    """The web side's view of the table ``tickets``."""
+    """Reads and writes the table ``tickets`` for the web server."""
 
     def __init__(self, engine: sqlalchemy.Engine, hint: Callable[[str], None]) -> None:
         self.engine = engine
@@ -96,8 +96,8 @@ class TicketStore:
     def submit(self, submission: NewTicket) -> Ticket:
         """Insert a ticket whose files are durable in its folder; return it, or the one that the request had already.
 
-        Safe to repeat: a folder has one ticket, and so has an idempotency key of one API key, whatever the outcome of
-        an earlier call was. A call whose outcome is unknown is repeated once here. Raises ``DatabaseUnavailable``.
+        The call may be repeated: a folder has one ticket, and so has an idempotency key of one API key. A call of
+        unknown outcome is repeated once here. Raises ``DatabaseUnavailable``.
         """
         try:
             ticket = self._insert(submission)
@@ -150,9 +150,9 @@ class TicketStore:
     def run_again(self, ticket: Ticket, folder: str, *, operator: str, rules: AgainRules) -> Ticket | None:
         """Insert a ticket whose folder holds the input of an ended one; ``None`` if that may not be run again.
 
-        What the statement demands of the ended one makes the copy whole: it tells that nobody had begun to delete the
-        files when they were copied. The new ticket is its client's: it has the same key's name, and the same tokens
-        open it. Safe to repeat, and repeated once here where the outcome is unknown.
+        The statement demands that nobody has begun to delete the ended one's files, so the copy is whole. The new
+        ticket belongs to the same client: it has the same key's name, and the same tokens open it. The call may be
+        repeated, and is repeated once here after an unknown outcome.
         """
         try:
             again = self._insert_again(ticket, folder, operator, rules)
@@ -212,7 +212,7 @@ class TicketStore:
     def outlook(self, ticket: Ticket) -> Outlook:
         """Tell a queued or running ticket's place and expected end; nothing for other states.
 
-        Nobody waits for one that runs and is only packed.
+        A ticket whose result is being packed delays nobody.
         """
         rows = run(
             self.engine,
@@ -239,9 +239,9 @@ class TicketStore:
     def cancel(self, ticket: Ticket, *, operator: str | None = None) -> Ticket:
         """Give a ticket up: at once while it waits; asked for while it runs; a deletion after its end.
 
-        An ``operator``, by the name of the API key, deletes nothing: what had ended stays as it is, and the input of
-        what is cancelled is kept to be run again, unless its client gave it up as well.
-        One statement decides by the state that the row has then; the returned ticket is the row afterwards.
+        An ``operator``, named by the API key, deletes nothing. An ended ticket stays as it is. The input of a ticket
+        that an operator cancels is kept to be run again, unless its client gave it up as well. One statement decides
+        by the row's state at that moment; the returned ticket is the row afterwards.
         """
         rows = run(
             self.engine,
@@ -268,7 +268,7 @@ class TicketStore:
         return Ticket.of(rows[0])
 
     def mark_fetched(self, ticket_id: int) -> None:
-        """Note that the last byte of the result was sent; each later time starts the grace time again."""
+        """Note that the last byte of the result was sent; each repetition starts the grace time again."""
         run(
             self.engine,
             f"UPDATE tickets SET fetched = clock_timestamp() WHERE id = :id AND state = '{SUCCEEDED}'",
@@ -285,9 +285,9 @@ class TicketStore:
         return int(rows[0].waiting)
 
     def offered_services(self) -> list[OfferedService]:
-        """List each service that was ever offered, by the interface of its newest offer of a source that takes tickets.
+        """List each service that was ever offered, each with the interface of one offer.
 
-        By that of its newest offer where none does.
+        That is the newest offer of a source that takes tickets, else the newest of all.
         """
         rows = run(
             self.engine,
@@ -314,7 +314,7 @@ class TicketStore:
         ]
 
     def ahead(self) -> dict[str, ShortestQueue]:
-        """Tell how long the shortest queue is for each interface, by its hash, that a ticket may join."""
+        """Find the shortest queue of sources that take tickets, for each interface by its hash."""
         rows = run(
             self.engine,
             f"""

@@ -1,4 +1,4 @@
-"""What whoever watches the service reads of the database: counts, queues, leases; it writes nothing."""
+"""Read counts, queues and leases for health checks and metrics; nothing is written."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tomaat.tickets.source_store import MANAGER
 from tomaat.tickets.sql import HELD, LENGTH, OFFERS, OPEN, TAKES_TICKETS
 from tomaat.tickets.states import EXPIRED, FAILED, QUEUED, RUNNING, SUBMITTED, SUCCEEDED
 
-#: How far back the ended tickets are read each time. A ticket's ``finished`` is taken within the statement that ends
-#: it, and seen once that has committed: after its deadline of some seconds, and however long a slow disk holds it up.
+#: How far back the ended tickets are read each time. The statement that ends a ticket writes ``finished`` before its
+#: commit, which may come seconds later, and still later on a slow disk.
 LATEST_COMMIT_SECONDS = 300.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Unended:
-    """The tickets of one service in one state that is no end."""
+    """The waiting or running tickets of one service in one state."""
 
     service: str
     state: str
@@ -38,7 +38,7 @@ class SourceNow:
     waiting: int  #: tickets in its queue
     wait_seconds: float  #: expected, until a ticket that is queued now would be started
     drained: bool = False  #: an operator wants it to claim nothing more
-    used_bytes: int | None = None  #: of its device's memory, by whomever, when it was read last
+    used_bytes: int | None = None  #: of its device's memory, by all programs, at the latest reading
     total_bytes: int | None = None
     use: float | None = None  #: of its device, 0 to 1
     celsius: float | None = None
@@ -57,7 +57,7 @@ class World:
 
 @dataclass(frozen=True, kw_only=True)
 class EndedTicket:
-    """A ticket that ended lately."""
+    """A ticket that has ended lately."""
 
     id: int
     service: str
@@ -69,7 +69,7 @@ class EndedTicket:
 
 
 class WatchStore:
-    """Each statement reads what is under way, or what ended lately, through the indexes that hold nothing else."""
+    """Reads tickets that have not ended, or ended lately, through indexes of nothing else."""
 
     def __init__(self, engine: sqlalchemy.Engine) -> None:
         self.engine = engine
@@ -93,10 +93,10 @@ class WatchStore:
         return bool(rows)
 
     def ended(self, since: datetime | None) -> tuple[datetime, list[EndedTicket]]:
-        """List the tickets that ended since ``LATEST_COMMIT_SECONDS`` before ``since``, or before now; tell the time.
+        """Return the time and the tickets that ended after ``LATEST_COMMIT_SECONDS`` before ``since``, or before now.
 
-        Called again with that time, it misses none, and lists those again that it listed lately: commits do not come
-        in the order of ``finished``.
+        Give that time to the next call: it misses no ticket, and lists some again, since commits do not come in the
+        order of ``finished``.
         """
         files_kept, files_removed = (
             f"""SELECT id, service, state, error->>'type' AS problem, attempts, created, started, finished FROM tickets
