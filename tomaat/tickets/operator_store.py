@@ -1,4 +1,4 @@
-"""What an operator sees of all sources and tickets, and does to a source."""
+"""Show an operator all sources and tickets, and drain or resume a source."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from typing import Any
 
 import sqlalchemy
 
-from tomaat.database import ENDED as ENDED_HINT
-from tomaat.database import QUEUED as QUEUED_HINT
-from tomaat.database import SUBMITTED as SUBMITTED_HINT
 from tomaat.database import run
+from tomaat.tickets.hints import EVERY_DOOR
 from tomaat.tickets.source_store import MANAGER
+from tomaat.tickets.sql import HELD, TAKES_TICKETS, one_of
+from tomaat.tickets.states import CANCELLED, EXPIRED, FAILED, QUEUED, RUNNING, SUBMITTED, SUCCEEDED
 from tomaat.tickets.ticket_store import CAN_RUN_AGAIN, AgainRules
 
+WITH_RESULT = one_of(SUCCEEDED, EXPIRED)  #: a result that has expired was a success
 MOST_WAITING = 10  #: tickets shown of each queue's front
 
-#: Of an error its title alone: what else it says may name a patient.
+#: Only the title of an error is shown: its details may name a patient.
 SEEN = f"""t.id, t.service, t.state, t.source, t.key_name, t.claim, t.attempts, t.progress, t.stage, t.created,
     t.started, t.finished, t.cancel_requested, t.error->>'title' AS error_title, t.again_of,
     {CAN_RUN_AGAIN} AS can_run_again"""
@@ -26,8 +27,8 @@ ENDED_COLUMNS = "date_trunc('hour', finished) AS hour, service, state, created, 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
-    """What a compute source's device told last; ``None`` where it does not tell."""
+class LatestReading:
+    """The latest figures of a compute source's device; ``None`` where it does not tell."""
 
     used_bytes: int | None
     total_bytes: int | None
@@ -42,18 +43,19 @@ class SeenSource:
 
     name: str
     device_name: str
-    memory_bytes: int | None  #: what networks and tickets may take
+    memory_bytes: int | None  #: for networks and tickets
     problem: str | None
     live: bool  #: a TaskScheduling holds it
+    takes_tickets: bool  #: it may start tickets, and its worker has offered services
     drained: bool
-    reading: Reading | None
+    reading: LatestReading | None
     services: tuple[str, ...]
     waiting: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class SeenTicket:
-    """A ticket as an operator sees it: without tokens, and without what may name a patient."""
+    """A ticket as an operator sees it: no token, and nothing that may name a patient."""
 
     id: int
     service: str
@@ -75,7 +77,7 @@ class SeenTicket:
 
 @dataclass(frozen=True, kw_only=True)
 class Hour:
-    """What ended within an hour, of one service or of all (``None``); seconds are of those that had any."""
+    """Sums up the tickets of one service, or of all (``None``), that ended within an hour."""
 
     begins: datetime
     service: str | None
@@ -89,18 +91,18 @@ class Hour:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
-    """All sources, what runs and waits, at one moment of the database's clock."""
+class Overview:
+    """All sources and the tickets that run and wait, at one moment of the database's clock."""
 
     now: datetime
     manager_live: bool  #: a QueueManager is alive, as its lease tells
     sources: tuple[SeenSource, ...]
     unqueued: int  #: tickets that wait for a queue
-    busy: tuple[SeenTicket, ...]  #: all that run, then the front of each queue in its order
+    busy: tuple[SeenTicket, ...]  #: all that run, then the front of each queue
 
 
 class OperatorStore:
-    """The operator's view of the tables; no statement of it reads the whole history."""
+    """Reads the tables for operators; no statement reads the whole history."""
 
     def __init__(self, engine: sqlalchemy.Engine, hint: Callable[[str], None]) -> None:
         self.engine = engine
@@ -128,18 +130,18 @@ class OperatorStore:
             operator=operator,
             what="drain" if drained else "resume",
         )
-        for channel in (SUBMITTED_HINT, QUEUED_HINT, ENDED_HINT):
+        for channel in EVERY_DOOR:
             self.hint(channel)
         return bool(rows)
 
-    def see(self, *, rules: AgainRules) -> Seen:
-        """Look at all sources, what runs, and what waits first."""
+    def overview(self, *, rules: AgainRules) -> Overview:
+        """Read all sources, all running tickets, and the front of each queue."""
         sources = run(
             self.engine,
-            """SELECT clock_timestamp() AS now, s.*, coalesce(l.expires > clock_timestamp(), false) AS live,
-                 EXISTS (SELECT FROM leases WHERE name = :manager AND expires > clock_timestamp()) AS manager_live,
-                 (SELECT count(*) FROM tickets WHERE state = 'submitted') AS unqueued,
-                 (SELECT count(*) FROM tickets WHERE state = 'queued' AND source = s.name) AS waiting,
+            f"""SELECT clock_timestamp() AS now, s.*, {HELD} AS live, {TAKES_TICKETS} AS takes_tickets,
+                 EXISTS (SELECT FROM leases l WHERE l.name = :manager AND {HELD}) AS manager_live,
+                 (SELECT count(*) FROM tickets WHERE state = '{SUBMITTED}') AS unqueued,
+                 (SELECT count(*) FROM tickets WHERE state = '{QUEUED}' AND source = s.name) AS waiting,
                  ARRAY(SELECT service FROM offers WHERE source = s.name ORDER BY service) AS services
                FROM (SELECT) one LEFT JOIN compute_sources s ON true LEFT JOIN leases l ON l.name = s.name
                ORDER BY s.name""",
@@ -148,18 +150,18 @@ class OperatorStore:
         busy = run(
             self.engine,
             f"""SELECT {SEEN} FROM (
-                  SELECT 0 AS rank, * FROM tickets WHERE state = 'running'
+                  SELECT 0 AS rank, * FROM tickets WHERE state = '{RUNNING}'
                   UNION ALL
                   SELECT 1, f.* FROM compute_sources s CROSS JOIN LATERAL (
-                    SELECT * FROM tickets WHERE state = 'queued' AND source = s.name
+                    SELECT * FROM tickets WHERE state = '{QUEUED}' AND source = s.name
                     ORDER BY queue_order LIMIT :most) f
                   UNION ALL
-                  (SELECT 2, * FROM tickets WHERE state = 'submitted' ORDER BY queue_order LIMIT :most)
+                  (SELECT 2, * FROM tickets WHERE state = '{SUBMITTED}' ORDER BY queue_order LIMIT :most)
                 ) t ORDER BY rank, queue_order""",
             most=MOST_WAITING,
             **asdict(rules),
         )
-        return Seen(
+        return Overview(
             now=sources[0].now,
             manager_live=sources[0].manager_live,
             sources=tuple(_source_of(row) for row in sources if row.name is not None),
@@ -168,7 +170,7 @@ class OperatorStore:
         )
 
     def tickets(self, *, rules: AgainRules, up_to: int | None = None, most: int = 25) -> tuple[SeenTicket, ...]:
-        """List the newest tickets, of those up to an id if one is given, the newest first."""
+        """List the newest tickets, or the newest up to an id, the newest first."""
         rows = run(
             self.engine,
             f"SELECT {SEEN} FROM tickets t WHERE id <= :up_to ORDER BY id DESC LIMIT :most",
@@ -179,7 +181,7 @@ class OperatorStore:
         return _tickets_of(rows)
 
     def ended(self, first: datetime, last: datetime) -> list[Hour]:
-        """Sum up what ended from ``first`` until before ``last``, by hour (UTC), for each service and for all.
+        """Sum up the tickets that ended from ``first`` until before ``last``, by hour (UTC), each service and all.
 
         A result that has expired was a success.
         """
@@ -187,13 +189,13 @@ class OperatorStore:
         rows = run(
             self.engine,
             f"""SELECT hour AS begins, service,
-                  count(*) FILTER (WHERE state IN ('succeeded', 'expired')) AS succeeded,
-                  count(*) FILTER (WHERE state = 'failed') AS failed,
-                  count(*) FILTER (WHERE state = 'cancelled') AS cancelled,
+                  count(*) FILTER (WHERE state IN {WITH_RESULT}) AS succeeded,
+                  count(*) FILTER (WHERE state = '{FAILED}') AS failed,
+                  count(*) FILTER (WHERE state = '{CANCELLED}') AS cancelled,
                   percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (
                     ORDER BY extract(epoch FROM started - created)) AS waits,
                   percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (
-                    ORDER BY CASE WHEN state IN ('succeeded', 'expired')
+                    ORDER BY CASE WHEN state IN {WITH_RESULT}
                                   THEN extract(epoch FROM finished - started) END) AS runs
                 FROM (
                   SELECT {ENDED_COLUMNS} FROM tickets WHERE finished IS NOT NULL AND NOT files_removed AND {within}
@@ -209,7 +211,7 @@ class OperatorStore:
 def _source_of(row: sqlalchemy.Row[Any]) -> SeenSource:
     reading = None
     if row.device_read is not None:
-        reading = Reading(
+        reading = LatestReading(
             used_bytes=row.device_used_bytes,
             total_bytes=row.device_total_bytes,
             use=row.device_use,
@@ -222,6 +224,7 @@ def _source_of(row: sqlalchemy.Row[Any]) -> SeenSource:
         memory_bytes=row.memory_bytes,
         problem=row.problem,
         live=row.live,
+        takes_tickets=row.takes_tickets,
         drained=row.drained,
         reading=reading,
         services=tuple(row.services),

@@ -104,7 +104,7 @@ SERVICE: Json = {
         "name": {"type": "string"},
         "description": {"type": "string"},
         "version": {"type": "string"},
-        "available": {"type": "boolean", "description": "A live compute source offers it now."},
+        "available": {"type": "boolean", "description": "A compute source that takes tickets offers it now."},
         "memory_bytes": {
             "type": "object",
             "description": "The most that its tickets were measured to need, by compute source.",

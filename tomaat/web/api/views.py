@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from tomaat.tickets.ticket import Ticket
-from tomaat.tickets.ticket_store import Ahead, OfferedService, Outlook
+from tomaat.tickets.ticket_store import OfferedService, Outlook, ShortestQueue
 
 Links = dict[str, str]
 
@@ -52,7 +52,7 @@ def status(ticket: Ticket, outlook: Outlook, token: str) -> dict[str, Any]:
     }
 
 
-def service(offered: OfferedService, ahead: Ahead | None, example: dict[str, Any]) -> dict[str, Any]:
+def service(offered: OfferedService, ahead: ShortestQueue | None, example: dict[str, Any]) -> dict[str, Any]:
     """Describe a service with its inputs, and what a new ticket would wait for."""
     return {
         "name": offered.name,

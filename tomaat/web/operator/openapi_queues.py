@@ -44,6 +44,7 @@ SOURCE = _all_of(
         "memory_bytes": _or_null("integer", description="What networks and tickets may take; null: whatever is free."),
         "problem": _or_null("string", description="Why it cannot be used."),
         "live": YES | {"description": "A TaskScheduling holds it now."},
+        "takes_tickets": YES | {"description": "It may start tickets now, and its worker has offered services."},
         "drained": YES | {"description": "It claims nothing more until it is resumed."},
         "reading": READING,
         "services": {"type": "array", "items": TEXT},

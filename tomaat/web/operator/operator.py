@@ -67,7 +67,7 @@ class Operator:
             answer = operators_page()
         else:
             self.access.demand_operator(request.headers.get(KEY_HEADER))
-            seen = self.seen.see(rules=self.rules)
+            seen = self.seen.overview(rules=self.rules)
             tickets = self.seen.tickets(rules=self.rules, up_to=_up_to())
             answer = jsonify(
                 queues.described(seen, self.last_day.hours(seen.now), tickets, request.args.get("service"))

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tomaat.tickets.operator_store import Hour, Reading, Seen, SeenSource, SeenTicket
+from tomaat.tickets.operator_store import Hour, LatestReading, Overview, SeenSource, SeenTicket
 from tomaat.tickets.states import RUNNING
 from tomaat.web.api.views import moment
 
 
-def described(seen: Seen, hours: Sequence[Hour], tickets: Sequence[SeenTicket], service: str | None) -> dict[str, Any]:
+def described(
+    seen: Overview, hours: Sequence[Hour], tickets: Sequence[SeenTicket], service: str | None
+) -> dict[str, Any]:
     """Describe everything; the hours are those of one service, or of all together."""
     services = {name for each in seen.sources for name in each.services}
     services |= {each.service for each in hours if each.service is not None}
@@ -35,6 +37,7 @@ def source(seen: SeenSource) -> dict[str, Any]:
         "memory_bytes": seen.memory_bytes,
         "problem": seen.problem,
         "live": seen.live,
+        "takes_tickets": seen.takes_tickets,
         "drained": seen.drained,
         "reading": None if seen.reading is None else reading(seen.reading),
         "services": list(seen.services),
@@ -42,7 +45,7 @@ def source(seen: SeenSource) -> dict[str, Any]:
     }
 
 
-def reading(told: Reading) -> dict[str, Any]:
+def reading(told: LatestReading) -> dict[str, Any]:
     """Describe what a device told last."""
     return {
         "used_bytes": told.used_bytes,
