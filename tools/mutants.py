@@ -144,7 +144,7 @@ MUTANTS = (
     ),
     _m(
         "a label holds the route's template",
-        "web/http/app.py",
+        "web/http/request.py",
         'return request.url_rule.rule if request.url_rule else "(none)"',
         "return request.path",
         METRICS,
@@ -647,7 +647,13 @@ MUTANTS = (
     ),
     _m("a token is compared", "web/api/tokens.py", "if ticket is None or not any(fits):", "if ticket is None:", WEB),
     _m("answers are stored nowhere", "web/http/app.py", '    "Cache-Control": "no-store",\n', "", WEB),
-    _m("the page runs its own scripts only", "web/page/documents.py", '"script-src": "\'self\'"', '"script-src": "*"', PAGE),
+    _m(
+        "the page runs its own scripts only",
+        "web/page/documents.py",
+        '"script-src": "\'self\'"',
+        '"script-src": "*"',
+        PAGE,
+    ),
     _m(
         "an example that no service names is not sent",
         "web/api/examples.py",
@@ -679,7 +685,7 @@ MUTANTS = (
     ),
     _m(
         "the log has the route, not the path",
-        "web/http/app.py",
+        "web/http/request.py",
         'request.url_rule.rule if request.url_rule else "(none)"',
         "request.path",
         WEB,

@@ -27,6 +27,7 @@ from tomaat.web.api.waiters import Waiters
 from tomaat.web.http.access import Access
 from tomaat.web.http.app import create_app
 from tomaat.web.operator.operator import Operator
+from tomaat.web.page.documents import Page
 from tomaat.web.watch.health import Health
 from tomaat.web.watch.metrics import Metrics
 
@@ -356,7 +357,8 @@ class Web:
         self.metrics = Metrics(self.watch, self.storage, self.api.access)
         self.health = Health(self.watch, self.storage)
         self.metrics.world.recent.seconds = self.health.failing.seconds = -1
-        self.app: Flask = create_app(self.api, operator, self.metrics, self.health)
+        page = Page(key_needed=keys_needed, largest_request_bytes=self.api.largest_request_bytes)
+        self.app: Flask = create_app(self.api, operator, self.metrics, self.health, page)
         self.client = self.app.test_client()
 
     def post(self, payload=GOOD, service="FloatComputation", *, headers=None, **fields):

@@ -18,7 +18,6 @@ from tomaat.tickets.ticket import Ticket
 from tomaat.tickets.ticket_store import TicketStore
 from tomaat.web.api import views
 from tomaat.web.api.examples import Examples
-from tomaat.web.api.form import content_length
 from tomaat.web.api.openapi import describe_api
 from tomaat.web.api.results import send_result
 from tomaat.web.api.submission import Submission
@@ -28,7 +27,7 @@ from tomaat.web.http.access import HEADER as KEY_HEADER
 from tomaat.web.http.access import Access
 from tomaat.web.http.problems import EXPLANATIONS, Problem, invalid, retry_later, too_large
 from tomaat.web.http.recent import Recent
-from tomaat.web.page.documents import page
+from tomaat.web.http.request import content_length
 
 log = structlog.get_logger()
 
@@ -70,7 +69,6 @@ class Api:
 
     def register(self, app: Flask) -> None:
         """Give each view its route; a ticket's address with a slash in it is a wrong one, not another one."""
-        app.add_url_rule("/", view_func=self.index)
         app.add_url_rule("/request", view_func=self.submit, methods=["POST"])
         app.add_url_rule("/request/<path:reference>", view_func=self.cancel, methods=["DELETE"])
         app.add_url_rule("/status/<path:reference>", view_func=self.status)
@@ -79,15 +77,6 @@ class Api:
         app.add_url_rule("/examples/<name>", view_func=self.example)
         app.add_url_rule("/openapi.json", view_func=self.openapi)
         app.add_url_rule("/problems/<slug>", view_func=self.explain)
-
-    def index(self) -> Response:
-        """Give the page to whom prefers one, as browsers do; say what this is and where to go on to all others."""
-        if request.accept_mimetypes.best_match(("application/json", "text/html")) == "text/html":
-            answer = page(key_needed=self.access.needed, largest_request_bytes=self.largest_request_bytes)
-        else:
-            answer = jsonify(name="TOMAAT", links={"services": "/supportedservices", "api": "/openapi.json"})
-        answer.vary.add("Accept")
-        return answer
 
     def submit(self) -> Response:
         """Take a request and give a ticket; a refusal is noted in the audit trail."""
@@ -102,7 +91,7 @@ class Api:
         key = self.access.admit(request.headers.get(KEY_HEADER))
         if key is not None:
             g.who = key.name
-        claimed = content_length(request.headers)
+        claimed = content_length()
         if claimed is not None and claimed > self.largest_request_bytes:
             raise too_large(claimed, self.largest_request_bytes)
         if self.waiting.get() >= self.longest_queue:
@@ -178,7 +167,7 @@ class Api:
         self.waiters.do_later(partial(self.store.mark_fetched, ticket_id))
 
     def _find(self, reference: str) -> Ticket:
-        ticket = find_ticket(self.store, reference, request.headers.get("Authorization", ""))
+        ticket = find_ticket(self.store, reference)
         g.ticket = ticket.id
         return ticket
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import IO, Any
 
-from werkzeug.datastructures import Headers
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.http import parse_options_header
 from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData
@@ -101,9 +100,3 @@ class Form:
                         yield event
         except (ValueError, RequestEntityTooLarge) as error:
             raise invalid(f"The form is broken or cut off, or has more than {MOST_PARTS} fields. {HOW}") from error
-
-
-def content_length(headers: Headers) -> int | None:
-    """Read the length that a request claims."""
-    claimed = headers.get("Content-Length", "")
-    return int(claimed) if claimed.isdecimal() and claimed.isascii() else None

@@ -17,11 +17,11 @@ from tomaat.tickets.operator_store import OperatorStore
 from tomaat.tickets.states import CANCELLED, ENDED, RUNNING
 from tomaat.tickets.ticket import Ticket
 from tomaat.tickets.ticket_store import AgainRules, TicketStore
-from tomaat.web.api.form import content_length
 from tomaat.web.api.tokens import LARGEST_ID
 from tomaat.web.http.access import HEADER as KEY_HEADER
 from tomaat.web.http.access import Access
 from tomaat.web.http.problems import Problem, invalid, storage_full, too_large
+from tomaat.web.http.request import content_length, prefers_a_page
 from tomaat.web.operator import queues
 from tomaat.web.operator.last_day import LastDay
 from tomaat.web.page.documents import operators_page
@@ -63,7 +63,7 @@ class Operator:
 
     def queues(self) -> Response:
         """Give the page to whom prefers one, as browsers do: it asks for the key; the data need one."""
-        if request.accept_mimetypes.best_match(("application/json", "text/html")) == "text/html":
+        if prefers_a_page():
             answer = operators_page()
         else:
             self.access.demand_operator(request.headers.get(KEY_HEADER))
@@ -158,7 +158,7 @@ def _member(name: str, kind: type, meant: str) -> Any:
     """Read the one member of a small JSON body."""
     if request.mimetype != "application/json":
         raise Problem(415, "invalid-request", "Not JSON", "The content type must be application/json.")
-    claimed = content_length(request.headers)
+    claimed = content_length()
     if claimed is not None and claimed > LARGEST_BODY_BYTES:
         raise too_large(claimed, LARGEST_BODY_BYTES)
     data = request.stream.read(LARGEST_BODY_BYTES + 1)

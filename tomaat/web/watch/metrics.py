@@ -12,8 +12,8 @@ from tomaat.tickets.problems import KINDS_OF_FAILURE
 from tomaat.tickets.watch_store import EndedTicket, WatchStore
 from tomaat.web.http.access import HEADER as KEY_HEADER
 from tomaat.web.http.access import Access
-from tomaat.web.http.app import method_of_request, route_of_request
 from tomaat.web.http.problems import EXPLANATIONS, Problem
+from tomaat.web.http.request import bearer_token, method_of_request, route_of_request
 from tomaat.web.watch.ended_tickets import EndedTickets
 from tomaat.web.watch.world_collector import WorldCollector
 
@@ -79,7 +79,7 @@ class Metrics:
         """Show all figures, to an operator where keys are needed."""
         try:
             if self.access.needed:
-                self.access.demand_operator(_key_shown())
+                self.access.demand_operator(request.headers.get(KEY_HEADER) or bearer_token())
         except DatabaseUnavailable:  # which knows who is an operator
             return Response(DATABASE_AWAY, content_type=CONTENT_TYPE_PLAIN_0_0_4)
         for service in self.world.services():
@@ -116,8 +116,3 @@ class Metrics:
             self.outcomes.labels(service, outcome)
         for each in (self.attempts, self.waited, self.ran):
             each.labels(service)
-
-
-def _key_shown() -> str | None:
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    return request.headers.get(KEY_HEADER) or (token.strip() if scheme.lower() == "bearer" else None)
