@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from flask import Response
+
+from tomaat.storage.disk import DISK_FULL
 
 CONTENT_TYPE = "application/problem+json"
 
@@ -100,3 +103,14 @@ def storage_full() -> Problem:
     """Say that the upload has no room."""
     detail = "The server's disk is full; tell its operator. Nothing was kept of this request."
     return retry_later(507, "storage-full", "Storage full", detail, 60)
+
+
+@contextmanager
+def refused_where_disk_is_full() -> Iterator[None]:
+    """Turn a full disk's ``OSError`` into its ``Problem``."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in DISK_FULL:
+            raise storage_full() from error
+        raise

@@ -12,7 +12,6 @@ from flask import Flask, Response, g, jsonify, request
 from tomaat.access.audit import Audit
 from tomaat.access.key_store import ApiKey
 from tomaat.storage import Storage, TicketFolder
-from tomaat.storage.disk import DISK_FULL
 from tomaat.tickets.operator_store import OperatorStore
 from tomaat.tickets.states import CANCELLED, ENDED, RUNNING
 from tomaat.tickets.ticket import Ticket
@@ -20,7 +19,7 @@ from tomaat.tickets.ticket_store import AgainRules, TicketStore
 from tomaat.web.api.tokens import LARGEST_ID
 from tomaat.web.http.access import HEADER as KEY_HEADER
 from tomaat.web.http.access import Access
-from tomaat.web.http.problems import Problem, invalid, storage_full, too_large
+from tomaat.web.http.problems import Problem, invalid, refused_where_disk_is_full, too_large
 from tomaat.web.http.request import content_length, prefers_a_page
 from tomaat.web.operator import queues
 from tomaat.web.operator.last_day import LastDay
@@ -119,18 +118,11 @@ class Operator:
 
     def _copy_inputs(self, ticket: Ticket) -> TicketFolder:
         try:
-            folder = self.storage.copy_inputs(ticket.folder)
-            try:
-                return self.storage.keep(folder)
-            except BaseException:
-                self.storage.drop(folder)
-                raise
+            with refused_where_disk_is_full(), self.storage.receiving() as folder:
+                self.storage.copy_inputs(ticket.folder, folder)
         except FileNotFoundError:
             raise _not_again(ticket) from None
-        except OSError as error:
-            if error.errno in DISK_FULL:
-                raise storage_full() from error
-            raise
+        return self.storage.ticket(folder.name)
 
     def _ticket(self) -> Ticket:
         number = _member("ticket", int, "the id of a ticket")
