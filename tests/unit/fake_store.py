@@ -16,7 +16,7 @@ from tomaat.access.key_store import ApiKey, Usage
 from tomaat.archives import ArchiveLimits
 from tomaat.database import DatabaseUnavailable
 from tomaat.storage import Storage
-from tomaat.tickets.operator_store import Hour, Reading, Seen, SeenSource, SeenTicket
+from tomaat.tickets.operator_store import Hour, LatestReading, Seen, SeenTicket, Source
 from tomaat.tickets.states import CANCELLED, ENDED, FAILED, QUEUED, RUNNING, SUBMITTED, SUCCEEDED
 from tomaat.tickets.ticket import Ticket
 from tomaat.tickets.ticket_store import AgainRules, Ahead, OfferedService, Outlook
@@ -270,10 +270,10 @@ class FakeOperatorStore:
         return True
 
     def see(self, *, rules):
-        reading = Reading(used_bytes=5, total_bytes=9, use=0.5, celsius=None, read=self.now)
-        source = SeenSource(
+        reading = LatestReading(used_bytes=5, total_bytes=9, use=0.5, celsius=None, read=self.now)
+        source = Source(
             name="here/GPU-aaa",
-            device_name="GPU",
+            device="GPU",
             memory_bytes=9,
             problem=None,
             live=True,
@@ -289,13 +289,14 @@ class FakeOperatorStore:
         rows = [row for row in self.store.tickets.values() if up_to is None or row.id <= up_to]
         return tuple(
             SeenTicket(
-                error_title=(row.error or {}).get("title"),
+                compute_source=row.source,
+                error=(row.error or {}).get("title"),
                 again_of=None,
                 can_run_again=self.store.can_run_again(row, rules=rules),
                 **{
                     name: getattr(row, name)
                     for name in SeenTicket.__dataclass_fields__
-                    if name not in {"error_title", "again_of", "can_run_again"}
+                    if name not in {"compute_source", "error", "again_of", "can_run_again"}
                 },
             )
             for row in sorted(rows, key=lambda row: -row.id)[:25]
@@ -310,7 +311,7 @@ class FakeOperatorStore:
             "run_95_seconds": None,
         }
         return [
-            Hour(begins=first, service=service, succeeded=number, failed=0, cancelled=0, **figures)
+            (service, Hour(begins=first, succeeded=number, failed=0, cancelled=0, **figures))
             for number, service in enumerate((None, "FloatComputation"), 1)
             if last - first == timedelta(hours=1)
         ]

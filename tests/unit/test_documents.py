@@ -12,7 +12,7 @@ from tomaat.client.parser import FORMATS, make_parser
 from tomaat.services import payload
 from tomaat.tickets import states
 from tomaat.tickets.problems import KINDS_OF_FAILURE
-from tomaat.web.api.openapi import KINDS
+from tomaat.web.http.openapi import KINDS
 from tomaat.web.http.problems import EXPLANATIONS
 from TOMAATSettings import Settings
 

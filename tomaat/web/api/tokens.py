@@ -7,13 +7,12 @@ import re
 import secrets
 
 from tomaat.access.hashing import hash_of
-from tomaat.tickets.ticket import Ticket
+from tomaat.tickets.ticket import LARGEST_ID, Ticket
 from tomaat.tickets.ticket_store import TicketStore
 from tomaat.web.http.problems import not_found
 from tomaat.web.http.request import bearer_token
 
 TOKEN_BYTES = 32
-LARGEST_ID = 2**63 - 1
 ID = re.compile(r"[1-9][0-9]{0,18}")
 NOBODYS = b"\0" * 32  #: no token has this hash
 

@@ -14,6 +14,7 @@ from tomaat.database import DatabaseUnavailable
 from tomaat.processes.log import frames_of
 from tomaat.web.http.problems import Problem, problem_response, retry_later
 from tomaat.web.http.request import method_of_request, route_of_request
+from tomaat.web.http.shapes import ShapeWriter
 
 log = structlog.get_logger()
 
@@ -37,7 +38,7 @@ class Views(Protocol):
 def create_app(*views: Views) -> Flask:
     """Make the application around some views."""
     app = Flask("tomaat", static_folder=None)
-    app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask's default provider has it
+    app.json = ShapeWriter(app)
     app.url_map.merge_slashes = False  # a redirect would repeat a token
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.before_request(_note_time)

@@ -6,9 +6,11 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from flask import Response
+from pydantic import with_config
+from typing_extensions import NotRequired, TypedDict
 
 from tomaat.storage.disk import DISK_FULL
 
@@ -52,6 +54,28 @@ EXPLANATIONS = {
 }
 
 
+@with_config(use_attribute_docstrings=True)
+class Fault(TypedDict):
+    """One of the reasons why a request was refused."""
+
+    input: str | None
+    """The input's id; null: of the whole request."""
+    code: str
+    detail: str
+
+
+@with_config(title="Problem", use_attribute_docstrings=True)
+class ProblemDetails(TypedDict):
+    """RFC 9457 problem details."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: NotRequired[list[Fault]]
+    """All faults of the inputs at once."""
+
+
 @dataclass(eq=False)
 class Problem(Exception):
     """Answers a request with problem details."""
@@ -66,14 +90,14 @@ class Problem(Exception):
 
 def problem_response(problem: Problem) -> Response:
     """Make the answer."""
-    body: dict[str, Any] = {
+    body: ProblemDetails = {
         "type": f"/problems/{problem.slug}",
         "title": problem.title,
         "status": problem.status,
         "detail": problem.detail,
     }
     if problem.errors:
-        body["errors"] = problem.errors
+        body["errors"] = cast("list[Fault]", problem.errors)
     text = json.dumps(body, ensure_ascii=False) + "\n"
     return Response(text, problem.status, headers=dict(problem.headers), content_type=CONTENT_TYPE)
 

@@ -4,30 +4,32 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar, get_type_hints
 
 import structlog
-from flask import Flask, Response, g, jsonify, request
+from flask import Flask, Response, g, request
 
 from tomaat.access.audit import Audit
 from tomaat.access.key_store import ApiKey
 from tomaat.storage import Storage, TicketFolder
 from tomaat.tickets.operator_store import OperatorStore
 from tomaat.tickets.states import CANCELLED, ENDED, RUNNING
-from tomaat.tickets.ticket import Ticket
+from tomaat.tickets.ticket import LARGEST_ID, Ticket
 from tomaat.tickets.ticket_store import AgainRules, TicketStore
-from tomaat.web.api.tokens import LARGEST_ID
 from tomaat.web.http.access import HEADER as KEY_HEADER
 from tomaat.web.http.access import Access
 from tomaat.web.http.problems import Problem, invalid, refused_where_disk_is_full, too_large
 from tomaat.web.http.request import content_length, prefers_a_page
-from tomaat.web.operator import queues
+from tomaat.web.http.shapes import answer
 from tomaat.web.operator.last_day import LastDay
+from tomaat.web.operator.shapes import Drained, OfSource, OfTicket, Queues, RunAgain, Stopped
 from tomaat.web.page.documents import operators_page
 
 log = structlog.get_logger()
 
 LARGEST_BODY_BYTES = 16 * 1024
+
+Body = TypeVar("Body")
 
 
 class Operator:
@@ -63,16 +65,15 @@ class Operator:
     def queues(self) -> Response:
         """Give the page to whom prefers one, as browsers do: it asks for the key; the data need one."""
         if prefers_a_page():
-            answer = operators_page()
+            sent = operators_page()
         else:
             self.access.demand_operator(request.headers.get(KEY_HEADER))
             seen = self.seen.see(rules=self.rules)
             tickets = self.seen.tickets(rules=self.rules, up_to=_up_to())
-            answer = jsonify(
-                queues.described(seen, self.last_day.hours(seen.now), tickets, request.args.get("service"))
-            )
-        answer.vary.add("Accept")
-        return answer
+            hours = self.last_day.hours(seen.now)
+            sent = answer(Queues.of(seen, hours, tickets, request.args.get("service")))
+        sent.vary.add("Accept")
+        return sent
 
     def drain(self, key: ApiKey) -> Response:
         """Let a source finish what it runs, and claim nothing more."""
@@ -83,12 +84,12 @@ class Operator:
         return self._set_drained(key, drained=False)
 
     def _set_drained(self, key: ApiKey, *, drained: bool) -> Response:
-        source = _member("source", str, "the name of a compute source")
+        source = _body(OfSource, "the name of a compute source").source
         change = self.seen.drain if drained else self.seen.resume
         if not source.isprintable() or not change(source, operator=key.name):
             raise Problem(404, "not-found", "Not found", "There is no compute source of this name.")
         log.info("source.drained" if drained else "source.resumed", source=source, by=key.name)
-        return jsonify(source=source, drained=drained)
+        return answer(Drained(source=source, drained=drained))
 
     def cancel(self, key: ApiKey) -> Response:
         """Give up a ticket that waits or runs."""
@@ -97,9 +98,8 @@ class Operator:
             ticket = self.store.cancel(ticket, operator=key.name)
         if ticket.state in ENDED - {CANCELLED}:
             raise Problem(409, "ticket-ended", "Ticket ended", f"Ticket {ticket.id} has ended: it is {ticket.state}.")
-        answer = jsonify(id=ticket.id, state=ticket.state, cancel_requested=ticket.cancel_requested)
-        answer.status_code = 202 if ticket.state == RUNNING else 200
-        return answer
+        stopped = Stopped(id=ticket.id, state=ticket.state, cancel_requested=ticket.cancel_requested)
+        return answer(stopped, 202 if ticket.state == RUNNING else 200)
 
     def run_again(self, key: ApiKey) -> Response:
         """Make a new ticket of an ended one's input."""
@@ -112,9 +112,7 @@ class Operator:
             self.storage.drop(folder)
             raise _not_again(ticket)
         log.info("ticket.run_again", ticket=again.id, again_of=ticket.id, by=key.name)
-        answer = jsonify(id=again.id, again_of=ticket.id, service=again.service, state=again.state)
-        answer.status_code = 202
-        return answer
+        return answer(RunAgain(id=again.id, again_of=ticket.id, service=again.service, state=again.state), 202)
 
     def _copy_inputs(self, ticket: Ticket) -> TicketFolder:
         try:
@@ -125,7 +123,7 @@ class Operator:
         return self.storage.ticket(folder.name)
 
     def _ticket(self) -> Ticket:
-        number = _member("ticket", int, "the id of a ticket")
+        number = _body(OfTicket, "the id of a ticket").ticket
         ticket = self.store.find(number) if 1 <= number <= LARGEST_ID else None
         if ticket is None:
             raise Problem(404, "not-found", "Not found", "There is no ticket of this id.")
@@ -146,8 +144,9 @@ class Operator:
         return view
 
 
-def _member(name: str, kind: type, meant: str) -> Any:
-    """Read the one member of a small JSON body."""
+def _body(shape: type[Body], meant: str) -> Body:
+    """Read a small JSON body that has one member."""
+    ((name, kind),) = get_type_hints(shape).items()
     if request.mimetype != "application/json":
         raise Problem(415, "invalid-request", "Not JSON", "The content type must be application/json.")
     claimed = content_length()
@@ -165,7 +164,7 @@ def _member(name: str, kind: type, meant: str) -> Any:
         value = int(value)  # to JSON 1.0 is an integer, too
     if type(value) is not kind:
         raise invalid(f'Send {{"{name}": …}} with {meant}, and nothing else.')
-    return value
+    return shape(**{name: value})
 
 
 def _up_to() -> int | None:

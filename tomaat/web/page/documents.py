@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, Response, jsonify, send_from_directory
+from flask import Flask, Response, send_from_directory
 from jinja2 import Environment, FileSystemLoader
 
 from tomaat import __version__
 from tomaat.web.http.request import prefers_a_page
+from tomaat.web.http.shapes import answer
 
 STATIC = Path(__file__).parent / "static"
 VENDOR_SECONDS = 365 * 24 * 3600  #: how long a browser keeps what has its version in its address
@@ -34,6 +36,22 @@ HEADERS = {
 TEMPLATES = Environment(loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True)
 
 
+@dataclass(frozen=True, kw_only=True)
+class IndexLinks:
+    """Where to go on."""
+
+    services: str
+    api: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Index:
+    """What a program finds at `/`."""
+
+    name: str
+    links: IndexLinks
+
+
 class Page:
     """The page's own addresses."""
 
@@ -49,13 +67,11 @@ class Page:
     def index(self) -> Response:
         """Send the page to a client that prefers HTML, as browsers do, and links to all others."""
         if prefers_a_page():
-            answer = _document(
-                "page.html", key_needed=self.key_needed, largest_request_bytes=self.largest_request_bytes
-            )
+            sent = _document("page.html", key_needed=self.key_needed, largest_request_bytes=self.largest_request_bytes)
         else:
-            answer = jsonify(name="TOMAAT", links={"services": "/supportedservices", "api": "/openapi.json"})
-        answer.vary.add("Accept")
-        return answer
+            sent = answer(Index(name="TOMAAT", links=IndexLinks(services="/supportedservices", api="/openapi.json")))
+        sent.vary.add("Accept")
+        return sent
 
 
 def operators_page() -> Response:
