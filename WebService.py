@@ -12,7 +12,7 @@ import structlog
 from tomaat.access.audit import Audit
 from tomaat.access.key_store import KeyStore
 from tomaat.archives import ArchiveLimits
-from tomaat.database import ENDED, Hinter, Hints, connect
+from tomaat.database import CHANGED, Hinter, Hints, connect
 from tomaat.launch.open_door import Misconfigured, open_door, prepare
 from tomaat.processes.stop import Stop
 from tomaat.storage import Storage
@@ -54,7 +54,7 @@ def serve(settings: Settings, stop: Stop) -> None:
         most_waiting=settings.LONGEST_QUEUE_PER_KEY,
         most_within_a_minute=settings.MOST_TICKETS_PER_MINUTE,
     )
-    hints = Hints(settings.DATABASE_URL, ENDED, deadline_seconds=deadline_seconds)
+    hints = Hints(settings.DATABASE_URL, CHANGED, deadline_seconds=deadline_seconds)
     waiters = Waiters(store, hints, places=settings.WEB_THREADS // 2, poll_seconds=settings.POLL_SECONDS)
     limits = ArchiveLimits(
         largest_upload_bytes=settings.LARGEST_UPLOAD_BYTES,

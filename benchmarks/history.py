@@ -59,6 +59,7 @@ def prepare(url: str, history: int) -> Side:
     with engine.connect() as connection:
         connection.execute(
             sqlalchemy.text("""
+            SET LOCAL session_replication_role = replica;  -- no ticket begins like these
             INSERT INTO tickets (token_hash, service, interface_hash, folder, state, source, claim, epoch, created,
                                  started, finished, result_sha256, result_bytes, files_removed)
             SELECT decode(md5(n::text) || md5(n::text), 'hex'), 'Add', 'h', 'old' || n,
@@ -69,6 +70,7 @@ def prepare(url: str, history: int) -> Side:
         )
         connection.execute(
             sqlalchemy.text("""
+            SET LOCAL session_replication_role = replica;  -- no ticket begins like these
             INSERT INTO tickets (token_hash, service, interface_hash, folder, state, source)
             SELECT decode(md5(n::text) || md5(n::text), 'hex'), 'Add', 'h', 'new' || n, 'queued', :source
             FROM generate_series(1, :count) n"""),

@@ -17,7 +17,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tomaat.devices.need import Need
-from tomaat.manager.choosing import Move, Queue, Waiting, assign, rebalance
+from tomaat.manager.choosing import assign, rebalance
+from tomaat.tickets.queue import Placement, Queue, Waiting
 
 NETWORK = 1  #: size of each network, in the unit of the machines' memory
 
@@ -126,7 +127,7 @@ class Simulation:
             self.lines[str(move.from_source)].remove(ticket)
             self._insert(ticket, move)
 
-    def _insert(self, ticket: Waiting, move: Move) -> None:
+    def _insert(self, ticket: Waiting, move: Placement) -> None:
         line = self.lines[move.to_source]
         line.append(replace(ticket, source=move.to_source, loading_seconds=move.loading_seconds))
         line.sort(key=lambda each: each.order)

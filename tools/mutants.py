@@ -47,6 +47,7 @@ PAGE = ("tests/unit/test_web_page_documents.py",)
 SHOWN = ("tests/acceptance/test_page_modules.py::test_a_series_becomes_the_volume_that_simpleitk_reads",)
 RESENT = ("tests/acceptance/test_page.py::test_an_upload_whose_answer_is_lost_becomes_one_ticket",)
 OPERATOR = ("tests/unit/test_web_operator_operator.py",)
+WORLD = ("tests/integration/test_tickets_one_world.py",)
 OPERATOR_STORE = ("tests/integration/test_tickets_operator_store.py",)
 FIND = ("tests/unit/test_services_find.py",)
 STORAGE = ("tests/unit/test_storage_storage.py",)
@@ -73,28 +74,41 @@ def _m(guard: str, file: str, old: str, new: str, tests: tuple[str, ...]) -> Mut
 
 
 LANE, MANAGER, SOURCE, TICKET = (f"tickets/{name}_store.py" for name in ("lane", "manager", "source", "ticket"))
+SQL = "tickets/sql.py"
 MUTANTS = (
-    _m("an end names its claim", LANE, "'running' AND claim = :claim AND", "'running' AND", STORES),
-    _m("only a running ticket ends", LANE, "id = :id AND state = 'running' AND", "id = :id AND", STORES),
+    _m(
+        "an end names its claim",
+        LANE,
+        "'{RUNNING}' AND claim = :claim AND",
+        "'{RUNNING}' AND",
+        STORES,
+    ),
+    _m(
+        "only a running ticket ends",
+        LANE,
+        "id = :id AND state = '{RUNNING}' AND claim",
+        "id = :id AND claim",
+        STORES,
+    ),
     _m(
         "a claim repeats state and queue in its outer WHERE",
         LANE,
-        "AND state = 'queued' AND source = :source\n                  AND EXISTS",
+        "AND state = '{QUEUED}' AND source = :source\n                  AND EXISTS",
         "AND EXISTS",
         STORES,
     ),
     _m(
         "a claim needs an unexpired lease",
         LANE,
-        "AND expires > clock_timestamp())\n                RETURNING",
-        ")\n                RETURNING",
+        "AND l.epoch = :epoch AND {HELD})",
+        "AND l.epoch = :epoch)",
         STORES,
     ),
     _m(
         "a claim needs the present epoch",
         LANE,
-        "holder = :holder AND epoch = :epoch\n                                AND expires",
-        "holder = :holder\n                                AND expires",
+        "AND l.epoch = :epoch AND {HELD})",
+        "AND {HELD})",
         STORES,
     ),
     _m(
@@ -197,37 +211,37 @@ MUTANTS = (
     _m(
         "a ticket put back keeps its claim number",
         LANE,
-        'epoch = NULL, progress = NULL, stage = NULL""",\n            ticket,\n        )\n        self.hint(SUBMITTED_HINT)\n        return bool',
-        'epoch = NULL, progress = NULL, stage = NULL, claim = 0""",\n            ticket,\n        )\n        self.hint(SUBMITTED_HINT)\n        return bool',
+        'f"UPDATE tickets SET {back_to_waiting()}", ticket',
+        'f"UPDATE tickets SET claim = 0, {back_to_waiting()}", ticket',
         STORES,
     ),
     _m("a dead worker spends an attempt", LANE, "SET attempts = attempts + 1", "SET attempts = attempts", STORES),
     _m(
         "a ticket given up is not run again",
-        LANE,
-        "state = CASE WHEN cancel_requested THEN 'cancelled'\n                              WHEN attempts",
-        "state = CASE WHEN false THEN 'cancelled'\n                              WHEN attempts",
+        SQL,
+        "f\"WHEN cancel_requested THEN '{CANCELLED}'\"",
+        "f\"WHEN false THEN '{CANCELLED}'\"",
         STORES,
     ),
     _m(
         "a completion of unknown outcome may be repeated",
         LANE,
-        'return bool(rows) or self._ended_as(ticket, "succeeded")',
+        "return bool(rows) or self._ended_as(ticket, SUCCEEDED)",
         "return bool(rows)",
         STORES,
     ),
     _m(
         "nobody is dead while the manager is young",
         MANAGER,
-        "l.epoch = t.epoch\n                   AND (l.expires > clock_timestamp() OR NOT :settled\n",
-        "l.epoch = t.epoch\n                   AND (l.expires > clock_timestamp() OR false AND :settled\n",
+        "({HELD} OR NOT :settled",
+        "({HELD} OR false AND :settled",
         STORES,
     ),
     _m(
         "nobody is dead while PostgreSQL is young",
         MANAGER,
-        "l.epoch = t.epoch\n                   AND (l.expires > clock_timestamp() OR NOT :settled\n                        OR clock_timestamp() < pg_postmaster_start_time() +",
-        "l.epoch = t.epoch\n                   AND (l.expires > clock_timestamp() OR NOT :settled\n                        OR clock_timestamp() < pg_postmaster_start_time() - 2 *",
+        "OR clock_timestamp() < pg_postmaster_start_time() +",
+        "OR clock_timestamp() < pg_postmaster_start_time() - 2 *",
         STORES,
     ),
     _m(
@@ -240,35 +254,35 @@ MUTANTS = (
     _m(
         "attempts are bounded",
         MANAGER,
-        "WHEN attempts + 1 >= :attempts THEN 'failed' ELSE 'submitted' END,\n                 source",
-        "WHEN false AND :attempts > 0 THEN 'failed' ELSE 'submitted' END,\n                 source",
+        'failing="attempts + 1 >= :attempts"',
+        'failing="false AND :attempts > 0"',
         STORES,
     ),
     _m(
         "only a running ticket is taken back",
         MANAGER,
-        "WHERE t.state = 'running' AND NOT EXISTS",
-        "WHERE t.epoch IS NULL AND t.state <> 'queued' AND NOT EXISTS",
+        "WHERE t.state = '{RUNNING}' AND NOT EXISTS",
+        "WHERE t.epoch IS NULL AND t.state <> '{QUEUED}' AND NOT EXISTS",
         STORES,
     ),
     _m(
         "a move names the queue that it leaves",
         MANAGER,
-        "t.state = 'queued' AND t.source = m.from_source",
-        "t.state IN ('queued', 'cancelled')",
+        '"t.source = m.from_source"',
+        '"true"',
         STORES,
     ),
     _m(
         "only a submitted ticket is queued",
         MANAGER,
-        "\"t.state = 'submitted'\", moves",
-        "\"t.state <> 'queued'\", moves",
+        "WHERE t.id = m.ticket AND t.state = '{before}' AND",
+        "WHERE t.id = m.ticket AND",
         STORES,
     ),
     _m(
         "only a succeeded ticket expires",
         MANAGER,
-        "WHERE state = 'succeeded' AND finished IS NOT NULL AND NOT files_removed",
+        "WHERE state = '{SUCCEEDED}' AND finished IS NOT NULL AND NOT files_removed",
         "WHERE finished IS NOT NULL AND NOT files_removed",
         STORES,
     ),
@@ -282,8 +296,8 @@ MUTANTS = (
     _m(
         "a running ticket is asked, not cancelled",
         TICKET,
-        "state = CASE WHEN state IN ('submitted', 'queued') THEN 'cancelled'",
-        "state = CASE WHEN state IN ('submitted', 'queued', 'running') THEN 'cancelled'",
+        "state = CASE WHEN state IN {WAITING} THEN '{CANCELLED}'",
+        "state = CASE WHEN state IN {UNENDED} THEN '{CANCELLED}'",
         STORES,
     ),
     _m(
@@ -304,28 +318,28 @@ MUTANTS = (
     _m(
         "offers are the holder's",
         SOURCE,
-        "WHERE EXISTS ({HELD})\n               ), withdrawn",
+        "WHERE EXISTS ({OWN_LEASE})\n               ), withdrawn",
         "\n               ), withdrawn",
         STORES,
     ),
     _m(
         "what a source is, is its holder's to say",
         SOURCE,
-        ":memory_bytes, :problem WHERE EXISTS ({HELD})",
+        ":memory_bytes, :problem WHERE EXISTS ({OWN_LEASE})",
         ":memory_bytes, :problem WHERE true",
         STORES,
     ),
     _m(
         "which worker holds a device, is its holder's to say",
         SOURCE,
-        "WHERE name = :name AND EXISTS ({HELD}) RETURNING name",
+        "WHERE name = :name AND EXISTS ({OWN_LEASE}) RETURNING name",
         "WHERE name = :name RETURNING name",
         STORES,
     ),
     _m(
         "what a service needs is its source's holder's to say",
         SOURCE,
-        "WHERE source = :name AND EXISTS ({HELD})\n                  AND (service",
+        "WHERE source = :name AND EXISTS ({OWN_LEASE})\n                  AND (service",
         "WHERE source = :name\n                  AND (service",
         ("tests/integration/test_tickets_stores.py::test_a_stale_holder_measures_for_nobody",),
     ),
@@ -340,7 +354,7 @@ MUTANTS = (
     ),
     _m(
         "a ticket that outgrew a source is not given to one as small",
-        "manager/choosing.py",
+        "tickets/queue.py",
         "(self.memory_bytes or 0) > waiting.outgrown_bytes",
         "(self.memory_bytes or 0) > 0",
         CHOOSING,
@@ -357,8 +371,8 @@ MUTANTS = (
     _m(
         "only what waits for a queue fails for want of memory",
         MANAGER,
-        "WHERE state = 'submitted' AND interface_hash = :interface_hash",
-        "WHERE state <> 'failed' AND interface_hash = :interface_hash",
+        "WHERE state = '{SUBMITTED}' AND interface_hash = :interface_hash",
+        "WHERE state <> '{FAILED}' AND interface_hash = :interface_hash",
         (
             "tests/integration/test_tickets_stores.py::test_only_tickets_that_wait_for_a_queue_fail_because_they_fit_nowhere",
         ),
@@ -484,17 +498,17 @@ MUTANTS = (
     ),
     _m(
         "nobody waits for a ticket that is packed",
-        TICKET,
-        "ORDER BY t.started DESC LIMIT 1",
-        "ORDER BY t.started LIMIT 1",
+        SQL,
+        "ORDER BY started DESC LIMIT 1",
+        "ORDER BY started LIMIT 1",
         STORES,
     ),
     _m(
         "a queue is not longer by a ticket that is packed",
-        MANAGER,
+        SQL,
         "ORDER BY started DESC LIMIT 1",
-        "ORDER BY started LIMIT 1",
-        STORES,
+        "ORDER BY started DESC",
+        WORLD,
     ),
     _m(
         "one ticket performs at a time",
@@ -672,8 +686,8 @@ MUTANTS = (
     _m(
         "the queue of a source that is away is none",
         TICKET,
-        "WHERE l.expires > clock_timestamp() AND s.problem IS NULL AND NOT s.drained GROUP",
-        "GROUP",
+        "WHERE {OPEN}\n            )",
+        "WHERE s.problem IS NULL AND NOT s.drained\n            )",
         STORES,
     ),
     _m(
@@ -1150,15 +1164,15 @@ MUTANTS = (
     ),
     _m(
         "a drained source is given nothing",
-        MANAGER,
-        "s.problem IS NULL AND NOT s.drained",
-        "s.problem IS NULL",
+        SQL,
+        "s.problem IS NULL AND NOT s.drained, false)",
+        "s.problem IS NULL, false)",
         OPERATOR_STORE,
     ),
     _m(
         "what no other source can run stays with a drained one",
         MANAGER,
-        "WHERE {LIVE} AND o.interface_hash = t.interface_hash",
+        "WHERE {OPEN} AND o.interface_hash = t.interface_hash",
         "WHERE o.interface_hash = t.interface_hash",
         OPERATOR_STORE,
     ),
@@ -1172,8 +1186,8 @@ MUTANTS = (
     _m(
         "an operator deletes no result",
         TICKET,
-        "(state <> 'running' AND NOT :by_operator)",
-        "state <> 'running'",
+        "(state <> '{RUNNING}' AND NOT :by_operator)",
+        "state <> '{RUNNING}'",
         OPERATOR_STORE,
     ),
     _m(
@@ -1186,8 +1200,8 @@ MUTANTS = (
     _m(
         "what an operator cancelled keeps its input",
         MANAGER,
-        "state = 'cancelled' AND NOT inputs_kept OR",
-        "state = 'cancelled' OR",
+        "state = '{CANCELLED}' AND NOT inputs_kept OR",
+        "state = '{CANCELLED}' OR",
         OPERATOR_STORE,
     ),
     _m("nothing whose files were removed is run again", TICKET, "(NOT t.files_removed AND NOT", "(NOT", OPERATOR_STORE),
@@ -1215,21 +1229,56 @@ MUTANTS = (
     _m(
         "a service whose only source is drained is not available",
         TICKET,
-        "s.problem IS NULL AND NOT s.drained) AS live",
-        "s.problem IS NULL) AS live",
+        "{OPEN} AS available",
+        "l.name IS NOT NULL AS available",
         OPERATOR_STORE,
     ),
     _m(
         "a drained source's queue is none to join",
         TICKET,
-        "s.problem IS NULL AND NOT s.drained GROUP",
-        "s.problem IS NULL GROUP",
+        "WHERE {OPEN}\n            )",
+        "WHERE l.expires > clock_timestamp()\n            )",
         OPERATOR_STORE,
+    ),
+    _m(
+        "the database lets no ticket begin but as submitted",
+        "database/migrations/0007_moves.sql",
+        "NEW.state NOT IN ('submitted')",
+        "false",
+        ("tests/integration/test_tickets_states.py",),
+    ),
+    _m(
+        "the database refuses a move that the table lacks",
+        "database/migrations/0007_moves.sql",
+        "OLD.state <> NEW.state AND",
+        "false AND",
+        ("tests/integration/test_tickets_states.py",),
+    ),
+    _m(
+        "whoever waits for a ticket hears that it was given up",
+        "tickets/hints.py",
+        "    if before is not None and (",
+        "    if after != states.CANCELLED and before is not None and (",
+        (*STORES, "tests/unit/test_tickets_hints.py"),
+    ),
+    _m(
+        "a source whose worker has offered nothing yet takes no tickets",
+        SQL,
+        "p.source = s.name AND p.epoch = l.epoch",
+        "p.source = s.name",
+        WORLD,
+    ),
+    _m(
+        "a drained source makes no service available to whoever watches",
+        "tickets/watch_store.py",
+        "bool_or({OPEN})",
+        "bool_or({HELD})",
+        WORLD,
     ),
     _m(
         "a stale holder writes no reading",
         SOURCE,
-        "device_read = clock_timestamp()\n                WHERE name = :name AND EXISTS ({HELD})",
+        "device_read = clock_timestamp()\n                WHERE name = :name AND EXISTS ({OWN_LEASE})",
         "device_read = clock_timestamp()\n                WHERE name = :name",
         OPERATOR_STORE,
     ),
@@ -1335,8 +1384,8 @@ MUTANTS = (
     _m(
         "what ran when the backup was made spends no attempt",
         "tickets/backup_store.py",
-        "  WHERE state = 'running';",
-        "  WHERE false;",
+        "{back_to_waiting()} WHERE state = '{RUNNING}';",
+        "{back_to_waiting()} WHERE false;",
         (f"{BACKUP}::test_what_ran_waits_again_and_what_ended_is_as_it_was",),
     ),
     _m(

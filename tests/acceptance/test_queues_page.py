@@ -205,7 +205,8 @@ def test_what_is_cancelled_can_be_run_again_and_the_old_token_opens_it(enter, op
 
 def test_strange_names_and_stages_are_text(enter, operated):
     operated.rows(
-        """INSERT INTO tickets (token_hash, service, interface_hash, folder, state, source, claim, epoch, progress,
+        """SET LOCAL session_replication_role = replica;  -- no ticket begins like this one
+           INSERT INTO tickets (token_hash, service, interface_hash, folder, state, source, claim, epoch, progress,
              stage, started, key_name)
            SELECT 'x', :hostile, 'none', 'none', 'running', name, 1, epoch, 0.5, :hostile, clock_timestamp(), :hostile
            FROM leases WHERE name = 'test/cpu-1' RETURNING id""",
@@ -223,7 +224,8 @@ def test_strange_names_and_stages_are_text(enter, operated):
 def a_busy_day(operated):
     """A day of two services' tickets, a GPU that tells everything, and one that is away."""
     operated.rows(
-        """INSERT INTO tickets (token_hash, service, interface_hash, folder, state, source, claim, created, started,
+        """SET LOCAL session_replication_role = replica;  -- no ticket begins like this one
+           INSERT INTO tickets (token_hash, service, interface_hash, folder, state, source, claim, created, started,
              finished, files_removed, result_sha256, result_bytes, error, key_name)
            SELECT 'x', CASE WHEN n % 3 = 0 THEN 'BrainExtraction' ELSE 'InnerEarSegmentation' END, 'none', 'day' || n,
              CASE WHEN n % 29 = 0 THEN 'failed' WHEN n % 41 = 0 THEN 'cancelled' ELSE 'succeeded' END,

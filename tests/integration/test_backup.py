@@ -69,7 +69,8 @@ class Pair:
     def succeed(self, folder, claim=1, content=b"a result"):
         self.write_result(folder, claim, content)
         self.run(
-            """UPDATE tickets SET state = 'succeeded', claim = :claim, source = 'here/cpu-0', finished = now(),
+            """SET LOCAL session_replication_role = replica;  -- several moves at once
+               UPDATE tickets SET state = 'succeeded', claim = :claim, source = 'here/cpu-0', finished = now(),
                result_sha256 = 'x', result_bytes = 8 WHERE folder = :folder""",
             claim=claim,
             folder=folder.name,
@@ -121,7 +122,8 @@ def test_what_ran_waits_again_and_what_ended_is_as_it_was(pair, make_pair, place
     pair.succeed(ended, claim=2)
     for folder in (ran, given_up):
         pair.run(
-            """UPDATE tickets SET state = 'running', source = 'here/cpu-0', claim = 3, epoch = 1, attempts = 1,
+            """SET LOCAL session_replication_role = replica;  -- two moves at once
+               UPDATE tickets SET state = 'running', source = 'here/cpu-0', claim = 3, epoch = 1, attempts = 1,
                cancel_requested = :given_up WHERE folder = :folder""",
             folder=folder.name,
             given_up=folder is given_up,

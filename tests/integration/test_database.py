@@ -12,9 +12,10 @@ from tests.chaos.Proxy import Proxy
 from tomaat.database import DatabaseUnavailable, Hints, SchemaTooNew, connect, hint, migrate, run, wait_for_database
 from tomaat.database.connection import mending
 from tomaat.database.migrate import MIGRATIONS
-from tomaat.processes.holder import is_gone, take_lease, this_process
+from tomaat.processes.holder import is_gone, this_process
 from tomaat.storage import ForeignStorage, Storage
 from tomaat.tickets.instance import bind_storage
+from tomaat.tickets.source_store import take_lease
 from tomaat.tickets.ticket_store import TicketStore
 
 VERSIONS = sorted(int(path.name[:4]) for path in MIGRATIONS.glob("*.sql"))

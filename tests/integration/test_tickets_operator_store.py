@@ -6,10 +6,11 @@ import pytest
 
 from tests.integration.test_tickets_stores import ERROR, RESULT, sequential_scans
 from tomaat.access.key_store import KeyStore
-from tomaat.manager.choosing import Move, assign
+from tomaat.manager.choosing import assign
 from tomaat.manager.fitting import fitting
 from tomaat.tickets.lane_store import LaneStore
 from tomaat.tickets.operator_store import LatestReading, OperatorStore
+from tomaat.tickets.queue import Placement
 from tomaat.tickets.ticket_store import AgainRules
 
 RULES = AgainRules(retention_seconds=3600.0, keep_input=False)
@@ -112,7 +113,7 @@ def test_a_service_whose_only_source_is_drained_is_not_available_and_its_tickets
     assert bench.manager.fail_waited(hours=1) == []
     operator.resume(lane.lease.name, operator="anna")
     assert [each.available for each in bench.web.offered_services()] == [True]
-    move = Move(ticket=ticket.id, from_source=None, to_source=lane.lease.name)
+    move = Placement(ticket=ticket.id, from_source=None, to_source=lane.lease.name)
     assert bench.manager.assign([move]) == {ticket.id: lane.lease.name}
 
 
@@ -184,7 +185,7 @@ def failed(bench, lane):
 )
 def test_what_is_gone_or_going_or_taken_no_longer_is_not_run_again(bench, again, change):
     ticket = failed(bench, bench.source())
-    bench.run("UPDATE tickets SET " + change)  # noqa: S608 (a constant above)
+    bench.force("UPDATE tickets SET " + change)  # noqa: S608 (a constant above)
     assert not bench.web.can_run_again(ticket, rules=RULES)
     assert again(ticket) is None
     assert len(bench.run("SELECT FROM tickets")) == 1
@@ -192,12 +193,12 @@ def test_what_is_gone_or_going_or_taken_no_longer_is_not_run_again(bench, again,
 
 def test_a_result_that_has_expired_is_run_again_where_the_strategy_keeps_its_input(bench, again):
     ticket = failed(bench, bench.source())
-    bench.run("UPDATE tickets SET state = 'expired'")
+    bench.force("UPDATE tickets SET state = 'expired'")
     assert again(ticket, rules=AgainRules(retention_seconds=3600.0, keep_input=True)) is not None
 
 
 def test_an_operator_sees_the_sources_with_their_devices_and_queues(bench, operator):
-    assert operator.see(rules=RULES).sources == ()
+    assert operator.overview(rules=RULES).sources == ()
     lane = bench.source("here/GPU-a", services=("Blur", "Add"), memory_bytes=100)
     bench.source("here/GPU-b")
     bench.lapse("here/GPU-b")
@@ -207,7 +208,7 @@ def test_an_operator_sees_the_sources_with_their_devices_and_queues(bench, opera
     waiting = [bench.submit() for _ in range(12)]
     for ticket in reversed(waiting):
         bench.queue(ticket, "here/GPU-a")
-    seen = operator.see(rules=RULES)
+    seen = operator.overview(rules=RULES)
     first, second = seen.sources
     assert (first.name, first.device, first.memory_bytes) == ("here/GPU-a", "CPU", 100)
     assert (first.live, first.drained, first.problem) == (True, False, None)
@@ -225,11 +226,11 @@ def test_an_operator_sees_the_sources_with_their_devices_and_queues(bench, opera
 
 
 def test_an_operator_sees_whether_a_manager_is_alive(bench, operator):
-    assert operator.see(rules=RULES).manager_live is False
+    assert operator.overview(rules=RULES).manager_live is False
     bench.sources.take("manager", "m")
-    assert operator.see(rules=RULES).manager_live is True
+    assert operator.overview(rules=RULES).manager_live is True
     bench.lapse("manager")
-    assert operator.see(rules=RULES).manager_live is False
+    assert operator.overview(rules=RULES).manager_live is False
 
 
 def test_a_stale_holder_writes_no_reading(bench, operator):
@@ -237,7 +238,7 @@ def test_a_stale_holder_writes_no_reading(bench, operator):
     bench.lapse(stale.name)
     bench.source(holder="b")
     bench.sources.note_reading(stale, used_bytes=5, total_bytes=9, use=0.5, celsius=70)
-    assert operator.see(rules=RULES).sources[0].reading is None
+    assert operator.overview(rules=RULES).sources[0].reading is None
 
 
 def test_the_newest_tickets_are_listed_without_what_may_name_a_patient(bench, operator):
@@ -266,7 +267,7 @@ def test_what_ended_is_summed_up_by_hour_for_each_service_and_for_all(bench, ope
     ]
     for number, (service, state, removed, *minutes) in enumerate(ends):
         at = [None if minute is None else hour + timedelta(minutes=minute) for minute in minutes]
-        bench.run(
+        bench.force(
             """INSERT INTO tickets (token_hash, service, interface_hash, folder, state, files_removed, created, started,
                  finished, result_sha256, result_bytes)
                VALUES ('x', :service, 'h', :folder, :state, :removed, :created, :started, :finished, 'x', 1)""",
@@ -295,7 +296,7 @@ def test_what_ended_is_summed_up_by_hour_for_each_service_and_for_all(bench, ope
 def test_no_statement_of_the_page_reads_the_whole_history(bench, operator):
     lane = bench.source()
     bench.hold(lane.lease.name)
-    bench.run(
+    bench.force(
         """INSERT INTO tickets (token_hash, service, interface_hash, folder, state, source, finished, files_removed)
            SELECT 'x', 'Add', 'Add-1', 'old' || n, 'failed', 'here/cpu-0',
              clock_timestamp() - n * interval '1 minute', n % 2 = 0 FROM generate_series(1, 20000) n"""
@@ -305,7 +306,7 @@ def test_no_statement_of_the_page_reads_the_whole_history(bench, operator):
     before = sequential_scans(bench)
     now = datetime.now(timezone.utc)
     for _ in range(7):
-        operator.see(rules=RULES)
+        operator.overview(rules=RULES)
         operator.tickets(rules=RULES)
         operator.tickets(rules=RULES, up_to=100)
         operator.ended(now - timedelta(hours=1), now)

@@ -6,9 +6,8 @@ import time
 import pytest
 
 from tomaat.devices.need import Need
-from tomaat.manager.choosing import Move
-from tomaat.manager.fitting import Misfit
-from tomaat.tickets.ticket_store import Ahead
+from tomaat.tickets.queue import Misfit, Placement
+from tomaat.tickets.ticket_store import ShortestQueue
 
 RESULT = {"sha256": "0" * 64, "size_bytes": 10, "seconds": 1.0}
 ERROR = {"type": "/problems/x", "title": "X", "detail": "x"}
@@ -293,6 +292,24 @@ def test_a_cancelled_ticket_whose_worker_is_gone_is_not_run_again(bench, how):
     assert bench.read(ticket).state == "cancelled"
 
 
+def test_a_cancelled_ticket_that_is_put_back_is_told_to_whoever_waits_for_it(bench):
+    lane = bench.source()
+    ticket = bench.claimed(lane)
+    bench.web.cancel(ticket)
+    bench.hints.clear()
+    assert lane.put_back(ticket)
+    assert bench.hints == ["tomaat_changed"]
+
+
+def test_a_ticket_that_is_put_back_is_told_to_the_manager_also_where_an_earlier_try_did_it(bench):
+    lane = bench.source()
+    ticket = bench.claimed(lane)
+    for put_back in (True, False):
+        bench.hints.clear()
+        assert lane.put_back(ticket) is put_back
+        assert "tomaat_submitted" in bench.hints
+
+
 def test_deleting_a_finished_ticket_expires_it_in_the_managers_next_round(bench):
     lane = bench.source()
     ticket = bench.claimed(lane)
@@ -338,13 +355,13 @@ def test_only_what_still_waits_where_it_was_read_is_queued_or_moved(bench):
     for name in ("here/cpu-0", "here/cpu-1"):
         bench.source(name)
     gone, moved = bench.submit(), bench.submit()
-    to_first = [Move(ticket=each.id, from_source=None, to_source="here/cpu-0") for each in (gone, moved)]
+    to_first = [Placement(ticket=each.id, from_source=None, to_source="here/cpu-0") for each in (gone, moved)]
     bench.web.cancel(gone)
     assert len(bench.manager.assign(to_first)) == 1
     assert bench.read(gone).state == "cancelled"
-    away = [Move(ticket=each.id, from_source="here/cpu-1", to_source="here/cpu-0") for each in (gone, moved)]
+    away = [Placement(ticket=each.id, from_source="here/cpu-1", to_source="here/cpu-0") for each in (gone, moved)]
     assert not bench.manager.move(away), "neither waits where it was read"
-    there = [Move(ticket=moved.id, from_source="here/cpu-0", to_source="here/cpu-1")]
+    there = [Placement(ticket=moved.id, from_source="here/cpu-0", to_source="here/cpu-1")]
     assert [len(bench.manager.move(there)) for _ in range(2)] == [1, 0]
     assert bench.read(moved).source == "here/cpu-1"
 
@@ -393,13 +410,13 @@ def test_a_new_ticket_is_told_the_shortest_queue_that_it_may_join(bench):
     lane = bench.source(services=("Add", "Blur"))
     bench.source(name="here/cpu-1", holder="b", services=("Blur",))
     bench.run("UPDATE leases SET expires = clock_timestamp() + interval '1 hour'")
-    assert bench.web.ahead() == {name: Ahead(waiting=0, wait_seconds=0.0) for name in ("Add-1", "Blur-1")}
+    assert bench.web.ahead() == {name: ShortestQueue(waiting=0, wait_seconds=0.0) for name in ("Add-1", "Blur-1")}
     running = bench.claimed(lane)
     for _ in range(2):
         bench.queue(bench.submit(), lane.lease.name)
     bench.run("UPDATE tickets SET expected_seconds = 100 WHERE id = :id", id=running.id)
     ahead = bench.web.ahead()
-    assert ahead["Blur-1"] == Ahead(waiting=0, wait_seconds=0.0), "the other source is idle"
+    assert ahead["Blur-1"] == ShortestQueue(waiting=0, wait_seconds=0.0), "the other source is idle"
     assert ahead["Add-1"].waiting == 2, "what runs does not wait"
     assert 90 < ahead["Add-1"].wait_seconds < 102, "what is left of the running one, and a second for each other"
     bench.lapse("here/cpu-1")
@@ -496,9 +513,9 @@ def test_a_move_says_how_long_the_loading_takes_that_it_brings(bench):
     bench.source("here/cpu-0")
     bench.source("here/cpu-1")
     ticket = bench.submit()
-    bench.manager.assign([Move(ticket=ticket.id, from_source=None, to_source="here/cpu-0", loading_seconds=20.0)])
+    bench.manager.assign([Placement(ticket=ticket.id, from_source=None, to_source="here/cpu-0", loading_seconds=20.0)])
     assert bench.manager.front("here/cpu-0")[0].loading_seconds == 20.0
-    bench.manager.move([Move(ticket=ticket.id, from_source="here/cpu-0", to_source="here/cpu-1")])
+    bench.manager.move([Placement(ticket=ticket.id, from_source="here/cpu-0", to_source="here/cpu-1")])
     assert bench.manager.front("here/cpu-1")[0].loading_seconds == 0.0
 
 
@@ -605,7 +622,7 @@ def test_of_two_that_run_neither_waits_for_the_other_and_the_next_waits_for_the_
 
 def test_the_claim_reads_only_the_queues_own_index(bench):
     lane = bench.source()
-    bench.run(
+    bench.force(
         """INSERT INTO tickets (token_hash, service, interface_hash, folder, state, finished, source, result_sha256,
              result_bytes) SELECT '\\x00', 'Add', 'Add-1', 'old' || n, 'succeeded', now(), 'here/cpu-0', 'x', 1
            FROM generate_series(1, 20000) n"""
@@ -628,7 +645,7 @@ def test_no_statement_of_the_doors_reads_the_whole_history(bench):
     """PostgreSQL counts sequential scans itself; each statement is asked often enough to get its generic plan."""
     lane = bench.source()
     bench.hold(lane.lease.name)
-    bench.run(
+    bench.force(
         """INSERT INTO tickets (token_hash, service, interface_hash, folder, state, source, claim, finished,
                                 files_removed)
            SELECT 'x', 'Add', 'Add-1', 'old' || n, 'failed', 'here/cpu-0', 1,
@@ -653,7 +670,7 @@ def test_no_statement_of_the_doors_reads_the_whole_history(bench):
         bench.manager.queues()
         bench.manager.submitted(["Add-1"])
         bench.manager.front("here/cpu-0")
-        bench.manager.assign([Move(ticket=waiting.id, from_source=None, to_source="here/cpu-0")])
+        bench.manager.assign([Placement(ticket=waiting.id, from_source=None, to_source="here/cpu-0")])
         bench.manager.unqueue_stranded(settled=True)
         bench.manager.fail_unfit(Misfit(service="None", interface_hash="None-1", needed_bytes=2, largest_bytes=1))
         bench.manager.take_back(settled=True, attempts=3)

@@ -6,10 +6,9 @@ from dataclasses import dataclass, replace
 import pytest
 
 from tests.integration.controlled_clock import ControlledClock
-from tomaat.manager.choosing import Move
-from tomaat.manager.fitting import Misfit
 from tomaat.tickets.lane_store import LaneStore
 from tomaat.tickets.manager_store import ManagerStore
+from tomaat.tickets.queue import Misfit, Placement
 from tomaat.tickets.source_store import Lease, SourceStore
 from tomaat.tickets.states import (
     CANCELLED,
@@ -70,7 +69,8 @@ class Walk:
     def set(self, world):
         ended = world.state in {SUCCEEDED, FAILED, CANCELLED, EXPIRED}
         self.clock.run(
-            """UPDATE tickets SET state = :state, claim = :claim, epoch = :epoch, attempts = :attempts,
+            """SET LOCAL session_replication_role = replica;  -- no door makes this move
+               UPDATE tickets SET state = :state, claim = :claim, epoch = :epoch, attempts = :attempts,
                  cancel_requested = :cancel_requested, delete_requested = :delete_requested,
                  source = CASE WHEN :state = 'submitted' THEN NULL ELSE :source END,
                  finished = CASE WHEN :ended THEN clock_timestamp() END,
@@ -134,7 +134,7 @@ class Walk:
                     )
 
     def queue(self, world):
-        self.manager.assign([Move(ticket=self.ticket.id, from_source=None, to_source=SOURCE)])
+        self.manager.assign([Placement(ticket=self.ticket.id, from_source=None, to_source=SOURCE)])
         return self.after(world)
 
     def take_back(self, world):

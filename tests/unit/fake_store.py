@@ -16,10 +16,10 @@ from tomaat.access.key_store import ApiKey, Usage
 from tomaat.archives import ArchiveLimits
 from tomaat.database import DatabaseUnavailable
 from tomaat.storage import Storage
-from tomaat.tickets.operator_store import Hour, LatestReading, Seen, SeenTicket, Source
+from tomaat.tickets.operator_store import Hour, LatestReading, Overview, SeenTicket, Source
 from tomaat.tickets.states import CANCELLED, ENDED, FAILED, QUEUED, RUNNING, SUBMITTED, SUCCEEDED
 from tomaat.tickets.ticket import Ticket
-from tomaat.tickets.ticket_store import AgainRules, Ahead, OfferedService, Outlook
+from tomaat.tickets.ticket_store import AgainRules, OfferedService, Outlook, ShortestQueue
 from tomaat.tickets.watch_store import World
 from tomaat.web.api.api import Api
 from tomaat.web.api.examples import Examples
@@ -198,7 +198,7 @@ class FakeStore:
 
     def ahead(self):
         self._demand()
-        return {"FloatComputation-1": Ahead(waiting=2, wait_seconds=12.3456)}
+        return {"FloatComputation-1": ShortestQueue(waiting=2, wait_seconds=12.3456)}
 
     def change(self, ticket_id, **values):
         """Do what another door does to a ticket."""
@@ -269,7 +269,7 @@ class FakeOperatorStore:
         self.store.acts.append((operator, "drain" if drained else "resume", source))
         return True
 
-    def see(self, *, rules):
+    def overview(self, *, rules):
         reading = LatestReading(used_bytes=5, total_bytes=9, use=0.5, celsius=None, read=self.now)
         source = Source(
             name="here/GPU-aaa",
@@ -277,13 +277,14 @@ class FakeOperatorStore:
             memory_bytes=9,
             problem=None,
             live=True,
+            takes_tickets=True,
             drained=self.drained,
             reading=reading,
             services=("FloatComputation",),
             waiting=0,
         )
         busy = tuple(ticket for ticket in self.tickets(rules=rules) if ticket.state not in ENDED)
-        return Seen(now=self.now, manager_live=True, sources=(source,), unqueued=len(busy), busy=busy)
+        return Overview(now=self.now, manager_live=True, sources=(source,), unqueued=len(busy), busy=busy)
 
     def tickets(self, *, rules, up_to=None):
         rows = [row for row in self.store.tickets.values() if up_to is None or row.id <= up_to]

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from benchmarks.simulate_queues import Loading, list_scheduling, simulate
 from tomaat.devices.need import Need
-from tomaat.manager.choosing import MOST_TAKEN, Expectations, Queue, Waiting, assign, rebalance
+from tomaat.manager.choosing import MOST_TAKEN, Expectations, assign, rebalance
+from tomaat.tickets.queue import Queue, Waiting
 
 SERVICES = ("A", "B", "C")
 

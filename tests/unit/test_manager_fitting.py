@@ -3,8 +3,8 @@
 import pytest
 
 from tomaat.devices.need import Need
-from tomaat.manager.choosing import Queue
-from tomaat.manager.fitting import Misfit, fitting, misfits, needed_bytes, unfit
+from tomaat.manager.fitting import fitting, misfits, needed_bytes, unfit
+from tomaat.tickets.queue import Misfit, Queue
 
 A = ("A", "A-1")
 

@@ -1,1 +1,1 @@
-"""API keys and the audit trail: who may do what, and who did what."""
+"""API keys and the audit trail."""

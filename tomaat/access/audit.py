@@ -1,4 +1,4 @@
-"""The audit trail: who, what, which ticket, with which outcome, when. It only grows."""
+"""The audit trail: a line for each act, with its actor, ticket, outcome and time. It only grows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ANYBODY = "anybody"  #: no API key was needed, and none was shown
 
 
 class Audit:
-    """Writes down what was done with patients' data; a submission and a deletion are written with their own row."""
+    """Writes down the acts on patients' data; a submission and a deletion are written with their own row."""
 
     def __init__(self, engine: sqlalchemy.Engine) -> None:
         self.engine = engine

@@ -1,4 +1,4 @@
-"""API keys: who may submit, for which services, and how much of the queue each has."""
+"""API keys: each lets somebody submit, for some services, up to a share of the queue."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from tomaat.access.hashing import hash_of
 from tomaat.database import run
+from tomaat.tickets.sql import WAITING
 
 KEY_BYTES = 32
 COLUMNS = "name, services, created, revoked, operator"
@@ -40,7 +41,7 @@ class ApiKey:
 
 @dataclass(frozen=True, kw_only=True)
 class Usage:
-    """How much of the server one key uses now; counted no further than the limits asked about."""
+    """The present use of the server by one key, counted up to the limits in question."""
 
     waiting: int
     within_a_minute: int
@@ -69,7 +70,7 @@ class KeyStore:
         return key
 
     def revoke(self, name: str) -> bool:
-        """End a key; tells whether there was one to end."""
+        """End a key; return whether there was one to end."""
         rows = run(
             self.engine,
             "UPDATE api_keys SET revoked = clock_timestamp() WHERE name = :name AND revoked IS NULL RETURNING name",
@@ -83,7 +84,7 @@ class KeyStore:
         return [_key_of(row) for row in rows]
 
     def find(self, key: str) -> ApiKey | None:
-        """Find a key that is not revoked, by the hash of what a client sent."""
+        """Find a key that is not revoked, by the hash of a client's text."""
         rows = run(
             self.engine,
             f"SELECT {COLUMNS} FROM api_keys WHERE key_hash = :hash AND revoked IS NULL",
@@ -95,8 +96,8 @@ class KeyStore:
         """Count a key's waiting tickets and its tickets of the last minute, each up to a limit."""
         rows = run(
             self.engine,
-            """SELECT (SELECT count(*) FROM (SELECT FROM tickets WHERE key_name = :name
-                         AND state IN ('submitted', 'queued') LIMIT :most_waiting) AS waiting) AS waiting,
+            f"""SELECT (SELECT count(*) FROM (SELECT FROM tickets WHERE key_name = :name
+                         AND state IN {WAITING} LIMIT :most_waiting) AS waiting) AS waiting,
                       (SELECT count(*) FROM (SELECT FROM tickets WHERE key_name = :name
                          AND created > clock_timestamp() - interval '1 minute' LIMIT :most) AS new) AS new""",
             name=name,

@@ -1,14 +1,14 @@
-"""PostgreSQL: the connection with its deadline, the hints, the schema, the private server."""
+"""PostgreSQL: the connection with its deadline, the hints, the schema."""
 
 from tomaat.database.connection import DatabaseUnavailable, connect, wait_for_database
 from tomaat.database.facts import ServerFacts, server_facts
 from tomaat.database.hinter import Hinter
-from tomaat.database.hints import ENDED, QUEUED, SUBMITTED, Hints, hint
+from tomaat.database.hints import CHANGED, QUEUED, SUBMITTED, Hints, hint
 from tomaat.database.migrate import SchemaTooNew, applied_migrations, known_migrations, migrate
 from tomaat.database.run import run
 
 __all__ = [
-    "ENDED",
+    "CHANGED",
     "QUEUED",
     "SUBMITTED",
     "DatabaseUnavailable",

@@ -1,7 +1,7 @@
 """Connect to PostgreSQL so that no statement blocks for longer than its deadline.
 
-libpq's keepalives and ``statement_timeout`` do not free a call that waits on a silent network; the wait callback
-below does: at its deadline the connection is closed and the statement's outcome is *unknown*.
+libpq's keepalives and ``statement_timeout`` do not free a call that waits on a silent network. The wait callback below
+does: at its deadline the connection is closed, and the statement's outcome is *unknown*.
 """
 
 from __future__ import annotations
@@ -47,21 +47,21 @@ MENDING = {
         "or ALTER ROLE \"{role}\" PASSWORD '...';"
     ),
     "Connection refused": "Start PostgreSQL there, or set TOMAAT_DATABASE_URL; `make serve` brings its own.",
-}  #: what a person does about words of PostgreSQL's (regular expressions); the first that fits
+}  #: words of PostgreSQL's (regular expressions) and the mend for a person; the first that fits counts
 TRIED_AGAIN = "It is tried again and again."
 SEE_WHETHER_IT_RUNS = "See whether PostgreSQL runs there, and can be reached from here."
 OUTAGES = ("08", "57P", "53", "55P03", "25P", "57014", "40")  #: SQLSTATEs of a server that cannot answer now
 
 
 class DatabaseUnavailable(Exception):
-    """PostgreSQL cannot be reached, or did not answer in time: what was asked may or may not have happened."""
+    """PostgreSQL cannot be reached, or did not answer in time: the statement may or may not have happened."""
 
 
 def connect(url: str, *, deadline_seconds: float, pool_size: int = 5, read_only: bool = False) -> sqlalchemy.Engine:
     """Make the pool of connections of one door; it connects when it is first used.
 
-    Every statement is a transaction of its own (autocommit) and ends or fails within ``deadline_seconds``. Of
-    ``read_only`` connections PostgreSQL itself refuses whatever would change something.
+    Every statement is a transaction of its own (autocommit) and ends or fails within ``deadline_seconds``. On
+    ``read_only`` connections PostgreSQL itself refuses every change.
     """
     wait_with_deadline(deadline_seconds)
     return sqlalchemy.create_engine(
@@ -76,7 +76,7 @@ def connect(url: str, *, deadline_seconds: float, pool_size: int = 5, read_only:
 
 
 def connect_arguments(deadline_seconds: float, *, read_only: bool = False) -> dict[str, object]:
-    """Say what libpq and the server enforce beside the wait callback."""
+    """Return the limits that libpq and the server enforce beside the wait callback."""
     milliseconds = int(deadline_seconds * 1000)
     options = (
         f"-c statement_timeout={milliseconds} -c idle_in_transaction_session_timeout={2 * milliseconds} "
@@ -154,7 +154,7 @@ def outages_named() -> Iterator[None]:
 
 
 def is_outage(error: DBAPIError) -> bool:
-    """Tell whether the server could not answer, rather than answered that the statement is wrong."""
+    """Tell whether the server could not answer; ``False``: it answered that the statement is wrong."""
     if error.connection_invalidated:
         return True
     state = getattr(error.orig, "pgcode", None)
@@ -164,14 +164,14 @@ def is_outage(error: DBAPIError) -> bool:
 
 
 def first_line(error: object) -> str:
-    """Keep what a person needs of libpq's message."""
+    """Keep the first line of libpq's message: a person needs no more."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def wait_for_database(
     engine: sqlalchemy.Engine, prepare: Callable[[sqlalchemy.Engine], None], stopping: Callable[[float], bool]
 ) -> bool:
-    """Wait until PostgreSQL answers and ``prepare`` went through; say once per reason what is waited for.
+    """Wait until PostgreSQL answers and ``prepare`` succeeds; log each new reason once.
 
     ``stopping(seconds)`` sleeps, and tells whether the door was asked to stop; then the answer is ``False``.
     """
@@ -197,11 +197,11 @@ def wait_for_database(
 
 
 def mending(reason: str, url: sqlalchemy.URL, *, otherwise: str = SEE_WHETHER_IT_RUNS) -> str:
-    """Say what a person does about what PostgreSQL said, and ``otherwise`` about words that nobody knows."""
+    """Tell a person how to mend PostgreSQL's complaint; ``otherwise`` is for unknown words."""
     hint = next((hint for words, hint in MENDING.items() if re.search(words, reason)), otherwise)
     return hint.format(role=url.username, database=url.database)
 
 
 def where(engine: sqlalchemy.Engine) -> str:
-    """Say which database is meant, without its password."""
+    """Return the database's URL without its password."""
     return engine.url.render_as_string(hide_password=True)

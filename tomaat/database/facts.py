@@ -1,4 +1,4 @@
-"""What a PostgreSQL server says of itself."""
+"""Read a PostgreSQL server's version and settings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tomaat.database.run import run
 
 @dataclass(frozen=True, kw_only=True)
 class ServerFacts:
-    """What matters to the doors."""
+    """A server's settings that matter to the doors."""
 
     version: int  #: such as 150004
     synchronous_commit: str
@@ -23,7 +23,7 @@ class ServerFacts:
 
 
 def server_facts(engine: sqlalchemy.Engine) -> ServerFacts:
-    """Ask. Raises ``DatabaseUnavailable``."""
+    """Read them. Raises ``DatabaseUnavailable``."""
     run(engine, "SELECT 1")  # connecting is no part of the time that the next statement takes
     before = time.time()
     row = run(

@@ -11,7 +11,7 @@ from tomaat.database.hints import hint
 
 
 class Hinter:
-    """A thread that sends what was asked for since it last looked, each channel once.
+    """Sends hints in a thread of its own, each channel once for all calls since the last sending.
 
     A NOTIFY inside a ticket's transaction would let all commits of the server queue behind one global lock.
     """
@@ -27,7 +27,7 @@ class Hinter:
         self.wanted.put(channel)
 
     def close(self) -> None:
-        """Send what is still asked for, and end."""
+        """Send the remaining hints, and end."""
         self.wanted.put(None)
         self.thread.join(timeout=5)
 

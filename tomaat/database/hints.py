@@ -21,11 +21,11 @@ from tomaat.processes.waker import Waker
 
 SUBMITTED = "tomaat_submitted"  #: the manager has something to assign or to move
 QUEUED = "tomaat_queued"  #: a compute source has something to do
-ENDED = "tomaat_ended"  #: a ticket changed that a client may wait for
+CHANGED = "tomaat_changed"  #: a ticket changed that a client may wait for
 
 
 def hint(engine: sqlalchemy.Engine, channel: str) -> None:
-    """Wake whoever listens; a lost hint costs one polling interval, so an outage here is nobody's error."""
+    """Wake the listeners; a lost hint costs one polling interval, so an outage here is no error."""
     with contextlib.suppress(DatabaseUnavailable), outages_named(), one_deadline(), engine.connect() as connection:
         connection.execute(sqlalchemy.text(f"NOTIFY {channel}"))
 

@@ -1,4 +1,4 @@
-"""Choose queues: where a submitted ticket waits least, and what an idle compute source takes over.
+"""Choose queues: where a submitted ticket waits least, and which tickets an idle compute source takes over.
 
 Pure code: no SQL, no clock. QueueManager and the simulator in ``benchmarks/`` run this very code.
 """
@@ -6,81 +6,16 @@ Pure code: no SQL, no clock. QueueManager and the simulator in ``benchmarks/`` r
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from tomaat.devices.need import Need
+from tomaat.tickets.queue import Placement, Queue, Waiting
 
 UNKNOWN_SECONDS = 1.0  #: of each ticket while no duration is known at all: then queues are compared by their counts
 MOST_TAKEN = 50  #: tickets that one idle compute source takes over at once
 
 
-@dataclass(frozen=True, kw_only=True)
-class Waiting:
-    """A ticket that waits: for a queue (``source`` is ``None``) or in one."""
-
-    ticket: int
-    order: int
-    service: str
-    interface_hash: str
-    expected_seconds: float | None  #: the task's own estimate
-    source: str | None
-    loading_seconds: float = 0.0  #: expected before it, for its network, in the queue that it is in
-    outgrown_bytes: int = 0  #: memory that it did not fit into
-
-
-@dataclass(frozen=True, kw_only=True)
-class Queue:
-    """A live compute source and what waits for it, in order."""
-
-    source: str
-    offers: frozenset[tuple[str, str]]  #: (service, interface hash)
-    waiting: tuple[Waiting, ...]
-    running_left_seconds: float | None  #: expected seconds of what it is busy with; ``None``: idle
-    durations: Mapping[str, float]  #: measured mean seconds of each service here
-    queued_seconds: float | None = None  #: expected of all that waits, where ``waiting`` holds its front only
-    recent: tuple[str, ...] = ()  #: the warm services, then those that run and wait, each where it is used last
-    needs: Mapping[str, Need] = field(default_factory=dict)  #: what was measured of each service here
-    memory_bytes: int | None = None  #: ``None``: shared with all else that runs there
-    on_cpu: bool = False
-    live: bool = True
-
-    def runs(self, waiting: Waiting) -> bool:
-        """Tell whether the source offers the very interface that a ticket was checked against, and is large enough."""
-        return (waiting.service, waiting.interface_hash) in self.offers and (
-            not waiting.outgrown_bytes or (self.memory_bytes or 0) > waiting.outgrown_bytes
-        )
-
-    def warm(self, recent: Iterable[str]) -> frozenset[str]:
-        """Tell which networks are on the device once ``recent`` services ran in this order.
-
-        As the worker keeps them: the most recently used, as many as fit with room for the largest of their tickets.
-        """
-        kept: set[str] = set()
-        networks = beside = 0
-        for service in reversed(list(recent)):
-            need = self.needs.get(service)
-            if need is not None:
-                networks += need.network_bytes
-                beside = max(beside, need.most_bytes - need.network_bytes)
-            if kept and self.memory_bytes is not None and networks + beside > self.memory_bytes:
-                break
-            kept.add(service)
-        return frozenset(kept)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Move:
-    """A ticket goes from a queue, or from none, to another."""
-
-    ticket: int
-    from_source: str | None
-    to_source: str
-    loading_seconds: float = 0.0  #: expected before it, for its network
-
-
 class Expectations:
-    """How long tickets will take, by all that was measured on all queues."""
+    """Expects durations of tickets by the measurements of all queues."""
 
     def __init__(self, queues: Sequence[Queue]) -> None:
         self.by_service = _means(known for queue in queues for known in queue.durations.items())
@@ -90,7 +25,7 @@ class Expectations:
         )
 
     def seconds(self, waiting: Waiting, queue: Queue) -> float:
-        """Expect the task's own estimate, else what was measured here, else elsewhere, else the mean of all.
+        """Expect the task's own estimate, else the mean measured here, else elsewhere, else the mean of all services.
 
         While nothing was measured, each ticket counts one second: the shortest queue is the one with fewest tickets.
         """
@@ -100,7 +35,7 @@ class Expectations:
         return here if here is not None else self.by_service.get(waiting.service, self.mean)
 
     def load(self, queue: Queue) -> float:
-        """Expect the seconds until a queue is through with what it has."""
+        """Expect the seconds until a queue is through with its tickets."""
         waits = queue.queued_seconds
         if waits is None:
             waits = sum(waiting.loading_seconds + self.seconds(waiting, queue) for waiting in queue.waiting)
@@ -109,7 +44,7 @@ class Expectations:
     def loading(self, service: str, queue: Queue, warm: Collection[str]) -> float:
         """Expect the seconds until a service's network is on the device where those of ``warm`` are.
 
-        What was measured there, else elsewhere; nothing while no loading was measured.
+        That is the mean measured there, else elsewhere; 0 while no loading was measured.
         """
         if service in warm:
             return 0.0
@@ -135,14 +70,14 @@ class Prospect:
         self.warm = queue.warm(self.recent)
 
     def begins(self, service: str) -> float:
-        """Expect the seconds until a ticket that is given to it now begins: all before it, and its network's loading.
+        """Expect the seconds until a ticket given to it now begins: all tickets before it, and its network's loading.
 
-        It only grows: giving the queue a ticket of a service adds at least the loading that the next one is spared.
+        This only grows: a ticket of a service adds at least the loading that the next one is spared.
         """
         return self.seconds + self.expectations.loading(service, self.queue, self.warm)
 
     def take(self, waiting: Waiting) -> float:
-        """Give it a ticket; returns the seconds of loading that this one needs."""
+        """Give it a ticket; return the seconds that its network needs to load."""
         loading = self.expectations.loading(waiting.service, self.queue, self.warm)
         self.seconds += loading + self.expectations.seconds(waiting, self.queue)
         self.recent = [service for service in self.recent if service != waiting.service] + [waiting.service]
@@ -150,11 +85,11 @@ class Prospect:
         return loading
 
 
-def assign(submitted: Sequence[Waiting], queues: Sequence[Queue]) -> list[Move]:
+def assign(submitted: Sequence[Waiting], queues: Sequence[Queue]) -> list[Placement]:
     """Give each submitted ticket, in order, to the queue that can run it and where it begins first.
 
-    That is the shortest in expected seconds, the loading of its network included. Equal queues: the one with the first
-    name. A ticket that no queue can run stays where it is.
+    That is the shortest queue in expected seconds, with the loading of the ticket's network. Of equal queues the one
+    with the first name is taken. A ticket that no queue can run stays where it is.
     """
     expectations = Expectations(queues)
     prospects = [Prospect(queue, expectations) for queue in queues]
@@ -173,12 +108,12 @@ def assign(submitted: Sequence[Waiting], queues: Sequence[Queue]) -> list[Move]:
         if first is None:
             continue
         source, loading = first.queue.source, first.take(waiting)
-        moves.append(Move(ticket=waiting.ticket, from_source=None, to_source=source, loading_seconds=loading))
+        moves.append(Placement(ticket=waiting.ticket, from_source=None, to_source=source, loading_seconds=loading))
     return moves
 
 
 def _first(heap: list[tuple[float, str, Prospect]], service: str) -> Prospect | None:
-    """Find where a service begins first; it only grows, so an outdated entry is put right when it comes up."""
+    """Find where a service begins first. That time only grows, so an outdated entry is mended when it comes up."""
     while heap:
         begins, source, prospect = heap[0]
         if begins == prospect.begins(service):
@@ -187,19 +122,19 @@ def _first(heap: list[tuple[float, str, Prospect]], service: str) -> Prospect | 
     return None
 
 
-def rebalance(queues: Sequence[Queue]) -> list[Move]:
+def rebalance(queues: Sequence[Queue]) -> list[Placement]:
     """Let each idle compute source take waiting tickets from longer queues, oldest first.
 
-    The first that it takes is the oldest waiting ticket of all that it can run, as in list scheduling, and that would
-    not begin sooner where it waits than its network is loaded here: no source is idle while it gains anything. From
-    the queue that this one left it also takes every second of the following that need no loading then, up to half of
-    that queue's waiting seconds and ``MOST_TAKEN``, so that a source that comes to a long backlog need not ask for each
-    ticket.
+    It first takes the oldest waiting ticket that it can run, as in list scheduling. It leaves a ticket that would begin
+    sooner where it waits than its network is loaded here: so no source is idle while it gains anything.
+
+    From the same queue it takes every second of the following tickets that need no loading then. It takes up to half of
+    that queue's waiting seconds, and ``MOST_TAKEN`` tickets, so that it need not ask for each ticket of a long backlog.
     """
     expectations = Expectations(queues)
     busy = {queue.source: list(queue.waiting) for queue in queues if not _idle(queue)}
     by_name = {queue.source: queue for queue in queues}
-    moves: list[Move] = []
+    moves: list[Placement] = []
     for idle in sorted((queue for queue in queues if _idle(queue)), key=lambda queue: queue.source):
         warm = idle.warm(idle.recent)
         fronts = [
@@ -216,7 +151,7 @@ def rebalance(queues: Sequence[Queue]) -> list[Move]:
         chosen = {waiting.ticket for waiting in taken}
         busy[source] = [waiting for waiting in line if waiting.ticket not in chosen]
         moves += [
-            Move(
+            Placement(
                 ticket=each.ticket,
                 from_source=source,
                 to_source=idle.source,

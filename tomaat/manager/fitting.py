@@ -1,32 +1,22 @@
-"""Leave out where a service cannot fit, by the memory that was measured.
+"""Leave out the sources whose memory is too small for a service, by measurements.
 
-Pure code: no SQL, no clock. No figure makes a source unusable that was not measured: a ticket that ends well counts at
-most as the memory of its source, so a source is left out only by what other sources have measured while it has no
-figure of its own, or after its own memory has been made smaller.
+Pure code: no SQL, no clock. Only a measurement makes a source too small. A ticket that ends well counts at most as the
+memory of its source. So a source is left out by measurements of other sources while it has none of its own, or after
+its own memory was made smaller.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from tomaat.manager.choosing import Queue
+from tomaat.tickets.queue import Misfit, Queue
 
 Service = tuple[str, str]  #: name and interface hash
 
 
-@dataclass(frozen=True, kw_only=True)
-class Misfit:
-    """A service that fits on no compute source that offers it."""
-
-    service: str
-    interface_hash: str
-    needed_bytes: int  #: the least that it needs on any of them
-    largest_bytes: int
-
-
 def needed_bytes(service: Service, queue: Queue, queues: Sequence[Queue]) -> int | None:
-    """Tell what a service needs on a compute source: measured there, else the least measured on others of its kind."""
+    """Tell the memory that a service needs on a source: measured there, else the least on others of its kind."""
     name, _ = service
     own = queue.needs.get(name)
     if own is not None and own.peak_bytes is not None:
@@ -42,7 +32,7 @@ def needed_bytes(service: Service, queue: Queue, queues: Sequence[Queue]) -> int
 
 
 def fitting(queues: Sequence[Queue]) -> list[Queue]:
-    """Give the queues again, each without the offers that its source is too small for."""
+    """Return the queues, each without the offers that its source is too small for."""
 
     def fits(service: Service, queue: Queue) -> bool:
         needed = needed_bytes(service, queue, queues)
@@ -64,7 +54,7 @@ def unfit(queues: Sequence[Queue]) -> list[tuple[str, str]]:
 
 
 def misfits(queues: Sequence[Queue]) -> list[Misfit]:
-    """List the services that fit on none of the sources that offer them; ``queues`` has those that are away too."""
+    """List the services that fit on none of their sources; ``queues`` holds also sources that are away."""
     fit = {service for queue in fitting(queues) for service in queue.offers}
     found = []
     for service in sorted({service for queue in queues for service in queue.offers} - fit):

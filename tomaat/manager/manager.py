@@ -1,4 +1,4 @@
-"""The one that gives tickets to queues: what QueueManager does, round after round."""
+"""Give tickets to queues, round after round, for QueueManager."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import replace
 import structlog
 
 from tomaat.database import DatabaseUnavailable
-from tomaat.manager.choosing import Queue, assign, rebalance
+from tomaat.manager.choosing import assign, rebalance
 from tomaat.manager.fitting import fitting, misfits, unfit
 from tomaat.manager.sweep import Sweep
-from tomaat.processes.holder import take_lease
 from tomaat.tickets.manager_store import MOST_AT_ONCE, ManagerStore
-from tomaat.tickets.source_store import MANAGER, Lease, SourceStore
+from tomaat.tickets.queue import Queue
+from tomaat.tickets.source_store import MANAGER, Lease, SourceStore, take_lease
 
 log = structlog.get_logger()
 
@@ -21,7 +21,7 @@ PAUSE_SECONDS = 0.01  #: between two rounds under load, so that one statement mo
 
 
 class Manager:
-    """Holds the manager's lease and does one round at a time; nothing that it knows outlives a round."""
+    """Holds the manager's lease and does one round at a time; it remembers no ticket between two rounds."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Manager:
         self.said_held = False
 
     def round(self) -> float:
-        """Do what there is to do; return how many seconds to wait for a hint before the next round."""
+        """Do a round; return how many seconds to wait for a hint before the next one."""
         try:
             return self._round()
         except DatabaseUnavailable as error:
@@ -93,7 +93,7 @@ class Manager:
         return True
 
     def _do_duties(self) -> None:
-        """Take back, expire, and clean up; nobody is declared dead within a lease after the own (re)connection."""
+        """Take back, expire and clean up; no holder is declared dead within a lease after the own (re)connection."""
         settled = self.connected_at is not None and time.monotonic() - self.connected_at > self.lease_seconds
         for ticket, state in self.store.take_back(settled=settled, attempts=self.attempts):
             log.warning("ticket.taken_back", ticket=ticket, state=state)

@@ -1,4 +1,4 @@
-"""Remove the files whose time is over, row first and files second, and what no row knows."""
+"""Remove files whose time is over, row first and files second, and files without a row."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOST_BATCHES = 100  #: of rows pruned in one go, so that a round stays short
 
 
 class Sweep:
-    """What the storage strategy, the retention time and the clients' deletions ask of the files."""
+    """Removes files as the storage strategy, the retention time and the clients' deletions ask."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Sweep:
         self.started = False
 
     def remove_ended(self) -> None:
-        """Expire results, then remove what the strategy does not keep."""
+        """Expire results, then remove the files that the strategy does not keep."""
         expired = self.store.expire(
             retention_hours=self.retention_hours, fetched_grace_seconds=self.fetched_grace_seconds
         )
@@ -71,9 +71,9 @@ class Sweep:
             log.info("ticket.files_removed", ticket=ticket)
 
     def tidy(self) -> None:
-        """Put what has had no row for an hour into quarantine, delete what lay there for the retention time.
+        """Put folders without a row for an hour into quarantine; delete those that lay there for the retention time.
 
-        Rows of tickets and lines of the audit trail that are too old go as well.
+        Delete rows of tickets and lines of the audit trail that are too old as well.
         """
         if time.monotonic() < self.strays_at:
             return
@@ -100,7 +100,7 @@ class Sweep:
 
 
 def _older(folder: Path, seconds: float) -> list[Path]:
-    """List what lies in ``folder`` and has not changed its name or content for ``seconds``."""
+    """List the entries of ``folder`` whose name and content have not changed for ``seconds``."""
     limit = time.time() - seconds
     found = []
     for path in folder.iterdir():

@@ -1,4 +1,4 @@
-"""Under which account the private PostgreSQL runs: PostgreSQL refuses to run as root."""
+"""Choose the account of the private PostgreSQL, which refuses to run as root."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class PrivatePostgresFailed(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Account:
-    """Who runs the server; uid and gid are ``STAY`` where the launcher is no root."""
+    """The account that runs the server; uid and gid are ``STAY`` where the launcher is not root."""
 
     uid: int = STAY
     gid: int = STAY
@@ -56,12 +56,12 @@ class Account:
         return self.run("test", "-x", folder).returncode == 0
 
     def own(self, path: Path) -> None:
-        """Hand over something that the launcher has just made."""
+        """Give the account a file or folder that the launcher has just made."""
         os.chown(path, self.uid, self.gid, follow_symlinks=False)
 
 
 def choose_account(data: Path) -> Account:
-    """Take the owner of the data, else an unprivileged account; whoever is no root stays who he is."""
+    """Take the owner of the data, else an unprivileged account; a launcher that is not root keeps its own."""
     owner = data.stat() if data.exists() else None
     if os.geteuid() != ROOT:
         if owner is not None and owner.st_uid != os.geteuid():

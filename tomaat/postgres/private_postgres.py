@@ -1,4 +1,4 @@
-"""A PostgreSQL of one's own below the storage folder, that lives and dies with the program that started it."""
+"""A private PostgreSQL below the storage folder; it starts and ends with the program that launches it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class PrivatePostgres:
     """The launcher of one server whose home is ``folder``.
 
     The server ends when the *thread* that started it ends: the main thread starts it.
-    Raises ``PrivatePostgresFailed`` with a sentence that says what mends it.
+    Raises ``PrivatePostgresFailed``, whose message says how to mend it.
     """
 
     name = "PostgreSQL"
@@ -65,7 +65,7 @@ class PrivatePostgres:
 
     @property
     def data(self) -> Path:
-        """PostgreSQL's own folder; where it lies elsewhere, a link in the home says where."""
+        """PostgreSQL's own folder, or a link in the home to it."""
         return data_of(self.folder)
 
     @property
@@ -97,7 +97,7 @@ class PrivatePostgres:
         return self.url
 
     def stop(self) -> None:
-        """End the server: its sessions are closed and all is written; by force if that takes too long."""
+        """End the server: close its sessions and write everything, by force if that takes too long."""
         for number, seconds in ((signal.SIGINT, 30), (signal.SIGQUIT, 5), (signal.SIGKILL, None)):
             if self.process is None or self.process.poll() is not None:
                 return
@@ -106,7 +106,7 @@ class PrivatePostgres:
                 self.process.wait(seconds)
 
     def remove(self) -> None:
-        """End the server and delete all that it kept, wherever it lies."""
+        """End the server and delete all its files, wherever they lie."""
         self.stop()
         remove_home(self.folder)
 
@@ -176,14 +176,14 @@ class PrivatePostgres:
     def _environment(self) -> dict[str, str]:
         """Say that the pid in a stale ``postmaster.pid`` is nobody's.
 
-        PostgreSQL takes any process of that number for a server, a zombie or a stranger included, unless it is told
-        that it is its own grandparent. That nobody is left in the shared memory it goes on checking itself.
+        PostgreSQL takes any process of that number for a server, also a zombie or a foreign one, unless it is told
+        that the number is its own grandparent. It still checks itself that nobody uses the shared memory.
         """
         lines = lines_of_pid_file(self.data)
         return {"PG_GRANDPARENT_PID": lines[0].strip().lstrip("-")} if lines else {}
 
     def _remove_remains(self) -> None:
-        """Remove what a killed server left and PostgreSQL would not: an empty file, the lock of the socket."""
+        """Remove a killed server's remains that PostgreSQL leaves: an empty file, the lock of the socket."""
         (Path(self.socket) / f".s.PGSQL.{PORT}.lock").unlink(missing_ok=True)
         pid_file = self.data / "postmaster.pid"
         with contextlib.suppress(FileNotFoundError):
@@ -217,7 +217,7 @@ class PrivatePostgres:
                     cursor.execute(f"CREATE DATABASE {NAME}")
 
     def _last_words(self, log_start: int) -> str:
-        """Return the last line that the server (or what should have become it) wrote about its end."""
+        """Return the last line that the server, or the attempt to start it, wrote about its end."""
         with self.log_file.open("rb") as log_file:
             log_file.seek(log_start)
             lines = log_file.read().decode(errors="replace").splitlines()

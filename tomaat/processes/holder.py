@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tomaat.tickets.source_store import Lease, SourceStore
-
 
 def this_process() -> str:
     """Name this process so that no other, at any time, has the same name."""
@@ -28,13 +26,6 @@ def is_gone(holder: str) -> bool:
     machine, _, process = holder.rpartition("/")
     machine, _, pid = machine.rpartition("/")
     return machine == _machine() and str(start_time(int(pid))) != process
-
-
-def take_lease(sources: SourceStore, name: str) -> Lease | None:
-    """Take a lease for this process, at once if its holder was a process here that is gone."""
-    holder = sources.holder_of(name)
-    gone = holder if holder is not None and is_gone(holder) else None
-    return sources.take(name, this_process(), dead_holder=gone)
 
 
 def _machine() -> str:

@@ -12,11 +12,10 @@ import structlog
 from tomaat.database import DatabaseUnavailable, Hints
 from tomaat.devices.compute_source import ComputeSource
 from tomaat.devices.device_watch import DeviceWatch
-from tomaat.processes.holder import take_lease
 from tomaat.processes.stop import Stop
 from tomaat.scheduling.lanes import Lane
 from tomaat.scheduling.local_engine import LocalEngine, end_left_over
-from tomaat.tickets.source_store import Lease, SourceStore
+from tomaat.tickets.source_store import Lease, SourceStore, take_lease
 
 log = structlog.get_logger()
 

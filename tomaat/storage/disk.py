@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
-LEAST_ROOM_BYTES = 64 * 1024**2  #: free: with less nothing is ready, and no lane that found the disk full claims again
-LEAST_FREE_BYTES = 1024**2  #: with less, whatever failed to be written failed for want of room
+LEAST_ROOM_BYTES = 64 * 1024**2  #: free: with less the service is not ready, and a lane that found the disk full claims nothing
+LEAST_FREE_BYTES = 1024**2  #: with less, a failed writing counts as failed for want of room
 
 
 def is_disk_full(error: BaseException, folder: Path) -> bool:

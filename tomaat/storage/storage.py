@@ -4,12 +4,12 @@
 
     <base>/instance                the id that the database carries too
     <base>/incoming/<random>/in/   an upload while it streams in
-    <base>/tickets/<random>/in/    what the client sent; never written again
+    <base>/tickets/<random>/in/    the client's input; never written again
     <base>/tickets/<random>/out/<claim>/result.tar.gz
-    <base>/quarantine/<random>/    what has no row, until it is deleted
+    <base>/quarantine/<random>/    folders without a row, until they are deleted
     <base>/tmp/                    the web server's spool
-    <base>/restoring/              what a restore brings, until all of it is in place
-    <base>/before-restore-<time>/  what a restore set aside, until somebody deletes it
+    <base>/restoring/              the files of a restore, until all are in place
+    <base>/before-restore-<time>/  files that a restore set aside, until somebody deletes them
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ class TicketFolder:
 
     @property
     def inputs(self) -> Path:
-        """Where the payload lies unpacked."""
+        """The folder of the unpacked payload."""
         return self.path / "in"
 
     def claim(self, claim: int) -> Path:
-        """Where the worker of this claim writes, and nobody else."""
+        """The folder into which only the worker of this claim writes."""
         return self.path / "out" / str(claim)
 
 
@@ -143,7 +143,7 @@ class Storage:
         return TicketFolder(path=self.tickets / folder_name)
 
     def result_of(self, folder_name: str, claim: int) -> Path:
-        """Tell where the result of a claim lies; only the row says whether it is complete."""
+        """Return the path of a claim's result; only the row says whether it is complete."""
         return self.ticket(folder_name).claim(claim) / RESULT
 
     def seal_result(self, draft: Path) -> tuple[str, int]:
@@ -188,7 +188,7 @@ def flush(path: Path) -> None:
 
 
 def flush_tree(top: Path) -> None:
-    """Make a folder durable with all that it holds, files first."""
+    """Make a folder durable with all its contents, files first."""
     for folder, _, names in os.walk(top, topdown=False):
         for name in names:
             flush(Path(folder, name))

@@ -1,4 +1,4 @@
-"""What a backup asks the database, and what a restored one is told before a door may use it."""
+"""Read the facts that a backup needs, and settle a restored database before a door uses it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from tomaat.database import run
 from tomaat.processes.holder import is_gone
 from tomaat.storage.storage import TicketFolder
 from tomaat.tickets.problems import files_lost
+from tomaat.tickets.sql import HELD, UNENDED, back_to_waiting
+from tomaat.tickets.states import EXPIRED, FAILED, RUNNING, SUCCEEDED
 
-#: Tables that doors fill without any client: a database with rows in no other holds nothing that could be missed.
+#: Doors fill these tables without any client. A database with rows in no other table holds nothing to be missed.
 IDLE_TABLES = ("instance", "schema_versions", "leases", "compute_sources", "offers", "durations")
 BATCH = 1000
 
@@ -40,27 +42,25 @@ DO $$ DECLARE one record; BEGIN
     EXECUTE one.statement;
   END LOOP;
 END $$;
-"""  #: gives up what the role has in this database
+"""  #: drops all tables, sequences and functions of the role
 
-SETTLE = """
+SETTLE = f"""
 RESET search_path;
 UPDATE leases SET expires = clock_timestamp() - interval '1 microsecond';
 UPDATE instance SET bound = true;
-UPDATE tickets SET state = 'failed', finished = clock_timestamp(), error = '{lost}', files_removed = true, epoch = NULL
-  WHERE state IN ('submitted', 'queued', 'running') AND NOT cancel_requested
+UPDATE tickets SET state = '{FAILED}', finished = clock_timestamp(), error = '{{lost}}', files_removed = true,
+    epoch = NULL
+  WHERE state IN {UNENDED} AND NOT cancel_requested
     AND NOT EXISTS (SELECT FROM kept WHERE kept.folder = tickets.folder);
-UPDATE tickets SET state = CASE WHEN cancel_requested THEN 'cancelled' ELSE 'submitted' END,
-    finished = CASE WHEN cancel_requested THEN clock_timestamp() END,
-    source = CASE WHEN cancel_requested THEN source END, epoch = NULL, progress = NULL, stage = NULL
-  WHERE state = 'running';
-UPDATE tickets SET state = 'expired', files_removed = true
-  WHERE state = 'succeeded' AND NOT EXISTS (SELECT FROM kept WHERE kept.folder = tickets.folder);
+UPDATE tickets SET {back_to_waiting()} WHERE state = '{RUNNING}';
+UPDATE tickets SET state = '{EXPIRED}', files_removed = true
+  WHERE state = '{SUCCEEDED}' AND NOT EXISTS (SELECT FROM kept WHERE kept.folder = tickets.folder);
 INSERT INTO audit (who, what, outcome) VALUES ('restore', 'restore', 'restored');
-"""  #: nobody holds anything, nothing runs, and what has no files is not promised
+"""  #: ends every lease, stops what ran, and fails or expires tickets without files
 
 
 class BackupStore:
-    """Reads what a backup must say of its database, and whether one may be replaced."""
+    """Reads the facts of a database for its backup, and whether a restore may replace it."""
 
     def __init__(self, engine: sqlalchemy.Engine) -> None:
         self.engine = engine
@@ -89,7 +89,7 @@ class BackupStore:
         return any(run(self.engine, f"SELECT FROM {quote(name)} LIMIT 1") for name in names)
 
     def living(self) -> list[str]:
-        """Name the leases that somebody holds, and doors that are connected; nobody may be in the way of a restore."""
+        """Name the leases that are held and the doors that are connected; a restore needs all of them gone."""
         sessions = run(
             self.engine,
             """SELECT pid FROM pg_stat_activity
@@ -97,22 +97,22 @@ class BackupStore:
         )
         living = ["a door that is connected"] if sessions else []
         if "leases" in self.tables():
-            leases = run(self.engine, "SELECT name, holder FROM leases WHERE expires > clock_timestamp() ORDER BY name")
+            leases = run(self.engine, f"SELECT l.name, l.holder FROM leases l WHERE {HELD} ORDER BY l.name")
             living += [f"the holder of {lease.name}" for lease in leases if not is_gone(lease.holder)]
         return living
 
     def emptying(self) -> str:
-        """Write what goes before a dump in its transaction: what the role has is given up, unless a door is there."""
+        """Write the SQL before a dump in its transaction: it drops all of the role's, unless a door is connected."""
         return EMPTY.replace("{own}", str(run(self.engine, "SELECT pg_backend_pid() AS pid")[0].pid))
 
     def results_of(self, folders: Collection[str]) -> dict[str, int | None]:
-        """Tell which folders belong to a ticket with files: the claim whose result counts, if one does."""
+        """Map each folder of a ticket with files to the claim that made its result; ``None``: it has no result."""
         found: dict[str, int | None] = {}
         names = sorted(folders)
         for start in range(0, len(names), BATCH):
             rows = run(
                 self.engine,
-                """SELECT folder, CASE WHEN state = 'succeeded' THEN claim END AS claim FROM tickets
+                f"""SELECT folder, CASE WHEN state = '{SUCCEEDED}' THEN claim END AS claim FROM tickets
                    WHERE folder = ANY(:folders) AND NOT files_removed""",
                 folders=names[start : start + BATCH],
             )
@@ -126,7 +126,7 @@ class BackupStore:
 
 
 def settling(folders: Iterable[TicketFolder]) -> Iterator[str]:
-    """Write what follows a dump in its transaction, given the tickets' folders that came with it."""
+    """Write the SQL after a dump in its transaction; ``folders`` are the tickets' folders in the backup."""
     yield "CREATE TEMP TABLE kept (folder text PRIMARY KEY);\nCOPY pg_temp.kept FROM stdin;\n"
     for folder in folders:
         yield folder.name + "\n"

@@ -31,7 +31,7 @@ def bind_storage(engine: sqlalchemy.Engine, storage: Storage) -> None:
 
 
 def mismatch(engine: sqlalchemy.Engine, storage: Storage) -> str | None:
-    """Say why a database and a storage folder do not belong together; ``None``: they do, or will. Changes nothing."""
+    """Say why a database and a storage folder do not belong together; ``None`` if they do, or will. Change nothing."""
     row = run(engine, "SELECT CAST(id AS text) AS id, bound FROM instance")[0]
     found = storage.instance_id()
     return None if found == row.id or (found is None and not row.bound) else _mismatch(storage, found, row.id)

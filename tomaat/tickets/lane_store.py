@@ -1,4 +1,4 @@
-"""What TaskScheduling does to the tickets of one compute source: claim, report, end, put back."""
+"""Claim, report, end and put back the tickets of one compute source, for TaskScheduling."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from typing import Any
 
 import sqlalchemy
 
-from tomaat.database import ENDED as ENDED_HINT
-from tomaat.database import SUBMITTED as SUBMITTED_HINT
 from tomaat.database import run
+from tomaat.tickets.hints import IDLE, hints_of
 from tomaat.tickets.source_store import Lease
+from tomaat.tickets.sql import HELD, ON_A_SOURCE, back_to_waiting
+from tomaat.tickets.states import CANCELLED, FAILED, QUEUED, RUNNING, SCHEDULER, SUBMITTED, SUCCEEDED
 from tomaat.tickets.ticket import COLUMNS, Ticket
 
-MINE = "id = :id AND state = 'running' AND claim = :claim AND epoch = :epoch"  #: the guard of every end
-FRONT = """FROM tickets WHERE state = 'queued' AND source = :source AND interface_hash = ANY(:hashes)
+MINE = f"id = :id AND state = '{RUNNING}' AND claim = :claim AND epoch = :epoch"  #: the guard of every end
+FRONT = f"""FROM tickets WHERE state = '{QUEUED}' AND source = :source AND interface_hash = ANY(:hashes)
                               AND NOT EXISTS (SELECT FROM compute_sources WHERE name = :source AND drained)
-                              ORDER BY queue_order LIMIT 1"""  #: who is claimed next; nobody of a drained source
+                              ORDER BY queue_order LIMIT 1"""  #: the next to be claimed; none of a drained source
 WEIGHT = 0.3  #: of the newest duration in the moving mean
 
 
 class LaneStore:
-    """The lane's moves; each is guarded by state, claim and epoch, and tells whether the ticket was still its own."""
+    """Makes a lane's moves, each guarded by state, claim and epoch, and tells whether the lane still had the ticket."""
 
     def __init__(self, engine: sqlalchemy.Engine, lease: Lease, hint: Callable[[str], None]) -> None:
         self.engine = engine
@@ -32,19 +33,19 @@ class LaneStore:
     def claim(self, interface_hashes: Collection[str], *, beside_another: bool = False) -> Ticket | None:
         """Take the oldest ticket of this source's queue that its worker can run.
 
-        Demands the own epoch, a lease that has not run out, and a source that is not drained. ``beside_another``: the
-        worker is not through with the ticket before; then one that was claimed before is left, since it runs alone.
-        ``None`` does not mean that the queue is empty.
+        The claim demands the own epoch, a lease that has not run out, and a source that is not drained. With
+        ``beside_another`` the worker still has another ticket: then a ticket that was claimed before is left, since it
+        must run alone. ``None`` does not mean that the queue is empty.
         """
         rows = run(
             self.engine,
-            f"""UPDATE tickets SET state = 'running', claim = claim + 1, epoch = :epoch,
+            f"""UPDATE tickets SET state = '{RUNNING}', claim = claim + 1, epoch = :epoch,
                   started = clock_timestamp(), progress = 0, stage = NULL
                 WHERE id = (SELECT id {FRONT})
                   AND (claim = 0 OR NOT :beside_another)
-                  AND state = 'queued' AND source = :source
-                  AND EXISTS (SELECT FROM leases WHERE name = :source AND holder = :holder AND epoch = :epoch
-                                AND expires > clock_timestamp())
+                  AND state = '{QUEUED}' AND source = :source
+                  AND EXISTS (SELECT FROM leases l WHERE l.name = :source AND l.holder = :holder
+                                AND l.epoch = :epoch AND {HELD})
                 RETURNING {COLUMNS}""",
             source=self.lease.name,
             holder=self.lease.holder,
@@ -54,20 +55,20 @@ class LaneStore:
         )
         if not rows:
             return None
-        self.hint(ENDED_HINT)
+        self._tell(RUNNING, before=QUEUED)
         return Ticket.of(rows[0])
 
     def next_queued(self, interface_hashes: Collection[str]) -> Ticket | None:
-        """Look which ticket a claim would take now; it stays whose it is, and may be gone when it is claimed."""
+        """Look which ticket a claim would take now. It is not claimed: it may be gone when the claim comes."""
         rows = run(self.engine, f"SELECT {COLUMNS} {FRONT}", source=self.lease.name, hashes=list(interface_hashes))
         return Ticket.of(rows[0]) if rows else None
 
     def left_running(self, *, known: Collection[int] = ()) -> Ticket | None:
-        """Find the ticket that a claim of unknown outcome has taken, if so: under the own epoch, and not ``known``."""
+        """Find a ticket that a claim of unknown outcome took: it runs under the own epoch, and is not ``known``."""
         rows = run(
             self.engine,
             f"""SELECT {COLUMNS} FROM tickets
-                WHERE state = 'running' AND source = :source AND epoch = :epoch AND id <> ALL(:known)""",
+                WHERE state = '{RUNNING}' AND source = :source AND epoch = :epoch AND id <> ALL(:known)""",
             source=self.lease.name,
             epoch=self.lease.epoch,
             known=list(known),
@@ -75,14 +76,14 @@ class LaneStore:
         return Ticket.of(rows[0]) if rows else None
 
     def report(self, ticket: Ticket, progress: float | None, stage: str | None) -> bool | None:
-        """Write how far a running ticket is; tells whether its client gave it up, ``None`` if it is ours no longer."""
+        """Write a running ticket's progress; return whether its client gave it up, ``None`` if it is no longer ours."""
         rows = self._run_mine(
             "UPDATE tickets SET progress = :progress, stage = :stage", ticket, progress=progress, stage=stage
         )
         return rows[0].cancel_requested if rows else None
 
     def look(self, ticket: Ticket) -> bool | None:
-        """Tell whether a running ticket's client gave it up; ``None`` if it is ours no longer."""
+        """Tell whether a running ticket's client gave it up; ``None`` if it is no longer ours."""
         rows = run(
             self.engine,
             f"SELECT cancel_requested FROM tickets WHERE {MINE}",
@@ -93,14 +94,15 @@ class LaneStore:
         return rows[0].cancel_requested if rows else None
 
     def succeed(self, ticket: Ticket, *, sha256: str, size_bytes: int, seconds: float) -> bool:
-        """Complete a ticket whose result is durable; ``False`` if somebody else has it, or ended it, by now.
+        """Complete a ticket whose result is durable; ``False`` if another holder has it or it has ended otherwise.
 
-        ``seconds``: for how long it kept its source from the next one. Safe to repeat after an unknown outcome.
+        ``seconds`` is the time for which it kept the source from the next ticket. The call may be repeated after an
+        unknown outcome.
         """
         rows = run(
             self.engine,
             f"""WITH done AS (
-                  UPDATE tickets SET state = 'succeeded', finished = clock_timestamp(), progress = 1, stage = NULL,
+                  UPDATE tickets SET state = '{SUCCEEDED}', finished = clock_timestamp(), progress = 1, stage = NULL,
                     result_sha256 = :sha256, result_bytes = :size_bytes
                   WHERE {MINE} RETURNING source, service
                 ), measured AS (
@@ -117,16 +119,16 @@ class LaneStore:
             seconds=seconds,
             weight=WEIGHT,
         )
-        self.hint(ENDED_HINT)
-        return bool(rows) or self._ended_as(ticket, "succeeded")
+        self._tell(SUCCEEDED)
+        return bool(rows) or self._ended_as(ticket, SUCCEEDED)
 
     def fail(self, ticket: Ticket, error: dict[str, Any]) -> bool:
         """End a ticket whose task refused, raised, or passed its deadline."""
-        return self._end(ticket, "failed", error)
+        return self._end(ticket, FAILED, error)
 
     def cancelled(self, ticket: Ticket) -> bool:
         """End a ticket whose client gave it up and whose worker has stopped."""
-        return self._end(ticket, "cancelled", None)
+        return self._end(ticket, CANCELLED, None)
 
     def _end(self, ticket: Ticket, state: str, error: dict[str, Any] | None) -> bool:
         rows = self._run_mine(
@@ -136,7 +138,7 @@ class LaneStore:
             state=state,
             error=None if error is None else json.dumps(error),
         )
-        self.hint(ENDED_HINT)
+        self._tell(state)
         return bool(rows) or self._ended_as(ticket, state)
 
     def give_up_attempt(self, ticket: Ticket, *, attempts: int, error: dict[str, Any]) -> str | None:
@@ -145,65 +147,46 @@ class LaneStore:
         Cancelled if its client had given it up; failed with ``error`` after the last of ``attempts``; else submitted.
         """
         rows = self._run_mine(
-            """UPDATE tickets SET attempts = attempts + 1,
-                 state = CASE WHEN cancel_requested THEN 'cancelled'
-                              WHEN attempts + 1 >= :attempts THEN 'failed' ELSE 'submitted' END,
-                 finished = CASE WHEN cancel_requested OR attempts + 1 >= :attempts THEN clock_timestamp() END,
-                 error = CASE WHEN attempts + 1 >= :attempts AND NOT cancel_requested THEN CAST(:error AS json) END,
-                 progress = NULL, stage = NULL, source = CASE WHEN cancel_requested OR attempts + 1 >= :attempts
-                 THEN source END, epoch = NULL""",
+            f"""UPDATE tickets SET attempts = attempts + 1,
+                  {back_to_waiting(failing="attempts + 1 >= :attempts")}""",
             ticket,
             attempts=attempts,
             error=json.dumps(error),
         )
-        self.hint(SUBMITTED_HINT)
-        self.hint(ENDED_HINT)
-        return rows[0].state if rows else None
+        return self._tell_back(rows)
 
     def put_back(self, ticket: Ticket) -> bool:
         """Put a running ticket back because this door stops or the disk is full; no attempt is spent."""
-        rows = self._run_mine(
-            """UPDATE tickets SET state = CASE WHEN cancel_requested THEN 'cancelled' ELSE 'submitted' END,
-                 finished = CASE WHEN cancel_requested THEN clock_timestamp() END,
-                 source = CASE WHEN cancel_requested THEN source END, epoch = NULL, progress = NULL, stage = NULL""",
-            ticket,
-        )
-        self.hint(SUBMITTED_HINT)
-        return bool(rows)
+        rows = self._run_mine(f"UPDATE tickets SET {back_to_waiting()}", ticket)
+        return self._tell_back(rows) is not None
 
     def outgrow(self, ticket: Ticket, memory_bytes: int | None, error: dict[str, Any]) -> str | None:
-        """Put a ticket back that needs more than ``memory_bytes``, as this source's row has it, for a larger source.
+        """Put a ticket back for a larger source, since it needs more than this source's ``memory_bytes``.
 
-        No attempt is spent. Failed with ``error`` where no source, also of those that are away, is larger. Returns its
-        state afterwards, ``None`` if it is not ours.
+        No attempt is spent. The ticket fails with ``error`` where no source is larger, those that are away included.
+        Return its state afterwards, ``None`` if it is not ours.
         """
         larger = """EXISTS (SELECT FROM offers o JOIN compute_sources s ON s.name = o.source
                      WHERE o.interface_hash = tickets.interface_hash AND s.memory_bytes > :memory_bytes)"""
         rows = self._run_mine(
-            f"""UPDATE tickets SET outgrown_bytes = :memory_bytes,
-                 state = CASE WHEN cancel_requested THEN 'cancelled' WHEN {larger} THEN 'submitted' ELSE 'failed' END,
-                 finished = CASE WHEN cancel_requested OR NOT {larger} THEN clock_timestamp() END,
-                 error = CASE WHEN NOT cancel_requested AND NOT {larger} THEN CAST(:error AS json) END,
-                 source = CASE WHEN cancel_requested OR NOT {larger} THEN source END,
-                 epoch = NULL, progress = NULL, stage = NULL""",
+            f"UPDATE tickets SET outgrown_bytes = :memory_bytes, {back_to_waiting(failing=f'NOT {larger}')}",
             ticket,
             memory_bytes=memory_bytes,
             error=json.dumps(error),
         )
-        self.hint(SUBMITTED_HINT)
-        self.hint(ENDED_HINT)
-        return rows[0].state if rows else None
+        return self._tell_back(rows)
 
     def ask_for_work(self) -> None:
         """Hint to the manager that this source is idle."""
-        self.hint(SUBMITTED_HINT)
+        for channel in IDLE:
+            self.hint(channel)
 
     def without_estimate(self, services: Collection[str], *, asked: Collection[int], limit: int = 100) -> list[Ticket]:
-        """List queued and running tickets whose task can say how long it takes and has not been ``asked``."""
+        """List queued and running tickets whose task can estimate their duration and was not ``asked`` yet."""
         rows = run(
             self.engine,
-            f"""SELECT {COLUMNS} FROM (SELECT * FROM tickets WHERE state = 'queued' AND source = :source
-                  UNION ALL SELECT * FROM tickets WHERE state = 'running' AND source = :source) own
+            f"""SELECT {COLUMNS} FROM (SELECT * FROM tickets WHERE state = '{QUEUED}' AND source = :source
+                  UNION ALL SELECT * FROM tickets WHERE state = '{RUNNING}' AND source = :source) own
                 WHERE expected_seconds IS NULL AND service = ANY(:services) AND id <> ALL(:asked)
                 ORDER BY queue_order LIMIT :limit""",
             source=self.lease.name,
@@ -214,14 +197,24 @@ class LaneStore:
         return [Ticket.of(row) for row in rows]
 
     def estimate(self, expected_seconds: Mapping[int, float]) -> None:
-        """Write how long tasks say that tickets will take."""
+        """Write the durations that tasks expect for their tickets."""
         run(
             self.engine,
-            """UPDATE tickets t SET expected_seconds = e.seconds
+            f"""UPDATE tickets t SET expected_seconds = e.seconds
                FROM json_to_recordset(CAST(:estimates AS json)) AS e(id bigint, seconds double precision)
-               WHERE t.id = e.id AND t.state IN ('queued', 'running')""",
+               WHERE t.id = e.id AND t.state IN {ON_A_SOURCE}""",
             estimates=json.dumps([{"id": id, "seconds": seconds} for id, seconds in expected_seconds.items()]),
         )
+
+    def _tell(self, after: str, *, before: str = RUNNING) -> None:
+        for channel in hints_of(before, after, SCHEDULER):
+            self.hint(channel)
+
+    def _tell_back(self, rows: list[sqlalchemy.Row[Any]]) -> str | None:
+        """Send the hints of a ticket that was put back: without a row, by an earlier try of unknown outcome."""
+        state = rows[0].state if rows else None
+        self._tell(state or SUBMITTED)
+        return state
 
     def _run_mine(self, update: str, ticket: Ticket, **values: Any) -> list[sqlalchemy.Row[Any]]:
         return run(

@@ -1,4 +1,4 @@
-"""What QueueManager does to tickets: give to queues, move, take back, expire."""
+"""Give tickets to queues, move them, take them back and expire them, for QueueManager."""
 
 from __future__ import annotations
 
@@ -9,16 +9,30 @@ from typing import Any
 
 import sqlalchemy
 
-from tomaat.database import ENDED as ENDED_HINT
-from tomaat.database import QUEUED as QUEUED_HINT
 from tomaat.database import run
 from tomaat.devices.need import Need
-from tomaat.manager.choosing import Move, Queue, Waiting
-from tomaat.manager.fitting import Misfit
+from tomaat.tickets.hints import hints_of
 from tomaat.tickets.problems import fits_nowhere, waited_too_long, worker_lost
+from tomaat.tickets.queue import Misfit, Placement, Queue, Waiting
+from tomaat.tickets.sql import (
+    DURATIONS,
+    HELD,
+    LINE,
+    OFFERS,
+    OPEN,
+    SECONDS_LEFT,
+    TAKES_TICKETS,
+    WAITING,
+    back_to_waiting,
+    one_of,
+)
+from tomaat.tickets.states import CANCELLED, EXPIRED, FAILED, QUEUED, RUNNING, SUBMITTED, SUCCEEDED
+from tomaat.tickets.states import MANAGER as DOOR
 
-#: A lease and a source that can run tickets, and may.
-LIVE = "l.expires > clock_timestamp() AND s.problem IS NULL AND NOT s.drained"
+#: A lease that ran out counts as its holder's end only when the manager is ``:settled``, and one lease after
+#: PostgreSQL's start.
+HOLDER_COUNTS = f"""({HELD} OR NOT :settled
+                     OR clock_timestamp() < pg_postmaster_start_time() + make_interval(secs => :lease))"""
 MOST_AT_ONCE = 1000  #: tickets assigned in one statement
 FRONT = 200  #: tickets read of each queue's front when some source is idle
 
@@ -32,7 +46,7 @@ class Ended:
 
 
 class ManagerStore:
-    """The manager's moves, each one guarded statement over many tickets."""
+    """Makes the manager's moves, each a guarded statement over many tickets."""
 
     def __init__(self, engine: sqlalchemy.Engine, hint: Callable[[str], None], *, lease_seconds: float) -> None:
         self.engine = engine
@@ -40,36 +54,29 @@ class ManagerStore:
         self.lease_seconds = lease_seconds
 
     def queues(self) -> list[Queue]:
-        """Read each compute source's queue without its tickets: how long it is, what ran and waits, what was measured.
+        """Read each compute source's queue, also of sources that are away, without its tickets.
 
-        Also of the sources that are away. Of two that run, the one claimed last performs, and the other is packed and
-        waited for by nobody. A running ticket that is overdue is expected to take as long again.
+        A queue tells its length, the services that ran and wait, and the measurements.
         """
         rows = run(
             self.engine,
-            f"""SELECT l.name, {LIVE} AS live, l.name ~ '/cpu-[0-9]+$' AS on_cpu, s.memory_bytes,
+            f"""SELECT l.name, {TAKES_TICKETS} AS live, l.name ~ '/cpu-[0-9]+$' AS on_cpu, s.memory_bytes,
                   (SELECT json_agg(o ORDER BY o.warm) FROM (SELECT service, interface_hash, warm, network_bytes,
                      peak_bytes, load_seconds FROM offers WHERE source = l.name) o) AS offers,
                   (SELECT json_object_agg(d.service, d.mean_seconds) FROM durations d
                    WHERE d.source = l.name) AS durations,
                   (SELECT json_agg(x ORDER BY x.place) FROM (
-                     SELECT t.service, t.state, max(t.queue_order) AS place,
-                       sum(abs(coalesce(t.expected_seconds, d.mean_seconds, 1) + coalesce(t.loading_seconds, 0)
-                         - CASE WHEN t.state = 'running'
-                                THEN extract(epoch FROM clock_timestamp() - t.started) ELSE 0 END)) AS seconds
-                     FROM (SELECT * FROM tickets WHERE source = l.name AND state = 'queued'
-                           UNION ALL (SELECT * FROM tickets WHERE source = l.name AND state = 'running'
-                                      ORDER BY started DESC LIMIT 1)) t
-                       LEFT JOIN durations d ON d.source = t.source AND d.service = t.service
+                     SELECT t.service, t.state, max(t.queue_order) AS place, sum({SECONDS_LEFT}) AS seconds
+                     FROM {LINE} t {DURATIONS}
                      GROUP BY t.service, t.state) x) AS line
                 FROM leases l JOIN compute_sources s ON s.name = l.name ORDER BY l.name""",
         )
         return [queue_of(row) for row in rows]
 
     def submitted(self, interface_hashes: Collection[str], *, largest_bytes: int = 0) -> list[Waiting]:
-        """List the oldest submitted tickets that a live compute source, of ``largest_bytes`` at most, can run."""
+        """List the oldest submitted tickets of some interfaces that did not outgrow ``largest_bytes`` of memory."""
         return self._waiting(
-            """state = 'submitted' AND interface_hash = ANY(:hashes)
+            f"""state = '{SUBMITTED}' AND interface_hash = ANY(:hashes)
                AND (outgrown_bytes IS NULL OR outgrown_bytes < :largest) ORDER BY queue_order LIMIT :limit""",
             hashes=list(interface_hashes),
             largest=largest_bytes,
@@ -80,7 +87,9 @@ class ManagerStore:
         """List the front of one queue, in its order."""
         return tuple(
             self._waiting(
-                "state = 'queued' AND source = :source ORDER BY queue_order LIMIT :limit", source=source, limit=FRONT
+                f"state = '{QUEUED}' AND source = :source ORDER BY queue_order LIMIT :limit",
+                source=source,
+                limit=FRONT,
             )
         )
 
@@ -94,49 +103,51 @@ class ManagerStore:
         )
         return [Waiting(**row._mapping) for row in rows]  # noqa: SLF001 (SQLAlchemy's public name for a row's columns)
 
-    def assign(self, moves: Sequence[Move]) -> dict[int, str]:
-        """Queue submitted tickets; returns those that were still submitted, with their queues."""
-        return self._move("t.state = 'submitted'", moves)
+    def assign(self, moves: Sequence[Placement]) -> dict[int, str]:
+        """Queue submitted tickets; return those that were still submitted, with their queues."""
+        return self._move(SUBMITTED, "true", moves)
 
-    def move(self, moves: Sequence[Move]) -> dict[int, str]:
+    def move(self, moves: Sequence[Placement]) -> dict[int, str]:
         """Move waiting tickets to another queue, each guarded by the queue that it leaves."""
-        return self._move("t.state = 'queued' AND t.source = m.from_source", moves)
+        return self._move(QUEUED, "t.source = m.from_source", moves)
 
-    def _move(self, guard: str, moves: Sequence[Move]) -> dict[int, str]:
+    def _move(self, before: str, guard: str, moves: Sequence[Placement]) -> dict[int, str]:
         if not moves:
             return {}
         rows = run(
             self.engine,
-            f"""UPDATE tickets t SET state = 'queued', source = m.to_source, loading_seconds = m.loading_seconds
+            f"""UPDATE tickets t SET state = '{QUEUED}', source = m.to_source, loading_seconds = m.loading_seconds
                 FROM json_to_recordset(CAST(:moves AS json))
                   AS m(ticket bigint, from_source text, to_source text, loading_seconds double precision)
-                WHERE t.id = m.ticket AND {guard} RETURNING t.id, t.source""",
+                WHERE t.id = m.ticket AND t.state = '{before}' AND {guard} RETURNING t.id, t.source""",
             moves=json.dumps([asdict(move) for move in moves]),
         )
         if rows:
-            self.hint(QUEUED_HINT)
-            self.hint(ENDED_HINT)
+            self._tell((before, QUEUED))
         return {row.id: row.source for row in rows}
+
+    def _tell(self, *moves: tuple[str, str]) -> None:
+        channels = (channel for before, after in moves for channel in hints_of(before, after, DOOR))
+        for channel in dict.fromkeys(channels):
+            self.hint(channel)
 
     def unqueue_stranded(self, *, settled: bool, unfit: Collection[tuple[str, str]] = ()) -> list[int]:
         """Take tickets out of queues whose source is gone, unusable, too small, or no longer offers their interface.
 
-        Out of a drained source's queue go those that another source can run; the rest wait there. ``unfit`` lists the
-        sources and the interfaces that they are too small for. A lease that ran out counts only when ``settled`` and
-        one lease after PostgreSQL's start.
+        The tickets of a drained source leave where another source can run them; the rest wait there. ``unfit`` lists
+        the sources with the interfaces that they are too small for. A lease that ran out counts only when ``settled``
+        and one lease after PostgreSQL's start.
         """
         rows = run(
             self.engine,
-            f"""UPDATE tickets t SET state = 'submitted', source = NULL
-               WHERE t.state = 'queued' AND (NOT EXISTS (
+            f"""UPDATE tickets t SET state = '{SUBMITTED}', source = NULL
+               WHERE t.state = '{QUEUED}' AND (NOT EXISTS (
                  SELECT FROM leases l JOIN compute_sources s ON s.name = l.name JOIN offers o ON o.source = l.name
                  WHERE l.name = t.source AND s.problem IS NULL AND o.interface_hash = t.interface_hash
                    AND l.name || ' ' || o.interface_hash <> ALL(:unfit)
-                   AND (l.expires > clock_timestamp() OR NOT :settled
-                        OR clock_timestamp() < pg_postmaster_start_time() + make_interval(secs => :lease)))
+                   AND {HOLDER_COUNTS})
                  OR EXISTS (SELECT FROM compute_sources WHERE name = t.source AND drained) AND EXISTS (
-                   SELECT FROM leases l JOIN compute_sources s ON s.name = l.name JOIN offers o ON o.source = l.name
-                   WHERE {LIVE} AND o.interface_hash = t.interface_hash
+                   SELECT FROM {OFFERS} WHERE {OPEN} AND o.interface_hash = t.interface_hash
                      AND l.name || ' ' || o.interface_hash <> ALL(:unfit)
                      AND (t.outgrown_bytes IS NULL OR s.memory_bytes > t.outgrown_bytes)))
                RETURNING t.id""",
@@ -150,52 +161,45 @@ class ManagerStore:
         """Fail the submitted tickets of a service that is too large for every compute source that offers it."""
         rows = run(
             self.engine,
-            """UPDATE tickets SET state = 'failed', finished = clock_timestamp(), error = CAST(:error AS json)
-               WHERE state = 'submitted' AND interface_hash = :interface_hash RETURNING id""",
+            f"""UPDATE tickets SET state = '{FAILED}', finished = clock_timestamp(), error = CAST(:error AS json)
+               WHERE state = '{SUBMITTED}' AND interface_hash = :interface_hash RETURNING id""",
             interface_hash=misfit.interface_hash,
             error=json.dumps(fits_nowhere(misfit.service, misfit.needed_bytes, misfit.largest_bytes)),
         )
         if rows:
-            self.hint(ENDED_HINT)
+            self._tell((SUBMITTED, FAILED))
         return [row.id for row in rows]
 
     def take_back(self, *, settled: bool, attempts: int) -> list[tuple[int, str]]:
-        """Take running tickets back whose holder lost its lease; returns ids and their new states.
+        """Take running tickets back whose holder lost its lease; return their ids and new states.
 
-        The holder is gone when the source's epoch is another by now, or, when ``settled`` and one lease after
-        PostgreSQL's start, when its lease ran out. An attempt is spent.
+        The holder is gone when the source has another epoch by now. It is also gone when its lease ran out, once the
+        manager is ``settled`` and one lease has passed since PostgreSQL's start. An attempt is spent.
         """
         rows = run(
             self.engine,
-            """UPDATE tickets t SET attempts = attempts + 1, epoch = NULL, progress = NULL, stage = NULL,
-                 state = CASE WHEN cancel_requested THEN 'cancelled'
-                              WHEN attempts + 1 >= :attempts THEN 'failed' ELSE 'submitted' END,
-                 source = CASE WHEN cancel_requested OR attempts + 1 >= :attempts THEN source END,
-                 finished = CASE WHEN cancel_requested OR attempts + 1 >= :attempts THEN clock_timestamp() END,
-                 error = CASE WHEN attempts + 1 >= :attempts AND NOT cancel_requested THEN CAST(:error AS json) END
-               WHERE t.state = 'running' AND NOT EXISTS (
-                 SELECT FROM leases l WHERE l.name = t.source AND l.epoch = t.epoch
-                   AND (l.expires > clock_timestamp() OR NOT :settled
-                        OR clock_timestamp() < pg_postmaster_start_time() + make_interval(secs => :lease)))
+            f"""UPDATE tickets t SET attempts = attempts + 1,
+                 {back_to_waiting(failing="attempts + 1 >= :attempts")}
+               WHERE t.state = '{RUNNING}' AND NOT EXISTS (
+                 SELECT FROM leases l WHERE l.name = t.source AND l.epoch = t.epoch AND {HOLDER_COUNTS})
                RETURNING t.id, t.state""",
             settled=settled,
             attempts=attempts,
             lease=self.lease_seconds,
             error=json.dumps(worker_lost(attempts)),
         )
-        if rows:
-            self.hint(ENDED_HINT)
+        self._tell(*((RUNNING, row.state) for row in rows))
         return [(row.id, row.state) for row in rows]
 
     def fail_waited(self, *, hours: float) -> list[int]:
         """Fail the tickets that wait for longer than ``hours``."""
         candidates = run(
             self.engine,
-            """SELECT id, service FROM tickets
-               WHERE state = 'submitted' AND created < (SELECT clock_timestamp() - make_interval(secs => :seconds))
+            f"""SELECT id, service FROM tickets
+               WHERE state = '{SUBMITTED}' AND created < (SELECT clock_timestamp() - make_interval(secs => :seconds))
                UNION ALL
                SELECT id, service FROM tickets
-               WHERE state = 'queued' AND created < (SELECT clock_timestamp() - make_interval(secs => :seconds))""",
+               WHERE state = '{QUEUED}' AND created < (SELECT clock_timestamp() - make_interval(secs => :seconds))""",
             seconds=hours * 3600,
         )
         failed = [
@@ -203,14 +207,14 @@ class ManagerStore:
             for candidate in candidates
             if run(
                 self.engine,
-                """UPDATE tickets SET state = 'failed', finished = clock_timestamp(), error = CAST(:error AS json)
-                   WHERE id = :id AND state IN ('submitted', 'queued') RETURNING id""",
+                f"""UPDATE tickets SET state = '{FAILED}', finished = clock_timestamp(), error = CAST(:error AS json)
+                   WHERE id = :id AND state IN {WAITING} RETURNING id""",
                 id=candidate.id,
                 error=json.dumps(waited_too_long(candidate.service, hours)),
             )
         ]
         if failed:
-            self.hint(ENDED_HINT)
+            self._tell((QUEUED, FAILED))
         return failed
 
     def expire(self, *, retention_hours: float, fetched_grace_seconds: float | None) -> list[Ended]:
@@ -220,8 +224,8 @@ class ManagerStore:
         """
         rows = run(
             self.engine,
-            """UPDATE tickets SET state = 'expired'
-               WHERE state = 'succeeded' AND finished IS NOT NULL AND NOT files_removed AND id IN (
+            f"""UPDATE tickets SET state = '{EXPIRED}'
+               WHERE state = '{SUCCEEDED}' AND finished IS NOT NULL AND NOT files_removed AND id IN (
                  SELECT id FROM tickets WHERE delete_requested AND NOT files_removed
                  UNION ALL
                  SELECT id FROM tickets WHERE finished IS NOT NULL AND NOT files_removed
@@ -234,19 +238,19 @@ class ManagerStore:
             grace=fetched_grace_seconds,
         )
         if rows:
-            self.hint(ENDED_HINT)
+            self._tell((SUCCEEDED, EXPIRED))
         return [Ended(id=row.id, folder=row.folder) for row in rows]
 
     def removable(self, *, retention_hours: float, keep_input: bool) -> list[Ended]:
         """List ended tickets whose folder has to go: asked for, given up, too old, or expired with nothing to keep."""
         rows = run(
             self.engine,
-            """SELECT id, folder FROM tickets
-               WHERE state IN ('failed', 'cancelled', 'expired') AND NOT files_removed AND id IN (
+            f"""SELECT id, folder FROM tickets
+               WHERE state IN {one_of(FAILED, CANCELLED, EXPIRED)} AND NOT files_removed AND id IN (
                  SELECT id FROM tickets WHERE delete_requested AND NOT files_removed
                  UNION ALL
-                 SELECT id FROM tickets WHERE state IN ('cancelled', 'expired') AND NOT files_removed
-                   AND (state = 'cancelled' AND NOT inputs_kept OR state = 'expired' AND NOT :keep_input)
+                 SELECT id FROM tickets WHERE state IN {one_of(CANCELLED, EXPIRED)} AND NOT files_removed
+                   AND (state = '{CANCELLED}' AND NOT inputs_kept OR state = '{EXPIRED}' AND NOT :keep_input)
                  UNION ALL
                  SELECT id FROM tickets WHERE finished IS NOT NULL AND NOT files_removed
                    AND finished < (SELECT clock_timestamp() - make_interval(secs => :retention)))""",
@@ -259,13 +263,12 @@ class ManagerStore:
         """List expired tickets whose input is still kept."""
         rows = run(
             self.engine,
-            """SELECT id, folder FROM tickets
-               WHERE state = 'expired' AND NOT files_removed""",
+            f"SELECT id, folder FROM tickets WHERE state = '{EXPIRED}' AND NOT files_removed",
         )
         return [Ended(id=row.id, folder=row.folder) for row in rows]
 
     def note_removed(self, ticket_ids: Collection[int]) -> None:
-        """Note that ended tickets' folders are gone, and forget what errors say, which may name a patient too."""
+        """Note that ended tickets' folders are gone, and forget their errors' details, which may name a patient."""
         run(
             self.engine,
             """WITH removed AS (
@@ -281,7 +284,7 @@ class ManagerStore:
         )
 
     def prune(self, *, days: float) -> list[int]:
-        """Delete the rows of tickets that ended ``days`` ago and have no files; returns which of the oldest."""
+        """Delete the oldest rows of tickets that ended ``days`` ago and have no files; return their ids."""
         rows = run(
             self.engine,
             """DELETE FROM tickets WHERE files_removed AND id = ANY(ARRAY(
@@ -313,18 +316,18 @@ class ManagerStore:
 
 
 def queue_of(row: sqlalchemy.Row[Any]) -> Queue:
-    """Make a queue of a row that ``ManagerStore.queues`` reads."""
+    """Make a queue from a row of ``ManagerStore.queues``."""
     offers, line = row.offers or [], row.line or []
-    seconds = {state: [part["seconds"] for part in line if part["state"] == state] for state in ("running", "queued")}
+    seconds = {state: [part["seconds"] for part in line if part["state"] == state] for state in (RUNNING, QUEUED)}
     warm = [offer["service"] for offer in offers if offer["warm"] is not None]
     used = [part["service"] for state in seconds for part in line if part["state"] == state]
     return Queue(
         source=row.name,
         offers=frozenset((offer["service"], offer["interface_hash"]) for offer in offers),
         waiting=(),
-        running_left_seconds=sum(seconds["running"]) if line else None,
+        running_left_seconds=sum(seconds[RUNNING]) if line else None,
         durations=row.durations or {},
-        queued_seconds=sum(seconds["queued"]),
+        queued_seconds=sum(seconds[QUEUED]),
         recent=tuple(dict.fromkeys(reversed([*warm, *used])))[::-1],
         needs={
             offer["service"]: Need(

@@ -1,28 +1,28 @@
-"""What an operator sees of all sources and tickets, and does to a source."""
+"""Show an operator all sources and tickets, and drain or resume a source."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Annotated, Any, TypeAlias
 
 import sqlalchemy
 from annotated_types import Ge, Le
 
-from tomaat.database import ENDED as ENDED_HINT
-from tomaat.database import QUEUED as QUEUED_HINT
-from tomaat.database import SUBMITTED as SUBMITTED_HINT
 from tomaat.database import run
+from tomaat.tickets.hints import EVERY_DOOR
 from tomaat.tickets.source_store import MANAGER
-from tomaat.tickets.states import State
+from tomaat.tickets.sql import HELD, TAKES_TICKETS, one_of
+from tomaat.tickets.states import CANCELLED, EXPIRED, FAILED, QUEUED, RUNNING, SUBMITTED, SUCCEEDED, State
 from tomaat.tickets.ticket import LARGEST_ID, TicketId
 from tomaat.tickets.ticket_store import CAN_RUN_AGAIN, AgainRules
 
+WITH_RESULT = one_of(SUCCEEDED, EXPIRED)  #: a result that has expired was a success
 MOST_WAITING = 10  #: tickets shown of each queue's front
 Count: TypeAlias = Annotated[int, Ge(0)]
 
-#: Of an error its title alone: what else it says may name a patient.
+#: Only the title of an error is shown: its details may name a patient.
 SEEN = f"""t.id, t.service, t.state, t.source AS compute_source, t.key_name, t.claim, t.attempts, t.progress, t.stage,
     t.created, t.started, t.finished, t.cancel_requested, t.error->>'title' AS error, t.again_of,
     {CAN_RUN_AGAIN} AS can_run_again"""
@@ -52,6 +52,8 @@ class Source:
     """Why it cannot be used."""
     live: bool
     """A TaskScheduling holds it now."""
+    takes_tickets: bool
+    """It may start tickets now, and its worker has offered services."""
     drained: bool
     """It claims nothing more until it is resumed."""
     reading: LatestReading | None
@@ -62,7 +64,7 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class SeenTicket:
-    """A ticket, as operators see it: without tokens, and without the texts that may name a patient."""
+    """A ticket, as operators see it: no token, and nothing that may name a patient."""
 
     id: TicketId
     service: str
@@ -104,18 +106,18 @@ class Hour:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
-    """All sources, what runs and waits, at one moment of the database's clock."""
+class Overview:
+    """All sources and the tickets that run and wait, at one moment of the database's clock."""
 
     now: datetime
     manager_live: bool  #: a QueueManager is alive, as its lease tells
     sources: tuple[Source, ...]
     unqueued: int  #: tickets that wait for a queue
-    busy: tuple[SeenTicket, ...]  #: all that run, then the front of each queue in its order
+    busy: tuple[SeenTicket, ...]  #: all that run, then the front of each queue
 
 
 class OperatorStore:
-    """The operator's view of the tables; no statement of it reads the whole history."""
+    """Reads the tables for operators; no statement reads the whole history."""
 
     def __init__(self, engine: sqlalchemy.Engine, hint: Callable[[str], None]) -> None:
         self.engine = engine
@@ -143,18 +145,19 @@ class OperatorStore:
             operator=operator,
             what="drain" if drained else "resume",
         )
-        for channel in (SUBMITTED_HINT, QUEUED_HINT, ENDED_HINT):
+        for channel in EVERY_DOOR:
             self.hint(channel)
         return bool(rows)
 
-    def see(self, *, rules: AgainRules) -> Seen:
-        """Look at all sources, what runs, and what waits first."""
+    def overview(self, *, rules: AgainRules) -> Overview:
+        """Read all sources, all running tickets, and the front of each queue."""
         sources = run(
             self.engine,
-            """SELECT clock_timestamp() AS now, s.*, coalesce(l.expires > clock_timestamp(), false) AS live,
-                 EXISTS (SELECT FROM leases WHERE name = :manager AND expires > clock_timestamp()) AS manager_live,
-                 (SELECT count(*) FROM tickets WHERE state = 'submitted') AS unqueued,
-                 (SELECT count(*) FROM tickets WHERE state = 'queued' AND source = s.name) AS waiting,
+            f"""SELECT clock_timestamp() AS now, s.*, s.device_name AS device,
+                 {HELD} AS live, {TAKES_TICKETS} AS takes_tickets,
+                 EXISTS (SELECT FROM leases l WHERE l.name = :manager AND {HELD}) AS manager_live,
+                 (SELECT count(*) FROM tickets WHERE state = '{SUBMITTED}') AS unqueued,
+                 (SELECT count(*) FROM tickets WHERE state = '{QUEUED}' AND source = s.name) AS waiting,
                  ARRAY(SELECT service FROM offers WHERE source = s.name ORDER BY service) AS services
                FROM (SELECT) one LEFT JOIN compute_sources s ON true LEFT JOIN leases l ON l.name = s.name
                ORDER BY s.name""",
@@ -163,18 +166,18 @@ class OperatorStore:
         busy = run(
             self.engine,
             f"""SELECT {SEEN} FROM (
-                  SELECT 0 AS rank, * FROM tickets WHERE state = 'running'
+                  SELECT 0 AS rank, * FROM tickets WHERE state = '{RUNNING}'
                   UNION ALL
                   SELECT 1, f.* FROM compute_sources s CROSS JOIN LATERAL (
-                    SELECT * FROM tickets WHERE state = 'queued' AND source = s.name
+                    SELECT * FROM tickets WHERE state = '{QUEUED}' AND source = s.name
                     ORDER BY queue_order LIMIT :most) f
                   UNION ALL
-                  (SELECT 2, * FROM tickets WHERE state = 'submitted' ORDER BY queue_order LIMIT :most)
+                  (SELECT 2, * FROM tickets WHERE state = '{SUBMITTED}' ORDER BY queue_order LIMIT :most)
                 ) t ORDER BY rank, queue_order""",
             most=MOST_WAITING,
             **asdict(rules),
         )
-        return Seen(
+        return Overview(
             now=sources[0].now,
             manager_live=sources[0].manager_live,
             sources=tuple(_source_of(row) for row in sources if row.name is not None),
@@ -183,7 +186,7 @@ class OperatorStore:
         )
 
     def tickets(self, *, rules: AgainRules, up_to: int | None = None, most: int = 25) -> tuple[SeenTicket, ...]:
-        """List the newest tickets, of those up to an id if one is given, the newest first."""
+        """List the newest tickets, or the newest up to an id, the newest first."""
         rows = run(
             self.engine,
             f"SELECT {SEEN} FROM tickets t WHERE id <= :up_to ORDER BY id DESC LIMIT :most",
@@ -202,13 +205,13 @@ class OperatorStore:
         rows = run(
             self.engine,
             f"""SELECT hour AS begins, service,
-                  count(*) FILTER (WHERE state IN ('succeeded', 'expired')) AS succeeded,
-                  count(*) FILTER (WHERE state = 'failed') AS failed,
-                  count(*) FILTER (WHERE state = 'cancelled') AS cancelled,
+                  count(*) FILTER (WHERE state IN {WITH_RESULT}) AS succeeded,
+                  count(*) FILTER (WHERE state = '{FAILED}') AS failed,
+                  count(*) FILTER (WHERE state = '{CANCELLED}') AS cancelled,
                   percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (
                     ORDER BY extract(epoch FROM started - created)) AS waits,
                   percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (
-                    ORDER BY CASE WHEN state IN ('succeeded', 'expired')
+                    ORDER BY CASE WHEN state IN {WITH_RESULT}
                                   THEN extract(epoch FROM finished - started) END) AS runs
                 FROM (
                   SELECT {ENDED_COLUMNS} FROM tickets WHERE finished IS NOT NULL AND NOT files_removed AND {within}
@@ -231,17 +234,9 @@ def _source_of(row: sqlalchemy.Row[Any]) -> Source:
             celsius=row.device_celsius,
             read=row.device_read,
         )
-    return Source(
-        name=row.name,
-        device=row.device_name,
-        memory_bytes=row.memory_bytes,
-        problem=row.problem,
-        live=row.live,
-        drained=row.drained,
-        reading=reading,
-        services=tuple(row.services),
-        waiting=row.waiting,
-    )
+    columns = row._mapping  # noqa: SLF001 (SQLAlchemy's public name)
+    values = {**columns, "reading": reading, "services": tuple(row.services)}
+    return Source(**{field.name: values[field.name] for field in fields(Source)})
 
 
 def _tickets_of(rows: Sequence[sqlalchemy.Row[Any]]) -> tuple[SeenTicket, ...]:

@@ -1,4 +1,4 @@
-"""The sentences with which a ticket fails, as its client reads them: problem details (RFC 9457)."""
+"""Tell clients why a ticket failed, as problem details (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KINDS_OF_FAILURE = (
 
 
 def problem(slug: str, title: str, detail: str, errors: list[dict[str, Any]] | None = None) -> dict[str, Any]:
-    """Make the ``error`` of a failed ticket, with the status that asking for its result is answered."""
+    """Make the ``error`` of a failed ticket; its status is the answer to a request for the result."""
     made: dict[str, Any] = {"type": f"/problems/{slug}", "title": title, "status": NO_RESULT, "detail": detail}
     if errors:
         made["errors"] = errors

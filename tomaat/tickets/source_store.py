@@ -1,4 +1,4 @@
-"""Leases, compute sources and their offers: who holds what, and what can be asked of it."""
+"""Leases, compute sources, and the services that they offer."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import Any
 import sqlalchemy
 
 from tomaat.database import run
+from tomaat.processes.holder import is_gone, this_process
 
 MANAGER = "manager"  #: the lease of the one QueueManager
-HELD = "SELECT FROM leases WHERE name = :name AND holder = :holder AND epoch = :epoch"  #: what only its holder writes
+#: The lease is still its holder's: the condition on all that a holder writes.
+OWN_LEASE = "SELECT FROM leases WHERE name = :name AND holder = :holder AND epoch = :epoch"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +27,7 @@ class Lease:
 
 
 class SourceStore:
-    """Leases are taken and renewed as tickets are: one UPDATE that tests what it relies on."""
+    """Takes and renews leases as tickets are claimed: by one UPDATE that tests its conditions."""
 
     def __init__(self, engine: sqlalchemy.Engine, *, lease_seconds: float) -> None:
         self.engine = engine
@@ -34,7 +36,7 @@ class SourceStore:
     def take(self, name: str, holder: str, *, dead_holder: str | None = None) -> Lease | None:
         """Take a lease that is free, has run out, or is still in the name of ``dead_holder``.
 
-        Returns ``None`` while somebody else holds it. Each taking grows the epoch.
+        Return ``None`` while another process holds it. Each taking raises the epoch.
         """
         rows = run(
             self.engine,
@@ -52,12 +54,12 @@ class SourceStore:
         return Lease(name=name, holder=holder, epoch=rows[0].epoch) if rows else None
 
     def holder_of(self, name: str) -> str | None:
-        """Tell who holds, or held last, a lease."""
+        """Name the present or the last holder of a lease."""
         rows = run(self.engine, "SELECT holder FROM leases WHERE name = :name", name=name)
         return rows[0].holder if rows else None
 
     def renew(self, lease: Lease) -> bool:
-        """Renew a lease, also one that ran out while nobody took it; ``False`` when it is somebody else's now."""
+        """Renew a lease, also one that ran out while nobody took it; ``False`` when another process has it now."""
         rows = run(
             self.engine,
             """UPDATE leases SET expires = clock_timestamp() + make_interval(secs => :seconds)
@@ -81,11 +83,11 @@ class SourceStore:
         )
 
     def describe(self, lease: Lease, *, device_name: str, memory_bytes: int | None, problem: str | None) -> bool:
-        """Write what a compute source is, and why it cannot be used if so; ``False`` if it is somebody else's now."""
+        """Write a compute source's device and its problem, if any; ``False`` if another process has the source now."""
         rows = run(
             self.engine,
             f"""INSERT INTO compute_sources (name, device_name, memory_bytes, problem)
-               SELECT :name, :device_name, :memory_bytes, :problem WHERE EXISTS ({HELD})
+               SELECT :name, :device_name, :memory_bytes, :problem WHERE EXISTS ({OWN_LEASE})
                ON CONFLICT (name) DO UPDATE SET device_name = :device_name, memory_bytes = :memory_bytes,
                    problem = :problem
                RETURNING name""",
@@ -101,12 +103,12 @@ class SourceStore:
     def note_worker(self, lease: Lease, pid: int, started: int) -> bool:
         """Write which process holds the source's device, so that the next holder can end one left over.
 
-        ``False`` if the source is somebody else's now: then that worker has to end.
+        ``False`` if another process has the source now: then that worker has to end.
         """
         rows = run(
             self.engine,
             f"""UPDATE compute_sources SET worker_pid = :pid, worker_started = :started
-                WHERE name = :name AND EXISTS ({HELD}) RETURNING name""",
+                WHERE name = :name AND EXISTS ({OWN_LEASE}) RETURNING name""",
             name=lease.name,
             holder=lease.holder,
             epoch=lease.epoch,
@@ -124,12 +126,12 @@ class SourceStore:
         use: float | None,
         celsius: float | None,
     ) -> None:
-        """Write what a source's device tells of itself now; ``use`` is from 0 to 1, ``None`` what it does not tell."""
+        """Write the figures of a source's device; ``use`` is from 0 to 1, ``None`` a figure that it does not tell."""
         run(
             self.engine,
             f"""UPDATE compute_sources SET device_used_bytes = :used_bytes, device_total_bytes = :total_bytes,
                   device_use = :use, device_celsius = :celsius, device_read = clock_timestamp()
-                WHERE name = :name AND EXISTS ({HELD})""",
+                WHERE name = :name AND EXISTS ({OWN_LEASE})""",
             name=lease.name,
             holder=lease.holder,
             epoch=lease.epoch,
@@ -149,10 +151,10 @@ class SourceStore:
         return (rows[0].worker_pid, rows[0].worker_started) if rows else None
 
     def offer(self, lease: Lease, offers: Collection[Mapping[str, Any]]) -> None:
-        """Replace what a source offers; what it no longer offers is withdrawn.
+        """Replace a source's offers in one statement; services that are not among them are withdrawn.
 
-        Each of ``offers`` has ``service``, ``interface_hash`` and ``offer`` (JSON), and what was measured, where
-        something was: ``network_bytes``, ``peak_bytes``, ``load_seconds``, ``warm``. One statement.
+        Each of ``offers`` has ``service``, ``interface_hash`` and ``offer`` (JSON). It has the measurements
+        ``network_bytes``, ``peak_bytes``, ``load_seconds`` and ``warm``, where there are any.
         """
         run(
             self.engine,
@@ -160,10 +162,10 @@ class SourceStore:
                  SELECT * FROM json_to_recordset(CAST(:offers AS json))
                    AS o(service text, interface_hash text, offer json, network_bytes bigint, peak_bytes bigint,
                      load_seconds double precision, warm integer)
-                 WHERE EXISTS ({HELD})
+                 WHERE EXISTS ({OWN_LEASE})
                ), withdrawn AS (
                  DELETE FROM offers WHERE source = :name AND service <> ALL (SELECT service FROM offered)
-                   AND EXISTS ({HELD})
+                   AND EXISTS ({OWN_LEASE})
                )
                INSERT INTO offers
                  (source, service, interface_hash, offer, epoch, network_bytes, peak_bytes, load_seconds, warm)
@@ -180,7 +182,7 @@ class SourceStore:
         )
 
     def needs_of(self, name: str) -> list[tuple[str, str, int, int | None, float]]:
-        """List what was measured on a source: interface hash, version, network, peak (bytes), loading (seconds)."""
+        """List a source's measurements: interface hash, version, network, peak (bytes), loading (seconds)."""
         rows = run(
             self.engine,
             """SELECT interface_hash, offer->>'version' AS version, network_bytes, peak_bytes, load_seconds
@@ -190,14 +192,14 @@ class SourceStore:
         return [tuple(row) for row in rows]
 
     def note_needs(self, lease: Lease, needs: Mapping[str, Any]) -> None:
-        """Write what a worker has measured of one service, and the services that are ``warm`` now, in order of use."""
+        """Write a worker's measurements of one service, and the services that are ``warm`` now, in order of use."""
         run(
             self.engine,
             f"""UPDATE offers SET warm = array_position(CAST(:warm AS text[]), service),
                   network_bytes = CASE WHEN service = :service THEN :network_bytes ELSE network_bytes END,
                   peak_bytes = CASE WHEN service = :service THEN :peak_bytes ELSE peak_bytes END,
                   load_seconds = CASE WHEN service = :service THEN :load_seconds ELSE load_seconds END
-                WHERE source = :name AND EXISTS ({HELD})
+                WHERE source = :name AND EXISTS ({OWN_LEASE})
                   AND (service = :service OR warm IS DISTINCT FROM array_position(CAST(:warm AS text[]), service))""",
             name=lease.name,
             holder=lease.holder,
@@ -208,3 +210,10 @@ class SourceStore:
             load_seconds=needs["load_seconds"],
             warm=needs["warm"],
         )
+
+
+def take_lease(sources: SourceStore, name: str) -> Lease | None:
+    """Take a lease for this process, at once if its holder was a process of this machine that is gone."""
+    holder = sources.holder_of(name)
+    gone = holder if holder is not None and is_gone(holder) else None
+    return sources.take(name, this_process(), dead_holder=gone)

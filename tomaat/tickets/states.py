@@ -1,6 +1,7 @@
-"""The states of a ticket, and the law: who may move it from where to where.
+"""The states of a ticket, and the table of moves: which door may move it from where to where.
 
-Every change of state is one guarded UPDATE in one of the stores; no other move exists.
+Every change of state is one guarded UPDATE in one of the stores. The database refuses a move that the table lacks:
+where the table changes, ``tools/state_trigger.py`` writes the next migration.
 """
 
 from __future__ import annotations

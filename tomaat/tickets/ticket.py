@@ -1,4 +1,4 @@
-"""One request's life, as its row tells it."""
+"""One request's life, as a row of ``tickets``."""
 
 from __future__ import annotations
 

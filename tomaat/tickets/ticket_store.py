@@ -1,4 +1,4 @@
-"""What WebService does to tickets: submit, find, cancel, and tell how long it will take."""
+"""Submit, find and cancel tickets, and tell how long they will take, for WebService."""
 
 from __future__ import annotations
 
@@ -9,28 +9,35 @@ from typing import Any
 import sqlalchemy
 
 from tomaat.access.audit import ANYBODY, HOLDER
-from tomaat.database import ENDED as ENDED_HINT
-from tomaat.database import QUEUED as QUEUED_HINT
-from tomaat.database import SUBMITTED as SUBMITTED_HINT
 from tomaat.database import DatabaseUnavailable, run
+from tomaat.tickets.hints import EVERY_DOOR, hints_of
+from tomaat.tickets.sql import (
+    DURATIONS,
+    LENGTH,
+    OFFERS,
+    ON_A_SOURCE,
+    OPEN,
+    PERFORMED,
+    SECONDS_LEFT,
+    UNENDED,
+    WAITING,
+    one_of,
+)
+from tomaat.tickets.states import CANCELLED, EXPIRED, FAILED, QUEUED, RUNNING, SUBMITTED, SUCCEEDED, WEB
 from tomaat.tickets.ticket import COLUMNS, Ticket
 
 MOST_LATER_TOKENS = 20
-#: What is left of a ticket t, in seconds, with its durations d.
-SECONDS_LEFT = """greatest(0, coalesce(t.expected_seconds, d.mean_seconds, 1) + coalesce(t.loading_seconds, 0)
-    - CASE WHEN t.state = 'running' THEN extract(epoch FROM clock_timestamp() - t.started) ELSE 0 END)"""
-
-#: A ticket t whose input is kept: nobody deletes what this holds of, nor has begun to. And its service takes it still.
-CAN_RUN_AGAIN = """(NOT t.files_removed AND NOT t.delete_requested
-    AND (t.state IN ('failed', 'succeeded') OR (t.state = 'cancelled' AND t.inputs_kept)
-         OR (t.state = 'expired' AND :keep_input))
+#: The input of a ticket t is kept, nobody has begun to delete it, and its service still takes it.
+CAN_RUN_AGAIN = f"""(NOT t.files_removed AND NOT t.delete_requested
+    AND (t.state IN {one_of(FAILED, SUCCEEDED)} OR (t.state = '{CANCELLED}' AND t.inputs_kept)
+         OR (t.state = '{EXPIRED}' AND :keep_input))
     AND t.finished > clock_timestamp() - make_interval(secs => :retention_seconds)
     AND EXISTS (SELECT FROM offers WHERE interface_hash = t.interface_hash))"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AgainRules:
-    """For how long the input of an ended ticket is kept, as the settings have it."""
+    """The settings that tell for how long the input of an ended ticket is kept."""
 
     retention_seconds: float
     keep_input: bool  #: also once the result has expired
@@ -38,15 +45,15 @@ class AgainRules:
 
 @dataclass(frozen=True, kw_only=True)
 class Outlook:
-    """How a waiting or running ticket stands."""
+    """A waiting or running ticket's place and expected end."""
 
     position: int | None  #: 1: the next of its queue
     eta_seconds: float | None  #: expected seconds until its end
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ahead:
-    """What a new ticket of a service would find before it, in the shortest queue that it may join."""
+class ShortestQueue:
+    """The shortest queue that a new ticket of a service may join."""
 
     waiting: int  #: tickets
     wait_seconds: float  #: expected, until it would be started
@@ -54,7 +61,7 @@ class Ahead:
 
 @dataclass(frozen=True, kw_only=True)
 class NewTicket:
-    """What a ticket is made of."""
+    """The values of a ticket's row that its submission gives."""
 
     token_hash: bytes
     service: str
@@ -72,7 +79,7 @@ class OfferedService:
     name: str
     description: str
     version: str
-    available: bool  #: a live compute source offers this very interface
+    available: bool  #: a compute source that takes tickets offers this very interface
     interface: dict[str, Any]
     interface_hash: str
     memory_bytes: dict[str, int]  #: the most that a ticket was measured to need, by compute source
@@ -80,7 +87,7 @@ class OfferedService:
 
 
 class TicketStore:
-    """The web side's view of the table ``tickets``."""
+    """Reads and writes the table ``tickets`` for the web server."""
 
     def __init__(self, engine: sqlalchemy.Engine, hint: Callable[[str], None]) -> None:
         self.engine = engine
@@ -89,15 +96,19 @@ class TicketStore:
     def submit(self, submission: NewTicket) -> Ticket:
         """Insert a ticket whose files are durable in its folder; return it, or the one that the request had already.
 
-        Safe to repeat: a folder has one ticket, and so has an idempotency key of one API key, whatever the outcome of
-        an earlier call was. A call whose outcome is unknown is repeated once here. Raises ``DatabaseUnavailable``.
+        The call may be repeated: a folder has one ticket, and so has an idempotency key of one API key. A call of
+        unknown outcome is repeated once here. Raises ``DatabaseUnavailable``.
         """
         try:
             ticket = self._insert(submission)
         except DatabaseUnavailable:
             ticket = self._insert(submission)
-        self.hint(SUBMITTED_HINT)
+        self._tell_submitted()
         return ticket
+
+    def _tell_submitted(self) -> None:
+        for channel in hints_of(None, SUBMITTED, WEB):
+            self.hint(channel)
 
     def _insert(self, submission: NewTicket) -> Ticket:
         values = asdict(submission)
@@ -139,15 +150,15 @@ class TicketStore:
     def run_again(self, ticket: Ticket, folder: str, *, operator: str, rules: AgainRules) -> Ticket | None:
         """Insert a ticket whose folder holds the input of an ended one; ``None`` if that may not be run again.
 
-        What the statement demands of the ended one makes the copy whole: it tells that nobody had begun to delete the
-        files when they were copied. The new ticket is its client's: it has the same key's name, and the same tokens
-        open it. Safe to repeat, and repeated once here where the outcome is unknown.
+        The statement demands that nobody has begun to delete the ended one's files, so the copy is whole. The new
+        ticket belongs to the same client: it has the same key's name, and the same tokens open it. The call may be
+        repeated, and is repeated once here after an unknown outcome.
         """
         try:
             again = self._insert_again(ticket, folder, operator, rules)
         except DatabaseUnavailable:
             again = self._insert_again(ticket, folder, operator, rules)
-        self.hint(SUBMITTED_HINT)
+        self._tell_submitted()
         return again
 
     def _insert_again(self, ticket: Ticket, folder: str, operator: str, rules: AgainRules) -> Ticket | None:
@@ -201,25 +212,23 @@ class TicketStore:
     def outlook(self, ticket: Ticket) -> Outlook:
         """Tell a queued or running ticket's place and expected end; nothing for other states.
 
-        Of two that run, the one claimed last performs, and the other is packed: nobody waits for it.
-        Expected seconds are the task's own estimate, else the service's measured mean on that source, else 1; and what
-        its network takes to load.
+        A ticket whose result is being packed delays nobody.
         """
         rows = run(
             self.engine,
             f"""
-            WITH mine AS (SELECT * FROM tickets WHERE id = :id AND state IN ('queued', 'running')),
+            WITH mine AS (SELECT * FROM tickets WHERE id = :id AND state IN {ON_A_SOURCE}),
             ahead AS (
                 SELECT t.* FROM tickets t JOIN mine ON t.source = mine.source
-                WHERE t.state = 'queued' AND mine.state = 'queued' AND t.queue_order <= mine.queue_order
+                WHERE t.state = '{QUEUED}' AND mine.state = '{QUEUED}' AND t.queue_order <= mine.queue_order
                 UNION ALL
-                SELECT * FROM mine WHERE state = 'running'
+                SELECT * FROM mine WHERE state = '{RUNNING}'
                 UNION ALL
-                (SELECT t.* FROM tickets t JOIN mine ON t.source = mine.source
-                 WHERE t.state = 'running' AND mine.state = 'queued' ORDER BY t.started DESC LIMIT 1)
+                SELECT t.* FROM (SELECT source AS name FROM mine WHERE state = '{QUEUED}') s
+                  CROSS JOIN LATERAL {PERFORMED} t
             )
-            SELECT count(*) FILTER (WHERE t.state = 'queued') AS queued, sum({SECONDS_LEFT}) AS seconds
-            FROM ahead t LEFT JOIN durations d ON d.source = t.source AND d.service = t.service
+            SELECT count(*) FILTER (WHERE t.state = '{QUEUED}') AS queued, sum({SECONDS_LEFT}) AS seconds
+            FROM ahead t {DURATIONS}
             """,
             id=ticket.id,
         )
@@ -230,20 +239,20 @@ class TicketStore:
     def cancel(self, ticket: Ticket, *, operator: str | None = None) -> Ticket:
         """Give a ticket up: at once while it waits; asked for while it runs; a deletion after its end.
 
-        An ``operator``, by the name of the API key, deletes nothing: what had ended stays as it is, and the input of
-        what is cancelled is kept to be run again, unless its client gave it up as well.
-        One statement decides by the state that the row has then; the returned ticket is the row afterwards.
+        An ``operator``, named by the API key, deletes nothing. An ended ticket stays as it is. The input of a ticket
+        that an operator cancels is kept to be run again, unless its client gave it up as well. One statement decides
+        by the row's state at that moment; the returned ticket is the row afterwards.
         """
         rows = run(
             self.engine,
             f"""WITH given_up AS (
                   UPDATE tickets SET
-                    state = CASE WHEN state IN ('submitted', 'queued') THEN 'cancelled' ELSE state END,
-                    finished = CASE WHEN state IN ('submitted', 'queued') THEN clock_timestamp() ELSE finished END,
-                    cancel_requested = cancel_requested OR state = 'running',
-                    delete_requested = delete_requested OR (state <> 'running' AND NOT :by_operator),
+                    state = CASE WHEN state IN {WAITING} THEN '{CANCELLED}' ELSE state END,
+                    finished = CASE WHEN state IN {WAITING} THEN clock_timestamp() ELSE finished END,
+                    cancel_requested = cancel_requested OR state = '{RUNNING}',
+                    delete_requested = delete_requested OR (state <> '{RUNNING}' AND NOT :by_operator),
                     inputs_kept = :by_operator AND NOT delete_requested AND (inputs_kept
-                      OR (state IN ('submitted', 'queued', 'running') AND NOT cancel_requested))
+                      OR (state IN {UNENDED} AND NOT cancel_requested))
                   WHERE id = :id RETURNING {COLUMNS}
                 ), noted AS (
                   INSERT INTO audit (who, what, ticket, outcome) SELECT :who, :what, id, state FROM given_up
@@ -254,15 +263,15 @@ class TicketStore:
             who=operator or HOLDER,
             what="give up" if operator is None else "cancel",
         )
-        for channel in (SUBMITTED_HINT, QUEUED_HINT, ENDED_HINT):
+        for channel in EVERY_DOOR:
             self.hint(channel)
         return Ticket.of(rows[0])
 
     def mark_fetched(self, ticket_id: int) -> None:
-        """Note that the last byte of the result was sent; each later time starts the grace time again."""
+        """Note that the last byte of the result was sent; each repetition starts the grace time again."""
         run(
             self.engine,
-            "UPDATE tickets SET fetched = clock_timestamp() WHERE id = :id AND state = 'succeeded'",
+            f"UPDATE tickets SET fetched = clock_timestamp() WHERE id = :id AND state = '{SUCCEEDED}'",
             id=ticket_id,
         )
 
@@ -270,34 +279,32 @@ class TicketStore:
         """Count the tickets that wait, in all queues and for one."""
         rows = run(
             self.engine,
-            """SELECT (SELECT count(*) FROM tickets WHERE state = 'submitted')
-                    + (SELECT count(*) FROM tickets WHERE state = 'queued') AS waiting""",
+            f"""SELECT (SELECT count(*) FROM tickets WHERE state = '{SUBMITTED}')
+                    + (SELECT count(*) FROM tickets WHERE state = '{QUEUED}') AS waiting""",
         )
         return int(rows[0].waiting)
 
     def offered_services(self) -> list[OfferedService]:
-        """List each service that was ever offered, by the interface of its newest live offer, else its newest.
+        """List each service that was ever offered, each with the interface of one offer.
 
-        An offer is live while its source is and may run tickets, and once the worker of the source's present holder is
-        ready.
+        That is the newest offer of a source that takes tickets, else the newest of all.
         """
         rows = run(
             self.engine,
-            """SELECT DISTINCT ON (o.service) o.service, o.interface_hash, o.offer,
+            f"""SELECT DISTINCT ON (o.service) o.service, o.interface_hash, o.offer,
                       (SELECT json_object_agg(n.source, greatest(n.peak_bytes, n.network_bytes)) FROM offers n
                        WHERE n.interface_hash = o.interface_hash AND n.offer->>'version' = o.offer->>'version'
                          AND n.peak_bytes IS NOT NULL) AS memory_bytes,
-                      (coalesce(l.expires > clock_timestamp(), false) AND s.problem IS NULL AND NOT s.drained) AS live
-               FROM offers o LEFT JOIN leases l ON l.name = o.source AND l.epoch = o.epoch
-                 LEFT JOIN compute_sources s ON s.name = o.source
-               ORDER BY o.service, live DESC, o.offered DESC""",
+                      {OPEN} AS available
+               FROM {OFFERS}
+               ORDER BY o.service, available DESC, o.offered DESC""",
         )
         return [
             OfferedService(
                 name=row.service,
                 description=row.offer["description"],
                 version=row.offer["version"],
-                available=row.live,
+                available=row.available,
                 interface=row.offer["interface"],
                 interface_hash=row.interface_hash,
                 memory_bytes=row.memory_bytes or {},
@@ -306,24 +313,21 @@ class TicketStore:
             for row in rows
         ]
 
-    def ahead(self) -> dict[str, Ahead]:
-        """Tell how long the shortest queue is for each interface, by its hash, that a live compute source offers."""
+    def ahead(self) -> dict[str, ShortestQueue]:
+        """Find the shortest queue of sources that take tickets, for each interface by its hash."""
         rows = run(
             self.engine,
             f"""
             WITH queues AS MATERIALIZED (
-                SELECT l.name, l.epoch, count(t.id) FILTER (WHERE t.state = 'queued') AS waiting,
-                       coalesce(sum({SECONDS_LEFT}) FILTER (WHERE t.id IS NOT NULL), 0) AS wait_seconds
-                FROM leases l JOIN compute_sources s ON s.name = l.name
-                  LEFT JOIN LATERAL (
-                    SELECT * FROM tickets WHERE source = l.name AND state = 'queued'
-                    UNION ALL SELECT * FROM tickets WHERE source = l.name AND state = 'running') t ON true
-                  LEFT JOIN durations d ON d.source = t.source AND d.service = t.service
-                WHERE l.expires > clock_timestamp() AND s.problem IS NULL AND NOT s.drained GROUP BY l.name, l.epoch
+                SELECT l.name, l.epoch, q.waiting, q.wait_seconds
+                FROM leases l JOIN compute_sources s ON s.name = l.name CROSS JOIN LATERAL {LENGTH} q
+                WHERE {OPEN}
             )
             SELECT DISTINCT ON (o.interface_hash) o.interface_hash, q.waiting, q.wait_seconds
             FROM offers o JOIN queues q ON q.name = o.source AND q.epoch = o.epoch
             ORDER BY o.interface_hash, q.wait_seconds, q.waiting
             """,
         )
-        return {row.interface_hash: Ahead(waiting=row.waiting, wait_seconds=float(row.wait_seconds)) for row in rows}
+        return {
+            row.interface_hash: ShortestQueue(waiting=row.waiting, wait_seconds=float(row.wait_seconds)) for row in rows
+        }

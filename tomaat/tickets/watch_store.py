@@ -1,4 +1,4 @@
-"""What whoever watches the service reads of the database: counts, queues, leases; it writes nothing."""
+"""Read counts, queues and leases for health checks and metrics; nothing is written."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ import sqlalchemy
 
 from tomaat.database import run
 from tomaat.tickets.source_store import MANAGER
-from tomaat.tickets.ticket_store import SECONDS_LEFT
+from tomaat.tickets.sql import HELD, LENGTH, OFFERS, OPEN, TAKES_TICKETS
+from tomaat.tickets.states import EXPIRED, FAILED, QUEUED, RUNNING, SUBMITTED, SUCCEEDED
 
-#: How far back the ended tickets are read each time. A ticket's ``finished`` is taken within the statement that ends
-#: it, and seen once that has committed: after its deadline of some seconds, and however long a slow disk holds it up.
+#: How far back the ended tickets are read each time. The statement that ends a ticket writes ``finished`` before its
+#: commit, which may come seconds later, and still later on a slow disk.
 LATEST_COMMIT_SECONDS = 300.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Unended:
-    """The tickets of one service in one state that is no end."""
+    """The waiting or running tickets of one service in one state."""
 
     service: str
     state: str
@@ -33,11 +34,11 @@ class SourceNow:
 
     name: str
     held: bool  #: a TaskScheduling has its lease
-    usable: bool  #: held, without a problem, and its worker has offered something
+    usable: bool  #: it takes tickets: held, without a problem, not drained, and its worker has offered services
     waiting: int  #: tickets in its queue
     wait_seconds: float  #: expected, until a ticket that is queued now would be started
     drained: bool = False  #: an operator wants it to claim nothing more
-    used_bytes: int | None = None  #: of its device's memory, by whomever, when it was read last
+    used_bytes: int | None = None  #: of its device's memory, by all programs, at the latest reading
     total_bytes: int | None = None
     use: float | None = None  #: of its device, 0 to 1
     celsius: float | None = None
@@ -50,13 +51,13 @@ class World:
 
     unended: Sequence[Unended]
     sources: Sequence[SourceNow]
-    services: dict[str, bool]  #: each that was ever offered; whether a live source offers it
+    services: dict[str, bool]  #: each that was ever offered; whether a source that takes tickets offers it
     manager_held: bool  #: a QueueManager has its lease
 
 
 @dataclass(frozen=True, kw_only=True)
 class EndedTicket:
-    """A ticket that ended lately."""
+    """A ticket that has ended lately."""
 
     id: int
     service: str
@@ -68,7 +69,7 @@ class EndedTicket:
 
 
 class WatchStore:
-    """Each statement reads what is under way, or what ended lately, through the indexes that hold nothing else."""
+    """Reads tickets that have not ended, or ended lately, through indexes of nothing else."""
 
     def __init__(self, engine: sqlalchemy.Engine) -> None:
         self.engine = engine
@@ -86,16 +87,16 @@ class WatchStore:
         """Tell whether a QueueManager is alive, as its lease tells."""
         rows = run(
             self.engine,
-            "SELECT expires > clock_timestamp() AS alive FROM leases WHERE name = :name",
+            f"SELECT FROM leases l WHERE l.name = :name AND {HELD}",
             name=MANAGER,
         )
-        return bool(rows) and bool(rows[0].alive)
+        return bool(rows)
 
     def ended(self, since: datetime | None) -> tuple[datetime, list[EndedTicket]]:
-        """List the tickets that ended since ``LATEST_COMMIT_SECONDS`` before ``since``, or before now; tell the time.
+        """Return the time and the tickets that ended after ``LATEST_COMMIT_SECONDS`` before ``since``, or before now.
 
-        Called again with that time, it misses none, and lists those again that it listed lately: commits do not come
-        in the order of ``finished``.
+        Give that time to the next call: it misses no ticket, and lists some again, since commits do not come in the
+        order of ``finished``.
         """
         files_kept, files_removed = (
             f"""SELECT id, service, state, error->>'type' AS problem, attempts, created, started, finished FROM tickets
@@ -117,8 +118,8 @@ class WatchStore:
             EndedTicket(
                 id=row.id,
                 service=row.service,
-                outcome="succeeded" if row.state == "expired" else row.state,
-                problem=row.problem if row.state == "failed" else None,
+                outcome=SUCCEEDED if row.state == EXPIRED else row.state,
+                problem=row.problem if row.state == FAILED else None,
                 attempts=row.attempts,
                 wait_seconds=None if row.wait_seconds is None else float(row.wait_seconds),
                 run_seconds=None if row.run_seconds is None else float(row.run_seconds),
@@ -132,7 +133,7 @@ class WatchStore:
             f"""SELECT service, state, count(*) AS tickets,
                   extract(epoch FROM clock_timestamp() - min(created)) AS oldest_seconds
                 FROM tickets WHERE state = '{state}' GROUP BY service, state"""
-            for state in ("submitted", "queued", "running")
+            for state in (SUBMITTED, QUEUED, RUNNING)
         )
         return [
             Unended(service=row.service, state=row.state, tickets=row.tickets, oldest_seconds=float(row.oldest_seconds))
@@ -143,19 +144,10 @@ class WatchStore:
         rows = run(
             self.engine,
             f"""
-            SELECT s.name, coalesce(l.expires > clock_timestamp(), false) AS held,
-                   coalesce(l.expires > clock_timestamp(), false) AND s.problem IS NULL
-                     AND EXISTS (SELECT FROM offers o WHERE o.source = s.name AND o.epoch = l.epoch) AS usable,
-                   q.waiting, q.wait_seconds, s.drained, s.device_used_bytes, s.device_total_bytes, s.device_use,
-                   s.device_celsius, extract(epoch FROM clock_timestamp() - s.device_read) AS read_seconds
-            FROM compute_sources s LEFT JOIN leases l ON l.name = s.name
-              CROSS JOIN LATERAL (
-                SELECT count(*) FILTER (WHERE t.state = 'queued') AS waiting,
-                       coalesce(sum({SECONDS_LEFT}), 0) AS wait_seconds
-                FROM (SELECT * FROM tickets WHERE source = s.name AND state = 'queued'
-                      UNION ALL (SELECT * FROM tickets WHERE source = s.name AND state = 'running'
-                                 ORDER BY started DESC LIMIT 1)) t
-                  LEFT JOIN durations d ON d.source = t.source AND d.service = t.service) q
+            SELECT s.name, {HELD} AS held, {TAKES_TICKETS} AS usable, q.waiting, q.wait_seconds, s.drained,
+                   s.device_used_bytes, s.device_total_bytes, s.device_use, s.device_celsius,
+                   extract(epoch FROM clock_timestamp() - s.device_read) AS read_seconds
+            FROM compute_sources s LEFT JOIN leases l ON l.name = s.name CROSS JOIN LATERAL {LENGTH} q
             ORDER BY s.name""",
         )
         return [
@@ -178,9 +170,6 @@ class WatchStore:
     def _services(self) -> dict[str, bool]:
         rows = run(
             self.engine,
-            """SELECT o.service, bool_or(coalesce(l.expires > clock_timestamp(), false) AND s.problem IS NULL) AS live
-               FROM offers o LEFT JOIN leases l ON l.name = o.source AND l.epoch = o.epoch
-                 LEFT JOIN compute_sources s ON s.name = o.source
-               GROUP BY o.service ORDER BY o.service""",
+            f"SELECT o.service, bool_or({OPEN}) AS available FROM {OFFERS} GROUP BY o.service ORDER BY o.service",
         )
-        return {row.service: bool(row.live) for row in rows}
+        return {row.service: row.available for row in rows}

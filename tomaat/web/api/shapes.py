@@ -12,7 +12,7 @@ from typing_extensions import NotRequired, TypedDict
 
 from tomaat.tickets.states import State
 from tomaat.tickets.ticket import Ticket, TicketId
-from tomaat.tickets.ticket_store import Ahead, OfferedService, Outlook
+from tomaat.tickets.ticket_store import OfferedService, Outlook, ShortestQueue
 from tomaat.web.http.problems import ProblemDetails
 
 
@@ -147,7 +147,7 @@ class Service:
     description: str
     version: str
     available: bool
-    """A live compute source offers it now."""
+    """A compute source that takes tickets offers it now."""
     memory_bytes: dict[str, Annotated[int, Ge(0)]]
     """The most that its tickets were measured to need, by compute source."""
     waiting: int | None
@@ -160,7 +160,7 @@ class Service:
     """Values by the inputs' ids, to try it with; may be empty. Of a volume: `file`, its address here, and `about`."""
 
     @classmethod
-    def of(cls, offered: OfferedService, ahead: Ahead | None, example: dict[str, Any]) -> Service:
+    def of(cls, offered: OfferedService, ahead: ShortestQueue | None, example: dict[str, Any]) -> Service:
         """Describe a service, and the queue that a new ticket would join."""
         return cls(
             name=offered.name,

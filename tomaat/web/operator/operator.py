@@ -68,7 +68,7 @@ class Operator:
             sent = operators_page()
         else:
             self.access.demand_operator(request.headers.get(KEY_HEADER))
-            seen = self.seen.see(rules=self.rules)
+            seen = self.seen.overview(rules=self.rules)
             tickets = self.seen.tickets(rules=self.rules, up_to=_up_to())
             hours = self.last_day.hours(seen.now)
             sent = answer(Queues.of(seen, hours, tickets, request.args.get("service")))

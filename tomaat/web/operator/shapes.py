@@ -9,7 +9,7 @@ from typing import Annotated
 from annotated_types import MaxLen
 from pydantic import with_config
 
-from tomaat.tickets.operator_store import Count, Hour, Seen, SeenTicket, Source
+from tomaat.tickets.operator_store import Count, Hour, Overview, SeenTicket, Source
 from tomaat.tickets.states import RUNNING, State
 from tomaat.tickets.ticket import TicketId
 from tomaat.web.operator.last_day import Hours
@@ -36,7 +36,7 @@ class Queues:
     """The newest first."""
 
     @classmethod
-    def of(cls, seen: Seen, hours: Hours, tickets: tuple[SeenTicket, ...], service: str | None) -> Queues:
+    def of(cls, seen: Overview, hours: Hours, tickets: tuple[SeenTicket, ...], service: str | None) -> Queues:
         """Put everything together; the hours are those of one service, or of all together."""
         services = {name for each in seen.sources for name in each.services}
         services |= {name for name, _ in hours if name is not None}

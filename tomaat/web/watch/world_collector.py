@@ -19,7 +19,7 @@ RECENT_SECONDS = 1.0
 UNENDED = (SUBMITTED, QUEUED, RUNNING)
 OF_SOURCES: dict[str, tuple[str, Callable[[SourceNow], float | None]]] = {
     "tomaat_source_held": ("Whether a TaskScheduling holds the compute source.", lambda now: now.held),
-    "tomaat_source_usable": ("Whether it is held, has no problem, and offers services.", lambda now: now.usable),
+    "tomaat_source_usable": ("Whether it takes tickets now.", lambda now: now.usable),
     "tomaat_source_drained": ("Whether an operator wants it to claim nothing more.", lambda now: now.drained),
     "tomaat_queue_tickets": ("Tickets in the compute source's queue.", lambda now: now.waiting),
     "tomaat_queue_seconds": ("Expected, until a ticket queued now would be started.", lambda now: now.wait_seconds),
@@ -82,7 +82,7 @@ class WorldCollector(Collector):
     @staticmethod
     def _of_services(world: World) -> Iterator[Metric]:
         available = GaugeMetricFamily(
-            "tomaat_service_available", "Whether a live compute source offers the service.", labels=["service"]
+            "tomaat_service_available", "Whether a compute source that takes tickets offers it.", labels=["service"]
         )
         tickets = GaugeMetricFamily(
             "tomaat_tickets", "Tickets that have not ended, by their state.", labels=["service", "state"]

@@ -1,0 +1,87 @@
+"""The database itself refuses every move that the table of moves lacks."""
+
+import itertools
+
+import pytest
+import sqlalchemy
+from sqlalchemy.exc import IntegrityError
+
+from tests.integration.conftest import Bench
+from tomaat.database import connect, migrate, run
+from tomaat.database.connection import is_outage
+from tomaat.tickets.states import ENDED, EXPIRED, MOVES, QUEUED, RUNNING, STATES, SUBMITTED, SUCCEEDED
+
+PERMITTED = {(move.before, move.after) for move in MOVES}
+#: The other columns are given what any state demands of them.
+MOVE = """UPDATE tickets SET state = :state, finished = CASE WHEN :ended THEN clock_timestamp() END,
+    result_sha256 = 'x', result_bytes = 1, source = 'here/cpu-0', epoch = 1
+    WHERE id = :id"""
+INSERT = """INSERT INTO tickets (token_hash, service, interface_hash, folder, state, finished, result_sha256,
+    result_bytes, source, epoch) VALUES ('x', 'Add', 'Add-1', :folder, :state,
+    CASE WHEN :ended THEN clock_timestamp() END, 'x', 1, 'here/cpu-0', 1)"""
+
+
+@pytest.fixture(scope="module")
+def bench(make_database):
+    """One database for all pairs."""
+    engine = connect(make_database(), deadline_seconds=30)
+    migrate(engine)
+    yield Bench(engine)
+    engine.dispose()
+
+
+def in_state(bench, state):
+    ticket = bench.submit()
+    bench.force(MOVE, state=state, ended=state in ENDED, id=ticket.id)
+    assert bench.read(ticket).state == state
+    return ticket
+
+
+def move(bench, ticket, after):
+    run(bench.engine, MOVE, state=after, ended=after in ENDED, id=ticket.id)
+
+
+@pytest.mark.parametrize(("before", "after"), list(itertools.permutations(STATES, 2)))
+def test_a_ticket_goes_only_where_the_table_of_moves_lets_it(bench, before, after):
+    ticket = in_state(bench, before)
+    if (before, after) in PERMITTED:
+        move(bench, ticket, after)
+        assert bench.read(ticket).state == after
+    else:
+        with pytest.raises(IntegrityError, match=f"a ticket does not go from {before} to {after}"):
+            move(bench, ticket, after)
+        assert bench.read(ticket).state == before
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_ticket_begins_only_as_submitted(bench, state):
+    values = {"state": state, "folder": f"begun-{state}", "ended": state in ENDED}
+    if state == SUBMITTED:
+        run(bench.engine, INSERT, **values)
+    else:
+        with pytest.raises(IntegrityError, match=f"a ticket does not go from nothing to {state}"):
+            run(bench.engine, INSERT, **values)
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_what_leaves_the_state_as_it_is_is_no_move(bench, state):
+    ticket = in_state(bench, state)
+    move(bench, ticket, state)
+    run(bench.engine, "UPDATE tickets SET progress = 0.5, stage = 'x' WHERE id = :id", id=ticket.id)
+    assert bench.read(ticket).stage == "x"
+
+
+def test_one_wrong_move_of_many_undoes_the_whole_statement(bench):
+    right, wrong = in_state(bench, QUEUED), in_state(bench, SUCCEEDED)
+    update = "UPDATE tickets SET state = 'running', finished = NULL WHERE id = ANY(:ids)"
+    with pytest.raises(IntegrityError, match="from succeeded to running"):
+        run(bench.engine, update, ids=[right.id, wrong.id])
+    assert bench.read(right).state == QUEUED
+
+
+def test_a_refused_move_is_an_error_of_the_program_and_no_outage(bench):
+    ticket = in_state(bench, EXPIRED)
+    with pytest.raises(IntegrityError) as refused:
+        move(bench, ticket, RUNNING)
+    assert not is_outage(refused.value)
+    assert isinstance(refused.value, sqlalchemy.exc.DBAPIError)

@@ -1,0 +1,71 @@
+"""The facts that several statements share, each said once, as SQL.
+
+They speak of a ticket ``t``, a lease ``l``, a compute source ``s``, an offer ``o``, and the measured durations ``d`` of
+the ticket's service on its source. They are texts, not views of the database: the planner sees each statement
+whole, and a test may set the clock.
+"""
+
+from __future__ import annotations
+
+from tomaat.tickets.states import CANCELLED, FAILED, QUEUED, RUNNING, SUBMITTED
+
+
+def one_of(*states: str) -> str:
+    """Write states as the list that stands after ``IN``.
+
+    >>> one_of("queued", "running")
+    "('queued', 'running')"
+    """
+    return "(" + ", ".join(f"'{state}'" for state in states) + ")"
+
+
+WAITING = one_of(SUBMITTED, QUEUED)
+ON_A_SOURCE = one_of(QUEUED, RUNNING)
+UNENDED = one_of(SUBMITTED, QUEUED, RUNNING)
+
+#: Somebody has the lease: a TaskScheduling has a source's, a QueueManager the manager's. False where there is no lease.
+HELD = "coalesce(l.expires > clock_timestamp(), false)"
+
+#: The source may start tickets: it is held, has no problem, and no operator has drained it.
+OPEN = f"coalesce({HELD} AND s.problem IS NULL AND NOT s.drained, false)"
+
+#: The source takes tickets: it is open, and the worker of its present holder has offered services.
+TAKES_TICKETS = f"({OPEN} AND EXISTS (SELECT FROM offers p WHERE p.source = s.name AND p.epoch = l.epoch))"
+
+#: Each offer, with its source's lease if the present holder made it: where that source is open, it takes tickets.
+OFFERS = """offers o LEFT JOIN leases l ON l.name = o.source AND l.epoch = o.epoch
+    LEFT JOIN compute_sources s ON s.name = o.source"""
+
+#: Seconds that a ticket needs from now on, once it is its turn. The task's own estimate counts, else the mean that was
+#: measured on this source, else 1, and the time to load its network. A ticket that is late is expected to need as long
+#: again as it is late.
+SECONDS_LEFT = f"""abs(coalesce(t.expected_seconds, d.mean_seconds, 1) + coalesce(t.loading_seconds, 0)
+    - CASE WHEN t.state = '{RUNNING}' THEN extract(epoch FROM clock_timestamp() - t.started) ELSE 0 END)"""
+
+DURATIONS = "LEFT JOIN durations d ON d.source = t.source AND d.service = t.service"
+
+#: The ticket that the source performs: of two that run the one claimed last. The other one's result is being packed,
+#: and nobody waits for that.
+PERFORMED = f"""(SELECT * FROM tickets WHERE source = s.name AND state = '{RUNNING}' ORDER BY started DESC LIMIT 1)"""
+
+#: The tickets before one that would be queued on the source now.
+LINE = f"""(SELECT * FROM tickets WHERE source = s.name AND state = '{QUEUED}' UNION ALL {PERFORMED})"""
+
+#: The length of a source's queue: its tickets, and the seconds after which a ticket queued now would be started.
+LENGTH = f"""(SELECT count(*) FILTER (WHERE t.state = '{QUEUED}') AS waiting,
+      coalesce(sum({SECONDS_LEFT}), 0) AS wait_seconds
+    FROM {LINE} t {DURATIONS})"""
+
+
+def back_to_waiting(*, failing: str | None = None) -> str:
+    """Write the SET of an UPDATE that lets a running ticket wait for a queue again.
+
+    A ticket that was given up is cancelled instead. One for which ``failing`` holds fails with ``:error``.
+    """
+    ends, state, error = "cancel_requested", f"WHEN cancel_requested THEN '{CANCELLED}'", ""
+    if failing is not None:
+        ends = f"(cancel_requested OR {failing})"
+        state = f"{state} WHEN {failing} THEN '{FAILED}'"
+        error = f", error = CASE WHEN NOT cancel_requested AND {failing} THEN CAST(:error AS json) END"
+    return f"""state = CASE {state} ELSE '{SUBMITTED}' END, finished = CASE WHEN {ends} THEN clock_timestamp() END,
+      source = CASE WHEN {ends} THEN source END, epoch = NULL, progress = NULL, stage = NULL{error}"""
