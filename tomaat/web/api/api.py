@@ -1,4 +1,4 @@
-"""The routes of the protocol; each view finds, asks a room, and describes."""
+"""The routes of the protocol. Each view finds a ticket, asks a room, and describes the answer."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ log = structlog.get_logger()
 
 NOT_ENDED = frozenset(STATES) - ENDED
 RECENT_SECONDS = 1.0
-FORM_BYTES = 64 * 1024  #: what a form may add around its payload
+FORM_BYTES = 64 * 1024  #: most that a form may add around its payload
 
 
 class Api:
-    """What the web server was handed, and the views on it."""
+    """The views of the protocol, and the rooms that they ask."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Api:
         self.waiting = Recent(store.count_waiting, seconds=RECENT_SECONDS)
 
     def register(self, app: Flask) -> None:
-        """Give each view its route; a ticket's address with a slash in it is a wrong one, not another one."""
+        """Give each view its route; a ticket's address with a slash in it gets the 404 of a wrong one."""
         app.add_url_rule("/request", view_func=self.submit, methods=["POST"])
         app.add_url_rule("/request/<path:reference>", view_func=self.cancel, methods=["DELETE"])
         app.add_url_rule("/status/<path:reference>", view_func=self.status)
@@ -124,7 +124,7 @@ class Api:
         return sent
 
     def cancel(self, reference: str) -> Response:
-        """Give a ticket up, whatever its state."""
+        """Give a ticket up, in any state."""
         ticket = self.store.cancel(self._find(reference))
         log.info("ticket.given_up", ticket=ticket.id, state=ticket.state)
         still_to_do = ticket.state == RUNNING or (ticket.state != CANCELLED and not ticket.files_removed)
@@ -135,7 +135,7 @@ class Api:
         return answer(self._services())
 
     def openapi(self) -> Response:
-        """Describe all of this, services included."""
+        """Describe the API, services included."""
         return answer(describe_api(self._services(), longest_wait_seconds=self.longest_wait_seconds))
 
     def example(self, name: str) -> Response:

@@ -1,4 +1,4 @@
-"""Take a request's form apart while it streams: the service's name, and the payload straight into the unpacker."""
+"""Take a request's form apart while it streams; the payload goes straight into the unpacker."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tomaat.refusals import shown
 from tomaat.web.http.problems import Problem, invalid
 
 CHUNK_BYTES = 128 * 1024
-LARGEST_HELD_BYTES = 512 * 1024  #: what the decoder may hold: a part's headers, or what stands around all parts
+LARGEST_HELD_BYTES = 512 * 1024  #: most that the decoder holds: a part's headers, or text around all parts
 MOST_PARTS = 10
 LONGEST_SERVICE_BYTES = 200
 HOW = "Send multipart/form-data: curl -F service=FloatComputation -F payload=@payload.tar.gz http://…/request"

@@ -32,7 +32,7 @@ WHILE_STATE = {
 RESULT_REQUEST_HEADERS = [
     {"name": name, "in": "header", "description": description, "schema": {"type": "string"}}
     for name, description in {
-        "Range": "One range, such as `bytes=0-1023`; what is no single range is answered whole.",
+        "Range": "One range, such as `bytes=0-1023`; anything else is answered whole.",
         "If-Range": "Send the range only of the result with this ETag, else all of it.",
         "If-None-Match": "Send nothing (304) if the result has this ETag.",
         "If-Match": "Send nothing (412) unless the result has this ETag.",
@@ -82,7 +82,7 @@ def describe_api(services: Sequence[Service], *, longest_wait_seconds: float) ->
             "/supportedservices": {
                 "get": operation(
                     "services",
-                    "What can be asked, and with which inputs.",
+                    "The services and their inputs.",
                     {200: shape_answer("The services.", Service, many=True)},
                 )
             },
@@ -129,7 +129,7 @@ def _submit(services: Sequence[Service]) -> Json:
 
 
 def _ticket(longest_wait_seconds: float) -> Json:
-    """Describe what can be asked about a ticket by whoever has its token."""
+    """Describe the addresses of a ticket, which the holder of its token may ask."""
     security: list[Json] = [{}, {"token": []}]
     wait = {
         "name": "wait",
@@ -191,6 +191,6 @@ def _looked_up() -> Json:
         "/openapi.json": {"get": operation("openapi", "This document.", {200: document})},
         "/problems/{slug}": {
             "parameters": [path_parameter("slug")],
-            "get": operation("explain", "What a problem means.", {200: explanation}, 404),
+            "get": operation("explain", "The meaning of a kind of problem.", {200: explanation}, 404),
         },
     }

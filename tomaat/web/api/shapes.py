@@ -37,7 +37,7 @@ class Accepted:
 
     id: TicketId
     token: str
-    """The only copy: whoever has it sees the ticket."""
+    """The only copy: its holder sees the ticket."""
     service: str
     state: State
     links: Links
@@ -66,7 +66,7 @@ class Status:
     compute_source: str | None
     progress: Annotated[float, Ge(0), Le(1)] | None
     stage: str | None
-    """The task's own words for what it does now."""
+    """The task's own words for its present work."""
     claim: int
     """How often it was handed to a worker."""
     created: datetime
@@ -112,23 +112,23 @@ class DescribedInput(TypedDict):
     required: bool
     default: Any
     minimum: NotRequired[float | None]
-    """Of numbers."""
+    """For numbers."""
     maximum: NotRequired[float | None]
     unit: NotRequired[str]
-    """Of numbers and points."""
+    """For numbers and points."""
     coordinates: NotRequired[Literal["LPS", "RAS"]]
-    """Of points."""
+    """For points."""
     fewest: NotRequired[int]
     most: NotRequired[int]
     choices: NotRequired[list[str]]
-    """Of a choice."""
+    """For a choice."""
     longest: NotRequired[int]
-    """Of a text, in characters."""
+    """For a text, in characters."""
     extensions: NotRequired[list[str]]
-    """Of volumes: how the names of their files may end."""
+    """For volumes: how the names of their files may end."""
     channels: NotRequired[int]
     modalities: NotRequired[list[str] | None]
-    """Of a DICOM series; null: any."""
+    """For a DICOM series; null: any."""
     orientation: NotRequired[str | None]
     smallest_dimensions: NotRequired[list[int] | None]
     """In voxels along i, j, k."""
@@ -157,7 +157,7 @@ class Service:
     interface: dict[str, DescribedInput]
     """By the inputs' ids."""
     example: dict[str, Any]
-    """Values by the inputs' ids, to try it with; may be empty. Of a volume: `file`, its address here, and `about`."""
+    """Values by the inputs' ids, to try it with; may be empty. A volume has `file`, its address here, and `about`."""
 
     @classmethod
     def of(cls, offered: OfferedService, ahead: ShortestQueue | None, example: dict[str, Any]) -> Service:

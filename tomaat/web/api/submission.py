@@ -30,7 +30,7 @@ LONGEST_IDEMPOTENCY_KEY = 255  #: characters
 
 
 class Submission:
-    """What ``POST /request`` does, from the first byte to the row."""
+    """Takes ``POST /request`` from its first byte to the row."""
 
     def __init__(self, store: TicketStore, storage: Storage, limits: ArchiveLimits, largest_voxel_bytes: int) -> None:
         self.store = store

@@ -1,4 +1,4 @@
-"""The Flask application: the routes, and what every answer has in common."""
+"""The Flask application: its routes, and the headers, log line and errors of every answer."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _ticket() -> dict[str, int]:
 
 
 def _http_problem(error: HTTPException) -> Response:
-    """Say in our form what Flask refused."""
+    """Turn a refusal of Flask into a problem."""
     status = error.code or 500
     allow = error.get_response().headers.get("Allow")
     if status == 404:  # noqa: PLR2004 (Not Found)

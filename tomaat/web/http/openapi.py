@@ -1,4 +1,4 @@
-"""The words in which each part of the web describes its addresses as OpenAPI, and the refusals that they share."""
+"""The pieces of which OpenAPI is made: operations, answers, headers, and the refusals that addresses share."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ KINDS = {
 
 
 def operation(name: str, summary: str, answers: Mapping[int, Json], *refusals: int, **more: Any) -> Json:
-    """Describe what one method of an address does; every operation may also be refused with 500 and 503."""
+    """Describe one method of an address; every one may also be refused with 500 and 503."""
     problems = {
         str(status): {
             "description": TEXTS[status],

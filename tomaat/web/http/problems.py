@@ -103,7 +103,7 @@ def problem_response(problem: Problem) -> Response:
 
 
 def not_found() -> Problem:
-    """Say the same to a wrong id, a wrong token and an absent one."""
+    """Make the answer to a wrong id, a wrong token and an absent one, which is the same."""
     return Problem(404, "not-found", "Not found", "There is no ticket with this id and token.")
 
 

@@ -1,4 +1,4 @@
-"""The parts of a request that several views look at, and the two that a log may name."""
+"""The parts of a request that several views look at, and those that a log may name."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def moment(time: datetime) -> str:
 
 
 def schemas_of(*shapes: type) -> dict[str, Json]:
-    """Describe shapes, and those that they consist of, as JSON Schema, by their titles: what clients call them."""
+    """Describe shapes, and the shapes in them, as JSON Schema, by their titles: the names that clients know."""
     read_texts = ConfigDict(use_attribute_docstrings=True)
     _, described = TypeAdapter.json_schemas(
         # A list of a shape, since a dataclass itself is given no configuration.

@@ -1,4 +1,4 @@
-"""The last day's figures by the hour: an hour that is over is summed up once, however many look at it."""
+"""The last day's figures by the hour; an hour that is over is summed up once, for all operators."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Read = Callable[[datetime, datetime], Hours]
 
 
 class LastDay:
-    """Keeps what cannot change any more. Two threads may ask for the same hour, which harms nobody."""
+    """Keeps the figures that cannot change any more. Two threads may ask for the same hour, which harms nobody."""
 
     def __init__(self, read: Read) -> None:
         self.read = read

@@ -1,4 +1,4 @@
-"""The operator's routes: all sources and tickets, and what is done to them, with an operator's key."""
+"""The operator's routes: see all sources and tickets, and act on them, with an operator's key."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Body = TypeVar("Body")
 
 
 class Operator:
-    """What the web server was handed for operators, and the views on it."""
+    """The operator's views, and the rooms that they ask."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Operator:
             )
 
     def queues(self) -> Response:
-        """Give the page to whom prefers one, as browsers do: it asks for the key; the data need one."""
+        """Send the page to a client that prefers HTML, as browsers do: it asks for the key. The data need one."""
         if prefers_a_page():
             sent = operators_page()
         else:
@@ -76,7 +76,7 @@ class Operator:
         return sent
 
     def drain(self, key: ApiKey) -> Response:
-        """Let a source finish what it runs, and claim nothing more."""
+        """Let a source finish its tickets, and claim nothing more."""
         return self._set_drained(key, drained=True)
 
     def resume(self, key: ApiKey) -> Response:
@@ -131,7 +131,7 @@ class Operator:
         return ticket
 
     def _acting(self, name: str, act: Callable[[ApiKey], Response]) -> Callable[[], Response]:
-        """Let an operator act; what an operator is refused goes to the audit trail, beside what the stores write."""
+        """Let an operator act. A refusal goes to the audit trail, where the stores write the acts themselves."""
 
         def view() -> Response:
             key = self.access.demand_operator(request.headers.get(KEY_HEADER))

@@ -31,7 +31,7 @@ class Queues:
     """The front of each queue, in its order."""
     services: list[str]
     hours: list[Hour]
-    """Of the last day, in UTC; an hour in which nothing ended is left out."""
+    """The last day, in UTC; an hour in which no ticket ended is left out."""
     tickets: tuple[SeenTicket, ...]
     """The newest first."""
 

@@ -14,7 +14,7 @@ from tomaat.web.http.request import prefers_a_page
 from tomaat.web.http.shapes import answer
 
 STATIC = Path(__file__).parent / "static"
-VENDOR_SECONDS = 365 * 24 * 3600  #: how long a browser keeps what has its version in its address
+VENDOR_SECONDS = 365 * 24 * 3600  #: how long a browser keeps a file with its version in its address
 POLICY = {
     "default-src": "'none'",
     "script-src": "'self'",  # modules and NiiVue's bundle; no inline script, no eval, no WebAssembly, no worker
@@ -46,7 +46,7 @@ class IndexLinks:
 
 @dataclass(frozen=True, kw_only=True)
 class Index:
-    """What a program finds at `/`."""
+    """The links that a program finds at `/`."""
 
     name: str
     links: IndexLinks

@@ -13,4 +13,4 @@ def paths() -> Json:
     """Describe the address."""
     content = {"application/json": reference("Index"), "text/html": {"type": "string"}}
     answer = content_answer("Links; a page for people where text/html is preferred.", content)
-    return {"/": {"get": operation("index", "What this is.", {200: answer})}}
+    return {"/": {"get": operation("index", "The server's name and links.", {200: answer})}}

@@ -1,4 +1,4 @@
-"""Whether this process lives, and whether a request would be served: for whatever watches, restarts or balances."""
+"""Tell programs that watch, restart or balance whether this process lives, and whether it would serve a request."""
 
 from __future__ import annotations
 

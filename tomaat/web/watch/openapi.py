@@ -1,4 +1,4 @@
-"""The addresses for whoever watches the server, as OpenAPI describes them."""
+"""The addresses for programs that watch the server, as OpenAPI describes them."""
 
 from __future__ import annotations
 

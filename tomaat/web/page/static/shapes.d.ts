@@ -3,7 +3,7 @@
 /** A new ticket. */
 export interface Accepted {
   id: number;
-  /** The only copy: whoever has it sees the ticket. */
+  /** The only copy: its holder sees the ticket. */
   token: string;
   service: string;
   state: "submitted" | "queued" | "running" | "succeeded" | "failed" | "cancelled" | "expired";
@@ -43,23 +43,23 @@ export interface Input {
   store: "mainjson" | "file";
   required: boolean;
   default: any;
-  /** Of numbers. */
+  /** For numbers. */
   minimum?: number | null;
   maximum?: number | null;
-  /** Of numbers and points. */
+  /** For numbers and points. */
   unit?: string;
-  /** Of points. */
+  /** For points. */
   coordinates?: "LPS" | "RAS";
   fewest?: number;
   most?: number;
-  /** Of a choice. */
+  /** For a choice. */
   choices?: string[];
-  /** Of a text, in characters. */
+  /** For a text, in characters. */
   longest?: number;
-  /** Of volumes: how the names of their files may end. */
+  /** For volumes: how the names of their files may end. */
   extensions?: string[];
   channels?: number;
-  /** Of a DICOM series; null: any. */
+  /** For a DICOM series; null: any. */
   modalities?: string[] | null;
   orientation?: string | null;
   /** In voxels along i, j, k. */
@@ -110,7 +110,7 @@ export interface Queues {
   /** The front of each queue, in its order. */
   waiting: SeenTicket[];
   services: string[];
-  /** Of the last day, in UTC; an hour in which nothing ended is left out. */
+  /** The last day, in UTC; an hour in which no ticket ended is left out. */
   hours: Hour[];
   /** The newest first. */
   tickets: SeenTicket[];
@@ -155,7 +155,7 @@ export interface Service {
   wait_seconds: number | null;
   /** By the inputs' ids. */
   interface: Record<string, Input>;
-  /** Values by the inputs' ids, to try it with; may be empty. Of a volume: `file`, its address here, and `about`. */
+  /** Values by the inputs' ids, to try it with; may be empty. A volume has `file`, its address here, and `about`. */
   example: Record<string, any>;
 }
 
@@ -188,7 +188,7 @@ export interface Status {
   position: number | null;
   compute_source: string | null;
   progress: number | null;
-  /** The task's own words for what it does now. */
+  /** The task's own words for its present work. */
   stage: string | null;
   /** How often it was handed to a worker. */
   claim: number;
