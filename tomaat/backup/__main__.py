@@ -35,7 +35,7 @@ NEXT = """Then:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Do what the command line says; return the exit status."""
+    """Run the command; return the exit status."""
     os.umask(PRIVATE)
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that nothing half is left
     arguments = parse(words)
@@ -98,7 +98,7 @@ def described(folder: Path, manifest: Manifest) -> str:
 
 
 def told(restored: Restored, settings: Settings) -> str:
-    """Say what came back and what a person does next."""
+    """Print how much came back, and the next steps for a person."""
     tickets = ", ".join(f"{number} {state}" for state, number in restored.tickets.items()) or "none"
     lines = [f"Restored the backup of {restored.manifest.made}. Tickets: {tickets}."]
     if restored.quarantined:

@@ -24,7 +24,7 @@ def look_at_python(running: tuple[int, int] = sys.version_info[:2]) -> Iterator[
 
 
 def look_at_packages(requirements: Path, *, needed: bool) -> Iterator[Finding]:
-    """Compare what is installed with what is pinned in a file."""
+    """Compare the installed packages with the versions that a file pins."""
     about, faults, missing = f"packages of {requirements.name}", [], []
     pinned = PINNED.findall(requirements.read_text(encoding="utf-8"))
     for name, wanted in pinned:

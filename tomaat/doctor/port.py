@@ -1,4 +1,4 @@
-"""Look who answers where WebService listens; nothing is bound there, so that a door that starts now is not kept out."""
+"""Look which program answers where WebService listens; nothing is bound there, so that no door is kept out."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ ABOUT = "settings"
 
 
 def look_at_faults(faults: Sequence[str]) -> Iterator[Finding]:
-    """Tell what the doors would refuse."""
+    """Tell the settings that the doors would refuse."""
     for fault in faults:
         yield wrong(ABOUT, fault, "set it right, or unset it; the README's table lists all settings")
     if not faults:

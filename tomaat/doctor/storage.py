@@ -19,7 +19,7 @@ STRAY_SECONDS = 2 * 3600.0  #: after an hour QueueManager takes an upload withou
 
 
 def look_at_storage(base: Path, largest_unpacked_bytes: int) -> Iterator[Finding]:
-    """Tell whether this user can keep tickets there, and what lies there that nobody knows."""
+    """Tell whether this user can keep tickets there, and which files there are unknown."""
     try:
         there = base.exists()
     except PermissionError:

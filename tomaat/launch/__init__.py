@@ -1,4 +1,4 @@
-"""What ``make serve`` and ``make demo`` run: the private PostgreSQL and the doors, kept alive together."""
+"""Run the private PostgreSQL and the doors together and keep them alive, for ``make serve`` and ``make demo``."""
 
 from tomaat.launch.cannot_start import CannotStart
 from tomaat.launch.door import Door
