@@ -46,7 +46,7 @@ class Input:
         self.id = id
         self.name = self._declared_text("name", name, LONGEST_NAME)
         if not self.name.strip():
-            raise ValueError(f"{self!r}: the name is empty; write what the input means to its user.")
+            raise ValueError(f"{self!r}: the name is empty; write the meaning of the input for its user.")
         self.description = self._declared_text("description", description, LONGEST_DESCRIPTION)
         if not isinstance(required, bool):
             raise TypeError(f"{self!r}: required={shown(required)}; write True or False.")

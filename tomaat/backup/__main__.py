@@ -61,7 +61,7 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     restoring = commands.add_parser("restore", help="bring a backup back, while no door runs")
     restoring.add_argument("folder", metavar="FOLDER", type=_path)
     restoring.add_argument(
-        "--replace", action="store_true", help="give up what the database holds, and set the storage's files aside"
+        "--replace", action="store_true", help="give up the contents of the database, and set the storage's files aside"
     )
     return parser.parse_args(words)
 

@@ -91,7 +91,7 @@ def _refuse_what_is_in_use(store: BackupStore, storage: Storage, *, replace: boo
     if replace:
         return
     if store.holds_something():
-        raise BackupFailed("The database is not empty: make a new one, or say --replace to give up what it holds.")
+        raise BackupFailed("The database is not empty: make a new one, or say --replace to give up its contents.")
     if any(folder.is_dir() and any(folder.iterdir()) for folder in _folders(storage)):
         raise BackupFailed(
             f"{storage.base} holds tickets' files: name another folder, or say --replace to set them aside."

@@ -236,8 +236,8 @@ class Program:
         self.display.clear()
         if self.asked.command in {"run", "submit"}:
             out = out_of(self.asked)
-            then = f"The same command goes on from here; tomaat cancel {out} gives up what is under way."
-            say_wrong([f"Stopped; what was sent goes on at the server. {then}"])
+            then = f"The same command goes on from here; tomaat cancel {out} gives up the requests under way."
+            say_wrong([f"Stopped; the requests that were sent go on at the server. {then}"])
         return INTERRUPTED
 
 

@@ -26,8 +26,8 @@ def look_at_times(settings: Settings) -> Iterator[Finding]:
         odd.append(
             (
                 f"a statement has {settings.database_deadline_seconds:g} s, 0.4 of TOMAAT_LEASE_SECONDS",
-                f"TOMAAT_LEASE_SECONDS={2.5 * settings.DATABASE_DEADLINE_SECONDS:g} would give it what "
-                "TOMAAT_DATABASE_DEADLINE_SECONDS says",
+                f"TOMAAT_LEASE_SECONDS={2.5 * settings.DATABASE_DEADLINE_SECONDS:g} would give it all of "
+                "TOMAAT_DATABASE_DEADLINE_SECONDS",
             )
         )
     if settings.POLL_SECONDS > settings.LEASE_SECONDS / 2:

@@ -82,7 +82,7 @@ def _strays(storage: Storage) -> Iterator[Finding]:
     old = [path for path in _within(storage.incoming) if _age_seconds(path) > STRAY_SECONDS]
     if quarantined:
         mend = (
-            "nothing to do: they go after TOMAAT_RETENTION_HOURS; what a restored backup lacks, its clients send again"
+            "nothing to do: they go after TOMAAT_RETENTION_HOURS; clients send again those that a restored backup lacks"
         )
         yield warning(about, f"{len(quarantined)} folders without a ticket lie in {storage.quarantine}", mend)
     if old:

@@ -17,8 +17,8 @@ from tomaat.storage.disk import DISK_FULL
 CONTENT_TYPE = "application/problem+json"
 
 EXPLANATIONS = {
-    "invalid-request": "The request is not of the form that the API describes; its detail says what is missing.",
-    "unreadable-archive": "The payload cannot be unpacked: it is broken, or holds what no payload may hold.",
+    "invalid-request": "The request is not of the form that the API describes; its detail names the fault.",
+    "unreadable-archive": "The payload cannot be unpacked: it is broken, or holds something that no payload may hold.",
     "not-gzip": "The payload must be a gzip-compressed tar archive (.tar.gz).",
     "too-large": "The payload is beyond a size limit of this server, packed or unpacked.",
     "unknown-service": "No service of this name is offered here; GET /supportedservices lists those that are.",

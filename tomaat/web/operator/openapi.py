@@ -42,7 +42,7 @@ class Act:
 ACTS = (
     Act(
         name="drain",
-        summary="Let a compute source finish what it runs and claim nothing more.",
+        summary="Let a compute source finish its running tickets and claim nothing more.",
         body=OfSource,
         answer=Drained,
         statuses=(200,),
