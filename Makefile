@@ -1,4 +1,4 @@
-# What a person does with this repository; `make` alone lists it.
+# The commands of this repository; `make` alone lists them.
 
 PYTHON ?= python3
 VENV := .venv
@@ -15,20 +15,20 @@ help:  ## list these targets
 	@echo "Settings are environment variables: TOMAAT_PORT=5001 make serve. The README lists them."
 
 demo: $(VENV)/requirements  ## start everything, send three tickets, show what happens, stop everything
-	@$(VENV)/bin/python tools/demo.py
+	@$(VENV)/bin/python -m tools.demo
 
 serve: $(VENV)/requirements  ## run PostgreSQL and the three doors until Ctrl-C
-	@$(VENV)/bin/python tools/serve.py
+	@$(VENV)/bin/python -m tomaat.launch serve
 
-keys: $(VENV)/requirements  ## who may submit: make keys ARGS="make radiology", ARGS=list, ARGS="revoke radiology"
-	@$(VENV)/bin/python tools/keys.py $(ARGS)
+keys: $(VENV)/requirements  ## API keys: make keys ARGS="make radiology", ARGS=list, ARGS="revoke radiology"
+	@$(VENV)/bin/python -m tomaat.launch keys $(ARGS)
 
 backup: $(VENV)/requirements  ## make backup ARGS="make PLACE --keep 7", ARGS="verify FOLDER", ARGS="restore FOLDER"
-	@$(VENV)/bin/python tools/backup.py $(ARGS)
+	@$(VENV)/bin/python -m tomaat.launch backup $(ARGS)
 
-doctor:  ## what is wrong with how it is set up, and what to do; changes nothing
+doctor:  ## name each fault of the setup and its remedy; changes nothing
 	@test -x $(VENV)/bin/python || { echo "There is no $(VENV) yet: make demo, or make serve, sets everything up."; exit 1; }
-	@$(VENV)/bin/python tools/doctor.py $(ARGS)
+	@$(VENV)/bin/python -m tomaat.launch doctor $(ARGS)
 
 docs: $(VENV)/requirements-docs  ## build the documents' site into .cache/site
 	@$(VENV)/bin/python -m sphinx --fail-on-warning --keep-going -q -c docs -d $(SITE)-read . $(SITE)
@@ -46,12 +46,12 @@ check: $(VENV)/requirements-dev  ## ruff, the formatting, mypy
 	@$(VENV)/bin/mypy
 
 benchmark: $(VENV)/requirements-dev  ## measure this machine's figures, each beside its floor
-	@$(VENV)/bin/python benchmarks/measure.py
+	@$(VENV)/bin/python -m benchmarks.measure
 
-mutants: $(VENV)/requirements-dev  ## remove each guard in turn: do the tests notice?
+mutants: $(VENV)/requirements-dev  ## remove each guard in turn, and see whether the tests notice: docs/evidence/mutants.md
 	@$(VENV)/bin/python tools/mutants.py $(ARGS)
 
-chaos: $(VENV)/requirements-dev  ## strike the service at every moment, 20 times each, and kill at random: docs/faults.md
+chaos: $(VENV)/requirements-dev  ## strike the service at every moment, 20 times each, and kill at random: docs/evidence/faults.md
 	@$(VENV)/bin/python -m tests.chaos $(ARGS)
 
 train-inner-ear: $(VENV)/requirements  ## train InnerEarSegmentation's network on phantoms; up to 90 minutes on two cores
@@ -60,7 +60,7 @@ train-inner-ear: $(VENV)/requirements  ## train InnerEarSegmentation's network o
 evaluate-inner-ear: $(VENV)/requirements  ## evaluate it on 200 phantoms that it has not seen
 	@$(VENV)/bin/python -m networks.inner_ear.evaluate $(ARGS)
 
-clean:  ## remove what can be made again; the tickets in storage/ stay
+clean:  ## remove everything that can be made again; the tickets in storage/ stay
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -52,6 +52,11 @@ def manage(settings: Settings, stop: Stop) -> None:
     hinter.close()
 
 
+def main() -> int:
+    """Open the door; return its exit status."""
+    settings = read_settings()
+    return open_door("QueueManager", settings.LOG_FORMAT, lambda stop: manage(settings, stop))
+
+
 if __name__ == "__main__":
-    chosen = read_settings()
-    sys.exit(open_door("QueueManager", chosen.LOG_FORMAT, lambda stop: manage(chosen, stop)))
+    sys.exit(main())

@@ -18,26 +18,102 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
-REPOSITORY = Path(__file__).resolve().parent
+CODE = Path(__file__).resolve().parent  #: the doors lie beside this file
+HOME = CODE if (CODE / "CustomTasks").is_dir() else Path.cwd()  #: the clone; the current folder of an installed server
 MIB = 1024**2
 GIB = 1024**3
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (addresses to listen on, and where to ask then)
+#: The documents list the settings in these groups, in the order of the fields; each group begins at a field.
+GROUPS = {
+    "HOST": "The six that one sets",
+    "LARGEST_UPLOAD_BYTES": "Limits",
+    "WAIT_LIMIT_HOURS": "Times",
+    "CUSTOM_TASKS_DIR": "The rest",
+}
 CLIENTS_VARIABLES = {"TOMAAT_URL", "TOMAAT_KEY"}  #: name a server, and a key for it, to clients; no settings
 
 
 class Settings(BaseSettings):
-    """What the person who runs the server may choose; each has a default that works on one machine."""
+    """The operator's choices; each has a default that works on one machine."""
 
     model_config = SettingsConfigDict(env_prefix="TOMAAT_", frozen=True, extra="forbid")
 
     HOST: str = Field(default="127.0.0.1", description="Address on which the service listens.")
     PORT: int = Field(default=5000, ge=1, le=65535, description="Port on which the service listens.")
-    BASE_STORAGE_DIR: Path = Field(
-        default=REPOSITORY / "storage", description="Folder of all tickets' files; the default lies beside the code."
-    )
     DATABASE_URL: str = Field(
         default="postgresql://tomaat-user:tomaat-password@localhost:5432/tomaat",
         description="The PostgreSQL database. Unset, the make targets start a private one.",
+    )
+    BASE_STORAGE_DIR: Path = Field(
+        default=HOME / "storage",
+        description="Folder of all tickets' files. It lies beside the code, or in the current folder of an installed "
+        "server.",
+    )
+    API_KEYS: Literal["beyond-loopback", "always", "never"] = Field(
+        default="beyond-loopback",
+        description="When a request needs an API key: `beyond-loopback` (where `TOMAAT_HOST` is more than this "
+        "machine), `always` or `never`.",
+    )
+    RETENTION_HOURS: float = Field(
+        default=72.0, gt=0, description="Hours after a ticket's end when its files are deleted."
+    )
+
+    LARGEST_UPLOAD_BYTES: int = Field(default=2 * GIB, ge=1, description="Largest payload, as it is sent.")
+    LARGEST_UNPACKED_BYTES: int = Field(default=8 * GIB, ge=1, description="Largest payload, unpacked.")
+    LARGEST_RATIO: float = Field(
+        default=1000.0, gt=1, description="Largest ratio of unpacked to packed bytes, after 16 MiB."
+    )
+    MOST_MEMBERS: int = Field(default=3000, ge=1, description="Most files and folders in a payload.")
+    LARGEST_VOLUME_BYTES: int = Field(
+        default=4 * GIB, ge=1, description="Most bytes that the voxels of one volume may take."
+    )
+    LONGEST_QUEUE: int = Field(default=20_000, ge=1, description="Waiting tickets at which a request is answered 503.")
+    LONGEST_QUEUE_PER_KEY: int = Field(
+        default=5000, ge=1, description="Waiting tickets of one API key at which its request is answered 429."
+    )
+    MOST_TICKETS_PER_MINUTE: int = Field(
+        default=600, ge=1, description="Tickets of one API key within a minute, above which it is answered 429."
+    )
+    ATTEMPTS: int = Field(default=3, ge=1, description="How often a ticket is started when its worker dies.")
+
+    WAIT_LIMIT_HOURS: float = Field(
+        default=24.0, gt=0, description="Hours after which a ticket that still waits fails."
+    )
+    FETCHED_GRACE_SECONDS: float = Field(
+        default=600.0,
+        ge=0,
+        description="How long a fetched result can be fetched again, where the storage strategy removes it.",
+    )
+    TICKET_DAYS: float = Field(
+        default=365.0, gt=0, description="Days after a ticket's end when its row is deleted; its files are gone then."
+    )
+    AUDIT_DAYS: float = Field(
+        default=365.0, ge=30, description="Days after which a line of the audit trail is deleted."
+    )
+    LONGEST_WAIT_SECONDS: float = Field(default=60.0, ge=0, description="Longest `?wait=`.")
+    GRACE_SECONDS: float = Field(
+        default=10.0,
+        ge=0,
+        description="How long a stopping TaskScheduling lets a running ticket finish before it is put back.",
+    )
+    CANCEL_SECONDS: float = Field(
+        default=1.0,
+        ge=0,
+        description="How long a cancelled task may take to stop by itself before its worker is killed.",
+    )
+    LEASE_SECONDS: float = Field(default=15.0, ge=1, description="How long a silent holder keeps its compute source.")
+    DATABASE_DEADLINE_SECONDS: float = Field(
+        default=5.0, gt=0, description="Deadline of one database statement; at most 0.4 leases."
+    )
+    POLL_SECONDS: float = Field(
+        default=1.0, gt=0, description="How often each loop looks by itself when no hint arrives."
+    )
+
+    CUSTOM_TASKS_DIR: Path = Field(default=HOME / "CustomTasks", description="Folder whose tasks are offered.")
+    STORAGE_STRATEGY: Literal["KEEP_ALL", "KEEP_ONLY_INPUT", "KEEP_NOTHING"] = Field(
+        default="KEEP_ALL",
+        description="Files of a ticket that stay after its whole result was fetched: `KEEP_ALL`, `KEEP_ONLY_INPUT` or "
+        "`KEEP_NOTHING`.",
     )
     HOST_NAME: str = Field(
         default=socket.gethostname(),
@@ -45,7 +121,6 @@ class Settings(BaseSettings):
         pattern=r"^[^/\s]+$",
         description="First part of a compute source's name.",
     )
-    CUSTOM_TASKS_DIR: Path = Field(default=REPOSITORY / "CustomTasks", description="Folder whose tasks are offered.")
     COMPUTE_SOURCES: dict[str, list[str] | None] | None = Field(
         default=None,
         description="JSON: the compute sources of this host and the services of each (null: all), for example "
@@ -57,66 +132,11 @@ class Settings(BaseSettings):
     )
     COMPUTE_MEMORY_BYTES: dict[str, Annotated[int, Field(ge=1)]] = Field(
         default_factory=dict,
-        description="JSON: how much of a source's memory networks and tickets may take, where that is not all: "
-        '`{"GPU-…": 8000000000}`. Unset: all of a GPU\'s; on the CPU whatever is free.',
+        description='JSON: memory of a source that networks and tickets may take: `{"GPU-…": 8000000000}`. Unset: all '
+        "of a GPU's; on the CPU whatever is free.",
     )
-    STORAGE_STRATEGY: Literal["KEEP_ALL", "KEEP_ONLY_INPUT", "KEEP_NOTHING"] = Field(
-        default="KEEP_ALL", description="What is kept of a ticket's files after its result was fetched completely."
-    )
-    FETCHED_GRACE_SECONDS: float = Field(
-        default=600.0, ge=0, description="How long a fetched result stays fetchable where the strategy removes it."
-    )
-    RETENTION_HOURS: float = Field(
-        default=72.0, gt=0, description="Hours after its end when a ticket's files are deleted."
-    )
-    WAIT_LIMIT_HOURS: float = Field(
-        default=24.0, gt=0, description="Hours after which a ticket that still waits fails."
-    )
-    ATTEMPTS: int = Field(default=3, ge=1, description="How often a ticket is started when its worker dies.")
-    LARGEST_UPLOAD_BYTES: int = Field(default=2 * GIB, ge=1, description="Largest payload, as it is sent.")
-    LARGEST_UNPACKED_BYTES: int = Field(default=8 * GIB, ge=1, description="Largest payload, unpacked.")
-    MOST_MEMBERS: int = Field(default=3000, ge=1, description="Most files and folders in a payload.")
-    LARGEST_RATIO: float = Field(default=1000.0, gt=1, description="Largest ratio of unpacked to packed, after 16 MiB.")
-    LARGEST_VOLUME_BYTES: int = Field(
-        default=4 * GIB, ge=1, description="Largest volume's voxels, which the reader may hold."
-    )
-    LONGEST_QUEUE: int = Field(default=20_000, ge=1, description="Waiting tickets at which a request is answered 503.")
-    API_KEYS: Literal["beyond-loopback", "always", "never"] = Field(
-        default="beyond-loopback",
-        description="When requests need an API key: where `TOMAAT_HOST` is not this machine alone, always, or never.",
-    )
-    LONGEST_QUEUE_PER_KEY: int = Field(
-        default=5000, ge=1, description="Waiting tickets of one API key at which its request is answered 429."
-    )
-    MOST_TICKETS_PER_MINUTE: int = Field(
-        default=600, ge=1, description="Tickets of one API key within a minute, above which it is answered 429."
-    )
-    TICKET_DAYS: float = Field(
-        default=365.0, gt=0, description="Days after its end when a ticket without files is forgotten altogether."
-    )
-    AUDIT_DAYS: float = Field(
-        default=365.0, ge=30, description="Days after which a line of the audit trail is deleted."
-    )
-    LONGEST_WAIT_SECONDS: float = Field(default=60.0, ge=0, description="Longest `?wait=`.")
     WEB_THREADS: int = Field(
         default=32, ge=4, description="Threads of the web server; at most half of them wait for `?wait=`."
-    )
-    POLL_SECONDS: float = Field(
-        default=1.0, gt=0, description="How often each loop looks by itself when no hint arrives."
-    )
-    LEASE_SECONDS: float = Field(default=15.0, ge=1, description="How long a silent holder keeps its compute source.")
-    DATABASE_DEADLINE_SECONDS: float = Field(
-        default=5.0, gt=0, description="Deadline of one database statement; at most 0.4 leases."
-    )
-    GRACE_SECONDS: float = Field(
-        default=10.0,
-        ge=0,
-        description="How long a stopping TaskScheduling lets a running ticket finish before it is put back.",
-    )
-    CANCEL_SECONDS: float = Field(
-        default=1.0,
-        ge=0,
-        description="How long a cancelled task may take to stop by itself before its worker is killed.",
     )
     LOG_FORMAT: Literal["text", "json"] = Field(
         default="text", description="How log lines are written to standard error."

@@ -80,6 +80,11 @@ def schedule(settings: Settings, stop: Stop) -> None:
     hinter.close()
 
 
+def main() -> int:
+    """Open the door; return its exit status."""
+    settings = read_settings()
+    return open_door("TaskScheduling", settings.LOG_FORMAT, lambda stop: schedule(settings, stop))
+
+
 if __name__ == "__main__":
-    chosen = read_settings()
-    sys.exit(open_door("TaskScheduling", chosen.LOG_FORMAT, lambda stop: schedule(chosen, stop)))
+    sys.exit(main())

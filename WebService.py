@@ -102,6 +102,11 @@ def serve(settings: Settings, stop: Stop) -> None:
     hinter.close()
 
 
+def main() -> int:
+    """Open the door; return its exit status."""
+    settings = read_settings()
+    return open_door("WebService", settings.LOG_FORMAT, lambda stop: serve(settings, stop))
+
+
 if __name__ == "__main__":
-    chosen = read_settings()
-    sys.exit(open_door("WebService", chosen.LOG_FORMAT, lambda stop: serve(chosen, stop)))
+    sys.exit(main())

@@ -1,4 +1,4 @@
-"""What a long history costs: ``python3 benchmarks/history.py``.
+"""What a long history costs: ``python3 -m benchmarks.history``.
 
 Two databases in one PostgreSQL, one with a thousand ended tickets and one with a million, and the same queue in both.
 What the doors ask of them is timed in turns. The files of the latest 20,000 tickets are still kept.
@@ -7,7 +7,6 @@ What the doors ask of them is timed in turns. The files of the latest 20,000 tic
 from __future__ import annotations
 
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -15,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tomaat.database import connect, migrate
 from tomaat.postgres.private_postgres import PrivatePostgres

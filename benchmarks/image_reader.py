@@ -1,4 +1,4 @@
-"""What the guarded reading of volumes costs, and what it keeps in: ``python3 benchmarks/image_reader.py``.
+"""What the guarded reading of volumes costs, and what it keeps in: ``python3 -m benchmarks.image_reader``.
 
 Reads a 26 MB volume through the limited process and, alternating, by SimpleITK in this process; then reads poisoned
 images after a victim's and looks for the victim's voxels; then times every hostile image.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import statistics
-import sys
 import tempfile
 import threading
 import time
@@ -19,8 +18,6 @@ from typing import Any
 import numpy as np
 import psutil
 import SimpleITK as sitk
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.hostile_images import HOSTILE
 from tomaat.headers import VolumeRefused, read_header

@@ -1,4 +1,4 @@
-"""Heavy loads, with their findings: ``python3 benchmarks/load.py [tickets] [uploads] [slow] [soak HOURS]``.
+"""Heavy loads, with their findings: ``python3 -m benchmarks.load [tickets] [uploads] [slow] [soak HOURS]``.
 
 Without words: all but the soak. Each load is bounded in count and in time, and goes over loopback only.
 """
@@ -24,8 +24,6 @@ from pathlib import Path
 
 import psutil
 import requests
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.instances import instances, write_large_payload
 from tests.service import DOORS, Service, payload

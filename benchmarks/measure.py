@@ -29,8 +29,6 @@ import requests
 import SimpleITK as sitk
 import sqlalchemy
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from benchmarks.instances import instances, write_large_payload
 from tests.service import Service, payload
 from tomaat.database import connect

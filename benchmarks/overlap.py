@@ -1,4 +1,4 @@
-"""How much of a backlog's time the device performs, with and without the overlap: ``python3 benchmarks/overlap.py``.
+"""How much of a backlog's time the device performs, with and without the overlap: ``python3 -m benchmarks.overlap``.
 
 A task takes a 26 MB volume (int16, 256 x 256 x 200), passes some seconds as a device does, and gives the volume back. A
 backlog waits while nothing runs; then it drains twice, in turns: once as the service does it, once with a lane that
@@ -28,8 +28,6 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.instances import instances
 from tests.service import REPOSITORY, Service, payload

@@ -1,4 +1,4 @@
-"""Simulate queues with the very code that QueueManager chooses with: ``python3 benchmarks/simulate_queues.py``.
+"""Simulate queues with the very code that QueueManager chooses with: ``python3 -m benchmarks.simulate_queues``.
 
 Compares, for tickets of mixed durations, the time until all have ended and the mean wait with list scheduling, which
 knows no queues: each ticket, in order of arrival, starts on the machine that is free first (Graham, 1966). Then, for
@@ -9,12 +9,8 @@ from __future__ import annotations
 
 import heapq
 import random
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tomaat.devices.need import Need
 from tomaat.manager.choosing import assign, rebalance

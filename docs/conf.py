@@ -6,15 +6,11 @@ Every document reads as well without it. What the site has beyond them is the na
 
 from __future__ import annotations
 
-import re
-import sys
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from tomaat import __version__
-from tools.site_parts import PARTS, REPOSITORY
+from tools.site_parts import REPOSITORY, fill_parts
 
 #: A page that is not in here fails the build.
 NAVIGATION = {
@@ -23,12 +19,13 @@ NAVIGATION = {
         "In a terminal": "first-terminal",
         "In a Python script": "first-script",
         "With your network": "tutorial",
-        "As who runs it": "first-operator",
+        "As an operator": "first-operator",
     },
     "Guides": {
         "The page": "page",
         "The command line and the client": "client",
-        "Tasks and inputs": "tasks",
+        "Tasks": "tasks",
+        "Inputs": "inputs",
         "Running it for a lab": "production",
         "Looking after the queues": "operator",
         "Watching it": "monitoring",
@@ -37,20 +34,32 @@ NAVIGATION = {
         "The protocol": "protocol",
         "The API, address by address": "api",
         "Settings": "settings",
+        "Patients' data": "privacy",
         "A ticket's way": "ticket",
         "The choice of a queue": "queues",
         "Model card: inner ear": "../networks/inner_ear/README",
+        "Glossary": "glossary",
         "Changes": "../CHANGELOG",
-    },
-    "What was seen": {
-        "Measurements": "measurements",
-        "Faults": "faults",
-        "Mutants": "mutants",
-        "The inner ear, evaluated": "../networks/inner_ear/evaluation",
-        "Decisions": "decisions/README",
     },
     "Changing it": {
         "Contributing": "../CONTRIBUTING",
+    },
+}
+#: Below other pages than the front page: proof and reasons, which no user needs.
+BELOW = {
+    "CONTRIBUTING": {
+        "Evidence": "docs/evidence/README",
+        "Decisions": "docs/decisions/README",
+    },
+    "docs/evidence/README": {
+        "Faults": "faults",
+        "Mutants": "mutants",
+        "Measurements": "measurements",
+        "The inner ear, evaluated": "../../networks/inner_ear/evaluation",
+    },
+    "docs/decisions/README": {
+        decision.read_text().partition("\n")[0].removeprefix("# ").replace("`", ""): decision.stem
+        for decision in sorted((REPOSITORY / "docs/decisions").glob("0*.md"))
     },
 }
 
@@ -68,7 +77,7 @@ myst_heading_anchors = 4  # `#a-heading`, as code hosts have it
 
 html_theme = "furo"
 html_title = "TOMAAT"
-html_favicon = "../tomaat/web/static/icon.svg"
+html_favicon = "../tomaat/web/page/static/icon.svg"
 html_static_path = ["site.css"]
 html_css_files = ["site.css"]
 html_copy_source = False
@@ -117,24 +126,13 @@ TOCTREE = """
 """
 
 
-def fill_parts(text: str) -> str:
-    """Write each generated part into its place."""
-    for name, written in PARTS.items():
-        place = re.compile(rf"<!-- begin: {name} -->\n.*?<!-- end: {name} -->", re.DOTALL)
-        text = place.sub(lambda _, written=written: written(), text)
-    return text
-
-
 def read_source(_app: Any, page: str, source: list[str]) -> None:
-    """Give the front page the navigation, and each page its generated parts."""
+    """Give each page its generated parts, and the pages below it."""
     source[0] = fill_parts(source[0])
-    if page == root_doc:
-        for caption, pages in NAVIGATION.items():
-            entries = "\n".join(f"{title} <{target}>" for title, target in pages.items())
-            source[0] += TOCTREE.format(caption=caption, pages=entries)
-    if page == "docs/decisions/README":
-        decisions = sorted(path.stem for path in (REPOSITORY / "docs/decisions").glob("0*.md"))
-        source[0] += TOCTREE.format(caption="Decisions", pages="\n".join(decisions))
+    parts = NAVIGATION if page == root_doc else {page: BELOW[page]} if page in BELOW else {}
+    for caption, pages in parts.items():
+        entries = "\n".join(f"{title} <{target}>" for title, target in pages.items())
+        source[0] += TOCTREE.format(caption=caption, pages=entries)
 
 
 def mend_access(_app: Any, _page: str, _template: str, context: dict[str, Any], _doctree: Any) -> None:

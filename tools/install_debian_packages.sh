@@ -21,6 +21,7 @@ need dicom3tools command -v dciodvfy
 need jq command -v jq
 need zsh command -v zsh
 need fish command -v fish
+need libseccomp2 python3 -c 'import ctypes; ctypes.CDLL("libseccomp.so.2")'
 need openssl command -v openssl
 need systemd command -v systemd-analyze
 need nginx-light test -x /usr/sbin/nginx

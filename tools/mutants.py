@@ -1,7 +1,7 @@
 """Remove each guard in turn and run the tests that should notice: ``make mutants``.
 
 A mutant is one change of the source. It lives when all of its tests still pass: then the guard is not tested. Works in
-copies of the repository; prints a table, and writes it to ``docs/mutants.md`` once all were tried.
+copies of the repository; prints a table, and writes it to ``docs/evidence/mutants.md`` once all were tried.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from queue import SimpleQueue
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 AT_ONCE = 2  #: mutants tried side by side, each in a copy of its own
-REPORT = REPOSITORY / "docs/mutants.md"
+REPORT = REPOSITORY / "docs/evidence/mutants.md"
 HEAD = """# Mutants
 
 Each guard removed in turn, and the first test that failed: {noticed} of {all} were noticed.
@@ -32,6 +32,7 @@ VOLUMES = ("tests/integration/test_reader_volume_reader.py",)
 DATABASE = ("tests/integration/test_database.py",)
 MOVES = ("tests/integration/test_manager_manager.py",)
 WALLS = ("tests/integration/test_reader_walls.py",)
+CALLS = ("tests/unit/test_reader_confine.py",)
 DICOM = ("tests/integration/test_dicom.py",)
 SERIES = ("tests/unit/test_reader_series.py",)
 PAYLOADS = ("tests/unit/test_services_payload.py",)
@@ -43,6 +44,7 @@ METRICS = ("tests/unit/test_web_watch_metrics.py",)
 HEALTH = ("tests/unit/test_web_watch_health.py",)
 DOCTOR = ("tests/integration/test_doctor.py",)
 WEB = ("tests/unit/test_web_api_api.py",)
+SERVER = ("tests/integration/test_web_http_serve.py",)
 PAGE = ("tests/unit/test_web_page_documents.py",)
 SHOWN = ("tests/acceptance/test_page_modules.py::test_a_series_becomes_the_volume_that_simpleitk_reads",)
 RESENT = ("tests/acceptance/test_page.py::test_an_upload_whose_answer_is_lost_becomes_one_ticket",)
@@ -660,6 +662,14 @@ MUTANTS = (
         STORAGE,
     ),
     _m("a token is compared", "web/api/tokens.py", "if ticket is None or not any(fits):", "if ticket is None:", WEB),
+    _m("a body has its limit", "web/http/channel.py", "> self.largest_body_bytes:  #", "> 10**15:  #", SERVER),
+    _m(
+        "a body is looked at before it is kept",
+        "web/http/channel.py",
+        "        if in_header:",
+        "        if False:",
+        SERVER,
+    ),
     _m("answers are stored nowhere", "web/http/app.py", '    "Cache-Control": "no-store",\n', "", WEB),
     _m(
         "the page runs its own scripts only",
@@ -895,6 +905,13 @@ MUTANTS = (
         VOLUMES,
     ),
     _m("a parser opens no other file", "reader/read_server.py", 'if "landlock" in guards:', "if False:", WALLS),
+    _m(
+        "a refused call's number is its own",
+        "reader/confine.py",
+        '"ptrace": (101, 117)',
+        '"ptrace": (101, 118)',
+        CALLS,
+    ),
     _m("a parser reaches nobody", "reader/read_server.py", 'if "seccomp" in guards:', "if False:", WALLS),
     _m("an image cannot have all memory", "reader/read_server.py", "mapped + memory_bytes + SPARE_BYTES", "-1", WALLS),
     _m("an image cannot have all time", "reader/read_server.py", "seconds, seconds + 5)", "-1, -1)", WALLS),

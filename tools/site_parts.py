@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+
+from pydantic.fields import FieldInfo
 
 from tomaat.web.api.openapi import describe_api
 from tomaat.web.http.problems import EXPLANATIONS
-from TOMAATSettings import Settings
+from TOMAATSettings import GROUPS, Settings
 from tools.api_reference import write_reference
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -23,10 +26,36 @@ def write_problems() -> str:
 
 
 def write_settings() -> str:
-    """Take the table over from the README, where a test holds it against the code."""
-    readme = (REPOSITORY / "README.md").read_text()
-    return readme[readme.index("## Settings\n") :].partition("\n## ")[0].removeprefix("## Settings\n")
+    """Write a table for each group of settings."""
+    lines = []
+    for name, field in Settings.model_fields.items():
+        if name in GROUPS:
+            lines += ["", f"### {GROUPS[name]}", "", "| variable | default | meaning |", "| --- | --- | --- |"]
+        lines.append(f"| `TOMAAT_{name}` | {_default(name, field)} | {field.description} |")
+    return "\n".join(lines) + "\n\n"
+
+
+def _default(name: str, field: FieldInfo) -> str:
+    default = field.get_default(call_default_factory=True)
+    if name == "HOST_NAME":
+        return "the host's name"
+    if default is None:
+        return "unset"
+    return f"`{default.relative_to(REPOSITORY) if isinstance(default, Path) else default}`"
 
 
 #: By the name that stands in the document: `<!-- begin: api -->`.
 PARTS = {"api": write_api, "problems": write_problems, "settings": write_settings}
+
+
+def fill_parts(text: str) -> str:
+    """Write each generated part into its place in a document."""
+    for name, written in PARTS.items():
+        place = re.compile(rf"(<!-- begin: {name} -->\n).*?(<!-- end: {name} -->)", re.DOTALL)
+        text = place.sub(lambda match, written=written: match[1] + written() + match[2], text)
+    return text
+
+
+if __name__ == "__main__":  # the README has its parts without a site, too
+    readme = REPOSITORY / "README.md"
+    readme.write_text(fill_parts(readme.read_text()))

@@ -47,7 +47,9 @@ def test_a_running_service_is_well_and_a_door_that_is_gone_is_told(own_service):
 def test_before_anything_was_started_nothing_is_a_problem_and_nothing_is_made(tmp_path):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TOMAAT_")}
     storage = tmp_path / "storage"
-    status, levels, said = doctor(environment | {"TOMAAT_BASE_STORAGE_DIR": str(storage)}, "tools/doctor.py")
+    status, levels, said = doctor(
+        environment | {"TOMAAT_BASE_STORAGE_DIR": str(storage)}, "-m", "tomaat.launch", "doctor"
+    )
     assert (status, levels["database"], levels["storage"]) == (0, "warning", "warning"), said
     assert "private PostgreSQL does not run" in said
     assert not storage.exists()
@@ -61,7 +63,7 @@ def test_make_doctor_looks_into_the_private_postgresql_that_runs(tmp_path):
     url = server.start()
     try:
         status, levels, said = doctor(
-            environment | {"TOMAAT_BASE_STORAGE_DIR": str(tmp_path / "storage")}, "tools/doctor.py"
+            environment | {"TOMAAT_BASE_STORAGE_DIR": str(tmp_path / "storage")}, "-m", "tomaat.launch", "doctor"
         )
     finally:
         server.remove()

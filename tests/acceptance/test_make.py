@@ -50,7 +50,7 @@ class Serving:
         self.output = folder / "output"
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "tools/serve.py"],
+                [sys.executable, "-m", "tomaat.launch", "serve"],
                 cwd=REPOSITORY,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,

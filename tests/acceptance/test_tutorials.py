@@ -18,6 +18,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser import Visitor, picture
 from tests.service import REPOSITORY, free_port
+from tomaat.postgres.private_postgres import PrivatePostgres
 
 BLOCK = re.compile(r"```(\w+) ?([^\n]*)\n(.*?)```\n", re.DOTALL)
 SERVE = re.compile(r"((?:\w+=\S+ )*make serve)\n\Z")
@@ -143,7 +144,8 @@ def demonstrated(tmp_path_factory):
     """Somebody who has typed ``make demo``: it takes a minute, and does the same in each tutorial."""
     reader = Reader(tmp_path_factory.mktemp("demo") / "tomaat")
     (reader.folder / "printed").write_text(reader.type("make demo\n"))
-    return reader
+    yield reader
+    PrivatePostgres(reader.folder / "storage/postgres").remove()
 
 
 @pytest.fixture
@@ -151,6 +153,8 @@ def reader(tmp_path, demonstrated):
     reader = Reader(tmp_path / "tomaat", demonstrated)
     yield reader
     reader.interrupt()
+    if (restored := reader.folder / "restored/postgres").exists():  # its data may lie elsewhere
+        PrivatePostgres(restored).remove()
 
 
 def is_seen(shown: str, printed: str) -> bool:

@@ -168,7 +168,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--jobs", type=int, default=4)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--report", type=Path, default=Path("docs/faults.md"))
+    parser.add_argument("--report", type=Path, default=Path("docs/evidence/faults.md"))
     parser.add_argument("--share", type=int)
     arguments = parser.parse_args()
     if arguments.share is not None:

@@ -16,10 +16,13 @@ import pytest
 import requests
 import structlog
 import waitress.buffers
+import waitress.receiver
 
 from tests.unit.fake_store import GOOD, MIB, Web
 from tomaat.archives import ArchiveLimits
 from tomaat.tickets.states import SUCCEEDED
+from tomaat.web.http.channel import Channel
+from tomaat.web.http.problems import Problem
 from tomaat.web.http.serve import PortBusy, WebServer
 
 LARGE = ArchiveLimits(largest_upload_bytes=300 * MIB, largest_unpacked_bytes=400 * MIB)
@@ -103,10 +106,10 @@ def open_files():
 
 
 def read_all(connection):
-    data = b""
+    data = bytearray()
     while chunk := connection.recv(65536):
         data += chunk
-    return data
+    return bytes(data)
 
 
 def problem_in(answer):
@@ -294,6 +297,40 @@ def test_a_chunked_upload_is_taken(start):
         timeout=30,
     )
     assert answer.status_code == 202
+
+
+@pytest.mark.parametrize("expect", ["", "Expect: 100-continue\r\n"])
+def test_a_request_can_be_refused_before_a_byte_of_its_body_is_kept(start, monkeypatch, expect):
+    web = start()
+    asked, kept = [], []
+
+    def refuse(self, request):
+        asked.append((self.addr[0], request.command, request.path, request.headers["X_API_KEY"]))
+        raise Problem(401, "key-needed", "API key needed", "Not this one.")
+
+    monkeypatch.setattr(Channel, "before_body", refuse)
+    monkeypatch.setattr(waitress.receiver.FixedStreamReceiver, "received", lambda _, data: kept.append(data))
+    with web.connect() as connection:
+        head = f"POST /request HTTP/1.1\r\nHost: x\r\nX-API-Key: a\r\n{expect}Content-Length: {50 * MIB}\r\n\r\n"
+        connection.sendall(head.encode() + bytes(MIB))
+        for _ in range(49):  # goes on sending, and reads only then
+            connection.sendall(bytes(MIB))
+        status, problem = problem_in(read_all(connection))
+    assert (status, problem["detail"]) == (401, "Not this one.")
+    assert asked == [("127.0.0.1", "POST", "/request", "a")]
+    assert kept == []
+
+
+@pytest.mark.parametrize("length", [b"Content-Length: 11", b"Transfer-Encoding: chunked"])
+def test_a_body_has_at_most_the_bytes_that_its_header_was_granted(start, monkeypatch, length):
+    web = start()
+    monkeypatch.setattr(Channel, "before_body", lambda *_: 10)
+    with web.connect() as connection:
+        connection.sendall(b"POST /request HTTP/1.1\r\nHost: x\r\n" + length + b"\r\n\r\n")
+        connection.sendall(b"6\r\nabcdef\r\n")
+        status, problem = problem_in(read_all(connection))
+    assert (status, problem["type"]) == (413, "/problems/too-large")
+    assert "at most 10 bytes" in problem["detail"]
 
 
 def test_a_full_disk_of_the_spool_is_507_and_recovers(start, monkeypatch):

@@ -1,11 +1,18 @@
 """Documents and code say the same."""
 
+import doctest
+import inspect
+import json
 import re
+import tempfile
 from pathlib import Path
 
 import pytest
 
+import Inputs
+from Inputs.numbers import finite
 from tests.chaos import matrix
+from tests.sentences import begins_relatively, count_words, sentences
 from tomaat.client import EXIT_CODES
 from tomaat.client.completion import option_actions
 from tomaat.client.parser import FORMATS, make_parser
@@ -14,11 +21,16 @@ from tomaat.tickets import states
 from tomaat.tickets.problems import KINDS_OF_FAILURE
 from tomaat.web.http.openapi import KINDS
 from tomaat.web.http.problems import EXPLANATIONS
-from TOMAATSettings import Settings
+from TOMAATSettings import GROUPS, Settings
+from tools.site_parts import fill_parts, write_settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LARGEST_PICTURE_BYTES = 300_000
 DOCUMENTS = [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")]
+MOST_WORDS = 25  #: of a sentence that explains
+#: Programs write most of the evidence; decisions and changes are read by those who know the words.
+EXPLAINING = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *(REPOSITORY / "docs").glob("*.md")]
+EXPLAINING += (REPOSITORY / "networks").rglob("README.md")
 
 
 def table(document: str, heading: str) -> list[list[str]]:
@@ -29,11 +41,30 @@ def table(document: str, heading: str) -> list[list[str]]:
     return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows]
 
 
-def test_every_setting_stands_in_the_readme_with_its_meaning():
-    rows = {row[0].strip("`"): row for row in table("README.md", "Settings")}
-    assert rows.keys() == {f"TOMAAT_{name}" for name in Settings.model_fields}
-    for name, field in Settings.model_fields.items():
-        assert rows[f"TOMAAT_{name}"][2] == field.description
+def test_every_setting_stands_in_the_readme_in_its_group_with_its_default_and_its_meaning():
+    readme = (REPOSITORY / "README.md").read_text()
+    assert fill_parts(readme) == readme, "python -m tools.site_parts writes the tables anew"
+
+
+def test_the_settings_are_grouped_in_the_order_of_their_fields_and_six_come_first():
+    fields = list(Settings.model_fields)
+    begins = [fields.index(name) for name in GROUPS]
+    assert begins == sorted(begins)
+    assert begins[0] == 0
+    assert next(iter(GROUPS.values())).startswith("The six")
+    assert begins[1] == 6
+    written = write_settings()
+    assert [written.count(f"`TOMAAT_{name}` |") for name in fields] == [1] * len(fields)
+    assert re.findall(r"^### (.+)$", written, re.MULTILINE) == list(GROUPS.values())
+
+
+def test_every_part_from_elsewhere_is_named_with_its_licence():
+    readme = (REPOSITORY / "README.md").read_text()
+    licences = readme[readme.index("## Licence\n") :]
+    for part in (REPOSITORY / "tomaat/web/page/static/vendor").iterdir():
+        assert f"({(part / 'LICENSE').relative_to(REPOSITORY)})" in licences, part
+    assert (REPOSITORY / "LICENSE").read_text().strip().startswith("Apache License\n")
+    assert 'license = "Apache-2.0"\n' in (REPOSITORY / "pyproject.toml").read_text()
 
 
 def test_the_states_in_the_documents_are_the_codes():
@@ -70,7 +101,7 @@ def test_the_client_names_the_formats_that_the_service_takes():
 
 
 def test_the_fault_matrix_in_the_documents_is_the_one_that_is_tried():
-    assert matrix.table() in (REPOSITORY / "docs/faults.md").read_text()
+    assert matrix.table() in (REPOSITORY / "docs/evidence/faults.md").read_text()
 
 
 def test_every_problem_that_the_code_answers_with_is_explained():
@@ -133,3 +164,61 @@ def test_every_decision_stands_in_their_list():
     assert [name for _, _, name in listed] == sorted(path.name for path in decisions.glob("0*.md"))
     for number, title, name in listed:
         assert (decisions / name).read_text().startswith(f"# {number}. {title}\n")
+
+
+@pytest.mark.parametrize("document", EXPLAINING, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_no_sentence_of_a_document_is_long_or_begins_with_a_relative_word(document):
+    found = list(sentences(document.read_text()))
+    assert [sentence for sentence in found if count_words(sentence) > MOST_WORDS] == []
+    assert [sentence for sentence in found if begins_relatively(sentence)] == []
+
+
+def test_a_long_sentence_and_a_relative_beginning_are_found_wherever_they_stand():
+    long = "A" + " word" * MOST_WORDS + "."
+    for place in ("{}", "Short. {}", "- {}", "| a | b |\n| --- | --- |\n| short | {} |", "# {}", "1. *{}*"):
+        assert max(map(count_words, sentences(place.format(long)))) == MOST_WORDS + 1, place
+        for relative in ("What is kept goes.", "Of these, two.", "Who asks is told.", "**What it costs**"):
+            assert any(map(begins_relatively, sentences(place.format(relative)))), place
+    assert not any(map(begins_relatively, sentences("Who may send? Whatever. The rest of it. `what`")))
+    assert list(sentences("```\n" + long + "\n```\n\n<!-- What is this -->\n")) == []
+
+
+def test_every_input_has_a_section_with_its_arguments_its_refusals_and_examples_that_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    document = (REPOSITORY / "docs/inputs.md").read_text()
+    scope: dict[str, object] = {}
+    runner = doctest.DocTestRunner()
+    for number, block in enumerate(re.findall(r"```python\n(.*?)```", document, re.DOTALL)):
+        example = doctest.DocTestParser().get_doctest(block, {}, f"example {number}", "docs/inputs.md", 0)
+        example.globs = scope
+        runner.run(example, clear_globs=False)
+    assert runner.tries > 30
+    assert runner.failures == 0
+    declared = {one.id: one for one in scope.values() if isinstance(one, Inputs.Input)}
+    common = set(inspect.signature(Inputs.Input).parameters)
+    for kind in Inputs.TYPES.values():
+        section = document[document.index(f"\n## {kind.__name__}\n") :].partition("\n## ")[2].partition("\n## ")[0]
+        for argument in inspect.signature(kind).parameters.keys() - common - {"default"}:
+            assert re.search(rf"^\| [^|]*`{argument}`", section, re.MULTILINE), (kind, argument)
+        for code in refusals_of(kind):
+            assert re.search(rf"^\| [^|]*`{code}`", section, re.MULTILINE), (kind, code)
+        for example in re.findall(r"```json\n(.*?)```", section, re.DOTALL):
+            for id, value in json.loads(example)["inputs"].items():
+                assert type(declared[id]) is kind
+                declared[id].check(value)
+        assert f"| `{kind.type}` |" in document
+
+
+def test_every_claim_about_patients_data_names_tests_that_there_are():
+    named = set(re.findall(r"`(test_\w+)`", (REPOSITORY / "docs/privacy.md").read_text()))
+    tests = "".join(path.read_text() for path in (REPOSITORY / "tests").rglob("test_*.py"))
+    assert len(named) > 20
+    assert named <= set(re.findall(r"^def (test_\w+)", tests, re.MULTILINE))
+
+
+def refusals_of(kind: type) -> set[str]:
+    """Find the codes in the source of a kind of input, and of the helpers that it has for numbers."""
+    source = "".join(inspect.getsource(one) for one in kind.__mro__ if one.__module__.startswith("Inputs."))
+    if "finite(" in source:
+        source += inspect.getsource(finite)
+    return set(re.findall(r'(?:refuse|Refused)\(\s*"([a-z-]+)"', source))

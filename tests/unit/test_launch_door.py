@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tomaat.launch import CannotStart, Door
+from tomaat.launch.cannot_start import CannotStart
+from tomaat.launch.door import Door
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LAUNCHER = """
 import sys, os, time
 from pathlib import Path
-from tomaat.launch import Door
+from tomaat.launch.door import Door
 door = Door(Path(sys.argv[1]), os.environ, grace_seconds=1)
 door.start()
 print(door.process.pid, flush=True)

@@ -1,6 +1,7 @@
 import pytest
 
-from tomaat.launch import CannotStart, Supervisor
+from tomaat.launch.cannot_start import CannotStart
+from tomaat.launch.supervisor import Supervisor
 from tomaat.postgres.account import PrivatePostgresFailed
 
 

@@ -11,5 +11,5 @@ def test_the_text_that_a_mutant_replaces_is_in_the_code_once(mutant):
 
 
 def test_each_guard_has_a_line_in_the_document():
-    document = (REPOSITORY / "docs/mutants.md").read_text()
+    document = (REPOSITORY / "docs/evidence/mutants.md").read_text()
     assert [mutant.guard for mutant in MUTANTS if f"| {mutant.guard} | " not in document] == []

@@ -15,7 +15,7 @@ EXIT_CODES = {
     6: "there is no such service or ticket, or its result is no longer kept",
     7: "the ticket has not ended yet",
     8: "the ticket was given up",
-    9: "what came back is damaged or not to be trusted; nothing of it was kept",
+    9: "the answer is damaged or not to be trusted; nothing of it was kept",
     10: "a file or folder of this machine cannot be read or written",
     130: "stopped by Ctrl-C; tickets go on at the server",
 }

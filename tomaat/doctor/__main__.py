@@ -15,7 +15,7 @@ from pathlib import Path
 from tomaat.doctor.finding import OK, PROBLEM, WARNING, Finding, wrong
 from tomaat.doctor.packages import look_at_packages, look_at_python
 
-REPOSITORY = Path(__file__).resolve().parents[2]  # TOMAATSettings imports packages that may be missing
+CODE = Path(__file__).resolve().parents[2]  # TOMAATSettings imports packages that may be missing
 SAYS = "This program only looks: it changes nothing.\n"
 
 
@@ -51,8 +51,8 @@ def described(finding: Finding) -> str:
 def examine(instead_of_database: Finding | None) -> Iterator[Finding]:
     """Look at one thing after the other. A look that fails is told, and the others go on."""
     yield from look_at_python()
-    yield from look_at_packages(REPOSITORY / "requirements.txt", needed=True)
-    yield from look_at_packages(REPOSITORY / "requirements-networks.txt", needed=False)
+    yield from look_at_packages(CODE / "requirements.txt", needed=True)
+    yield from look_at_packages(CODE / "requirements-networks.txt", needed=False)
     try:
         from tomaat.doctor import database, devices, kernel, port, settings, storage, tasks  # noqa: PLC0415 (they need
         from TOMAATSettings import look_at_settings  # noqa: PLC0415 (the packages that may be missing)

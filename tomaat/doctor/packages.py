@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from tomaat.doctor.finding import Finding, ok, warning, wrong
 
 OLDEST, NEWEST = (3, 10), (3, 13)
+DISTRIBUTION = "tomaat-server"
 PINNED = re.compile(r"^([A-Za-z0-9_.-]+)==([^\s;#]+)", re.MULTILINE)
 
 
@@ -24,9 +25,17 @@ def look_at_python(running: tuple[int, int] = sys.version_info[:2]) -> Iterator[
 
 
 def look_at_packages(requirements: Path, *, needed: bool) -> Iterator[Finding]:
-    """Compare the installed packages with the versions that a file pins."""
+    """Compare the installed packages with the versions that a file pins, or an installed server's metadata.
+
+    Packages that are not ``needed`` are looked at in a clone only.
+    """
     about, faults, missing = f"packages of {requirements.name}", [], []
-    pinned = PINNED.findall(requirements.read_text(encoding="utf-8"))
+    if requirements.is_file():
+        pinned = PINNED.findall(requirements.read_text(encoding="utf-8"))
+    elif needed:
+        pinned = PINNED.findall("\n".join(requires(DISTRIBUTION) or ()))
+    else:
+        return
     for name, wanted in pinned:
         try:
             found = version(name)

@@ -36,7 +36,6 @@ class Door:
             log = stack.enter_context(self.log_file.open("ab")) if self.log_file else None
             self.process = subprocess.Popen(
                 command_that_dies_with(os.getpid(), signal.SIGTERM, STAY, STAY, command),
-                cwd=self.program.parent,
                 env=dict(self.environment),
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -13,7 +13,7 @@ from tomaat.launch.cannot_start import CannotStart
 from tomaat.launch.door import Door
 from tomaat.launch.supervisor import Program, Supervisor
 from tomaat.postgres.private_postgres import PrivatePostgres
-from TOMAATSettings import ANYWHERE, REPOSITORY, Settings
+from TOMAATSettings import ANYWHERE, CODE, Settings
 
 DOORS = ("QueueManager", "TaskScheduling", "WebService")  #: as they start; they stop the other way round
 STOP_SECONDS = 10.0  #: for a door to end, on top of the grace time of its tickets
@@ -40,7 +40,7 @@ class Instance:
             self.logs.mkdir(parents=True, exist_ok=True)
         doors = [
             Door(
-                REPOSITORY / f"{name}.py",
+                CODE / f"{name}.py",
                 environment,
                 grace_seconds=self.settings.GRACE_SECONDS + STOP_SECONDS,
                 log_file=None if self.logs is None else self.logs / f"{name}.log",

@@ -38,7 +38,7 @@ from tomaat.volumes.volume import Point, Volume
 log = structlog.get_logger()
 
 LIBC = ctypes.CDLL(None)
-REPOSITORY = Path(__file__).resolve().parents[2]
+CODE = Path(__file__).resolve().parents[2]  #: the server finds its modules from here, wherever a task has gone
 LARGEST_MESSAGE = 64 * 1024
 LONGEST_REFUSAL = 500
 ORTHONORMAL_WITHIN = 1e-4
@@ -145,9 +145,8 @@ class VolumeReader:
                     *("--parent", str(os.getpid())),
                     *("--folder", str(self.folder)),
                 ],
-                cwd=REPOSITORY,
+                cwd=CODE,
                 env={
-                    "PYTHONPATH": str(REPOSITORY),
                     "OPENBLAS_NUM_THREADS": "1",
                     "OMP_NUM_THREADS": "1",
                     "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1",

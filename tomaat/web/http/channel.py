@@ -5,37 +5,48 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import structlog
-from waitress.channel import HTTPChannel
-from waitress.parser import HTTPRequestParser
-from waitress.task import ErrorTask
 
 from tomaat.storage.disk import DISK_FULL
 from tomaat.web.http.app import HEADERS
 from tomaat.web.http.problems import Problem, problem_response, storage_full, too_large
+from tomaat.web.http.waitress_parts import ErrorTask, HTTPChannel, HTTPRequestParser
 
 log = structlog.get_logger()
 
 DRAIN_SECONDS = 30.0  #: how long the rest of a refused upload is read and forgotten
 DRAIN_BYTES = 64 * 1024
-BODY_TOO_LARGE = 413
-STORAGE_FULL = 507
-
-
-class SpoolFull:
-    """Takes the place of waitress' own errors when a body could not be spooled."""
-
-    code = STORAGE_FULL
+MOST_SENT_BYTES = 256 * 1024  #: at once
 
 
 class Parser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
-    """Reads one request of a connection, and no second one before the first is answered."""
+    """Reads one request of a connection, and no second one before the first is answered.
+
+    ``before_body`` is called when the header is complete, before a byte of the body is kept. It returns how many bytes
+    the body may have, or raises a ``Problem`` to refuse the request.
+    """
+
+    error: Any = None
+    largest_body_bytes: int = 0
+
+    def __init__(self, adj: Any, before_body: Callable[[Parser], int]) -> None:
+        super().__init__(adj)
+        self.before_body = before_body
 
     def received(self, data: bytes) -> int:
         """Take ``data``; return how much of it was used."""
+        in_header = not self.headers_finished
         used: int = super().received(data)
+        if self.headers_finished and not self.empty and self.error is None:
+            try:
+                self._look(in_header=in_header)
+            except Problem as problem:
+                self.error = problem
+                self.completed = True
         if not self.completed or self.empty:
             return used
         if self.error is not None:
@@ -45,6 +56,12 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
             # is forgotten, and the connection closed after the answer, which tells the client to ask again.
             self.headers["CONNECTION"] = "close"
         return len(data)
+
+    def _look(self, *, in_header: bool) -> None:
+        if in_header:
+            self.largest_body_bytes = self.before_body(self)
+        if max(self.content_length, self.body_bytes_received) > self.largest_body_bytes:  # chunked: as it comes
+            raise too_large(None, self.largest_body_bytes)
 
 
 class ProblemTask(ErrorTask):  # type: ignore[misc]  # waitress has no types
@@ -66,10 +83,8 @@ class ProblemTask(ErrorTask):  # type: ignore[misc]  # waitress has no types
 
     def _problem(self) -> Problem:
         error = self.request.error
-        if error.code == BODY_TOO_LARGE:
-            return too_large(None, self.channel.adj.max_request_body_size - 1)
-        if error.code == STORAGE_FULL:
-            return storage_full()
+        if isinstance(error, Problem):
+            return error
         slug = "internal-error" if error.code == 500 else "invalid-request"  # noqa: PLR2004 (Internal Server Error)
         return Problem(error.code, slug, error.reason, "This is no request that the server understands.")
 
@@ -81,12 +96,26 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
     sending side is closed; what still arrives is read and forgotten, for a while.
     """
 
-    parser_class = Parser
     error_task_class = ProblemTask
     request: Any = None
     close_when_flushed: bool = False
     refused = False
     drained_until: float | None = None
+    sendbuf_len: int
+
+    def __init__(self, *accepted: Any, **how: Any) -> None:
+        self.parser_class = partial(Parser, before_body=self.before_body)
+        super().__init__(*accepted, **how)
+        # Of a file as much is read as the kernel might take (megabytes over loopback), however little it then takes.
+        self.sendbuf_len = min(self.sendbuf_len, MOST_SENT_BYTES)
+
+    def before_body(self, request: Parser) -> int:  # noqa: ARG002 (every body may have as much)
+        """Look at a request whose header is complete; return how many bytes its body may have.
+
+        Raises ``Problem`` to refuse the request. The thread that serves all connections calls this: it must not wait.
+        """
+        largest: int = self.server.largest_request_bytes
+        return largest
 
     @property
     def busy(self) -> bool:
@@ -104,7 +133,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
         with contextlib.suppress(OSError):
             request.close()
         request.body_rcv = None
-        request.error = SpoolFull()
+        request.error = storage_full()
         self.requests.append(request)
         self.server.add_task(self)
         return True

@@ -5,21 +5,20 @@ from __future__ import annotations
 import errno
 import logging
 import resource
+import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import structlog
-from flask import Flask
-from waitress import wasyncore
-from waitress.server import create_server
 
 from tomaat.processes.log import frames_of
 from tomaat.web.http.channel import Channel
 from tomaat.web.http.problems import Problem
+from tomaat.web.http.waitress_parts import LOG, QUEUE_LOG, create_server, wasyncore
 
 log = structlog.get_logger()
 
@@ -41,7 +40,7 @@ class WebServer:
 
     def __init__(
         self,
-        app: Flask,
+        app: Callable[..., Iterable[bytes]],
         *,
         host: str,
         port: int,
@@ -51,8 +50,8 @@ class WebServer:
         note_refused: Callable[[Problem], None] = lambda _: None,
     ) -> None:
         tempfile.tempdir = str(temporary)  # where waitress spools large bodies
-        logging.getLogger("waitress").addFilter(_without_paths)
-        logging.getLogger("waitress.queue").setLevel(logging.CRITICAL)  # a full queue of requests is no event
+        logging.getLogger(LOG).addFilter(_without_paths)
+        logging.getLogger(QUEUE_LOG).setLevel(logging.CRITICAL)  # a full queue of requests is no event
         _allow_open_files()
         self.sockets: dict[int, Any] = {}
         try:
@@ -67,7 +66,7 @@ class WebServer:
                 recv_bytes=RECEIVE_BYTES,
                 inbuf_overflow=IN_MEMORY_BYTES,
                 max_request_header_size=LARGEST_HEADER_BYTES,
-                max_request_body_size=largest_request_bytes + 1,  # refused from here on, before anything is spooled
+                max_request_body_size=sys.maxsize,  # Channel.before_body bounds each body
                 clear_untrusted_proxy_headers=True,
                 log_socket_errors=False,
                 ident=None,
@@ -78,6 +77,7 @@ class WebServer:
         self.listening = [each for each in self.sockets.values() if hasattr(each, "channel_class")]
         for each in self.listening:
             each.channel_class = Channel
+            each.largest_request_bytes = largest_request_bytes
             each.note_refused = note_refused
         self.stopping = False
         self.thread = threading.Thread(target=self._run, name="web", daemon=True)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from tomaat.launch import CannotStart, Instance
+from tomaat.launch.cannot_start import CannotStart
+from tomaat.launch.instance import Instance
 from tomaat.launch.open_door import MISCONFIGURED
 from tomaat.postgres.account import PrivatePostgresFailed
 from tomaat.processes.log import configure_logging
@@ -37,7 +35,3 @@ def main() -> int:
     finally:
         instance.stop()
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
