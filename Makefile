@@ -3,10 +3,12 @@
 PYTHON ?= python3
 VENV := .venv
 SITE := .cache/site
+PAGE := tomaat/web/page/static
+PAGE_CHECKS := tools/page-checks
 ARGS ?=
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: help demo serve keys backup doctor docs pictures test check benchmark mutants chaos
+.PHONY: help demo serve keys backup doctor docs pictures test check check-python check-page benchmark mutants chaos
 .PHONY: train-inner-ear evaluate-inner-ear clean
 .DEFAULT_GOAL := help
 
@@ -40,10 +42,17 @@ pictures: $(VENV)/requirements-dev  ## take the documents' pictures again, into 
 test: $(VENV)/requirements-dev  ## run all tests; ARGS="-k queue -x" goes to pytest
 	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
 
-check: $(VENV)/requirements-dev  ## ruff, the formatting, mypy
+check: check-python check-page  ## ruff, mypy; tsc and eslint for the page's modules; the formatting of both
+
+check-python: $(VENV)/requirements-dev
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
+
+check-page: $(PAGE_CHECKS)/node_modules/installed
+	@$(PAGE_CHECKS)/node_modules/.bin/tsc --project $(PAGE_CHECKS)
+	@$(PAGE_CHECKS)/node_modules/.bin/eslint --config $(PAGE_CHECKS)/eslint.config.js --max-warnings 0 $(PAGE)
+	@$(PAGE_CHECKS)/node_modules/.bin/prettier --config $(PAGE_CHECKS)/prettier.json --check "$(PAGE)/{*.js,**/*.d.ts}" $(PAGE_CHECKS)
 
 benchmark: $(VENV)/requirements-dev  ## measure this machine's figures, each beside its floor
 	@$(VENV)/bin/python -m benchmarks.measure
@@ -61,7 +70,7 @@ evaluate-inner-ear: $(VENV)/requirements  ## evaluate it on 200 phantoms that it
 	@$(VENV)/bin/python -m networks.inner_ear.evaluate $(ARGS)
 
 clean:  ## remove everything that can be made again; the tickets in storage/ stay
-	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(PAGE_CHECKS)/node_modules .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp is newer than its requirements once they are installed: a change of them installs again.
@@ -80,4 +89,10 @@ $(VENV)/requirements-docs: requirements-docs.txt $(VENV)/requirements
 $(VENV)/requirements-dev: requirements-dev.txt $(VENV)/requirements-docs
 	@echo "Installing requirements-dev.txt: what only the tests and checks need."
 	@$(PIP) install --quiet -r requirements-dev.txt
+	@touch $@
+
+$(PAGE_CHECKS)/node_modules/installed: $(PAGE_CHECKS)/package-lock.json
+	@command -v npm >/dev/null || { echo "Checking the page's modules needs npm: install the Debian packages nodejs and npm."; exit 1; }
+	@echo "Installing $<: only the checks of the page need it."
+	@npm ci --prefix $(PAGE_CHECKS) --no-audit --no-fund --loglevel error
 	@touch $@

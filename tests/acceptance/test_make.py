@@ -1,5 +1,6 @@
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -106,6 +107,14 @@ def serve(tmp_path: Path) -> Iterator:
     yield start
     for serving in made:
         serving.close()
+
+
+def test_where_npm_is_missing_the_check_of_the_page_says_what_to_install(tmp_path):
+    (tmp_path / "make").symlink_to(shutil.which("make"))
+    (tmp_path / "package-lock.json").touch()
+    checked = make("check-page", f"PAGE_CHECKS={tmp_path}", PATH=str(tmp_path))
+    assert checked.returncode != 0
+    assert "install the Debian packages nodejs and npm" in checked.stdout
 
 
 def test_the_demo_shows_both_tickets_and_leaves_nothing_running(tmp_path):

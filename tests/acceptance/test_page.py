@@ -588,7 +588,7 @@ def test_what_is_too_large_is_told_before_it_is_packed_and_the_focus_is_kept(vis
     page = visit(door.start(LARGEST_UPLOAD_BYTES="1000000")).open("#/services/GaussianSmoothing")
     page.get_by_label("CT or MRI volume").set_input_files(chosen("scan.nii.gz", bytes(1_200_000)))
     page.get_by_role("button", name="Send").click()
-    expect(page.get_by_role("alert")).to_have_text("The payload has 1.2 MB or more, packed; this server takes 1.1 MB.")
+    expect(page.get_by_role("alert")).to_have_text("The upload has 1.2 MB or more, packed; this server takes 1.1 MB.")
     expect(page.get_by_role("button", name="Send")).to_be_focused()
     full = {"type": "/problems/queue-full", "title": "Full", "detail": "Too many tickets wait.", "status": 503}
     page.route("**/request", lambda route: route.fulfill(status=503, json=full))

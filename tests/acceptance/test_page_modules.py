@@ -679,12 +679,48 @@ def test_a_proxy_that_was_down_for_a_moment_does_not_put_tokens_into_addresses(a
     assert answered(code, [down, up, up]) == [header, address, address]
 
 
+# A ticket
+
+
+def test_a_problem_of_the_api_is_told_in_the_pages_words(run):
+    error = {
+        "type": "/problems/waited-too-long",
+        "title": "No compute source was free in time",
+        "status": 409,
+        "detail": "Dummy: no compute source ran the ticket within 24 hours.",
+    }
+    told = error | {
+        "title": "No computer was free in time",
+        "detail": "Dummy: no computer ran the ticket within 24 hours.",
+    }
+    assert run("ticket-texts", "return module.problemOf({ error: given });", error) == told
+
+
 # The list of services
 
 
 def test_what_a_service_that_is_away_does_with_tickets_is_told(run):
     told = run("overview", "return module.serviceText(given);", {"available": False})
-    assert told == "Not live: tickets wait for its compute source, and fail if it stays away"
+    assert told == "Not live: the computer for it is away or paused; tickets wait, and fail if that lasts too long"
+
+
+# Drawing
+
+
+def test_an_element_is_drawn_again_only_when_the_values_that_it_was_drawn_from_change(run):
+    code = """
+        const place = module.make("div");
+        let draws = 0;
+        const show = (...values) => {
+            module.redraw(place, values, () => { draws += 1; return [module.make("button", {}, values.join(" "))]; });
+            return [draws, place.textContent, place.firstElementChild];
+        };
+        const [first, same, changed] = [show(1, "a"), show(1, "a"), show(2, "a")];
+        module.fill(place, "by hand");
+        const after = show(2, "a");
+        return [first, same, changed, after].map((each) => each.slice(0, 2)).concat([first[2] === same[2]]);
+    """
+    assert run("dom", code) == [[1, "1 a"], [1, "1 a"], [2, "2 a"], [3, "2 a"], True]
 
 
 # A table of tickets

@@ -121,11 +121,11 @@ def test_what_a_drained_source_alone_can_run_waits_until_it_is_resumed(enter, op
     button.focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("status").filter(has_text="test/cpu-0 is drained")).to_be_visible()
-    expect(first).to_contain_text("Drained: claims nothing more")
+    expect(first).to_contain_text("Drained (paused): takes no new tickets")
     expect(first.get_by_role("button", name="Resume test/cpu-0")).to_be_focused()
     operated.until(lambda: [s["name"] for s in operated.services() if not s["available"]] == ["FloatComputation"])
     ticket = operated.submit("FloatComputation", {"f1": 2.5, "f2": 4, "op": "add"})
-    expect(row_of(page, "What waits", ticket["id"])).to_contain_text("FloatComputation")
+    expect(row_of(page, "Waiting", ticket["id"])).to_contain_text("FloatComputation")
     expect(page.get_by_text("One has no queue yet: no source that can run it takes tickets now.")).to_be_visible()
     elsewhere = operated.submit("Dummy", {"seconds": 0.1})
     assert operated.wait(elsewhere)["compute_source"] == "test/cpu-1"
@@ -135,7 +135,7 @@ def test_what_a_drained_source_alone_can_run_waits_until_it_is_resumed(enter, op
     operated.terminate("TaskScheduling.py")
     operated.start("TaskScheduling.py")
     operated.until(lambda: any(s["available"] for s in operated.services()), 60)
-    expect(first).to_contain_text("Drained: claims nothing more")
+    expect(first).to_contain_text("Drained (paused): takes no new tickets")
     assert operated.status(ticket)["state"] == "submitted"
     first.get_by_role("button", name="Resume test/cpu-0").click()
     expect(first.get_by_role("button", name="Drain test/cpu-0")).to_be_visible()
@@ -147,7 +147,7 @@ def test_what_waits_because_no_manager_is_alive_is_told_so(enter, operated):
     page = enter()
     operated.terminate("QueueManager.py")
     ticket = operated.submit("FloatComputation", {"f1": 2.5, "f2": 4, "op": "add"})
-    expect(row_of(page, "What waits", ticket["id"])).to_contain_text("none yet")
+    expect(row_of(page, "Waiting", ticket["id"])).to_contain_text("none yet")
     expect(page.get_by_text("One has no queue yet: no QueueManager is alive.")).to_be_visible()
     operated.start("QueueManager.py")
     assert operated.wait(ticket)["state"] == "succeeded"
@@ -164,10 +164,10 @@ def test_what_waits_for_a_drained_source_goes_to_another_that_can_run_it(enter, 
     operated.until(lambda: {operated.status(each)["compute_source"] for each in waiting} == {"test/cpu-0"})
     busy = source_of(page, "test/cpu-1")
     expect(busy).to_contain_text("Nothing in its queue.")
-    expect(page.get_by_role("group", name="What runs").get_by_role("row")).to_have_count(3)  # it finishes what it runs
+    expect(page.get_by_role("group", name="Running").get_by_role("row")).to_have_count(3)  # it finishes what it runs
     busy.get_by_role("button").click()
     for each in long:
-        row_of(page, "What runs", each["id"]).get_by_role("button", name="Cancel").click()
+        row_of(page, "Running", each["id"]).get_by_role("button", name="Cancel").click()
         operated.until(lambda each=each: operated.status(each)["state"] == "cancelled")
     for each in waiting:
         assert operated.wait(each)["state"] == "succeeded"
@@ -176,7 +176,7 @@ def test_what_waits_for_a_drained_source_goes_to_another_that_can_run_it(enter, 
 def test_what_is_cancelled_can_be_run_again_and_the_old_token_opens_it(enter, operated):
     page = enter()
     ticket = operated.submit("Dummy", {"seconds": 120})
-    running = row_of(page, "What runs", ticket["id"])
+    running = row_of(page, "Running", ticket["id"])
     expect(running).to_contain_text(re.compile(r"\d+ %, first half"))
     picture(page, "queues-running")
     running.get_by_role("button", name="Cancel").click()
@@ -214,7 +214,7 @@ def test_strange_names_and_stages_are_text(enter, operated):
     )
     page = enter()
     try:
-        running = page.get_by_role("group", name="What runs")
+        running = page.get_by_role("group", name="Running")
         expect(running).to_contain_text(f"50 %, {HOSTILE}")
         assert page.locator("main img").count() == 0
     finally:
@@ -278,7 +278,7 @@ def test_the_last_day_is_plotted_by_service_with_its_figures_as_tables(enter, op
     page = enter()
     ended = page.locator("section.day").filter(has_text="Tickets ended")
     expect(ended.get_by_role("img")).to_have_attribute("aria-label", re.compile(r"in each hour .*, at most \d+"))
-    expect(source_of(page, "test/GPU-away")).to_contain_text("Drained: claims nothing more. Away")
+    expect(source_of(page, "test/GPU-away")).to_contain_text("Drained (paused): takes no new tickets. Away")
     expect(page.get_by_text("64 °C")).to_be_visible()
     expect(source_of(page, "test/GPU-away").locator("dd").nth(2)).to_have_text("unknown")
     ended.get_by_text("As a table").click()

@@ -4,8 +4,8 @@ import ctypes
 
 import pytest
 
+from tomaat.reader import confine
 from tomaat.reader.confine import MACHINES, REFUSED_CALLS
-from tomaat.volumes import confine
 
 UNKNOWN = -1  #: libseccomp's answer to a name that it does not know; a call that a machine lacks is below it
 NEWER = {"fchmodat2"}  #: came with Linux 6.6; libseccomp 2.5.4 does not know it, unless the distribution added it

@@ -11,7 +11,7 @@ from waitress.adjustments import Adjustments
 from waitress.server import BaseWSGIServer
 from waitress.utilities import BadRequest, logger, queue_logger
 
-from tomaat.web import waitress_parts
+from tomaat.web.http import waitress_parts
 from tomaat.web.http.waitress_parts import (
     ATTRIBUTES,
     INSTANCE_ATTRIBUTES,

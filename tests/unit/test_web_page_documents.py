@@ -1,4 +1,5 @@
 import hashlib
+import json
 import re
 from pathlib import Path
 
@@ -6,7 +7,8 @@ import pytest
 
 from tests.unit.fake_store import Web
 
-STATIC = Path(__file__).resolve().parents[2] / "tomaat/web/page/static"
+REPOSITORY = Path(__file__).resolve().parents[2]
+STATIC = REPOSITORY / "tomaat/web/page/static"
 OF_BROWSERS = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
 
 
@@ -94,3 +96,21 @@ def test_the_vendored_viewer_is_the_one_that_its_version_names_and_has_its_licen
         assert hashlib.sha256(bundle.read_bytes()).hexdigest() in (folder / "VERSION").read_text()
         assert "Redistributions in binary form" in (folder / "LICENSE").read_text()
         assert folder.name.partition("-")[2] in (folder / "VERSION").read_text()
+
+
+def test_the_users_page_says_nothing_of_compute_sources_draining_and_tokens():
+    replaced = "compute source"  # by the page, where a sentence of the API says it
+    for module in STATIC.glob("*.js"):
+        if module.name.startswith("queues"):
+            continue  # the operators' page
+        code = re.sub(r"/\*.*?\*/|//[^\n]*", "", module.read_text(), flags=re.DOTALL)
+        texts = [re.sub(r"\$\{[^}]*\}", "", text) for text in re.findall(r"\"[^\"\n]* [^\"\n]*\"|`[^`]*`", code)]
+        said = [text for text in texts if re.search("compute source|drain|token", text) and text.strip('"') != replaced]
+        assert not said, module.name
+
+
+def test_the_programs_that_check_the_page_are_fixed_by_their_checksums_and_come_from_no_fixed_host():
+    lock = json.loads((REPOSITORY / "tools/page-checks/package-lock.json").read_text())
+    for name, package in lock["packages"].items():
+        assert "resolved" not in package, name
+        assert not name or package["integrity"].startswith("sha512-"), name

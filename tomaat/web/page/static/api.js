@@ -5,64 +5,14 @@ import { apiKey } from "./store.js";
 
 const ANSWER_SECONDS = 20; // after which a server that says nothing counts as lost
 const FOREIGN = "about:blank"; // the kind of a refusal that is not this server's own
-const KEPT_OUT = [0, 401, 403]; // how a proxy answers whom it does not know; 0: it leads elsewhere
+const KEPT_OUT = [0, 401, 403]; // a proxy's answers to a stranger; 0: it leads elsewhere
 
 /**
  * @typedef {{id: number, token: string}} Reference to a ticket
- * @typedef {{input: string | null, code: string, detail: string}} Fault of one input, or of the whole request
- * @typedef {{type: string, title: string, detail: string, status?: number, errors?: Fault[]}} Problem as in RFC 9457
- */
-
-/**
- * @typedef {object} Input
- * @property {string} id
- * @property {string} name
- * @property {string} description
- * @property {"volume" | "float" | "int" | "str" | "singlechoice" | "boolean" | "pointlist"} type
- * @property {"mainjson" | "file"} store
- * @property {boolean} required
- * @property {any} default
- * @property {number | null} [minimum]
- * @property {number | null} [maximum]
- * @property {string} [unit]
- * @property {string[]} [choices]
- * @property {number} [longest]
- * @property {string} [coordinates]
- * @property {number} [fewest]
- * @property {number} [most]
- * @property {string[]} [extensions]
- * @property {string[] | null} [modalities]
- * @property {number[] | null} [smallest_dimensions]
- * @property {number[] | null} [largest_dimensions]
- * @property {number[] | null} [spacing_mm]
- */
-
-/**
- * @typedef {object} Service
- * @property {string} name
- * @property {string} description
- * @property {string} version
- * @property {boolean} available
- * @property {number | null} waiting
- * @property {number | null} wait_seconds
- * @property {Record<string, Input>} interface
- * @property {Record<string, any>} example
- */
-
-/**
- * @typedef {object} Status
- * @property {number} id
- * @property {string} service
- * @property {"submitted" | "queued" | "running" | "succeeded" | "failed" | "cancelled" | "expired"} state
- * @property {number | null} position
- * @property {string | null} compute_source
- * @property {number | null} progress
- * @property {string | null} stage
- * @property {string} created
- * @property {string | null} started
- * @property {string | null} finished
- * @property {number | null} eta_seconds
- * @property {Problem | null} error
+ * @typedef {import("./shapes.d.ts").Accepted} Accepted
+ * @typedef {import("./shapes.d.ts").Problem} Problem
+ * @typedef {import("./shapes.d.ts").Service} Service
+ * @typedef {import("./shapes.d.ts").Status} Status
  */
 
 /** Whether a text can be sent as an API key: no header holds anything else. @param {string} text */
@@ -70,7 +20,7 @@ export function isKey(text) {
   return /^[!-~]*$/.test(text);
 }
 
-export const NO_KEY = "This is no API key: it has other signs than ASCII's, or spaces. Nothing was sent.";
+export const NO_KEY = "This is no API key: it holds a space, or a character that no key has. Nothing was sent.";
 
 /** Whether a text can be a token of a ticket; in a link that was mangled it is none. @param {string} text */
 export function isToken(text) {
@@ -147,7 +97,7 @@ export function result(ticket, onBytes, signal) {
  * @param {string} service
  * @param {Blob} payload
  * @param {{idempotencyKey: string, onBytes: (bytes: number, allBytes: number) => void, signal: AbortSignal}} options
- * @returns {Promise<{id: number, token: string, service: string, state: string}>}
+ * @returns {Promise<Accepted>}
  */
 export async function submit(service, payload, { idempotencyKey, onBytes, signal }) {
   signal.throwIfAborted();
@@ -174,7 +124,7 @@ export async function submit(service, payload, { idempotencyKey, onBytes, signal
   });
 }
 
-/** Whether the header reaches the server, until the address was seen to do instead: a proxy that asks for a password of its own takes it for itself. */
+/** Whether the header reaches the server: a proxy that asks for a password of its own takes it for itself, and then the address is used. */
 let headerWorks = true;
 
 /**
@@ -195,8 +145,8 @@ async function askFor(ticket, what, query, options, seconds, read) {
       const alone = /** @type {const} */ ({ credentials: "omit", redirect: "manual" });
       return await ask(`/${what}/${ticket.id}${query}`, { ...options, headers, ...alone }, seconds, read);
     } catch (error) {
-      const { type, status = 0 } = error instanceof Refused ? error.problem : {};
-      if (type !== FOREIGN || !KEPT_OUT.includes(status)) throw error;
+      const { type, status: code = 0 } = error instanceof Refused ? error.problem : {};
+      if (type !== FOREIGN || !KEPT_OUT.includes(code)) throw error;
     }
   }
   const answer = await ask(`/${what}/${ticket.id}&${encodeURIComponent(ticket.token)}${query}`, options, seconds, read);
@@ -209,7 +159,7 @@ async function askFor(ticket, what, query, options, seconds, read) {
  * @param {string} path
  * @param {RequestInit} [options]
  * @param {number} [seconds] for all of it
- * @param {(answer: Response) => Promise<any>} [read] what is no refusal
+ * @param {(answer: Response) => Promise<any>} [read] reads an answer that is no refusal
  * @returns {Promise<any>}
  */
 export async function ask(path, options = {}, seconds = ANSWER_SECONDS, read = readJson) {
@@ -235,8 +185,13 @@ async function readJson(answer) {
   return taken(true, answer.status, await answer.text());
 }
 
-/** What the server answered; throws `Refused` where it said no, or where not this server answered. @param {boolean} ok @param {number} status @param {string} text */
-function taken(ok, status, text) {
+/**
+ * Read an answer; throws `Refused` where the server said no, or where something else answered in its place.
+ * @param {boolean} ok
+ * @param {number} code
+ * @param {string} text
+ */
+function taken(ok, code, text) {
   /** @type {any} */
   let read;
   try {
@@ -245,7 +200,7 @@ function taken(ok, status, text) {
   } catch {
     // a proxy's own answer
   }
-  const detail = ok ? "Something in front of the server answered in its place." : `The server answered ${status}.`;
-  const foreign = { type: FOREIGN, title: "Refused", detail, status };
+  const detail = ok ? "Something in front of the server answered in its place." : `The server answered ${code}.`;
+  const foreign = { type: FOREIGN, title: "Refused", detail, status: code };
   throw new Refused(typeof read?.detail === "string" ? { ...foreign, ...read } : foreign);
 }

@@ -72,8 +72,10 @@ export async function volumeOf(images) {
   const [lowest, highest] = [slices[0], slices[slices.length - 1]];
   const gap = slices.length > 1 ? (depth(highest) - depth(lowest)) / (slices.length - 1) : first.thickness;
   const [betweenRows, betweenColumns] = first.spacing;
-  const alike = slices.every(({ slope, intercept, voxels }) =>
-    slope === first.slope && intercept === first.intercept && voxels.constructor === first.voxels.constructor);
+  const alike = slices.every(
+    ({ slope, intercept, voxels }) =>
+      slope === first.slope && intercept === first.intercept && voxels.constructor === first.voxels.constructor,
+  );
   const parts = slices.map((slice) => (alike ? slice.voxels : rescaled(slice)));
   const header = niftiHeader({
     dimensions: [first.columns, first.rows, slices.length],
@@ -91,9 +93,17 @@ export async function volumeOf(images) {
 function readSlice(file) {
   const { syntax, values } = readElements(file, PIXELS) ?? { syntax: "", values: new Map() };
   if (!PLAIN.includes(syntax)) throw new Error(COMPRESSED);
-  const [rows, columns, allocated, stored, signed] = [ROWS, COLUMNS, BITS_ALLOCATED, BITS_STORED, PIXEL_REPRESENTATION].map((tag) => wholeOf(values.get(tag)));
+  const [rows, columns, allocated, stored, signed] = [
+    ROWS,
+    COLUMNS,
+    BITS_ALLOCATED,
+    BITS_STORED,
+    PIXEL_REPRESENTATION,
+  ].map((tag) => wholeOf(values.get(tag)));
   const [axes, position, spacing] = [ORIENTATION, POSITION, PIXEL_SPACING].map((tag) => numbersOf(values.get(tag)));
-  const [thickness, slope, intercept, center, width] = [THICKNESS, SLOPE, INTERCEPT, WINDOW_CENTER, WINDOW_WIDTH].map((tag) => numbersOf(values.get(tag))[0]);
+  const [thickness, slope, intercept, center, width] = [THICKNESS, SLOPE, INTERCEPT, WINDOW_CENTER, WINDOW_WIDTH].map(
+    (tag) => numbersOf(values.get(tag))[0],
+  );
   const pixels = /** @type {Uint8Array | undefined} */ (values.get(PIXELS));
   const read = VOXELS[`${allocated} ${signed ? "signed" : "unsigned"}`];
   const bytes = (rows * columns * allocated) / 8;
@@ -104,7 +114,18 @@ function readSlice(file) {
   const voxels = read(pixels.slice(0, bytes).buffer);
   if (stored < allocated) keepBits(voxels, stored, Boolean(signed));
   const window = width > 0 ? /** @type {[number, number]} */ ([center, width]) : null;
-  return { voxels, slope: slope ?? 1, intercept: intercept ?? 0, rows, columns, axes, position, spacing, thickness, window };
+  return {
+    voxels,
+    slope: slope ?? 1,
+    intercept: intercept ?? 0,
+    rows,
+    columns,
+    axes,
+    position,
+    spacing,
+    thickness,
+    window,
+  };
 }
 
 /** Drop what lies in the bits that a voxel does not use. @param {Voxels} voxels @param {number} bits @param {boolean} signed */

@@ -28,7 +28,7 @@ const SEQUENCE_ENDS = 0xfffee0dd;
 /**
  * Read a file's head.
  * @param {Blob} file
- * @returns {Promise<Head | null>} nothing for what is no DICOM file
+ * @returns {Promise<Head | null>} nothing where it is no DICOM file
  */
 export async function headOf(file) {
   const elements = readElements(await file.slice(0, HEAD_BYTES).arrayBuffer(), NUMBER);
@@ -41,10 +41,10 @@ export async function headOf(file) {
 }
 
 /**
- * Read a file's elements up to the tag `last`; of what is cut off or broken, those in front of the fault.
+ * Read a file's elements up to the tag `last`; where it is cut off or broken, those in front of the fault.
  * @param {ArrayBuffer} file
  * @param {number} last
- * @returns {Elements | null} nothing for what is no DICOM file
+ * @returns {Elements | null} nothing where it is no DICOM file
  */
 export function readElements(file, last) {
   const view = new DataView(file);
@@ -112,5 +112,8 @@ function tagAt(view, at) {
 
 /** @param {Uint8Array | undefined} value @param {boolean} [utf8] */
 export function textOf(value, utf8 = false) {
-  return new TextDecoder(utf8 ? "utf-8" : "latin1").decode(value).replace(/[\0 ]+$/, "").trim();
+  return new TextDecoder(utf8 ? "utf-8" : "latin1")
+    .decode(value)
+    .replace(/[\0 ]+$/, "")
+    .trim();
 }

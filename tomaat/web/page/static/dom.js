@@ -1,12 +1,14 @@
 /** Elements, made without markup in strings: text stays text. */
 
+/** @typedef {Node | string | null | undefined | false} Child null, undefined and false make no child */
+
 /**
  * Make an element. An attribute that is `null`, `undefined` or `false` is left out, `true` is written without a value,
  * and `on…` adds a listener.
  * @template {keyof HTMLElementTagNameMap} Tag
  * @param {Tag} tag
  * @param {Record<string, any>} [attributes]
- * @param {...(Node | string | null | undefined | false)} children
+ * @param {...Child} children
  * @returns {HTMLElementTagNameMap[Tag]}
  */
 export function make(tag, attributes = {}, ...children) {
@@ -22,16 +24,34 @@ export function make(tag, attributes = {}, ...children) {
   return element;
 }
 
+/** The values that elements were last drawn from, as JSON. @type {WeakMap<Element, string>} */
+const drawn = new WeakMap();
+
 /**
  * Put other children into an element.
  * @param {Element} element
- * @param {...(Node | string | null | undefined | false)} children
+ * @param {...Child} children
  */
 export function fill(element, ...children) {
+  drawn.delete(element);
   element.replaceChildren(...given(children));
 }
 
-/** @param {(Node | string | null | undefined | false)[]} children */
+/**
+ * Draw an element's children anew only where `values`, compared as JSON, are not those that they were drawn from. So a
+ * child keeps the focus, an open list stays open, and a screen reader is told nothing twice.
+ * @param {Element} element
+ * @param {unknown} values all that the children depend on
+ * @param {() => Child[]} draw
+ */
+export function redraw(element, values, draw) {
+  const now = JSON.stringify(values);
+  if (drawn.get(element) === now) return;
+  fill(element, ...draw());
+  drawn.set(element, now);
+}
+
+/** @param {Child[]} children */
 function given(children) {
   return /** @type {(Node | string)[]} */ (children.filter((child) => child || child === ""));
 }

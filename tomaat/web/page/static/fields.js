@@ -1,14 +1,14 @@
 /** One field of a form for each kind of input that a service may declare. */
 
 import { make } from "./dom.js";
-import { volumeField } from "./volume-field.js";
+import { VolumeField } from "./volume-field.js";
 import { inDigits } from "./words.js";
 
-/** @typedef {import("./api.js").Input} Input */
+/** @typedef {import("./shapes.d.ts").Input} Input */
 
 /**
- * What a field holds: a value for main.json, or members of the payload (and the volume to show later), or nothing; or
- * what is wrong with it.
+ * The content of a field: a value for main.json, or members of the payload (and the volume to show later), or nothing;
+ * or its fault.
  * @typedef {object} Read
  * @property {any} [value]
  * @property {{name: string, data: Blob}[]} [members]
@@ -20,7 +20,7 @@ import { inDigits } from "./words.js";
 /**
  * @typedef {object} Control
  * @property {HTMLElement} element
- * @property {HTMLElement} target what the label names, and what the focus goes to
+ * @property {HTMLElement} target the label names it, and the focus goes to it
  * @property {() => Read} read
  * @property {(value: any) => void} fill
  */
@@ -37,7 +37,7 @@ import { inDigits } from "./words.js";
  */
 
 const CONTROLS = {
-  volume: volumeField,
+  volume: (/** @type {Input} */ input) => new VolumeField(input),
   float: numberControl,
   int: numberControl,
   str: textControl,
@@ -46,10 +46,13 @@ const CONTROLS = {
   pointlist: pointsControl,
 };
 const LONG_TEXT = 200; // characters from which a text gets several lines
-const AXES = { LPS: "x to the patient's left, y to the back, z up", RAS: "x to the patient's right, y to the front, z up" };
+const AXES = {
+  LPS: "x to the patient's left, y to the back, z up",
+  RAS: "x to the patient's right, y to the front, z up",
+};
 const MISSING = "This is needed.";
 
-/** Make the field of an input, with all that its description says. @param {Input} input @returns {Field} */
+/** Make the field of an input, with all of its description. @param {Input} input @returns {Field} */
 export function makeField(input) {
   const control = (CONTROLS[input.type] ?? jsonControl)(input);
   const open = !input.required && input.default === null;
@@ -63,7 +66,7 @@ export function makeField(input) {
   return {
     input,
     element: frame.element,
-    read: control.read,
+    read: () => control.read(),
     clear: frame.clear,
     focus: frame.focus,
     fill(value) {
@@ -75,7 +78,7 @@ export function makeField(input) {
 }
 
 /**
- * A control with its label, what is to be said of it, and a place for what is wrong with it.
+ * A control with its label, its description and hint, and a place for its fault.
  * @param {string} id
  * @param {{element: HTMLElement, target: HTMLElement}} control
  * @param {{name: (string | Node | false)[], kind: string, about?: string, hint: string}} texts
@@ -136,7 +139,7 @@ function hintOf(input) {
   return line && `${line[0].toUpperCase()}${line.slice(1)}.`;
 }
 
-/** What a service asks of a volume, as far as its description says. @param {Input} input */
+/** The limits that a service's description sets to a volume. @param {Input} input */
 function volumeLimits({ modalities, smallest_dimensions: smallest, largest_dimensions: largest, spacing_mm: spacing }) {
   return [
     modalities && `modality ${modalities.join(" or ")}`,
@@ -171,7 +174,13 @@ function numberControl(input) {
   let slider = null;
   if (typeof minimum === "number" && typeof maximum === "number" && maximum > minimum) {
     const step = whole ? 1 : sliderStep(maximum - minimum);
-    slider = make("input", { type: "range", min: minimum, max: maximum, step, "aria-labelledby": `input-${input.id}-label` });
+    slider = make("input", {
+      type: "range",
+      min: minimum,
+      max: maximum,
+      step,
+      "aria-labelledby": `input-${input.id}-label`,
+    });
     const { value } = slider;
     slider.addEventListener("input", () => {
       if (slider) number.value = slider.value;
@@ -212,7 +221,8 @@ function sliderStep(range) {
 function textControl(input) {
   const longest = input.longest ?? 0;
   const attributes = { maxlength: input.longest, required: input.required };
-  const box = longest > LONG_TEXT ? make("textarea", { rows: 3, ...attributes }) : make("input", { type: "text", ...attributes });
+  const box =
+    longest > LONG_TEXT ? make("textarea", { rows: 3, ...attributes }) : make("input", { type: "text", ...attributes });
   const fill = (/** @type {string | null} */ value) => {
     box.value = value ?? "";
   };
@@ -269,7 +279,7 @@ function booleanControl(input) {
   };
 }
 
-/** For a kind of input that this page does not know yet: what stands in main.json. @param {Input} input @returns {Control} */
+/** A kind of input that this page does not know yet: its text in main.json. @param {Input} input @returns {Control} */
 function jsonControl(input) {
   const box = make("textarea", { rows: 3, required: input.required, spellcheck: "false", placeholder: "JSON" });
   const fill = (/** @type {any} */ value) => {
@@ -309,7 +319,10 @@ function pointsControl(input) {
       }
       const value = [];
       for (const [place, line] of lines.entries()) {
-        const point = line.trim().split(/[\s,;]+/).map(Number);
+        const point = line
+          .trim()
+          .split(/[\s,;]+/)
+          .map(Number);
         if (point.length !== 3 || !point.every(Number.isFinite)) {
           return { fault: `Point ${place + 1}, "${line.trim().slice(0, 40)}", is not three numbers.` };
         }

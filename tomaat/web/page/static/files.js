@@ -1,4 +1,4 @@
-/** Files that were chosen or dropped: folders, DICOM series, and what is shown of them. */
+/** Files that were chosen or dropped: folders, DICOM series, and the volumes that are shown of them. */
 
 import { headOf } from "./dicom.js";
 import { volumeOf } from "./dicom-volume.js";
@@ -10,7 +10,7 @@ export const MOST_FILES = 20_000; // in which a series is looked for; a server t
 
 /**
  * @typedef {{about: string, images: File[]}} Series
- * @typedef {{name: string, open: () => Promise<File>}} Shown a volume that can be looked at; `open` throws why not
+ * @typedef {{name: string, open: () => Promise<File>}} Shown a volume that can be looked at; `open` throws the reason why not
  */
 
 /** A series to look at. @param {Series} series @returns {Shown} */
@@ -30,7 +30,7 @@ async function openSeries(files) {
   return volumeOf(largest.images);
 }
 
-/** What is told where a file or a folder cannot be read. @param {unknown} error */
+/** Say that a file or a folder cannot be read. @param {unknown} error */
 export function unreadable(error) {
   return `A file cannot be read: ${saidBy(error)}`;
 }
@@ -58,8 +58,8 @@ export function picker(id, text, kind, onFiles) {
 }
 
 /**
- * The DICOM images among files, by their series, the largest first. Of what does not say in a way that is read here, a
- * folder is taken for a series. The index of an export (PS3.10, section 8) is no image.
+ * The DICOM images among files, by their series, the largest first. Images that do not name their series in a way that is
+ * read here are taken for one series if they lie in one folder. The index of an export (PS3.10, section 8) is no image.
  * @param {File[]} files
  * @returns {Promise<Series[]>}
  */

@@ -1,4 +1,4 @@
-/** The choice of the format in which volumes come back; docs/protocol.md says what each one is. */
+/** The choice of the format in which volumes come back; docs/protocol.md explains each one. */
 
 import { make } from "./dom.js";
 import { makeFrame } from "./fields.js";
@@ -9,18 +9,22 @@ const FORMATS = {
   mha: "MetaImage (.mha)",
   "seg.nrrd": "Segmentation for 3D Slicer (.seg.nrrd)",
   "dicom-seg": "DICOM Segmentation (.dcm)",
-}; // the first is what the server makes unasked
+}; // the first is the server's default
 const [UNASKED] = Object.keys(FORMATS);
 const DICOM_SEG = "dicom-seg";
 
 export function makeFormatField() {
   const options = Object.entries(FORMATS).map(([format, name]) => make("option", { value: format }, name));
   const box = make("select", {}, ...options);
-  const frame = makeFrame("result-format", { element: box, target: box }, { name: ["Result format"], kind: "format", hint: "Of the volumes in the result." });
+  const frame = makeFrame(
+    "result-format",
+    { element: box, target: box },
+    { name: ["Result format"], kind: "format", hint: "The format of the volumes in the result." },
+  );
   return {
     element: frame.element,
     /**
-     * What `main.json` says of the outputs, if anything is to be said.
+     * The `outputs` of `main.json`, unless the server's default is chosen.
      * @param {boolean} hasDicom whether a DICOM series is sent
      * @returns {{outputs?: {format: string}, fault?: string}}
      */

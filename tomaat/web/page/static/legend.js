@@ -24,12 +24,21 @@ export function makeLegend(name, labels, onChange) {
     return make(
       "tr",
       {},
-      make("th", { scope: "row" }, onChange && box, make(onChange ? "label" : "span", { for: onChange && id }, swatch, label.name)),
+      make(
+        "th",
+        { scope: "row" },
+        onChange && box,
+        make(onChange ? "label" : "span", { for: onChange && id }, swatch, label.name),
+      ),
       make("td", {}, `${inDigits(label.ml, label.ml < 100 ? 3 : 4)} ml`),
       make("td", {}, inDigits(label.voxels)),
     );
   });
-  const head = make("tr", {}, ...[onChange ? "Shown" : "Label", "Volume", "Voxels"].map((title) => make("th", { scope: "col" }, title)));
+  const head = make(
+    "tr",
+    {},
+    ...[onChange ? "Shown" : "Label", "Volume", "Voxels"].map((title) => make("th", { scope: "col" }, title)),
+  );
   return make(
     "table",
     { class: "legend" },

@@ -1,16 +1,16 @@
-/** The page: which view is shown, and what is asked of the server meanwhile. */
+/** The page: it shows one of its views, and asks the server for services and tickets meanwhile. */
 
 import { services as fetchServices, Refused, status } from "./api.js";
 import { announce, fill, make } from "./dom.js";
-import { makeForm } from "./form.js";
+import { ServiceForm } from "./form.js";
 import { placeOf, ticketPlace } from "./links.js";
 import { makeOverview, serviceState } from "./overview.js";
 import { isOpen } from "./states.js";
 import { find, onOtherTab, tickets, update } from "./store.js";
-import { makeTicket } from "./ticket.js";
+import { TicketView } from "./ticket.js";
 import { saidBy } from "./words.js";
 
-/** @typedef {import("./api.js").Service} Service */
+/** @typedef {import("./shapes.d.ts").Service} Service */
 
 const REFRESH_SECONDS = 5;
 const MOST_ASKED = 10; // tickets that are looked at in one round, for the list of them
@@ -19,12 +19,12 @@ const overview = makeOverview();
 
 /** @type {Service[] | null} */
 let services = null;
-let trouble = ""; // why they are not known, or not anew
-/** Each service's form keeps what was filled in. @type {Map<string, {form: import("./form.js").Form, made: string}>} */
+let trouble = ""; // the reason why they are not known, or not anew
+/** Each service's form keeps its fields' values. @type {Map<string, {form: ServiceForm, made: string}>} */
 const forms = new Map();
 /** The tokens of the tickets that were asked for in this turn. @type {Set<string>} */
 const asked = new Set();
-/** Ends what the view that is shown does. */
+/** Ends the requests of the view that is shown. */
 let shown = new AbortController();
 
 function showPlace() {
@@ -52,7 +52,7 @@ const makeBack = () => make("p", { class: "back" }, make("a", { href: "#/" }, "A
 /** @param {number} id @param {string | undefined} token */
 function showTicket(id, token) {
   if (token !== undefined) {
-    fill(main, makeTicket({ id, token }, shown.signal, backToForm));
+    fill(main, new TicketView({ id, token }, shown.signal, backToForm).start());
     return;
   }
   const told = `This browser does not know ticket ${id}. Open the link that was saved.`;
@@ -69,15 +69,26 @@ function showService(name) {
     return;
   }
   const about = make("div", { class: "service-state" }, serviceState(service));
-  fill(main, make("div", { class: "service" }, back, make("h1", {}, name), make("p", { class: "about" }, service.description), about, formOf(service).show()));
+  fill(
+    main,
+    make(
+      "div",
+      { class: "service" },
+      back,
+      make("h1", {}, name),
+      make("p", { class: "about" }, service.description),
+      about,
+      formOf(service).show(),
+    ),
+  );
 }
 
 /** @param {Service} service */
 function formOf(service) {
   const made = JSON.stringify([service.interface, service.example]);
   const known = forms.get(service.name);
-  if (known && (known.made === made || known.form.busy())) return known.form;
-  const form = makeForm(service, {
+  if (known && (known.made === made || known.form.busy)) return known.form;
+  const form = new ServiceForm(service, {
     onTicket(ticket) {
       announce(`${service.name}: ticket ${ticket.id}.`);
       const place = placeOf(location.hash);
@@ -94,10 +105,10 @@ function formOf(service) {
 }
 
 function showUploads() {
-  overview.showUploads([...forms].map(([name, { form }]) => ({ name, upload: form.upload() })));
+  overview.showUploads([...forms].map(([name, { form }]) => ({ name, upload: form.upload })));
 }
 
-/** Show the form again, with what was refused later than at its sending. @param {string} name @param {import("./api.js").Problem} problem */
+/** Show the form again, with a refusal that came later than at its sending. @param {string} name @param {import("./shapes.d.ts").Problem} problem */
 function backToForm(name, problem) {
   addEventListener("hashchange", () => forms.get(name)?.form.refuse(problem), { once: true });
   location.hash = `#/services/${encodeURIComponent(name)}`;
@@ -140,7 +151,9 @@ async function run() {
   for (;;) {
     await refresh();
     await new Promise((resolve) => setTimeout(resolve, 1000 * REFRESH_SECONDS));
-    if (document.hidden) await new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }));
+    if (document.hidden) {
+      await new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }));
+    }
     if (placeOf(location.hash).view === "overview") await refreshTickets();
   }
 }
@@ -151,7 +164,7 @@ addEventListener("hashchange", () => {
 });
 for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event.preventDefault()); // a file beside a field opens nothing
 addEventListener("beforeunload", (event) => {
-  if ([...forms.values()].some(({ form }) => form.upload() === "sending")) event.preventDefault();
+  if ([...forms.values()].some(({ form }) => form.upload === "sending")) event.preventDefault();
 });
 onOtherTab(() => overview.showTickets());
 showPlace();

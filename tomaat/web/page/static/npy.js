@@ -28,7 +28,7 @@ const READERS = {
  */
 
 /**
- * Read an array; throws `RangeError` for what is none, has no real numbers, or too many.
+ * Read an array; throws `RangeError` where it is none, has no real numbers, or too many.
  * @param {ArrayBuffer} buffer
  * @returns {NumpyArray}
  */
@@ -44,7 +44,10 @@ export function readNpy(buffer) {
   const header = new TextDecoder().decode(bytes.subarray(start, start + length));
   const [, order, type] = /'descr':\s*'([<>|=])(\w+)'/.exec(header) ?? [];
   const fortran = /'fortran_order':\s*True/.test(header);
-  const shape = (/'shape':\s*\(([^)]*)\)/.exec(header)?.[1] ?? "").split(",").filter((part) => part.trim()).map(Number);
+  const shape = (/'shape':\s*\(([^)]*)\)/.exec(header)?.[1] ?? "")
+    .split(",")
+    .filter((part) => part.trim())
+    .map(Number);
   const read = READERS[type];
   if (!read) throw new RangeError(`Arrays of the type ${type ?? "in this file"} are not shown.`);
   const count = shape.reduce((product, size) => product * size, 1);

@@ -26,14 +26,22 @@ export function makeValue(value, depth = 0) {
   if (depth > 3) return document.createTextNode(JSON.stringify(value));
   if (!Array.isArray(value)) {
     const lines = Object.entries(value).slice(0, MOST_LINES);
-    return makeTable(null, lines.map(([name, part]) => [name, makeValue(part, depth + 1)]), Object.keys(value).length);
+    return makeTable(
+      null,
+      lines.map(([name, part]) => [name, makeValue(part, depth + 1)]),
+      Object.keys(value).length,
+    );
   }
   if (value.length && value.every((part) => typeof part === "number")) {
-    return value.length <= SHORT ? document.createTextNode(value.map((part) => inDigits(part)).join(", ")) : makeNumbers(value);
+    return value.length <= SHORT
+      ? document.createTextNode(value.map((part) => inDigits(part)).join(", "))
+      : makeNumbers(value);
   }
   const rows = value.slice(0, MOST_LINES);
   if (rows.length && rows.every(Array.isArray)) {
-    const cells = rows.map((row) => row.slice(0, MOST_COLUMNS).map((/** @type {any} */ part) => makeValue(part, depth + 2)));
+    const cells = rows.map((row) =>
+      row.slice(0, MOST_COLUMNS).map((/** @type {any} */ part) => makeValue(part, depth + 2)),
+    );
     return makeTable(null, cells, value.length, widest(rows));
   }
   if (rows.length && rows.every((row) => row && typeof row === "object")) {
@@ -42,7 +50,11 @@ export function makeValue(value, depth = 0) {
     const cells = rows.map((row) => columns.map((column) => (column in row ? makeValue(row[column], depth + 2) : "")));
     return makeTable(columns, cells, value.length, names.length);
   }
-  return makeTable(null, rows.map((part) => [makeValue(part, depth + 1)]), value.length);
+  return makeTable(
+    null,
+    rows.map((part) => [makeValue(part, depth + 1)]),
+    value.length,
+  );
 }
 
 /** A .npy file; throws `RangeError` for one that is not shown. @param {Blob} content @returns {Promise<Node>} */
@@ -68,7 +80,10 @@ export async function makeTextFile(content, extension) {
   const whole = isCut ? text.slice(0, text.lastIndexOf("\n") + 1) : text; // no value that was cut off
   const separator = { csv: ",", tsv: "\t" }[extension];
   if (separator && whole && !text.includes('"')) {
-    const rows = whole.trimEnd().split(/\r?\n/).map((line) => line.split(separator));
+    const rows = whole
+      .trimEnd()
+      .split(/\r?\n/)
+      .map((line) => line.split(separator));
     const [head, ...lines] = rows.map((row) => row.slice(0, MOST_COLUMNS));
     const shown = lines.slice(0, MOST_LINES);
     return make("div", {}, makeTable(head, shown, isCut ? shown.length : lines.length, widest(rows)), cut);
@@ -78,8 +93,15 @@ export async function makeTextFile(content, extension) {
 
 /** @param {ArrayLike<number>} values */
 function makeNumbers(values) {
-  if (!Array.prototype.some.call(values, Number.isFinite)) return make("p", { class: "hint" }, `${inDigits(values.length)} numbers, none of them finite.`);
-  return make("figure", { class: "plot" }, makePlot(values), make("figcaption", {}, `${inDigits(values.length)} numbers, ${rangeOf(values)}.`));
+  if (!Array.prototype.some.call(values, Number.isFinite)) {
+    return make("p", { class: "hint" }, `${inDigits(values.length)} numbers, none of them finite.`);
+  }
+  return make(
+    "figure",
+    { class: "plot" },
+    makePlot(values),
+    make("figcaption", {}, `${inDigits(values.length)} numbers, ${rangeOf(values)}.`),
+  );
 }
 
 /** @param {ArrayLike<number>} values */
@@ -108,7 +130,11 @@ function widest(rows) {
  */
 function makeTable(head, lines, all, columns = 0) {
   const rows = lines.map((cells) =>
-    make("tr", {}, ...cells.map((cell, place) => make(!head && place === 0 && cells.length === 2 ? "th" : "td", {}, cell))),
+    make(
+      "tr",
+      {},
+      ...cells.map((cell, place) => make(!head && place === 0 && cells.length === 2 ? "th" : "td", {}, cell)),
+    ),
   );
   const table = make(
     "table",

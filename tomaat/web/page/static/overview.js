@@ -1,16 +1,16 @@
 /** The first view: every service, and the tickets that this browser keeps. */
 
-import { fill, make } from "./dom.js";
+import { fill, make, redraw } from "./dom.js";
 import { ticketPlace } from "./links.js";
 import { STATES } from "./states.js";
 import { forgetAll, tickets } from "./store.js";
 import { atTime, counted, inTime } from "./words.js";
 
-/** @typedef {import("./api.js").Service} Service */
+/** @typedef {import("./shapes.d.ts").Service} Service */
 
 const UPLOADS = { sending: "Being sent", failed: "Not sent; the form says why" };
 
-/** Make the view; `show` fills it, with what is known of the services. */
+/** Make the view; the functions beside it fill it. */
 export function makeOverview() {
   const list = make("ul", { class: "services" }, make("li", { class: "hint" }, "Asking the server…"));
   const trouble = make("p", { class: "trouble", role: "status", hidden: true });
@@ -22,9 +22,8 @@ export function makeOverview() {
     make("section", { "aria-labelledby": "services" }, make("h1", { id: "services" }, "Services"), trouble, list),
     make("section", { "aria-labelledby": "tickets" }, make("h2", { id: "tickets" }, "Your tickets"), uploads, kept),
   );
-  /** What the list shows, by service. @type {Map<string, HTMLElement>} */
+  /** Each service's state in the list. @type {Map<string, HTMLElement>} */
   let states = new Map();
-  let listed = "";
   return {
     element,
     /** @param {Service[] | null} services @param {string} fault */
@@ -32,18 +31,20 @@ export function makeOverview() {
       trouble.textContent = fault;
       trouble.hidden = !fault;
       if (!services) return;
-      const names = JSON.stringify(services.map(({ name, description }) => [name, description]));
-      if (names !== listed) {
+      const lines = services.map(({ name, description }) => [name, description]);
+      redraw(list, lines, () => {
         states = new Map(services.map(({ name }) => [name, make("div")]));
-        const lines = services.map((service) => serviceLine(service, /** @type {Node} */ (states.get(service.name))));
-        fill(list, ...(lines.length ? lines : [make("li", { class: "hint" }, "No service is offered yet.")]));
-        listed = names;
-      }
+        if (!services.length) return [make("li", { class: "hint" }, "No service is offered yet.")];
+        return services.map((service) => serviceLine(service, /** @type {Node} */ (states.get(service.name))));
+      });
       for (const service of services) fill(/** @type {Element} */ (states.get(service.name)), serviceState(service));
     },
     /** @param {{name: string, upload: import("./form.js").Upload}[]} standing of each service's form */
     showUploads(standing) {
-      const lines = standing.map(({ name, upload }) => upload && make("li", {}, formLink(name), make("span", { class: `state ${upload}` }, UPLOADS[upload])));
+      const lines = standing.map(
+        ({ name, upload }) =>
+          upload && make("li", {}, formLink(name), make("span", { class: `state ${upload}` }, UPLOADS[upload])),
+      );
       fill(uploads, lines.some(Boolean) && make("ul", { class: "tickets" }, ...lines));
     },
     showTickets: () => showTickets(kept),
@@ -52,7 +53,9 @@ export function makeOverview() {
 
 /** Whether a service is live, and how long its queue is now. @param {Service} service */
 export function serviceText({ available, waiting, wait_seconds: seconds }) {
-  if (!available) return "Not live: tickets wait for its compute source, and fail if it stays away";
+  if (!available) {
+    return "Not live: the computer for it is away or paused; tickets wait, and fail if that lasts too long";
+  }
   if (waiting === null || seconds === null) return "Live";
   const expected = seconds >= 1 ? `, about ${inTime(seconds)}` : "";
   if (waiting === 0) return seconds >= 1 ? `Live, next in line${expected}` : "Live, nobody waits";
@@ -83,33 +86,36 @@ function serviceLine(service, state) {
 /** @param {HTMLElement} kept */
 function showTickets(kept) {
   const known = tickets();
-  const shown = JSON.stringify([new Date().toDateString(), known]); // the date: what was sent today is written without it
-  if (kept.dataset.shown === shown) return; // what has the focus stays
-  kept.dataset.shown = shown;
-  if (!known.length) {
-    fill(kept, make("p", { class: "hint" }, "None yet. What you send is listed here, in this browser only."));
-    return;
-  }
-  const lines = known.map((ticket) =>
-    make(
-      "li",
-      {},
-      make("a", { href: ticketPlace(ticket) }, `${ticket.service} ${ticket.id}`),
-      make("span", { class: `state ${ticket.state}` }, STATES[ticket.state] ?? ticket.state),
-      make("time", { datetime: ticket.created }, atTime(ticket.created)),
-    ),
-  );
-  const forgetting = make("button", { type: "button", class: "quiet", onclick: askAndForget }, "Forget them all");
-  fill(
-    kept,
-    make("ul", { class: "tickets" }, ...lines),
-    make("p", { class: "hint" }, "Kept in this browser only; the server has no list of yours."),
-    forgetting,
-  );
+  const today = new Date().toDateString(); // the day of a ticket that was sent today is left out
+  redraw(kept, [today, known], () => {
+    if (!known.length) {
+      return [
+        make("p", { class: "hint" }, "None yet. The tickets that you send are listed here, in this browser only."),
+      ];
+    }
+    return [
+      make("ul", { class: "tickets" }, ...known.map(ticketLine)),
+      make("p", { class: "hint" }, "Kept in this browser only; the server has no list of yours."),
+      make("button", { type: "button", class: "quiet", onclick: askAndForget }, "Forget them all"),
+    ];
+  });
   function askAndForget() {
-    if (!confirm("Forget all tickets in this browser? Their results can then be reached only with a saved link.")) return;
+    if (!confirm("Forget all tickets in this browser? Their results can then be reached only with a saved link.")) {
+      return;
+    }
     forgetAll();
     showTickets(kept);
     kept.closest("main")?.focus();
   }
+}
+
+/** @param {import("./store.js").KeptTicket} ticket */
+function ticketLine(ticket) {
+  return make(
+    "li",
+    {},
+    make("a", { href: ticketPlace(ticket) }, `${ticket.service} ${ticket.id}`),
+    make("span", { class: `state ${ticket.state}` }, STATES[ticket.state] ?? ticket.state),
+    make("time", { datetime: ticket.created }, atTime(ticket.created)),
+  );
 }

@@ -9,7 +9,7 @@ const BELOW = 22;
 const MOST_POINTS = 1000; // more than the line has pixels
 
 /**
- * Draw numbers over their places; what is not finite leaves a gap.
+ * Draw numbers over their places; a number that is not finite leaves a gap.
  * @param {ArrayLike<number>} values
  */
 export function makePlot(values) {

@@ -1,9 +1,9 @@
 /** The last day by the hour, drawn as SVG, each plot beside a table of its figures. */
 
-import { fill, make } from "./dom.js";
+import { make, redraw } from "./dom.js";
 import { inDigits, inSeconds } from "./words.js";
 
-/** @typedef {import("./queues-api.js").Hour} Hour */
+/** @typedef {import("./shapes.d.ts").Hour} Hour */
 
 const HOURS = 24;
 const HOUR_MS = 3600_000;
@@ -78,7 +78,7 @@ export function wholeDay(hours, now) {
 function makePlot(title, about, series, drawn, written) {
   const place = make("div", { class: "drawing" });
   const table = make("div", { class: "table", tabindex: 0, role: "group", "aria-label": `${title}: figures` });
-  const told = make("p", { class: "hint" });
+  const none = make("p", { class: "hint" }, "Nothing yet.");
   const keys = series.map(({ name, style }) => make("span", { class: `key ${style}` }, name));
   const element = make(
     "section",
@@ -86,25 +86,21 @@ function makePlot(title, about, series, drawn, written) {
     make("h3", {}, title, " ", make("span", { class: "hint" }, about)),
     make("p", { class: "keys", "aria-hidden": "true" }, ...keys),
     place,
-    told,
+    none,
     make("details", {}, make("summary", {}, "As a table"), table),
   );
-  let shown = "";
   return {
     element,
     /** @param {Hour[]} hours */
     show(hours) {
       const figures = hours.map((hour) => series.map(({ value }) => value(hour)));
-      const now = JSON.stringify([hours[0].begins, figures]);
-      if (now === shown) return;
-      shown = now;
+      const values = [hours[0].begins, figures];
       const highest = Math.max(0, ...(drawn === bars ? figures.map(sum) : figures.flat().map((value) => value ?? 0)));
-      told.textContent = highest ? "" : "Nothing yet.";
-      told.hidden = highest > 0;
+      none.hidden = highest > 0;
       place.hidden = highest === 0;
       const top = drawn === bars ? niceCount(highest) : niceSeconds(highest);
-      fill(place, frame(title, hours, drawn(hours, series, top), highest, top, written));
-      fill(table, tableOf(title, hours, series, written));
+      redraw(place, values, () => [frame(title, hours, drawn(hours, series, top), highest, top, written)]);
+      redraw(table, values, () => [tableOf(title, hours, series, written)]);
     },
   };
 }
@@ -211,7 +207,15 @@ function tableOf(title, hours, series, written) {
     "table",
     {},
     make("caption", { class: "unseen" }, `${title}, by hour`),
-    make("thead", {}, make("tr", {}, ...["Hour from", ...series.map(({ name }) => name)].map((name) => make("th", { scope: "col" }, name)))),
+    make(
+      "thead",
+      {},
+      make(
+        "tr",
+        {},
+        ...["Hour from", ...series.map(({ name }) => name)].map((name) => make("th", { scope: "col" }, name)),
+      ),
+    ),
     make(
       "tbody",
       {},

@@ -1,9 +1,9 @@
 /** A card for each compute source: its device, what it tells of itself, and whether it is drained. */
 
-import { fill, make } from "./dom.js";
+import { make, redraw } from "./dom.js";
 import { counted, inAge, inBytes } from "./words.js";
 
-/** @typedef {import("./queues-api.js").Source} Source */
+/** @typedef {import("./shapes.d.ts").Source} Source */
 
 const OF_MACHINE = /\/cpu-\d+$/;
 const OLD_SECONDS = 30; // after which a reading says how old it is
@@ -13,18 +13,16 @@ export function makeSources(setDrained) {
   const element = make("ul", { class: "sources" });
   /** @type {Map<string, {element: HTMLElement, show: (source: Source, now: string) => void}>} */
   let cards = new Map();
-  let listed = "";
   return {
     element,
-    /** @param {import("./queues-api.js").Queues} seen */
+    /** @param {import("./shapes.d.ts").Queues} seen */
     show({ sources, now }) {
-      const names = JSON.stringify(sources.map(({ name }) => name));
-      if (names !== listed) {
-        listed = names;
-        cards = new Map(sources.map(({ name }) => [name, cards.get(name) ?? makeCard(name, setDrained)]));
-        const lines = [...cards.values()].map((card) => card.element);
-        fill(element, ...(lines.length ? lines : [make("li", { class: "hint" }, "None yet: no TaskScheduling has run.")]));
-      }
+      const names = sources.map(({ name }) => name);
+      redraw(element, names, () => {
+        cards = new Map(names.map((name) => [name, cards.get(name) ?? makeCard(name, setDrained)]));
+        if (!names.length) return [make("li", { class: "hint" }, "None yet: no TaskScheduling has run.")];
+        return [...cards.values()].map((card) => card.element);
+      });
       for (const source of sources) cards.get(source.name)?.show(source, now);
     },
   };
@@ -55,7 +53,14 @@ function makeCard(name, setDrained) {
   );
   let drained = false;
   button.addEventListener("click", async () => {
-    if (!drained && !confirm(`Drain ${name}? It finishes what it runs, and claims nothing more until it is resumed.`)) return;
+    if (
+      !drained &&
+      !confirm(
+        `Drain ${name}? That pauses it: it finishes the tickets that it runs, and takes no new ones until it is resumed.`,
+      )
+    ) {
+      return;
+    }
     button.disabled = true;
     await setDrained(name, !drained);
     button.disabled = false;
@@ -80,7 +85,7 @@ function makeCard(name, setDrained) {
       meters[1].show(use === null ? null : `${Math.round(100 * use)} %`, use);
       meters[2].show(celsius === null ? null : `${Math.round(celsius)} °C`, null);
       const seconds = reading ? (Date.parse(now) - Date.parse(reading.read)) / 1000 : 0;
-      age.textContent = reading ? `Read ${inAge(seconds)} ago: what it is now is unknown.` : "";
+      age.textContent = reading ? `These figures are ${inAge(seconds)} old; newer ones have not come.` : "";
       age.hidden = seconds < OLD_SECONDS;
       waiting.textContent = waitingText(source);
       button.textContent = drained ? "Resume" : "Drain";
@@ -92,14 +97,16 @@ function makeCard(name, setDrained) {
 /** @param {Source} source */
 function stateText({ live, drained, problem }) {
   const away = "Away: no TaskScheduling holds it";
-  if (drained) return `Drained: claims nothing more${live ? "" : `. ${away}`}`;
+  if (drained) return `Drained (paused): takes no new tickets${live ? "" : `. ${away}`}`;
   if (!live) return away;
   return problem ? "Cannot be used" : "Live";
 }
 
 /** @param {Source} source */
 function waitingText({ waiting, drained, services }) {
-  if (waiting && drained) return `${counted(waiting, "ticket")} in its queue: what no other source can run waits here until it is resumed.`;
+  if (waiting && drained) {
+    return `${counted(waiting, "ticket")} in its queue: those that no other source can run wait here until it is resumed.`;
+  }
   if (waiting) return `${counted(waiting, "ticket")} in its queue.`;
   return services.length ? "Nothing in its queue." : "It offers no service yet.";
 }

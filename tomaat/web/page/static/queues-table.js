@@ -1,12 +1,13 @@
 /** Tables of tickets, whose rows stay in place while their words change, so that what has the focus keeps it. */
 
-import { fill, make } from "./dom.js";
+import { make, redraw } from "./dom.js";
 import { ENDED, STATES } from "./states.js";
 import { atTime, inSeconds } from "./words.js";
 
-/** @typedef {import("./queues-api.js").SeenTicket} SeenTicket */
-/** @typedef {{name: string, style?: string, cell: (ticket: SeenTicket, now: string) => string | Node}} Column */
-/** @typedef {{cancel: (id: number) => Promise<void> | undefined, runAgain: (id: number) => Promise<void> | undefined}} Actions */
+/** @typedef {import("./shapes.d.ts").SeenTicket} SeenTicket */
+/** @typedef {{name: string, style?: string, cell: (ticket: SeenTicket, now: string) => string | HTMLElement}} Column */
+/** @typedef {{row: HTMLElement, cells: HTMLElement[]}} Row */
+/** @typedef {{cancel: (id: number) => Promise<void>, runAgain: (id: number) => Promise<void>}} Actions */
 
 /** @param {Actions} actions @param {string[]} names @returns {Column[]} */
 export function ticketColumns(actions, names) {
@@ -32,12 +33,17 @@ export function ticketColumns(actions, names) {
 export function makeTable(title, columns, empty) {
   const body = make("tbody");
   const head = columns.map(({ name, style }) => make("th", { scope: "col", class: style }, name));
-  const table = make("table", { class: "listed" },
-    make("caption", { class: "unseen" }, title), make("thead", {}, make("tr", {}, ...head)), body);
+  const table = make(
+    "table",
+    { class: "listed" },
+    make("caption", { class: "unseen" }, title),
+    make("thead", {}, make("tr", {}, ...head)),
+    body,
+  );
   const around = make("div", { class: "table", tabindex: 0, role: "group", "aria-label": title }, table);
   const none = make("p", { class: "hint" }, empty);
   const element = make("div", {}, none, around);
-  /** @type {Map<number, {row: HTMLElement, cells: {cell: HTMLElement, shown: string}[]}>} */
+  /** @type {Map<number, Row>} */
   let rows = new Map();
   return {
     element,
@@ -58,21 +64,19 @@ export function makeTable(title, columns, empty) {
 
 /** @param {Column[]} columns */
 function makeRow(columns) {
-  const cells = columns.map(({ name, style }, at) => ({
-    cell: at ? make("td", { class: style, "data-name": name }) : make("th", { scope: "row", class: style, "data-name": name }),
-    shown: "",
-  }));
-  return { row: make("tr", {}, ...cells.map(({ cell }) => cell)), cells };
+  const cells = columns.map(({ name, style }, at) =>
+    at
+      ? make("td", { class: style, "data-name": name })
+      : make("th", { scope: "row", class: style, "data-name": name }),
+  );
+  return { row: make("tr", {}, ...cells), cells };
 }
 
-/** @param {{cells: {cell: HTMLElement, shown: string}[]}} row @param {Column[]} columns @param {SeenTicket} ticket @param {string} now */
+/** @param {Row} row @param {Column[]} columns @param {SeenTicket} ticket @param {string} now */
 function showRow({ cells }, columns, ticket, now) {
   columns.forEach((column, at) => {
     const made = column.cell(ticket, now);
-    const shown = made instanceof Element ? made.outerHTML : String(made);
-    if (shown === cells[at].shown) return;
-    cells[at].shown = shown;
-    fill(cells[at].cell, made);
+    redraw(cells[at], typeof made === "string" ? made : made.outerHTML, () => [made]);
   });
 }
 
@@ -83,7 +87,7 @@ function ticketCell({ id, again_of: before }) {
 
 /** @param {SeenTicket} ticket */
 function stateCell({ state, error, cancel_requested: asked, attempts }) {
-  const text = state === "running" && asked ? "Is asked to stop" : STATES[state] ?? state;
+  const text = state === "running" && asked ? "Is asked to stop" : (STATES[state] ?? state);
   const why = [error, attempts && `${attempts} lost`].filter(Boolean).join("; ");
   return make("span", { class: `state ${state}` }, why ? `${text}: ${why}` : text);
 }
@@ -106,7 +110,7 @@ function actionsCell(ticket, { cancel, runAgain }) {
   return ticket.can_run_again ? makeAction("Run again", ticket.id, runAgain) : "";
 }
 
-/** @param {string} name @param {number} id @param {(id: number) => Promise<void> | undefined} action */
+/** @param {string} name @param {number} id @param {(id: number) => Promise<void>} action */
 function makeAction(name, id, action) {
   const button = make("button", { type: "button", class: "quiet", "aria-label": `${name}: ticket ${id}` }, name);
   button.addEventListener("click", async () => {

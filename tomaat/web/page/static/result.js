@@ -1,4 +1,4 @@
-/** A result as people would rather look at it than read it: volumes, labels, values, arrays, files. */
+/** A result, to be looked at: volumes, labels, values, arrays, files. */
 
 import { Refused, result, Unreachable } from "./api.js";
 import { announce, fill, make } from "./dom.js";
@@ -9,7 +9,7 @@ import { sentWith } from "./store.js";
 import { gunzip } from "./streams.js";
 import { untar } from "./tar.js";
 import { makeViewer } from "./viewer.js";
-import { inBytes, inSeconds, saidBy } from "./words.js";
+import { inBytes, inPlainWords, inSeconds, saidBy } from "./words.js";
 
 const PICTURES = /** @type {Record<string, string>} */ ({
   png: "image/png",
@@ -47,10 +47,10 @@ const TEXTS = ["txt", "csv", "tsv", "json", "md", "log"];
 /**
  * Fetch a result and show it.
  * @param {import("./api.js").Reference} ticket
- * @param {import("./api.js").Status} status
+ * @param {import("./shapes.d.ts").Status} status
  * @param {AbortSignal} signal ends it when another view is shown
  * @param {{onDownload: (link: HTMLElement) => void, onGone: (why: string) => void}} hooks take the link that saves the
- * archive, or why there is none any more
+ * archive, or the reason why there is none any more
  */
 export function makeResult(ticket, status, signal, hooks) {
   const told = make("p", {}, "Fetching the result…");
@@ -64,7 +64,7 @@ export function makeResult(ticket, status, signal, hooks) {
       const archive = await result(ticket, showBytes, signal);
       hooks.onDownload(makeDownload(archive));
       const files = await untar(await gunzip(archive));
-      signal.throwIfAborted(); // what is made from here on ends with the view
+      signal.throwIfAborted(); // the links that are made from here on end with the view
       /** @type {Manifest} */
       const manifest = JSON.parse((await files.get("result.json")?.text()) ?? "");
       const shown = await makeOutputs(manifest, files, sentWith(ticket.id), linkTo, signal);
@@ -85,7 +85,11 @@ export function makeResult(ticket, status, signal, hooks) {
 
   /** @param {Blob} archive */
   function makeDownload(archive) {
-    const attributes = { class: "button main", href: linkTo(archive), download: `${status.service}-${status.id}.tar.gz` };
+    const attributes = {
+      class: "button main",
+      href: linkTo(archive),
+      download: `${status.service}-${status.id}.tar.gz`,
+    };
     return make("a", attributes, `Download (${inBytes(archive.size)})`);
   }
 
@@ -103,8 +107,12 @@ export function makeResult(ticket, status, signal, hooks) {
       return;
     }
     const known = error instanceof Refused || error instanceof Unreachable;
-    const text = known ? error.message : `The result cannot be shown: ${saidBy(error)}`;
-    const again = make("button", { type: "button", onclick: () => element.replaceWith(makeResult(ticket, status, signal, hooks)) }, "Try again");
+    const text = known ? inPlainWords(error.message) : `The result cannot be shown: ${saidBy(error)}`;
+    const again = make(
+      "button",
+      { type: "button", onclick: () => element.replaceWith(makeResult(ticket, status, signal, hooks)) },
+      "Try again",
+    );
     fill(element, make("p", { class: "trouble", role: "alert" }, text), again);
   }
 }
@@ -123,7 +131,10 @@ async function makeOutputs({ outputs }, files, sent, linkTo, signal) {
   if (volumes.length) shown.push(await attempt("The volumes", () => makeVolumes(volumes, files, sent, linkTo, signal)));
   const values = outputs.filter((output) => output.type === "json" || output.type === "text");
   if (values.length) {
-    const lines = values.map(async ({ name, value }) => [make("dt", {}, inWords(name)), make("dd", {}, await attempt(inWords(name), () => makeValue(value)))]);
+    const lines = values.map(async ({ name, value }) => [
+      make("dt", {}, inWords(name)),
+      make("dd", {}, await attempt(inWords(name), () => makeValue(value))),
+    ]);
     shown.push(section("Values", make("dl", { class: "values" }, ...(await Promise.all(lines)).flat())));
   }
   for (const output of outputs.filter((each) => each.type === "array" && has(each))) {
@@ -132,7 +143,9 @@ async function makeOutputs({ outputs }, files, sent, linkTo, signal) {
   }
   for (const output of outputs.filter((each) => each.type === "file" && has(each))) {
     const name = /** @type {string} */ (output.file);
-    const content = await attempt(inWords(output.name), () => makeFile(output, /** @type {Blob} */ (files.get(name)), linkTo));
+    const content = await attempt(inWords(output.name), () =>
+      makeFile(output, /** @type {Blob} */ (files.get(name)), linkTo),
+    );
     if (content) shown.push(section(inWords(output.name), content));
   }
   const all = outputs.filter(has).map((output) => /** @type {string} */ (output.file));
@@ -141,7 +154,7 @@ async function makeOutputs({ outputs }, files, sent, linkTo, signal) {
 }
 
 /**
- * Make what shows an output; of one that cannot be shown, say why, and let the others be shown.
+ * Show an output; where it cannot be shown, say why, and let the others be shown.
  * @template {Node | null} Made
  * @param {string} name
  * @param {() => Made | Promise<Made>} show
@@ -165,26 +178,35 @@ async function attempt(name, show) {
 function makeVolumes(outputs, files, sent, linkTo, signal) {
   const named = outputs.map((output) => ({
     name: inWords(output.name),
-    file: new File([/** @type {Blob} */ (files.get(/** @type {string} */ (output.file)))], /** @type {string} */ (output.file)),
+    file: new File(
+      [/** @type {Blob} */ (files.get(/** @type {string} */ (output.file)))],
+      /** @type {string} */ (output.file),
+    ),
     labels: output.labels,
   }));
   const overlays = named.filter(({ labels, file }) => labels && !isDicom(file));
   const made = named.filter(({ labels }) => !labels).map(({ name, file }) => ({ ...shownFile(file), name }));
   const before = [...sent.values()].map(({ name, open }) => ({ name: `Sent: ${name}`, open }));
-  const viewer = overlays.length || made.length
-    ? makeViewer(before, made, overlays, signal)
-    : null; // a volume without the labels that were found in it would mislead
+  const viewer = overlays.length || made.length ? makeViewer(before, made, overlays, signal) : null; // a volume without the labels that were found in it would mislead
   const legends = named
     .filter(({ labels }) => labels)
     .map(({ name, labels = [], file }) =>
-      makeLegend(name, labels, viewer && !isDicom(file) ? (hidden) => viewer.hide(name, hidden) : null));
-  const unseen = named.some(({ file }) => isDicom(file)) &&
-    make("p", { class: "hint" }, "DICOM Segmentations are not laid over a volume here; the picture shows both. Download it for a viewer of your own.");
+      makeLegend(name, labels, viewer && !isDicom(file) ? (hidden) => viewer.hide(name, hidden) : null),
+    );
+  const unseen =
+    named.some(({ file }) => isDicom(file)) &&
+    make(
+      "p",
+      { class: "hint" },
+      "DICOM Segmentations are not laid over a volume here; the picture shows both. Download it for a viewer of your own.",
+    );
   const pictures = outputs.map(({ name, preview, labels = [] }) => {
     const picture = preview && files.get(preview);
     if (!picture) return null;
     const source = linkTo(new Blob([picture], { type: "image/png" }));
-    const planes = labels.some(({ voxels }) => voxels > 0) ? "on three planes through its largest label" : "empty, on three planes through the middle";
+    const planes = labels.some(({ voxels }) => voxels > 0)
+      ? "on three planes through its largest label"
+      : "empty, on three planes through the middle";
     const about = `${inWords(name)}, ${planes}: axial and coronal, the patient's right on the left; sagittal, the face on the left.`;
     return make("figure", {}, make("img", { src: source, alt: about }), make("figcaption", {}, about));
   });
@@ -211,7 +233,9 @@ function isDicom(file) {
 async function makeFile(output, content, linkTo) {
   const extension = (output.file ?? "").split(".").pop()?.toLowerCase() ?? "";
   const type = PICTURES[extension];
-  if (type) return make("img", { class: "picture", src: linkTo(new Blob([content], { type })), alt: inWords(output.name) });
+  if (type) {
+    return make("img", { class: "picture", src: linkTo(new Blob([content], { type })), alt: inWords(output.name) });
+  }
   if (TEXTS.includes(extension)) return makeTextFile(content, extension);
   return null;
 }
@@ -220,7 +244,11 @@ async function makeFile(output, content, linkTo) {
 function makeFiles(names, files, linkTo) {
   const lines = names.map((name) => {
     const content = /** @type {Blob} */ (files.get(name));
-    const link = make("a", { href: linkTo(new Blob([content], { type: "application/octet-stream" })), download: name }, name);
+    const link = make(
+      "a",
+      { href: linkTo(new Blob([content], { type: "application/octet-stream" })), download: name },
+      name,
+    );
     return make("li", {}, link, ` ${inBytes(content.size)}`);
   });
   return make("ul", { class: "files" }, ...lines);
@@ -231,13 +259,22 @@ function makeAbout(manifest) {
   /** @type {[string, string][]} */
   const facts = [
     ["Service", `${manifest.service}, version ${manifest.version}`],
-    ["Compute source", manifest.compute_source],
-    ...Object.entries(manifest.timings_seconds ?? {}).map(([what, seconds]) => /** @type {[string, string]} */ ([`Time: ${what}`, inSeconds(seconds)])),
-    ...Object.entries(manifest.inputs ?? {}).map(([name, hash]) => /** @type {[string, string]} */ ([`SHA-256 of ${name}`, hash])),
+    ["Computed on", manifest.compute_source],
+    ...Object.entries(manifest.timings_seconds ?? {}).map(
+      ([what, seconds]) => /** @type {[string, string]} */ ([`Time: ${what}`, inSeconds(seconds)]),
+    ),
+    ...Object.entries(manifest.inputs ?? {}).map(
+      ([name, hash]) => /** @type {[string, string]} */ ([`SHA-256 of ${name}`, hash]),
+    ),
   ];
   if (manifest.weights_sha256) facts.push(["SHA-256 of the network", manifest.weights_sha256]);
   const lines = facts.map(([what, fact]) => [make("dt", {}, what), make("dd", {}, fact)]);
-  return make("details", { class: "about-result" }, make("summary", {}, "Where it comes from"), make("dl", {}, ...lines.flat()));
+  return make(
+    "details",
+    { class: "about-result" },
+    make("summary", {}, "Where it comes from"),
+    make("dl", {}, ...lines.flat()),
+  );
 }
 
 /** @param {string} title @param {...Node} children */

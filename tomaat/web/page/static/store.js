@@ -1,5 +1,5 @@
 /**
- * What this browser remembers: tickets, until they are forgotten; an API key, until its tab is closed; and the volumes
+ * The memory of this browser: tickets, until they are forgotten; an API key, until its tab is closed; and the volumes
  * that were sent, only while the page is open.
  */
 
@@ -33,7 +33,7 @@ export function tickets() {
   }
 }
 
-/** Of several of one number the newest. @param {number} id */
+/** The newest of the tickets that have a number. @param {number} id */
 export function find(id) {
   return tickets().find((each) => each.id === id);
 }

@@ -4,7 +4,7 @@
  */
 
 const BLOCK = 512;
-const LARGEST_BYTES = 8 ** 11 - 1; // what 11 octal digits hold
+const LARGEST_BYTES = 8 ** 11 - 1; // the most that 11 octal digits hold
 const LONGEST_NAME = 100;
 
 /**

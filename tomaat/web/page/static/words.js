@@ -42,9 +42,14 @@ export function inDigits(value, digits = Number.isSafeInteger(value) ? 16 : 6) {
   return rounded.toLocaleString("en", { maximumFractionDigits: 10 }).replaceAll(",", "\u202f");
 }
 
+/** A sentence of the API, without the words of people who run servers. @param {string} text */
+export function inPlainWords(text) {
+  return text.replaceAll("compute source", "computer").replaceAll("token", "access code");
+}
+
 const OF_A_PROGRAM = [TypeError, SyntaxError, ReferenceError];
 
-/** What an error says, where it was said for people. @param {unknown} error */
+/** The sentence of an error, if it was written for people. @param {unknown} error */
 export function saidBy(error) {
   if (OF_A_PROGRAM.some((kind) => error instanceof kind)) return "Something is not as this page expects it.";
   return error instanceof Error ? error.message : String(error);

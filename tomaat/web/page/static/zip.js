@@ -25,7 +25,7 @@ export async function unzip(archive) {
   if (size === BEYOND || start === BEYOND) throw new Error("This zip archive is too large to be shown.");
   const directory = new DataView(await archive.slice(start, start + size).arrayBuffer());
   const files = [];
-  for (let place = 0; place + 46 <= directory.byteLength && directory.getUint32(place, true) === ENTRY; ) {
+  for (let place = 0; place + 46 <= directory.byteLength && directory.getUint32(place, true) === ENTRY;) {
     const [name, extra, comment] = [28, 30, 32].map((field) => directory.getUint16(place + field, true));
     const path = new TextDecoder().decode(new Uint8Array(directory.buffer, place + 46, name));
     if (!path.endsWith("/")) files.push(await readEntry(archive, directory, place, path));
@@ -46,6 +46,7 @@ async function readEntry(archive, directory, place, path) {
   const head = new DataView(await archive.slice(start, start + 30).arrayBuffer());
   const from = start + 30 + head.getUint16(26, true) + head.getUint16(28, true);
   const packed = archive.slice(from, from + size);
-  const content = method === STORED ? packed : await collect(packed.stream().pipeThrough(new DecompressionStream("deflate-raw")));
+  const content =
+    method === STORED ? packed : await collect(packed.stream().pipeThrough(new DecompressionStream("deflate-raw")));
   return new File([content], path);
 }
