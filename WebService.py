@@ -26,6 +26,7 @@ from tomaat.web.http.access import Access
 from tomaat.web.http.app import create_app
 from tomaat.web.http.serve import PortBusy, WebServer
 from tomaat.web.operator.operator import Operator
+from tomaat.web.page.documents import Page
 from tomaat.web.watch.health import Health
 from tomaat.web.watch.metrics import Metrics
 from TOMAATSettings import Settings, read_settings
@@ -79,9 +80,10 @@ def serve(settings: Settings, stop: Stop) -> None:
     watch = WatchStore(engine)
     metrics = Metrics(watch, storage, access)
     metrics.ended.look()
+    page = Page(key_needed=settings.keys_needed, largest_request_bytes=api.largest_request_bytes)
     try:
         server = WebServer(
-            create_app(api, operator, metrics, Health(watch, storage)),
+            create_app(api, operator, metrics, Health(watch, storage), page),
             host=settings.HOST,
             port=settings.PORT,
             threads=settings.WEB_THREADS,

@@ -1,4 +1,4 @@
-"""What all inputs have in common: how one is declared, described, compared, and how its value is refused."""
+"""The base of all inputs: how one is declared, described, compared, and how its value is refused."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ JSON_WORDS = {"True": "true", "False": "false", "None": "null", "nan": "NaN", "i
 class Input:
     """One declared argument of a service.
 
-    An input describes itself as JSON (``describe``), checks what a client sent (``check``), and turns the checked
-    value into what ``perform`` wants (``convert``). An input with a default is not required; one that is neither
-    required nor has a default gives ``perform`` a ``None`` when the client leaves it out. ``null`` is no value:
-    a client leaves an input out by not naming it.
+    An input describes itself as JSON (``describe``), checks a client's value (``check``), and converts the checked
+    value for ``perform`` (``convert``). An input with a default is not required; one that is neither required nor has a
+    default gives ``perform`` a ``None`` when the client leaves it out. ``null`` is no value: a client leaves an input
+    out by not naming it.
 
     A wrong declaration raises ``TypeError`` or ``ValueError`` with a sentence for the author of the task.
     """
@@ -46,7 +46,7 @@ class Input:
         self.id = id
         self.name = self._declared_text("name", name, LONGEST_NAME)
         if not self.name.strip():
-            raise ValueError(f"{self!r}: the name is empty; write what the input means to its user.")
+            raise ValueError(f"{self!r}: the name is empty; write the meaning of the input for its user.")
         self.description = self._declared_text("description", description, LONGEST_DESCRIPTION)
         if not isinstance(required, bool):
             raise TypeError(f"{self!r}: required={shown(required)}; write True or False.")
@@ -70,7 +70,7 @@ class Input:
         raise NotImplementedError
 
     def convert(self, value: Any) -> Any:
-        """Turn a checked value into what ``perform`` gets."""
+        """Turn a checked value into the one for ``perform``."""
         return value
 
     def refuse(self, code: str, rule: str) -> InputRefused:

@@ -1,4 +1,4 @@
-"""Why a value sent for an input is not taken."""
+"""The refusal of a value that was sent for an input."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from tomaat.refusals import Refusal
 
 
 class InputRefused(Refusal):
-    """A value, or a file, that breaks the rule of its input; the sentence begins with the input's id."""
+    """A value, or a file, breaks the rule of its input; the message begins with the input's id."""

@@ -1,4 +1,4 @@
-"""What the inputs for numbers have in common: a range with a unit, and the sentences about it."""
+"""The base of the inputs for numbers: a range with a unit, and the refusals of numbers outside."""
 
 from __future__ import annotations
 

@@ -28,8 +28,8 @@ class VolumeInput(Input):
     A DICOM series is sent as ``file-<id>.zip``, or as a folder ``file-<id>`` of its images; where they are of several
     series, ``{"series": "<UID>"}`` in ``main.json`` chooses one.
 
-    A volume has one channel. A task may declare further limits, which are held against what the header says before
-    anything reads voxels: at the upload, and those of a DICOM series when its headers are read beside the worker.
+    A volume has one channel. A task may declare further limits. They are held against the header before anything reads
+    voxels: at the upload, and for a DICOM series when its headers are read beside the worker.
 
     - ``modalities``: DICOM's words, such as ``CT``; other formats do not say theirs, and are taken;
     - ``orientation``: how the task expects i, j and k to lie, such as ``RAS``. A volume that lies otherwise is turned
@@ -94,7 +94,7 @@ class VolumeInput(Input):
         }
 
     def check(self, value: object) -> Any:
-        """Check the UID of a DICOM series, the one thing that ``main.json`` may say of a volume."""
+        """Check the UID of a DICOM series: ``main.json`` may name nothing else of a volume."""
         if isinstance(value, dict) and value.keys() == {"series"}:
             uid = value["series"]
             if not isinstance(uid, str) or not UID.fullmatch(uid):
@@ -104,10 +104,10 @@ class VolumeInput(Input):
         raise self.refuse("wrong-place", rule)
 
     def check_file(self, path: Path, *, largest_voxel_bytes: float = math.inf) -> VolumeHeader | None:
-        """Check a file's header, and its size against what the header claims; raises ``InputRefused``.
+        """Check a file's header, and the file's size against it; raises ``InputRefused``.
 
-        ``largest_voxel_bytes`` are what this server takes of any volume.
-        Of a folder of DICOM images only that its files are DICOM: there is no header then.
+        ``largest_voxel_bytes`` is the limit of this server for any volume. A folder of DICOM images has no header: only
+        that its files are DICOM is checked.
         """
         try:
             if path.is_dir():
@@ -120,7 +120,7 @@ class VolumeInput(Input):
         return header
 
     def demand(self, header: VolumeHeader) -> None:
-        """Hold what a header says against the declared limits; raises ``VolumeRefused``."""
+        """Hold a header against the declared limits; raises ``VolumeRefused``."""
         if self.modalities is not None and header.modality is not None and header.modality not in self.modalities:
             rule = f"modality: {shown(header.modality)} is none of {', '.join(self.modalities)}."
             raise VolumeRefused("modality", rule)

@@ -1,4 +1,4 @@
-"""What a task may ask for: each input describes itself, checks what a client sent, and hands ``perform`` its value.
+"""The inputs that a task may declare: each describes itself, checks a client's value, and hands it to ``perform``.
 
 Standard library only, so that the web process can check payloads without numpy.
 """

@@ -1,4 +1,4 @@
-"""What a JSON value must be to count as a number."""
+"""Check that a JSON value is a number."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from Inputs.InputRefused import InputRefused
 
 
 def finite(value: object, as_shown: str) -> float:
-    """Give a JSON number as a finite float: no boolean, no text, not NaN; ``as_shown`` stands for it in the sentence.
+    """Return a JSON number as a finite float: no boolean, no text, not NaN; refusals show it as ``as_shown``.
 
     >>> finite(3, "3")
     3.0

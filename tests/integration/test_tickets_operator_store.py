@@ -209,7 +209,7 @@ def test_an_operator_sees_the_sources_with_their_devices_and_queues(bench, opera
         bench.queue(ticket, "here/GPU-a")
     seen = operator.overview(rules=RULES)
     first, second = seen.sources
-    assert (first.name, first.device_name, first.memory_bytes) == ("here/GPU-a", "CPU", 100)
+    assert (first.name, first.device, first.memory_bytes) == ("here/GPU-a", "CPU", 100)
     assert (first.live, first.drained, first.problem) == (True, False, None)
     assert (first.services, first.waiting) == (("Add", "Blur"), 12)
     assert isinstance(first.reading, LatestReading)
@@ -246,7 +246,7 @@ def test_the_newest_tickets_are_listed_without_what_may_name_a_patient(bench, op
     bench.run("UPDATE tickets SET error = :e", e='{"title": "X", "detail": "Anna Schmidt"}')
     listed = operator.tickets(rules=RULES, most=2)
     assert [ticket.id for ticket in listed] == [tickets[2].id, tickets[1].id]
-    assert (listed[0].error_title, listed[0].can_run_again) == ("X", True)
+    assert (listed[0].error, listed[0].can_run_again) == ("X", True)
     assert "Schmidt" not in str(listed)
     assert "xxx" not in str(listed)
     assert [ticket.id for ticket in operator.tickets(rules=RULES, up_to=tickets[1].id)] == [
@@ -277,14 +277,14 @@ def test_what_ended_is_summed_up_by_hour_for_each_service_and_for_all(bench, ope
             **dict(zip(("created", "started", "finished"), at, strict=True)),
         )
     both = operator.ended(hour, hour + timedelta(hours=2))
-    assert [(each.begins, each.service) for each in both] == [
+    assert [(each.begins, service) for service, each in both] == [
         (hour, None),
         (hour, "Add"),
         (hour, "Blur"),
         (hour + timedelta(hours=1), None),
         (hour + timedelta(hours=1), "Add"),
     ]
-    everything, add, blur = both[:3]
+    everything, add, blur = (each for _, each in both[:3])
     assert (everything.succeeded, everything.failed, everything.cancelled) == (2, 1, 1)
     assert (everything.wait_median_seconds, everything.run_median_seconds) == (240.0, 180.0)
     assert (add.wait_median_seconds, add.wait_95_seconds) == (180.0, pytest.approx(234.0))

@@ -16,7 +16,7 @@ from tomaat.access.key_store import ApiKey, Usage
 from tomaat.archives import ArchiveLimits
 from tomaat.database import DatabaseUnavailable
 from tomaat.storage import Storage
-from tomaat.tickets.operator_store import Hour, LatestReading, Overview, SeenSource, SeenTicket
+from tomaat.tickets.operator_store import Hour, LatestReading, Overview, SeenTicket, Source
 from tomaat.tickets.states import CANCELLED, ENDED, FAILED, QUEUED, RUNNING, SUBMITTED, SUCCEEDED
 from tomaat.tickets.ticket import Ticket
 from tomaat.tickets.ticket_store import AgainRules, OfferedService, Outlook, ShortestQueue
@@ -27,6 +27,7 @@ from tomaat.web.api.waiters import Waiters
 from tomaat.web.http.access import Access
 from tomaat.web.http.app import create_app
 from tomaat.web.operator.operator import Operator
+from tomaat.web.page.documents import Page
 from tomaat.web.watch.health import Health
 from tomaat.web.watch.metrics import Metrics
 
@@ -270,9 +271,9 @@ class FakeOperatorStore:
 
     def overview(self, *, rules):
         reading = LatestReading(used_bytes=5, total_bytes=9, use=0.5, celsius=None, read=self.now)
-        source = SeenSource(
+        source = Source(
             name="here/GPU-aaa",
-            device_name="GPU",
+            device="GPU",
             memory_bytes=9,
             problem=None,
             live=True,
@@ -289,13 +290,14 @@ class FakeOperatorStore:
         rows = [row for row in self.store.tickets.values() if up_to is None or row.id <= up_to]
         return tuple(
             SeenTicket(
-                error_title=(row.error or {}).get("title"),
+                compute_source=row.source,
+                error=(row.error or {}).get("title"),
                 again_of=None,
                 can_run_again=self.store.can_run_again(row, rules=rules),
                 **{
                     name: getattr(row, name)
                     for name in SeenTicket.__dataclass_fields__
-                    if name not in {"error_title", "again_of", "can_run_again"}
+                    if name not in {"compute_source", "error", "again_of", "can_run_again"}
                 },
             )
             for row in sorted(rows, key=lambda row: -row.id)[:25]
@@ -310,7 +312,7 @@ class FakeOperatorStore:
             "run_95_seconds": None,
         }
         return [
-            Hour(begins=first, service=service, succeeded=number, failed=0, cancelled=0, **figures)
+            (service, Hour(begins=first, succeeded=number, failed=0, cancelled=0, **figures))
             for number, service in enumerate((None, "FloatComputation"), 1)
             if last - first == timedelta(hours=1)
         ]
@@ -357,7 +359,8 @@ class Web:
         self.metrics = Metrics(self.watch, self.storage, self.api.access)
         self.health = Health(self.watch, self.storage)
         self.metrics.world.recent.seconds = self.health.failing.seconds = -1
-        self.app: Flask = create_app(self.api, operator, self.metrics, self.health)
+        page = Page(key_needed=keys_needed, largest_request_bytes=self.api.largest_request_bytes)
+        self.app: Flask = create_app(self.api, operator, self.metrics, self.health, page)
         self.client = self.app.test_client()
 
     def post(self, payload=GOOD, service="FloatComputation", *, headers=None, **fields):

@@ -19,7 +19,7 @@ from tomaat.client.parser import FORMATS, make_parser
 from tomaat.services import payload
 from tomaat.tickets import states
 from tomaat.tickets.problems import KINDS_OF_FAILURE
-from tomaat.web.api.openapi import KINDS
+from tomaat.web.http.openapi import KINDS
 from tomaat.web.http.problems import EXPLANATIONS
 from TOMAATSettings import GROUPS, Settings
 from tools.site_parts import fill_parts, write_settings

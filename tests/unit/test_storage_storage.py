@@ -87,3 +87,25 @@ def test_what_is_written_is_its_owners_alone(storage):
     folder = upload(storage)
     assert folder.path.stat().st_mode & 0o777 == 0o700
     assert folder.inputs.stat().st_mode & 0o777 == 0o700
+
+
+def test_what_was_received_is_found_by_its_name_and_durable(storage, calls):
+    with storage.receiving() as folder:
+        (folder.inputs / "main.json").write_text("x")
+    assert (storage.ticket(folder.name).inputs / "main.json").read_text() == "x"
+    assert (
+        calls.index(("flush", "main.json")) < calls.index(("rename", folder.name)) < calls.index(("flush", "tickets"))
+    )
+    assert list(storage.incoming.iterdir()) == []
+
+
+@pytest.mark.parametrize("error", [ValueError, OSError, KeyboardInterrupt])
+def test_of_what_fails_while_it_is_received_nothing_is_left(storage, error):
+    def receive():
+        with storage.receiving() as folder:
+            (folder.inputs / "main.json").write_text("x")
+            raise error
+
+    with pytest.raises(error):
+        receive()
+    assert [*storage.incoming.iterdir(), *storage.tickets.iterdir()] == []

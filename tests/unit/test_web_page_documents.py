@@ -76,7 +76,9 @@ def test_what_has_its_version_in_its_address_is_kept(get):
     assert "max-age=31536000" in get("/static/vendor/niivue-0.69.0/niivue.umd.js").headers["Cache-Control"]
 
 
-@pytest.mark.parametrize("path", ["/static/", "/static/nothing.js", "/static/../page.py", "/static/%2e%2e/page.py"])
+@pytest.mark.parametrize(
+    "path", ["/static/", "/static/nothing.js", "/static/../documents.py", "/static/%2e%2e/documents.py"]
+)
 def test_nothing_else_is_served(get, path):
     answer = get(path)
     assert (answer.status_code, answer.content_type) == (404, "application/problem+json")

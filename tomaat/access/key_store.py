@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 import sqlalchemy
 from sqlalchemy.exc import IntegrityError
 
+from tomaat.access.hashing import hash_of
 from tomaat.database import run
 from tomaat.tickets.sql import WAITING
 
@@ -115,8 +115,3 @@ def _key_of(row: sqlalchemy.Row[Any]) -> ApiKey:
         revoked=row.revoked,
         operator=row.operator,
     )
-
-
-def hash_of(key: str) -> bytes:
-    """Hash a key as it is stored: 256 random bits need no salt and no slow hash."""
-    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()

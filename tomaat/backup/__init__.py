@@ -2,10 +2,10 @@
 
 ::
 
-    <place>/<when>/manifest.json       what the backup holds; written last
+    <place>/<when>/manifest.json       lists the contents; written last
     <place>/<when>/database.dump       the database, in PostgreSQL's custom format
     <place>/<when>/tickets/<random>/   as below BASE_STORAGE_DIR: in/, and the finished results in out/<claim>/
 
-The database comes first: what its rows name is in place by then and is never written again, so that the files may be
+The database comes first: the files that its rows name are in place by then and are never written again. So they may be
 copied, or linked, while the doors run. A file that vanishes meanwhile was deleted by right.
 """

@@ -35,7 +35,7 @@ NEXT = """Then:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Do what the command line says; return the exit status."""
+    """Run the command; return the exit status."""
     os.umask(PRIVATE)
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that nothing half is left
     arguments = parse(words)
@@ -61,7 +61,7 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     restoring = commands.add_parser("restore", help="bring a backup back, while no door runs")
     restoring.add_argument("folder", metavar="FOLDER", type=_path)
     restoring.add_argument(
-        "--replace", action="store_true", help="give up what the database holds, and set the storage's files aside"
+        "--replace", action="store_true", help="give up the contents of the database, and set the storage's files aside"
     )
     return parser.parse_args(words)
 
@@ -98,7 +98,7 @@ def described(folder: Path, manifest: Manifest) -> str:
 
 
 def told(restored: Restored, settings: Settings) -> str:
-    """Say what came back and what a person does next."""
+    """Print how much came back, and the next steps for a person."""
     tickets = ", ".join(f"{number} {state}" for state, number in restored.tickets.items()) or "none"
     lines = [f"Restored the backup of {restored.manifest.made}. Tickets: {tickets}."]
     if restored.quarantined:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 
 class BackupFailed(Exception):
-    """Nothing half is left; the sentence says why, and what mends it."""
+    """Nothing half is left. The message gives the cause and the remedy."""
 
     @classmethod
     def unreadable(cls, backup: Path) -> BackupFailed:
-        """Say that a backup may be whole, but is another user's."""
+        """Make the error of a backup that belongs to another user."""
         return cls(f"{backup}: its files may not be read: the user that runs the doors must own them (chown -R).")

@@ -1,4 +1,4 @@
-"""Carry files from one folder to another, by a second name for them where both lie on one file system."""
+"""Carry files from one folder to another; on one file system by links."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ NO_LINK = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EACCE
 
 
 def carry(file: Path, target: Path) -> None:
-    """Let ``target`` hold what ``file`` holds, durably: a link where that can be, else a copy for this user alone.
+    """Give ``target`` the contents of ``file``, durably: a link where possible, else a copy for this user alone.
 
-    The file must be one that nobody writes to again.
+    The file must never be written to again.
     """
     try:
         os.link(file, target, follow_symlinks=False)
@@ -32,7 +32,7 @@ def carry(file: Path, target: Path) -> None:
 
 
 def trouble_of(error: OSError, *, writing: Path, reading: Path) -> str:
-    """Say what stopped the carrying, and on which side where that can be told, without the name of a file."""
+    """Describe the error that stopped the carrying, and on which side if that is known, without the name of a file."""
     if writing.exists() and is_disk_full(error, writing):
         return f"{writing} is full: make room there, or choose another place"
     names = [Path(name) for name in (error.filename, error.filename2) if isinstance(name, (str, Path))]
@@ -50,7 +50,7 @@ def sha256_of(file: Path) -> tuple[str, int]:
 
 
 def make_folders(folder: Path, below: Path) -> None:
-    """Make ``folder`` and those between it and ``below``, for this user alone."""
+    """Make ``folder`` and the folders between it and ``below``, for this user alone."""
     if folder != below and not folder.exists():
         make_folders(folder.parent, below)
         folder.mkdir(mode=0o700)

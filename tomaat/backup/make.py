@@ -60,14 +60,14 @@ def keep_newest(place: Path, number: int) -> list[str]:
     names = sorted(path.name for path in place.iterdir() if NAMED.fullmatch(path.name))
     for name in names[:-number]:
         doomed = place / _name_of_draft("removing", name)
-        (place / name).rename(doomed)  # what is half removed looks like no backup
+        (place / name).rename(doomed)  # a half removed one looks like no backup
         shutil.rmtree(doomed)
     return names[:-number]
 
 
 @contextlib.contextmanager
 def _draft(place: Path, now: datetime, reading: Path) -> Iterator[Path]:
-    """Give a folder that takes its name when the block went well, and is removed when it did not."""
+    """Yield a folder that takes its name if the block succeeds, and is removed if not."""
     name = now.strftime(WHEN)
     try:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -90,7 +90,7 @@ def _name_of_draft(what: str, name: str) -> str:
 
 
 def _remove_remains(place: Path) -> None:
-    """Remove what a maker left that was killed."""
+    """Remove the unfinished backups of makers that were killed."""
     for path in place.iterdir():
         found = DRAFT.fullmatch(path.name)
         if found and start_time(int(found[1])) != int(found[2]):
@@ -111,7 +111,7 @@ def _dump(clients: Path, url: str, file: Path) -> tuple[str, int]:
 
 
 def _copy_tickets(storage: Storage, backup: Path) -> dict[str, tuple[str, int]]:
-    """Take over each ticket's folder that is there; returns what the manifest says of the files."""
+    """Copy each ticket's folder that is there; returns the manifest's facts of the files."""
     files: dict[str, tuple[str, int]] = {}
     for path in sorted(storage.tickets.iterdir()):
         source, target = TicketFolder(path=path), TicketFolder(path=backup / TICKETS / path.name)
@@ -121,7 +121,7 @@ def _copy_tickets(storage: Storage, backup: Path) -> dict[str, tuple[str, int]]:
 
 
 def carry_ticket(source: TicketFolder, target: TicketFolder, *, below: Path) -> list[Path]:
-    """Take over what a ticket sent and its finished results, whole or not at all: it may be deleted meanwhile.
+    """Copy a ticket's input and its finished results, whole or not at all: it may be deleted meanwhile.
 
     A draft of a result is left out: it is written to, and its ticket runs again.
     """

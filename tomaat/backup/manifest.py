@@ -1,4 +1,4 @@
-"""What a backup says of itself."""
+"""The manifest of a backup: the list of its contents."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TICKETS = "tickets"
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """When a backup was made of what, and the SHA-256 and size of each file in it."""
+    """The time and the origin of a backup, and the SHA-256 and size of each file in it."""
 
     made: str  #: RFC 3339, UTC
     version: str  #: of the program

@@ -1,7 +1,7 @@
-"""Bring a backup back into a database and a storage folder that nobody uses.
+"""Bring a backup back into a database and a storage folder that no door uses.
 
-Files first, into a folder beside; then the database, in one transaction; then the files into place. Whatever fails
-before the transaction's end leaves both as they were; from then on no door takes the folder, until all is in place.
+Files first, into a folder beside; then the database, in one transaction; then the files into place. A failure before
+the transaction's end leaves both as they were; from then on no door takes the folder, until all is in place.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tomaat.tickets.backup_store import BackupStore, settling
 
 @dataclass(frozen=True, kw_only=True)
 class Restored:
-    """What came back."""
+    """The numbers of a finished restore."""
 
     manifest: Manifest
     tickets: Mapping[str, int]  #: by state
@@ -91,7 +91,7 @@ def _refuse_what_is_in_use(store: BackupStore, storage: Storage, *, replace: boo
     if replace:
         return
     if store.holds_something():
-        raise BackupFailed("The database is not empty: make a new one, or say --replace to give up what it holds.")
+        raise BackupFailed("The database is not empty: make a new one, or say --replace to give up its contents.")
     if any(folder.is_dir() and any(folder.iterdir()) for folder in _folders(storage)):
         raise BackupFailed(
             f"{storage.base} holds tickets' files: name another folder, or say --replace to set them aside."
@@ -117,7 +117,7 @@ def _stage(backup: Path, manifest: Manifest, stage: Storage) -> None:
 
 
 def _sort(store: BackupStore, stage: Storage) -> int:
-    """Put folders that no row knows into quarantine, and drop results of claims that the rows know nothing of."""
+    """Put folders without a row into quarantine, and drop results of claims that no row names."""
     results = store.results_of({path.name for path in stage.tickets.iterdir()})
     quarantined = 0
     for path in sorted(stage.tickets.iterdir()):

@@ -13,7 +13,7 @@ MOST_NAMED = 5
 
 
 def verify(folder: Path) -> Manifest:
-    """Read every file of a backup. Raises ``BackupFailed`` unless each is what was backed up."""
+    """Read every file of a backup. Raises ``BackupFailed`` unless each is the same as when it was backed up."""
     manifest = Manifest.read(folder)
     try:
         damaged = [path for path, facts in manifest.files.items() if _found(folder / path) != facts]

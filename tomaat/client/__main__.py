@@ -28,7 +28,7 @@ COMPLETION_SECONDS = 1.0  #: patience with a server that a tab key asks
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line says; return the exit code."""
+    """Run the command; return the exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return program.do()
     except ClientError as error:
         return program.give_up(error.exit_code, error.problem, error.sentences())
-    except BrokenPipeError:  # whoever read the output has enough
+    except BrokenPipeError:  # the reader of the output has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return LOCAL_FAULT
     except OSError as error:
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def services_to_complete(url: str) -> list[dict[str, Any]]:
-    """Give what a server offers, for a tab key: soon, or not at all."""
+    """Ask for a server's services, for a tab key: soon, or not at all."""
     try:
         client = Client(url or DEFAULT_URL, patience_seconds=0, timeout_seconds=COMPLETION_SECONDS)
         return remembered(client)
@@ -61,7 +61,7 @@ def services_to_complete(url: str) -> list[dict[str, Any]]:
 
 
 class Program:
-    """One command, with what all commands share; each command is a method of its name."""
+    """One command line; each command is a method of its name."""
 
     def __init__(self, asked: argparse.Namespace) -> None:
         self.asked = asked
@@ -71,7 +71,7 @@ class Program:
         self.exit_codes = {0}
 
     def do(self) -> int:
-        """Do it; return the smallest of the exit codes that are not 0."""
+        """Run the command; return the smallest of the exit codes that are not 0."""
         getattr(self, self.asked.command)()
         return min(self.exit_codes - {0}, default=0)
 
@@ -87,11 +87,11 @@ class Program:
         return named if self.url or url in {None, named.url} else at(str(url))
 
     def completion(self) -> None:
-        """Print the script by which a shell asks what may come next."""
+        """Print the script by which a shell completes a command line."""
         print(SCRIPTS[self.asked.shell], end="")
 
     def services(self) -> None:
-        """List what the server offers."""
+        """List the services of the server."""
         client = self.client()
         services = remember(client)
         if self.asked.service is not None:
@@ -164,7 +164,7 @@ class Program:
                 cohort.fetch(errands)
 
     def cancel(self) -> None:
-        """Give requests up; those that have ended keep their results, unless asked otherwise."""
+        """Give requests up. Those that have ended keep their results, unless asked otherwise."""
         for name, note in self.notes():
             if not note["token"]:
                 self.tell_status(name, {"state": "fetched" if note["fetched"] else "unsent"})
@@ -179,7 +179,7 @@ class Program:
             self.tell_status(name, status)
 
     def notes(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Read what is known of each ticket that the command line names."""
+        """Read the note of each ticket that the command line names."""
         for text in self.asked.tickets:
             reference = read_reference(text)
             if reference is not None:
@@ -226,18 +226,18 @@ class Program:
             print(text, flush=True)
 
     def give_up(self, exit_code: int, problem: Mapping[str, Any], sentences: Sequence[str]) -> int:
-        """Tell what ends the command."""
+        """Print the error that ends the command."""
         self.print({"error": dict(problem), "exit_code": exit_code}, [])
         say_wrong(sentences)
         return exit_code
 
     def stop(self) -> int:
-        """Tell how it goes on after Ctrl-C."""
+        """Print how to go on after Ctrl-C."""
         self.display.clear()
         if self.asked.command in {"run", "submit"}:
             out = out_of(self.asked)
-            then = f"The same command goes on from here; tomaat cancel {out} gives up what is under way."
-            say_wrong([f"Stopped; what was sent goes on at the server. {then}"])
+            then = f"The same command goes on from here; tomaat cancel {out} gives up the requests under way."
+            say_wrong([f"Stopped; the requests that were sent go on at the server. {then}"])
         return INTERRUPTED
 
 
@@ -272,7 +272,7 @@ def out_of(asked: argparse.Namespace) -> Path:
 
 
 def say_wrong(sentences: Sequence[str], about: str = "") -> None:
-    """Print what went wrong."""
+    """Print an error."""
     print(printable("\n".join(f"{about}{sentence}" for sentence in sentences)), file=sys.stderr, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""What one command line asks for: one request, or one for each of a cohort's files."""
+"""The requests of one command line: one, or one for each of a cohort's files."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def read_inputs(texts: Sequence[str]) -> dict[str, list[str]]:
 def cases_of(inputs: Mapping[str, Sequence[str]], interface: Mapping[str, Mapping[str, Any]]) -> list[Case]:
     """Make a case of each file that a pattern fits; with several patterns, of each of their pairs in sorted order.
 
-    What is no pattern is the same for all. Raises ``Unusable`` where that cannot be.
+    All other inputs are the same for all. Raises ``Unusable`` where that cannot be.
     """
     same: dict[str, str] = {}
     many: dict[str, list[tuple[str, str]]] = {}
@@ -73,7 +73,7 @@ def is_pattern(text: str) -> bool:
 
 
 def found_by(id: str, text: str) -> list[tuple[str, str]]:
-    """Find what fits, each with the folder below which its name tells it from the others."""
+    """Find the files that fit, each with the folder below which its name tells it from the others."""
     text = expanded(text)
     if not is_pattern(text):
         return [(text, str(Path(text).parent))]

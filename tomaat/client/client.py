@@ -25,13 +25,13 @@ UPLOADED_SECONDS = 600.0  #: from the last byte sent to the ticket: a large payl
 
 
 class Client:
-    """A server, by its address, and what can be asked of it.
+    """A server, by its address, and the requests to it.
 
     ``key`` is the API key, where the server wants one. A server that is away, busy, or silent for ``timeout_seconds``
     is asked again for ``patience_seconds``; ``on_notice`` hears a sentence each time. One client is for one thread.
 
-    Whatever takes ``on_step`` calls it with a ``Step`` whenever there is something new to show; an exception raised
-    there stops what is under way. The ticket, once there is one, goes on.
+    A method that takes ``on_step`` calls it with a ``Step`` whenever there is something new to show. An exception
+    raised there stops the method. The ticket, once there is one, goes on.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Client:
         self._known: dict[str, dict[str, Any]] = {}
 
     def services(self) -> list[dict[str, Any]]:
-        """List what the server offers, each with ``name``, ``description``, ``available`` and ``interface``."""
+        """List the services, each with ``name``, ``description``, ``available`` and ``interface``."""
         services = self.http.ask_json("GET", "/supportedservices")
         if not isinstance(services, list) or not all(
             isinstance(one, dict) and {"name", "interface"} <= one.keys() for one in services
@@ -129,5 +129,5 @@ class Client:
         return ticket.fetch(f"{service}-{ticket.id}" if out is None else out, on_step=on_step)
 
     def ticket(self, id: int, token: str) -> Ticket:
-        """Go on with a ticket of earlier."""
+        """Go on with an earlier ticket."""
         return Ticket(self.http, id=id, token=token)

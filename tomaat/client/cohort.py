@@ -1,4 +1,4 @@
-"""Requests under way together, each in a folder of its own; what an earlier run did is not done again."""
+"""Requests under way together, each in a folder of its own; no work of an earlier run is done again."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from tomaat.client.ticket import ENDED, SHORT_WAIT_SECONDS, Ticket, demand_succe
 
 T = TypeVar("T")
 
-FOR_ALL = (Unreachable, NotAllowed)  #: what would befall every other request too
+FOR_ALL = (Unreachable, NotAllowed)  #: would befall every other request, too
 
 
 @dataclass
 class Errand:
-    """One request: what is sent, where its result goes, and how it stands."""
+    """One request: its payload, the folder of its result, and how it stands."""
 
     name: str  #: tells it from the others; empty where it is the only one
     place: Place
@@ -37,15 +37,16 @@ class Errand:
 
     @property
     def exit_code(self) -> int:
-        """What the command line makes of it."""
+        """The exit code of the command line for it."""
         return 0 if self.error is None else self.error.exit_code
 
 
 class Cohort:
     """Does errands, a bounded number of them at once; ``on_end`` hears of each when nothing more is done for it.
 
-    What ends one errand only (its ticket failed, its inputs were refused) is noted in it, and the others go on. What
-    would befall all is raised: ``Unreachable``, ``NotAllowed``, ``OSError``. Their folders know how to go on.
+    An error of one errand only (its ticket failed, its inputs were refused) is noted in it, and the others go on. An
+    error that would befall all is raised: ``Unreachable``, ``NotAllowed``, ``OSError``. Their folders know how to go
+    on.
     """
 
     def __init__(
@@ -87,14 +88,14 @@ class Cohort:
                     self._end(errand)
 
     def submit(self, errands: Sequence[Errand]) -> None:
-        """Send what was not sent yet, and wait for none."""
+        """Send the requests that were not sent yet, and wait for none."""
         self.total = len(errands)
         for errand in errands:
             self._try(errand, self._start)
             self._end(errand)
 
     def fetch(self, errands: Sequence[Errand]) -> None:
-        """Fetch what has succeeded, and wait for none."""
+        """Fetch the results of tickets that succeeded, and wait for none."""
         self.total = len(errands)
         for errand in errands:
             ticket = self._try(errand, self._start)
@@ -103,7 +104,7 @@ class Cohort:
             self._end(errand)
 
     def _try(self, errand: Errand, step: Callable[..., T], *arguments: Any) -> T | None:
-        """Do a step of an errand; what ends only this one is noted in it."""
+        """Do a step of an errand; an error of this one only is noted in it."""
         try:
             return step(errand, *arguments)
         except FOR_ALL:
@@ -119,11 +120,11 @@ class Cohort:
         self.on_end(errand)
 
     def _start(self, errand: Errand) -> Ticket | None:
-        """Give an errand's ticket, after sending it where that is to be done; nothing where it has ended already."""
+        """Return an errand's ticket, and send its request first if needed; ``None`` where it has ended already."""
         return self._known(errand) if errand.payload is None else self._known_or_new(errand, errand.payload)
 
     def _known(self, errand: Errand) -> Ticket | None:
-        """Go on with what the folder knows, without the inputs at hand."""
+        """Go on from the note in the folder, without the inputs at hand."""
         folder, note = errand.place.folder, errand.place.note()
         if note is None:
             raise NotFound(f"{folder} holds no ticket.")
@@ -136,7 +137,7 @@ class Cohort:
         return self.client.ticket(note["id"], note["token"])
 
     def _known_or_new(self, errand: Errand, payload: Payload) -> Ticket | None:
-        """Go on with what the folder knows of this very request, or begin."""
+        """Go on from the note in the folder if it is of this very request, or begin."""
         place, note, digests = errand.place, errand.place.note(), payload.digests()
         same = note is not None and (note["service"], note["inputs"]) == (payload.service, digests)
         if note is None:
@@ -155,7 +156,7 @@ class Cohort:
         return self._send(errand, payload, place.begin(self.client.url, payload.service, digests))
 
     def _under_way(self, errand: Errand, note: dict[str, Any], *, same: bool) -> Ticket | None:
-        """Give the ticket of an earlier run where it is of the same request and may still bring a result."""
+        """Return the ticket of an earlier run if it is of the same request and may still bring a result."""
         folder = errand.place.folder
         if note["url"] != self.client.url:
             raise Unusable(f"{folder} is under way at {note['url']}; give that address by --url.")
@@ -172,7 +173,7 @@ class Cohort:
         return None
 
     def _is_done(self, errand: Errand, note: dict[str, Any]) -> bool:
-        """Take the result that lies there, if it lies there whole; delete it at the server if that is still to do."""
+        """Take the result that is in the folder, if it is whole; delete it at the server if that is still to do."""
         errand.result = errand.place.result()
         if errand.result is None:
             return False

@@ -1,4 +1,4 @@
-"""Tab completion: what may come next on a command line, and the scripts by which a shell asks that."""
+"""Tab completion: the next words of a command line, and the scripts by which a shell asks for them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tomaat.client.parser import FORMATS, make_parser
 
 Services = list[dict[str, Any]]
 
-FRESH_SECONDS = 600.0  #: how long a server's services are taken for what they were
+FRESH_SECONDS = 600.0  #: how long a server's services are taken as unchanged
 BREAKS = {"=", ":"}  #: at which bash takes a word for two
 SCRIPTS = {
     "bash": """\
@@ -50,13 +50,13 @@ complete -c tomaat -f -a '(tomaat __complete (commandline -cp) 2>/dev/null)'
 
 
 def cache_of(client: Client) -> Path:
-    """Name the file that remembers what a server offers."""
+    """Name the file that remembers a server's services."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tomaat"
     return folder / f"services-{hashlib.sha256(client.url.encode()).hexdigest()[:16]}.json"
 
 
 def remember(client: Client) -> Services:
-    """Ask what a server offers, and keep it; that it cannot be kept is no fault."""
+    """Ask for a server's services, and keep them if possible."""
     services = client.services()
     file = cache_of(client)
     with contextlib.suppress(OSError):
@@ -68,7 +68,7 @@ def remember(client: Client) -> Services:
 
 
 def remembered(client: Client) -> Services:
-    """Give what a server offers: as it was a moment ago, else by asking, else as it was at any time."""
+    """Return a server's services: those of a moment ago, else by asking, else those of any earlier time."""
     file = cache_of(client)
     services: Services = []
     with contextlib.suppress(OSError, ValueError):
@@ -82,9 +82,9 @@ def remembered(client: Client) -> Services:
 
 
 def complete(line: str, bash_word: str | None, services: Callable[[str], Services]) -> list[str]:
-    """List what the word at the end of ``line`` may become; ``services`` gives what the server at an address offers.
+    """List the words that the end of ``line`` may become; ``services`` returns those of the server at an address.
 
-    ``bash_word`` is what bash takes for that word; then only what belongs in its place is listed.
+    ``bash_word`` is that word as bash cuts it; then only texts for its place are listed.
     """
     words = split(line)
     found = candidates(words[1:-1], words[-1], services)
@@ -118,7 +118,7 @@ def cut_of(word: str, bash_word: str | None) -> int:
 
 
 def candidates(before: Sequence[str], word: str, services: Callable[[str], Services]) -> list[str]:
-    """List what may stand after the words ``before``; those that do not begin like ``word`` too."""
+    """List the words that may follow ``before``, also those that do not begin like ``word``."""
     parser = make_parser()
     subparsers = next(action for action in parser._actions if action.dest == "command")  # noqa: SLF001 (nowhere else)
     commands: Mapping[str, argparse.ArgumentParser] = dict(subparsers.choices or {})
@@ -133,7 +133,7 @@ def candidates(before: Sequence[str], word: str, services: Callable[[str], Servi
 
 
 def arguments(command: str, before: Sequence[str], word: str, services: Callable[[str], Services]) -> list[str]:
-    """List what a command may take beside its options."""
+    """List the words that a command may take beside its options."""
     if command == "completion":
         return list(SCRIPTS)
     if command not in {"services", "run", "submit"}:
@@ -147,7 +147,7 @@ def arguments(command: str, before: Sequence[str], word: str, services: Callable
 
 
 def option_actions(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
-    """Give a command's options by their names."""
+    """Return a command's options by their names."""
     actions = parser._actions  # noqa: SLF001 (argparse tells it nowhere else)
     return {name: action for action in actions for name in action.option_strings}
 

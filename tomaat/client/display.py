@@ -1,4 +1,4 @@
-"""What a person sees on standard error while requests are under way."""
+"""Show a person on standard error how requests go on."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Display:
         self.stream.flush()
 
     def note(self, text: str) -> None:
-        """Say something that stays."""
+        """Print a line that stays."""
         if not self.quiet:
             self.clear()
             self.stream.write(f"{printable(text)}\n")
@@ -56,7 +56,7 @@ class Display:
 
 
 def printable(text: str) -> str:
-    """Take out what could steer a terminal: much of what is printed was written by others.
+    """Take out characters that could steer a terminal: others wrote many of the texts that are printed.
 
     >>> printable("home" + chr(27) + "[2J").encode("ascii", "replace")
     b'home?[2J'

@@ -25,8 +25,8 @@ OnBytes = Callable[[int, int], object]
 def download(http: Http, path: str, token: str, folder: Path, on_bytes: OnBytes) -> Path:
     """Fetch the archive at ``path`` into ``folder``; return the file, whose SHA-256 is the one of the server's ETag.
 
-    While it is not complete the file is called after that SHA-256, so that whoever comes later can go on with it.
-    Raises ``Damaged`` where the SHA-256 is another one, twice.
+    While it is not complete the file is called after that SHA-256, so that a later process can go on with it. Raises
+    ``Damaged`` where the SHA-256 is another one, twice.
     """
     patience = http.patience()
     damaged = 0
@@ -69,7 +69,7 @@ def _target(http: Http, answer: requests.Response, part: Path | None, folder: Pa
 
 
 def _receive(answer: requests.Response, part: Path, on_bytes: OnBytes) -> Unreachable | None:
-    """Append what is sent; return what broke, if it broke."""
+    """Append the bytes of the answer; return the error that broke it off, if any."""
     with part.open("ab") as file:
         done = file.tell()
         total = done + int(answer.headers.get("Content-Length", 0))

@@ -1,4 +1,4 @@
-"""What can go wrong, one class per cause, with the server's own sentences and the command line's exit code."""
+"""The errors, one class per cause, with the server's own sentences and the command line's exit code."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EXIT_CODES = {
 
 
 class ClientError(Exception):
-    """Anything that this package raises on purpose. ``problem`` is what is known of it, in RFC 9457's words."""
+    """Anything that this package raises on purpose. ``problem`` has its details, as RFC 9457 names them."""
 
     exit_code: ClassVar[int]
 
@@ -38,7 +38,7 @@ class ClientError(Exception):
         return [error for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
 
     def sentences(self) -> list[str]:
-        """Say all of it, a sentence each."""
+        """Write all of it, a sentence each."""
         return list(dict.fromkeys([self.detail, *(str(error.get("detail")) for error in self.errors)]))
 
 
@@ -49,7 +49,7 @@ class Failed(ClientError):
 
 
 class Unusable(ClientError):
-    """What was asked for makes no sense here: an argument, an address, a folder that holds something else."""
+    """The command makes no sense here: an argument, an address, a folder that holds something else."""
 
     exit_code = 2
 
@@ -91,6 +91,6 @@ class GivenUp(ClientError):
 
 
 class Damaged(ClientError):
-    """What came back is not what the server says it sent, or holds what no result holds."""
+    """The result differs from the one that the server says it sent, or is no proper result."""
 
     exit_code = 9

@@ -78,8 +78,8 @@ class Http:
     ) -> requests.Response:
         """Ask until there is an answer of success, or one of the statuses in ``also``.
 
-        ``body`` is called for each try; ``longer_seconds`` is how much longer than usual an answer may take. Raises
-        what the answer stands for, and ``Unreachable`` when patience ends.
+        ``body`` is called for each try; ``longer_seconds`` is how much longer than usual an answer may take. Raises the
+        error that the answer stands for, and ``Unreachable`` when patience ends.
         """
         if token and self.basic:
             path = f"{path}&{token}"
@@ -125,7 +125,7 @@ class Http:
             raise self.stranger() from None
 
     def stranger(self) -> Unreachable:
-        """Say that what listens there is no TOMAAT."""
+        """Make the error of an address where no TOMAAT listens."""
         return Unreachable(f"{self.url} answers, but not as a TOMAAT server does; is the address right?")
 
     def _trouble(self, answer: requests.Response) -> ClientError:
@@ -152,7 +152,7 @@ class Http:
 
 
 class _Shown(AuthBase):
-    """What a request shows: a ticket's token, or a name and password; never what a ``.netrc`` holds."""
+    """Shows a ticket's token, or a name and password; never those of a ``.netrc``."""
 
     def __init__(self, token: str, basic: HTTPBasicAuth | None) -> None:
         self.token = token
@@ -167,7 +167,7 @@ class _Shown(AuthBase):
 
 
 def slug_of(problem: Mapping[str, Any]) -> str:
-    """Give a problem's name."""
+    """Return a problem's name."""
     return str(problem.get("type", "")).rpartition("/")[2]
 
 

@@ -1,7 +1,7 @@
-"""Turn what somebody gives for a service's inputs into what the protocol sends.
+"""Turn the values that a user gives for a service's inputs into a payload.
 
 Texts become the values that the input's type asks for, paths become members of the archive. Numbers, their ranges and
-choices are checked here too, before a scan leaves the machine; what only the server can judge, images, is left to it.
+choices are checked here too, before a scan leaves the machine; only the server judges images.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MOST_SHOWN = 20  #: choices that a fault repeats
 YES_OR_NO = {"true": True, "yes": True, "false": False, "no": False}
 FOLDER_EXTENSION = ".zip"  #: an input that takes a zip of DICOM files takes a folder of them too
 SERIES = ".series"
-DICOM_MARK = (128, b"DICM")  #: where, and what, a DICOM file has
+DICOM_MARK = (128, b"DICM")  #: the place and the bytes that mark a DICOM file
 
 
 class _Fault(Exception):
@@ -78,7 +78,7 @@ def takes_folders(declared: Mapping[str, Any]) -> bool:
 
 
 def members(declared: Mapping[str, Any], value: Any) -> list[tuple[str, Path]]:
-    """Name what is sent of a file, or of a folder of DICOM files."""
+    """Name the members for a file, or for a folder of DICOM files."""
     id, extensions = declared["id"], list(declared.get("extensions") or [])
     try:
         path = Path(expanded(value))
@@ -99,7 +99,7 @@ def expanded(path: str | os.PathLike[str]) -> str:
 
 
 def extension_of(path: Path, extensions: Sequence[str]) -> str | None:
-    """Find the longest of the extensions that a file has, whatever its case."""
+    """Find the longest of the extensions that a file has, in upper or lower case."""
     fitting = [extension for extension in extensions if path.name.lower().endswith(extension)]
     return max(fitting, key=len, default=None)
 

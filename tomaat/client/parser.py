@@ -34,7 +34,7 @@ def make_parser() -> argparse.ArgumentParser:
     def command(name: str, help: str) -> argparse.ArgumentParser:
         return commands.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.", parents=[common])
 
-    services = command("services", "list what the server offers, with its inputs")
+    services = command("services", "list the server's services, with their inputs")
     services.add_argument("service", nargs="?", metavar="SERVICE", help="only this one")
     for name, help in (
         ("run", "send a request, or one for each file of a cohort; wait; fetch the results"),
@@ -45,7 +45,9 @@ def make_parser() -> argparse.ArgumentParser:
         sending.add_argument("inputs", nargs="*", metavar="ID=VALUE", help="a file, a folder, a pattern, or a value")
         sending.add_argument("-o", "--out", type=Path, metavar="FOLDER", help="default: SERVICE-result")
         sending.add_argument("--format", metavar="FORMAT", help=f"of the result's volumes: {', '.join(FORMATS)}")
-        sending.add_argument("--again", action="store_true", help="replace what the folder holds of an earlier request")
+        sending.add_argument(
+            "--again", action="store_true", help="replace the files of an earlier request in the folder"
+        )
         sending.add_argument("-n", "--dry-run", action="store_true", help="check, list the requests, and send nothing")
         if name == "run":
             sending.add_argument(

@@ -1,4 +1,4 @@
-"""What a request sends: ``main.json`` and the files of its inputs."""
+"""The payload of a request: ``main.json`` and the files of its inputs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Payload:
     files: tuple[tuple[str, Path], ...]  #: each member's name in the archive, and the file that it is
 
     def digests(self) -> dict[str, str]:
-        """Give the SHA-256 of each member: what the request is, whatever its files are called here."""
+        """Return the SHA-256 of each member: by its contents, not by its files' names, a request is the same."""
         digests = {MAIN: hashlib.sha256(self.main).hexdigest()}
         for name, path in self.files:
             with path.open("rb") as file:
@@ -54,7 +54,7 @@ class Payload:
         return to.tell()
 
     def _level(self) -> int:
-        """Choose gzip's level: none for what is compressed already, else the fastest."""
+        """Choose gzip's level: none for files that are compressed already, else the fastest."""
         if not self.files:
             return 1
         largest = max((path for _, path in self.files), key=lambda path: path.stat().st_size)
@@ -77,7 +77,7 @@ class _Counted:
 
 
 def digest_of(file: BinaryIO) -> str:
-    """Give a file's SHA-256."""
+    """Return a file's SHA-256."""
     digest = hashlib.sha256()
     while chunk := file.read(CHUNK_BYTES):
         digest.update(chunk)

@@ -1,4 +1,4 @@
-"""The folder of one request: what it needs to go on after an interruption, then its result."""
+"""The folder of one request: a note to go on after an interruption, then its result."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Place:
             self.folder.rmdir()
 
     def result(self) -> Result | None:
-        """Give the result, if it was fetched and lies there whole."""
+        """Return the result, if it was fetched and is whole."""
         try:
             return Result(self.folder)
         except (KeyError, ValueError):

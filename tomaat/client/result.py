@@ -1,4 +1,4 @@
-"""What came back."""
+"""A fetched result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where one request is on its way, for whoever watches it."""
+"""The progress of one request, to be shown."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FETCHING = "fetching"
 
 @dataclass(frozen=True)
 class Step:
-    """One sight of a request: ``what`` is under way, how much of it is done (0 to 1, or unknown), and words on it."""
+    """The progress of a request: ``what`` is under way, how much of it is done (0 to 1, or unknown), and a text."""
 
     what: str
     fraction: float | None = None
@@ -25,7 +25,7 @@ OnStep = Callable[[Step], object]
 
 
 def ignore(_: object) -> None:
-    """Watch nothing."""
+    """Show nothing."""
 
 
 def bytes_step(what: str, done: int, total: int) -> Step:

@@ -1,4 +1,4 @@
-"""What the command line prints: for people in lines, for programs in JSON."""
+"""The texts of the command line: for people in lines, for programs in JSON."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def input_text(declared: Mapping[str, Any]) -> str:
 
 
 def about(declared: Mapping[str, Any]) -> str:
-    """Say what an input means, and which values it takes."""
+    """Write the meaning of an input, and the values that it takes."""
     low, high, unit = declared.get("minimum"), declared.get("maximum"), declared.get("unit") or ""
     rules = [rule for key in ("choices", "modalities", "extensions") for rule in declared.get(key) or []]
     if low is not None and high is not None:
@@ -52,7 +52,7 @@ def about(declared: Mapping[str, Any]) -> str:
 
 
 def state_text(status: Mapping[str, Any]) -> str:
-    """Say where a ticket stands.
+    """Write where a ticket stands.
 
     >>> state_text({"state": "queued", "position": 3, "eta_seconds": 200.0})
     'queued, 2 ahead, done in about 3 min'
@@ -70,7 +70,7 @@ def state_text(status: Mapping[str, Any]) -> str:
 
 
 def result_lines(result: Result) -> list[str]:
-    """Name each output: its value, or its file and what is marked in it."""
+    """Name each output: its value, or its file and the labels in it."""
     lines = []
     for name, value in result.items():
         shown = value if isinstance(value, (str, Path)) else json.dumps(value)

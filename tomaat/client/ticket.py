@@ -22,7 +22,7 @@ PAUSE_SECONDS = 1.0  #: before asking again where the server does not wait
 
 
 class Ticket:
-    """A ticket; whoever has its ``token`` sees it and its result."""
+    """A ticket; the holder of its ``token`` sees it and its result."""
 
     def __init__(self, http: Http, *, id: int, token: str, service: str = "") -> None:
         self.http = http
@@ -120,7 +120,7 @@ class Ticket:
 
 
 def demand_success(status: dict[str, Any]) -> None:
-    """Raise what an ended ticket ended with, if it was no success."""
+    """Raise the error with which a ticket ended, if it did not succeed."""
     id, state = status["id"], status["state"]
     if state == "failed":
         error = status["error"] or {}

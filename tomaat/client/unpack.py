@@ -1,4 +1,4 @@
-"""Take a result apart: plain files with plain names, and nothing else, whoever sent it."""
+"""Take a result apart: plain files with plain names, and nothing else, from any sender."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ FORBIDDEN = set('<>:"/\\|?*')  #: in file names, on one system or another
 
 
 def unpack_result(archive: Path, folder: Path, *, replace: bool) -> None:
-    """Put what a result holds into a folder, ``result.json`` last, in the place of an older result.
+    """Put the files of a result into a folder, ``result.json`` last, in the place of an older result.
 
-    Raises ``Damaged`` for what is no result, and ``Unusable`` where a file of another kind lies in its place, unless
-    that is to be replaced too; then nothing of it is kept, and the older result stays.
+    Raises ``Damaged`` if it is no result, and ``Unusable`` where another file lies in its place, unless that is to be
+    replaced too. Then nothing of it is kept, and the older result stays.
     """
     new = folder / NEW
     shutil.rmtree(new, ignore_errors=True)
@@ -72,7 +72,7 @@ def files_of(output: Mapping[str, Any]) -> list[str]:
 
 
 def plain(name: Any) -> str:
-    """Give a name that stays in its folder, on any system; raises ``ValueError`` for another."""
+    """Return a name that stays in its folder, on any system; raises ``ValueError`` for another."""
     if (
         not isinstance(name, str)
         or not 0 < len(name) <= LONGEST_NAME

@@ -1,4 +1,4 @@
-"""The doctor: looks at everything that the doors need, says what to do, and changes nothing."""
+"""The doctor looks at everything that the doors need, names each fault with its remedy, and changes nothing."""
 
 from tomaat.doctor.finding import Finding, ok, warning, wrong
 

@@ -1,4 +1,4 @@
-"""Say what is wrong with how the service is set up, and what to do: ``python3 -m tomaat.doctor``.
+"""Find faults in how the service is set up, and name their remedies: ``python3 -m tomaat.doctor``.
 
 It changes nothing. Exit status 1 where there is a problem; warnings are none.
 """
@@ -20,9 +20,9 @@ SAYS = "This program only looks: it changes nothing.\n"
 
 
 def main(arguments: Sequence[str] | None = None, *, instead_of_database: Finding | None = None) -> int:
-    """Look at everything, tell it, and return the exit status.
+    """Look at everything, print the findings, and return the exit status.
 
-    ``instead_of_database`` is told where there is no database to be looked at.
+    ``instead_of_database`` is printed where there is no database to look at.
     """
     parser = argparse.ArgumentParser(prog="python3 -m tomaat.doctor", description=__doc__)
     parser.add_argument("--json", action="store_true", help="for programs: all findings as one JSON object")
@@ -43,13 +43,13 @@ def main(arguments: Sequence[str] | None = None, *, instead_of_database: Finding
 
 
 def described(finding: Finding) -> str:
-    """Write a finding for a person: a line, and below it what to do."""
+    """Write a finding for a person: a line, and the remedy below it."""
     line = f"{finding.level:8} {finding.about}: {finding.says}"
     return line if finding.mend is None else f"{line}\n{'':9}-> {finding.mend}"
 
 
 def examine(instead_of_database: Finding | None) -> Iterator[Finding]:
-    """Look at one thing after the other; what cannot be looked at is told, and the rest goes on."""
+    """Look at one thing after the other. A look that fails is told, and the others go on."""
     yield from look_at_python()
     yield from look_at_packages(CODE / "requirements.txt", needed=True)
     yield from look_at_packages(CODE / "requirements-networks.txt", needed=False)
@@ -77,7 +77,7 @@ def examine(instead_of_database: Finding | None) -> Iterator[Finding]:
 
 
 def _all_of(about: str, part: Iterable[Finding]) -> Iterator[Finding]:
-    """Pass findings on; where looking fails, that is one."""
+    """Pass findings on; a look that fails is a finding, too."""
     try:
         yield from part
     except Exception as error:  # noqa: BLE001 (whatever is broken here must not hide what is broken there)

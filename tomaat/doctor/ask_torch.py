@@ -9,7 +9,7 @@ from typing import Any
 
 
 def devices() -> dict[str, Any]:
-    """Tell torch's version, what it was built for, and each GPU that it can compute on, by its UUID."""
+    """Tell torch's version, the CUDA that it was built for, and each GPU that it can compute on, by its UUID."""
     import torch  # noqa: PLC0415 (as late as its failure can be told)
 
     found: dict[str, Any] = {"version": torch.__version__, "cuda": torch.version.cuda, "gpus": {}, "faults": []}

@@ -30,7 +30,7 @@ CONNECTIONS_BESIDE = 20  #: of the doors, beside the web server's: QueueManager'
 
 
 def look_at_database(settings: Settings) -> Iterator[Finding]:
-    """Look at the server, and at what is in it once there is something."""
+    """Look at the server, and at its contents if it has any."""
     about = "database"
     unset = "" if settings.database_given else " (TOMAAT_DATABASE_URL is unset: do the doors have another one?)"
     engine = connect(settings.DATABASE_URL, deadline_seconds=settings.database_deadline_seconds, read_only=True)

@@ -1,4 +1,4 @@
-"""What the doctor found."""
+"""The findings of the doctor."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ class Finding:
     about: str
     level: str
     says: str
-    mend: str | None = None  #: what to do
+    mend: str | None = None  #: the remedy
 
 
 def ok(about: str, says: str) -> Finding:
-    """Say that something is well."""
+    """Make the finding that something is well."""
     return Finding(about=about, level=OK, says=says)
 
 
 def warning(about: str, says: str, mend: str) -> Finding:
-    """Say that something may hurt later, or is not there yet."""
+    """Make the finding that something may hurt later, or is not there yet."""
     return Finding(about=about, level=WARNING, says=says, mend=mend)
 
 
 def wrong(about: str, says: str, mend: str) -> Finding:
-    """Say that the service cannot run like this, or loses tickets."""
+    """Make the finding that the service cannot run like this, or loses tickets."""
     return Finding(about=about, level=PROBLEM, says=says, mend=mend)

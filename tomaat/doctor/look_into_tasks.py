@@ -15,7 +15,7 @@ LARGEST_OFFER_BYTES = 150 * 1024  #: as the worker can tell it
 
 
 def look(folder: Path) -> dict[str, Any]:
-    """Find the tasks as a worker does, and make their offers; tell the services and what is wrong."""
+    """Find the tasks as a worker does, and make their offers; tell the services and the faults."""
     found = find_tasks(folder)
     problems = [f"{each.file}: {each.reason}" for each in found.problems]
     services = []

@@ -25,9 +25,9 @@ def look_at_python(running: tuple[int, int] = sys.version_info[:2]) -> Iterator[
 
 
 def look_at_packages(requirements: Path, *, needed: bool) -> Iterator[Finding]:
-    """Compare the installed packages with those that a file pins; an installed server's metadata say the same.
+    """Compare the installed packages with the versions that a file pins, or an installed server's metadata.
 
-    Of an installed server nothing is told of packages that are not ``needed``.
+    Packages that are not ``needed`` are looked at in a clone only.
     """
     about, faults, missing = f"packages of {requirements.name}", [], []
     if requirements.is_file():

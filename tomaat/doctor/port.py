@@ -1,4 +1,4 @@
-"""Look who answers where WebService listens; nothing is bound there, so that a door that starts now is not kept out."""
+"""Look which program answers where WebService listens; nothing is bound there, so that no door is kept out."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def look_at_port(host: str, port: int) -> Iterator[Finding]:
     try:
         failing = _health(asked, port)
     except TimeoutError:
-        says = f"what listens at {host}:{port} did not answer within {ANSWER_SECONDS:g} s"
+        says = f"the program at {host}:{port} did not answer within {ANSWER_SECONDS:g} s"
         mend = "if it is WebService (ss -ltnp), see database and storage here; else set TOMAAT_PORT to another port"
         yield wrong(ABOUT, says, mend)
         return
@@ -42,7 +42,7 @@ def look_at_port(host: str, port: int) -> Iterator[Finding]:
         yield wrong(ABOUT, f"another program answers at {host}:{port}", mend)
     elif failing:
         says = f"WebService answers at {host}:{port} and is not ready: {' '.join(failing)}"
-        yield wrong(ABOUT, says, "mend what is named; the lines here say more")
+        yield wrong(ABOUT, says, "mend the parts that are named; the lines here say more")
     else:
         yield ok(ABOUT, f"WebService answers at {host}:{port}, and is ready")
 

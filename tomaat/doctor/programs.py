@@ -1,4 +1,4 @@
-"""Ask a program of its own, so that whatever it imports, and however it ends, is not the doctor's."""
+"""Ask a program of its own: its imports, and a crash of it, do not touch the doctor."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ ABOUT = "settings"
 
 
 def look_at_faults(faults: Sequence[str]) -> Iterator[Finding]:
-    """Tell what the doors would refuse."""
+    """Tell the settings that the doors would refuse."""
     for fault in faults:
         yield wrong(ABOUT, fault, "set it right, or unset it; the README's table lists all settings")
     if not faults:
@@ -26,8 +26,8 @@ def look_at_times(settings: Settings) -> Iterator[Finding]:
         odd.append(
             (
                 f"a statement has {settings.database_deadline_seconds:g} s, 0.4 of TOMAAT_LEASE_SECONDS",
-                f"TOMAAT_LEASE_SECONDS={2.5 * settings.DATABASE_DEADLINE_SECONDS:g} would give it what "
-                "TOMAAT_DATABASE_DEADLINE_SECONDS says",
+                f"TOMAAT_LEASE_SECONDS={2.5 * settings.DATABASE_DEADLINE_SECONDS:g} would give it all of "
+                "TOMAAT_DATABASE_DEADLINE_SECONDS",
             )
         )
     if settings.POLL_SECONDS > settings.LEASE_SECONDS / 2:

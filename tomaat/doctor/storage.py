@@ -19,7 +19,7 @@ STRAY_SECONDS = 2 * 3600.0  #: after an hour QueueManager takes an upload withou
 
 
 def look_at_storage(base: Path, largest_unpacked_bytes: int) -> Iterator[Finding]:
-    """Tell whether this user can keep tickets there, and what lies there that nobody knows."""
+    """Tell whether this user can keep tickets there, and which files there are unknown."""
     try:
         there = base.exists()
     except PermissionError:
@@ -82,7 +82,7 @@ def _strays(storage: Storage) -> Iterator[Finding]:
     old = [path for path in _within(storage.incoming) if _age_seconds(path) > STRAY_SECONDS]
     if quarantined:
         mend = (
-            "nothing to do: they go after TOMAAT_RETENTION_HOURS; what a restored backup lacks, its clients send again"
+            "nothing to do: they go after TOMAAT_RETENTION_HOURS; clients send again those that a restored backup lacks"
         )
         yield warning(about, f"{len(quarantined)} folders without a ticket lie in {storage.quarantine}", mend)
     if old:

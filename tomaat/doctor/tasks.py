@@ -14,7 +14,7 @@ ABOUT = "tasks"
 
 
 def look_at_tasks(settings: Settings) -> Iterator[Finding]:
-    """Tell which services the tasks offer, and what keeps a file from it."""
+    """Tell which services the tasks offer, and why a file offers none."""
     folder = settings.CUSTOM_TASKS_DIR
     if not folder.is_dir():
         yield wrong(ABOUT, f"{folder} is no folder", "set TOMAAT_CUSTOM_TASKS_DIR to the one with the tasks")

@@ -1,1 +1,1 @@
-"""`make serve` and `make demo`: the private PostgreSQL and the doors, started and kept alive together."""
+"""Run the private PostgreSQL and the doors together and keep them alive, for ``make serve`` and ``make demo``."""

@@ -1,5 +1,5 @@
-"""Say why an instance cannot run as it is set up."""
+"""The error of an instance that cannot run as it is set up."""
 
 
 class CannotStart(Exception):
-    """Trying again would not help; the sentence says what does."""
+    """Trying again would not help. The message names the remedy."""

@@ -21,7 +21,7 @@ ANSWER_SECONDS = 5.0
 
 
 class Instance:
-    """Started, tended and stopped by the main thread; raises ``CannotStart`` with a sentence."""
+    """Only the main thread starts, tends and stops it. Raises ``CannotStart`` with a message."""
 
     def __init__(self, settings: Settings, *, logs: Path | None = None) -> None:
         self.settings = settings
@@ -52,7 +52,7 @@ class Instance:
         self.tend()
 
     def tend(self) -> None:
-        """Start again what died."""
+        """Start again each program that died."""
         if self.supervisor is not None:
             self.supervisor.tend()
         if self.postgres is not None:
@@ -76,7 +76,7 @@ class Instance:
             self.postgres.stop()
 
     def _check_port(self) -> None:
-        """Refuse early, before another program's answer could be taken for ours."""
+        """Raise ``CannotStart`` if another program listens on the port: its answers would be taken for ours."""
         host, port = self.settings.HOST, self.settings.PORT
         try:
             with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):

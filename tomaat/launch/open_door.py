@@ -1,4 +1,4 @@
-"""What the three doors share: logging, signals, and waiting for what they need."""
+"""The start of all three doors: logging, signals, and the wait for database and storage."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MISCONFIGURED = 2  #: exit status that tells a supervisor not to try again
 
 
 class Misconfigured(Exception):
-    """The door cannot run as it is set up; the sentence says how to mend it."""
+    """The door cannot run as it is set up. The message names the remedy."""
 
 
 def open_door(name: str, log_format: str, work: Callable[[Stop], None]) -> int:

@@ -1,4 +1,4 @@
-"""Keep programs running: start them in order, start again what died, stop them in the opposite order."""
+"""Keep programs running: start them in order, restart the dead, stop them in the opposite order."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STEADY_SECONDS = 60.0  #: a program that ran this long has no past
 
 
 class Program(Protocol):
-    """What can be kept running: a door, or PostgreSQL."""
+    """A program that can be kept running: a door, or PostgreSQL."""
 
     name: str
 
@@ -35,7 +35,7 @@ class Program(Protocol):
 
 @dataclass
 class Record:
-    """How a program fared."""
+    """The past of a program."""
 
     started: float | None = None
     deaths: int = 0
@@ -51,7 +51,7 @@ class Supervisor:
         self.records = [Record() for _ in programs]
 
     def tend(self) -> None:
-        """Start what does not run and whose pause is over; call it often, from the main thread."""
+        """Start each program that does not run and has paused long enough. Call it often, from the main thread."""
         for program, record in zip(self.programs, self.records, strict=True):
             now = self.clock()
             if program.alive():
@@ -63,7 +63,7 @@ class Supervisor:
                 self._start(program, record)
 
     def stop(self) -> None:
-        """Stop all, the last started first; one that cannot be stopped keeps no other from it."""
+        """Stop all, the last started first, also where one cannot be stopped."""
         for program in reversed(self.programs):
             log.info("program.stopping", program=program.name)
             program.stop()

@@ -17,8 +17,8 @@ from typing import Any
 from Inputs import Input, InputRefused
 from tomaat.services.example import check_example
 from tomaat.services.found import Found
-from tomaat.services.problem import Problem
 from tomaat.services.task import Task
+from tomaat.services.task_problem import TaskProblem
 
 IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}", re.ASCII)
 LONGEST_DESCRIPTION = 2000  #: characters
@@ -32,31 +32,31 @@ def find_tasks(folder: Path) -> Found:
     paths = sorted(path for path in folder.glob("*.py") if not path.name.startswith("_"))
     if not paths:
         reason = "the folder holds no tasks (*.py)" if folder.is_dir() else "there is no such folder"
-        return Found(tasks={}, problems=[Problem(file=str(folder), reason=reason)])
+        return Found(tasks={}, problems=[TaskProblem(file=str(folder), reason=reason)])
     return find_tasks_in(paths)
 
 
 def find_tasks_in(paths: Sequence[Path]) -> Found:
     """Import some files and make one instance of each task class in them."""
-    problems: list[Problem] = []
+    problems: list[TaskProblem] = []
     by_identifier: dict[str, list[tuple[str, Task]]] = defaultdict(list)
     for path in paths:
         try:
             tasks = _tasks_of(_import(path))
         except BaseException as error:  # noqa: BLE001 (a file may also exit)
-            problems.append(Problem(file=path.name, reason=_where(error, path)))
+            problems.append(TaskProblem(file=path.name, reason=_where(error, path)))
             continue
         for task in tasks:
             fault = fault_of(task)
             if fault is None:
                 by_identifier[task.task_identifier].append((path.name, task))
             else:
-                problems.append(Problem(file=path.name, reason=f"{type(task).__name__}: {fault}"))
+                problems.append(TaskProblem(file=path.name, reason=f"{type(task).__name__}: {fault}"))
     for identifier, found in by_identifier.items():
         if len(found) > 1:
             files = " and ".join(sorted(file for file, _ in found))
             reason = f"the task_identifier {identifier!r} is in {files}; none is offered: give each its own"
-            problems.append(Problem(file=found[0][0], reason=reason))
+            problems.append(TaskProblem(file=found[0][0], reason=reason))
     return Found(
         tasks={identifier: found[0][1] for identifier, found in by_identifier.items() if len(found) == 1},
         problems=problems,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tomaat.services.problem import Problem
 from tomaat.services.task import Task
+from tomaat.services.task_problem import TaskProblem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,4 +13,4 @@ class Found:
     """The tasks that can be offered, and what kept the others from it."""
 
     tasks: dict[str, Task]  #: by their identifiers
-    problems: list[Problem]
+    problems: list[TaskProblem]

@@ -18,6 +18,8 @@ import hashlib
 import os
 import secrets
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,7 +49,7 @@ class TicketFolder:
         return self.path / "in"
 
     def claim(self, claim: int) -> Path:
-        """Tell the folder into which only the worker of this claim writes."""
+        """Name the folder into which only the worker of this claim writes."""
         return self.path / "out" / str(claim)
 
 
@@ -93,6 +95,21 @@ class Storage:
         (self.base / "instance").unlink(missing_ok=True)
         flush(self.base)
 
+    @contextmanager
+    def receiving(self) -> Iterator[TicketFolder]:
+        """Make a folder for a ticket's input; on any error nothing is left of it.
+
+        At the end it is durable, and lies where ``ticket`` finds it by its name. Raises ``OSError`` where the disk is
+        full.
+        """
+        folder = self.new_incoming()
+        try:
+            yield folder
+            self.keep(folder)
+        except BaseException:
+            self.drop(folder)
+            raise
+
     def new_incoming(self) -> TicketFolder:
         """Make an empty folder for an upload."""
         folder = TicketFolder(path=self.incoming / secrets.token_hex(16))
@@ -109,19 +126,13 @@ class Storage:
         flush(self.incoming)
         return kept
 
-    def copy_inputs(self, folder_name: str) -> TicketFolder:
-        """Make a folder for a new ticket with the input of another; then ``keep`` it like an upload.
+    def copy_inputs(self, folder_name: str, folder: TicketFolder) -> None:
+        """Copy the input of a ticket into the folder of a new one.
 
         The files are never written again, so that two folders may share them where the file system can. Raises
         ``FileNotFoundError`` where they are gone.
         """
-        folder = self.new_incoming()
-        try:
-            _link_tree(self.ticket(folder_name).inputs, folder.inputs)
-        except BaseException:
-            self.drop(folder)
-            raise
-        return folder
+        _link_tree(self.ticket(folder_name).inputs, folder.inputs)
 
     def drop(self, folder: TicketFolder) -> None:
         """Remove an upload that was refused."""

@@ -3,90 +3,105 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import sqlalchemy
+from annotated_types import Ge, Le
 
 from tomaat.database import run
 from tomaat.tickets.hints import EVERY_DOOR
 from tomaat.tickets.source_store import MANAGER
 from tomaat.tickets.sql import HELD, TAKES_TICKETS, one_of
-from tomaat.tickets.states import CANCELLED, EXPIRED, FAILED, QUEUED, RUNNING, SUBMITTED, SUCCEEDED
+from tomaat.tickets.states import CANCELLED, EXPIRED, FAILED, QUEUED, RUNNING, SUBMITTED, SUCCEEDED, State
+from tomaat.tickets.ticket import LARGEST_ID, TicketId
 from tomaat.tickets.ticket_store import CAN_RUN_AGAIN, AgainRules
 
 WITH_RESULT = one_of(SUCCEEDED, EXPIRED)  #: a result that has expired was a success
 MOST_WAITING = 10  #: tickets shown of each queue's front
+Count: TypeAlias = Annotated[int, Ge(0)]
 
 #: Only the title of an error is shown: its details may name a patient.
-SEEN = f"""t.id, t.service, t.state, t.source, t.key_name, t.claim, t.attempts, t.progress, t.stage, t.created,
-    t.started, t.finished, t.cancel_requested, t.error->>'title' AS error_title, t.again_of,
+SEEN = f"""t.id, t.service, t.state, t.source AS compute_source, t.key_name, t.claim, t.attempts, t.progress, t.stage,
+    t.created, t.started, t.finished, t.cancel_requested, t.error->>'title' AS error, t.again_of,
     {CAN_RUN_AGAIN} AS can_run_again"""
 ENDED_COLUMNS = "date_trunc('hour', finished) AS hour, service, state, created, started, finished"
 
 
 @dataclass(frozen=True, kw_only=True)
 class LatestReading:
-    """The latest figures of a compute source's device; ``None`` where it does not tell."""
+    """The last figures of a compute source's device, of a CPU's source those of the whole machine; null: not told."""
 
     used_bytes: int | None
     total_bytes: int | None
-    use: float | None  #: 0 to 1
+    use: Annotated[float, Ge(0), Le(1)] | None
     celsius: float | None
     read: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
-class SeenSource:
-    """A compute source as an operator sees it."""
+class Source:
+    """A compute source, as operators see it."""
 
     name: str
-    device_name: str
-    memory_bytes: int | None  #: for networks and tickets
+    device: str
+    memory_bytes: int | None
+    """For networks and tickets; null: whatever is free."""
     problem: str | None
-    live: bool  #: a TaskScheduling holds it
-    takes_tickets: bool  #: it may start tickets, and its worker has offered services
+    """Why it cannot be used."""
+    live: bool
+    """A TaskScheduling holds it now."""
+    takes_tickets: bool
+    """It may start tickets now, and its worker has offered services."""
     drained: bool
+    """It claims nothing more until it is resumed."""
     reading: LatestReading | None
     services: tuple[str, ...]
-    waiting: int
+    waiting: Count
+    """Tickets in its queue."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SeenTicket:
-    """A ticket as an operator sees it: no token, and nothing that may name a patient."""
+    """A ticket, as operators see it: no token, and nothing that may name a patient."""
 
-    id: int
+    id: TicketId
     service: str
-    state: str
-    source: str | None
+    state: State
+    compute_source: str | None
     key_name: str | None
-    claim: int
-    attempts: int
+    """Of the API key that submitted it."""
+    claim: Count
+    attempts: Count
     progress: float | None
     stage: str | None
+    """The task's own words."""
     created: datetime
     started: datetime | None
     finished: datetime | None
     cancel_requested: bool
-    error_title: str | None
+    error: str | None
+    """The title of the problem with which it failed."""
     again_of: int | None
+    """The ticket that an operator ran again as this one."""
     can_run_again: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hour:
-    """Sums up the tickets of one service, or of all (``None``), that ended within an hour."""
+    """The tickets that ended within an hour; seconds are of those that had any."""
 
     begins: datetime
-    service: str | None
-    succeeded: int
-    failed: int
-    cancelled: int
-    wait_median_seconds: float | None  #: from the submission to the last start
+    succeeded: Count
+    failed: Count
+    cancelled: Count
+    wait_median_seconds: float | None
+    """From the submission to the last start."""
     wait_95_seconds: float | None
-    run_median_seconds: float | None  #: from the last start to the result
+    """The 95th percentile."""
+    run_median_seconds: float | None
+    """From the last start to the result."""
     run_95_seconds: float | None
 
 
@@ -96,7 +111,7 @@ class Overview:
 
     now: datetime
     manager_live: bool  #: a QueueManager is alive, as its lease tells
-    sources: tuple[SeenSource, ...]
+    sources: tuple[Source, ...]
     unqueued: int  #: tickets that wait for a queue
     busy: tuple[SeenTicket, ...]  #: all that run, then the front of each queue
 
@@ -138,7 +153,8 @@ class OperatorStore:
         """Read all sources, all running tickets, and the front of each queue."""
         sources = run(
             self.engine,
-            f"""SELECT clock_timestamp() AS now, s.*, {HELD} AS live, {TAKES_TICKETS} AS takes_tickets,
+            f"""SELECT clock_timestamp() AS now, s.*, s.device_name AS device,
+                 {HELD} AS live, {TAKES_TICKETS} AS takes_tickets,
                  EXISTS (SELECT FROM leases l WHERE l.name = :manager AND {HELD}) AS manager_live,
                  (SELECT count(*) FROM tickets WHERE state = '{SUBMITTED}') AS unqueued,
                  (SELECT count(*) FROM tickets WHERE state = '{QUEUED}' AND source = s.name) AS waiting,
@@ -174,16 +190,16 @@ class OperatorStore:
         rows = run(
             self.engine,
             f"SELECT {SEEN} FROM tickets t WHERE id <= :up_to ORDER BY id DESC LIMIT :most",
-            up_to=2**63 - 1 if up_to is None else up_to,
+            up_to=LARGEST_ID if up_to is None else up_to,
             most=most,
             **asdict(rules),
         )
         return _tickets_of(rows)
 
-    def ended(self, first: datetime, last: datetime) -> list[Hour]:
-        """Sum up the tickets that ended from ``first`` until before ``last``, by hour (UTC), each service and all.
+    def ended(self, first: datetime, last: datetime) -> list[tuple[str | None, Hour]]:
+        """Sum up the tickets that ended from ``first`` until before ``last``, by hour (UTC).
 
-        A result that has expired was a success.
+        The figures are of each service, and of all together (``None``). A result that has expired was a success.
         """
         within = "finished >= :first AND finished < :last"
         rows = run(
@@ -205,31 +221,22 @@ class OperatorStore:
             first=first,
             last=last,
         )
-        return [_hour_of(row) for row in rows]
+        return [(row.service, _hour_of(row)) for row in rows]
 
 
-def _source_of(row: sqlalchemy.Row[Any]) -> SeenSource:
+def _source_of(row: sqlalchemy.Row[Any]) -> Source:
     reading = None
     if row.device_read is not None:
         reading = LatestReading(
             used_bytes=row.device_used_bytes,
             total_bytes=row.device_total_bytes,
-            use=row.device_use,
+            use=_rounded(row.device_use),
             celsius=row.device_celsius,
             read=row.device_read,
         )
-    return SeenSource(
-        name=row.name,
-        device_name=row.device_name,
-        memory_bytes=row.memory_bytes,
-        problem=row.problem,
-        live=row.live,
-        takes_tickets=row.takes_tickets,
-        drained=row.drained,
-        reading=reading,
-        services=tuple(row.services),
-        waiting=row.waiting,
-    )
+    columns = row._mapping  # noqa: SLF001 (SQLAlchemy's public name)
+    values = {**columns, "reading": reading, "services": tuple(row.services)}
+    return Source(**{field.name: values[field.name] for field in fields(Source)})
 
 
 def _tickets_of(rows: Sequence[sqlalchemy.Row[Any]]) -> tuple[SeenTicket, ...]:
@@ -240,12 +247,15 @@ def _hour_of(row: sqlalchemy.Row[Any]) -> Hour:
     waits, runs = row.waits or (None, None), row.runs or (None, None)
     return Hour(
         begins=row.begins,
-        service=row.service,
         succeeded=row.succeeded,
         failed=row.failed,
         cancelled=row.cancelled,
-        wait_median_seconds=waits[0],
-        wait_95_seconds=waits[1],
-        run_median_seconds=runs[0],
-        run_95_seconds=runs[1],
+        wait_median_seconds=_rounded(waits[0]),
+        wait_95_seconds=_rounded(waits[1]),
+        run_median_seconds=_rounded(runs[0]),
+        run_95_seconds=_rounded(runs[1]),
     )
+
+
+def _rounded(figure: float | None) -> float | None:
+    return None if figure is None else round(figure, 3)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import sqlalchemy
+from annotated_types import Ge, Le
 
+LARGEST_ID = 2**63 - 1  #: of a bigint
+TicketId: TypeAlias = Annotated[int, Ge(1), Le(LARGEST_ID)]
 COLUMNS = (
     "id, token_hash, service, interface_hash, folder, state, source, claim, epoch, attempts, expected_seconds,"
     " cancel_requested, delete_requested, progress, stage, created, started, finished, error, result_sha256,"

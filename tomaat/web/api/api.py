@@ -1,14 +1,13 @@
-"""The routes of the protocol; each view finds, asks a room, and describes."""
+"""The routes of the protocol. Each view finds a ticket, asks a room, and describes the answer."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection
 from functools import partial
-from typing import Any
 
 import structlog
-from flask import Flask, Response, g, jsonify, request
+from flask import Flask, Response, g, request
 
 from tomaat.access.audit import ANYBODY, HOLDER, Audit
 from tomaat.archives import ArchiveLimits
@@ -16,11 +15,10 @@ from tomaat.storage import Storage
 from tomaat.tickets.states import CANCELLED, ENDED, EXPIRED, FAILED, RUNNING, STATES, SUCCEEDED
 from tomaat.tickets.ticket import Ticket
 from tomaat.tickets.ticket_store import TicketStore
-from tomaat.web.api import views
 from tomaat.web.api.examples import Examples
-from tomaat.web.api.form import content_length
 from tomaat.web.api.openapi import describe_api
 from tomaat.web.api.results import send_result
+from tomaat.web.api.shapes import Accepted, Explanation, Service, Status
 from tomaat.web.api.submission import Submission
 from tomaat.web.api.tokens import find_ticket
 from tomaat.web.api.waiters import Waiters
@@ -28,17 +26,18 @@ from tomaat.web.http.access import HEADER as KEY_HEADER
 from tomaat.web.http.access import Access
 from tomaat.web.http.problems import EXPLANATIONS, Problem, invalid, retry_later, too_large
 from tomaat.web.http.recent import Recent
-from tomaat.web.page.documents import page
+from tomaat.web.http.request import content_length
+from tomaat.web.http.shapes import answer
 
 log = structlog.get_logger()
 
 NOT_ENDED = frozenset(STATES) - ENDED
 RECENT_SECONDS = 1.0
-FORM_BYTES = 64 * 1024  #: what a form may add around its payload
+FORM_BYTES = 64 * 1024  #: most that a form may add around its payload
 
 
 class Api:
-    """What the web server was handed, and the views on it."""
+    """The views of the protocol, and the rooms that they ask."""
 
     def __init__(
         self,
@@ -69,8 +68,7 @@ class Api:
         self.waiting = Recent(store.count_waiting, seconds=RECENT_SECONDS)
 
     def register(self, app: Flask) -> None:
-        """Give each view its route; a ticket's address with a slash in it is a wrong one, not another one."""
-        app.add_url_rule("/", view_func=self.index)
+        """Give each view its route; a ticket's address with a slash in it gets the 404 of a wrong one."""
         app.add_url_rule("/request", view_func=self.submit, methods=["POST"])
         app.add_url_rule("/request/<path:reference>", view_func=self.cancel, methods=["DELETE"])
         app.add_url_rule("/status/<path:reference>", view_func=self.status)
@@ -79,15 +77,6 @@ class Api:
         app.add_url_rule("/examples/<name>", view_func=self.example)
         app.add_url_rule("/openapi.json", view_func=self.openapi)
         app.add_url_rule("/problems/<slug>", view_func=self.explain)
-
-    def index(self) -> Response:
-        """Give the page to whom prefers one, as browsers do; say what this is and where to go on to all others."""
-        if request.accept_mimetypes.best_match(("application/json", "text/html")) == "text/html":
-            answer = page(key_needed=self.access.needed, largest_request_bytes=self.largest_request_bytes)
-        else:
-            answer = jsonify(name="TOMAAT", links={"services": "/supportedservices", "api": "/openapi.json"})
-        answer.vary.add("Accept")
-        return answer
 
     def submit(self) -> Response:
         """Take a request and give a ticket; a refusal is noted in the audit trail."""
@@ -102,7 +91,7 @@ class Api:
         key = self.access.admit(request.headers.get(KEY_HEADER))
         if key is not None:
             g.who = key.name
-        claimed = content_length(request.headers)
+        claimed = content_length()
         if claimed is not None and claimed > self.largest_request_bytes:
             raise too_large(claimed, self.largest_request_bytes)
         if self.waiting.get() >= self.longest_queue:
@@ -111,11 +100,8 @@ class Api:
         services = {service.name: service for service in self.services.get()}
         ticket, token = self.submission.take(request, services, key)
         g.ticket = ticket.id
-        answer = jsonify(views.accepted(ticket, token))
-        answer.headers["Location"] = views.links(ticket.id, token)["status"]
-        answer.headers["Retry-After"] = "1"
-        answer.status_code = 202
-        return answer
+        accepted = Accepted.of(ticket, token)
+        return answer(accepted, 202, Location=accepted.links.status, Retry_After="1")
 
     def status(self, reference: str) -> Response:
         """Tell where a ticket stands, at once or when it has left a state."""
@@ -130,30 +116,27 @@ class Api:
         path = self.storage.result_of(ticket.folder, ticket.claim)
         fetched = partial(self._note_fetched, ticket.id)
         try:
-            answer = send_result(request, ticket, path, fetched)
-            if request.method == "GET" and answer.status_code in {200, 206}:
-                self.audit.note(who=HOLDER, what="read result", outcome=str(answer.status_code), ticket=ticket.id)
+            sent = send_result(request, ticket, path, fetched)
+            if request.method == "GET" and sent.status_code in {200, 206}:
+                self.audit.note(who=HOLDER, what="read result", outcome=str(sent.status_code), ticket=ticket.id)
         except FileNotFoundError:  # it expired between the two looks
             raise _expired(ticket) from None
-        return answer
+        return sent
 
     def cancel(self, reference: str) -> Response:
-        """Give a ticket up, whatever its state."""
+        """Give a ticket up, in any state."""
         ticket = self.store.cancel(self._find(reference))
         log.info("ticket.given_up", ticket=ticket.id, state=ticket.state)
-        answer = self._describe(ticket)
-        if ticket.state == RUNNING or (ticket.state != CANCELLED and not ticket.files_removed):
-            answer.status_code = 202
-        return answer
+        still_to_do = ticket.state == RUNNING or (ticket.state != CANCELLED and not ticket.files_removed)
+        return self._describe(ticket, 202 if still_to_do else 200)
 
     def supported_services(self) -> Response:
         """List the services with their inputs, and how long their queues are."""
-        return jsonify(self._described_services())
+        return answer(self._services())
 
     def openapi(self) -> Response:
-        """Describe all of this, services included."""
-        services = self._described_services()
-        return jsonify(describe_api(services, longest_wait_seconds=self.longest_wait_seconds))
+        """Describe the API, services included."""
+        return answer(describe_api(self._services(), longest_wait_seconds=self.longest_wait_seconds))
 
     def example(self, name: str) -> Response:
         """Send a volume to try a service with."""
@@ -163,12 +146,12 @@ class Api:
         """Explain a kind of problem."""
         if slug not in EXPLANATIONS:
             raise Problem(404, "not-found", "Not found", "No problem of this server has this name.")
-        return jsonify(type=f"/problems/{slug}", explanation=EXPLANATIONS[slug])
+        return answer(Explanation(type=f"/problems/{slug}", explanation=EXPLANATIONS[slug]))
 
-    def _described_services(self) -> list[dict[str, Any]]:
+    def _services(self) -> list[Service]:
         ahead = self.ahead.get()
         return [
-            views.service(service, ahead.get(service.interface_hash), self.examples.of(service))
+            Service.of(service, ahead.get(service.interface_hash), self.examples.of(service))
             for service in self.services.get()
         ]
 
@@ -178,7 +161,7 @@ class Api:
         self.waiters.do_later(partial(self.store.mark_fetched, ticket_id))
 
     def _find(self, reference: str) -> Ticket:
-        ticket = find_ticket(self.store, reference, request.headers.get("Authorization", ""))
+        ticket = find_ticket(self.store, reference)
         g.ticket = ticket.id
         return ticket
 
@@ -199,12 +182,10 @@ class Api:
             raise invalid(f"wait: {text[:40]!r} is not between 0 and {self.longest_wait_seconds:g} seconds.")
         return seconds
 
-    def _describe(self, ticket: Ticket) -> Response:
-        body: dict[str, Any] = views.status(ticket, self.store.outlook(ticket), _token_in_path())
-        answer = jsonify(body)
-        if ticket.state in NOT_ENDED:
-            answer.headers["Retry-After"] = "1"
-        return answer
+    def _describe(self, ticket: Ticket, status: int = 200) -> Response:
+        described = Status.of(ticket, self.store.outlook(ticket), _token_in_path())
+        again = {"Retry_After": "1"} if ticket.state in NOT_ENDED else {}
+        return answer(described, status, **again)
 
 
 def _token_in_path() -> str:

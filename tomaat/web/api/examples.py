@@ -1,4 +1,4 @@
-"""The volumes that services are tried with, as the operator's folder of tasks holds them."""
+"""The example volumes of services, from the operator's folder of tasks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Examples:
         self.folder = folder
 
     def of(self, service: OfferedService) -> dict[str, Any]:
-        """Give a service's example, its volumes by their addresses; nothing where one of them is not here."""
+        """Return a service's example, its volumes by their addresses; an empty one where a volume is missing."""
         files = self._files(service)
         if not all((self.folder / name).is_file() for name in files.values()):
             return {}

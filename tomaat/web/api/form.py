@@ -1,11 +1,10 @@
-"""Take a request's form apart while it streams: the service's name, and the payload straight into the unpacker."""
+"""Take a request's form apart while it streams; the payload goes straight into the unpacker."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import IO, Any
 
-from werkzeug.datastructures import Headers
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.http import parse_options_header
 from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData
@@ -14,7 +13,7 @@ from tomaat.refusals import shown
 from tomaat.web.http.problems import Problem, invalid
 
 CHUNK_BYTES = 128 * 1024
-LARGEST_HELD_BYTES = 512 * 1024  #: what the decoder may hold: a part's headers, or what stands around all parts
+LARGEST_HELD_BYTES = 512 * 1024  #: most that the decoder holds: a part's headers, or text around all parts
 MOST_PARTS = 10
 LONGEST_SERVICE_BYTES = 200
 HOW = "Send multipart/form-data: curl -F service=FloatComputation -F payload=@payload.tar.gz http://…/request"
@@ -38,32 +37,48 @@ class Form:
             max_form_memory_size=LARGEST_HELD_BYTES,
             max_parts=MOST_PARTS,
         )
+        self.events = self._events()
+        self.inside: str | None = None  #: the field whose content comes now
         self.service: str | None = None
+        self.text = bytearray()
         self.seen: set[str] = set()
         self.faults: list[dict[str, Any]] = []
 
+    def service_before_payload(self) -> str | None:
+        """Read the form up to its payload; return the service's name if it stands there.
+
+        Raises ``Problem`` where the form is broken.
+        """
+        for event in self.events:
+            self._take(event)
+            if self.inside == "payload":
+                return self.service
+        return None
+
     def payload(self) -> Iterator[bytes]:
-        """Yield the payload's bytes as they come; what stands before and behind it in the form is read as well.
+        """Yield the payload's bytes as they come, and read the rest of the form.
 
         Raises ``Problem`` at the end, with all that is wrong with the form.
         """
-        inside: str | None = None
-        text = bytearray()
-        for event in self._events():
-            if isinstance(event, (Field, File)):
-                inside = self._enter(event)
-            elif inside == "payload":
+        for event in self.events:
+            self._take(event)
+            if self.inside == "payload" and isinstance(event, Data):
                 yield event.data
-            elif inside == "service":
-                text += event.data[: LONGEST_SERVICE_BYTES + 1 - len(text)]
-                if not event.more_data:
-                    self._end_service(bytes(text))
         for name in ("service", "payload"):
             if name not in self.seen:
                 self._fault("missing-field", f"{name}: the form has no such field.")
         if self.faults:
             what = self.faults[0]["detail"] if len(self.faults) == 1 else f"The form has {len(self.faults)} faults."
             raise invalid(f"{what} {HOW}", self.faults)
+
+    def _take(self, event: Field | File | Data) -> None:
+        """Read all of the form but the payload's content."""
+        if not isinstance(event, Data):
+            self.inside = self._enter(event)
+        elif self.inside == "service":
+            self.text += event.data[: LONGEST_SERVICE_BYTES + 1 - len(self.text)]
+            if not event.more_data:
+                self._end_service(bytes(self.text))
 
     def _enter(self, event: Field | File) -> str | None:
         """Note a part by its headers; return the field's name, or nothing where its content is to be skipped."""
@@ -101,9 +116,3 @@ class Form:
                         yield event
         except (ValueError, RequestEntityTooLarge) as error:
             raise invalid(f"The form is broken or cut off, or has more than {MOST_PARTS} fields. {HOW}") from error
-
-
-def content_length(headers: Headers) -> int | None:
-    """Read the length that a request claims."""
-    claimed = headers.get("Content-Length", "")
-    return int(claimed) if claimed.isdecimal() and claimed.isascii() else None

@@ -67,7 +67,7 @@ def send_result(request: Request, ticket: Ticket, path: Path, fetched: Callable[
 
 
 def _range(request: Request, size: int, ticket: Ticket) -> tuple[int, int, int]:
-    """Tell which bytes to send; a range that cannot be understood, or whose If-Range is outdated, means all."""
+    """Return the bytes to send, and the status; an unreadable range, or an outdated If-Range, means all."""
     wanted = parse_range_header(request.headers.get("Range"))
     if wanted is None or wanted.units != "bytes" or len(wanted.ranges) != 1 or request.method == "HEAD":
         return 0, size, 200

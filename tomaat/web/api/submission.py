@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import structlog
@@ -15,13 +16,12 @@ from tomaat.archives import ArchiveLimits, ArchiveRefused, ArchiveTooLarge, NotG
 from tomaat.refusals import shown
 from tomaat.services.payload import PayloadRefused, check_payload
 from tomaat.storage import Storage, TicketFolder
-from tomaat.storage.disk import DISK_FULL
 from tomaat.tickets.ticket import Ticket
 from tomaat.tickets.ticket_store import NewTicket, OfferedService, TicketStore
 from tomaat.web.api.form import Form
 from tomaat.web.api.tokens import new_token
 from tomaat.web.http.access import demand_service
-from tomaat.web.http.problems import Problem, invalid, storage_full
+from tomaat.web.http.problems import Problem, invalid, refused_where_disk_is_full
 
 log = structlog.get_logger()
 
@@ -30,7 +30,7 @@ LONGEST_IDEMPOTENCY_KEY = 255  #: characters
 
 
 class Submission:
-    """What ``POST /request`` does, from the first byte to the row."""
+    """Takes ``POST /request`` from its first byte to the row."""
 
     def __init__(self, store: TicketStore, storage: Storage, limits: ArchiveLimits, largest_voxel_bytes: int) -> None:
         self.store = store
@@ -44,19 +44,10 @@ class Submission:
         The ticket is new, unless the request repeats one by its ``Idempotency-Key``.
         """
         repeatable = idempotency_key(request.headers.get("Idempotency-Key"))
-        digest = hashlib.sha256()
-        try:
-            folder = self.storage.new_incoming()
-            try:
-                service = self._receive(request, folder, services, key, digest.update)
-                self.storage.keep(folder)
-            except BaseException:
-                self.storage.drop(folder)
-                raise
-        except OSError as error:
-            if error.errno in DISK_FULL:
-                raise storage_full() from error
-            raise
+        form = Form(request.environ["wsgi.input"], request.headers.get("Content-Type", ""))
+        with refused_where_disk_is_full(), self.storage.receiving() as folder:
+            service, digest = self._unpack(form, folder, partial(_offered, services, key))
+            self._check(folder, service)
         token, token_hash = new_token()
         submission = NewTicket(
             token_hash=token_hash,
@@ -65,15 +56,50 @@ class Submission:
             folder=folder.name,
             key_name=None if key is None else key.name,
             idempotency_key=repeatable,
-            payload_sha256=None if repeatable is None else digest.digest(),
+            payload_sha256=None if repeatable is None else digest,
         )
+        return self._enter(submission), token
+
+    def _unpack(
+        self, form: Form, folder: TicketFolder, permitted: Callable[[str], OfferedService]
+    ) -> tuple[OfferedService, bytes]:
+        """Unpack the payload; return the service that it is for, and the payload's SHA-256.
+
+        ``permitted`` is asked once: before anything is unpacked, if the service is named before the payload.
+        """
+        named = form.service_before_payload()
+        service = None if named is None else permitted(named)
+        digest = hashlib.sha256()
+        payload = _noting(form.payload(), digest.update)
+        refusal: Problem | None = None
+        try:
+            unpack(payload, folder.inputs, self.limits)
+        except ArchiveRefused as error:
+            refusal = _archive_problem(error)
+        for _ in payload:  # the service may be named behind the payload
+            pass
+        service = service or permitted(form.service or "")
+        if refusal is not None:
+            raise refusal
+        return service, digest.digest()
+
+    def _check(self, folder: TicketFolder, service: OfferedService) -> None:
+        """Demand that the service takes the unpacked inputs."""
+        inputs = [from_description(description) for description in service.interface.values()]
+        try:
+            check_payload(folder.inputs, inputs, self.limits, largest_voxel_bytes=self.largest_voxel_bytes)
+        except PayloadRefused as error:
+            raise _inputs_problem(error.errors, error.inputs) from error
+
+    def _enter(self, submission: NewTicket) -> Ticket:
+        """Make the ticket of durable files, or find the one that an earlier request made."""
         ticket = self.store.submit(submission)
         is_new = ticket.folder == submission.folder
         log.info("ticket.submitted" if is_new else "ticket.repeated", ticket=ticket.id, service=ticket.service)
         if not is_new:
             self.storage.drop(self.storage.ticket(submission.folder))
             self._repeat(ticket, submission)
-        return ticket, token
+        return ticket
 
     def _repeat(self, ticket: Ticket, submission: NewTicket) -> None:
         """Give the ticket of an earlier request one more token, if this is the very same request."""
@@ -81,33 +107,6 @@ class Submission:
             detail = "Idempotency-Key: it was used for another payload or service; choose a new one for each request."
             raise Problem(422, "idempotency-key-reused", "Idempotency key reused", detail)
         self.store.add_token(ticket, submission.token_hash)
-
-    def _receive(
-        self,
-        request: Request,
-        folder: TicketFolder,
-        services: Mapping[str, OfferedService],
-        key: ApiKey | None,
-        also: Callable[[bytes], None],
-    ) -> OfferedService:
-        form = Form(request.environ["wsgi.input"], request.headers.get("Content-Type", ""))
-        refusal: Problem | None = None
-        payload = _payload(form, services, key, also)
-        try:
-            unpack(payload, folder.inputs, self.limits)
-        except ArchiveRefused as error:
-            refusal = _archive_problem(error)
-        for _ in payload:  # the service may be named behind the payload
-            pass
-        service = _offered(form.service or "", services, key)
-        if refusal is not None:
-            raise refusal
-        inputs = [from_description(description) for description in service.interface.values()]
-        try:
-            check_payload(folder.inputs, inputs, self.limits, largest_voxel_bytes=self.largest_voxel_bytes)
-        except PayloadRefused as error:
-            raise _inputs_problem(error.errors, error.inputs) from error
-        return service
 
 
 def idempotency_key(sent: str | None) -> str | None:
@@ -119,18 +118,14 @@ def idempotency_key(sent: str | None) -> str | None:
     return sent
 
 
-def _payload(
-    form: Form, services: Mapping[str, OfferedService], key: ApiKey | None, also: Callable[[bytes], None]
-) -> Iterator[bytes]:
-    """Yield the payload; where the service is named before it, nothing is unpacked for one that is not to be had."""
-    for data in form.payload():
-        if form.service is not None:
-            _offered(form.service, services, key)
-        also(data)
-        yield data
+def _noting(chunks: Iterator[bytes], note: Callable[[bytes], None]) -> Iterator[bytes]:
+    for chunk in chunks:
+        note(chunk)
+        yield chunk
 
 
-def _offered(name: str, services: Mapping[str, OfferedService], key: ApiKey | None) -> OfferedService:
+def _offered(services: Mapping[str, OfferedService], key: ApiKey | None, name: str) -> OfferedService:
+    """Return the service of this name if it is offered and the key may ask for it."""
     if name in services:
         demand_service(key, name)
         return services[name]

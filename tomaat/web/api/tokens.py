@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import re
 import secrets
 
-from tomaat.tickets.ticket import Ticket
+from tomaat.access.hashing import hash_of
+from tomaat.tickets.ticket import LARGEST_ID, Ticket
 from tomaat.tickets.ticket_store import TicketStore
 from tomaat.web.http.problems import not_found
+from tomaat.web.http.request import bearer_token
 
 TOKEN_BYTES = 32
-LARGEST_ID = 2**63 - 1
 ID = re.compile(r"[1-9][0-9]{0,18}")
 NOBODYS = b"\0" * 32  #: no token has this hash
 
@@ -23,20 +23,14 @@ def new_token() -> tuple[str, bytes]:
     return token, hash_of(token)
 
 
-def hash_of(token: str) -> bytes:
-    """Hash a token as it is stored."""
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
-
-
-def find_ticket(store: TicketStore, reference: str, authorization: str) -> Ticket:
+def find_ticket(store: TicketStore, reference: str) -> Ticket:
     """Find the ticket of ``<id>&<token>``, or of ``<id>`` with ``Authorization: Bearer <token>``.
 
     Raises the same ``not_found`` for a wrong id, a wrong token and an absent one; each costs one look-up.
     """
     id_text, ampersand, token = reference.partition("&")
     if not ampersand:
-        scheme, _, token = authorization.partition(" ")
-        token = token.strip() if scheme.lower() == "bearer" else ""
+        token = bearer_token()
     number = int(id_text) if ID.fullmatch(id_text) else 0
     ticket = store.find(number if number <= LARGEST_ID else 0)
     shown = hash_of(token)

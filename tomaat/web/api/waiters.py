@@ -28,10 +28,10 @@ class Waiter:
 
 
 class Waiters:
-    """At most ``places`` requests wait, so that the server's other threads always answer; the rest is not let in.
+    """At most ``places`` requests wait, so that the server's other threads always answer; all others are turned away.
 
-    Places are tokens in a queue: taking one is getting it, and there are no locks. What has to be written after an
-    answer was sent (a result was fetched) is done by the same thread.
+    Places are tokens in a queue: taking one is getting it, and there are no locks. The same thread writes down, after
+    an answer was sent, that a result was fetched.
     """
 
     def __init__(self, store: TicketStore, hints: Hints, *, places: int, poll_seconds: float) -> None:
@@ -106,7 +106,7 @@ class Waiters:
             log.error("waiters.crashed", error=type(error).__name__, frames=frames_of(error))
 
     def _look(self, waiting: Collection[Waiter]) -> None:
-        """Ask for all states in one query; release who need not wait any longer.
+        """Ask for all states in one query; release the waiters whose ticket left its state.
 
         Where the database does not answer, they go on waiting, and ask for themselves when their time is over.
         """

@@ -1,4 +1,4 @@
-"""Who may submit, and how much: API keys and their limits."""
+"""Let requests in by their API keys, up to the limits of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Flask application: the routes, and what every answer has in common."""
+"""The Flask application: its routes, and the headers, log line and errors of every answer."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from werkzeug.exceptions import HTTPException
 
 from tomaat.database import DatabaseUnavailable
 from tomaat.processes.log import frames_of
-from tomaat.web.api.api import Api
 from tomaat.web.http.problems import Problem, problem_response, retry_later
-from tomaat.web.page.documents import register_static
+from tomaat.web.http.request import method_of_request, route_of_request
+from tomaat.web.http.shapes import ShapeWriter
 
 log = structlog.get_logger()
 
@@ -26,7 +26,6 @@ HEADERS = {
 PROBED = {"/metrics", "/health/live", "/health/ready"}  #: asked every few seconds
 QUIET = {200, 503}  #: answers to these that are no lines of the log; that health changed is one
 ASKING = {"GET", "HEAD"}  #: methods that change nothing
-METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
 
 
 class Views(Protocol):
@@ -36,10 +35,10 @@ class Views(Protocol):
         """Give each view its route."""
 
 
-def create_app(api: Api, *more: Views) -> Flask:
-    """Make the application around the views of ``api``, and ``more`` of them."""
-    app = Flask("tomaat", static_folder=None, template_folder="web/page/templates")
-    app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask's default provider has it
+def create_app(*views: Views) -> Flask:
+    """Make the application around some views."""
+    app = Flask("tomaat", static_folder=None)
+    app.json = ShapeWriter(app)
     app.url_map.merge_slashes = False  # a redirect would repeat a token
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.before_request(_note_time)
@@ -48,9 +47,8 @@ def create_app(api: Api, *more: Views) -> Flask:
     app.register_error_handler(HTTPException, _http_problem)
     app.register_error_handler(DatabaseUnavailable, _database_problem)
     app.register_error_handler(Exception, _crash)
-    for views in (api, *more):
-        views.register(app)
-    register_static(app)
+    for each in views:
+        each.register(app)
     return app
 
 
@@ -76,16 +74,6 @@ def _finish(answer: Response) -> Response:
     return answer
 
 
-def route_of_request() -> str:
-    """Name the route's template, never the path: a path holds a token."""
-    return request.url_rule.rule if request.url_rule else "(none)"
-
-
-def method_of_request() -> str:
-    """Name the method, if it is one."""
-    return request.method if request.method in METHODS else "(other)"
-
-
 def _refuse(problem: Problem) -> Response:
     g.problem = problem.slug
     return problem_response(problem)
@@ -97,7 +85,7 @@ def _ticket() -> dict[str, int]:
 
 
 def _http_problem(error: HTTPException) -> Response:
-    """Say in our form what Flask refused."""
+    """Turn a refusal of Flask into a problem."""
     status = error.code or 500
     allow = error.get_response().headers.get("Allow")
     if status == 404:  # noqa: PLR2004 (Not Found)

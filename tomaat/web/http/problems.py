@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from flask import Response
+from pydantic import with_config
+from typing_extensions import NotRequired, TypedDict
+
+from tomaat.storage.disk import DISK_FULL
 
 CONTENT_TYPE = "application/problem+json"
 
 EXPLANATIONS = {
-    "invalid-request": "The request is not of the form that the API describes; its detail says what is missing.",
-    "unreadable-archive": "The payload cannot be unpacked: it is broken, or holds what no payload may hold.",
+    "invalid-request": "The request is not of the form that the API describes; its detail names the fault.",
+    "unreadable-archive": "The payload cannot be unpacked: it is broken, or holds something that no payload may hold.",
     "not-gzip": "The payload must be a gzip-compressed tar archive (.tar.gz).",
     "too-large": "The payload is beyond a size limit of this server, packed or unpacked.",
     "unknown-service": "No service of this name is offered here; GET /supportedservices lists those that are.",
@@ -49,6 +54,28 @@ EXPLANATIONS = {
 }
 
 
+@with_config(use_attribute_docstrings=True)
+class Fault(TypedDict):
+    """One of the reasons why a request was refused."""
+
+    input: str | None
+    """The input's id; null: of the whole request."""
+    code: str
+    detail: str
+
+
+@with_config(title="Problem", use_attribute_docstrings=True)
+class ProblemDetails(TypedDict):
+    """RFC 9457 problem details."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: NotRequired[list[Fault]]
+    """All faults of the inputs at once."""
+
+
 @dataclass(eq=False)
 class Problem(Exception):
     """Answers a request with problem details."""
@@ -63,20 +90,20 @@ class Problem(Exception):
 
 def problem_response(problem: Problem) -> Response:
     """Make the answer."""
-    body: dict[str, Any] = {
+    body: ProblemDetails = {
         "type": f"/problems/{problem.slug}",
         "title": problem.title,
         "status": problem.status,
         "detail": problem.detail,
     }
     if problem.errors:
-        body["errors"] = problem.errors
+        body["errors"] = cast("list[Fault]", problem.errors)
     text = json.dumps(body, ensure_ascii=False) + "\n"
     return Response(text, problem.status, headers=dict(problem.headers), content_type=CONTENT_TYPE)
 
 
 def not_found() -> Problem:
-    """Say the same to a wrong id, a wrong token and an absent one."""
+    """Make the answer to a wrong id, a wrong token and an absent one, which is the same."""
     return Problem(404, "not-found", "Not found", "There is no ticket with this id and token.")
 
 
@@ -100,3 +127,14 @@ def storage_full() -> Problem:
     """Say that the upload has no room."""
     detail = "The server's disk is full; tell its operator. Nothing was kept of this request."
     return retry_later(507, "storage-full", "Storage full", detail, 60)
+
+
+@contextmanager
+def refused_where_disk_is_full() -> Iterator[None]:
+    """Turn a full disk's ``OSError`` into its ``Problem``."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in DISK_FULL:
+            raise storage_full() from error
+        raise

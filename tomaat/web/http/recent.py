@@ -1,4 +1,4 @@
-"""A value that may be a moment old, so that many requests cost one look into the database."""
+"""Keep a value for a moment, so that many requests cost one look into the database."""
 
 from __future__ import annotations
 

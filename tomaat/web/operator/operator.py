@@ -1,38 +1,39 @@
-"""The operator's routes: all sources and tickets, and what is done to them, with an operator's key."""
+"""The operator's routes: see all sources and tickets, and act on them, with an operator's key."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar, get_type_hints
 
 import structlog
-from flask import Flask, Response, g, jsonify, request
+from flask import Flask, Response, g, request
 
 from tomaat.access.audit import Audit
 from tomaat.access.key_store import ApiKey
 from tomaat.storage import Storage, TicketFolder
-from tomaat.storage.disk import DISK_FULL
 from tomaat.tickets.operator_store import OperatorStore
 from tomaat.tickets.states import CANCELLED, ENDED, RUNNING
-from tomaat.tickets.ticket import Ticket
+from tomaat.tickets.ticket import LARGEST_ID, Ticket
 from tomaat.tickets.ticket_store import AgainRules, TicketStore
-from tomaat.web.api.form import content_length
-from tomaat.web.api.tokens import LARGEST_ID
 from tomaat.web.http.access import HEADER as KEY_HEADER
 from tomaat.web.http.access import Access
-from tomaat.web.http.problems import Problem, invalid, storage_full, too_large
-from tomaat.web.operator import queues
+from tomaat.web.http.problems import Problem, invalid, refused_where_disk_is_full, too_large
+from tomaat.web.http.request import content_length, prefers_a_page
+from tomaat.web.http.shapes import answer
 from tomaat.web.operator.last_day import LastDay
+from tomaat.web.operator.shapes import Drained, OfSource, OfTicket, Queues, RunAgain, Stopped
 from tomaat.web.page.documents import operators_page
 
 log = structlog.get_logger()
 
 LARGEST_BODY_BYTES = 16 * 1024
 
+Body = TypeVar("Body")
+
 
 class Operator:
-    """What the web server was handed for operators, and the views on it."""
+    """The operator's views, and the rooms that they ask."""
 
     def __init__(
         self,
@@ -62,21 +63,20 @@ class Operator:
             )
 
     def queues(self) -> Response:
-        """Give the page to whom prefers one, as browsers do: it asks for the key; the data need one."""
-        if request.accept_mimetypes.best_match(("application/json", "text/html")) == "text/html":
-            answer = operators_page()
+        """Send the page to a client that prefers HTML, as browsers do: it asks for the key. The data need one."""
+        if prefers_a_page():
+            sent = operators_page()
         else:
             self.access.demand_operator(request.headers.get(KEY_HEADER))
             seen = self.seen.overview(rules=self.rules)
             tickets = self.seen.tickets(rules=self.rules, up_to=_up_to())
-            answer = jsonify(
-                queues.described(seen, self.last_day.hours(seen.now), tickets, request.args.get("service"))
-            )
-        answer.vary.add("Accept")
-        return answer
+            hours = self.last_day.hours(seen.now)
+            sent = answer(Queues.of(seen, hours, tickets, request.args.get("service")))
+        sent.vary.add("Accept")
+        return sent
 
     def drain(self, key: ApiKey) -> Response:
-        """Let a source finish what it runs, and claim nothing more."""
+        """Let a source finish its tickets, and claim nothing more."""
         return self._set_drained(key, drained=True)
 
     def resume(self, key: ApiKey) -> Response:
@@ -84,12 +84,12 @@ class Operator:
         return self._set_drained(key, drained=False)
 
     def _set_drained(self, key: ApiKey, *, drained: bool) -> Response:
-        source = _member("source", str, "the name of a compute source")
+        source = _body(OfSource, "the name of a compute source").source
         change = self.seen.drain if drained else self.seen.resume
         if not source.isprintable() or not change(source, operator=key.name):
             raise Problem(404, "not-found", "Not found", "There is no compute source of this name.")
         log.info("source.drained" if drained else "source.resumed", source=source, by=key.name)
-        return jsonify(source=source, drained=drained)
+        return answer(Drained(source=source, drained=drained))
 
     def cancel(self, key: ApiKey) -> Response:
         """Give up a ticket that waits or runs."""
@@ -98,9 +98,8 @@ class Operator:
             ticket = self.store.cancel(ticket, operator=key.name)
         if ticket.state in ENDED - {CANCELLED}:
             raise Problem(409, "ticket-ended", "Ticket ended", f"Ticket {ticket.id} has ended: it is {ticket.state}.")
-        answer = jsonify(id=ticket.id, state=ticket.state, cancel_requested=ticket.cancel_requested)
-        answer.status_code = 202 if ticket.state == RUNNING else 200
-        return answer
+        stopped = Stopped(id=ticket.id, state=ticket.state, cancel_requested=ticket.cancel_requested)
+        return answer(stopped, 202 if ticket.state == RUNNING else 200)
 
     def run_again(self, key: ApiKey) -> Response:
         """Make a new ticket of an ended one's input."""
@@ -113,27 +112,18 @@ class Operator:
             self.storage.drop(folder)
             raise _not_again(ticket)
         log.info("ticket.run_again", ticket=again.id, again_of=ticket.id, by=key.name)
-        answer = jsonify(id=again.id, again_of=ticket.id, service=again.service, state=again.state)
-        answer.status_code = 202
-        return answer
+        return answer(RunAgain(id=again.id, again_of=ticket.id, service=again.service, state=again.state), 202)
 
     def _copy_inputs(self, ticket: Ticket) -> TicketFolder:
         try:
-            folder = self.storage.copy_inputs(ticket.folder)
-            try:
-                return self.storage.keep(folder)
-            except BaseException:
-                self.storage.drop(folder)
-                raise
+            with refused_where_disk_is_full(), self.storage.receiving() as folder:
+                self.storage.copy_inputs(ticket.folder, folder)
         except FileNotFoundError:
             raise _not_again(ticket) from None
-        except OSError as error:
-            if error.errno in DISK_FULL:
-                raise storage_full() from error
-            raise
+        return self.storage.ticket(folder.name)
 
     def _ticket(self) -> Ticket:
-        number = _member("ticket", int, "the id of a ticket")
+        number = _body(OfTicket, "the id of a ticket").ticket
         ticket = self.store.find(number) if 1 <= number <= LARGEST_ID else None
         if ticket is None:
             raise Problem(404, "not-found", "Not found", "There is no ticket of this id.")
@@ -141,7 +131,7 @@ class Operator:
         return ticket
 
     def _acting(self, name: str, act: Callable[[ApiKey], Response]) -> Callable[[], Response]:
-        """Let an operator act; what an operator is refused goes to the audit trail, beside what the stores write."""
+        """Let an operator act. A refusal goes to the audit trail, where the stores write the acts themselves."""
 
         def view() -> Response:
             key = self.access.demand_operator(request.headers.get(KEY_HEADER))
@@ -154,11 +144,12 @@ class Operator:
         return view
 
 
-def _member(name: str, kind: type, meant: str) -> Any:
-    """Read the one member of a small JSON body."""
+def _body(shape: type[Body], meant: str) -> Body:
+    """Read a small JSON body that has one member."""
+    ((name, kind),) = get_type_hints(shape).items()
     if request.mimetype != "application/json":
         raise Problem(415, "invalid-request", "Not JSON", "The content type must be application/json.")
-    claimed = content_length(request.headers)
+    claimed = content_length()
     if claimed is not None and claimed > LARGEST_BODY_BYTES:
         raise too_large(claimed, LARGEST_BODY_BYTES)
     data = request.stream.read(LARGEST_BODY_BYTES + 1)
@@ -173,7 +164,7 @@ def _member(name: str, kind: type, meant: str) -> Any:
         value = int(value)  # to JSON 1.0 is an integer, too
     if type(value) is not kind:
         raise invalid(f'Send {{"{name}": …}} with {meant}, and nothing else.')
-    return value
+    return shape(**{name: value})
 
 
 def _up_to() -> int | None:

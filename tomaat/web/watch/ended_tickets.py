@@ -19,7 +19,7 @@ REMEMBERED_SECONDS = 3600.0  #: for how long a ticket is known that is not liste
 class EndedTickets:
     """Looks from time to time which tickets have ended, in one thread; each is told once.
 
-    Those whose end was committed before the first look are nobody's: counters start at 0 with the process.
+    Tickets that ended before the first look are not told: counters start at 0 with the process.
     """
 
     def __init__(self, store: WatchStore, tell: Callable[[EndedTicket], None]) -> None:
@@ -30,7 +30,7 @@ class EndedTickets:
         self.lost = False
 
     def look(self) -> None:
-        """Tell what has ended since the last look; what an outage of the database hides is told after it."""
+        """Tell the tickets that ended since the last look; after an outage of the database, those that ended in it."""
         try:
             moment, ended = self.store.ended(self.since)
         except DatabaseUnavailable as error:

@@ -1,14 +1,15 @@
-"""Whether this process lives, and whether a request would be served: for whatever watches, restarts or balances."""
+"""Tell programs that watch, restart or balance whether this process lives, and whether it would serve a request."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import tempfile
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import structlog
-from flask import Flask, Response, jsonify
+from flask import Flask, Response
 
 from tomaat.database import DatabaseUnavailable
 from tomaat.storage import Storage
@@ -16,11 +17,26 @@ from tomaat.storage.disk import LEAST_ROOM_BYTES
 from tomaat.tickets.watch_store import WatchStore
 from tomaat.web.http.problems import Problem
 from tomaat.web.http.recent import Recent
+from tomaat.web.http.shapes import answer
 
 log = structlog.get_logger()
 
 RECENT_SECONDS = 1.0
 RETRY_SECONDS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Live:
+    """This process answers."""
+
+    live: Literal[True]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ready:
+    """A request would be served."""
+
+    ready: Literal[True]
 
 
 class Health:
@@ -39,7 +55,7 @@ class Health:
 
     def live(self) -> Response:
         """Tell that this process answers; nothing else is asked."""
-        return jsonify(live=True)
+        return answer(Live(live=True))
 
     def ready(self) -> Response:
         """Tell that a request would be served, or name each part that fails."""
@@ -51,7 +67,7 @@ class Health:
             detail = f"Not ready: {', '.join(failing)}."
             headers = {"Retry-After": str(RETRY_SECONDS)}
             raise Problem(503, "not-serving", "Not serving", detail, errors, headers)
-        return jsonify(ready=True)
+        return answer(Ready(ready=True))
 
     def _look(self) -> dict[str, str]:
         failing = {**self._database(), **self._storage()}

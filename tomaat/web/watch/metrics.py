@@ -1,4 +1,4 @@
-"""``/metrics``, for Prometheus: what is, read of the database at the scrape, and what happened since this start."""
+"""``/metrics``, for Prometheus: the present state, read from the database, and events counted since this start."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from tomaat.tickets.problems import KINDS_OF_FAILURE
 from tomaat.tickets.watch_store import EndedTicket, WatchStore
 from tomaat.web.http.access import HEADER as KEY_HEADER
 from tomaat.web.http.access import Access
-from tomaat.web.http.app import method_of_request, route_of_request
 from tomaat.web.http.problems import EXPLANATIONS, Problem
+from tomaat.web.http.request import bearer_token, method_of_request, route_of_request
 from tomaat.web.watch.ended_tickets import EndedTickets
 from tomaat.web.watch.world_collector import WorldCollector
 
 OUTCOMES = ("succeeded", "failed", "cancelled")
-DATABASE_AWAY = "tomaat_database_up 0\n"  #: all that is shown where nobody can tell who is an operator
-OTHER = "other"  #: a label's value for what is none of those that are known beforehand
+DATABASE_AWAY = "tomaat_database_up 0\n"  #: shown alone where an operator's key cannot be checked
+OTHER = "other"  #: a label's value for all others than those that are known beforehand
 SECONDS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 28800, 86400)  #: of the histograms
 
 
 class Metrics:
-    """Counts what this process sees, and shows all figures.
+    """Counts the events in this process, and shows all figures.
 
-    Labels are names of services, sources, routes and kinds of problems: nothing that a client could make up, no
-    ticket, no key, no token.
+    Labels are names of services, sources, routes and kinds of problems. None is a ticket, a key, a token, or made up by
+    a client.
     """
 
     def __init__(self, store: WatchStore, storage: Storage, access: Access) -> None:
@@ -66,12 +66,12 @@ class Metrics:
             registry=self.registry,
         )
         for problem in (*EXPLANATIONS, OTHER):
-            self.refusals.labels(problem)  # from 0 on: Prometheus sees no rise of what was not there before
+            self.refusals.labels(problem)  # from 0 on: Prometheus sees no rise of a figure that begins later
         for problem in (*KINDS_OF_FAILURE, OTHER):
             self.failed.labels(problem)
 
     def register(self, app: Flask) -> None:
-        """Give the view its route, and count what the application answers."""
+        """Give the view its route, and count the application's answers."""
         app.add_url_rule("/metrics", view_func=self.show)
         app.after_request(self._count)
 
@@ -79,8 +79,8 @@ class Metrics:
         """Show all figures, to an operator where keys are needed."""
         try:
             if self.access.needed:
-                self.access.demand_operator(_key_shown())
-        except DatabaseUnavailable:  # which knows who is an operator
+                self.access.demand_operator(request.headers.get(KEY_HEADER) or bearer_token())
+        except DatabaseUnavailable:  # which has the keys of operators
             return Response(DATABASE_AWAY, content_type=CONTENT_TYPE_PLAIN_0_0_4)
         for service in self.world.services():
             self._begin(service)
@@ -116,8 +116,3 @@ class Metrics:
             self.outcomes.labels(service, outcome)
         for each in (self.attempts, self.waited, self.ran):
             each.labels(service)
-
-
-def _key_shown() -> str | None:
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    return request.headers.get(KEY_HEADER) or (token.strip() if scheme.lower() == "bearer" else None)

@@ -1,4 +1,4 @@
-"""The state of the service as gauges, read of the database when Prometheus asks."""
+"""The state of the service as gauges, read from the database when Prometheus asks."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ OF_SOURCES: dict[str, tuple[str, Callable[[SourceNow], float | None]]] = {
     "tomaat_device_use_ratio": ("How busy the device is, 0 to 1.", lambda now: now.use),
     "tomaat_device_celsius": ("The device's temperature.", lambda now: now.celsius),
     "tomaat_device_read_age_seconds": ("Since the device's figures were read.", lambda now: now.read_seconds),
-}  #: what is shown of each compute source; ``None``: not known
+}  #: shown of each compute source; ``None``: not known
 
 
 class WorldCollector(Collector):
-    """Reads the database at most once a second; where it is away, only that is shown of it."""
+    """Reads the database at most once a second; while it is away, one gauge says so."""
 
     def __init__(self, store: WatchStore, storage: Storage) -> None:
         self.store = store
@@ -45,7 +45,7 @@ class WorldCollector(Collector):
         return [] if world is None else list(world.services)
 
     def describe(self) -> list[Metric]:
-        """Name nothing beforehand: the registry need not read the database for that."""
+        """Name no gauge beforehand: the registry need not read the database for that."""
         return []
 
     def collect(self) -> Iterator[Metric]:
@@ -62,7 +62,7 @@ class WorldCollector(Collector):
             yield from self._of_sources(world)
 
     def _read(self) -> World | None:
-        """Read the world; a silent database is waited for once, not by each who asks within the second."""
+        """Read the state of the service; all who ask within a second wait for a silent database only once."""
         try:
             return self.store.world()
         except DatabaseUnavailable:

@@ -1,4 +1,37 @@
-/** The JSON that the API sends and the page reads, as `/openapi.json` describes it. All of it stands here, and nothing else. */
+/** The JSON that the API sends and the page reads. Written by tools/page_types.py: change the shapes there. */
+
+/** A new ticket. */
+export interface Accepted {
+  id: number;
+  /** The only copy: its holder sees the ticket. */
+  token: string;
+  service: string;
+  state: "submitted" | "queued" | "running" | "succeeded" | "failed" | "cancelled" | "expired";
+  links: Links;
+}
+
+/** One of the reasons why a request was refused. */
+export interface Fault {
+  /** The input's id; null: of the whole request. */
+  input: string | null;
+  code: string;
+  detail: string;
+}
+
+/** The tickets that ended within an hour; seconds are of those that had any. */
+export interface Hour {
+  begins: string;
+  succeeded: number;
+  failed: number;
+  cancelled: number;
+  /** From the submission to the last start. */
+  wait_median_seconds: number | null;
+  /** The 95th percentile. */
+  wait_95_seconds: number | null;
+  /** From the last start to the result. */
+  run_median_seconds: number | null;
+  run_95_seconds: number | null;
+}
 
 /** An argument of a service; each type has rules of its own. */
 export interface Input {
@@ -6,45 +39,45 @@ export interface Input {
   name: string;
   description: string;
   type: "volume" | "float" | "int" | "str" | "singlechoice" | "boolean" | "pointlist";
+  /** `mainjson`: a value in main.json. `file`: a file beside it. */
   store: "mainjson" | "file";
   required: boolean;
   default: any;
-  /** Numbers; points have the unit, too. */
+  /** For numbers. */
   minimum?: number | null;
   maximum?: number | null;
+  /** For numbers and points. */
   unit?: string;
-  /** Choices. */
-  choices?: string[];
-  /** Texts; in characters. */
-  longest?: number;
-  /** Lists of points. */
+  /** For points. */
   coordinates?: "LPS" | "RAS";
   fewest?: number;
   most?: number;
-  /** Volumes; dimensions in voxels along i, j, k. */
+  /** For a choice. */
+  choices?: string[];
+  /** For a text, in characters. */
+  longest?: number;
+  /** For volumes: how the names of their files may end. */
   extensions?: string[];
+  channels?: number;
+  /** For a DICOM series; null: any. */
   modalities?: string[] | null;
+  orientation?: string | null;
+  /** In voxels along i, j, k. */
   smallest_dimensions?: number[] | null;
   largest_dimensions?: number[] | null;
+  /** The smallest and the largest. */
   spacing_mm?: number[] | null;
+  most_voxels?: number | null;
+  largest_voxel_bytes?: number | null;
 }
 
-/** A line of `/supportedservices`. */
-export interface Service {
-  name: string;
-  description: string;
-  version: string;
-  available: boolean;
-  /** The most that its tickets were measured to need, by compute source. */
-  memory_bytes: Record<string, number>;
-  /** Tickets in the shortest queue that a new one may join; null where none is available. */
-  waiting: number | null;
-  /** Until a new ticket would be started. */
-  wait_seconds: number | null;
-  /** By the inputs' ids. */
-  interface: Record<string, Input>;
-  /** By the inputs' ids: values, and of volumes `{file, about}`; may be empty. */
-  example: Record<string, any>;
+/** The last figures of a compute source's device, of a CPU's source those of the whole machine; null: not told. */
+export interface LatestReading {
+  used_bytes: number | null;
+  total_bytes: number | null;
+  use: number | null;
+  celsius: number | null;
+  read: string;
 }
 
 /** The addresses of a ticket. */
@@ -54,84 +87,47 @@ export interface Links {
   cancel: string;
 }
 
-/** Problem details, as in RFC 9457; `errors` lists every fault of the inputs at once. */
+/** RFC 9457 problem details. */
 export interface Problem {
   type: string;
   title: string;
   status: number;
   detail: string;
-  errors?: { input: string | null; code: string; detail: string }[];
+  /** All faults of the inputs at once. */
+  errors?: Fault[];
 }
 
-/** Where a ticket stands. Times are RFC 3339, UTC. */
-export interface Status {
-  id: number;
-  service: string;
-  state: "submitted" | "queued" | "running" | "succeeded" | "failed" | "cancelled" | "expired";
-  /** Place in its queue; 1 is next. */
-  position: number | null;
-  compute_source: string | null;
-  /** From 0 to 1. */
-  progress: number | null;
-  stage: string | null;
-  /** How often it was handed to a worker. */
-  claim: number;
-  created: string;
-  started: string | null;
-  finished: string | null;
-  eta_seconds: number | null;
-  /** Why it failed. */
-  error: Problem | null;
-  links: Links;
-}
-
-/** The answer to an upload; the token comes only here. */
-export interface Accepted {
-  id: number;
-  token: string;
-  service: string;
-  state: Status["state"];
-  links: Links;
-}
-
-/** The last figures of a device. */
-export interface Reading {
-  used_bytes: number | null;
-  total_bytes: number | null;
-  /** From 0 to 1. */
-  use: number | null;
-  celsius: number | null;
-  /** When they were read. */
-  read: string;
-}
-
-/** A compute source, as operators see it. */
-export interface Source {
-  name: string;
-  device: string;
-  /** For networks and tickets; null: all that is free. */
-  memory_bytes: number | null;
-  /** Why it cannot be used. */
-  problem: string | null;
-  /** A TaskScheduling holds it now. */
-  live: boolean;
-  /** It claims nothing more until it is resumed. */
-  drained: boolean;
-  reading: Reading | null;
+/** All that the operators' page shows. */
+export interface Queues {
+  /** The database's clock. */
+  now: string;
+  /** A QueueManager is alive; without one no ticket gets a queue. */
+  manager_live: boolean;
+  sources: Source[];
+  /** Tickets that wait for a queue. */
+  unqueued: number;
+  running: SeenTicket[];
+  /** The front of each queue, in its order. */
+  waiting: SeenTicket[];
   services: string[];
-  waiting: number;
+  /** The last day, in UTC; an hour in which no ticket ended is left out. */
+  hours: Hour[];
+  /** The newest first. */
+  tickets: SeenTicket[];
 }
 
-/** A ticket, as operators see it: without its token, and without the texts that may name a patient. */
+/** A ticket, as operators see it: no token, and nothing that may name a patient. */
 export interface SeenTicket {
   id: number;
   service: string;
-  state: Status["state"];
+  state: "submitted" | "queued" | "running" | "succeeded" | "failed" | "cancelled" | "expired";
   compute_source: string | null;
+  /** Of the API key that submitted it. */
   key_name: string | null;
   claim: number;
   attempts: number;
   progress: number | null;
+  /** The task's own words. */
   stage: string | null;
   created: string;
   started: string | null;
@@ -144,32 +140,64 @@ export interface SeenTicket {
   can_run_again: boolean;
 }
 
-/** The tickets that ended within an hour. */
-export interface Hour {
-  begins: string;
-  succeeded: number;
-  failed: number;
-  cancelled: number;
-  wait_median_seconds: number | null;
-  wait_95_seconds: number | null;
-  run_median_seconds: number | null;
-  run_95_seconds: number | null;
+/** A service, its inputs, and how long its queue is. */
+export interface Service {
+  name: string;
+  description: string;
+  version: string;
+  /** A compute source that takes tickets offers it now. */
+  available: boolean;
+  /** The most that its tickets were measured to need, by compute source. */
+  memory_bytes: Record<string, number>;
+  /** Tickets in the shortest queue that a new one may join; null where none is available. */
+  waiting: number | null;
+  /** Expected, until a new ticket would be started. */
+  wait_seconds: number | null;
+  /** By the inputs' ids. */
+  interface: Record<string, Input>;
+  /** Values by the inputs' ids, to try it with; may be empty. A volume has `file`, its address here, and `about`. */
+  example: Record<string, any>;
 }
 
-/** Everything that the operators' page shows. */
-export interface Queues {
-  /** The database's clock. */
-  now: string;
-  manager_live: boolean;
-  sources: Source[];
-  /** How many tickets wait for a queue. */
-  unqueued: number;
-  running: SeenTicket[];
-  /** The front of each queue, in its order. */
-  waiting: SeenTicket[];
+/** A compute source, as operators see it. */
+export interface Source {
+  name: string;
+  device: string;
+  /** For networks and tickets; null: whatever is free. */
+  memory_bytes: number | null;
+  /** Why it cannot be used. */
+  problem: string | null;
+  /** A TaskScheduling holds it now. */
+  live: boolean;
+  /** It may start tickets now, and its worker has offered services. */
+  takes_tickets: boolean;
+  /** It claims nothing more until it is resumed. */
+  drained: boolean;
+  reading: LatestReading | null;
   services: string[];
-  /** Those of the last day in which a ticket ended. */
-  hours: Hour[];
-  /** The newest first. */
-  tickets: SeenTicket[];
+  /** Tickets in its queue. */
+  waiting: number;
+}
+
+/** Where a ticket stands. Times are RFC 3339, UTC. */
+export interface Status {
+  id: number;
+  service: string;
+  state: "submitted" | "queued" | "running" | "succeeded" | "failed" | "cancelled" | "expired";
+  /** Place in its queue; 1 is next. */
+  position: number | null;
+  compute_source: string | null;
+  progress: number | null;
+  /** The task's own words for its present work. */
+  stage: string | null;
+  /** How often it was handed to a worker. */
+  claim: number;
+  created: string;
+  started: string | null;
+  finished: string | null;
+  /** Expected, until it has ended. */
+  eta_seconds: number | null;
+  /** Why it failed. */
+  error: Problem | null;
+  links: Links;
 }

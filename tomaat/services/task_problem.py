@@ -1,4 +1,4 @@
-"""Why a task is not offered, for whoever wrote it."""
+"""Why a task is not offered: a message for its author."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
-class Problem:
+class TaskProblem:
     """One file's fault; the other files still serve."""
 
     file: str  #: its name within the folder of tasks

@@ -1,0 +1,72 @@
+"""How a payload's main.json is described, for each service."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tomaat.services.payload import FORMATS
+from tomaat.web.api.shapes import DescribedInput
+from tomaat.web.http.shapes import Json
+
+JSON_TYPES: dict[str, Json] = {
+    "float": {"type": "number"},
+    "int": {"type": "integer"},
+    "str": {"type": "string"},
+    "singlechoice": {"type": "string"},
+    "boolean": {"type": "boolean"},
+    "pointlist": {
+        "type": "array",
+        "items": {"type": "array", "items": {"type": "number"}, "minItems": 3, "maxItems": 3},
+    },
+    "volume": {
+        "type": "object",
+        "description": "Chooses one of several DICOM series; the volume itself is a file.",
+        "required": ["series"],
+        "additionalProperties": False,
+        "properties": {"series": {"type": "string", "pattern": "^[0-9.]{1,64}$"}},
+    },
+}
+RULES = {
+    "minimum": "minimum",
+    "maximum": "maximum",
+    "choices": "enum",
+    "longest": "maxLength",
+    "fewest": "minItems",
+    "most": "maxItems",
+    "default": "default",
+}
+OUTPUTS: Json = {
+    "type": "object",
+    "description": "In which format the result's volumes come; seg.nrrd opens in 3D Slicer as a segmentation, "
+    "dicom-seg refers to the images of a DICOM series that was sent.",
+    "additionalProperties": False,
+    "properties": {"format": {"type": "string", "enum": list(FORMATS), "default": FORMATS[0]}},
+}
+
+
+def main_schema(interface: Mapping[str, DescribedInput]) -> Json:
+    """Describe the main.json of a service."""
+    inputs: Json = {
+        "type": "object",
+        "additionalProperties": False,
+        "required": [id for id, each in interface.items() if each["required"] and each["store"] == "mainjson"],
+        "properties": {id: _value_schema(each) for id, each in interface.items()},
+    }
+    files = [
+        f"file-{id} ({', '.join(each['extensions'])}, or a folder of DICOM images)"
+        for id, each in interface.items()
+        if each["store"] == "file"
+    ]
+    return {
+        "type": "object",
+        "description": f"Beside main.json: {', '.join(files) or 'no files'}.",
+        "required": ["inputs"],
+        "additionalProperties": False,
+        "properties": {"inputs": inputs, "outputs": OUTPUTS},
+    }
+
+
+def _value_schema(described: DescribedInput) -> Json:
+    rules = {RULES[name]: value for name, value in described.items() if name in RULES and value is not None}
+    title = f"{described['name']} ({described['unit']})" if described.get("unit") else described["name"]
+    return {**JSON_TYPES[described["type"]], "title": title, **rules}

@@ -1,0 +1,183 @@
+"""Tickets, services and their inputs as clients read them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Literal, cast
+
+from annotated_types import Ge, Le
+from pydantic import with_config
+from typing_extensions import NotRequired, TypedDict
+
+from tomaat.tickets.states import State
+from tomaat.tickets.ticket import Ticket, TicketId
+from tomaat.tickets.ticket_store import OfferedService, Outlook, ShortestQueue
+from tomaat.web.http.problems import ProblemDetails
+
+
+@dataclass(frozen=True, kw_only=True)
+class Links:
+    """The addresses of a ticket."""
+
+    status: str
+    result: str
+    cancel: str
+
+    @classmethod
+    def of(cls, ticket_id: int, token: str) -> Links:
+        """Name the addresses; with the token in them, if there is one, as the seed's protocol has it."""
+        reference = f"{ticket_id}&{token}" if token else str(ticket_id)
+        return cls(status=f"/status/{reference}", result=f"/result/{reference}", cancel=f"/request/{reference}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accepted:
+    """A new ticket."""
+
+    id: TicketId
+    token: str
+    """The only copy: its holder sees the ticket."""
+    service: str
+    state: State
+    links: Links
+
+    @classmethod
+    def of(cls, ticket: Ticket, token: str) -> Accepted:
+        """Describe a new ticket, once with its token."""
+        return cls(
+            id=ticket.id,
+            token=token,
+            service=ticket.service,
+            state=ticket.state,
+            links=Links.of(ticket.id, token),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """Where a ticket stands. Times are RFC 3339, UTC."""
+
+    id: TicketId
+    service: str
+    state: State
+    position: int | None
+    """Place in its queue; 1 is next."""
+    compute_source: str | None
+    progress: Annotated[float, Ge(0), Le(1)] | None
+    stage: str | None
+    """The task's own words for its present work."""
+    claim: int
+    """How often it was handed to a worker."""
+    created: datetime
+    started: datetime | None
+    finished: datetime | None
+    eta_seconds: float | None
+    """Expected, until it has ended."""
+    error: ProblemDetails | None
+    """Why it failed."""
+    links: Links
+
+    @classmethod
+    def of(cls, ticket: Ticket, outlook: Outlook, token: str) -> Status:
+        """Describe a ticket; its links hold the token if there is one."""
+        return cls(
+            id=ticket.id,
+            service=ticket.service,
+            state=ticket.state,
+            position=outlook.position,
+            compute_source=ticket.source,
+            progress=ticket.progress,
+            stage=ticket.stage,
+            claim=ticket.claim,
+            created=ticket.created,
+            started=ticket.started,
+            finished=ticket.finished,
+            eta_seconds=None if outlook.eta_seconds is None else round(outlook.eta_seconds, 1),
+            error=cast("ProblemDetails | None", ticket.error),
+            links=Links.of(ticket.id, token),
+        )
+
+
+@with_config(title="Input", use_attribute_docstrings=True)
+class DescribedInput(TypedDict):
+    """An argument of a service; each type has rules of its own."""
+
+    id: str
+    name: str
+    description: str
+    type: Literal["volume", "float", "int", "str", "singlechoice", "boolean", "pointlist"]
+    store: Literal["mainjson", "file"]
+    """`mainjson`: a value in main.json. `file`: a file beside it."""
+    required: bool
+    default: Any
+    minimum: NotRequired[float | None]
+    """For numbers."""
+    maximum: NotRequired[float | None]
+    unit: NotRequired[str]
+    """For numbers and points."""
+    coordinates: NotRequired[Literal["LPS", "RAS"]]
+    """For points."""
+    fewest: NotRequired[int]
+    most: NotRequired[int]
+    choices: NotRequired[list[str]]
+    """For a choice."""
+    longest: NotRequired[int]
+    """For a text, in characters."""
+    extensions: NotRequired[list[str]]
+    """For volumes: how the names of their files may end."""
+    channels: NotRequired[int]
+    modalities: NotRequired[list[str] | None]
+    """For a DICOM series; null: any."""
+    orientation: NotRequired[str | None]
+    smallest_dimensions: NotRequired[list[int] | None]
+    """In voxels along i, j, k."""
+    largest_dimensions: NotRequired[list[int] | None]
+    spacing_mm: NotRequired[list[float] | None]
+    """The smallest and the largest."""
+    most_voxels: NotRequired[int | None]
+    largest_voxel_bytes: NotRequired[int | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """A service, its inputs, and how long its queue is."""
+
+    name: str
+    description: str
+    version: str
+    available: bool
+    """A compute source that takes tickets offers it now."""
+    memory_bytes: dict[str, Annotated[int, Ge(0)]]
+    """The most that its tickets were measured to need, by compute source."""
+    waiting: int | None
+    """Tickets in the shortest queue that a new one may join; null where none is available."""
+    wait_seconds: float | None
+    """Expected, until a new ticket would be started."""
+    interface: dict[str, DescribedInput]
+    """By the inputs' ids."""
+    example: dict[str, Any]
+    """Values by the inputs' ids, to try it with; may be empty. A volume has `file`, its address here, and `about`."""
+
+    @classmethod
+    def of(cls, offered: OfferedService, ahead: ShortestQueue | None, example: dict[str, Any]) -> Service:
+        """Describe a service, and the queue that a new ticket would join."""
+        return cls(
+            name=offered.name,
+            description=offered.description,
+            version=offered.version,
+            available=offered.available,
+            memory_bytes=offered.memory_bytes,
+            waiting=None if ahead is None else ahead.waiting,
+            wait_seconds=None if ahead is None else round(ahead.wait_seconds, 1),
+            interface=offered.interface,
+            example=example,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """The meaning of a kind of problem."""
+
+    type: str
+    explanation: str
