@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import structlog
 
 from tomaat.devices.need import Need
+from tomaat.messages import Measured
 from tomaat.processes.log import frames_of
 from tomaat.services import Offer, Task
+from tomaat.storage.files import sha256_of
 from tomaat.worker.device_memory import DeviceMemory
-from tomaat.worker.sha256 import sha256
 
 log = structlog.get_logger()
 
@@ -48,7 +50,7 @@ class Networks:
         *,
         memory: DeviceMemory,
         known: Known,
-        tell: Callable[[dict[str, Any]], None],
+        tell: Callable[[Measured], None],
     ) -> None:
         """Keep networks on ``device``; ``report`` takes the tasks' progress, ``tell`` what was learned."""
         self.device = device
@@ -62,7 +64,7 @@ class Networks:
         self.needs: dict[str, Need] = {}
         self.told_peaks: dict[str, int | None] = {}
         self.told_warm: set[str] = set()
-        self.weights_sha256: dict[str, str | None] = {}
+        self.weights: dict[str, tuple[Path, str]] = {}  #: the file or folder of each network, and its SHA-256
 
     def load(self, service: str, task: Task) -> None:
         """Take a task in, before the first ticket, and load its network.
@@ -70,26 +72,33 @@ class Networks:
         One that does not fit beside those before it stays cold: it is loaded for its first ticket. Raises whatever
         ``task.load`` raises, also alone on the device.
         """
-        self.weights_sha256[service] = None if task.weights is None else sha256(task.weights)
         offer = Offer.of(task)
         need = self.known.get((offer.interface_hash, offer.version))
         if need is not None:
             self.needs[service] = need
         self.tasks[service] = task
+        try:
+            self._take_in(service)
+        except Exception:
+            self.drop(service)
+            raise
+
+    def _take_in(self, service: str) -> None:
+        self._hash_weights(service)
         wanted = self._wanted_bytes(service)
         if self.loaded and wanted > self.memory.free_bytes():
             log.info("network.cold", service=service, wanted_bytes=wanted)
             return
-        try:
-            self._load_network(service)
-        except Exception:
-            self.drop(service)
-            raise
+        self._load_network(service)
 
     def drop(self, service: str) -> None:
         """Forget a task that cannot be offered."""
         del self.tasks[service]
         self.loaded.pop(service, None)
+
+    def weights_sha256(self, service: str) -> str | None:
+        """Tell the SHA-256 of a service's weights; ``None`` where the task names none."""
+        return self.weights[service][1] if service in self.weights else None
 
     def facts(self, service: str) -> dict[str, Any]:
         """Tell what is known of a service, and its place among the warm networks, the least recently used first."""
@@ -166,10 +175,11 @@ class Networks:
         in_use, began = self.memory.in_use_bytes(), time.monotonic()
         try:
             self.tasks[service].load(self.device)
+            seconds = time.monotonic() - began
+            self._hash_weights(service)
         except Exception:
             self._make_afresh(service)  # what it has loaded already must not stay
             raise
-        seconds = time.monotonic() - began
         held = max(0, self.memory.in_use_bytes() - in_use)
         self.loaded[service] = held
         need = self.needs.get(service)
@@ -178,6 +188,12 @@ class Networks:
         else:
             mean = (1 - WEIGHT) * need.load_seconds + WEIGHT * seconds
             self.needs[service] = replace(need, network_bytes=held, load_seconds=mean)
+
+    def _hash_weights(self, service: str) -> None:
+        """Hash the weights once; some tasks know only when they have loaded where these lie."""
+        weights = self.tasks[service].weights
+        if weights is not None and (service not in self.weights or self.weights[service][0] != weights):
+            self.weights[service] = (weights, sha256_of(weights)[0])
 
     def _make_room(self, service: str) -> None:
         """Let networks go until what the service is known to need is free, if letting go can do it."""
@@ -237,8 +253,8 @@ class Networks:
         if same and not loading_seconds and self.told_warm == self.loaded.keys():
             return
         self.told_peaks[service], self.told_warm = peak, set(self.loaded)
-        facts = self.facts(service)
-        self.tell({**facts, "service": service, "loading_seconds": loading_seconds, "warm": list(self.loaded)})
+        need = asdict(self.needs[service])
+        self.tell(Measured(service=service, **need, warm=tuple(self.loaded), loading_seconds=loading_seconds))
 
 
 def to_let_go(sizes: Mapping[str, int], short_bytes: int) -> list[str]:
