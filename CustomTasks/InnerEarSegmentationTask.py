@@ -4,7 +4,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 import torch
 from safetensors.torch import load_file
 from torch import nn
@@ -113,14 +112,15 @@ class InnerEarSegmentationTask(Task):
         check_inside(cissvolume, center_mm)
         self.progress(0.1, "looking around the center")
         probable = self.probable(cissvolume, center_mm)
-        main = largest_part(probable.array > CUT)
+        main = largest_part(probable.like(probable.array > CUT))
         if main.any():
             self.progress(0.5, "looking around what was found")
             ends = np.argwhere(main)
             probable = self.probable(cissvolume, probable.to_physical((ends.min(axis=0) + ends.max(axis=0)) / 2))
-            found = probable.array > CUT
             if onlyLargestComponent:
-                probable = probable.like(np.where(found & ~largest_part(found), 0, probable.array))
+                found = probable.array > CUT
+                beside = found & ~largest_part(probable.like(found))
+                probable = probable.like(np.where(beside, 0, probable.array))
         self.progress(0.9, "back to the volume")
         part = own_voxels(cissvolume, probable)
         mask = probable.onto(part).array > CUT
@@ -194,7 +194,6 @@ def normalized(block: Volume) -> torch.Tensor:
     return ((voxels - low) / (high - low)).clamp(0, 2)[None, None]
 
 
-def largest_part(mask: np.ndarray) -> np.ndarray:
-    """Keep the largest of the parts that do not touch, not even at a corner."""
-    parts = sitk.RelabelComponent(sitk.ConnectedComponent(sitk.GetImageFromArray(mask.astype(np.uint8)), True))
-    return sitk.GetArrayFromImage(parts) == 1
+def largest_part(found: Volume) -> np.ndarray:
+    """Keep the largest part of a mask, shape (i, j, k)."""
+    return Labels(volume=found, names={1: "inner ear"}).largest_part().volume.array

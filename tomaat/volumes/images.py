@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import SimpleITK as sitk
 
-from tomaat.volumes.volume import Volume
+if TYPE_CHECKING:
+    from tomaat.volumes.volume import Volume  # which imports this file to sample itself
 
 NEXT_TO_NOTHING = 1e-12
 INTERPOLATORS = {"linear": sitk.sitkLinear, "nearest": sitk.sitkNearestNeighbor, "cubic": sitk.sitkBSpline}
