@@ -1,4 +1,4 @@
-"""What a lane and its worker say to each other, and what both have to agree on."""
+"""The messages between a lane and its worker, and the names on which both have to agree."""
 
 from tomaat.messages.channel import LARGEST_MESSAGE, Channel, ChannelClosed
 from tomaat.messages.fields import MessageRefused, cleaned
@@ -35,7 +35,7 @@ from tomaat.messages.messages import (
 )
 
 DRAFT = "result.tar.gz.part"  #: the result as the worker leaves it in ``out``, for the lane to seal
-FILES = "files"  #: the folder in ``out`` of what was packed into it
+FILES = "files"  #: the folder in ``out`` with the files that were packed into it
 MOST_UNDER_WAY = 2  #: claimed tickets of one source: one performs, the other's result is packed and sealed
 
 __all__ = [

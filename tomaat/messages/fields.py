@@ -1,9 +1,9 @@
-"""What a field of a message may hold. Each rule returns the value to keep, or raises ``MessageRefused``.
+"""The rules for a message's fields. Each rule returns the value to keep, or raises ``MessageRefused``.
 
 A rule's words name the rule and never the value: a value may be a patient's name. Two kinds of text are told apart:
 
-- a **sentence** is for people. It always arrives: ``cleaned`` replaces what a database or a page cannot take, and cuts
-  what is too long.
+- a **sentence** is for people. It always arrives: ``cleaned`` replaces characters that a database or a page cannot
+  take, and cuts the end of a long one.
 - a **word** is for programs (a service, a hash, a claim). It is as it was sent, or the message is refused.
 """
 
@@ -122,7 +122,7 @@ def flag(value: object) -> bool:
 
 
 def optional(rule: Rule) -> Rule:
-    """Take what ``rule`` takes, or nothing."""
+    """Take ``None`` too."""
     return lambda value: None if value is None else rule(value)
 
 

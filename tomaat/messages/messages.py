@@ -9,13 +9,13 @@ lane                  worker
                       ``TaskCrashed``, ``Outgrown``, ``GivenUp`` or ``DiskFull``; meanwhile ``Measured``, whenever
                       something new was measured
 ``ReadAhead``         (reads a waiting ticket's inputs before it is claimed, and holds them instead of others)
-``Forget``            (lets go what was read ahead)
+``Forget``            (lets the inputs go that were read ahead)
 ``GiveUp``            (the task's next ``progress()`` raises ``Cancelled``)
 ``Estimate``          ``Estimated``
 ====================  ==============================================================================================
 
 Each field has a rule (``fields.py``), which the sender and the receiver apply. So a task's sentence is cleaned before
-it leaves the worker, and a lane trusts nothing that arrives. A worker that sends what no rule takes is at fault.
+it leaves the worker, and a lane trusts nothing that arrives. A worker that breaks a rule is at fault.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ from tomaat.messages.fields import (
 )
 
 LONGEST_STAGE = 200  #: characters
-LONGEST_REASON = 4000  #: characters of a sentence for whoever wrote a task
+LONGEST_REASON = 4000  #: characters of a sentence for a task's author
 
 
-# What the lane says
+# From the lane
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ class ReadAhead:
 
 @dataclass(frozen=True, kw_only=True)
 class Forget:
-    """Let go what was read ahead."""
+    """Let the inputs go that were read ahead."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,12 +108,12 @@ class Estimate:
     tickets: Annotated[tuple[ToEstimate, ...], each(to_estimate)]
 
 
-# What the worker says of itself
+# From the worker, about itself
 
 
 @dataclass(frozen=True, kw_only=True)
 class Offered:
-    """Tell of a service that this worker can be asked for, and what is known of its network."""
+    """Offer a service, with the measurements of its network that are known."""
 
     offer: Annotated[
         dict[str, Any],
@@ -162,7 +162,7 @@ class DeviceUnusable:
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """Tell what was measured of one service's network, and which networks are warm now."""
+    """Tell the new measurements of one service, and which networks are warm now."""
 
     service: Annotated[str, word]
     network_bytes: Annotated[int, count]
@@ -179,7 +179,7 @@ class Estimated:
     seconds: Annotated[Mapping[int, float | None], by_id(optional(seconds))]  #: by ticket
 
 
-# What the worker says of one job
+# From the worker, about one job
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -288,7 +288,7 @@ def write(message: FromLane | FromWorker) -> bytes:
 def read(data: bytes, kinds: Mapping[str, type[Heard]]) -> Heard:
     """Make the message again that ``write`` has written, if it is of one of these ``kinds``.
 
-    Raises ``MessageRefused`` for anything else; its words hold nothing of what was sent.
+    Raises ``MessageRefused`` for anything else; its words quote nothing that was sent.
     """
     try:
         said = json.loads(data)

@@ -1,7 +1,7 @@
 """Die with the parent; as a program of its own, become another program that does.
 
-Run by its path, it needs the standard library only. What it does then must happen between fork and exec, in this
-order, and Python code there is not safe in a process with threads. Arguments: launcher's pid, signal, uid and gid
+Run by its path, it needs the standard library only. Its steps must happen between fork and exec, in this order, and
+Python code there is not safe in a process with threads. Arguments: launcher's pid, signal, uid and gid
 (both -1: stay), command.
 """
 

@@ -1,4 +1,4 @@
-"""What Linux tells below ``/proc`` (proc(5)): each figure has one reader here."""
+"""Readers of ``/proc`` (proc(5)), one for each figure."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ BYTES_PER_SECOND = 10_000_000  #: of voxels, that a fork must manage
 
 
 def make_names(folder: Path) -> None:
-    """Make the names under which SimpleITK finds whatever is behind ``SHOWN_AS`` in its own process."""
+    """Make the names under which SimpleITK finds the file behind ``SHOWN_AS`` in its own process."""
     for name in NAMES.values():
         (folder / name).symlink_to(f"/proc/self/fd/{SHOWN_AS}")
 
@@ -102,7 +102,7 @@ def copy(source: int, header: VolumeHeader, voxels: mmap.mmap) -> None:
 
 
 def scale(raw: mmap.mmap, header: VolumeHeader, memory: int) -> None:
-    """Write to the asker's memory what NIfTI's slope and intercept make of the voxels on disk, piece by piece."""
+    """Scale the voxels on disk by NIfTI's slope and intercept into the asker's memory, piece by piece."""
     count = math.prod(header.dimensions)
     values: np.ndarray[Any, Any] = np.ndarray(count, header.value_dtype, mmap.mmap(memory, 0))
     voxels: np.ndarray[Any, Any] = np.ndarray(count, on_disk(header), raw)
@@ -117,7 +117,7 @@ def on_disk(header: VolumeHeader) -> np.dtype[Any]:
 
 
 def describe(reader: sitk.ImageFileReader, header: VolumeHeader) -> dict[str, Any]:
-    """Tell what SimpleITK makes of a volume; it must be what the header said. One slice is a volume too."""
+    """Tell the geometry that SimpleITK read; it must be the one that the header said. One slice is a volume too."""
     dtype = DTYPES.get(reader.GetPixelID(), "no type of ours")
     count = reader.GetDimension()
     size = (*reader.GetSize(), 1)
@@ -137,7 +137,7 @@ def describe(reader: sitk.ImageFileReader, header: VolumeHeader) -> dict[str, An
 
 
 def answer(source: int, memory: int, asked: dict[str, Any], guards: list[str]) -> dict[str, Any]:
-    """Do in a fork what was asked for; a refusal is an answer too."""
+    """Answer a request, in a fork; a refusal is an answer too."""
     try:
         if "header" in asked:
             return answer_file(source, memory, asked, guards)
@@ -191,7 +191,7 @@ def answer_series(source: int, memory: int, asked: dict[str, Any], guards: list[
 
 
 def confine(memory_bytes: int, seconds: int, guards: list[str], readable: int | None) -> None:
-    """Take from this process what it does not need; it may open the file or the files in the folder ``readable``."""
+    """Take from this process all that it does not need; it may open the file, or the folder's files, ``readable``."""
     limit(memory_bytes, seconds)
     if "landlock" in guards:
         landlock(readable)

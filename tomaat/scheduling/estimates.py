@@ -36,7 +36,7 @@ class Estimates:
             self.keeper.estimating = {each.id for each in tickets}
 
     def note(self, answer: Estimated) -> None:
-        """Write what the worker answered to what it was asked."""
+        """Write the seconds that the worker answered; seconds for which it was not asked are dropped."""
         seconds = {ticket: answer.seconds.get(ticket) for ticket in self.keeper.estimating}
         self.keeper.estimating = set()
         self.not_estimated |= {ticket for ticket, expected in seconds.items() if expected is None}

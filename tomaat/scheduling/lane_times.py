@@ -1,4 +1,4 @@
-"""How long a lane waits for what."""
+"""How long a lane waits."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ class Lane:
         self.wake()
 
     def close(self) -> None:
-        """Give back what wakes the lane; nobody may wake it any longer."""
+        """Give the lane's waker back; nobody may wake the lane any longer."""
         self.waker.close()
 
     def run(self) -> None:
@@ -161,7 +161,7 @@ class Lane:
         )
 
     def _claim(self) -> None:
-        """Claim a ticket, if one waits, and let the worker go on with it; look at once what comes after it."""
+        """Claim a ticket, if one waits, and let the worker go on with it; look at once for the ticket after it."""
         run = self.claims.claim(self.running)
         if run is not None:
             self.running.append(run)
@@ -175,7 +175,7 @@ class Lane:
     # Following
 
     def _look_round(self) -> None:
-        """Record progress, hear who was given up, look what waits next, and ask how long it will take."""
+        """Record progress, notice given-up tickets, look for the next one, and ask how long tickets will take."""
         self.look_at = time.monotonic() + self.times.report_seconds
         for run in self.running:
             if run.in_worker and not self._record(run):
@@ -185,7 +185,7 @@ class Lane:
             self.estimates.ask()
 
     def _record(self, run: RunningTicket) -> bool:
-        """Write progress, if any, and hear whether the client gave the ticket up; ``False``: not ours any longer."""
+        """Write progress, if any, and notice that its client gave it up; ``False``: the ticket is ours no longer."""
         try:
             if run.progress is None:
                 given_up = self.store.look(run.ticket)
@@ -202,7 +202,7 @@ class Lane:
         return given_up is not None
 
     def _hear(self, message: FromWorker | WorkerEnded) -> None:
-        """Take a message of the worker's."""
+        """Take a message from the worker."""
         match message:
             case WorkerEnded():
                 self._lose_worker(message.ending)
@@ -218,7 +218,7 @@ class Lane:
                         self._hear_of(run, message)
 
     def _hear_of(self, run: RunningTicket, message: OfOneJob) -> None:
-        """Take what the worker says of a running ticket."""
+        """Take a message about a running ticket."""
         match message:
             case Progress():
                 run.progress = message

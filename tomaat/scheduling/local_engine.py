@@ -99,7 +99,7 @@ class LocalEngine:
         return started
 
     def serve_requests(self) -> None:
-        """Start what was asked for; called by the main thread only."""
+        """Start the workers that lanes have asked for; called by the main thread only."""
         while not self.requests.empty():
             source, needs, answer = self.requests.get()
             try:
@@ -133,7 +133,7 @@ class LocalEngine:
 
 
 def scrubbed(environment: Mapping[str, str], visible_devices: str) -> dict[str, str]:
-    """Make a worker's environment: no credentials, no settings, and only its own device."""
+    """Make a worker's environment: no credentials, no settings, only its own device."""
     kept = {name: environment[name] for name in KEPT_VARIABLES if name in environment}
     return {
         **kept,

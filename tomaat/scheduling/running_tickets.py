@@ -24,7 +24,7 @@ class Stage(Enum):
 
 
 class RunningTicket:
-    """What a lane knows of a ticket that it claimed."""
+    """A ticket that a lane has claimed, its stage, and its end once it is known."""
 
     def __init__(self, ticket: Ticket, out: Path, *, deadline_seconds: float) -> None:
         self.ticket = ticket

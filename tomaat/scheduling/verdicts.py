@@ -1,4 +1,4 @@
-"""How a ticket ends, judged by what its worker said or by the moment that came; with its client's sentence."""
+"""Judges how a ticket ends: by its worker's message, or by the limit that it passed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tomaat.tickets.ticket import Ticket
 
 
 def end_told(told: TicketRefused | TaskCrashed | Outgrown | GivenUp, ticket: Ticket, source: ComputeSource) -> End:
-    """Judge what the worker told of a ticket that gives no result."""
+    """Judge a ticket without a result by its worker's message."""
     match told:
         case TicketRefused():
             return Fail(problem=refused(told.detail, told.errors), reason="refused")
@@ -32,7 +32,7 @@ def end_told(told: TicketRefused | TaskCrashed | Outgrown | GivenUp, ticket: Tic
 
 
 def end_due(due: str, run: RunningTicket) -> End:
-    """Judge a ticket for which the worker had to be ended."""
+    """Judge a ticket for which the worker had to be ended: it passed a limit."""
     match due:
         case "deadline":
             return Fail(problem=deadline_passed(run.ticket.service, run.deadline_seconds), reason=due)

@@ -52,7 +52,7 @@ class WorkerEnded:
 
 
 class WorkerKeeper:
-    """Holds the worker and what is known of it while it lives. Used by the lane's thread.
+    """Holds the worker, its offers, and the questions that it has not answered. Used by the lane's thread.
 
     ``ending`` tells whether the lane has to end.
     """
@@ -131,7 +131,7 @@ class WorkerKeeper:
             return WorkerEnded(ending=NONSENSE)
 
     def note_measured(self, measured: Measured) -> None:
-        """Keep what the worker has measured; what the database did not take is told again with the next change."""
+        """Write a measurement; one that the database did not take comes again with the next change."""
         try:
             self.sources.note_needs(self.lease, {**asdict(measured), "warm": list(measured.warm)})
         except DatabaseUnavailable as error:
@@ -195,7 +195,7 @@ class WorkerKeeper:
         )
 
     def _insist(self, ask: Callable[[], Answer]) -> Answer:
-        """Repeat what is safe to repeat until the database answers; ``Stopping`` when the lane has to end first."""
+        """Repeat a safe question until the database answers. Raises ``Stopping`` when the lane has to end."""
         while True:
             try:
                 return ask()

@@ -1,4 +1,4 @@
-"""What users write: one class that offers a network, or any computation, as a service."""
+"""The class that users write: it offers a network, or any computation, as a service."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from Inputs import Input
 
-#: What ``perform`` returns: names to volumes, texts, JSON values, numpy arrays, torch tensors, or paths of files.
+#: The outputs of ``perform``: names to volumes, texts, JSON values, numpy arrays, torch tensors, or paths of files.
 Outputs = Mapping[str, Any]
 
 
@@ -25,12 +25,14 @@ class Task:
     inputs: ClassVar[Sequence[Input]]  #: ``perform`` takes one argument of each id
     deadline_seconds: ClassVar[float] = 3600.0  #: a ticket that performs longer is stopped and fails
     example: ClassVar[Mapping[str, Any]] = {}  #: by inputs' ids: values, and of volumes files, to try it with
-    weights: ClassVar[Path | None] = None  #: the network's file, whose SHA-256 stands in every result
+    weights: ClassVar[Path | None] = (
+        None  #: the network's file or folder, whose SHA-256 stands in every result; ``load`` may set it
+    )
 
     report: Callable[[float, str], None] = staticmethod(lambda _fraction, _stage: None)  #: the worker listens here
 
     def load(self, device: Any) -> None:
-        """Load what every ticket needs onto ``device`` (a ``torch.device``), once, before the first ticket."""
+        """Load the network onto ``device`` (a ``torch.device``), once, before the first ticket."""
 
     def perform(self, *args: Any, **kwargs: Any) -> Outputs:
         """Compute a ticket's outputs; the parameters are the inputs' ids, written out, as in ``self, f1, f2, op``.

@@ -29,7 +29,7 @@ def flush_tree(top: Path) -> None:
 def sha256_of(path: Path) -> tuple[str, int]:
     """Read a file to its end; return its SHA-256 and its size in bytes.
 
-    Of a folder: its files one behind the other, in the order of their names.
+    A folder counts as its files one behind the other, in the order of their names.
     """
     digest, size_bytes = hashlib.sha256(), 0
     for each in sorted(path.iterdir()) if path.is_dir() else [path]:

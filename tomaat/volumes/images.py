@@ -54,5 +54,5 @@ def sampled(volume: Volume, grid: Volume, interpolation: str, outside: float) ->
 
 
 def _cosines(volume: Volume) -> list[float]:
-    """Give the axes as ITK has them, what is next to nothing as nothing: its inverse would be no number in ITK."""
+    """Give the axes as ITK has them, with 0 for a number next to 0: its inverse would be no number in ITK."""
     return [float(number) if abs(number) > NEXT_TO_NOTHING else 0.0 for row in volume.direction for number in row]

@@ -1,4 +1,4 @@
-"""A segmentation: a volume of whole numbers, and what each of them means."""
+"""A segmentation: a volume of whole numbers, each with a name."""
 
 from __future__ import annotations
 
@@ -85,8 +85,8 @@ class Labels:
     def largest_part(self) -> Labels:
         """Keep of each label the largest of its parts; all other parts become background.
 
-        Two voxels belong to one part where they share a face, an edge or a corner (26 neighbours). Of equally large
-        parts one is kept. A label that has no voxel stays without one: ask ``volume.array.any()`` whether there is any.
+        Two voxels belong to one part where they share a face, an edge or a corner (26 neighbours). One of equally large
+        parts is kept. A label without a voxel stays so: ``volume.array.any()`` tells whether anything was found.
         Connected components as ITK has them (``ConnectedComponentImageFilter``, fully connected).
 
         >>> axes = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
@@ -105,7 +105,7 @@ class Labels:
 
         A background voxel is enclosed where no way over faces (6 neighbours) leads from it to the volume's border
         without a voxel of that label. Where several labels enclose it, it becomes the lowest. Holes as ITK has them
-        (``BinaryFillholeImageFilter``), in 3-D: what is open along i, j or k is no hole.
+        (``BinaryFillholeImageFilter``), in 3-D: a space that is open along i, j or k is no hole.
 
         >>> axes = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
         >>> shell = np.ones((3, 3, 3), bool)  # shape (i, j, k)

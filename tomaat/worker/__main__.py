@@ -1,7 +1,7 @@
 """The program that holds one compute source's device, keeps the networks warm, and runs tasks.
 
 It runs other people's networks, so it gets a folder and a channel, and no credentials. Its lane asks, it answers:
-``tomaat/messages/messages.py`` lists what is said.
+``tomaat/messages/messages.py`` lists the messages.
 
 A job passes three stages, each in a thread of its own: ``InputReader``, ``Performer`` in the main thread, ``Packer``.
 So the device performs one ticket while the next one is read and the last one packed.
@@ -94,7 +94,7 @@ def estimates(performer: Performer, asked: Estimate) -> dict[int, float | None]:
 
 
 def work_for_life(work: Callable[[], None]) -> None:
-    """Run a stage; what ends it ends the process, so that no ticket waits for a thread that is gone."""
+    """Run a stage; when it ends, the process ends too, so that no ticket waits for a thread that is gone."""
     try:
         work()
     except BaseException:  # noqa: BLE001 (SystemExit too: in a thread it would end this thread only)
@@ -114,14 +114,14 @@ def prepare_device(name: str, threads: int) -> Any:
 
 
 def memory_of(device: Any, limit_bytes: int | None) -> DeviceMemory:
-    """Choose what measures the device's memory."""
+    """Choose the object that measures the device's memory."""
     import torch  # noqa: PLC0415 (as above)
 
     return CudaMemory(torch.cuda, device, limit_bytes) if device.type == "cuda" else ProcessMemory(limit_bytes)
 
 
 def known_needs(told: str) -> Known:
-    """Read what earlier workers of this source have measured, as ``SourceStore.needs_of`` gives it."""
+    """Read the measurements of earlier workers of this source, as ``SourceStore.needs_of`` gives them."""
     return {
         (interface_hash, version): Need(network_bytes=network, peak_bytes=peak, load_seconds=seconds)
         for interface_hash, version, network, peak, seconds in json.loads(told)

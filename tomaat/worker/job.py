@@ -10,7 +10,7 @@ from tomaat.worker.report import Report
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What the lane has asked for with ``Perform``, and the report through which the task answers."""
+    """The fields of ``Perform``, and the report through which the task answers."""
 
     key: str  #: ticket and claim
     service: str

@@ -40,7 +40,7 @@ class Networks:
     """Which task has its network on the device; used by the thread that performs (``tasks`` is read by any).
 
     Networks stay warm. Where one does not fit beside the others, others are let go, least recently used first, by the
-    bytes that were measured; what a service needs is learned from each loading and each ticket, and told.
+    bytes that were measured. Each loading and each ticket teaches how much a service needs; the lane is told.
     """
 
     def __init__(
@@ -52,13 +52,15 @@ class Networks:
         known: Known,
         tell: Callable[[Measured], None],
     ) -> None:
-        """Keep networks on ``device``; ``report`` takes the tasks' progress, ``tell`` what was learned."""
+        """Keep networks on ``device``; ``report`` takes the tasks' progress, ``tell`` the measurements."""
         self.device = device
         self.report = report
         self.memory = memory
         self.known = known
         self.tell = tell
-        self.make_way: Callable[[], None] = lambda: None  #: asks others in this process for what memory they can spare
+        self.make_way: Callable[[], None] = lambda: (
+            None
+        )  #: asks the other threads to free the memory that they can spare
         self.tasks: dict[str, Task] = {}
         self.loaded: dict[str, int] = {}  #: the bytes that each warm network holds, least recently used first
         self.needs: dict[str, Need] = {}
@@ -69,8 +71,8 @@ class Networks:
     def load(self, service: str, task: Task) -> None:
         """Take a task in, before the first ticket, and load its network.
 
-        One that does not fit beside those before it stays cold: it is loaded for its first ticket. Raises whatever
-        ``task.load`` raises, also alone on the device.
+        One that does not fit beside those before it stays cold: it is loaded for its first ticket. Raises any error
+        of ``task.load``, also alone on the device.
         """
         offer = Offer.of(task)
         need = self.known.get((offer.interface_hash, offer.version))
@@ -101,7 +103,7 @@ class Networks:
         return self.weights[service][1] if service in self.weights else None
 
     def facts(self, service: str) -> dict[str, Any]:
-        """Tell what is known of a service, and its place among the warm networks, the least recently used first."""
+        """Give a service's measurements, and its place among the warm networks, the least recently used first."""
         need = self.needs.get(service)
         return {
             "network_bytes": None if need is None else need.network_bytes,
@@ -113,7 +115,7 @@ class Networks:
     def perform(self, service: str, arguments: Mapping[str, Any]) -> Any:
         """Perform; where the device's memory does not suffice, let all other networks go and try once more.
 
-        Raises ``OutOfMemory`` when that does not help, and whatever else the task raises.
+        Raises ``OutOfMemory`` when that does not help, and any other error of the task.
         """
         try:
             return self._perform(service, arguments)
@@ -141,9 +143,9 @@ class Networks:
         return outputs
 
     def _warm(self, service: str) -> Task:
-        """Give a task whose network is loaded, with room for what a ticket is known to need.
+        """Give a task whose network is loaded, with room for a ticket as large as those that were measured.
 
-        Raises ``OutOfMemory`` for a service that is known not to fit at all, and what ``load`` raises.
+        Raises ``OutOfMemory`` for a service that is known not to fit at all, and any error of ``load``.
         """
         self._make_room(service)
         if service not in self.loaded:
@@ -196,7 +198,7 @@ class Networks:
             self.weights[service] = (weights, sha256_of(weights)[0])
 
     def _make_room(self, service: str) -> None:
-        """Let networks go until what the service is known to need is free, if letting go can do it."""
+        """Let networks go until the service has the free memory that it is known to need, if letting go can do it."""
         need, total = self.needs.get(service), self.memory.total_bytes
         if need is not None and total is not None and need.most_bytes > total:
             raise OutOfMemory(need.most_bytes, total)
@@ -209,7 +211,7 @@ class Networks:
             self._let_go(chosen)
 
     def _wanted_bytes(self, service: str) -> int:
-        """Tell what a service is known to need beyond what it holds; before it was measured, at least its weights."""
+        """Tell how many more bytes a service needs, as far as is known; before it was measured, its weights' size."""
         need, weights = self.needs.get(service), self.tasks[service].weights
         if need is not None:
             return need.most_bytes - self.loaded.get(service, 0)
@@ -246,7 +248,7 @@ class Networks:
         self._tell(service, loading_seconds=0.0)
 
     def _tell(self, service: str, *, loading_seconds: float) -> None:
-        """Tell what is known of a service and which networks are warm, where that is news."""
+        """Tell a service's measurements and which networks are warm, if that is news."""
         peak, told = self.needs[service].peak_bytes, self.told_peaks.get(service)
         least = max(NOTICED_BYTES, NOTICED * (told or 0))
         same = peak == told or (peak is not None and told is not None and abs(peak - told) < least)

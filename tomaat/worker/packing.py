@@ -26,7 +26,7 @@ KEPT = "kept"  #: folder in ``out`` of the files that a task returned, until the
 
 @dataclass(frozen=True, kw_only=True)
 class Returned:
-    """What a task returned, kept apart from the task, and what it was called with."""
+    """The outputs of a task, kept apart from the task, and its inputs."""
 
     job: Job
     read: Read
@@ -43,7 +43,7 @@ class Packer:
         self.asked: SimpleQueue[Returned] = SimpleQueue()
 
     def work(self) -> None:
-        """Pack what was performed, until the process ends."""
+        """Pack one result after the other, until the process ends."""
         while True:
             returned = self.asked.get()
             with bound_contextvars(**returned.job.facts):

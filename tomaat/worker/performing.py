@@ -1,4 +1,4 @@
-"""What performs the jobs: other people's tasks, with their networks on the device."""
+"""Performs the jobs: other people's tasks, with their networks on the device."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Performer:
                 self.channel.send(NotOffered(reason=f"{name}: load() failed: {type(error).__name__}: {error}"))
 
     def offer(self) -> None:
-        """Tell what this worker can be asked for; what cannot be told is reported and not offered."""
+        """Offer each task; one whose offer cannot be sent is reported instead."""
         for name, task in list(self.networks.tasks.items()):
             offer = Offer.of(task)
             try:
@@ -69,7 +69,7 @@ class Performer:
                 self.channel.send(NotOffered(reason=f"{name}: its interface cannot be told: {error}"))
 
     def work(self, packs: SimpleQueue[Returned]) -> None:
-        """Perform what was read, one after the other, until the process ends."""
+        """Perform one ticket after the other, as they are read, until the process ends."""
         while True:
             job, read = self.asked.get()
             with bound_contextvars(**job.facts):
@@ -104,7 +104,7 @@ class Performer:
 
 
 def expected(seconds: float) -> float:
-    """Take what a task expects; raises ``ValueError`` for what is no number of seconds."""
+    """Check the seconds that a task expects; raises ``ValueError`` if they are not finite, or too many."""
     if not math.isfinite(seconds) or seconds > MOST_SECONDS:
         raise ValueError("expected_seconds")
     return max(0.0, float(seconds))

@@ -14,8 +14,8 @@ RESET_PEAK = "5"  #: into ``clear_refs``: the peak of the resident set begins an
 class ProcessMemory:
     """Counts by how much the process has grown since it was ready to load its first network.
 
-    Resident pages are counted, of whatever they are: also of the libraries that a task imports, and of volumes that are
-    read beside it. What the machine has is shared, so only a given limit is a total; free is what Linux can give.
+    All resident pages are counted, also those of libraries that a task imports, and of volumes that are read beside it.
+    The machine's memory is shared, so only a given limit is a total.
     """
 
     def __init__(self, limit_bytes: int | None, proc: Path = PROC) -> None:
@@ -29,7 +29,7 @@ class ProcessMemory:
         return max(0, own_memory_bytes("VmRSS", self.proc) - self.at_first_bytes)
 
     def free_bytes(self) -> int:
-        """Tell what Linux can give without swapping, at most what the limit leaves."""
+        """Tell how much Linux can give without swapping, within the limit."""
         available = machine_memory_bytes("MemAvailable", self.proc)
         return available if self.total_bytes is None else min(available, self.total_bytes - self.in_use_bytes())
 
@@ -43,12 +43,12 @@ class ProcessMemory:
             self.peak_counts = True
 
     def peak_bytes(self) -> int:
-        """Tell the process's peak; where that cannot be told, what it holds now, which is less."""
+        """Tell the process's peak; where Linux does not tell it, the present size, which is less."""
         in_use = self.in_use_bytes()
         return max(in_use, own_memory_bytes("VmHWM", self.proc) - self.at_first_bytes) if self.peak_counts else in_use
 
     def give_back(self) -> None:
-        """Free what nothing refers to, and the pages that the C library keeps."""
+        """Free unreachable objects, and the pages that the C library keeps."""
         gc.collect()
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
         if trim is not None:

@@ -24,7 +24,7 @@ from tomaat.worker.networks import Networks
 
 @dataclass(frozen=True, kw_only=True)
 class Read:
-    """A ticket's inputs: the checked payload, and what ``perform`` is called with."""
+    """A ticket's inputs: the checked payload, and the arguments for ``perform``."""
 
     inputs: Path
     payload: Payload
@@ -55,7 +55,7 @@ class InputReader:
         self.ahead: Read | None = None
 
     def work(self) -> None:
-        """Read what is asked for, until the process ends."""
+        """Read one ticket after the other, as the lane asks, until the process ends."""
         while True:
             self.take(self.asked.get())
 

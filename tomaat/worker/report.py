@@ -1,4 +1,4 @@
-"""What one job tells its lane while it is under way."""
+"""How a job tells its lane that it is under way."""
 
 from __future__ import annotations
 
@@ -33,5 +33,5 @@ class Report:
 
 
 def _share(fraction: float) -> float:
-    """Bring what a task says into 0 to 1; what is no number is 0."""
+    """Bring a fraction into 0 to 1; infinity and NaN become 0."""
     return min(1.0, max(0.0, float(fraction))) if math.isfinite(fraction) else 0.0
