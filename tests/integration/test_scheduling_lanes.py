@@ -20,7 +20,6 @@ from tomaat.messages import (
     ChannelClosed,
     DiskFull,
     Forget,
-    GivenUp,
     GiveUp,
     Measured,
     Offered,
@@ -33,6 +32,7 @@ from tomaat.messages import (
     ReadAhead,
     Ready,
     TaskCrashed,
+    TaskStopped,
     TicketRefused,
 )
 from tomaat.scheduling.lane_times import LaneTimes
@@ -269,7 +269,7 @@ def test_a_packing_tickets_cancelling_never_ends_the_worker(play):
     assert play.bench.web.cancel(first).state == "running"
     assert worker.hear(GiveUp).key == one.key
     play.until_looked(worker, two)
-    worker.say(GivenUp, one)
+    worker.say(TaskStopped, one)
     play.until_state(first, "cancelled")
     assert play.row(second).state == "running"
     assert not (play.storage.ticket(first.folder).path / "out/1").exists()

@@ -18,7 +18,6 @@ from tomaat.messages import (
     Estimate,
     Estimated,
     Forget,
-    GivenUp,
     GiveUp,
     Measured,
     MessageRefused,
@@ -33,6 +32,7 @@ from tomaat.messages import (
     ReadAhead,
     Ready,
     TaskCrashed,
+    TaskStopped,
     TicketRefused,
     ToEstimate,
     read,
@@ -70,7 +70,7 @@ EXAMPLES = [
     TicketRefused(key="42/1", detail="x: 'abc' is not a number.", errors=(FAULT,)),
     TaskCrashed(key="42/1", error="OSError", reference="abcd1234"),
     Outgrown(key="42/1", needed_bytes=None, total_bytes=10**12),
-    GivenUp(key="42/1"),
+    TaskStopped(key="42/1"),
     DiskFull(key="42/1"),
 ]
 TEXTS = {

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tomaat.messages import GivenUp, Outgrown, TaskCrashed, TicketRefused
+from tomaat.messages import Outgrown, TaskCrashed, TaskStopped, TicketRefused
 from tomaat.scheduling.ends import Cancel, Fail, Lose, Outgrow, PutBack, SpendAttempt
 from tomaat.scheduling.running_tickets import RunningTicket, Stage
 from tomaat.scheduling.verdicts import end_due, end_of_worker, end_told
@@ -55,7 +55,7 @@ def test_a_ticket_that_outgrew_its_source_waits_for_more_than_the_source_has(nee
 
 
 def test_a_ticket_that_was_given_up_is_cancelled():
-    assert end_told(GivenUp(key=KEY), TICKET, SOURCE) == Cancel()
+    assert end_told(TaskStopped(key=KEY), TICKET, SOURCE) == Cancel()
 
 
 def test_each_limit_has_its_end():

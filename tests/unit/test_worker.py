@@ -26,7 +26,6 @@ from tomaat.messages import (
     Channel,
     DeviceUnusable,
     Forget,
-    GivenUp,
     GiveUp,
     Measured,
     NotOffered,
@@ -39,6 +38,7 @@ from tomaat.messages import (
     Progress,
     ReadAhead,
     TaskCrashed,
+    TaskStopped,
     TicketRefused,
 )
 from tomaat.reader import VolumeReader
@@ -255,7 +255,7 @@ def test_a_cancelled_jobs_next_progress_ends_it_and_not_the_next_job(worker, job
     worker.load(_Add)
     cancelled = job("Add")
     cancelled.report.given_up = True
-    assert worker.run(cancelled) == GivenUp(key="1/1")
+    assert worker.run(cancelled) == TaskStopped(key="1/1")
     assert worker.run(job("Add", key="2/1")) == Packed(key="2/1")
 
 
@@ -272,7 +272,7 @@ def test_a_job_cancelled_while_it_is_packed_ends_before_its_next_file(worker, jo
 
     monkeypatch.setattr(packing, "write_outputs", write_and_cancel)
     worker.pack()
-    assert worker.hear()[-1] == GivenUp(key="1/1")
+    assert worker.hear()[-1] == TaskStopped(key="1/1")
 
 
 def test_a_task_lets_cancelled_pass():

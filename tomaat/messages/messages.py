@@ -6,7 +6,7 @@ lane                  worker
 (start)               ``NotOffered``…, ``Offered``…, then ``Ready`` or ``DeviceUnusable``
 ``Perform``           ``Progress``…, ``Performing`` (its inputs are read), ``Progress``…, ``Performed`` (the device is
                       free), ``Progress``…, ``Packed``; or, wherever it ends early, ``TicketRefused``,
-                      ``TaskCrashed``, ``Outgrown``, ``GivenUp`` or ``DiskFull``; meanwhile ``Measured``, whenever
+                      ``TaskCrashed``, ``Outgrown``, ``TaskStopped`` or ``DiskFull``; meanwhile ``Measured``, whenever
                       something new was measured
 ``ReadAhead``         (reads a waiting ticket's inputs before it is claimed, and holds them instead of others)
 ``Forget``            (lets the inputs go that were read ahead)
@@ -237,7 +237,7 @@ class Outgrown(OfOneJob):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GivenUp(OfOneJob):
+class TaskStopped(OfOneJob):
     """Tell that the task has stopped, as ``GiveUp`` asked."""
 
 
@@ -246,7 +246,7 @@ class DiskFull(OfOneJob):
     """Tell that the disk is too full for the result."""
 
 
-NoResult = TicketRefused | TaskCrashed | Outgrown | GivenUp | DiskFull
+NoResult = TicketRefused | TaskCrashed | Outgrown | TaskStopped | DiskFull
 FromLane = Perform | ReadAhead | Forget | GiveUp | Estimate
 FromWorker = (
     Offered
@@ -262,7 +262,7 @@ FromWorker = (
     | TicketRefused
     | TaskCrashed
     | Outgrown
-    | GivenUp
+    | TaskStopped
     | DiskFull
 )
 

@@ -13,7 +13,6 @@ from tomaat.messages import (
     DiskFull,
     Estimated,
     FromWorker,
-    GivenUp,
     GiveUp,
     Measured,
     OfOneJob,
@@ -23,6 +22,7 @@ from tomaat.messages import (
     Performing,
     Progress,
     TaskCrashed,
+    TaskStopped,
     TicketRefused,
 )
 from tomaat.processes.waker import Waker
@@ -231,7 +231,7 @@ class Lane:
                 run.seal(self.sealer.seal(run.out))
             case DiskFull():
                 self._put_back_until_room(run)
-            case TicketRefused() | TaskCrashed() | Outgrown() | GivenUp():
+            case TicketRefused() | TaskCrashed() | Outgrown() | TaskStopped():
                 run.end_as(end_told(message, run.ticket, self.source))
 
     def _follow(self, run: RunningTicket) -> None:

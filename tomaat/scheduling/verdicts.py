@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tomaat.devices.compute_source import ComputeSource
-from tomaat.messages import GivenUp, Outgrown, TaskCrashed, TicketRefused
+from tomaat.messages import Outgrown, TaskCrashed, TaskStopped, TicketRefused
 from tomaat.scheduling.ends import Cancel, End, Fail, Lose, Outgrow, PutBack, SpendAttempt
 from tomaat.scheduling.running_tickets import RunningTicket
 from tomaat.tickets.problems import (
@@ -17,7 +17,7 @@ from tomaat.tickets.problems import (
 from tomaat.tickets.ticket import Ticket
 
 
-def end_told(told: TicketRefused | TaskCrashed | Outgrown | GivenUp, ticket: Ticket, source: ComputeSource) -> End:
+def end_told(told: TicketRefused | TaskCrashed | Outgrown | TaskStopped, ticket: Ticket, source: ComputeSource) -> End:
     """Judge a ticket without a result by its worker's message."""
     match told:
         case TicketRefused():
@@ -27,7 +27,7 @@ def end_told(told: TicketRefused | TaskCrashed | Outgrown | GivenUp, ticket: Tic
         case Outgrown():
             problem = out_of_memory(ticket.service, source.name, told.needed_bytes, told.total_bytes)
             return Outgrow(memory_bytes=source.memory_bytes, problem=problem)
-        case GivenUp():
+        case TaskStopped():
             return Cancel()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import structlog
 
-from tomaat.messages import DiskFull, GivenUp, NoResult, Outgrown, TaskCrashed, TicketRefused
+from tomaat.messages import DiskFull, NoResult, Outgrown, TaskCrashed, TaskStopped, TicketRefused
 from tomaat.processes.log import frames_of
 from tomaat.refusals import Refusal
 from tomaat.services import Cancelled
@@ -40,7 +40,7 @@ def end_of(job: Job, error: Exception) -> NoResult:
     """Make the message that ends a job by an error, whichever stage raised it."""
     match error:
         case Cancelled():
-            return GivenUp(key=job.key)
+            return TaskStopped(key=job.key)
         case NotWritten():
             return DiskFull(key=job.key)
         case PayloadRefused():
