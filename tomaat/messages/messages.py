@@ -61,7 +61,7 @@ class Perform:
     service: Annotated[str, word]
     inputs: Annotated[Path, path]
     out: Annotated[Path, path]  #: an empty folder for the result
-    source: Annotated[str, word]
+    source: Annotated[str, sentence()]  #: the compute source's name, for ``result.json``
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -51,7 +51,7 @@ class Task:
         return None
 
     def progress(self, fraction: float, stage: str) -> None:
-        """Tell the client how far the ticket is (0 to 1) and in which stage.
+        """Tell the client how far the ticket is (0 to 1) and in which stage, a text of at most 200 characters.
 
         Raises ``Cancelled`` when the client gave the ticket up: call it every second or so.
         """
