@@ -19,6 +19,8 @@ from tomaat.messages import (
     Channel,
     ChannelClosed,
     DiskFull,
+    Estimate,
+    Estimated,
     Forget,
     GiveUp,
     Measured,
@@ -49,7 +51,7 @@ SECONDS = 60.0  #: after which the test gives up
 class PlayedWorker:
     """The worker's end of a channel, and a process that does nothing."""
 
-    def __init__(self, first_words=None):
+    def __init__(self, first_words=None, *, estimates=False):
         self.process = subprocess.Popen(["sleep", "600"])
         self.lane_end, there = Channel.pair()
         self.channel = Channel(there, FROM_LANE)
@@ -62,7 +64,7 @@ class PlayedWorker:
             "version": "1",
             "interface": {"a": {}},
             "deadline_seconds": 3600.0,
-            "estimates": False,
+            "estimates": estimates,
             "example": {},
         }
         nothing = dict.fromkeys(["network_bytes", "peak_bytes", "load_seconds", "warm"])
@@ -114,6 +116,7 @@ class Play:
         self.started = []
         self.needs_told = []
         self.first_words = []
+        self.estimates = False
         self.store = bench.source(SOURCE)
         bench.hold(SOURCE)
 
@@ -144,7 +147,7 @@ class Play:
     def start(self, _source, needs):
         """Be the engine."""
         self.needs_told.append(needs)
-        played = PlayedWorker(self.first_words.pop() if self.first_words else None)
+        played = PlayedWorker(self.first_words.pop() if self.first_words else None, estimates=self.estimates)
         self.started.append(played)
         self.workers.put(played)
         return Worker(process=played.process, channel=played.lane_end, started=1)
@@ -522,6 +525,24 @@ def measured(loading_seconds=0.0):
         warm=("Add",),
         loading_seconds=loading_seconds,
     )
+
+
+def test_what_a_task_expects_is_asked_once_and_written(play):
+    play.estimates = True
+    first, second = play.queue(2)
+    worker = play.begin()
+    one = worker.hear(Perform)
+    assert worker.hear(ReadAhead).service == "Add"
+    asked = worker.hear(Estimate)
+    assert {each.ticket for each in asked.tickets} == {first.id, second.id}
+    (third,) = play.queue(1)
+    worker.channel.send(Estimated(seconds={first.id: 12.5, second.id: None, third.id: 99.0}))
+    again = worker.hear(Estimate)
+    assert [each.ticket for each in again.tickets] == [third.id], "second's task cannot say; third was not asked for"
+    assert play.row(first).expected_seconds == 12.5
+    assert play.row(third).expected_seconds is None
+    play.until_looked(worker, one)
+    assert worker.heard() == []
 
 
 def test_what_a_worker_has_measured_is_told_to_the_next_one(play):
