@@ -5,6 +5,7 @@ from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch.nn.functional import interpolate
 
@@ -88,13 +89,13 @@ def normalized(voxels: torch.Tensor, low: torch.Tensor, high: torch.Tensor) -> t
     return ((scaled - scaled.mean()) / scaled.std() * DEVIATION + MEAN)[None, None]
 
 
-def covering(volume: Volume, array: np.ndarray) -> Volume:
+def covering(volume: Volume, array: npt.NDArray[np.bool_]) -> Volume:
     """Make a volume of an array of another shape (i, j, k) that covers the same space as ``volume``."""
     ratio = np.divide(volume.array.shape, array.shape)
     return Volume(
         array=array,
         spacing_mm=tuple((ratio * volume.spacing_mm).tolist()),
-        origin_mm=volume.to_physical((ratio - 1) / 2),
+        origin_mm=volume.to_physical(((ratio - 1) / 2).tolist()),
         direction=volume.direction,
     )
 
@@ -107,7 +108,7 @@ def brain_in(mask: Volume) -> Labels:
     return brain
 
 
-def box_around(mask: np.ndarray, shape: tuple[int, ...]) -> tuple[slice, ...]:
+def box_around(mask: npt.NDArray[np.bool_], shape: tuple[int, ...]) -> tuple[slice, ...]:
     """Find the box of a mask with a margin, in the voxels of a volume of ``shape`` that covers the same space."""
     box = []
     for axis, (count, coarse) in enumerate(zip(shape, mask.shape, strict=True)):

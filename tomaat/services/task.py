@@ -25,9 +25,8 @@ class Task:
     inputs: ClassVar[Sequence[Input]]  #: ``perform`` takes one argument of each id
     deadline_seconds: ClassVar[float] = 3600.0  #: a ticket that performs longer is stopped and fails
     example: ClassVar[Mapping[str, Any]] = {}  #: by inputs' ids: values, and of volumes files, to try it with
-    weights: ClassVar[Path | None] = (
-        None  #: the network's file or folder, whose SHA-256 stands in every result; ``load`` may set it
-    )
+    #: the network's file or folder, whose SHA-256 stands in every result; ``load`` may set it
+    weights: Path | None = None
 
     report: Callable[[float, str], None] = staticmethod(lambda _fraction, _stage: None)  #: the worker listens here
 
