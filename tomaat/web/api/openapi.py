@@ -14,7 +14,7 @@ from tomaat.web.http.openapi import content_answer, headers, operation, path_par
 from tomaat.web.http.problems import ProblemDetails
 from tomaat.web.http.shapes import Json, schemas_of
 from tomaat.web.operator import openapi as operator
-from tomaat.web.page.documents import openapi as page
+from tomaat.web.page import openapi as page
 from tomaat.web.watch import openapi as watch
 
 SHAPES = (Accepted, Status, Service, *operator.SHAPES, ProblemDetails, Explanation, *page.SHAPES, *watch.SHAPES)
