@@ -8,7 +8,7 @@ PAGE_CHECKS := tools/page-checks
 ARGS ?=
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: help demo serve keys backup doctor docs pictures test check check-python check-page benchmark mutants chaos
+.PHONY: help demo serve keys backup doctor docs pictures test test-quick check check-python check-page benchmark mutants chaos
 .PHONY: train-inner-ear evaluate-inner-ear clean
 .DEFAULT_GOAL := help
 
@@ -42,6 +42,9 @@ pictures: $(VENV)/requirements-dev  ## take the documents' pictures again, into 
 test: $(VENV)/requirements-dev  ## run all tests; ARGS="-k queue -x" goes to pytest
 	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
 
+test-quick: $(VENV)/requirements-dev  ## run the quick tests, in three minutes: no whole service, no browser
+	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m "not slow" tests/unit tests/integration tomaat Inputs $(ARGS)
+
 check: check-python check-page  ## ruff, mypy; tsc and eslint for the page's modules; the formatting of both
 
 check-python: $(VENV)/requirements-dev
@@ -58,7 +61,7 @@ benchmark: $(VENV)/requirements-dev  ## measure this machine's figures, each bes
 	@$(VENV)/bin/python -m benchmarks.measure
 
 mutants: $(VENV)/requirements-dev  ## remove each guard in turn, and see whether the tests notice: docs/evidence/mutants.md
-	@$(VENV)/bin/python tools/mutants.py $(ARGS)
+	@$(VENV)/bin/python -m tests.mutants $(ARGS)
 
 chaos: $(VENV)/requirements-dev  ## strike the service at every moment, 20 times each, and kill at random: docs/evidence/faults.md
 	@$(VENV)/bin/python -m tests.chaos $(ARGS)

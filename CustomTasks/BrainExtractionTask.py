@@ -5,6 +5,7 @@ from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import SimpleITK as sitk
 import torch
 from torch.nn.functional import interpolate
@@ -88,21 +89,24 @@ def normalized(voxels: torch.Tensor, low: torch.Tensor, high: torch.Tensor) -> t
     return ((scaled - scaled.mean()) / scaled.std() * DEVIATION + MEAN)[None, None]
 
 
-def largest_part(mask: np.ndarray) -> np.ndarray:
+def largest_part(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Keep the largest of the parts that do not touch; raises ``TaskRefused`` where there is none."""
     parts = sitk.RelabelComponent(sitk.ConnectedComponent(sitk.GetImageFromArray(mask.astype(np.uint8)), True))
-    largest = sitk.GetArrayFromImage(parts) == 1
+    largest: npt.NDArray[np.bool_] = sitk.GetArrayFromImage(parts) == 1
     if not largest.any():
         raise TaskRefused("head: no brain was found; send a T1-weighted MRI of a whole head.")
     return largest
 
 
-def without_holes(mask: np.ndarray) -> np.ndarray:
+def without_holes(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
     """Fill what the mask encloses."""
-    return sitk.GetArrayFromImage(sitk.BinaryFillhole(sitk.GetImageFromArray(mask.astype(np.uint8))))
+    filled: npt.NDArray[np.uint8] = sitk.GetArrayFromImage(
+        sitk.BinaryFillhole(sitk.GetImageFromArray(mask.astype(np.uint8)))
+    )
+    return filled
 
 
-def box_around(mask: np.ndarray, shape: tuple[int, ...]) -> tuple[slice, ...]:
+def box_around(mask: npt.NDArray[np.bool_], shape: tuple[int, ...]) -> tuple[slice, ...]:
     """Find the box of a mask with a margin, in the voxels of a volume of ``shape`` that covers the same space."""
     box = []
     for axis, (count, coarse) in enumerate(zip(shape, mask.shape, strict=True)):

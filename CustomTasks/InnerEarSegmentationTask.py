@@ -4,6 +4,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import SimpleITK as sitk
 import torch
 from safetensors.torch import load_file
@@ -117,7 +118,8 @@ class InnerEarSegmentationTask(Task):
         if main.any():
             self.progress(0.5, "looking around what was found")
             ends = np.argwhere(main)
-            probable = self.probable(cissvolume, probable.to_physical((ends.min(axis=0) + ends.max(axis=0)) / 2))
+            middle = ((ends.min(axis=0) + ends.max(axis=0)) / 2).tolist()
+            probable = self.probable(cissvolume, probable.to_physical(middle))
             found = probable.array > CUT
             if onlyLargestComponent:
                 probable = probable.like(np.where(found & ~largest_part(found), 0, probable.array))
@@ -171,7 +173,8 @@ def block_around(scan: Volume, center_mm: tuple[float, float, float]) -> Volume:
 
 def corners_of(volume: Volume) -> list[tuple[float, float, float]]:
     """Give a volume's eight corners, LPS, mm."""
-    return [volume.to_physical(np.asarray(volume.array.shape) * corner - 0.5) for corner in np.ndindex(2, 2, 2)]
+    shape = np.asarray(volume.array.shape)
+    return [volume.to_physical((shape * corner - 0.5).tolist()) for corner in np.ndindex(2, 2, 2)]
 
 
 def own_voxels(scan: Volume, block: Volume) -> Volume:
@@ -194,7 +197,8 @@ def normalized(block: Volume) -> torch.Tensor:
     return ((voxels - low) / (high - low)).clamp(0, 2)[None, None]
 
 
-def largest_part(mask: np.ndarray) -> np.ndarray:
+def largest_part(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Keep the largest of the parts that do not touch, not even at a corner."""
     parts = sitk.RelabelComponent(sitk.ConnectedComponent(sitk.GetImageFromArray(mask.astype(np.uint8)), True))
-    return sitk.GetArrayFromImage(parts) == 1
+    largest: npt.NDArray[np.bool_] = sitk.GetArrayFromImage(parts) == 1
+    return largest

@@ -189,10 +189,9 @@ def measure_backlog(instance: Service, count: int) -> None:
 
 def measure_volume(instance: Service, folder: Path) -> None:
     """Send a 26 MB volume (int16, 256 x 256 x 200) through the service, and the same function called directly."""
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "CustomTasks"))
     import torch  # noqa: PLC0415 (the other measurements do without)
-    from GaussianSmoothingTask import GaussianSmoothingTask  # noqa: PLC0415
 
+    from CustomTasks.GaussianSmoothingTask import GaussianSmoothingTask  # noqa: PLC0415
     from tomaat.volumes import Volume  # noqa: PLC0415
 
     voxels = np.random.default_rng(1).normal(0, 20, (200, 256, 256)).cumsum(axis=2).astype(np.int16)

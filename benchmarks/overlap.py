@@ -71,7 +71,7 @@ class Timed(Task):
 def run_without_the_overlap() -> None:
     """Run TaskScheduling with lanes that read nothing ahead and have one ticket under way."""
     lane = importlib.import_module("tomaat.scheduling.lanes")
-    lane.MOST_UNDER_WAY = 1
+    vars(lane)["MOST_UNDER_WAY"] = 1
     lane.Lane._look_ahead = lambda *_: None  # noqa: SLF001 (from outside, as the moments of a trial)
     sys.argv = [SCHEDULER]
     runpy.run_path(SCHEDULER, run_name="__main__")

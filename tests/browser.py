@@ -8,6 +8,8 @@ from typing import Any
 
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect
 
+from tests.needs import need
+
 CACHE = Path(__file__).resolve().parents[1] / ".cache"
 SCREENSHOTS = CACHE / "screenshots"
 AXE = "axe-core@4.14.1"
@@ -27,10 +29,10 @@ FLAGS = [
 expect.set_options(timeout=1000 * PATIENCE_SECONDS)
 
 
-def launch(playwright: Playwright) -> Browser | None:
-    """Start the browser; nothing where there is none."""
-    program = shutil.which("chromium")
-    return None if program is None else playwright.chromium.launch(executable_path=program, args=FLAGS)
+def launch(playwright: Playwright) -> Browser:
+    """Start the browser; skip the tests that ask for it where there is none."""
+    need("chromium")
+    return playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
 
 
 class Visitor:
@@ -85,6 +87,7 @@ def check_access(page: Page) -> None:
     folder = CACHE / "axe"
     program = folder / "node_modules/axe-core/axe.min.js"
     if not program.exists():
+        need("npm")
         command = ["npm", "install", "--prefix", folder, "--no-audit", "--no-fund", AXE]
         subprocess.run(command, check=True, capture_output=True)
     page.evaluate(program.read_text() + "\n;0")

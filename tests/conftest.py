@@ -4,15 +4,18 @@ import itertools
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import sqlalchemy
 
 import tomaat.client.cohort  # noqa: F401 (its waits are shortened)
+from tests import needs
 from tests.service import Service
 from tests.stub_server import StubServer, running
 from tomaat.database import connect
-from tomaat.postgres.private_postgres import PrivatePostgres
+from tomaat.database.connection import patience
+from tomaat.postgres.private_postgres import CONFIGURATION, PrivatePostgres
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
@@ -20,10 +23,21 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     return argname if isinstance(val, bytes) and val.startswith(b"\x1f\x8b") else None
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
+    """Count the tests that lacked a program, after all else; only pytest's own last line follows."""
+    yield
+    reasons = (report.longrepr[2] for report in terminalreporter.stats.get("skipped", ()))
+    if sentence := needs.told(reasons):
+        terminalreporter.write_line(sentence)
+
+
 @pytest.fixture(scope="session")
 def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server = PrivatePostgres(tmp_path_factory.mktemp("postgres"))
-    yield server.start()
+    with mock.patch.dict(CONFIGURATION, fsync="off"):  # no test cuts the power
+        url = server.start()
+    yield url
     server.remove()
 
 
@@ -35,7 +49,7 @@ def make_database(postgres_url: str) -> Iterator[Callable[[], str]]:
 
     def make() -> str:
         name = f"test_{next(numbers)}"
-        with admin.connect() as connection:
+        with patience(30), admin.connect() as connection:  # the last test's deadline may still be there
             connection.execute(sqlalchemy.text(f"CREATE DATABASE {name}"))
         return sqlalchemy.make_url(postgres_url).set(database=name).render_as_string(hide_password=False)
 

@@ -1,12 +1,12 @@
 """Read a DICOM Segmentation by programs that are not ours."""
 
-import shutil
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import pydicom
-import pytest
+
+from tests.needs import need
 
 WARNED_OF_MISSING = "Warning - Missing attribute or value that would be needed to build DICOMDIR"
 
@@ -30,8 +30,7 @@ def marks(made: pydicom.Dataset) -> list[tuple[int, np.ndarray, str]]:
 
 def complaints(path: Path) -> list[str]:
     """Let dciodvfy of David Clunie's dicom3tools judge a file; what the images did not say either is no complaint."""
-    if shutil.which("dciodvfy") is None:
-        pytest.skip("dciodvfy is not here; the Debian package dicom3tools brings it")
+    need("dciodvfy")
     told = subprocess.run(["dciodvfy", path], capture_output=True, text=True, check=False)
     lines = (told.stdout + told.stderr).strip().splitlines()
     assert "Segmentation" in lines, "it knows what the file is"

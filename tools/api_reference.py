@@ -62,8 +62,8 @@ def _operation(method: str, path: str, operation: Json) -> list[str]:
 
 
 def _curl(method: str, path: str, operation: Json) -> str:
-    for name, example in IN_PATH.items():
-        path = path.replace(f"{{{name}}}", example)
+    for name, value in IN_PATH.items():
+        path = path.replace(f"{{{name}}}", value)
     words = ["curl"] + (["-X", method.upper()] if method in {"put", "patch", "delete"} else [])
     content = operation.get("requestBody", {}).get("content", {})
     if "multipart/form-data" in content:

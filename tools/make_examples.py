@@ -24,7 +24,8 @@ EXAMPLES = REPOSITORY / "examples"
 VOLUMES = REPOSITORY / "CustomTasks" / "examples"
 
 FLOAT_ADD = {"f1": 2.5, "f2": 4, "op": "add"}
-INNER_EAR = {"center": [[40.0, 18.0, -30.0]], "onlyLargestComponent": True}
+CENTER_MM = [40.0, 18.0, -30.0]
+INNER_EAR = {"center": [CENTER_MM], "onlyLargestComponent": True}
 OFF_MM = (2.0, -1.5, 1.0)  #: the center from the phantom's middle
 
 
@@ -32,8 +33,8 @@ def phantom_scan() -> Volume:
     """Take the image of a phantom, int16, with its middle some millimetres away from ``center``."""
     phantom = grow(2)
     pose = np.eye(4)
-    pose[:3, 3] = np.array(INNER_EAR["center"][0]) - OFF_MM - phantom.middle_mm
-    grid = imaging.grid_around(np.array(INNER_EAR["center"][0]), np.array([30.0, 27.0, 24.0]), np.full(3, 0.6))
+    pose[:3, 3] = np.array(CENTER_MM) - OFF_MM - phantom.middle_mm
+    grid = imaging.grid_around(np.array(CENTER_MM), np.array([30.0, 27.0, 24.0]), np.full(3, 0.6))
     scan = imaging.take(phantom, imaging.Scan(grid=grid, pose=pose, noise=0.04), np.random.default_rng(2))
     return scan.like(np.round(scan.array * (1000 / scan.array.max())).astype(np.int16))
 
@@ -69,7 +70,7 @@ def phantom_head() -> Volume:
     array = np.zeros(shape)
     for inside, brightness in tissues:
         array[inside] = brightness
-    blurred = sitk.GetArrayFromImage(sitk.DiscreteGaussian(sitk.GetImageFromArray(array), 0.4))
+    blurred = sitk.GetArrayFromImage(sitk.DiscreteGaussian(sitk.GetImageFromArray(array), [0.4] * 3))
     return Volume(
         array=np.round(blurred).astype(np.uint8),
         spacing_mm=(spacing_mm,) * 3,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from pydantic.fields import FieldInfo
@@ -51,8 +50,10 @@ PARTS = {"api": write_api, "problems": write_problems, "settings": write_setting
 def fill_parts(text: str) -> str:
     """Write each generated part into its place in a document."""
     for name, written in PARTS.items():
-        place = re.compile(rf"(<!-- begin: {name} -->\n).*?(<!-- end: {name} -->)", re.DOTALL)
-        text = place.sub(lambda match, written=written: match[1] + written() + match[2], text)
+        before, begin, rest = text.partition(f"<!-- begin: {name} -->\n")
+        _, end, after = rest.partition(f"<!-- end: {name} -->")
+        if begin:
+            text = before + begin + written() + end + after
     return text
 
 

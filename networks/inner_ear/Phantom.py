@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from networks.inner_ear.Tube import Array, Tube, shares
 from tomaat.volumes import Volume
@@ -172,7 +173,7 @@ def line(start: Array, end: Array, first_mm: float, last_mm: float) -> Tube:
     return Tube(points_mm=start + share[:, None] * (end - start), radii_mm=first_mm + share * (last_mm - first_mm))
 
 
-def evenly(points: Array) -> Array:
+def evenly(points: Array) -> npt.NDArray[np.intp]:
     """Choose points of a dense line that are about ``STEP_MM`` apart, the last one among them."""
     passed = np.append(0, np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1)))
     return np.append(np.searchsorted(passed, np.arange(0, passed[-1], STEP_MM)), len(points) - 1)

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from tomaat.volumes import Volume
 
-Array = np.ndarray
+Array = npt.NDArray[np.floating]
+Mask = npt.NDArray[np.bool_]
 FINEST_MM = 0.35  #: a voxel is divided until its parts are no longer than this; their mean is its partial volume
 REACH_MM = 0.4  #: beyond a tube's wall, where distances are still measured: more than half a part's width
 
@@ -46,7 +48,8 @@ def shares(tubes: Sequence[Tube], grid: Volume, pose: Array, grown_mm: Sequence[
         inside = np.clip((np.float32(more) - distance) / width + np.float32(0.5), 0, 1)
         for axis, count in enumerate(parts):
             whole = (slice(None),) * axis
-            inside = sum(inside[(*whole, slice(part, None, count))] for part in range(count)) / np.float32(count)
+            cuts = [(*whole, slice(part, None, count)) for part in range(count)]
+            inside = np.asarray(sum(inside[cut] for cut in cuts)) / np.float32(count)
         share[box] = inside
     return filled
 

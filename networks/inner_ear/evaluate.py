@@ -23,7 +23,7 @@ from CustomTasks.InnerEarSegmentationTask import InnerEarSegmentationTask
 from networks.inner_ear import imaging
 from networks.inner_ear.Phantom import Phantom, grow
 from networks.inner_ear.train import EVALUATION, dice
-from networks.inner_ear.Tube import Array
+from networks.inner_ear.Tube import Mask
 from tomaat.volumes import Labels, Volume, draw_preview
 
 HERE = Path(__file__).resolve().parent
@@ -45,7 +45,7 @@ class Case:
 
     left: bool
     volume: Volume
-    truth: Array
+    truth: Mask
     center_mm: tuple[float, float, float]
 
 
@@ -93,7 +93,7 @@ def empty_case(kind: str, number: int) -> Volume:
     return imaging.take_empty(kind, scan, random)
 
 
-def found(task: InnerEarSegmentationTask, volume: Volume, center_mm: tuple[float, float, float] | None) -> Array:
+def found(task: InnerEarSegmentationTask, volume: Volume, center_mm: tuple[float, float, float] | None) -> Mask:
     """Run the task; return its mask on the volume's grid."""
     center = None if center_mm is None else (center_mm,)
     labels: Labels = task.perform(cissvolume=volume, onlyLargestComponent=True, center=center)["inner_ear"]

@@ -12,6 +12,7 @@ from networks.inner_ear.Phantom import Phantom, grow
 from networks.inner_ear.Tube import Array, shares
 from tomaat.volumes import Volume
 
+Point = tuple[float, float, float]
 STRAIGHT = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 EMPTY = ("noise", "blobs", "sheets", "tubes", "bone")  #: images without an inner ear
 
@@ -26,7 +27,7 @@ class Scan:
 
 
 def grid_around(
-    center_mm: Array, size_mm: Array, spacing_mm: Array, direction: Array | tuple[tuple[float, ...], ...] = STRAIGHT
+    center_mm: Array, size_mm: Array, spacing_mm: Array, direction: Array | tuple[Point, Point, Point] = STRAIGHT
 ) -> Volume:
     """Lay a grid of about ``size_mm`` with its middle at a point."""
     shape = np.maximum(2, np.round(size_mm / spacing_mm)).astype(int)
@@ -34,10 +35,16 @@ def grid_around(
     origin = center_mm - axes @ ((shape - 1) / 2 * spacing_mm)
     return Volume(
         array=np.broadcast_to(np.zeros(1, np.float32), tuple(shape)),
-        spacing_mm=tuple(float(size) for size in spacing_mm),
-        origin_mm=tuple(float(place) for place in origin),
-        direction=tuple(tuple(float(number) for number in row) for row in axes),
+        spacing_mm=point(spacing_mm),
+        origin_mm=point(origin),
+        direction=(point(axes[0]), point(axes[1]), point(axes[2])),
     )
+
+
+def point(numbers: Array) -> Point:
+    """Make a volume's words of three numbers."""
+    x, y, z = numbers.tolist()
+    return x, y, z
 
 
 def rotation(random: np.random.Generator, most_degrees: float) -> Array:

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from CustomTasks.InnerEarSegmentationTask import InnerEarSegmentationTask, UNet, block_around, normalized
 from networks.inner_ear import imaging
 from networks.inner_ear.Phantom import Phantom, grow
-from networks.inner_ear.Tube import Array
+from networks.inner_ear.Tube import Array, Mask
 from tomaat.services import TaskRefused
 
 SEED = 1
@@ -99,7 +99,7 @@ def loss_of(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     return CROSS_ENTROPY * binary_cross_entropy_with_logits(logits, truth) + lacking
 
 
-def dice(one: Array, other: Array) -> float:
+def dice(one: Mask, other: Mask) -> float:
     """Compute the Dice coefficient of two masks; 1 where both are empty."""
     both = int(one.sum()) + int(other.sum())
     return 2 * int((one & other).sum()) / both if both else 1.0

@@ -12,6 +12,7 @@ from tests.chaos.matrix import CELLS, DISK_CELLS
 from tests.chaos.Stage import Stage
 from tests.chaos.trial import run_cell
 from tests.chaos.Verdict import check
+from tests.needs import need
 
 CLEAN = dict.fromkeys(("lost", "accepted_twice", "stale_accepted", "wrong", "leaked", "orphan_files", "stuck"), 0)
 
@@ -59,6 +60,7 @@ def test_an_outage_of_postgresql_longer_than_a_lease_reruns_nothing_and_spends_n
 
 
 def test_clocks_an_hour_off_change_nothing(stage, tmp_path):
+    need("gcc", "/usr/include/stdio.h")
     trials.shift_clocks(stage, trials.build_clock(tmp_path))
 
 

@@ -1,7 +1,6 @@
 """What the examples and the API's description promise, tried against the real service."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,12 +9,15 @@ import pytest
 import requests
 from openapi_spec_validator import validate
 
+from tests.needs import need
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 EXAMPLES = REPOSITORY / "examples"
 NEWMAN = "newman@6.2.1"
 
 
 def test_the_curl_walk_through_ends_with_the_sum(service):
+    need("curl")
     done = subprocess.run(
         [EXAMPLES / "curl-walkthrough.sh"],
         env={**os.environ, "TOMAAT_URL": service.url},
@@ -30,8 +32,7 @@ def test_the_curl_walk_through_ends_with_the_sum(service):
 
 
 def test_newman_runs_the_postman_collection(service):
-    if shutil.which("npm") is None:
-        pytest.skip("npm is not here; the Debian package npm brings it")
+    need("node", "npm")
     folder = REPOSITORY / ".cache/newman"
     if not (folder / "node_modules/.bin/newman").exists():
         subprocess.run(

@@ -219,7 +219,7 @@ def test_a_storage_folder_of_another_database_is_refused(own_service):
     first.until(lambda: first.services() == [])
     second.environment["TOMAAT_BASE_STORAGE_DIR"] = first.environment["TOMAAT_BASE_STORAGE_DIR"]
     second.start("QueueManager.py")
-    assert second.doors["QueueManager.py"].wait(20) == 2
+    assert second.doors["QueueManager.py"].wait(60) == 2
     assert "belongs to the database" in second.log("QueueManager.py")
 
 
@@ -229,5 +229,5 @@ def test_a_busy_port_is_named(own_service):
     first.until(lambda: first.services() == [])
     second.environment["TOMAAT_PORT"] = str(first.port)
     second.start("WebService.py")
-    assert second.doors["WebService.py"].wait(20) == 2
+    assert second.doors["WebService.py"].wait(60) == 2
     assert f"port {first.port}" in second.log("WebService.py")

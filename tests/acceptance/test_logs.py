@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from tests.needs import need
 from tests.service import DOORS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -141,6 +142,7 @@ def test_a_crash_in_the_worker_names_the_ticket_and_the_reference_that_its_clien
 
 
 def test_the_documents_one_liner_finds_the_ticket_and_nothing_else(service):
+    need("jq")
     first, second = (service.submit("FloatComputation", {"f1": 1, "f2": number}) for number in (1, 2))
     for ticket in (first, second):
         assert service.wait(ticket)["state"] == "succeeded"

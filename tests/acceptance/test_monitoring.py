@@ -1,7 +1,6 @@
 """A real service as Prometheus and a load balancer see it; rules and documents are held against that."""
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.needs import need
 from tests.unit.test_documents import table
 from tomaat.access.key_store import KeyStore
 from tomaat.database import connect
@@ -21,12 +21,10 @@ OF_PROMETHEUS = {"up"}  #: made by Prometheus itself
 
 @pytest.fixture(scope="module")
 def promtool():
-    found = shutil.which("promtool")
-    if found is None:
-        pytest.skip("promtool is not here; tools/install_debian_packages.sh brings it")
+    need("promtool")
 
     def run(*arguments, **how):
-        return subprocess.run([found, *arguments], capture_output=True, text=True, check=False, **how)
+        return subprocess.run(["promtool", *arguments], capture_output=True, text=True, check=False, **how)
 
     return run
 

@@ -21,6 +21,7 @@ import requests
 
 from tests.acceptance.test_access import keys
 from tests.hostile_images import nifti
+from tests.needs import need
 from tests.service import REPOSITORY, free_port
 
 NGINX = "/usr/sbin/nginx"
@@ -193,8 +194,7 @@ def instance(tmp_path_factory, make_service):
 
 @pytest.fixture(scope="module")
 def proxy(tmp_path_factory, instance):
-    if not Path(NGINX).exists():
-        pytest.skip("nginx is not here; the Debian package nginx-light brings it")
+    need(NGINX, "openssl")
     made = Proxy(tmp_path_factory.mktemp("nginx"), instance.port)
     made.start()
     yield made

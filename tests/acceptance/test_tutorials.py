@@ -17,6 +17,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from tests.browser import Visitor, picture
+from tests.needs import need
 from tests.service import REPOSITORY, free_port
 from tomaat.postgres.private_postgres import PrivatePostgres
 
@@ -46,6 +47,7 @@ class Reader:
         # the client's default, as it is on a machine on which this port is free
         self.environment |= {"TOMAAT_PORT": self.port, "TOMAAT_URL": self.here("http://127.0.0.1:5000")}
         self.serving: subprocess.Popen[bytes] | None = None
+        need("git")
         listed = subprocess.run(
             ["git", "ls-files", "-co", "--exclude-standard"], cwd=REPOSITORY, capture_output=True, text=True, check=True
         )

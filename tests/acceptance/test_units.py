@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 
-from tests.confined import NUMBERS
 from tests.hostile_images import nifti
+from tests.needs import need
 from tests.service import REPOSITORY
 
 UNITS = REPOSITORY / "deploy/systemd"
@@ -34,11 +34,8 @@ def user_of(database_url):
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the numbers of system calls are x86_64's")
-@pytest.mark.skipif(
-    not (NUMBERS.exists() and shutil.which("systemd-analyze")),
-    reason="the Debian packages systemd, libc6-dev bring them",
-)
 def test_the_doors_and_the_backup_work_under_the_restrictions_of_their_units(own_service, folder):
+    need("systemd-analyze", "/usr/include/stdio.h")  # the latter's package brings the numbers, too
     storage = folder / "storage"
     instance = own_service(BASE_STORAGE_DIR=str(storage))
     user = user_of(instance.database_url)

@@ -18,7 +18,10 @@ def small_disk(mebibytes: int) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="tomaat-disk-"))
     command = ["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m,mode=0755", "tmpfs", str(folder)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+        except FileNotFoundError as error:
+            raise PermissionError("no tmpfs can be mounted here: there is no program mount") from error
         if done.returncode:
             raise PermissionError(f"no tmpfs can be mounted here: {done.stderr.strip()}")
         folder.chmod(0o755)

@@ -1,6 +1,5 @@
 """A backup is whole or not there; a restore changes everything or nothing."""
 
-import contextlib
 import json
 import os
 import shutil
@@ -16,6 +15,7 @@ import pytest
 import sqlalchemy
 
 from tests.chaos.disks import fill, small_disk
+from tests.nobody import as_nobody
 from tomaat.backup import __main__ as program
 from tomaat.backup import files
 from tomaat.backup.backup_failed import BackupFailed
@@ -259,25 +259,13 @@ def open_place():
     shutil.rmtree(made)
 
 
-@contextlib.contextmanager
-def as_nobody():
-    """Be a user without rights in the block."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can become another user")
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-
-
 def test_a_whole_backup_of_another_user_is_not_called_damaged(pair, open_place):
     backup = pair.backup(open_place)
     for readable in ((), (backup, backup / "manifest.json")):  # neither; then all but the dump
         for path in readable:
             path.chmod(0o755)
-        with as_nobody(), pytest.raises(BackupFailed, match=r"may not be read: .*must own them \(chown -R\)"):
-            verify(backup)
+        with pytest.raises(BackupFailed, match=r"may not be read: .*must own them \(chown -R\)"):
+            as_nobody(verify, backup)
 
 
 def test_a_manifest_that_points_elsewhere_is_damaged(pair, place):

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from tests.needs import need
 from tests.service import REPOSITORY
 
 SHELLS = {
@@ -54,6 +55,8 @@ class Shell:
 
 @pytest.fixture(params=SHELLS)
 def shell(request, tmp_path, stub):
+    if request.param != "bash":
+        need(request.param)
     program = tmp_path / "bin" / "tomaat"
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nPYTHONPATH={REPOSITORY} exec {sys.executable} -m tomaat.client "$@"\n')

@@ -252,6 +252,7 @@ def test_a_hostile_image_is_refused(name, tmp_path, reader):
     assert len(refusal.value.detail) < 300
 
 
+@pytest.mark.slow
 def test_whatever_was_changed_in_an_image_it_is_read_or_refused(tmp_path, reader):
     """Anything else, an end of the fork among it, would be an error of ours."""
     chance = random.Random(1)
@@ -295,6 +296,7 @@ def test_more_voxels_than_the_reader_may_hold_are_refused(tmp_path):
     reader.close()
 
 
+@pytest.mark.slow
 def test_reading_series_leaves_no_descriptor_behind(tmp_path, reader):
     folder = written(series(VOXELS), tmp_path)
     reader.read(folder)

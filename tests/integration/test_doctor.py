@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 
+from tests.nobody import NOBODY, as_nobody
 from tomaat.access.key_store import KeyStore
 from tomaat.database import connect
 from tomaat.database.migrate import MIGRATIONS
@@ -23,7 +24,6 @@ from tomaat.storage import Storage
 from tomaat.tickets.instance import bind_storage
 from TOMAATSettings import Settings, look_at_settings
 
-NOBODY = 65534
 NEWEST = max(int(path.name[:4]) for path in MIGRATIONS.glob("*.sql"))
 
 
@@ -229,8 +229,6 @@ def test_doors_that_are_gone_are_warned_of_and_a_source_that_offers_nothing_is_a
     assert looked()["offers"].says == "no service was offered yet"
     bench.sources.take("manager", "m")
     lane = bench.source()
-    for name in ("manager", "here/cpu-0"):
-        bench.hold(name)
     seen = looked()
     assert [seen[about].level for about in ("QueueManager", "source here/cpu-0", "offers")] == ["ok"] * 3
     bench.sources.describe(lane.lease, device_name="CPU", memory_bytes=None, problem="broken")
@@ -281,44 +279,43 @@ def test_a_file_in_the_storages_place_is_a_problem(tmp_path):
 
 
 @pytest.fixture
-def as_nobody():
-    """A folder that everybody may enter, and the rest of the test as a user without rights."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can become another user")
+def open_to_all():
+    """A storage that everybody may enter, and only its owner may change."""
     folder = Path(tempfile.mkdtemp(prefix="tomaat-doctor-"))
     folder.chmod(0o755)
     made = Storage(folder / "storage")
     made.prepare()
     made.base.chmod(0o755)
-    os.seteuid(NOBODY)
     yield made
-    os.seteuid(0)
     shutil.rmtree(folder)
 
 
-def test_a_storage_of_another_user_is_a_problem(as_nobody):
-    assert "cannot be written by nobody" in told(storage.look_at_storage(as_nobody.base, 1))["storage"].says
-    below = told(storage.look_at_storage(as_nobody.base / "below", 1))["storage"]
+def look(base):
+    return list(storage.look_at_storage(base, 1))
+
+
+def test_a_storage_of_another_user_is_a_problem(open_to_all):
+    assert "cannot be written by nobody" in told(as_nobody(look, open_to_all.base))["storage"].says
+    below = told(as_nobody(look, open_to_all.base / "below"))["storage"]
     assert (below.level, "cannot be written" in below.says) == ("problem", True)
-    hidden = told(storage.look_at_storage(as_nobody.tickets / "below", 1))["storage"]
+    hidden = told(as_nobody(look, open_to_all.tickets / "below"))["storage"]
     assert (hidden.level, "cannot be reached" in hidden.says) == ("problem", True)
 
 
-def test_a_storage_for_its_owner_alone_is_told_to_others_whose_it_is(as_nobody):
-    os.seteuid(0)
-    as_nobody.base.chmod(0o700)
-    os.seteuid(NOBODY)
-    finding = told(storage.look_at_storage(as_nobody.base, 1))
-    assert finding["storage"].says == f"{as_nobody.base} cannot be written by nobody"
+def test_a_storage_for_its_owner_alone_is_told_to_others_whose_it_is(open_to_all):
+    open_to_all.base.chmod(0o700)
+    finding = told(as_nobody(look, open_to_all.base))
+    assert finding["storage"].says == f"{open_to_all.base} cannot be written by nobody"
     assert "as root" in finding["storage"].mend
     assert "chown" not in finding["storage"].mend
     assert finding["room"].level == "ok"
 
 
-def test_a_storage_whose_owner_is_another_is_warned_of(as_nobody):
-    os.seteuid(0)
-    os.chown(as_nobody.tickets, NOBODY, NOBODY)
-    finding = told(storage.look_at_storage(as_nobody.base, 1))["storage"]
+def test_a_storage_whose_owner_is_another_is_warned_of(open_to_all):
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a folder away")
+    os.chown(open_to_all.tickets, NOBODY, NOBODY)
+    finding = told(look(open_to_all.base))["storage"]
     assert (finding.level, "belongs to nobody" in finding.says) == ("warning", True)
 
 

@@ -18,6 +18,7 @@ from tomaat.postgres.postmaster import postmasters_of
 from tomaat.postgres.private_postgres import PrivatePostgres
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.slow  # each makes a server of its own
 LAUNCHER = """
 import sys, time
 from pathlib import Path

@@ -89,7 +89,6 @@ class Play:
         self.started = []
         self.needs_told = []
         self.store = bench.source(SOURCE)
-        bench.hold(SOURCE)
 
     def begin(self, memory_bytes=None, **patience):
         source = ComputeSource(

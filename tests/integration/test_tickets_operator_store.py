@@ -67,7 +67,7 @@ def test_a_source_that_nobody_knows_is_neither_drained_nor_resumed(operator):
 
 def test_what_waits_for_a_drained_source_moves_where_it_can_run_and_stays_where_it_cannot(bench, operator):
     for name, services in (("here/cpu-0", ("Add", "Blur")), ("here/cpu-1", ("Blur",))):
-        bench.hold(bench.source(name, services=services).lease.name)
+        bench.source(name, services=services)
     alone, movable = bench.submit("Add"), bench.submit("Blur")
     for ticket in (alone, movable):
         bench.queue(ticket, "here/cpu-0")
@@ -89,7 +89,7 @@ def test_what_waits_for_a_drained_source_moves_where_it_can_run_and_stays_where_
 @pytest.mark.parametrize("how", ["drained", "away", "unfit", "outgrown"])
 def test_what_waits_for_a_drained_source_stays_where_the_other_one_cannot_run_it_either(bench, operator, how):
     for name in ("here/GPU-a", "here/GPU-b"):
-        bench.hold(bench.source(name, memory_bytes=100).lease.name)
+        bench.source(name, memory_bytes=100)
     ticket = bench.submit()
     bench.queue(ticket, "here/GPU-a")
     operator.drain("here/GPU-a", operator="anna")
@@ -105,7 +105,6 @@ def test_what_waits_for_a_drained_source_stays_where_the_other_one_cannot_run_it
 
 def test_a_service_whose_only_source_is_drained_is_not_available_and_its_tickets_wait(bench, operator):
     lane = bench.source()
-    bench.hold(lane.lease.name)
     operator.drain(lane.lease.name, operator="anna")
     assert [(each.name, each.available) for each in bench.web.offered_services()] == [("Add", False)]
     assert bench.web.ahead() == {}

@@ -1,6 +1,5 @@
 import io
 import random
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -12,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.hostile_archives import GOOD, HOSTILE, _bomb, member, packed, pax
+from tests.needs import need
 from tomaat.archives import ArchiveLimits, ArchiveRefused, ArchiveTooLarge, NotGzip, unpack
 
 MIB = 1024**2
@@ -57,6 +57,7 @@ def test_limits_count_what_comes_out_and_what_comes_in(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_large_member_takes_no_memory(tmp_path):
     data = _bomb(128 * MIB)
     limits = ArchiveLimits(largest_upload_bytes=MIB, largest_unpacked_bytes=256 * MIB, largest_ratio=1e6)
@@ -109,8 +110,7 @@ def test_what_gnu_tar_packs_is_taken(tar_format, tmp_path):
 
 
 def test_what_bsdtar_packs_is_taken(tmp_path):
-    if shutil.which("bsdtar") is None:
-        pytest.skip("bsdtar is not here; the Debian package libarchive-tools brings it")
+    need("bsdtar")
     source, target = tmp_path / "from", tmp_path / "to"
     source.mkdir()
     target.mkdir()
@@ -128,6 +128,7 @@ member_names = (
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(member_names, st.binary(max_size=1500)), max_size=5))
 def test_what_is_taken_python_and_gnu_tar_unpack_to_the_same(tmp_path_factory, members):
@@ -149,6 +150,7 @@ def test_what_is_taken_python_and_gnu_tar_unpack_to_the_same(tmp_path_factory, m
     assert kept.keys() <= files_in(theirs).keys()
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_flipped_bytes_never_escape_and_never_crash(tmp_path_factory, data):

@@ -63,6 +63,7 @@ def test_members_that_overlap_are_bounded_by_what_comes_out(tmp_path):
     assert refusal.value.code in {"unpacked-too-large", "broken-zip"}
 
 
+@pytest.mark.slow
 @given(st.data())
 @settings(max_examples=300, deadline=None)
 def test_whatever_was_changed_in_it_an_archive_is_taken_or_refused(tmp_path_factory, data):

@@ -163,6 +163,7 @@ def test_an_exception_of_whoever_watches_stops_the_upload(stub):
         Client(stub.url).submit("Sum", f1=1, on_step=watch)
 
 
+@pytest.mark.slow
 def test_neither_what_is_sent_nor_what_comes_back_is_held_in_memory(stub, tmp_path):
     noise = os.urandom(64_000_000)
     (tmp_path / "scan.nii").write_bytes(noise)

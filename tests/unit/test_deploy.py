@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.confined import read
+from tests.needs import need
 from tomaat.launch.instance import DOORS, STOP_SECONDS
 from tomaat.launch.open_door import MISCONFIGURED
 from TOMAATSettings import Settings, read_settings
@@ -29,8 +30,8 @@ def seconds(text):
     return int(text.removesuffix("s"))
 
 
-@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="the Debian package systemd brings it")
 def test_systemd_accepts_the_units(tmp_path):
+    need("systemd-analyze")
     system = tmp_path / "usr/lib/systemd/system"
     shutil.copytree("/usr/lib/systemd/system", system, symlinks=True)
     own = tmp_path / "etc/systemd/system"

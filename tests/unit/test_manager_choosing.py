@@ -78,6 +78,7 @@ SUBMITTED = st.lists(st.tuples(st.sampled_from(SERVICES), SECONDS), max_size=20)
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(SUBMITTED, queues() | queues(loading=True))
 def test_each_ticket_goes_once_to_the_queue_that_can_run_it_and_where_it_begins_first(submitted, made):
@@ -105,6 +106,7 @@ def test_each_ticket_goes_once_to_the_queue_that_can_run_it_and_where_it_begins_
     assert not any(each.runs(ticket) for ticket in tickets.values() for each in made)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(queues() | queues(loading=True))
 def test_only_idle_sources_take_tickets_that_they_can_run_and_none_is_doubled(made):
@@ -119,6 +121,7 @@ def test_only_idle_sources_take_tickets_that_they_can_run_and_none_is_doubled(ma
         assert target.runs(ticket)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(queues())
 def test_no_source_stays_idle_while_it_could_run_what_waits_behind_another(made):
@@ -132,6 +135,7 @@ def test_no_source_stays_idle_while_it_could_run_what_waits_behind_another(made)
             assert not busy
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(queues(loading=True))
 def test_a_source_stays_idle_only_where_loading_takes_longer_than_waiting(made):
@@ -226,6 +230,7 @@ def test_what_a_task_says_counts_more_than_what_was_measured():
     assert expectations.seconds(waiting(1, "B"), a) == 6.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("known", [True, False])
 def test_simulated_tickets_end_within_a_tenth_of_list_scheduling(known):
     """Durations at most a hundredth of the whole, as 200 mixed tickets on 4 sources are."""

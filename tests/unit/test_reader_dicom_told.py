@@ -92,6 +92,7 @@ values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(st.sampled_from(list(TOLD)), values)
 def test_whatever_is_told_is_taken_apart_or_refused(name, value):
     with contextlib.suppress(VolumeRefused):

@@ -125,6 +125,7 @@ def test_labels_side_by_side_have_an_outline_each(tmp_path):
     assert left[0] == right[-1] + 1
 
 
+@pytest.mark.slow
 def test_thousands_of_labels_are_drawn_as_fast_as_one(tmp_path):
     """One pass over the pixels, not one for each label: 60,000 passes would take a quarter of an hour."""
     marked = np.arange(1, 60_001, dtype=np.uint16).reshape(60, 50, 20)

@@ -56,6 +56,7 @@ def same_place(one, other, within_mm=EXACT_MM):
     return np.allclose(one, other, rtol=0, atol=within_mm)
 
 
+@pytest.mark.slow
 @given(volumes(), st.sampled_from(ORIENTATIONS))
 @settings(max_examples=300, deadline=None)
 def test_turning_the_axes_leaves_each_voxel_in_its_place(volume, orientation):
@@ -104,6 +105,7 @@ def test_the_way_back_onto_the_inputs_grid_is_exact_for_its_own_voxels(volume, o
     assert back.origin_mm == volume.origin_mm
 
 
+@pytest.mark.slow
 @given(volumes(largest=8), st.floats(0.3, 3), st.lists(st.floats(-1, 1), min_size=4, max_size=4))
 @settings(max_examples=60, deadline=None)
 def test_resampling_keeps_what_varies_linearly_where_it_is(volume, factor, plane):

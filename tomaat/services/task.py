@@ -25,7 +25,7 @@ class Task:
     inputs: ClassVar[Sequence[Input]]  #: ``perform`` takes one argument of each id
     deadline_seconds: ClassVar[float] = 3600.0  #: a ticket that performs longer is stopped and fails
     example: ClassVar[Mapping[str, Any]] = {}  #: by inputs' ids: values, and of volumes files, to try it with
-    weights: ClassVar[Path | None] = None  #: the network's file, whose SHA-256 stands in every result
+    weights: Path | None = None  #: the network's file, whose SHA-256 stands in every result
 
     report: Callable[[float, str], None] = staticmethod(lambda _fraction, _stage: None)  #: the worker listens here
 

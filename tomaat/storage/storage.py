@@ -49,7 +49,7 @@ class TicketFolder:
         return self.path / "in"
 
     def claim(self, claim: int) -> Path:
-        """Name the folder into which only the worker of this claim writes."""
+        """Tell the folder into which only the worker of this claim writes."""
         return self.path / "out" / str(claim)
 
 
