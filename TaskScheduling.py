@@ -10,8 +10,8 @@ import sys
 
 from tomaat.database import QUEUED, Hinter, Hints, connect
 from tomaat.devices.device_watch import DeviceWatch
-from tomaat.devices.sources import ComputeSourcesUnknown, find_sources
-from tomaat.launch.open_door import Misconfigured, open_door, prepare
+from tomaat.devices.sources import find_sources
+from tomaat.launch.open_door import open_door, prepare
 from tomaat.processes.stop import Stop
 from tomaat.scheduling.lane_times import LaneTimes
 from tomaat.scheduling.lanes import Lane
@@ -20,20 +20,17 @@ from tomaat.scheduling.scheduler import BEATS_PER_LEASE, Scheduler
 from tomaat.storage import Storage
 from tomaat.tickets.lane_store import LaneStore
 from tomaat.tickets.source_store import SourceStore
-from TOMAATSettings import Settings, read_settings
+from TOMAATSettings import HOME, Settings, read_settings
 
 
 def schedule(settings: Settings, stop: Stop) -> None:
     """Run lanes until the door is asked to stop."""
-    try:
-        found = find_sources(
-            settings.HOST_NAME,
-            wanted=settings.COMPUTE_SOURCES,
-            devices=settings.COMPUTE_DEVICES,
-            memory_bytes=settings.COMPUTE_MEMORY_BYTES,
-        )
-    except ComputeSourcesUnknown as error:
-        raise Misconfigured(str(error)) from error
+    found = find_sources(
+        settings.HOST_NAME,
+        wanted=settings.COMPUTE_SOURCES,
+        devices=settings.COMPUTE_DEVICES,
+        memory_bytes=settings.COMPUTE_MEMORY_BYTES,
+    )
     deadline_seconds = settings.database_deadline_seconds
     database = connect(settings.DATABASE_URL, deadline_seconds=deadline_seconds, pool_size=len(found) + 3)
     storage = Storage(settings.BASE_STORAGE_DIR)
@@ -50,6 +47,7 @@ def schedule(settings: Settings, stop: Stop) -> None:
             *("--largest-volume-bytes", str(settings.LARGEST_VOLUME_BYTES)),
             *("--log-format", settings.LOG_FORMAT),
         ],
+        folder=HOME,
         wake_main=hints.wake,
     )
     sources = SourceStore(database, lease_seconds=settings.LEASE_SECONDS)

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import sys
 
-import structlog
-
-from tomaat.access.audit import Audit
-from tomaat.access.key_store import KeyStore
+from tomaat.access import Audit, KeyStore
 from tomaat.archives import ArchiveLimits
 from tomaat.database import CHANGED, Hinter, Hints, connect
-from tomaat.launch.open_door import Misconfigured, open_door, prepare
+from tomaat.launch.open_door import open_door, prepare
+from tomaat.processes.misconfigured import Misconfigured
 from tomaat.processes.stop import Stop
 from tomaat.storage import Storage
 from tomaat.tickets.operator_store import OperatorStore
@@ -24,16 +22,12 @@ from tomaat.web.api.examples import Examples
 from tomaat.web.api.waiters import Waiters
 from tomaat.web.http.access import Access
 from tomaat.web.http.app import create_app
-from tomaat.web.http.serve import PortBusy, WebServer
+from tomaat.web.http.serve import WebServer
 from tomaat.web.operator.operator import Operator
 from tomaat.web.page.documents import Page
 from tomaat.web.watch.health import Health
 from tomaat.web.watch.metrics import Metrics
 from TOMAATSettings import Settings, read_settings
-
-log = structlog.get_logger()
-
-LOOK_SECONDS = 5.0  #: between two looks which tickets have ended
 
 
 def serve(settings: Settings, stop: Stop) -> None:
@@ -81,22 +75,17 @@ def serve(settings: Settings, stop: Stop) -> None:
     metrics = Metrics(watch, storage, access)
     metrics.ended.look()
     page = Page(key_needed=settings.keys_needed, largest_request_bytes=api.largest_request_bytes)
-    try:
-        server = WebServer(
-            create_app(api, operator, metrics, Health(watch, storage), page),
-            host=settings.HOST,
-            port=settings.PORT,
-            threads=settings.WEB_THREADS,
-            largest_request_bytes=api.largest_request_bytes,
-            temporary=storage.temporary,
-            note_refused=metrics.note_refused,
-        )
-    except PortBusy as error:
-        raise Misconfigured(str(error)) from error
+    server = WebServer(
+        create_app(api, operator, metrics, Health(watch, storage), page),
+        host=settings.HOST,
+        port=settings.PORT,
+        threads=settings.WEB_THREADS,
+        largest_request_bytes=api.largest_request_bytes,
+        temporary=storage.temporary,
+        note_refused=metrics.note_refused,
+    )
     server.start()
-    log.info("web.listening", url=f"http://{settings.HOST}:{settings.PORT}")
-    while not stop.sleep(LOOK_SECONDS):
-        metrics.ended.look()
+    metrics.ended.follow(stop)
     waiters.close()
     server.stop()
     hinter.close()

@@ -61,6 +61,10 @@ class Side:
             self.seconds["ticket"].append(times[-1] - times[0])
 
 
+def say_nothing(_channel: str) -> None:
+    """Send no hint: nobody listens."""
+
+
 def prepare(url: str, *, triggers: bool, flush: bool) -> Side:
     """Make a database with or without the triggers."""
     admin = connect(url, deadline_seconds=600, pool_size=1)
@@ -69,8 +73,8 @@ def prepare(url: str, *, triggers: bool, flush: bool) -> Side:
         if not triggers:
             for name in ("tickets_begin", "tickets_move"):
                 connection.execute(sqlalchemy.text(f"DROP TRIGGER {name} ON tickets"))
-        name = sqlalchemy.make_url(url).database
-        connection.execute(sqlalchemy.text(f"ALTER DATABASE {name} SET synchronous_commit = {flush}"))
+        database = sqlalchemy.make_url(url).database
+        connection.execute(sqlalchemy.text(f"ALTER DATABASE {database} SET synchronous_commit = {flush}"))
     admin.dispose()
     engine = connect(url, deadline_seconds=600, pool_size=1)
     sources = SourceStore(engine, lease_seconds=36_000)
@@ -80,9 +84,9 @@ def prepare(url: str, *, triggers: bool, flush: bool) -> Side:
     sources.describe(lease, device_name="GPU", memory_bytes=None, problem=None)
     sources.offer(lease, [{"service": "Add", "interface_hash": "h", "offer": {}}])
     return Side(
-        web=TicketStore(engine, str),
-        manager=ManagerStore(engine, str, lease_seconds=36_000),
-        lane=LaneStore(engine, lease, str),
+        web=TicketStore(engine, say_nothing),
+        manager=ManagerStore(engine, say_nothing, lease_seconds=36_000),
+        lane=LaneStore(engine, lease, say_nothing),
     )
 
 

@@ -67,12 +67,12 @@ def test_a_door_that_ignores_the_request_to_end_is_ended(make_door):
     assert door.process.returncode == -signal.SIGKILL
 
 
-def test_a_door_gets_its_environment_and_its_own_folder(make_door):
+def test_a_door_gets_its_environment_and_the_current_folder(make_door):
     door = make_door(
         "import os; print(os.environ['TOMAAT_DATABASE_URL'], os.getcwd())", TOMAAT_DATABASE_URL="postgresql://x"
     )
     door.process.wait(10)
-    assert door.log_file.read_text().split() == ["postgresql://x", str(door.program.parent)]
+    assert door.log_file.read_text().split() == ["postgresql://x", str(Path.cwd())]
 
 
 def test_a_terminals_interrupt_does_not_reach_a_door(make_door):

@@ -18,7 +18,7 @@ ROOMS = {
         *("tomaat.scheduling", "tomaat.tickets", "tomaat.access", "tomaat.storage", "tomaat.services"),
         *("tomaat.reader", "tomaat.devices", "tomaat.database"),
     },
-    "tomaat.launch": {"tomaat.tickets", "tomaat.storage", "tomaat.postgres", "tomaat.database"},
+    "tomaat.launch": {"tomaat.doctor", "tomaat.tickets", "tomaat.storage", "tomaat.postgres", "tomaat.database"},
     "tomaat.web": {
         *("tomaat.tickets", "tomaat.access", "tomaat.storage", "tomaat.services"),
         *("tomaat.archives", "tomaat.database", "Inputs"),
@@ -29,9 +29,8 @@ ROOMS = {
         *("tomaat.services", "tomaat.storage", "tomaat.messages", "tomaat.devices"),
         *("tomaat.reader", "tomaat.volumes", "tomaat.archives"),
     },
-    "tomaat.tickets": {"tomaat.access", "tomaat.storage", "tomaat.devices", "tomaat.database"},
-    "tomaat.access.__main__": {"tomaat.access", "tomaat.tickets", "tomaat.database"},  # a program, as the doors are
-    "tomaat.access": {"tomaat.database"},
+    "tomaat.tickets": {"tomaat.storage", "tomaat.devices", "tomaat.database"},
+    "tomaat.access": {"tomaat.tickets", "tomaat.database"},
     "tomaat.services": {
         *("Inputs", "tomaat.reader", "tomaat.volumes", "tomaat.headers", "tomaat.archives"),
     },

@@ -6,9 +6,6 @@ import sqlalchemy
 
 from tomaat.database import run
 
-HOLDER = "holder of the token"
-ANYBODY = "anybody"  #: no API key was needed, and none was shown
-
 
 class Audit:
     """Writes down the acts on patients' data; a submission and a deletion are written with their own row."""

@@ -10,6 +10,7 @@ from psycopg2.errors import DuplicateTable, UniqueViolation
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 
 from tomaat.database.connection import patience
+from tomaat.processes.misconfigured import Misconfigured
 
 log = structlog.get_logger()
 
@@ -18,7 +19,7 @@ MIGRATIONS = Path(__file__).with_name("migrations")
 LONGEST_SECONDS = 3600.0  #: of one migration, on a table with millions of rows
 
 
-class SchemaTooNew(Exception):
+class SchemaTooNew(Misconfigured):
     """The database was made by a newer version of this program."""
 
 

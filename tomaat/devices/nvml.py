@@ -11,11 +11,12 @@ import pynvml
 import structlog
 
 from tomaat.devices.device_reading import DeviceReading
+from tomaat.processes.misconfigured import Misconfigured
 
 log = structlog.get_logger()
 
 
-class ComputeSourcesUnknown(Exception):
+class ComputeSourcesUnknown(Misconfigured):
     """NVML is there but does not tell which GPUs there are; a machine with GPUs must not fall back in silence."""
 
 

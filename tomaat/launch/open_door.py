@@ -7,19 +7,16 @@ from collections.abc import Callable
 import sqlalchemy
 import structlog
 
-from tomaat.database import SchemaTooNew, migrate, wait_for_database
+from tomaat.database import migrate, wait_for_database
 from tomaat.processes.log import configure_logging
+from tomaat.processes.misconfigured import Misconfigured
 from tomaat.processes.stop import Stop
-from tomaat.storage.storage import ForeignStorage, Storage
+from tomaat.storage import Storage
 from tomaat.tickets.instance import bind_storage
 
 log = structlog.get_logger()
 
 MISCONFIGURED = 2  #: exit status that tells a supervisor not to try again
-
-
-class Misconfigured(Exception):
-    """The door cannot run as it is set up. The message names the remedy."""
 
 
 def open_door(name: str, log_format: str, work: Callable[[Stop], None]) -> int:
@@ -29,7 +26,7 @@ def open_door(name: str, log_format: str, work: Callable[[Stop], None]) -> int:
     log.info("door.opened")
     try:
         work(stop)
-    except (Misconfigured, SchemaTooNew, ForeignStorage) as error:
+    except Misconfigured as error:
         log.error("door.misconfigured", reason=str(error))
         return MISCONFIGURED
     log.info("door.closed")

@@ -21,7 +21,6 @@ from tomaat.devices.compute_source import ComputeSource
 from tomaat.messages import Channel, FromLane, FromWorker
 from tomaat.processes.proc import start_time
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 STOP_SECONDS = 5.0
 Needs = Sequence[Sequence[Any]]  #: as ``SourceStore.needs_of`` gives them
@@ -80,8 +79,10 @@ class LocalEngine:
     long as the program.
     """
 
-    def __init__(self, worker_options: Sequence[str], *, wake_main: Callable[[], None]) -> None:
+    def __init__(self, worker_options: Sequence[str], *, folder: Path, wake_main: Callable[[], None]) -> None:
+        """Start workers in ``folder``: a clone has the code there, and relative paths of tasks begin there."""
         self.worker_options = worker_options
+        self.folder = folder
         self.wake_main = wake_main
         self.requests: SimpleQueue[tuple[ComputeSource, Needs, SimpleQueue[Worker | OSError]]] = SimpleQueue()
 
@@ -122,7 +123,7 @@ class LocalEngine:
                     *([] if source.memory_bytes is None else ["--memory-bytes", str(source.memory_bytes)]),
                     *self.worker_options,
                 ],
-                cwd=REPOSITORY,
+                cwd=self.folder,
                 env=scrubbed(os.environ, source.visible_devices),
                 pass_fds=[other_end.fileno()],
                 stdin=subprocess.DEVNULL,
@@ -137,7 +138,6 @@ def scrubbed(environment: Mapping[str, str], visible_devices: str) -> dict[str, 
     kept = {name: environment[name] for name in KEPT_VARIABLES if name in environment}
     return {
         **kept,
-        "PYTHONPATH": str(REPOSITORY),
         "PYTHONUNBUFFERED": "1",
         "CUDA_VISIBLE_DEVICES": visible_devices,
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",

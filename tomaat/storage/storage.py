@@ -22,13 +22,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tomaat.processes.misconfigured import Misconfigured
 from tomaat.storage.files import flush, flush_tree, sha256_of
 
 RESULT = "result.tar.gz"
 ASIDE = "before-restore-"
 
 
-class ForeignStorage(Exception):
+class ForeignStorage(Misconfigured):
     """The storage folder belongs to another database."""
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import sqlalchemy
 
-from tomaat.access.audit import ANYBODY, HOLDER
 from tomaat.database import DatabaseUnavailable, run
+from tomaat.tickets.actors import ANYBODY, HOLDER
 from tomaat.tickets.hints import EVERY_DOOR, hints_of
 from tomaat.tickets.sql import (
     DURATIONS,

@@ -9,9 +9,10 @@ from functools import partial
 import structlog
 from flask import Flask, Response, g, request
 
-from tomaat.access.audit import ANYBODY, HOLDER, Audit
+from tomaat.access import Audit
 from tomaat.archives import ArchiveLimits
 from tomaat.storage import Storage
+from tomaat.tickets.actors import ANYBODY, HOLDER
 from tomaat.tickets.states import CANCELLED, ENDED, EXPIRED, FAILED, RUNNING, STATES, SUCCEEDED
 from tomaat.tickets.ticket import Ticket
 from tomaat.tickets.ticket_store import TicketStore

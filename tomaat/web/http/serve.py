@@ -16,6 +16,7 @@ from typing import Any
 import structlog
 
 from tomaat.processes.log import frames_of
+from tomaat.processes.misconfigured import Misconfigured
 from tomaat.web.http.channel import Channel
 from tomaat.web.http.problems import Problem
 from tomaat.web.http.waitress_parts import LOG, QUEUE_LOG, create_server, wasyncore
@@ -31,7 +32,7 @@ LOOK_SECONDS = 1.0
 LAST_ANSWERS_SECONDS = 5.0  #: how long a stopping server sends what it has begun
 
 
-class PortBusy(Exception):
+class PortBusy(Misconfigured):
     """Nobody can listen on the port; the sentence says why, and what to do."""
 
 
@@ -79,12 +80,14 @@ class WebServer:
             each.channel_class = Channel
             each.largest_request_bytes = largest_request_bytes
             each.note_refused = note_refused
+        self.url = f"http://{host}:{port}"
         self.stopping = False
         self.thread = threading.Thread(target=self._run, name="web", daemon=True)
 
     def start(self) -> None:
         """Begin to answer."""
         self.thread.start()
+        log.info("web.listening", url=self.url)
 
     def stop(self) -> None:
         """Stop listening, answer what was asked completely, and close."""

@@ -9,10 +9,12 @@ from datetime import datetime
 import structlog
 
 from tomaat.database import DatabaseUnavailable
+from tomaat.processes.stop import Stop
 from tomaat.tickets.watch_store import EndedTicket, WatchStore
 
 log = structlog.get_logger()
 
+LOOK_SECONDS = 5.0  #: between two looks
 REMEMBERED_SECONDS = 3600.0  #: for how long a ticket is known that is not listed any more: a clock may be set back
 
 
@@ -28,6 +30,11 @@ class EndedTickets:
         self.since: datetime | None = None
         self.known: dict[int, float] = {}  #: tickets that were listed, and when last
         self.lost = False
+
+    def follow(self, stop: Stop) -> None:
+        """Look again and again until the door is asked to stop."""
+        while not stop.sleep(LOOK_SECONDS):
+            self.look()
 
     def look(self) -> None:
         """Tell the tickets that ended since the last look; after an outage of the database, those that ended in it."""
