@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest import mock
 
+import hypothesis
 import pytest
 import sqlalchemy
 
@@ -16,6 +17,9 @@ from tests.stub_server import StubServer, running
 from tomaat.database import connect
 from tomaat.database.connection import patience
 from tomaat.postgres.private_postgres import CONFIGURATION, PrivatePostgres
+
+hypothesis.settings.register_profile("any machine", deadline=None)  # a busy one is slow, and no example's fault
+hypothesis.settings.load_profile("any machine")
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
