@@ -13,9 +13,9 @@ from tomaat.devices.device_watch import DeviceWatch
 from tomaat.devices.sources import ComputeSourcesUnknown, find_sources
 from tomaat.launch.open_door import Misconfigured, open_door, prepare
 from tomaat.processes.stop import Stop
+from tomaat.scheduling.lane_times import LaneTimes
 from tomaat.scheduling.lanes import Lane
 from tomaat.scheduling.local_engine import LocalEngine
-from tomaat.scheduling.patience import Patience
 from tomaat.scheduling.scheduler import BEATS_PER_LEASE, Scheduler
 from tomaat.storage import Storage
 from tomaat.tickets.lane_store import LaneStore
@@ -35,15 +35,15 @@ def schedule(settings: Settings, stop: Stop) -> None:
     except ComputeSourcesUnknown as error:
         raise Misconfigured(str(error)) from error
     deadline_seconds = settings.database_deadline_seconds
-    engine = connect(settings.DATABASE_URL, deadline_seconds=deadline_seconds, pool_size=len(found) + 3)
+    database = connect(settings.DATABASE_URL, deadline_seconds=deadline_seconds, pool_size=len(found) + 3)
     storage = Storage(settings.BASE_STORAGE_DIR)
-    if not prepare(engine, storage, stop):
+    if not prepare(database, storage, stop):
         return
-    hinter = Hinter(engine)
+    hinter = Hinter(database)
     hints = Hints(settings.DATABASE_URL, QUEUED, deadline_seconds=deadline_seconds)
     stop.also_wake(hints.wake)
     cpu_sources = sum(source.torch_device == "cpu" for source in found) or 1
-    workers = LocalEngine(
+    engine = LocalEngine(
         [
             *("--tasks", str(settings.CUSTOM_TASKS_DIR)),
             *("--threads", str(max(1, (os.cpu_count() or 1) // cpu_sources))),
@@ -52,8 +52,8 @@ def schedule(settings: Settings, stop: Stop) -> None:
         ],
         wake_main=hints.wake,
     )
-    sources = SourceStore(engine, lease_seconds=settings.LEASE_SECONDS)
-    patience = Patience(
+    sources = SourceStore(database, lease_seconds=settings.LEASE_SECONDS)
+    times = LaneTimes(
         poll_seconds=settings.POLL_SECONDS,
         grace_seconds=settings.GRACE_SECONDS,
         cancel_seconds=settings.CANCEL_SECONDS,
@@ -64,14 +64,14 @@ def schedule(settings: Settings, stop: Stop) -> None:
         sources,
         lambda source, lease: Lane(
             source,
-            LaneStore(engine, lease, hinter.send),
+            LaneStore(database, lease, hinter.send),
             sources,
             storage,
-            workers,
+            engine,
             attempts=settings.ATTEMPTS,
-            patience=patience,
+            times=times,
         ),
-        workers,
+        engine,
         hints,
         watch=watch,
         lease_seconds=settings.LEASE_SECONDS,

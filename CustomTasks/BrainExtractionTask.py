@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import SimpleITK as sitk
 import torch
 from torch.nn.functional import interpolate
 
@@ -71,16 +70,17 @@ class BrainExtractionTask(Task):
         low, high = coarse.quantile(DARKEST), coarse.quantile(BRIGHTEST)
         if not high > low:
             raise TaskRefused("head: all voxels have the same brightness; there is no head to be seen.")
-        found = largest_part(self.finding(normalized(coarse, low, high))[0, 1].cpu().numpy() > 0.5)  # noqa: PLR2004 (half)
-        box = box_around(found, turned.array.shape)
+        probable = self.finding(normalized(coarse, low, high))[0, 1].cpu().numpy()
+        found = brain_in(covering(turned, probable > 0.5))  # noqa: PLR2004 (half)
+        box = box_around(found.volume.array, turned.array.shape)
         self.progress(0.2, "outlining the brain")
         fine = interpolate(voxels[box][None, None], FINE, mode="nearest-exact")[0, 0]
         probable = self.outlining(normalized(fine, low, high))[:, 1:2]
         back = interpolate(probable, voxels[box].shape, mode="nearest-exact")[0, 0].cpu().numpy()
         self.progress(0.9, "closing holes")
-        mask = np.zeros(turned.array.shape, np.uint8)
-        mask[box] = without_holes(largest_part(back > cut))
-        return {"brain": Labels(volume=turned.like(mask), names={1: "brain"})}
+        mask = np.zeros(turned.array.shape, bool)
+        mask[box] = back > cut
+        return {"brain": brain_in(turned.like(mask)).without_holes()}
 
 
 def normalized(voxels: torch.Tensor, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
@@ -89,21 +89,23 @@ def normalized(voxels: torch.Tensor, low: torch.Tensor, high: torch.Tensor) -> t
     return ((scaled - scaled.mean()) / scaled.std() * DEVIATION + MEAN)[None, None]
 
 
-def largest_part(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Keep the largest of the parts that do not touch; raises ``TaskRefused`` where there is none."""
-    parts = sitk.RelabelComponent(sitk.ConnectedComponent(sitk.GetImageFromArray(mask.astype(np.uint8)), True))
-    largest: npt.NDArray[np.bool_] = sitk.GetArrayFromImage(parts) == 1
-    if not largest.any():
-        raise TaskRefused("head: no brain was found; send a T1-weighted MRI of a whole head.")
-    return largest
-
-
-def without_holes(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
-    """Fill what the mask encloses."""
-    filled: npt.NDArray[np.uint8] = sitk.GetArrayFromImage(
-        sitk.BinaryFillhole(sitk.GetImageFromArray(mask.astype(np.uint8)))
+def covering(volume: Volume, array: npt.NDArray[np.bool_]) -> Volume:
+    """Make a volume of an array of another shape (i, j, k) that covers the same space as ``volume``."""
+    ratio = np.divide(volume.array.shape, array.shape)
+    return Volume(
+        array=array,
+        spacing_mm=tuple((ratio * volume.spacing_mm).tolist()),
+        origin_mm=volume.to_physical(((ratio - 1) / 2).tolist()),
+        direction=volume.direction,
     )
-    return filled
+
+
+def brain_in(mask: Volume) -> Labels:
+    """Take the largest part of a mask for the brain; raises ``TaskRefused`` where the mask is empty."""
+    brain = Labels(volume=mask, names={1: "brain"}).largest_part()
+    if not brain.volume.array.any():
+        raise TaskRefused("head: no brain was found; send a T1-weighted MRI of a whole head.")
+    return brain
 
 
 def box_around(mask: npt.NDArray[np.bool_], shape: tuple[int, ...]) -> tuple[slice, ...]:

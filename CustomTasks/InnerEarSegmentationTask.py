@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import SimpleITK as sitk
 import torch
 from safetensors.torch import load_file
 from torch import nn
@@ -114,15 +113,16 @@ class InnerEarSegmentationTask(Task):
         check_inside(cissvolume, center_mm)
         self.progress(0.1, "looking around the center")
         probable = self.probable(cissvolume, center_mm)
-        main = largest_part(probable.array > CUT)
+        main = largest_part(probable.like(probable.array > CUT))
         if main.any():
             self.progress(0.5, "looking around what was found")
             ends = np.argwhere(main)
             middle = ((ends.min(axis=0) + ends.max(axis=0)) / 2).tolist()
             probable = self.probable(cissvolume, probable.to_physical(middle))
-            found = probable.array > CUT
             if onlyLargestComponent:
-                probable = probable.like(np.where(found & ~largest_part(found), 0, probable.array))
+                found = probable.array > CUT
+                beside = found & ~largest_part(probable.like(found))
+                probable = probable.like(np.where(beside, 0, probable.array))
         self.progress(0.9, "back to the volume")
         part = own_voxels(cissvolume, probable)
         mask = probable.onto(part).array > CUT
@@ -197,8 +197,7 @@ def normalized(block: Volume) -> torch.Tensor:
     return ((voxels - low) / (high - low)).clamp(0, 2)[None, None]
 
 
-def largest_part(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Keep the largest of the parts that do not touch, not even at a corner."""
-    parts = sitk.RelabelComponent(sitk.ConnectedComponent(sitk.GetImageFromArray(mask.astype(np.uint8)), True))
-    largest: npt.NDArray[np.bool_] = sitk.GetArrayFromImage(parts) == 1
+def largest_part(found: Volume) -> npt.NDArray[np.bool_]:
+    """Keep the largest part of a mask, shape (i, j, k)."""
+    largest: npt.NDArray[np.bool_] = Labels(volume=found, names={1: "inner ear"}).largest_part().volume.array
     return largest

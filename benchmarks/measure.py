@@ -32,7 +32,7 @@ import sqlalchemy
 from benchmarks.instances import instances, write_large_payload
 from tests.service import Service, payload
 from tomaat.database import connect
-from tomaat.storage.storage import flush
+from tomaat.storage.files import flush
 
 FOUR = '{"cpu-0": null, "cpu-1": null, "cpu-2": null, "cpu-3": null}'
 rows: list[tuple[str, str, str, str]] = []

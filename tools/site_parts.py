@@ -40,7 +40,7 @@ def _default(name: str, field: FieldInfo) -> str:
         return "the host's name"
     if default is None:
         return "unset"
-    return f"`{default.relative_to(REPOSITORY) if isinstance(default, Path) else default}`"
+    return f"`{default.name if isinstance(default, Path) else default}`"
 
 
 #: By the name that stands in the document: `<!-- begin: api -->`.

@@ -1,6 +1,7 @@
 """BrainExtraction with its real networks on real heads, through the whole service."""
 
 import gzip
+import hashlib
 import io
 import json
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from CustomTasks.BrainExtractionTask import networks
 from tests.data import HEAD, MNI152, fetch
 
 IN_THE_MASK = 0.2  #: of the brightest voxel: how nilearn makes its brain mask of the template
@@ -49,10 +51,12 @@ def test_the_brain_of_a_whole_head_has_its_size_its_place_and_its_picture(brain)
     head, result = brain(fetch(*HEAD))
     mask = load(result["brain.nii.gz"])
     template = load(fetch(*MNI152))
-    outputs = json.loads(result["result.json"])["outputs"]
+    told = json.loads(result["result.json"])
+    outputs = told["outputs"]
     found = mask.get_fdata() == 1
     assert np.allclose(mask.affine, head.affine)
     assert outputs[0]["labels"][0]["name"] == "brain"
+    assert told["weights_sha256"] == hashlib.sha256(networks()["model.pt"].read_bytes()).hexdigest()
     ml = outputs[0]["labels"][0]["ml"]
     assert ml == pytest.approx(found.sum() * abs(np.linalg.det(head.affine[:3, :3])) / 1000, abs=0.01)
     assert 1000 < ml < 2200

@@ -9,7 +9,7 @@ import pytest
 
 from tests.service import DOORS, payload
 from tomaat.postgres.private_postgres import PrivatePostgres
-from tomaat.processes.holder import start_time
+from tomaat.processes.proc import start_time
 
 
 def submit_some(instance, count, seconds=0.05):

@@ -22,7 +22,7 @@ from tomaat.services import Task
 
 control = Control(Path(__file__).parents[1] / "control")
 packing = importlib.import_module("tomaat.worker.packing")
-reading = importlib.import_module("tomaat.worker.reading").Reading
+reading = importlib.import_module("tomaat.worker.reading").InputReader
 
 
 def pack_when_told(members, archive):

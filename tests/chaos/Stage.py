@@ -22,7 +22,7 @@ from tests.chaos.moments import SCHEDULER, WORKER
 from tests.chaos.Proxy import Proxy
 from tests.service import DOORS, REPOSITORY, Service
 from tomaat.postgres.private_postgres import PORT, PrivatePostgres
-from tomaat.processes.holder import start_time
+from tomaat.processes.proc import start_time
 
 LEASE_SECONDS = 2.0
 TASK = Path(__file__).with_name("ChaosTask.py")

@@ -12,7 +12,7 @@ from tests.chaos.disks import fill, make_room
 from tests.chaos.moments import MANAGER, SCHEDULER, WEB, WORKER, Moment
 from tests.chaos.Stage import LEASE_SECONDS, Stage, is_dead, seconds_until
 from tests.service import DOORS
-from tomaat.processes.holder import start_time
+from tomaat.processes.proc import start_time
 
 Figures = dict[str, float]
 BOUNDS = {

@@ -27,6 +27,7 @@ from tomaat.postgres import clients as programs
 from tomaat.postgres.clients import ClientFailed, find_clients
 from tomaat.processes.holder import this_process
 from tomaat.storage import ForeignStorage, Storage
+from tomaat.storage.files import sha256_of
 from tomaat.tickets.instance import bind_storage
 from tomaat.tickets.source_store import SourceStore
 from tomaat.tickets.ticket_store import NewTicket, TicketStore
@@ -351,7 +352,7 @@ def test_a_restore_that_fails_changes_nothing(pair, make_pair, place, monkeypatc
     own = target.submit()
     (backup / "database.dump").write_bytes((backup / "database.dump").read_bytes()[:-2000])
     manifest = json.loads((backup / "manifest.json").read_text())
-    manifest["files"]["database.dump"] = files.sha256_of(backup / "database.dump")
+    manifest["files"]["database.dump"] = sha256_of(backup / "database.dump")
     (backup / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(ClientFailed, match="nothing was changed"):
         target.restore(backup, replace=True)

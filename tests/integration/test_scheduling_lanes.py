@@ -1,23 +1,48 @@
 """A lane on a real PostgreSQL and real folders, whose worker the test plays: one performs while another is packed."""
 
 import contextlib
+import json
 import select
+import socket
 import subprocess
 import threading
 import time
-from pathlib import Path
 from queue import SimpleQueue
 
 import pytest
 
 from tomaat.database import DatabaseUnavailable
 from tomaat.devices.compute_source import ComputeSource
-from tomaat.messages.channel import Channel, ChannelClosed
+from tomaat.messages import (
+    DRAFT,
+    FROM_LANE,
+    Channel,
+    ChannelClosed,
+    DiskFull,
+    Estimate,
+    Estimated,
+    Forget,
+    GiveUp,
+    Measured,
+    Offered,
+    Outgrown,
+    Packed,
+    Perform,
+    Performed,
+    Performing,
+    Progress,
+    ReadAhead,
+    Ready,
+    TaskCrashed,
+    TaskStopped,
+    TicketRefused,
+)
+from tomaat.scheduling.lane_times import LaneTimes
 from tomaat.scheduling.lanes import Lane
 from tomaat.scheduling.local_engine import Worker
-from tomaat.scheduling.patience import Patience
+from tomaat.scheduling.running_tickets import Stage
 from tomaat.storage import Storage
-from tomaat.worker.job import DRAFT
+from tomaat.tickets.problems import out_of_memory, refused, task_crashed
 
 SOURCE = "here/cpu-0"
 SECONDS = 60.0  #: after which the test gives up
@@ -26,45 +51,47 @@ SECONDS = 60.0  #: after which the test gives up
 class PlayedWorker:
     """The worker's end of a channel, and a process that does nothing."""
 
-    def __init__(self):
+    def __init__(self, first_words=None, *, estimates=False):
         self.process = subprocess.Popen(["sleep", "600"])
         self.lane_end, there = Channel.pair()
-        self.channel = Channel(there)
+        self.channel = Channel(there, FROM_LANE)
+        if first_words is not None:
+            there.send(first_words)
+            return
         offer = {
             "service": "Add",
             "description": "adds",
             "version": "1",
             "interface": {"a": {}},
             "deadline_seconds": 3600.0,
-            "estimates": False,
+            "estimates": estimates,
+            "example": {},
         }
-        self.channel.send({"is": "offer", "offer": offer, "interface_hash": "Add-1"})
-        self.channel.send({"is": "ready"})
+        nothing = dict.fromkeys(["network_bytes", "peak_bytes", "load_seconds", "warm"])
+        self.channel.send(Offered(offer=offer, interface_hash="Add-1", **nothing))
+        self.channel.send(Ready())
 
     def say(self, what, job, **facts):
-        self.channel.send({"is": what, "key": job["key"], **facts})
+        self.channel.send(what(key=job.key, **facts))
 
-    def hear(self, do=None):
-        """Take what the lane says next; it has to be this, if given."""
-        assert select.select([self.channel], [], [], SECONDS)[0], f"the lane said no {do}"
+    def hear(self, kind):
+        """Take what the lane says next; it has to be of this kind."""
+        assert select.select([self.channel], [], [], SECONDS)[0], f"the lane said no {kind.__name__}"
         message = self.channel.receive()
-        assert do in {None, message["do"]}, message
+        assert isinstance(message, kind), message
         return message
 
     def heard(self):
         """Take all that the lane has said by now."""
         heard = []
         while select.select([self.channel], [], [], 0)[0]:
-            heard.append(self.channel.receive()["do"])
+            heard.append(self.channel.receive())
         return heard
 
     def pack(self, job):
-        (self.out_of(job) / "files").mkdir()
-        (self.out_of(job) / DRAFT).write_bytes(b"a result")
-        self.say("done", job)
-
-    def out_of(self, job):
-        return Path(job["out"])
+        (job.out / "files").mkdir()
+        (job.out / DRAFT).write_bytes(b"a result")
+        self.say(Packed, job)
 
     def die(self):
         self.process.kill()
@@ -88,9 +115,11 @@ class Play:
         self.workers = SimpleQueue()
         self.started = []
         self.needs_told = []
+        self.first_words = []
+        self.estimates = False
         self.store = bench.source(SOURCE)
 
-    def begin(self, memory_bytes=None, **patience):
+    def begin(self, memory_bytes=None, **times):
         source = ComputeSource(
             name=SOURCE,
             device_name="CPU",
@@ -108,7 +137,7 @@ class Play:
             self.storage,
             self,
             attempts=3,
-            patience=Patience(**(waits | patience)),
+            times=LaneTimes(**(waits | times)),
         )
         self.thread = threading.Thread(target=self.lane.run)
         self.thread.start()
@@ -117,7 +146,7 @@ class Play:
     def start(self, _source, needs):
         """Be the engine."""
         self.needs_told.append(needs)
-        played = PlayedWorker()
+        played = PlayedWorker(self.first_words.pop() if self.first_words else None, estimates=self.estimates)
         self.started.append(played)
         self.workers.put(played)
         return Worker(process=played.process, channel=played.lane_end, started=1)
@@ -148,12 +177,12 @@ class Play:
     def until_looked(self, worker, job):
         """Wait until the lane has taken whatever was said before, and has looked round."""
         word = f"stage {time.monotonic()}"
-        worker.say("progress", job, fraction=0.5, stage=word)
+        worker.say(Progress, job, fraction=0.5, stage=word)
         self.until(lambda: self.bench.run("SELECT FROM tickets WHERE stage = :word", word=word))
 
     def pass_limit(self, job, reason):
         """Let the moment have come at which a running ticket is ended for this reason."""
-        (run,) = (run for run in self.lane.running if run.key == job["key"])
+        (run,) = (run for run in self.lane.running if run.key == job.key)
         assert reason in run.limits.moments
         run.limits.moments[reason] = time.monotonic()
 
@@ -178,25 +207,25 @@ def play(bench, tmp_path):
 def two_under_way(play, worker, *, more=0):
     """Bring two tickets as far as that the first is packed and the second performs; return both with their jobs."""
     first, second, *others = play.queue(2 + more)
-    one = worker.hear("perform")
-    worker.hear("prepare")
-    worker.say("performed", one)
-    two = worker.hear("perform")
+    one = worker.hear(Perform)
+    worker.hear(ReadAhead)
+    worker.say(Performed, one)
+    two = worker.hear(Perform)
     if more:
-        worker.hear("prepare")
+        worker.hear(ReadAhead)
     return (first, one), (second, two), *others
 
 
 def test_a_ticket_is_read_ahead_without_being_claimed_and_claimed_once_the_device_is_free(play):
     worker = play.begin()
     first, second = play.queue(2)
-    one = worker.hear("perform")
-    assert one["inputs"] == str(play.storage.ticket(first.folder).inputs)
-    assert worker.hear("prepare")["inputs"] == str(play.storage.ticket(second.folder).inputs)
+    one = worker.hear(Perform)
+    assert one.inputs == play.storage.ticket(first.folder).inputs
+    assert worker.hear(ReadAhead).inputs == play.storage.ticket(second.folder).inputs
     play.until_looked(worker, one)
     assert (play.row(second).state, play.row(second).claim) == ("queued", 0)
-    worker.say("performed", one)
-    assert worker.hear("perform")["inputs"] == str(play.storage.ticket(second.folder).inputs)
+    worker.say(Performed, one)
+    assert worker.hear(Perform).inputs == play.storage.ticket(second.folder).inputs
     assert [play.row(ticket).state for ticket in (first, second)] == ["running", "running"]
     worker.pack(one)
     play.until_state(first, "succeeded")
@@ -207,21 +236,21 @@ def test_a_ticket_is_read_ahead_without_being_claimed_and_claimed_once_the_devic
 def test_no_third_ticket_is_claimed_while_one_is_packed_and_another_waits_for_that(play):
     worker = play.begin()
     (_, one), (_, two), third = two_under_way(play, worker, more=1)
-    worker.say("performed", two)
+    worker.say(Performed, two)
     play.until_looked(worker, two)
     assert play.row(third).state == "queued"
     worker.pack(one)
-    assert worker.hear("perform")["key"] == f"{third.id}/1"
+    assert worker.hear(Perform).key == f"{third.id}/1"
 
 
 def test_a_ticket_that_was_read_ahead_and_is_given_up_is_forgotten(play):
     worker = play.begin()
     first, second = play.queue(2)
-    one = worker.hear("perform")
-    worker.hear("prepare")
+    one = worker.hear(Perform)
+    worker.hear(ReadAhead)
     assert play.bench.web.cancel(second).state == "cancelled"
-    worker.hear("forget")
-    worker.say("performed", one)
+    worker.hear(Forget)
+    worker.say(Performed, one)
     worker.pack(one)
     play.until_state(first, "succeeded")
     assert worker.heard() == []
@@ -230,19 +259,19 @@ def test_a_ticket_that_was_read_ahead_and_is_given_up_is_forgotten(play):
 def test_a_ticket_that_was_read_ahead_and_moves_to_another_source_makes_way_for_the_next(play):
     worker = play.begin()
     _, second, third = play.queue(3)
-    worker.hear("perform")
-    worker.hear("prepare")
+    worker.hear(Perform)
+    worker.hear(ReadAhead)
     play.bench.queue(second, "here/cpu-1")
-    assert worker.hear("prepare")["inputs"] == str(play.storage.ticket(third.folder).inputs)
+    assert worker.hear(ReadAhead).inputs == play.storage.ticket(third.folder).inputs
 
 
 def test_a_packing_tickets_cancelling_never_ends_the_worker(play):
     worker = play.begin(cancel_seconds=0.0)
     (first, one), (second, two) = two_under_way(play, worker)
     assert play.bench.web.cancel(first).state == "running"
-    assert worker.hear("cancel")["key"] == one["key"]
+    assert worker.hear(GiveUp).key == one.key
     play.until_looked(worker, two)
-    worker.say("cancelled", one)
+    worker.say(TaskStopped, one)
     play.until_state(first, "cancelled")
     assert play.row(second).state == "running"
     assert not (play.storage.ticket(first.folder).path / "out/1").exists()
@@ -257,7 +286,7 @@ def test_a_result_is_packed_before_the_worker_is_ended_for_the_sake_of_another_t
         play.pass_limit(two, "deadline")
     else:
         play.bench.web.cancel(second)
-        assert worker.hear("cancel")["key"] == two["key"]
+        assert worker.hear(GiveUp).key == two.key
     play.until_looked(worker, one)
     worker.pack(one)
     play.until_state(second, "failed" if how == "deadline" else "cancelled")
@@ -286,9 +315,9 @@ def test_a_worker_that_dies_with_two_tickets_spends_no_attempt_and_both_run_alon
         play.bench.queue(ticket, SOURCE)
     (third,) = play.queue(1)
     after = play.workers.get(timeout=SECONDS)
-    one = after.hear("perform")
-    assert one["key"] == f"{first.id}/2"
-    after.say("performed", one)
+    one = after.hear(Perform)
+    assert one.key == f"{first.id}/2"
+    after.say(Performed, one)
     play.until_looked(after, one)
     assert after.heard() == [], "neither is anything read ahead beside it"
     assert play.row(second).state == "queued"
@@ -296,45 +325,45 @@ def test_a_worker_that_dies_with_two_tickets_spends_no_attempt_and_both_run_alon
     play.until(lambda: play.row(first).attempts == 1)
     play.bench.run("UPDATE tickets SET state = 'cancelled', finished = now() WHERE id = :id", id=first.id)
     last = play.workers.get(timeout=SECONDS)
-    two = last.hear("perform")
-    assert two["key"] == f"{second.id}/2"
-    last.say("performed", two)
+    two = last.hear(Perform)
+    assert two.key == f"{second.id}/2"
+    last.say(Performed, two)
     last.pack(two)
-    assert last.hear("perform")["key"] == f"{third.id}/1"
+    assert last.hear(Perform).key == f"{third.id}/1"
 
 
 def test_a_ticket_that_runs_again_waits_until_the_result_before_it_is_packed(play):
     worker = play.begin()
     (first,) = play.queue(1)
-    one = worker.hear("perform")
+    one = worker.hear(Perform)
     (again,) = play.queue(1, claim=1)
-    worker.say("performed", one)
+    worker.say(Performed, one)
     play.until_looked(worker, one)
     assert play.row(again).state == "queued"
     assert worker.heard() == [], "nor is it read ahead"
     worker.pack(one)
-    assert worker.hear("perform")["key"] == f"{again.id}/2"
+    assert worker.hear(Perform).key == f"{again.id}/2"
     play.until_state(first, "succeeded")
 
 
 def test_a_ticket_waits_until_the_result_of_one_that_runs_again_is_packed(play):
     worker = play.begin()
     (again,) = play.queue(1, claim=1)
-    one = worker.hear("perform")
-    assert one["key"] == f"{again.id}/2"
+    one = worker.hear(Perform)
+    assert one.key == f"{again.id}/2"
     (fresh,) = play.queue(1)
-    worker.say("performed", one)
+    worker.say(Performed, one)
     play.until_looked(worker, one)
     assert play.row(fresh).state == "queued"
     assert worker.heard() == [], "nor is it read ahead"
     worker.pack(one)
-    assert worker.hear("perform")["key"] == f"{fresh.id}/1"
+    assert worker.hear(Perform).key == f"{fresh.id}/1"
 
 
 def test_a_worker_that_dies_with_one_ticket_spends_its_attempt(play):
     worker = play.begin()
     (first,) = play.queue(1)
-    worker.hear("perform")
+    worker.hear(Perform)
     worker.die()
     play.until_state(first, "submitted")
     assert play.row(first).attempts == 1
@@ -367,7 +396,7 @@ def test_a_door_that_stops_lets_both_finish_within_the_grace_time_and_claims_no_
     play.lane.stop()
     worker.pack(one)
     play.until_state(first, "succeeded")
-    worker.say("performed", two)
+    worker.say(Performed, two)
     worker.pack(two)
     play.thread.join(SECONDS)
     assert [play.row(ticket).state for ticket in (first, second, third)] == ["succeeded", "succeeded", "queued"]
@@ -381,7 +410,7 @@ def test_a_lost_lease_ends_both_and_changes_neither(play):
     play.thread.join(SECONDS)
     assert worker.is_ended()
     assert [play.row(ticket) for ticket in (first, second)] == before
-    assert not worker.out_of(one).exists()
+    assert not one.out.exists()
 
 
 def test_a_ticket_that_is_somebody_elses_by_now_ends_the_worker_and_the_other_is_put_back(play):
@@ -396,8 +425,8 @@ def test_a_ticket_that_is_somebody_elses_by_now_ends_the_worker_and_the_other_is
 def test_a_claim_of_unknown_outcome_is_found_beside_the_ticket_that_is_known(play, monkeypatch):
     worker = play.begin()
     first, second = play.queue(2)
-    one = worker.hear("perform")
-    worker.hear("prepare")
+    one = worker.hear(Perform)
+    worker.hear(ReadAhead)
     claim = play.store.claim
 
     def claim_and_lose_the_answer(*arguments, **named):
@@ -405,9 +434,9 @@ def test_a_claim_of_unknown_outcome_is_found_beside_the_ticket_that_is_known(pla
             raise DatabaseUnavailable("gone after the commit")
 
     monkeypatch.setattr(play.store, "claim", claim_and_lose_the_answer)
-    worker.say("performed", one)
-    two = worker.hear("perform")
-    assert two["key"] == f"{second.id}/1"
+    worker.say(Performed, one)
+    two = worker.hear(Perform)
+    assert two.key == f"{second.id}/1"
     worker.pack(one)
     play.until_state(first, "succeeded")
 
@@ -435,7 +464,7 @@ def test_an_end_that_the_database_does_not_take_holds_up_no_other_ticket(play, m
 def test_a_door_that_stops_without_its_database_leaves_a_result_whose_completion_may_have_been_made(play, monkeypatch):
     worker = play.begin()
     (first,) = play.queue(1)
-    one = worker.hear("perform")
+    one = worker.hear(Perform)
     succeed = play.store.succeed
 
     def succeed_and_lose_the_answer(*arguments, **named):
@@ -444,7 +473,7 @@ def test_a_door_that_stops_without_its_database_leaves_a_result_whose_completion
 
     monkeypatch.setattr(play.store, "succeed", succeed_and_lose_the_answer)
     play.lane.stop()
-    worker.say("performed", one)
+    worker.say(Performed, one)
     worker.pack(one)
     play.thread.join(SECONDS)
     assert play.row(first).state == "succeeded"
@@ -459,7 +488,7 @@ def test_a_slow_disk_holds_up_no_other_ticket(play, monkeypatch):
     worker.pack(one)
     play.until_looked(worker, two)
     assert play.bench.web.cancel(second).state == "running"
-    worker.hear("cancel")
+    worker.hear(GiveUp)
     goes_on.set()
     play.until_state(first, "succeeded")
 
@@ -467,10 +496,10 @@ def test_a_slow_disk_holds_up_no_other_ticket(play, monkeypatch):
 def test_a_result_that_finds_the_disk_full_is_put_back_and_the_other_ticket_goes_on(play):
     worker = play.begin()
     (first, one), (second, two) = two_under_way(play, worker)
-    worker.say("disk_full", one)
+    worker.say(DiskFull, one)
     play.until_state(first, "submitted")
     assert play.row(first).attempts == 0
-    worker.say("performed", two)
+    worker.say(Performed, two)
     worker.pack(two)
     play.until_state(second, "succeeded")
 
@@ -486,15 +515,41 @@ def test_a_tickets_seconds_are_those_for_which_it_kept_its_source_from_the_next(
     assert mean <= (done.finished - done.started).total_seconds() - 0.5
 
 
-NEEDS = {"service": "Add", "network_bytes": 5, "peak_bytes": 7, "load_seconds": 3.0, "warm": ["Add"]}
+def measured(loading_seconds=0.0):
+    return Measured(
+        service="Add",
+        network_bytes=5,
+        peak_bytes=7,
+        load_seconds=3.0,
+        warm=("Add",),
+        loading_seconds=loading_seconds,
+    )
+
+
+def test_what_a_task_expects_is_asked_once_and_written(play):
+    play.estimates = True
+    first, second = play.queue(2)
+    worker = play.begin()
+    one = worker.hear(Perform)
+    assert worker.hear(ReadAhead).service == "Add"
+    asked = worker.hear(Estimate)
+    assert {each.ticket for each in asked.tickets} == {first.id, second.id}
+    (third,) = play.queue(1)
+    worker.channel.send(Estimated(seconds={first.id: 12.5, second.id: None, third.id: 99.0}))
+    again = worker.hear(Estimate)
+    assert [each.ticket for each in again.tickets] == [third.id], "second's task cannot say; third was not asked for"
+    assert play.row(first).expected_seconds == 12.5
+    assert play.row(third).expected_seconds is None
+    play.until_looked(worker, one)
+    assert worker.heard() == []
 
 
 def test_what_a_worker_has_measured_is_told_to_the_next_one(play):
     worker = play.begin()
     play.queue(1)
-    one = worker.hear("perform")
-    worker.say("needs", one, **NEEDS, loading_seconds=0.0)
-    worker.say("crashed", one, problem={})
+    one = worker.hear(Perform)
+    worker.channel.send(measured())
+    worker.say(TaskCrashed, one, error="OSError", reference="abcd1234")
     play.until(lambda: play.bench.sources.needs_of(SOURCE) == [("Add-1", "1", 5, 7, 3.0)])
     worker.die()
     play.workers.get(timeout=SECONDS)
@@ -504,12 +559,12 @@ def test_what_a_worker_has_measured_is_told_to_the_next_one(play):
 def test_the_loading_of_a_network_is_no_part_of_its_tickets_duration(play):
     worker = play.begin()
     (first, one), (second, two) = two_under_way(play, worker)
-    worker.say("needs", two, **NEEDS, loading_seconds=1000.0)
+    worker.channel.send(measured(1000.0))
     worker.pack(one)
     play.until_state(first, "succeeded")
     assert play.bench.run("SELECT mean_seconds FROM durations")[0].mean_seconds >= 0, "it was the other one's"
     play.bench.run("DELETE FROM durations")
-    worker.say("performed", two)
+    worker.say(Performed, two)
     worker.pack(two)
     play.until_state(second, "succeeded")
     assert -1000 < play.bench.run("SELECT mean_seconds FROM durations")[0].mean_seconds < -1000 + SECONDS
@@ -521,10 +576,10 @@ def test_needs_that_the_database_does_not_take_hold_up_nothing(play, monkeypatch
 
     worker = play.begin()
     (first,) = play.queue(1)
-    one = worker.hear("perform")
+    one = worker.hear(Perform)
     monkeypatch.setattr(play.bench.sources, "note_needs", away)
-    worker.say("needs", one, **NEEDS, loading_seconds=0.0)
-    worker.say("performed", one)
+    worker.channel.send(measured())
+    worker.say(Performed, one)
     worker.pack(one)
     play.until_state(first, "succeeded")
 
@@ -533,15 +588,135 @@ def test_a_ticket_that_outgrew_its_source_is_put_back_for_a_larger_one(play):
     play.bench.source("here/GPU-larger", memory_bytes=200)
     worker = play.begin(memory_bytes=100)
     (first,) = play.queue(1)
-    worker.say("outgrown", worker.hear("perform"), problem={"detail": "too large"})
+    worker.say(Outgrown, worker.hear(Perform), needed_bytes=150, total_bytes=100)
     play.until_state(first, "submitted")
     assert play.bench.run("SELECT outgrown_bytes FROM tickets")[0].outgrown_bytes == 100
     assert play.row(first).attempts == 0
 
 
-def test_a_ticket_that_outgrew_the_largest_source_fails_with_the_workers_words(play):
+FAULT = {"input": "x", "code": "not-a-number", "detail": "x: 'abc' is not a number."}
+
+
+@pytest.mark.parametrize(
+    ("kind", "facts", "error"),
+    [
+        (Outgrown, {"needed_bytes": None, "total_bytes": 100}, out_of_memory("Add", SOURCE, None, 100)),
+        (TicketRefused, {"detail": "scan: no liver was found."}, refused("scan: no liver was found.", [])),
+        (TicketRefused, {"detail": FAULT["detail"], "errors": (FAULT,)}, refused(FAULT["detail"], [FAULT])),
+        (TaskCrashed, {"error": "OSError", "reference": "abcd1234"}, task_crashed("OSError", "abcd1234")),
+    ],
+)
+def test_what_the_worker_tells_of_a_ticket_without_a_result_becomes_its_clients_sentence(play, kind, facts, error):
     worker = play.begin(memory_bytes=100)
     (first,) = play.queue(1)
-    worker.say("outgrown", worker.hear("perform"), problem={"detail": "too large"})
+    worker.say(kind, worker.hear(Perform), **facts)
     play.until_state(first, "failed")
-    assert play.row(first).error == {"detail": "too large"}
+    assert play.row(first).error == error
+    assert "errors" not in error or error["errors"] == [FAULT]
+
+
+def test_a_running_tickets_stage_is_the_one_that_its_worker_told(play):
+    worker = play.begin()
+    play.queue(1)
+    one = worker.hear(Perform)
+    play.until_looked(worker, one)
+    (run,) = play.lane.running
+    for kind, stage in ((None, Stage.READING), (Performing, Stage.PERFORMING), (Performed, Stage.PACKING)):
+        if kind is not None:
+            worker.say(kind, one)
+        play.until_looked(worker, one)
+        assert run.stage is stage
+
+
+# A worker that says anything
+
+
+GARBAGE = [
+    b"six by",
+    b"\xff\xfe\x00",
+    b"[" * 100_000,
+    b"[]",
+    b"{}",
+    b'{"is": ["Progress"]}',
+    b'{"is": "Perform", "key": "1/1"}',
+    b'{"is": "Progress", "key": "1/1", "fraction": NaN, "stage": "x"}',
+    b'{"is": "Progress", "key": "1/1", "fraction": 1.5, "stage": "x"}',
+    b'{"is": "Progress", "key": "1/1", "fraction": 0.5, "stage": 7}',
+    b'{"is": "Progress", "key": "1\\u0000/1", "fraction": 0.5, "stage": "x"}',
+    b'{"is": "Estimated", "seconds": {"1": Infinity}}',
+    b'{"is": "Estimated", "seconds": {"1": 1.8e308}}',
+    b'{"is": "Measured", "service": "Add", "network_bytes": -1, "peak_bytes": null, "load_seconds": 0, "warm": [],'
+    b' "loading_seconds": 0}',
+    b'{"is": "Packed", "key": "1/1", "more": 1}',
+    b'{"is": "Progress", "key": "1/1", "fraction": 0.5, "stage": "' + b"x" * 200_000,
+]
+
+
+@pytest.mark.parametrize("said", GARBAGE, ids=lambda said: repr(said[:30]))
+def test_a_worker_that_sends_no_message_is_ended_and_its_ticket_spends_an_attempt(play, capfd, said):
+    worker = play.begin()
+    (first,) = play.queue(1)
+    worker.hear(Perform)
+    worker.channel.end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1024**2)
+    worker.channel.end.send(said)
+    play.until_state(first, "submitted")
+    assert play.row(first).attempts == 1
+    assert worker.is_ended()
+    assert "worker.message_refused" in capfd.readouterr().out
+    play.bench.queue(first, SOURCE)
+    after = play.workers.get(timeout=SECONDS)
+    one = after.hear(Perform)
+    after.say(Performed, one)
+    after.pack(one)
+    play.until_state(first, "succeeded")
+
+
+def test_what_a_worker_has_said_in_a_message_that_is_none_reaches_no_log(play, capfd):
+    worker = play.begin()
+    (first,) = play.queue(1)
+    one = worker.hear(Perform)
+    said = f'{{"is": "Progress", "key": "{one.key}", "fraction": "MILLER^ANNA", "stage": "MILLER^ANNA"}}'
+    worker.channel.end.send(said.encode())
+    play.until(lambda: play.row(first).attempts == 1)
+    logged = capfd.readouterr().out
+    assert "Progress: fraction is no number from 0 to 1" in logged
+    assert "MILLER" not in logged
+
+
+def test_a_ticket_whose_workers_send_no_messages_fails_with_that_reason(play):
+    worker = play.begin()
+    (first,) = play.queue(1)
+    play.bench.run("UPDATE tickets SET attempts = 2 WHERE id = :id", id=first.id)
+    worker.hear(Perform)
+    worker.channel.end.send(b"six by")
+    play.until_state(first, "failed")
+    assert "sent a message that cannot be read" in play.row(first).error["detail"]
+
+
+def test_a_worker_that_sends_no_message_while_it_starts_is_replaced(play):
+    play.first_words = [b"six by"]
+    worker = play.begin()
+    play.workers.get(timeout=SECONDS)
+    play.until(lambda: play.lane.keeper.offers)
+    assert worker.is_ended()
+
+
+def test_a_broken_sentence_of_a_task_reaches_its_client_cleaned(play):
+    worker = play.begin()
+    (first,) = play.queue(1)
+    one = worker.hear(Perform)
+    said = {"is": "TicketRefused", "key": one.key, "detail": "series 1.2.3\0 of caf\udce9.dcm", "errors": []}
+    worker.channel.end.send(json.dumps(said).encode())
+    play.until_state(first, "failed")
+    assert play.row(first).error["detail"] == "series 1.2.3\ufffd of caf\ufffd.dcm"
+
+
+def test_a_broken_stage_of_a_task_reaches_its_client_cleaned(play):
+    worker = play.begin()
+    (first,) = play.queue(1)
+    one = worker.hear(Perform)
+    said = {"is": "Progress", "key": one.key, "fraction": 1, "stage": "slice\0of\n" + "x" * 1000}
+    worker.channel.end.send(json.dumps(said).encode())
+    play.until(lambda: play.row(first).stage)
+    assert play.row(first).stage.startswith("slice\ufffdof xxx")
+    assert len(play.row(first).stage) == 200

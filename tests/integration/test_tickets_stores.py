@@ -322,6 +322,15 @@ def expire(bench, *, retention_hours=1.0, grace=None):
     return bench.manager.expire(retention_hours=retention_hours, fetched_grace_seconds=grace)
 
 
+def test_a_failed_ticket_whose_deletion_is_asked_for_does_not_expire(bench):
+    lane = bench.source()
+    ticket = bench.claimed(lane)
+    lane.fail(ticket, ERROR)
+    bench.web.cancel(ticket)
+    assert expire(bench) == []
+    assert bench.read(ticket).state == "failed"
+
+
 def test_a_result_expires_after_its_retention_time(bench):
     lane = bench.source()
     ticket = bench.claimed(lane)

@@ -20,17 +20,37 @@ import torch
 
 from Inputs import FloatInput, SingleChoiceInput, VolumeInput
 from tests.hostile_images import nifti
-from tomaat.messages.channel import Channel
+from tomaat.messages import (
+    DRAFT,
+    FROM_LANE,
+    Channel,
+    DeviceUnusable,
+    Forget,
+    GiveUp,
+    Measured,
+    NotOffered,
+    Offered,
+    Outgrown,
+    Packed,
+    Perform,
+    Performed,
+    Performing,
+    Progress,
+    ReadAhead,
+    TaskCrashed,
+    TaskStopped,
+    TicketRefused,
+)
 from tomaat.reader import VolumeReader
 from tomaat.scheduling.local_engine import scrubbed
 from tomaat.services import Cancelled, Task, TaskRefused
 from tomaat.worker import packing
-from tomaat.worker.__main__ import die_with_parent, listen, start
-from tomaat.worker.job import DRAFT, Job
-from tomaat.worker.packing import Packing
+from tomaat.worker.__main__ import listen, start
+from tomaat.worker.job import Job
+from tomaat.worker.packing import Packer
 from tomaat.worker.performing import Performer
 from tomaat.worker.process_memory import ProcessMemory
-from tomaat.worker.reading import Ahead, Reading
+from tomaat.worker.reading import InputReader
 from tomaat.worker.report import Report
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -125,12 +145,12 @@ class Worker:
 
     def __init__(self):
         self.lane, there = Channel.pair()
-        self.channel = Channel(there)
+        self.channel = Channel(there, FROM_LANE)
         self.performer = Performer(self.channel, "cpu", ProcessMemory(10**12), {})
         networks = self.performer.networks
         self.reader = VolumeReader(largest_voxel_bytes=1000)
-        self.reading = Reading(self.channel, self.reader, networks, self.performer.asked)
-        self.packing = Packing(self.channel, networks)
+        self.reading = InputReader(self.channel, self.reader, networks, self.performer.asked)
+        self.packing = Packer(self.channel, networks)
 
     def load(self, *tasks):
         self.performer.load({task.task_identifier: task() for task in tasks})
@@ -191,6 +211,10 @@ def job(tmp_path, worker):
     return make
 
 
+def stages(heard):
+    return [message.stage for message in heard if isinstance(message, Progress)]
+
+
 def result_of(job):
     """What result.json says, and the files beside it."""
     with tarfile.open(job.out / DRAFT) as archive:
@@ -200,11 +224,12 @@ def result_of(job):
 
 def test_a_job_is_read_performed_and_packed(worker, job):
     worker.load(_Add)
-    assert worker.run(job("Add")) == {"is": "done", "key": "1/1"}
-    said = [message.get("stage", message["is"]) for message in worker.heard]
-    assert said == ["reading", "adding", "needs", "performed", "packing", "done"]
-    needs = worker.heard[2]
-    assert (needs["service"], needs["warm"], needs["loading_seconds"]) == ("Add", ["Add"], 0.0)
+    assert worker.run(job("Add")) == Packed(key="1/1")
+    kinds = [type(message) for message in worker.heard]
+    assert kinds == [Progress, Performing, Progress, Measured, Performed, Progress, Packed]
+    assert stages(worker.heard) == ["reading", "adding", "packing"]
+    measured = worker.heard[3]
+    assert (measured.service, measured.warm, measured.loading_seconds) == ("Add", ("Add",), 0.0)
     result, _ = result_of(job("Add"))
     assert result["outputs"] == [{"name": "sum", "type": "json", "value": 3.0}]
     assert result["service"] == "Add"
@@ -215,23 +240,23 @@ def test_a_job_is_read_performed_and_packed(worker, job):
 def test_an_exceptions_text_stays_in_the_house(worker, job):
     worker.load(_Broken)
     end = worker.run(job("Broken"))
-    assert end["is"] == "crashed"
-    assert "OSError" in end["problem"]["detail"]
-    assert "MILLER" not in json.dumps(end)
+    assert isinstance(end, TaskCrashed)
+    assert end.error == "OSError"
+    assert "MILLER" not in repr(end)
 
 
 def test_a_refusal_reaches_the_client_verbatim(worker, job):
     worker.load(_Refusing)
     end = worker.run(job("Refusing"))
-    assert (end["is"], end["problem"]["detail"]) == ("refused", "x: 2.0 shows no head.")
+    assert end == TicketRefused(key="1/1", detail="x: 2.0 shows no head.")
 
 
 def test_a_cancelled_jobs_next_progress_ends_it_and_not_the_next_job(worker, job):
     worker.load(_Add)
     cancelled = job("Add")
-    cancelled.report.cancelled = True
-    assert worker.run(cancelled) == {"is": "cancelled", "key": "1/1"}
-    assert worker.run(job("Add", key="2/1")) == {"is": "done", "key": "2/1"}
+    cancelled.report.given_up = True
+    assert worker.run(cancelled) == TaskStopped(key="1/1")
+    assert worker.run(job("Add", key="2/1")) == Packed(key="2/1")
 
 
 def test_a_job_cancelled_while_it_is_packed_ends_before_its_next_file(worker, job, monkeypatch):
@@ -242,12 +267,12 @@ def test_a_job_cancelled_while_it_is_packed_ends_before_its_next_file(worker, jo
     write = packing.write_outputs
 
     def write_and_cancel(*arguments):
-        packed.report.cancelled = True
+        packed.report.given_up = True
         return write(*arguments)
 
     monkeypatch.setattr(packing, "write_outputs", write_and_cancel)
     worker.pack()
-    assert worker.hear()[-1] == {"is": "cancelled", "key": "1/1"}
+    assert worker.hear()[-1] == TaskStopped(key="1/1")
 
 
 def test_a_task_lets_cancelled_pass():
@@ -262,25 +287,24 @@ def test_a_task_that_cannot_load_is_reported_and_the_others_serve(worker):
     worker.load(_Unloadable, _Add)
     worker.performer.offer()
     problem, offer = worker.hear()
-    assert problem == {"is": "problem", "reason": "Unloadable: load() failed: FileNotFoundError: weights/liver.pt2"}
-    assert (offer["offer"]["service"], offer["warm"], offer["peak_bytes"]) == ("Add", 1, None)
+    assert problem == NotOffered(reason="Unloadable: load() failed: FileNotFoundError: weights/liver.pt2")
+    assert (offer.service, offer.warm, offer.peak_bytes) == ("Add", 1, None)
 
 
 def test_an_interface_too_long_to_be_told_is_reported_and_the_others_serve(worker):
     worker.load(_Talkative, _Add)
     worker.performer.offer()
     problem, offer = worker.hear()
-    assert problem["reason"].startswith("Talkative: its interface cannot be told")
-    assert offer["offer"]["service"] == "Add"
+    assert problem.reason.startswith("Talkative: its interface cannot be told")
+    assert isinstance(offer, Offered)
+    assert offer.service == "Add"
 
 
 def test_what_does_not_fit_at_all_fails_with_a_clear_error_and_the_next_ticket_runs(worker, job):
     worker.load(_Hungry, _Add)
     end = worker.run(job("Hungry"))
-    assert end["is"] == "outgrown"
-    assert end["problem"]["type"] == "/problems/out-of-memory"
-    assert "needs more memory than here/cpu-0 has (1000.0 GB)" in end["problem"]["detail"]
-    assert worker.run(job("Add", key="2/1"))["is"] == "done"
+    assert end == Outgrown(key="1/1", needed_bytes=None, total_bytes=10**12)
+    assert worker.run(job("Add", key="2/1")) == Packed(key="2/1")
 
 
 def test_an_estimate_that_fails_costs_nothing(worker, job):
@@ -296,7 +320,7 @@ def test_a_device_that_torch_cannot_use_is_told(worker):
 
     arguments = type("Arguments", (), {"device": "cuda:0", "threads": 1})
     assert start(worker.channel, arguments, no_device) is None
-    assert worker.hear() == [{"is": "unusable", "reason": "torch cannot use cuda:0: no kernel image is available"}]
+    assert worker.hear() == [DeviceUnusable(reason="torch cannot use cuda:0: no kernel image is available")]
 
 
 # Three tickets at once
@@ -314,39 +338,39 @@ def test_while_a_ticket_performs_the_next_is_read_and_the_last_packed(worker, jo
     performing = threading.Thread(target=worker.perform)
     performing.start()
     assert waits.wait(60)
-    worker.reading.take(Ahead(service="Scan", inputs=coming.inputs))
+    worker.reading.take(ReadAhead(service="Scan", inputs=coming.inputs))
     worker.pack()
     assert worker.reading.ahead.arguments["scan"].array.shape == (4, 5, 6)
-    assert {"is": "done", "key": "1/1"} in worker.hear()
+    assert Packed(key="1/1") in worker.hear()
     assert performing.is_alive()
     goes_on.set()
     performing.join()
-    assert worker.hear()[-1] == {"is": "performed", "key": "2/1"}
+    assert worker.hear()[-1] == Performed(key="2/1")
 
 
 def test_what_was_read_ahead_is_performed_without_reading_it_again(worker, job):
     worker.load(_Scan)
     scan = job("Scan", volume=nifti())
-    worker.reading.take(Ahead(service="Scan", inputs=scan.inputs))
+    worker.reading.take(ReadAhead(service="Scan", inputs=scan.inputs))
     (scan.inputs / "file-scan.nii").write_bytes(nifti() + b"so that another reading would be refused")
-    assert worker.run(scan)["is"] == "done"
-    assert "reading" not in [message.get("stage") for message in worker.heard]
+    assert worker.run(scan) == Packed(key="1/1")
+    assert "reading" not in stages(worker.heard)
 
 
 def test_what_was_read_ahead_is_thrown_away_when_another_ticket_comes(worker, job):
     worker.load(_Scan)
     ahead, other = job("Scan", key="1/1", x=1, volume=nifti()), job("Scan", key="2/1", x=7, volume=nifti())
-    worker.reading.take(Ahead(service="Scan", inputs=ahead.inputs))
-    assert worker.run(other)["is"] == "done"
+    worker.reading.take(ReadAhead(service="Scan", inputs=ahead.inputs))
+    assert worker.run(other) == Packed(key="2/1")
     assert result_of(other)[0]["outputs"][0]["value"] == 7.0
     assert worker.reading.ahead is None
 
 
 def test_what_was_read_ahead_is_let_go_when_the_lane_says_so(worker, job):
     worker.load(_Scan)
-    worker.reading.take(Ahead(service="Scan", inputs=job("Scan", volume=nifti()).inputs))
+    worker.reading.take(ReadAhead(service="Scan", inputs=job("Scan", volume=nifti()).inputs))
     memory = weakref.ref(worker.reading.ahead.arguments["scan"].array)
-    worker.reading.take(None)
+    worker.reading.take(Forget())
     assert memory() is None
 
 
@@ -354,18 +378,18 @@ def test_reading_ahead_makes_way_for_what_is_asked_since(worker, job):
     worker.load(_Scan)
     scan = job("Scan", volume=nifti())
     worker.reading.asked.put(scan)
-    worker.reading.take(Ahead(service="Scan", inputs=scan.inputs))
+    worker.reading.take(ReadAhead(service="Scan", inputs=scan.inputs))
     assert worker.reading.ahead is None
 
 
 def test_a_ticket_that_was_refused_ahead_is_told_so_once_it_is_claimed(worker, job):
     worker.load(_Scan)
     broken = job("Scan", volume=nifti()[:-1])
-    worker.reading.take(Ahead(service="Scan", inputs=broken.inputs))
+    worker.reading.take(ReadAhead(service="Scan", inputs=broken.inputs))
     assert worker.hear() == []
     end = worker.run(broken)
-    assert (end["is"], end["key"]) == ("refused", "1/1")
-    assert end["problem"]["errors"][0]["input"] == "scan"
+    assert isinstance(end, TicketRefused)
+    assert end.errors[0]["input"] == "scan"
 
 
 def test_no_stage_keeps_a_ticket_that_has_left_it(worker, job):
@@ -374,7 +398,7 @@ def test_no_stage_keeps_a_ticket_that_has_left_it(worker, job):
     arrays = []
     _Scan.during[2] = lambda: None
     _Scan.seen = lambda scan: arrays.append(weakref.ref(scan.array))
-    assert worker.run(job("Scan", volume=nifti()))["is"] == "done"
+    assert worker.run(job("Scan", volume=nifti())) == Packed(key="1/1")
     assert [array() for array in arrays] == [None]
 
 
@@ -409,48 +433,18 @@ def test_a_cancelling_meets_its_own_job_of_two_that_are_under_way(worker, job, m
     try:
         for key in ("1/1", "2/1"):
             made = job("Scan", key=key, volume=nifti())
-            told = {"do": "perform", "key": key, "service": "Scan", "inputs": str(made.inputs), "out": str(made.out)}
-            worker.lane.send({**told, "source": "here/cpu-0"})
+            asked = Perform(key=key, service="Scan", inputs=made.inputs, out=made.out, source="here/cpu-0")
+            worker.lane.send(asked)
         one, two = (worker.reading.asked.get(timeout=60) for _ in range(2))
-        worker.lane.send({"do": "cancel", "key": "2/1"})
-        worker.lane.send({"do": "prepare", "service": "Scan", "inputs": str(two.inputs)})
-        worker.lane.send({"do": "forget"})
-        assert worker.reading.asked.get(timeout=60) == Ahead(service="Scan", inputs=two.inputs)
-        assert worker.reading.asked.get(timeout=60) is None
-        assert (one.report.cancelled, two.report.cancelled) == (False, True)
+        worker.lane.send(GiveUp(key="2/1"))
+        worker.lane.send(ReadAhead(service="Scan", inputs=two.inputs))
+        worker.lane.send(Forget())
+        assert worker.reading.asked.get(timeout=60) == ReadAhead(service="Scan", inputs=two.inputs)
+        assert worker.reading.asked.get(timeout=60) == Forget()
+        assert (one.report.given_up, two.report.given_up) == (False, True)
     finally:  # before os._exit is itself again
         worker.lane.close()
         listening.join()
-
-
-HELD = """
-import ctypes, os, subprocess, sys
-from tomaat.worker.__main__ import die_with_parent
-if len(sys.argv) == 1:
-    worker = subprocess.Popen([sys.executable, sys.argv[0], str(os.getpid())], stdout=subprocess.PIPE)
-    worker.stdout.readline()
-    print(worker.pid, flush=True)
-    worker.wait()
-else:
-    die_with_parent(int(sys.argv[1]))
-    print("ready", flush=True)
-    ctypes.PyDLL(None).sleep(20)  # no other thread of this process runs meanwhile
-"""
-
-
-def test_a_worker_dies_with_its_lane_whatever_holds_its_interpreter(tmp_path):
-    program = tmp_path / "held.py"
-    program.write_text(HELD)
-    lane = subprocess.Popen(
-        [sys.executable, str(program)], stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}
-    )
-    worker = int(lane.stdout.readline())
-    descriptor = os.pidfd_open(worker)
-    lane.kill()
-    lane.wait()
-    assert select.select([descriptor], [], [], 10)[0]
-    os.close(descriptor)
-    lane.stdout.close()
 
 
 def test_a_worker_gets_no_settings_and_no_secrets(monkeypatch):
@@ -459,11 +453,6 @@ def test_a_worker_gets_no_settings_and_no_secrets(monkeypatch):
     environment = scrubbed(os.environ, "GPU-1")
     assert "secret" not in str(environment)
     assert environment["CUDA_VISIBLE_DEVICES"] == "GPU-1"
-
-
-def test_a_worker_whose_lane_is_gone_does_not_start():
-    with pytest.raises(SystemExit, match="gone already"):
-        die_with_parent(1 if os.getppid() != 1 else 2)
 
 
 def test_a_stage_that_ends_ends_the_worker():

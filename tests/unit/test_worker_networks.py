@@ -1,7 +1,6 @@
 """Which networks are warm, what is let go for another, and what is learned; on a device of a few numbers."""
 
 import hashlib
-import sys
 from dataclasses import dataclass, field
 
 import pytest
@@ -10,7 +9,9 @@ from hypothesis import strategies as st
 
 from Inputs import FloatInput
 from tomaat.devices.need import Need
+from tomaat.messages import Measured
 from tomaat.services import Offer, Task, TaskRefused
+from tomaat.worker import networks as networks_module
 from tomaat.worker.networks import NOTICED_BYTES, Networks, OutOfMemory, to_let_go
 
 GIB = 1024**3
@@ -133,8 +134,40 @@ def test_the_weights_are_hashed_also_of_a_network_that_stays_cold(make, tmp_path
     weights.write_bytes(b"weights")
     cold = network(B, 7, weights=weights)
     networks = make(8, network(A, 4), cold, known=known(cold, 7, 7))
-    assert networks.weights_sha256 == {A: None, B: hashlib.sha256(b"weights").hexdigest()}
+    assert [networks.weights_sha256(name) for name in (A, B)] == [None, hashlib.sha256(b"weights").hexdigest()]
     assert list(networks.loaded) == [A]
+
+
+def test_weights_that_a_task_names_in_its_loading_are_hashed_then_and_once(make, tmp_path, monkeypatch):
+    def load(self, device):
+        _Network.load(self, device)
+        self.weights = weights
+
+    weights = tmp_path / "weights.pt2"
+    weights.write_bytes(b"weights")
+    hashed = []
+    sha256_of = networks_module.sha256_of
+    monkeypatch.setattr(networks_module, "sha256_of", lambda path: hashed.append(path) or sha256_of(path))
+    cold = network(B, 7, load=load)
+    networks = make(8, network(A, 7, load=load), cold, known=known(cold, 7, 7))
+    digest = hashlib.sha256(b"weights").hexdigest()
+    assert [networks.weights_sha256(name) for name in (A, B)] == [digest, None]
+    for service in (B, A, B):
+        networks.perform(service, {})
+    assert [networks.weights_sha256(name) for name in (A, B)] == [digest, digest]
+    assert hashed == [weights, weights], "once for each service"
+
+
+def test_weights_that_are_not_there_after_the_loading_leave_no_network_behind(make, tmp_path):
+    def load(self, device):
+        _Network.load(self, device)
+        self.weights = tmp_path / "gone.pt2"
+
+    networks = make(8)
+    with pytest.raises(FileNotFoundError):
+        networks.load(A, network(A, 3, load=load)())
+    assert not networks.tasks
+    assert networks.memory.in_use_bytes() == 0
 
 
 def test_a_task_without_its_weights_is_not_there(make, tmp_path):
@@ -175,7 +208,7 @@ def test_weights_larger_than_what_is_free_are_not_tried_at_the_start(make, tmp_p
     a, b = network(A, 4), network(B, 5)
     networks = make(8, a)
     b.weights = weights
-    monkeypatch.setattr(sys.modules[Networks.__module__], "sha256", lambda _path: "not of 5 GiB")
+    monkeypatch.setattr(networks_module, "sha256_of", lambda _path: ("not of 5 GiB", 0))
     networks.load(B, b())
     assert (list(networks.loaded), b.loads) == ([A], 0)
     assert networks.perform(B, {})
@@ -321,15 +354,16 @@ def test_a_ticket_teaches_what_its_service_needs(make, messages):
     networks.perform(A, {"x": 1})
     need = networks.needs[A]
     assert (need.network_bytes, need.peak_bytes) == (2 * GIB, int(4.5 * GIB))
-    (message,) = messages
-    assert message == {
-        "service": A,
-        "network_bytes": 2 * GIB,
-        "peak_bytes": int(4.5 * GIB),
-        "load_seconds": need.load_seconds,
-        "loading_seconds": 0.0,
-        "warm": [A],
-    }
+    assert messages == [
+        Measured(
+            service=A,
+            network_bytes=2 * GIB,
+            peak_bytes=int(4.5 * GIB),
+            load_seconds=need.load_seconds,
+            loading_seconds=0.0,
+            warm=(A,),
+        )
+    ]
 
 
 def test_a_large_ticket_counts_at_once_and_is_forgotten_slowly(make):
@@ -366,9 +400,9 @@ def test_only_news_are_told(make, messages):
         networks.perform(A, {"x": x})
     assert len(messages) == 1
     networks.perform(A, {"x": 2})
-    assert messages[-1]["peak_bytes"] == 4 * GIB
+    assert messages[-1].peak_bytes == 4 * GIB
     networks.perform(B, {})
-    assert [message["service"] for message in messages] == [A, A, B]
+    assert [message.service for message in messages] == [A, A, B]
 
 
 def test_a_loading_is_told_with_its_seconds_and_what_is_warm_then(make, messages):
@@ -376,9 +410,9 @@ def test_a_loading_is_told_with_its_seconds_and_what_is_warm_then(make, messages
     networks = make(8, a, b)
     networks.perform(A, {})
     loading, performed = messages
-    assert loading["loading_seconds"] > 0
-    assert (loading["service"], loading["warm"]) == (A, [A])
-    assert (performed["loading_seconds"], performed["peak_bytes"]) == (0.0, 5 * GIB)
+    assert loading.loading_seconds > 0
+    assert (loading.service, loading.warm) == (A, (A,))
+    assert (performed.loading_seconds, performed.peak_bytes) == (0.0, 5 * GIB)
 
 
 def test_what_was_known_counts_for_the_same_version_only(make):

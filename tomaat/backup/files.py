@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import shutil
 from pathlib import Path
 
 from tomaat.storage.disk import is_disk_full
-from tomaat.storage.storage import flush
+from tomaat.storage.files import CHUNK_BYTES, flush
 
-CHUNK_BYTES = 1024**2
 NO_LINK = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EACCES}  #: then it is copied
 
 
@@ -38,15 +36,6 @@ def trouble_of(error: OSError, *, writing: Path, reading: Path) -> str:
     names = [Path(name) for name in (error.filename, error.filename2) if isinstance(name, (str, Path))]
     sides = [folder for folder in (writing, reading) if any(name.is_relative_to(folder) for name in names)]
     return f"{' or '.join(map(str, sides or (writing, reading)))}: {error.strerror}"
-
-
-def sha256_of(file: Path) -> tuple[str, int]:
-    """Read a file to its end; return its SHA-256 and its size in bytes."""
-    digest = hashlib.sha256()
-    with file.open("rb") as opened:
-        while chunk := opened.read(CHUNK_BYTES):
-            digest.update(chunk)
-        return digest.hexdigest(), opened.tell()
 
 
 def make_folders(folder: Path, below: Path) -> None:

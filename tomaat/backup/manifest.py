@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
 from tomaat.backup.backup_failed import BackupFailed
-from tomaat.storage.storage import flush
+from tomaat.storage.files import flush
 
 FORMAT = 1  #: of the folder; a restore knows its own and refuses others
 NAME = "manifest.json"

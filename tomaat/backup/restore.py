@@ -23,7 +23,8 @@ from tomaat.backup.verify import verify
 from tomaat.database import DatabaseUnavailable
 from tomaat.database.migrate import known_migrations
 from tomaat.postgres.clients import find_clients, load, server_major
-from tomaat.storage.storage import ASIDE, Storage, TicketFolder, flush, flush_tree
+from tomaat.storage.files import flush, flush_tree
+from tomaat.storage.storage import ASIDE, Storage, TicketFolder
 from tomaat.tickets.backup_store import BackupStore, settling
 
 

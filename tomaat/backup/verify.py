@@ -6,8 +6,8 @@ from collections import Counter
 from pathlib import Path, PurePosixPath
 
 from tomaat.backup.backup_failed import BackupFailed
-from tomaat.backup.files import sha256_of
 from tomaat.backup.manifest import DUMP, Manifest
+from tomaat.storage.files import sha256_of
 
 MOST_NAMED = 5
 

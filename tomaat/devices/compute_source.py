@@ -13,6 +13,6 @@ class ComputeSource:
     device_name: str
     torch_device: str  #: as the worker sees it: ``cuda:0`` is the one GPU of its CUDA_VISIBLE_DEVICES
     visible_devices: str  #: the worker's CUDA_VISIBLE_DEVICES: the GPU's UUID, or nothing
-    memory_bytes: int | None  #: what networks and tickets may take; ``None``: whatever is free
-    services: tuple[str, ...] | None  #: what it may offer; ``None``: every service that loads
+    memory_bytes: int | None  #: that networks and tickets may take; ``None``: all free memory
+    services: tuple[str, ...] | None  #: that it may offer; ``None``: every service that loads
     problem: str | None  #: why it cannot be used

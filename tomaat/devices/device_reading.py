@@ -1,4 +1,4 @@
-"""What a compute source's device tells of itself at one moment."""
+"""The figures that a compute source's device tells at one moment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads what the devices tell of themselves, in a thread that may hang with a driver while all else goes on."""
+"""Reads the devices' figures, in a thread of its own: a driver may hang while all else goes on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tomaat.devices.sources import CPU
 
 
 class DeviceWatch:
-    """Leaves each source's latest reading for whoever takes it; a source of the CPU tells of the whole machine."""
+    """Keeps each source's latest reading until it is taken; the reading of a CPU source is the whole machine's."""
 
     def __init__(self, sources: Sequence[ComputeSource], *, every_seconds: float) -> None:
         self.keys = {source.name: source.name.partition("/")[2] for source in sources}

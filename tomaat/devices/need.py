@@ -1,4 +1,4 @@
-"""What a service was measured to need on a compute source."""
+"""The memory and the loading time that a service needs on a compute source."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Need:
     """Measured by the worker, kept in the database, used to choose queues and to make room."""
 
-    network_bytes: int  #: what its network holds while it is warm
+    network_bytes: int  #: that its network holds while it is warm
     peak_bytes: int | None  #: the most with a ticket running, the network included; ``None``: no ticket ran yet
     load_seconds: float  #: how long its network takes to load
 

@@ -1,4 +1,4 @@
-"""Ask the NVIDIA driver which GPUs there are, and what they tell of themselves."""
+"""Ask the NVIDIA driver which GPUs there are, and for their figures."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Gpu:
 
 
 class NvmlReader:
-    """Reads single figures of single GPUs; what NVML does not tell, of a vGPU or a MIG slice say, is ``None``.
+    """Reads single figures of single GPUs; one that NVML does not tell (a vGPU's, or a MIG slice's) is ``None``.
 
     NVML stays open meanwhile, and is opened again after a GPU was not found.
     """

@@ -131,8 +131,8 @@ def _doors(store: WatchStore) -> Iterator[Finding]:
     if not world.services:
         yield warning("offers", "no service was offered yet", "start TaskScheduling.py, or make serve")
     elif away:
-        mend = "start a source that offers them; their tickets wait until then"
-        yield warning("offers", f"no live source offers {', '.join(away)}", mend)
+        mend = "start a source that offers them, or resume a drained one; their tickets wait until then"
+        yield warning("offers", f"no source that takes tickets offers {', '.join(away)}", mend)
     else:
         yield ok("offers", ", ".join(world.services))
 

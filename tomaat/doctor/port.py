@@ -5,18 +5,16 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import os
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 
 from tomaat.doctor.finding import Finding, ok, warning, wrong
+from tomaat.processes.proc import lowest_open_port
 from TOMAATSettings import ANYWHERE
 
 ABOUT = "port"
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 15.0  #: a WebService whose database is silent answers after its deadline
-OPEN_PORTS = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 
 
 def look_at_port(host: str, port: int) -> Iterator[Finding]:
@@ -56,8 +54,8 @@ def _free(host: str, port: int) -> Iterator[Finding]:
         mend = "127.0.0.1 and 0.0.0.0 always are"
         yield wrong(ABOUT, f"TOMAAT_HOST: {host} is no address of this machine ({error.strerror})", mend)
         return
-    lowest = int(OPEN_PORTS.read_text(encoding="ascii")) if OPEN_PORTS.exists() else 1024
-    if port < lowest and os.geteuid() != 0:
+    lowest = lowest_open_port()
+    if port < lowest:
         yield wrong(ABOUT, f"{port} is for the administrator only", f"set TOMAAT_PORT to one from {lowest} on")
     else:
         yield warning(ABOUT, f"nobody answers at {host}:{port}; it is free", "start WebService.py, or make serve")

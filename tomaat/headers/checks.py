@@ -83,7 +83,7 @@ def check_spacing(spacing: Sequence[float]) -> tuple[float, float, float]:
 
 
 def check_origin(origin: Sequence[float]) -> Point:
-    """Demand a place near enough for its voxels to be told apart; what is left out is 0."""
+    """Demand a place near enough for its voxels to be told apart; a coordinate that is left out is 0."""
     for value in origin:
         if not abs(value) <= FARTHEST_MM:
             raise VolumeRefused("place", f"origin: {shown(value)} is more than {FARTHEST_MM:g} mm away.")
@@ -146,7 +146,7 @@ def check_axes(axes: Sequence[Sequence[float]], field: str) -> tuple[Point, Poin
 
 
 def three(numbers: Sequence[float]) -> Point:
-    """Give three coordinates of what may have fewer, or more."""
+    """Give three coordinates, of a list that may have fewer, or more."""
     filled = (*numbers, 0.0, 0.0, 0.0)
     return filled[0], filled[1], filled[2]
 

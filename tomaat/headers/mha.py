@@ -133,7 +133,7 @@ def _fields(data: bytes) -> tuple[dict[str, str], int]:
 
 
 def _check_fields(fields: dict[str, str], data_bytes: int) -> bool:
-    """Demand what makes all readers find the same voxels; tell whether they are compressed.
+    """Demand the fields by which all readers find the same voxels; tell whether these are compressed.
 
     A size of the compressed data that is too small would make a reader stop early and leave voxels unset.
     """

@@ -132,7 +132,7 @@ def _fields(data: bytes, order: str, *, compressed: bool) -> VolumeHeader:
 
 
 def _scale(slope: float, intercept: float) -> tuple[float, float]:
-    """Tell what the values are multiplied with and what is added then; 1 and 0 where the header scales nothing."""
+    """Give slope and intercept: voxel times slope plus intercept is the value. They are 1 and 0 without scaling."""
     if slope == 0 or math.isnan(slope):  # NaN is how some writers say it
         if abs(intercept) >= SMALLEST_SCALE:
             rule = f"scl_slope: {shown(slope)} scales nothing, but ITK adds scl_inter {shown(intercept)}; set it to 0."
@@ -170,9 +170,9 @@ def _sform(rows: Sequence[float], unit_mm: float) -> Grid:
 def _geometry(
     forms: Mapping[str, Grid], spacing: Point, dimensions: Sequence[int]
 ) -> tuple[Point, tuple[Point, Point, Point]]:
-    """Give origin and axes (LPS, mm) that all say who say any; where nobody does, along LPS from the origin on.
+    """Give origin and axes (LPS, mm) on which all forms agree; without a form, along LPS from the origin on.
 
-    ITK makes voxels ``pixdim`` apart of whatever it finds, and chooses between two forms by rules of its own. So what
+    ITK makes voxels ``pixdim`` apart in any case, and chooses between two forms by rules of its own. So what
     would move a corner of the volume is refused: an sform that is sheared or has other distances than ``pixdim``, and
     a qform and an sform that differ. Where both say the same the sform's numbers count.
     """

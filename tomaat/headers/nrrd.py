@@ -46,7 +46,7 @@ TURNS: dict[str, Point] = {
     **dict.fromkeys((LPS, "lps"), (1.0, 1.0, 1.0)),
     **dict.fromkeys(("right-anterior-superior", "ras"), (-1.0, -1.0, 1.0)),
     **dict.fromkeys(("left-anterior-superior", "las"), (1.0, -1.0, 1.0)),
-}  #: the spaces of patients, and what turns each into LPS
+}  #: the spaces of patients, and the signs that turn each into LPS
 MAGICS = tuple(f"NRRD000{version}" for version in range(1, 6))
 NO_SKIP = ("0", "")
 MILLIMETRES = {"mm", "millimeter", "millimeters", "millimetre", "millimetres", "", "???"}
@@ -54,7 +54,7 @@ CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 GOVERNING = {
     *("datafile", "lineskip", "byteskip", "encoding", "type", "endian", "sizes", "dimension", "kinds"),
     *("spacedirections", "spaceorigin", "spacings", "space", "spacedimension", "units", "spaceunits", "centers"),
-}  #: fields that decide what is read, without their blanks
+}  #: fields that decide which voxels are read, without their blanks
 
 
 def read_nrrd_header(path: Path, largest_voxel_bytes: float) -> VolumeHeader:

@@ -22,7 +22,7 @@ EXTENSIONS = tuple(READERS)
 
 
 def read_header(path: Path, *, largest_voxel_bytes: float = math.inf) -> VolumeHeader:
-    """Check all that a header says, and the exact size of what is not compressed.
+    """Check all that a header says, and the exact size of a file that is not compressed.
 
     Raises ``VolumeRefused`` with a sentence that names the field, the value and the rule, never the file.
     """

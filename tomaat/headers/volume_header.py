@@ -1,4 +1,4 @@
-"""What a volume's header says, once it was checked."""
+"""A volume's header, checked."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class VolumeHeader:
     compression: str  #: ``none``, ``gzip`` or ``zlib``; ``images`` where each image has its own
     voxel_offset: int  #: bytes before the voxels, after inflating where the whole file is compressed
     whole_file_compressed: bool  #: NIfTI's ``.nii.gz``, rather than the voxels alone
-    slope: float = 1.0  #: NIfTI's; with the intercept it makes other values, and another type, of what is on disk
+    slope: float = 1.0  #: NIfTI's; with the intercept it makes other values, and another type, of those on disk
     intercept: float = 0.0
     byte_order: str = "little"  #: of the voxels: ``little`` or ``big``
     modality: str | None = None  #: DICOM's word, such as ``CT``; no other format has one

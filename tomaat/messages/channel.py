@@ -1,10 +1,13 @@
-"""Messages between a lane and its worker: JSON objects over a pair of sockets that keeps them apart and whole."""
+"""The way of the messages: a pair of sockets that keeps them apart and whole."""
 
 from __future__ import annotations
 
-import json
 import socket
-from typing import Any
+from collections.abc import Mapping
+from typing import Generic
+
+from tomaat.messages.fields import MessageRefused
+from tomaat.messages.messages import FROM_WORKER, FromLane, FromWorker, Heard, read, write
 
 LARGEST_MESSAGE = 160 * 1024  #: bytes that a socket of this kind takes whole
 
@@ -13,30 +16,32 @@ class ChannelClosed(Exception):
     """The other end is gone."""
 
 
-class Channel:
+class Channel(Generic[Heard]):
     """One end. Each message is sent whole or not at all, so that several threads may send."""
 
-    def __init__(self, end: socket.socket) -> None:
+    def __init__(self, end: socket.socket, hears: Mapping[str, type[Heard]]) -> None:
+        """Hold an end to which messages of these kinds come."""
         self.end = end
+        self.hears = hears
 
-    @classmethod
-    def pair(cls) -> tuple[Channel, socket.socket]:
-        """Make a channel and the other end's socket, to be inherited by the worker."""
+    @staticmethod
+    def pair() -> tuple[Channel[FromWorker], socket.socket]:
+        """Make the lane's end of a channel, and the other end's socket, to be inherited by the worker."""
         here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        return cls(here), there
+        return Channel(here, FROM_WORKER), there
 
     def fileno(self) -> int:
         """Let ``poll`` wait for a message."""
         return self.end.fileno()
 
-    def send(self, message: dict[str, Any], *, or_drop: bool = False) -> None:
+    def send(self, message: FromLane | FromWorker, *, or_drop: bool = False) -> None:
         """Send a message; with ``or_drop`` it is lost rather than waited for when the other end is slow.
 
-        Raises ``ChannelClosed``.
+        Raises ``ChannelClosed``, and ``MessageRefused`` for a message that is too long or breaks a rule.
         """
-        data = json.dumps(message).encode()
+        data = write(message)
         if len(data) > LARGEST_MESSAGE:
-            raise ValueError(f"a message of {len(data)} bytes is longer than {LARGEST_MESSAGE}")
+            raise MessageRefused(f"a message of {len(data)} bytes is longer than {LARGEST_MESSAGE}")
         try:
             self.end.send(data, socket.MSG_DONTWAIT if or_drop else 0)
         except BlockingIOError:
@@ -44,16 +49,15 @@ class Channel:
         except OSError as error:
             raise ChannelClosed from error
 
-    def receive(self) -> dict[str, Any]:
-        """Receive the next message, waiting for it. Raises ``ChannelClosed``."""
+    def receive(self) -> Heard:
+        """Wait for the next message. Raises ``ChannelClosed``, and ``MessageRefused`` as ``read`` does."""
         try:
             data = self.end.recv(LARGEST_MESSAGE)
         except OSError as error:
             raise ChannelClosed from error
         if not data:
             raise ChannelClosed
-        message: dict[str, Any] = json.loads(data)
-        return message
+        return read(data, self.hears)
 
     def close(self) -> None:
         """Close this end."""

@@ -19,6 +19,7 @@ import structlog
 
 from tomaat.postgres.account import ROOT, Account, PrivatePostgresFailed, choose_account
 from tomaat.postgres.binaries import find_binaries, make_folder_for_all
+from tomaat.storage.files import flush
 
 log = structlog.get_logger()
 
@@ -95,7 +96,7 @@ def _make_data(data: Path, account: Account, password: str) -> None:
     if initdb.returncode == 0:
         with contextlib.suppress(OSError):  # another launcher was first
             (half / "data").rename(data)
-            _flush_folder(data.parent)
+            flush(data.parent)
     if not data.exists():
         shutil.rmtree(half, ignore_errors=True)
         raise PrivatePostgresFailed(f"initdb could not make {data}: {said.decode(errors='replace').strip()}")
@@ -113,12 +114,4 @@ def _write_whole(path: Path, text: str) -> None:
     with contextlib.suppress(FileExistsError):
         os.link(name, path)
     Path(name).unlink()
-    _flush_folder(path.parent)
-
-
-def _flush_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    flush(path.parent)

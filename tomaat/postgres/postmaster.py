@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 
-PROC = Path("/proc")
+from tomaat.processes.proc import command_lines
 
 
 def postmasters_of(data: Path) -> list[int]:
     """Return the pids of the servers that run on ``data``; zombies and other programs under an old pid are none."""
     return [
-        int(folder.name) for folder in PROC.iterdir() if folder.name.isdecimal() and _is_postmaster(folder, str(data))
+        pid
+        for pid, arguments in command_lines().items()
+        if Path(arguments[0]).name == "postgres" and str(data) in arguments
     ]
-
-
-def _is_postmaster(folder: Path, data: str) -> bool:
-    with contextlib.suppress(OSError):
-        arguments = (folder / "cmdline").read_text(errors="replace").split("\0")  # a zombie's is empty
-        return Path(arguments[0]).name == "postgres" and data in arguments
-    return False
 
 
 def lines_of_pid_file(data: Path) -> list[str]:

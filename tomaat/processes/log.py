@@ -11,10 +11,10 @@ from structlog.typing import EventDict
 
 
 def configure_logging(door: str, log_format: str) -> None:
-    """Let structlog, and what libraries log from a warning on, write lines to standard error."""
+    """Let structlog write lines to standard error, and the libraries their warnings and errors."""
 
     def name_door(_logger: object, _level: str, event: EventDict) -> EventDict:
-        """Name the program, in every thread: what is bound to a context is its thread's own."""
+        """Name the program, in every thread: a context's facts are those of its thread alone."""
         return {**event, "door": door}
 
     structlog.configure(

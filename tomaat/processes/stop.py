@@ -13,7 +13,7 @@ from tomaat.processes.waker import Waker
 class Stop:
     """Set by SIGTERM and SIGINT; made once, by a door's main thread.
 
-    A pipe wakes the sleepers, since a signal's handler may not touch what the interrupted code holds.
+    A pipe wakes the sleepers, since a signal's handler may not touch objects that the interrupted code holds.
     """
 
     def __init__(self) -> None:

@@ -15,7 +15,7 @@ class Waker:
         os.set_blocking(self.pipe_out, False)
 
     def fileno(self) -> int:
-        """Tell ``poll`` what becomes readable."""
+        """Tell ``poll`` the end that becomes readable."""
         return self.pipe_out
 
     def wake(self) -> None:

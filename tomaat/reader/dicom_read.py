@@ -1,6 +1,6 @@
 """Read the images of a DICOM series, in the limited fork of the read server: headers by pydicom, pixels by GDCM.
 
-What GDCM would read as something else than was stored is told as the image's fault: MONOCHROME1 (it inverts the
+An image that GDCM would read as something else than was stored is at fault: MONOCHROME1 (it inverts the
 values), fewer pixels than rows and columns need (it fills up), an unusual high bit (it ignores it).
 """
 
@@ -57,7 +57,7 @@ VOXEL_TYPES = {
 
 
 def prepare() -> None:
-    """Load, before anything is taken from the process, what pydicom would load when it meets a stranger's file."""
+    """Load, before anything is taken from the process, all that pydicom would load when it meets a stranger's file."""
     warnings.simplefilter("ignore")  # they quote the file
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
     for name in {*python_encoding.values(), "latin-1"}:
@@ -70,7 +70,7 @@ def prepare() -> None:
 
 
 def tell(folder: int, shown_as: int, names: Path) -> list[dict[str, Any]]:
-    """Tell of each image in a folder what ``dicom_told`` takes apart; an index of a medium (DICOMDIR) is none."""
+    """Read each image's header in a folder, for ``dicom_told``; the index of a medium (DICOMDIR) is no image."""
     return list(filter(None, (_facts(number, file) for number, file in _files(folder, shown_as, names))))
 
 
@@ -98,7 +98,7 @@ def fill(folder: int, shown_as: int, names: Path, asked: dict[str, Any], memory:
 
 
 def _files(folder: int, shown_as: int, names: Path, wanted: Any = None) -> Iterator[tuple[int, Path]]:
-    """Open one file after the other where GDCM, and whoever opens that path, finds it; yield its number too."""
+    """Open one file after the other where GDCM finds it, and yield its number too."""
     for number, name in enumerate(file_names(folder)):
         if wanted is not None and number not in wanted:
             continue
@@ -109,7 +109,7 @@ def _files(folder: int, shown_as: int, names: Path, wanted: Any = None) -> Itera
 
 
 def _facts(number: int, file: Path) -> dict[str, Any] | None:
-    """Read what one image says; ``None`` for the index of a medium."""
+    """Read the header of one image; ``None`` for the index of a medium."""
     pixel_bytes = None
 
     def at_pixels(tag: int, _vr: str | None, length: int) -> bool:
@@ -162,7 +162,7 @@ def _told(number: int, file: Path, image: pydicom.FileDataset, pixel_bytes: int 
 
 
 def _check(image: pydicom.FileDataset, pixel_bytes: int | None, pixels: int) -> None:
-    """Refuse what would be read as something else than was stored."""
+    """Refuse an image that would be read as something else than was stored."""
     syntax = _text(image.file_meta, "TransferSyntaxUID")
     if syntax not in TRANSFER_SYNTAXES:
         name = UID(syntax).name if syntax in AllTransferSyntaxes else syntax
@@ -208,7 +208,7 @@ def _voxel_type(file: Path) -> str:
 
 
 def _attributes(image: pydicom.Dataset) -> dict[str, Any]:
-    """Gather the attributes that are handed on, as the DICOM JSON Model has them; what cannot be read is left out."""
+    """Gather the attributes that are handed on, in the DICOM JSON Model, without those that cannot be read."""
     meta = getattr(image, "file_meta", {})
     gathered = {}
     for tag, vr in ATTRIBUTES.items():
@@ -254,7 +254,7 @@ def _values(image: Any, key: Any) -> list[Any]:
 
 
 def _is_given(image: pydicom.Dataset, keyword: str) -> bool:
-    """Tell whether an attribute has a value, whatever it is."""
+    """Tell whether an attribute has any value."""
     item = image.get_item(keyword)
     return item is not None and item.value not in (None, b"", "")
 

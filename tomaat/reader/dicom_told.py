@@ -1,4 +1,4 @@
-"""Take apart what the limited process tells of a DICOM series: it touched a stranger's data, so nothing is believed."""
+"""Take apart what the limited process says of a DICOM series, and believe nothing: it touched a stranger's data."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from tomaat.headers.volume_refused import VolumeRefused
 from tomaat.reader.series import Slice
 
 LONGEST_TEXT = 200  #: characters of a value; DICOM allows 64, and three times that in a person's name
-BYTES_FOR_ALL, BYTES_FOR_EACH = 64 * 1024, 8 * 1024  #: what may be told
+BYTES_FOR_ALL, BYTES_FOR_EACH = 64 * 1024, 8 * 1024  #: that may be told
 Header = dict[str, Any]
-#: What is handed on of each image, by its kind: patient, study, series, place, identity, and how it is stored.
+#: The attributes of each image that are handed on, by kind: patient, study, series, place, identity, storage.
 KINDS = {
     "CS": "00080005 00080060 00100040",
     "DA": "00080020 00080021 00100030",
@@ -33,7 +33,7 @@ MOST_VALUES = 16  #: of one attribute; an orientation has six
 
 
 def take_apart(data: bytes) -> tuple[list[Slice], dict[int, Header]]:
-    """Give what each image's header says, and by its number what is handed on of it. Raises ``VolumeRefused``."""
+    """Give each image's header, and by its number the attributes that are handed on. Raises ``VolumeRefused``."""
     try:
         told = json.loads(data)
         slices = [_slice(one) for one in told]
@@ -81,7 +81,7 @@ def _numbers(told: Any, count: int) -> tuple[float, ...] | None:
 
 
 def _header(told: dict[str, Any]) -> Header:
-    """Keep of the DICOM JSON Model of an image what is known, of its kind, and short."""
+    """Keep the attributes of an image's DICOM JSON Model that are known, of the right kind, and short."""
     kept: Header = {}
     for tag, vr in ATTRIBUTES.items():
         if tag in told and len(told[tag]["Value"]) <= MOST_VALUES:

@@ -29,7 +29,7 @@ def plain_head(source: int, header: VolumeHeader) -> bytes:
 
 
 def inflate(source: int, header: VolumeHeader, head: mmap.mmap, voxels: mmap.mmap) -> None:
-    """Fill ``voxels``, and ``head`` where it is compressed with them, with what ``source`` inflates to.
+    """Inflate ``source`` into ``voxels``, and first into ``head`` where that is compressed with them.
 
     Raises ``VolumeRefused`` unless exactly the bytes that the header claims come out, from one gzip or zlib stream,
     with the right checksum, and nothing follows it.
@@ -53,7 +53,7 @@ def inflate(source: int, header: VolumeHeader, head: mmap.mmap, voxels: mmap.mma
 
 
 def _inflated(source: int, header: VolumeHeader) -> Iterator[bytes]:
-    """Yield what comes out, at most ``STEP_BYTES`` at a time; refuse at the end what must not be taken."""
+    """Yield the inflated bytes, at most ``STEP_BYTES`` at a time; refuse at the end a file that must not be taken."""
     member = isal_zlib.decompressobj(wbits=WINDOW[header.compression])
     position = 0 if header.whole_file_compressed else header.voxel_offset
     pending = data = b""

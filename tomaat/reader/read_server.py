@@ -21,7 +21,6 @@ compressed, the plain header before a hole as long as the voxels.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import math
 import mmap
@@ -40,11 +39,12 @@ import SimpleITK as sitk
 from tomaat.headers.dicom_files import file_names
 from tomaat.headers.volume_header import BYTES_OF, VolumeHeader
 from tomaat.headers.volume_refused import VolumeRefused
+from tomaat.processes.dying import die_with_parent
+from tomaat.processes.proc import own_mapped_bytes, own_threads
 from tomaat.reader import dicom_read
 from tomaat.reader.confine import landlock, offered, seccomp
 from tomaat.reader.inflate import inflate, plain_head
 
-PR_SET_PDEATHSIG = 1
 LARGEST_MESSAGE = 64 * 1024
 SPARE_BYTES = 128 * 1024**2  #: beyond the voxels, for the libraries
 MOST_DESCRIPTORS = 64
@@ -58,22 +58,14 @@ BYTES_PER_SECOND = 10_000_000  #: of voxels, that a fork must manage
 
 
 def make_names(folder: Path) -> None:
-    """Make the names under which SimpleITK finds whatever is behind ``SHOWN_AS`` in its own process."""
+    """Make the names under which SimpleITK finds the file behind ``SHOWN_AS`` in its own process."""
     for name in NAMES.values():
         (folder / name).symlink_to(f"/proc/self/fd/{SHOWN_AS}")
 
 
-def die_with(parent: int, number: int) -> None:
-    """Let the kernel send this process the signal ``number`` when its parent ends."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
-    if os.getppid() != parent:
-        os._exit(1)
-
-
 def limit(memory_bytes: int, seconds: int) -> None:
     """Bound memory beyond the libraries' own, processor time and open files; let no file grow, dump no core."""
-    status = Path("/proc/self/statm").read_text(encoding="ascii")
-    mapped = int(status.split()[0]) * mmap.PAGESIZE
+    mapped = own_mapped_bytes()
     for what, soft, hard in (
         (resource.RLIMIT_AS, mapped + memory_bytes + SPARE_BYTES, None),
         (resource.RLIMIT_CPU, seconds, seconds + 5),
@@ -110,7 +102,7 @@ def copy(source: int, header: VolumeHeader, voxels: mmap.mmap) -> None:
 
 
 def scale(raw: mmap.mmap, header: VolumeHeader, memory: int) -> None:
-    """Write to the asker's memory what NIfTI's slope and intercept make of the voxels on disk, piece by piece."""
+    """Scale the voxels on disk by NIfTI's slope and intercept into the asker's memory, piece by piece."""
     count = math.prod(header.dimensions)
     values: np.ndarray[Any, Any] = np.ndarray(count, header.value_dtype, mmap.mmap(memory, 0))
     voxels: np.ndarray[Any, Any] = np.ndarray(count, on_disk(header), raw)
@@ -125,7 +117,7 @@ def on_disk(header: VolumeHeader) -> np.dtype[Any]:
 
 
 def describe(reader: sitk.ImageFileReader, header: VolumeHeader) -> dict[str, Any]:
-    """Tell what SimpleITK makes of a volume; it must be what the header said. One slice is a volume too."""
+    """Tell the geometry that SimpleITK read; it must be the one that the header said. One slice is a volume too."""
     dtype = DTYPES.get(reader.GetPixelID(), "no type of ours")
     count = reader.GetDimension()
     size = (*reader.GetSize(), 1)
@@ -145,7 +137,7 @@ def describe(reader: sitk.ImageFileReader, header: VolumeHeader) -> dict[str, An
 
 
 def answer(source: int, memory: int, asked: dict[str, Any], guards: list[str]) -> dict[str, Any]:
-    """Do in a fork what was asked for; a refusal is an answer too."""
+    """Answer a request, in a fork; a refusal is an answer too."""
     try:
         if "header" in asked:
             return answer_file(source, memory, asked, guards)
@@ -199,7 +191,7 @@ def answer_series(source: int, memory: int, asked: dict[str, Any], guards: list[
 
 
 def confine(memory_bytes: int, seconds: int, guards: list[str], readable: int | None) -> None:
-    """Take from this process what it does not need; it may open the file or the files in the folder ``readable``."""
+    """Take from this process all that it does not need; it may open the file, or the folder's files, ``readable``."""
     limit(memory_bytes, seconds)
     if "landlock" in guards:
         landlock(readable)
@@ -210,7 +202,7 @@ def confine(memory_bytes: int, seconds: int, guards: list[str], readable: int | 
 def run_fork(server: int, asker: socket.socket, request: bytes, descriptors: list[int], guards: list[str]) -> NoReturn:
     """Be the fork: answer through the pipe and end, whatever happens."""
     try:
-        die_with(server, signal.SIGKILL)
+        die_with_parent(server, signal.SIGKILL)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         asker.close()
         source, memory, pipe = descriptors
@@ -228,7 +220,7 @@ def serve(asker: socket.socket, guards: list[str]) -> None:
         request, descriptors, _, _ = socket.recv_fds(asker, LARGEST_MESSAGE, 3)
         if not request:
             return
-        threads = sum(1 for _ in Path("/proc/self/task").iterdir())
+        threads = own_threads()
         if threads != 1:
             sys.exit(f"the image reader has {threads} threads; a fork of it would not be safe")
         child = os.fork()
@@ -250,7 +242,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the asker decides when it ends
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
-        die_with(arguments.parent, signal.SIGTERM)
+        die_with_parent(arguments.parent, signal.SIGTERM)
         sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
         sitk.ProcessObject.SetGlobalWarningDisplay(False)
         dicom_read.prepare()

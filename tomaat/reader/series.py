@@ -1,6 +1,6 @@
 """Arrange the images of a DICOM series into one volume, or say with numbers why they are none.
 
-Works on what the headers say; nothing here reads a file.
+Works on headers that were read; nothing here reads a file.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ BESIDE_WITHIN = 0.5  #: of the smallest pixel spacing: how far a slice may lie b
 
 @dataclass(frozen=True, kw_only=True)
 class Slice:
-    """What the header of one image says; lengths in mm, positions in LPS as DICOM has them."""
+    """The header of one image; lengths in mm, positions in LPS as DICOM has them."""
 
     number: int  #: of the file among those that were sent
     series: str  #: SeriesInstanceUID
@@ -63,7 +63,7 @@ class Series:
 
     @property
     def header(self) -> VolumeHeader:
-        """What a file of the same volume would say."""
+        """The header that a file of the same volume would have."""
         return VolumeHeader(
             format="dicom",
             dimensions=self.dimensions,

@@ -70,8 +70,8 @@ class VolumeReader:
     ) -> Volume:
         """Read a volume: voxels as an array of shape (i, j, k), geometry in mm in LPS.
 
-        A folder is a DICOM series, or several of which ``series`` is the UID of one. ``demand`` may refuse what the
-        headers say before a voxel is read. Raises ``VolumeRefused`` for whatever header or voxels show, and for a read
+        A folder is a DICOM series, or several of which ``series`` is the UID of one. ``demand`` may refuse the
+        headers before a voxel is read. Raises ``VolumeRefused`` for whatever header or voxels show, and for a read
         that died or took too long; ``OSError`` where there is no file; ``RuntimeError`` when the read server does not
         start.
         """
@@ -194,7 +194,7 @@ class VolumeReader:
 
 
 def make_pages(mapped: mmap.mmap, *, until: socket.socket) -> None:
-    """Make the pages of a mapping ahead of who writes to it, until something can be read from ``until``.
+    """Make the pages of a mapping before its writer comes to them, until something can be read from ``until``.
 
     Python's lock is not held meanwhile: the network of another ticket may be running.
     """
@@ -242,7 +242,7 @@ def ending(code: int) -> str:
 
 
 def _reply(data: bytes) -> dict[str, Any]:
-    """Take what a process that touched a stranger's data answers; raises the refusal that it tells."""
+    """Take the answer of a process that touched a stranger's data; raises the refusal that it tells."""
     try:
         reply = json.loads(data)
         if "refused" in reply:
@@ -254,7 +254,7 @@ def _reply(data: bytes) -> dict[str, Any]:
 
 
 def _told(reply: dict[str, Any]) -> dict[str, Any]:
-    """Take apart what is told of a volume that was read."""
+    """Take apart the description of a volume that was read."""
     try:
         told = reply["volume"]
         direction = told["direction"]
@@ -274,7 +274,7 @@ def _nothing_read() -> VolumeRefused:
 
 
 def _content(memory: int, length: Any) -> bytes:
-    """Copy out of the memory what was written to it."""
+    """Copy the bytes that were written to a memory."""
     if not isinstance(length, int) or not 0 < length <= os.fstat(memory).st_size:
         raise _nothing_read()
     with mmap.mmap(memory, length, prot=mmap.PROT_READ) as mapped:
@@ -282,7 +282,7 @@ def _content(memory: int, length: Any) -> bytes:
 
 
 def _volume(told: dict[str, Any], header: VolumeHeader, mapped: mmap.mmap) -> Volume:
-    """Hold what was told against the checked header, and make the volume where that lies; its voxels are not copied."""
+    """Compare the answer with the checked header, and make the volume in place; its voxels are not copied."""
     dtype, spacing, origin, direction = told["dtype"], told["spacing"], told["origin"], told["direction"]
     if told["dimensions"] != header.dimensions:
         raise VolumeRefused("dimensions", "The volume that was read is not the one that its header describes.")

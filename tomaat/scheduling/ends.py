@@ -1,65 +1,111 @@
-"""The moves that end a running ticket."""
+"""How a running ticket ends, as a value, and the one place that carries it out."""
 
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from structlog.typing import FilteringBoundLogger
 
-from tomaat.scheduling.running_tickets import RunningTicket
 from tomaat.tickets.lane_store import LaneStore
+from tomaat.tickets.ticket import Ticket
+
+
+@dataclass(frozen=True, kw_only=True)
+class Succeed:
+    """Complete a ticket whose result is sealed."""
+
+    sha256: str
+    size_bytes: int
+    seconds: float  #: for which it kept its source from the next ticket
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fail:
+    """Fail a ticket whose task refused, raised, or passed its deadline."""
+
+    problem: dict[str, Any]  #: as its client reads it
+    reason: str  #: for the log
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outgrow:
+    """Let a ticket that is too large for this source wait for a larger one; where there is none, it fails."""
+
+    memory_bytes: int | None
+    problem: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cancel:
+    """Cancel a ticket that its client gave up."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PutBack:
+    """Let a ticket wait again, no attempt spent."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpendAttempt:
+    """Spend an attempt of a ticket; after the last one it fails."""
+
+    problem: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lose:
+    """Leave a ticket that is somebody else's by now."""
+
+
+End = Succeed | Fail | Outgrow | Cancel | PutBack | SpendAttempt | Lose
 
 
 class Ends:
-    """Each is one guarded statement, safe to repeat, a line in the log, and tells whether the result is kept."""
+    """Carries ends out; each is one guarded statement, safe to repeat, and a line in the log."""
 
     def __init__(self, store: LaneStore, log: FilteringBoundLogger, *, attempts: int) -> None:
         self.store = store
         self.log = log
         self.attempts = attempts
 
-    def succeed(self, run: RunningTicket, sha256: str, size_bytes: int, seconds: float) -> bool:
-        """Complete a ticket whose result is sealed; what workers that died have left of it goes."""
-        kept = self.store.succeed(run.ticket, sha256=sha256, size_bytes=size_bytes, seconds=seconds)
+    def carry_out(self, end: End, ticket: Ticket, out: Path) -> None:
+        """End a ticket whose claim wrote into ``out``; unless it succeeds, that folder goes.
+
+        Raises ``DatabaseUnavailable`` when it is not known whether the ticket has ended.
+        """
+        kept = False
+        match end:
+            case Succeed():
+                kept = self._succeed(end, ticket, out)
+            case Fail():
+                self.store.fail(ticket, end.problem)
+                self.log.info("ticket.failed", ticket=ticket.id, reason=end.reason)
+            case Outgrow():
+                state = self.store.outgrow(ticket, end.memory_bytes, end.problem)
+                self.log.warning("ticket.outgrown", ticket=ticket.id, memory_bytes=end.memory_bytes, state=state)
+            case Cancel():
+                self.store.cancelled(ticket)
+                self.log.info("ticket.cancelled", ticket=ticket.id)
+            case PutBack():
+                self.store.put_back(ticket)
+                self.log.info("ticket.put_back", ticket=ticket.id)
+            case SpendAttempt():
+                state = self.store.give_up_attempt(ticket, attempts=self.attempts, error=end.problem)
+                self.log.warning("ticket.attempt_spent", ticket=ticket.id, state=state)
+            case Lose():
+                self.log.warning("ticket.lost", ticket=ticket.id, claim=ticket.claim)
+        if not kept:
+            shutil.rmtree(out, ignore_errors=True)
+
+    def _succeed(self, end: Succeed, ticket: Ticket, out: Path) -> bool:
+        """Complete a ticket; the folders of earlier claims, whose workers died, go. Tells whether it was in time."""
+        kept = self.store.succeed(ticket, sha256=end.sha256, size_bytes=end.size_bytes, seconds=end.seconds)
         if kept:
-            for other in run.out.parent.iterdir():
-                if other != run.out:
+            for other in out.parent.iterdir():
+                if other != out:
                     shutil.rmtree(other, ignore_errors=True)
-        self.log.info("ticket.succeeded" if kept else "ticket.too_late", ticket=run.ticket.id, claim=run.ticket.claim)
+        self.log.info("ticket.succeeded" if kept else "ticket.too_late", ticket=ticket.id, claim=ticket.claim)
         return kept
-
-    def fail(self, run: RunningTicket, problem: dict[str, Any], reason: str) -> bool:
-        """Fail a ticket whose task refused, raised, or passed its deadline."""
-        self.store.fail(run.ticket, problem)
-        self.log.info("ticket.failed", ticket=run.ticket.id, reason=reason)
-        return False
-
-    def outgrow(self, run: RunningTicket, memory_bytes: int | None, problem: dict[str, Any]) -> bool:
-        """Let a ticket that is too large for this source wait for a larger one; where there is none, it fails."""
-        state = self.store.outgrow(run.ticket, memory_bytes, problem)
-        self.log.warning("ticket.outgrown", ticket=run.ticket.id, memory_bytes=memory_bytes, state=state)
-        return False
-
-    def cancel(self, run: RunningTicket) -> bool:
-        """Cancel a ticket that its client gave up."""
-        self.store.cancelled(run.ticket)
-        self.log.info("ticket.cancelled", ticket=run.ticket.id)
-        return False
-
-    def put_back(self, run: RunningTicket) -> bool:
-        """Let a ticket wait again, no attempt spent."""
-        self.store.put_back(run.ticket)
-        self.log.info("ticket.put_back", ticket=run.ticket.id)
-        return False
-
-    def give_up_attempt(self, run: RunningTicket, problem: dict[str, Any]) -> bool:
-        """Spend an attempt of a ticket; it fails with ``problem`` after the last one."""
-        state = self.store.give_up_attempt(run.ticket, attempts=self.attempts, error=problem)
-        self.log.warning("ticket.attempt_spent", ticket=run.ticket.id, state=state)
-        return False
-
-    def lose(self, run: RunningTicket) -> bool:
-        """Leave a ticket that is somebody else's by now."""
-        self.log.warning("ticket.lost", ticket=run.ticket.id, claim=run.ticket.claim)
-        return False

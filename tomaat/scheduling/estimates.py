@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tomaat.database import DatabaseUnavailable
-from tomaat.scheduling.held_worker import HeldWorker
+from tomaat.messages import Estimate, Estimated, ToEstimate
+from tomaat.scheduling.worker_keeper import WorkerKeeper
 from tomaat.storage import Storage
 from tomaat.tickets.lane_store import LaneStore
 
@@ -11,29 +12,35 @@ from tomaat.tickets.lane_store import LaneStore
 class Estimates:
     """Asks a lane's worker, and writes its answers into the rows."""
 
-    def __init__(self, store: LaneStore, storage: Storage) -> None:
+    def __init__(self, store: LaneStore, storage: Storage, keeper: WorkerKeeper) -> None:
         self.store = store
         self.storage = storage
+        self.keeper = keeper
         self.not_estimated: set[int] = set()
 
-    def ask(self, worker: HeldWorker) -> None:
+    def ask(self) -> None:
         """Ask about the running and the queued tickets whose task can say, unless an answer is on its way."""
-        services = [name for name, offer in worker.offers.items() if offer["offer"]["estimates"]]
-        if worker.estimating or not services:
+        services = [name for name, offered in self.keeper.offers.items() if offered.offer["estimates"]]
+        if self.keeper.estimating or not services:
             return
         try:
             tickets = self.store.without_estimate(services, asked=self.not_estimated)
         except DatabaseUnavailable:
             return
         if tickets:
-            asked = [(str(t.id), t.service, str(self.storage.ticket(t.folder).inputs)) for t in tickets]
-            worker.tell({"do": "estimate", "tickets": asked})
-            worker.estimating = True
+            asked = [
+                ToEstimate(ticket=each.id, service=each.service, inputs=self.storage.ticket(each.folder).inputs)
+                for each in tickets
+            ]
+            self.keeper.tell(Estimate(tickets=tuple(asked)))
+            self.keeper.estimating = {each.id for each in tickets}
 
-    def note(self, seconds: dict[str, float | None]) -> None:
-        """Write what a worker answered."""
-        self.not_estimated |= {int(ticket) for ticket, value in seconds.items() if value is None}
+    def note(self, answer: Estimated) -> None:
+        """Write the seconds that the worker answered; seconds for which it was not asked are dropped."""
+        seconds = {ticket: answer.seconds.get(ticket) for ticket in self.keeper.estimating}
+        self.keeper.estimating = set()
+        self.not_estimated |= {ticket for ticket, expected in seconds.items() if expected is None}
         try:
-            self.store.estimate({int(ticket): value for ticket, value in seconds.items() if value is not None})
+            self.store.estimate({ticket: expected for ticket, expected in seconds.items() if expected is not None})
         except DatabaseUnavailable:
             return  # asked again later

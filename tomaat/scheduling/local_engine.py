@@ -1,7 +1,7 @@
 """Starts workers as processes on this machine.
 
-The small seam to other engines: ``start`` gives a ``Worker``, which can tell whether it is ``alive``, be stopped, and
-exchange messages through its channel.
+The small seam to other engines: ``start`` gives a ``Worker``, which tells whether it is ``alive``, can be stopped, and
+exchanges messages with its lane.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from queue import SimpleQueue
 from typing import Any
 
 from tomaat.devices.compute_source import ComputeSource
-from tomaat.messages.channel import Channel
-from tomaat.processes.holder import start_time
+from tomaat.messages import Channel, FromLane, FromWorker
+from tomaat.processes.proc import start_time
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
@@ -29,16 +29,28 @@ Needs = Sequence[Sequence[Any]]  #: as ``SourceStore.needs_of`` gives them
 
 @dataclass(frozen=True, kw_only=True)
 class Worker:
-    """A process that holds one compute source's device."""
+    """The handle of a process that holds one compute source's device."""
 
     process: subprocess.Popen[bytes]
-    channel: Channel
+    channel: Channel[FromWorker]
     started: int  #: in clock ticks since boot
 
     @property
     def pid(self) -> int:
         """The process's id."""
         return self.process.pid
+
+    def fileno(self) -> int:
+        """Let ``poll`` wait for its messages."""
+        return self.channel.fileno()
+
+    def send(self, message: FromLane) -> None:
+        """Send it a message. Raises ``ChannelClosed`` when it has ended."""
+        self.channel.send(message)
+
+    def receive(self) -> FromWorker:
+        """Wait for its next message. Raises ``ChannelClosed`` when it has ended, ``MessageRefused`` for nonsense."""
+        return self.channel.receive()
 
     def alive(self) -> bool:
         """Tell whether it still runs."""
@@ -87,7 +99,7 @@ class LocalEngine:
         return started
 
     def serve_requests(self) -> None:
-        """Start what was asked for; called by the main thread only."""
+        """Start the workers that lanes have asked for; called by the main thread only."""
         while not self.requests.empty():
             source, needs, answer = self.requests.get()
             try:
@@ -121,7 +133,7 @@ class LocalEngine:
 
 
 def scrubbed(environment: Mapping[str, str], visible_devices: str) -> dict[str, str]:
-    """Make a worker's environment: no credentials, no settings, and only its own device."""
+    """Make a worker's environment: no credentials, no settings, only its own device."""
     kept = {name: environment[name] for name in KEPT_VARIABLES if name in environment}
     return {
         **kept,

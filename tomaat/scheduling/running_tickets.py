@@ -3,35 +3,42 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from concurrent.futures import Future
+from enum import Enum, auto
 from pathlib import Path
-from typing import Any
 
+from tomaat.messages import Progress
+from tomaat.scheduling.ends import End
 from tomaat.scheduling.limits import Limits
 from tomaat.tickets.ticket import Ticket
 
 
-class RunningTicket:
-    """What a lane knows of a ticket that it claimed.
+class Stage(Enum):
+    """Where a running ticket is; it only goes forward."""
 
-    It is read and performed in the worker, then packed there (``performed``), then sealed in a thread of the lane
-    (``sealing``), and ended by one ``move`` in the database, which is repeated until its outcome is known.
-    """
+    READING = auto()  #: the worker reads its inputs
+    PERFORMING = auto()  #: its task runs
+    PACKING = auto()  #: the worker packs its result; the device is free
+    SEALING = auto()  #: a thread of the lane makes the result durable
+    ENDING = auto()  #: the database is told its end, until the outcome is known
+
+
+class RunningTicket:
+    """A ticket that a lane has claimed, its stage, and its end once it is known."""
 
     def __init__(self, ticket: Ticket, out: Path, *, deadline_seconds: float) -> None:
         self.ticket = ticket
         self.out = out
         self.deadline_seconds = deadline_seconds
+        self.stage = Stage.READING
         self.limits = Limits(deadline_seconds=deadline_seconds)
         self.claimed_at = time.monotonic()
         self.relieved_at: float | None = None  #: when the next ticket was claimed
         self.loading_seconds = 0.0  #: its network's, which is no part of its duration
-        self.performed = False
-        self.cancel_told = False
-        self.report: dict[str, Any] | None = None  #: progress that is not in the row yet
-        self.sealing: Future[tuple[str, int]] | None = None
-        self.move: Callable[[], bool] | None = None
+        self.give_up_told = False
+        self.progress: Progress | None = None  #: that is not in the row yet
+        self.sealing: Future[tuple[str, int]] | None = None  #: gives the result's SHA-256 and size
+        self.end: End | None = None
 
     @property
     def key(self) -> str:
@@ -41,22 +48,25 @@ class RunningTicket:
     @property
     def in_worker(self) -> bool:
         """Whether it would be lost with the worker."""
-        return self.sealing is None and self.move is None
+        return self.stage in {Stage.READING, Stage.PERFORMING, Stage.PACKING}
 
     @property
-    def performs(self) -> bool:
+    def holds_device(self) -> bool:
         """Whether the device is its own."""
-        return self.in_worker and not self.performed
-
-    @property
-    def packs(self) -> bool:
-        """Whether all that is left to the worker is its result."""
-        return self.in_worker and self.performed
+        return self.stage in {Stage.READING, Stage.PERFORMING}
 
     @property
     def runs_alone(self) -> bool:
         """Whether it was claimed before: a worker that died with two tickets may have died of this one."""
         return self.ticket.claim > 1
+
+    def seal(self, sealing: Future[tuple[str, int]]) -> None:
+        """Note that its result is being sealed."""
+        self.stage, self.sealing = Stage.SEALING, sealing
+
+    def end_as(self, end: End) -> None:
+        """Note how it ends."""
+        self.stage, self.end = Stage.ENDING, end
 
     def relieve(self) -> None:
         """Note that the next ticket was claimed."""

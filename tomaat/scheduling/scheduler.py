@@ -71,7 +71,7 @@ class Scheduler:
             self._end_lanes()
 
     def _beat(self) -> None:
-        """Renew what is held, take what is free; an outage of the database ends nothing."""
+        """Renew the leases that are held, take those that are free; an outage of the database ends nothing."""
         try:
             self._tell_unusable()
             for source in self.usable:

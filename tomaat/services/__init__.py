@@ -1,4 +1,4 @@
-"""What a service is: the task that implements it, the offer that describes it, the payload that asks for it.
+"""A service: the task that implements it, the offer that describes it, the payload that asks for it.
 
 Standard library only: finding tasks (``tomaat.services.find``) and writing their outputs (``tomaat.services.outputs``)
 is the worker's, and imported from there.

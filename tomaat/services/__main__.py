@@ -32,11 +32,11 @@ TEXTS = {"str", "singlechoice"}  #: types whose values need no quotes on the com
 
 
 class CannotTry(Exception):
-    """What was asked for cannot be tried; the sentence says why."""
+    """The task cannot be tried; the sentence says why."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line says; return the exit status."""
+    """Try the task of the command line; return the exit status."""
     asked = parse(arguments)
     try:
         task = choose_task(asked.file, asked.task)
@@ -82,7 +82,7 @@ def choose_task(file: Path, name: str | None) -> Task:
 
 
 def write_payload(folder: Path, inputs: Sequence[Input], given: Sequence[str]) -> None:
-    """Make a payload of what the command line gives."""
+    """Make a payload of the values on the command line."""
     declared = {one.id: one for one in inputs}
     values: dict[str, Any] = {}
     for each in given:

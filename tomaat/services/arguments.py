@@ -1,4 +1,4 @@
-"""Turn a checked payload into what ``perform`` is called with."""
+"""Turn a checked payload into the arguments of ``perform``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def read_arguments(
 ) -> tuple[dict[str, Any], list[Volume]]:
     """Read volumes, convert values; give the volumes as they were sent too: labels come back on the grid of one.
 
-    Raises ``PayloadRefused`` for what only the voxels, or the whole of a series, show.
+    Raises ``PayloadRefused`` for faults that only the voxels, or the whole of a series, show.
     """
     arguments: dict[str, Any] = {}
     sent = []

@@ -1,4 +1,4 @@
-"""What a service is tried with: JSON values of inputs, and of a volume a file that lies in ``examples/``."""
+"""The example of a service: JSON values of inputs, and for a volume a file in ``examples/``."""
 
 from __future__ import annotations
 

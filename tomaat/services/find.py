@@ -1,4 +1,4 @@
-"""Find the tasks in a folder; what cannot be offered is reported, with how to mend it, and stops nothing else."""
+"""Find the tasks in a folder; a fault is reported, with how to mend it, and stops no other task."""
 
 from __future__ import annotations
 

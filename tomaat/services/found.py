@@ -1,4 +1,4 @@
-"""What a look into the folder of tasks brought."""
+"""The result of a look into the folder of tasks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tomaat.services.task_problem import TaskProblem
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """The tasks that can be offered, and what kept the others from it."""
+    """The tasks that can be offered, and the faults of the others."""
 
     tasks: dict[str, Task]  #: by their identifiers
     problems: list[TaskProblem]

@@ -1,4 +1,4 @@
-"""Take what a task returned away from it, so that it may perform again before this is written."""
+"""Copy a task's outputs, so that it may perform again before these are written."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 def keep_outputs(outputs: Any, folder: Path) -> Any:
     """Copy each output: a tensor off its device, voxels and values in memory, a file into ``folder``.
 
-    A task may fill the same buffer, or write the same file, for the next ticket: another patient's. What cannot be
-    copied is no output, and ``write_outputs`` says so. Raises ``OSError`` for a file that cannot be copied.
+    A task may fill the same buffer, or write the same file, for the next ticket: another patient's. A value
+    that cannot be copied is no output, and ``write_outputs`` says so. Raises ``OSError`` where a file cannot be copied.
     """
     if not isinstance(outputs, dict):
         return outputs

@@ -1,4 +1,4 @@
-"""What a compute source says of a service, as it travels from the worker over the database to the web."""
+"""The description of a service, as it travels from the worker over the database to the web."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tomaat.services.task import Task
 
 @dataclass(frozen=True, kw_only=True)
 class Offer:
-    """A service: what it is called, what it is for, and what it takes."""
+    """A service: its name, its purpose, and its inputs."""
 
     service: str
     description: str

@@ -1,4 +1,4 @@
-"""Write what a task returned: files beside ``result.json``, and a line for each in it."""
+"""Write a task's outputs: files beside ``result.json``, and an entry for each in it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OTHERS = {"seg.nrrd": "nrrd", DICOM_SEG: "nii.gz"}  #: of a format for labels on
 
 
 def choose_segmented(volumes: Sequence[Volume], format: str) -> Volume | None:
-    """Choose, of those that were sent, the volume on whose grid labels come back: the first, or first DICOM series.
+    """Choose the volume on whose grid labels come back: the first that was sent, or the first DICOM series.
 
     Raises ``VolumeRefused`` where the images do not say which they are, before a task performs in vain.
     """
@@ -43,7 +43,7 @@ def write_outputs(
     format: str = "nii.gz",
     facts: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
-    """Write each output into ``folder`` under its name; return what ``result.json`` says of each.
+    """Write each output into ``folder`` under its name; return the entry of each for ``result.json``.
 
     ``segmented`` is the input volume on whose grid labels come back, with a picture of both. ``format`` is that of all
     volumes, or of labels, the others becoming ``OTHERS``. ``dicom-seg`` needs the result's ``facts``, and makes

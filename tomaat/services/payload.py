@@ -2,7 +2,7 @@
 
 ``main.json``'s bytes → text (UTF-8, bounded) → JSON (bounded in depth, no key twice) → values, each checked by its
 input; the folder's files → one ``file-<id>.<ext>``, or folder ``file-<id>`` of DICOM images, for each file input, its
-header checked. A fault at any arrow is noted and whatever can still be checked is checked, so that a client reads every
+header checked. A fault at any arrow is noted and the rest is checked all the same, so that a client reads every
 fault at once. A ``file-<id>.zip`` of DICOM images becomes the folder of them on the way.
 """
 
@@ -51,7 +51,7 @@ class Payload:  # here, since Payload.py beside payload.py would be one file whe
 
 @dataclass(kw_only=True)
 class Check:
-    """A check under way: what was found so far, and every fault."""
+    """A check under way: the values and files found so far, and every fault."""
 
     inputs: dict[str, Input]
     limits: ArchiveLimits | None
@@ -83,7 +83,7 @@ def check_payload(
     *,
     largest_voxel_bytes: float = math.inf,
 ) -> Payload:
-    """Check what was unpacked into ``folder``; raises ``PayloadRefused`` with every fault at once.
+    """Check the payload in ``folder``; raises ``PayloadRefused`` with every fault at once.
 
     ``limits`` are given once, when the payload came in: zip archives in it are taken apart then, and count with all
     that is there against them. No volume may have more than ``largest_voxel_bytes``.
@@ -131,7 +131,7 @@ def check_files(check: Check, folder: Path) -> None:
 
 
 def check_file(check: Check, declared: Input, paths: list[Path]) -> None:
-    """Check that one file was sent for an input, and that it is what the input wants."""
+    """Check that one file was sent for an input, and that the input takes it."""
     if not isinstance(declared, VolumeInput):
         raise TypeError(f"{declared!r} takes no file.")
     extensions = declared.extensions
@@ -213,7 +213,7 @@ def read_values(check: Check, path: Path) -> dict[str, Any] | None:
 
 
 def check_outputs(check: Check, outputs: Any) -> None:
-    """Check what the client says about the result: the format of its volumes."""
+    """Check the format that the client wants for the result's volumes."""
     if not isinstance(outputs, dict):
         check.fault("no-outputs", f'outputs: {shown(outputs)} is no object; write {{"format": "{FORMATS[0]}"}}.')
         return
@@ -257,7 +257,7 @@ def read_text(check: Check, path: Path) -> str | None:
 
 
 def check_values(check: Check, values: dict[str, Any]) -> None:
-    """Check each value by its input, fill in defaults, and note what is missing or unknown."""
+    """Check each value by its input, fill in defaults, and note missing and unknown ones."""
     for id in values:
         if id not in check.inputs:
             check.fault("unknown-input", f"{shown(id)} is no input of this service; {check.listed_inputs()}.")

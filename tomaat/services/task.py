@@ -1,4 +1,4 @@
-"""What users write: one class that offers a network, or any computation, as a service."""
+"""The class that users write: it offers a network, or any computation, as a service."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from Inputs import Input
 
-#: What ``perform`` returns: names to volumes, texts, JSON values, numpy arrays, torch tensors, or paths of files.
+#: The outputs of ``perform``: names to volumes, texts, JSON values, numpy arrays, torch tensors, or paths of files.
 Outputs = Mapping[str, Any]
 
 
@@ -25,12 +25,13 @@ class Task:
     inputs: ClassVar[Sequence[Input]]  #: ``perform`` takes one argument of each id
     deadline_seconds: ClassVar[float] = 3600.0  #: a ticket that performs longer is stopped and fails
     example: ClassVar[Mapping[str, Any]] = {}  #: by inputs' ids: values, and of volumes files, to try it with
-    weights: Path | None = None  #: the network's file, whose SHA-256 stands in every result
+    #: the network's file or folder, whose SHA-256 stands in every result; ``load`` may set it
+    weights: Path | None = None
 
     report: Callable[[float, str], None] = staticmethod(lambda _fraction, _stage: None)  #: the worker listens here
 
     def load(self, device: Any) -> None:
-        """Load what every ticket needs onto ``device`` (a ``torch.device``), once, before the first ticket."""
+        """Load the network onto ``device`` (a ``torch.device``), once, before the first ticket."""
 
     def perform(self, *args: Any, **kwargs: Any) -> Outputs:
         """Compute a ticket's outputs; the parameters are the inputs' ids, written out, as in ``self, f1, f2, op``.
@@ -49,7 +50,7 @@ class Task:
         return None
 
     def progress(self, fraction: float, stage: str) -> None:
-        """Tell the client how far the ticket is (0 to 1) and in which stage.
+        """Tell the client how far the ticket is (0 to 1) and in which stage, a text of at most 200 characters.
 
         Raises ``Cancelled`` when the client gave the ticket up: call it every second or so.
         """

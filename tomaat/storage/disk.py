@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
-LEAST_ROOM_BYTES = 64 * 1024**2  #: free: with less the service is not ready, and a lane claims nothing
+LEAST_ROOM_BYTES = 64 * 1024**2  #: free: with less nothing is ready, and a lane that found the disk full claims nothing
 LEAST_FREE_BYTES = 1024**2  #: with less, a failed writing counts as failed for want of room
 
 

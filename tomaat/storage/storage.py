@@ -14,7 +14,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import secrets
 import shutil
@@ -23,8 +22,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tomaat.storage.files import flush, flush_tree, sha256_of
+
 RESULT = "result.tar.gz"
-CHUNK_BYTES = 1024**2
 ASIDE = "before-restore-"
 
 
@@ -49,7 +49,7 @@ class TicketFolder:
         return self.path / "in"
 
     def claim(self, claim: int) -> Path:
-        """Tell the folder into which only the worker of this claim writes."""
+        """Name the folder into which only the worker of this claim writes."""
         return self.path / "out" / str(claim)
 
 
@@ -148,16 +148,12 @@ class Storage:
 
     def seal_result(self, draft: Path) -> tuple[str, int]:
         """Flush a worker's finished archive, give it its name beside itself, and return its SHA-256 and size."""
-        digest = hashlib.sha256()
-        with draft.open("rb") as file:
-            while chunk := file.read(CHUNK_BYTES):
-                digest.update(chunk)
-            os.fsync(file.fileno())
-            size_bytes = file.tell()
+        sha256, size_bytes = sha256_of(draft)
+        flush(draft)
         draft.rename(draft.with_name(RESULT))
         for folder in (draft.parent, draft.parent.parent, draft.parent.parent.parent):
             flush(folder)
-        return digest.hexdigest(), size_bytes
+        return sha256, size_bytes
 
 
 def _link_tree(source: Path, target: Path) -> None:
@@ -176,20 +172,3 @@ def _link(source: Path, target: Path) -> None:
         raise
     except OSError:  # not every file system has links
         shutil.copyfile(source, target)
-
-
-def flush(path: Path) -> None:
-    """Make one file or folder durable."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def flush_tree(top: Path) -> None:
-    """Make a folder durable with all its contents, files first."""
-    for folder, _, names in os.walk(top, topdown=False):
-        for name in names:
-            flush(Path(folder, name))
-        flush(Path(folder))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 NO_RESULT = 409
@@ -25,6 +26,17 @@ def problem(slug: str, title: str, detail: str, errors: list[dict[str, Any]] | N
     if errors:
         made["errors"] = errors
     return made
+
+
+def refused(detail: str, errors: Collection[dict[str, Any]]) -> dict[str, Any]:
+    """Say why the task, or the checks of its inputs, refused the ticket; each of ``errors`` is one fault."""
+    return problem("refused", "The inputs were refused", detail, list(errors))
+
+
+def task_crashed(error: str, reference: str) -> dict[str, Any]:
+    """Say of which type the task's error was, and where its operator finds it."""
+    detail = f"The task stopped with an error of its own ({error}); the server's log has it as {reference}."
+    return problem("task-crashed", "The task crashed", detail)
 
 
 def worker_lost(attempts: int) -> dict[str, Any]:

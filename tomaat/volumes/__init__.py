@@ -1,6 +1,7 @@
-"""An image with its geometry: what a task sees, and what is written of it.
+"""An image with its geometry, as a task sees it and as it is written.
 
-What needs numpy is imported when it is asked for, so that the web process, which only checks headers, stays small.
+Classes that need numpy are imported when they are asked for. So the web process, which only checks headers, stays
+small.
 """
 
 from __future__ import annotations

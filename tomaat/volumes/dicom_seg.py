@@ -1,6 +1,6 @@
 """Write labels as a DICOM Segmentation that refers to the images of the series on whose grid they lie.
 
-Of the images' own words only those that DICOM allows go into it: a stranger's header may hold anything.
+Only words that DICOM allows are taken over from the images: a stranger's header may hold anything.
 """
 
 from __future__ import annotations
@@ -27,12 +27,14 @@ from tomaat.volumes.dicom_source import DicomSource
 from tomaat.volumes.labels import Labels
 from tomaat.volumes.volume import Volume
 
-TISSUE = Code("85756007", "SCT", "Tissue")  #: what a label is, as far as we know: what 3D Slicer says of a new segment
+TISSUE = Code(
+    "85756007", "SCT", "Tissue"
+)  #: the kind of a label, as far as we know: the one that 3D Slicer gives a new segment
 NETWORK = Code("123110", "DCM", "Artificial Intelligence")
-SERIES_NUMBER = 9000  #: behind what a scanner counts
+SERIES_NUMBER = 9000  #: behind the numbers that scanners give
 LONGEST_TEXT = 64
 SEXES = {"M", "F", "O"}
-#: What the file says of patient and study, as the first image does.
+#: Facts about patient and study, copied from the first image.
 TEXTS = (
     *("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),
     *("StudyID", "StudyDate", "StudyTime", "StudyDescription", "AccessionNumber", "ReferringPhysicianName"),
@@ -133,7 +135,7 @@ def _image(header: Mapping[str, Any], volume: Volume) -> Dataset:
 
 
 def _text(header: Mapping[str, Any], keyword: str) -> str:
-    """Give a text of a header in the DICOM JSON Model; what DICOM does not allow there is left out."""
+    """Give a text of a header in the DICOM JSON Model; characters that DICOM does not allow there are left out."""
     vr = dictionary_VR(keyword)
     value = (header.get(_tag(keyword), {}).get("Value") or [""])[0] or ""
     if isinstance(value, Mapping):  # a person's name

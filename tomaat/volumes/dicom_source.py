@@ -1,4 +1,4 @@
-"""What a DICOM series says of itself."""
+"""The headers of a DICOM series."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class DicomSource:
-    """What the images of a series say of themselves, so that a result can refer to them."""
+    """The headers of a series' images, so that a result can refer to them."""
 
     headers: tuple[dict[str, Any], ...]  #: DICOM JSON Model, one per slice k, attributes needed to refer to it

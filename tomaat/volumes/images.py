@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import SimpleITK as sitk
 
-from tomaat.volumes.volume import Volume
+if TYPE_CHECKING:
+    from tomaat.volumes.volume import Volume  # which imports this file to sample itself
 
 NEXT_TO_NOTHING = 1e-12
 INTERPOLATORS = {"linear": sitk.sitkLinear, "nearest": sitk.sitkNearestNeighbor, "cubic": sitk.sitkBSpline}
@@ -51,5 +54,5 @@ def sampled(volume: Volume, grid: Volume, interpolation: str, outside: float) ->
 
 
 def _cosines(volume: Volume) -> list[float]:
-    """Give the axes as ITK has them, what is next to nothing as nothing: its inverse would be no number in ITK."""
+    """Give the axes as ITK has them, with 0 for a number next to 0: its inverse would be no number in ITK."""
     return [float(number) if abs(number) > NEXT_TO_NOTHING else 0.0 for row in volume.direction for number in row]

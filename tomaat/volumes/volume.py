@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
 
 Point = tuple[float, float, float]
-ORTHONORMAL_WITHIN = 1e-3  #: of each product of two axes from what it has to be
+ORTHONORMAL_WITHIN = 1e-3  #: by which a product of two axes may differ from 0 or 1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -180,7 +180,7 @@ class Volume:
         """Cut out a block of ``size`` = (i, j, k) voxels with its middle at a point of the patient (LPS, mm).
 
         Without ``spacing_mm`` the block is of the volume's own voxels, its middle as near to the point as they allow.
-        With it, the block is sampled at that spacing, its middle exactly there. What lies outside of the volume has the
+        With it, the block is sampled at that spacing, its middle exactly there. Voxels outside of the volume have the
         value ``outside``.
 
         >>> axes = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
@@ -205,7 +205,7 @@ class Volume:
     def onto(self, grid: Volume, *, interpolation: str = "linear", outside: float = 0.0) -> Volume:
         """Sample this volume at the voxels of ``grid``: the way back from a block to the input that it was cut from.
 
-        What comes has the shape (i, j, k) of ``grid`` and lies where it lies.
+        The result has the shape (i, j, k) of ``grid`` and lies in its place.
 
         >>> axes = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
         >>> volume = Volume(array=np.zeros((4, 3, 2)), spacing_mm=(1, 1, 3), origin_mm=(0, 0, 10), direction=axes)

@@ -1,33 +1,19 @@
 """The program that holds one compute source's device, keeps the networks warm, and runs tasks.
 
-It runs other people's networks, so it gets a folder and a channel, and no credentials. Its lane asks; it answers:
+It runs other people's networks, so it gets a folder and a channel, and no credentials. Its lane asks, it answers:
+``tomaat/messages/messages.py`` lists the messages.
 
-====================  ==============================================================================================
-lane                  worker
-====================  ==============================================================================================
-(start)               ``problem``…, ``offer``…, then ``ready`` or ``unusable``
-``perform``           ``progress``…, ``performed`` (the device is free), ``progress``…, ``done``; or, wherever it ends
-                      early, ``refused``, ``crashed``, ``outgrown``, ``cancelled`` or ``disk_full``; meanwhile
-                      ``needs``, whenever something new of them was measured
-``prepare``           (reads a waiting ticket's inputs ahead of its claim, and holds them instead of others)
-``forget``            (lets go what was read ahead)
-``cancel``            (the task's next ``progress()`` raises ``Cancelled``)
-``estimate``          ``estimated``
-====================  ==============================================================================================
-
-A job passes three stages, each in a thread of its own: ``Reading``, ``Performer`` in the main thread, ``Packing``. So
-the device performs one ticket while the next one is read and the last one packed.
+A job passes three stages, each in a thread of its own: ``InputReader``, ``Performer`` in the main thread, ``Packer``.
+So the device performs one ticket while the next one is read and the last one packed.
 """
 
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import os
 import signal
 import socket
-import sys
 import threading
 import traceback
 from collections import deque
@@ -38,31 +24,38 @@ from typing import Any
 from structlog.contextvars import bound_contextvars
 
 from tomaat.devices.need import Need
-from tomaat.messages.channel import Channel, ChannelClosed
+from tomaat.messages import (
+    FROM_LANE,
+    MOST_UNDER_WAY,
+    Channel,
+    ChannelClosed,
+    DeviceUnusable,
+    Estimate,
+    Estimated,
+    Forget,
+    FromLane,
+    GiveUp,
+    NotOffered,
+    Perform,
+    ReadAhead,
+    Ready,
+)
+from tomaat.processes.dying import die_with_parent
 from tomaat.processes.log import configure_logging
 from tomaat.reader import VolumeReader
 from tomaat.services.find import find_tasks
 from tomaat.worker.cuda_memory import CudaMemory
 from tomaat.worker.device_memory import DeviceMemory
-from tomaat.worker.job import MOST_UNDER_WAY, Job
+from tomaat.worker.job import Job
 from tomaat.worker.networks import Known
-from tomaat.worker.packing import Packing
+from tomaat.worker.packing import Packer
 from tomaat.worker.performing import Performer
 from tomaat.worker.process_memory import ProcessMemory
-from tomaat.worker.reading import Ahead, Reading
+from tomaat.worker.reading import InputReader
 from tomaat.worker.report import Report
 
-PR_SET_PDEATHSIG = 1
 
-
-def die_with_parent(parent: int) -> None:
-    """Let the kernel end this process with its parent, so that no orphan keeps a GPU."""
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        sys.exit("the parent is gone already")
-
-
-def listen(channel: Channel, performer: Performer, reading: Reading) -> None:
+def listen(channel: Channel[FromLane], performer: Performer, reading: InputReader) -> None:
     """Take the lane's messages while other threads work; end the process when the lane is gone."""
     jobs: deque[Job] = deque(maxlen=MOST_UNDER_WAY)
     while True:
@@ -70,34 +63,38 @@ def listen(channel: Channel, performer: Performer, reading: Reading) -> None:
             message = channel.receive()
         except ChannelClosed:
             os._exit(0)
-        if message["do"] == "perform":
-            job = Job(
-                key=message["key"],
-                service=message["service"],
-                inputs=Path(message["inputs"]),
-                out=Path(message["out"]),
-                source=message["source"],
-                report=Report(channel, message["key"]),
-            )
-            jobs.append(job)
-            reading.asked.put(job)
-        elif message["do"] == "prepare":
-            reading.asked.put(Ahead(service=message["service"], inputs=Path(message["inputs"])))
-        elif message["do"] == "forget":
-            reading.asked.put(None)
-        elif message["do"] == "cancel":
-            for job in jobs:
-                job.report.cancelled |= job.key == message["key"]
-        elif message["do"] == "estimate":
-            seconds = {}
-            for ticket, service, inputs in message["tickets"]:
-                with bound_contextvars(ticket=int(ticket)):
-                    seconds[ticket] = performer.estimate(service, Path(inputs))
-            channel.send({"is": "estimated", "seconds": seconds})
+        match message:
+            case Perform():
+                job = Job(
+                    key=message.key,
+                    service=message.service,
+                    inputs=message.inputs,
+                    out=message.out,
+                    source=message.source,
+                    report=Report(channel, message.key),
+                )
+                jobs.append(job)
+                reading.asked.put(job)
+            case ReadAhead() | Forget():
+                reading.asked.put(message)
+            case GiveUp():
+                for job in jobs:
+                    job.report.given_up |= job.key == message.key
+            case Estimate():
+                channel.send(Estimated(seconds=estimates(performer, message)))
+
+
+def estimates(performer: Performer, asked: Estimate) -> dict[int, float | None]:
+    """Ask tasks how long their tickets will take."""
+    seconds = {}
+    for each in asked.tickets:
+        with bound_contextvars(ticket=each.ticket):
+            seconds[each.ticket] = performer.estimate(each.service, each.inputs)
+    return seconds
 
 
 def work_for_life(work: Callable[[], None]) -> None:
-    """Run a stage; what ends it ends the process, so that no ticket waits for a thread that is gone."""
+    """Run a stage; when it ends, the process ends too, so that no ticket waits for a thread that is gone."""
     try:
         work()
     except BaseException:  # noqa: BLE001 (SystemExit too: in a thread it would end this thread only)
@@ -117,39 +114,41 @@ def prepare_device(name: str, threads: int) -> Any:
 
 
 def memory_of(device: Any, limit_bytes: int | None) -> DeviceMemory:
-    """Choose what measures the device's memory."""
+    """Choose the object that measures the device's memory."""
     import torch  # noqa: PLC0415 (as above)
 
     return CudaMemory(torch.cuda, device, limit_bytes) if device.type == "cuda" else ProcessMemory(limit_bytes)
 
 
 def known_needs(told: str) -> Known:
-    """Read what earlier workers of this source have measured, as ``SourceStore.needs_of`` gives it."""
+    """Read the measurements of earlier workers of this source, as ``SourceStore.needs_of`` gives them."""
     return {
         (interface_hash, version): Need(network_bytes=network, peak_bytes=peak, load_seconds=seconds)
         for interface_hash, version, network, peak, seconds in json.loads(told)
     }
 
 
-def start(channel: Channel, arguments: argparse.Namespace, find_device: Callable[[str, int], Any]) -> Performer | None:
+def start(
+    channel: Channel[FromLane], arguments: argparse.Namespace, find_device: Callable[[str, int], Any]
+) -> Performer | None:
     """Prepare the device, find and load the tasks, and offer them; ``None`` when the device is unusable."""
     try:
         device = find_device(arguments.device, arguments.threads)
     except Exception as error:  # noqa: BLE001 (a driver may raise anything)
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        channel.send({"is": "unusable", "reason": f"torch cannot use {arguments.device}: {reason[0]}"})
+        channel.send(DeviceUnusable(reason=f"torch cannot use {arguments.device}: {reason[0]}"))
         return None
     found = find_tasks(arguments.tasks)
     for trouble in found.problems:
-        channel.send({"is": "problem", "reason": f"{trouble.file}: {trouble.reason}"[:4000]})
+        channel.send(NotOffered(reason=f"{trouble.file}: {trouble.reason}"))
     wanted = set(found.tasks) if arguments.services == "*" else set(arguments.services.split(","))
     for missing in sorted(wanted - set(found.tasks)):
-        channel.send({"is": "problem", "reason": f"{missing}: no task in {arguments.tasks.name} has this identifier"})
+        channel.send(NotOffered(reason=f"{missing}: no task in {arguments.tasks.name} has this identifier"))
     memory = memory_of(device, arguments.memory_bytes)
     performer = Performer(channel, device, memory, known_needs(arguments.needs))
     performer.load({name: task for name, task in found.tasks.items() if name in wanted})
     performer.offer()
-    channel.send({"is": "ready"})
+    channel.send(Ready())
     return performer
 
 
@@ -167,16 +166,16 @@ def main() -> None:
     parser.add_argument("--largest-volume-bytes", type=int, required=True)
     parser.add_argument("--log-format", required=True)
     arguments = parser.parse_args()
-    die_with_parent(arguments.parent)
+    die_with_parent(arguments.parent, signal.SIGKILL)  # no orphan keeps a GPU
     configure_logging("worker", arguments.log_format)
-    channel = Channel(socket.socket(fileno=arguments.channel))
+    channel = Channel(socket.socket(fileno=arguments.channel), FROM_LANE)
     performer = start(channel, arguments, prepare_device)
     if performer is None:
         return
     reader = VolumeReader(largest_voxel_bytes=arguments.largest_volume_bytes)
-    reading = Reading(channel, reader, performer.networks, performer.asked)
-    performer.networks.make_way = lambda: reading.asked.put(None)
-    packing = Packing(channel, performer.networks)
+    reading = InputReader(channel, reader, performer.networks, performer.asked)
+    performer.networks.make_way = lambda: reading.asked.put(Forget())
+    packing = Packer(channel, performer.networks)
     for work in (lambda: listen(channel, performer, reading), reading.work, packing.work):
         threading.Thread(target=work_for_life, args=(work,), daemon=True).start()
     performer.work(packing.asked)

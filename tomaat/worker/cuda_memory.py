@@ -7,10 +7,10 @@ from typing import Any
 
 
 class CudaMemory:
-    """Counts the tensors of this process; what the allocator merely keeps for later tensors counts as free.
+    """Counts the tensors of this process; blocks that the allocator merely keeps for later tensors count as free.
 
     The allocator gives such blocks back before it fails (``torch.cuda`` documents it), so peaks are those of tensors,
-    not of blocks. What the context and other processes take is in what the driver calls free.
+    not of blocks. The context's memory and that of other processes is missing from the driver's free memory already.
     """
 
     def __init__(self, cuda: Any, device: Any, limit_bytes: int | None) -> None:
@@ -27,7 +27,7 @@ class CudaMemory:
         return int(self.cuda.memory_allocated(self.device))
 
     def free_bytes(self) -> int:
-        """Count what the driver has free, and what the allocator keeps without a tensor in it."""
+        """Count the driver's free memory, and the blocks that the allocator keeps without a tensor in them."""
         in_use = self.in_use_bytes()
         kept = int(self.cuda.memory_reserved(self.device)) - in_use
         return min(int(self.cuda.mem_get_info(self.device)[0]) + kept, self.total_bytes - in_use)
@@ -41,6 +41,6 @@ class CudaMemory:
         return int(self.cuda.max_memory_allocated(self.device))
 
     def give_back(self) -> None:
-        """Free what nothing refers to, and the blocks that the allocator keeps."""
+        """Free unreachable objects, and the blocks that the allocator keeps."""
         gc.collect()
         self.cuda.empty_cache()

@@ -1,4 +1,4 @@
-"""What can be measured of a device's memory."""
+"""How a device's memory is measured."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ class DeviceMemory(Protocol):
 
     @property
     def total_bytes(self) -> int | None:
-        """What networks and tickets may take together; ``None``: whatever is free."""
+        """The bytes that networks and tickets may take together; ``None``: all free memory."""
 
     def in_use_bytes(self) -> int:
-        """Measure what networks and tickets hold now."""
+        """Measure the bytes that networks and tickets hold now."""
 
     def free_bytes(self) -> int:
-        """Measure what they could still take."""
+        """Measure the bytes that they could still take."""
 
     def start_peak(self) -> None:
         """Measure peaks from now on."""
@@ -25,4 +25,4 @@ class DeviceMemory(Protocol):
         """Tell the most that was in use at once since ``start_peak``."""
 
     def give_back(self) -> None:
-        """Give back what is held for later use only."""
+        """Give back the memory that is only kept for later use."""

@@ -1,4 +1,4 @@
-"""What a lane hands to its worker."""
+"""One claim of one ticket, as the lane hands it to its worker."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ from pathlib import Path
 
 from tomaat.worker.report import Report
 
-DRAFT = "result.tar.gz.part"  #: the result as the worker leaves it in ``out``, for the lane to seal
-MOST_UNDER_WAY = 2  #: claimed tickets of one source: one performs, the other's result is packed and sealed
-
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One claim of one ticket, as the lane hands it over."""
+    """The fields of ``Perform``, and the report through which the task answers."""
 
-    key: str  #: ticket and claim, so that a late "cancel" does not meet the next job
+    key: str  #: ticket and claim
     service: str
     inputs: Path
     out: Path

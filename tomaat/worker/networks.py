@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import structlog
 
 from tomaat.devices.need import Need
+from tomaat.messages import Measured
 from tomaat.processes.log import frames_of
 from tomaat.services import Offer, Task
+from tomaat.storage.files import sha256_of
 from tomaat.worker.device_memory import DeviceMemory
-from tomaat.worker.sha256 import sha256
 
 log = structlog.get_logger()
 
@@ -38,7 +40,7 @@ class Networks:
     """Which task has its network on the device; used by the thread that performs (``tasks`` is read by any).
 
     Networks stay warm. Where one does not fit beside the others, others are let go, least recently used first, by the
-    bytes that were measured; what a service needs is learned from each loading and each ticket, and told.
+    bytes that were measured. Each loading and each ticket teaches how much a service needs; the lane is told.
     """
 
     def __init__(
@@ -48,51 +50,60 @@ class Networks:
         *,
         memory: DeviceMemory,
         known: Known,
-        tell: Callable[[dict[str, Any]], None],
+        tell: Callable[[Measured], None],
     ) -> None:
-        """Keep networks on ``device``; ``report`` takes the tasks' progress, ``tell`` what was learned."""
+        """Keep networks on ``device``; ``report`` takes the tasks' progress, ``tell`` the measurements."""
         self.device = device
         self.report = report
         self.memory = memory
         self.known = known
         self.tell = tell
-        self.make_way: Callable[[], None] = lambda: None  #: asks others in this process for what memory they can spare
+        self.make_way: Callable[[], None] = lambda: (
+            None
+        )  #: asks the other threads to free the memory that they can spare
         self.tasks: dict[str, Task] = {}
         self.loaded: dict[str, int] = {}  #: the bytes that each warm network holds, least recently used first
         self.needs: dict[str, Need] = {}
         self.told_peaks: dict[str, int | None] = {}
         self.told_warm: set[str] = set()
-        self.weights_sha256: dict[str, str | None] = {}
+        self.weights: dict[str, tuple[Path, str]] = {}  #: the file or folder of each network, and its SHA-256
 
     def load(self, service: str, task: Task) -> None:
         """Take a task in, before the first ticket, and load its network.
 
-        One that does not fit beside those before it stays cold: it is loaded for its first ticket. Raises whatever
-        ``task.load`` raises, also alone on the device.
+        One that does not fit beside those before it stays cold: it is loaded for its first ticket. Raises any error
+        of ``task.load``, also alone on the device.
         """
-        self.weights_sha256[service] = None if task.weights is None else sha256(task.weights)
         offer = Offer.of(task)
         need = self.known.get((offer.interface_hash, offer.version))
         if need is not None:
             self.needs[service] = need
         self.tasks[service] = task
+        try:
+            self._take_in(service)
+        except Exception:
+            self.drop(service)
+            raise
+
+    def _take_in(self, service: str) -> None:
+        self._hash_weights(service)
         wanted = self._wanted_bytes(service)
         if self.loaded and wanted > self.memory.free_bytes():
             log.info("network.cold", service=service, wanted_bytes=wanted)
             return
-        try:
-            self._load_network(service)
-        except Exception:
-            self.drop(service)
-            raise
+        self._load_network(service)
 
     def drop(self, service: str) -> None:
         """Forget a task that cannot be offered."""
         del self.tasks[service]
         self.loaded.pop(service, None)
 
+    def weights_sha256(self, service: str) -> str | None:
+        """Tell the SHA-256 of a service's weights; ``None`` where the task names none."""
+        return self.weights[service][1] if service in self.weights else None
+
     def facts(self, service: str) -> dict[str, Any]:
-        """Tell what is known of a service, and its place among the warm networks, the least recently used first."""
+        """Give a service's measurements, and its place among the warm networks, the least recently used first."""
         need = self.needs.get(service)
         return {
             "network_bytes": None if need is None else need.network_bytes,
@@ -104,7 +115,7 @@ class Networks:
     def perform(self, service: str, arguments: Mapping[str, Any]) -> Any:
         """Perform; where the device's memory does not suffice, let all other networks go and try once more.
 
-        Raises ``OutOfMemory`` when that does not help, and whatever else the task raises.
+        Raises ``OutOfMemory`` when that does not help, and any other error of the task.
         """
         try:
             return self._perform(service, arguments)
@@ -132,9 +143,9 @@ class Networks:
         return outputs
 
     def _warm(self, service: str) -> Task:
-        """Give a task whose network is loaded, with room for what a ticket is known to need.
+        """Give a task whose network is loaded, with room for a ticket as large as those that were measured.
 
-        Raises ``OutOfMemory`` for a service that is known not to fit at all, and what ``load`` raises.
+        Raises ``OutOfMemory`` for a service that is known not to fit at all, and any error of ``load``.
         """
         self._make_room(service)
         if service not in self.loaded:
@@ -166,10 +177,11 @@ class Networks:
         in_use, began = self.memory.in_use_bytes(), time.monotonic()
         try:
             self.tasks[service].load(self.device)
+            seconds = time.monotonic() - began
+            self._hash_weights(service)
         except Exception:
             self._make_afresh(service)  # what it has loaded already must not stay
             raise
-        seconds = time.monotonic() - began
         held = max(0, self.memory.in_use_bytes() - in_use)
         self.loaded[service] = held
         need = self.needs.get(service)
@@ -179,8 +191,14 @@ class Networks:
             mean = (1 - WEIGHT) * need.load_seconds + WEIGHT * seconds
             self.needs[service] = replace(need, network_bytes=held, load_seconds=mean)
 
+    def _hash_weights(self, service: str) -> None:
+        """Hash the weights once; some tasks know only when they have loaded where these lie."""
+        weights = self.tasks[service].weights
+        if weights is not None and (service not in self.weights or self.weights[service][0] != weights):
+            self.weights[service] = (weights, sha256_of(weights)[0])
+
     def _make_room(self, service: str) -> None:
-        """Let networks go until what the service is known to need is free, if letting go can do it."""
+        """Let networks go until the service has the free memory that it is known to need, if letting go can do it."""
         need, total = self.needs.get(service), self.memory.total_bytes
         if need is not None and total is not None and need.most_bytes > total:
             raise OutOfMemory(need.most_bytes, total)
@@ -193,7 +211,7 @@ class Networks:
             self._let_go(chosen)
 
     def _wanted_bytes(self, service: str) -> int:
-        """Tell what a service is known to need beyond what it holds; before it was measured, at least its weights."""
+        """Tell how many more bytes a service needs, as far as is known; before it was measured, its weights' size."""
         need, weights = self.needs.get(service), self.tasks[service].weights
         if need is not None:
             return need.most_bytes - self.loaded.get(service, 0)
@@ -230,15 +248,15 @@ class Networks:
         self._tell(service, loading_seconds=0.0)
 
     def _tell(self, service: str, *, loading_seconds: float) -> None:
-        """Tell what is known of a service and which networks are warm, where that is news."""
+        """Tell a service's measurements and which networks are warm, if that is news."""
         peak, told = self.needs[service].peak_bytes, self.told_peaks.get(service)
         least = max(NOTICED_BYTES, NOTICED * (told or 0))
         same = peak == told or (peak is not None and told is not None and abs(peak - told) < least)
         if same and not loading_seconds and self.told_warm == self.loaded.keys():
             return
         self.told_peaks[service], self.told_warm = peak, set(self.loaded)
-        facts = self.facts(service)
-        self.tell({**facts, "service": service, "loading_seconds": loading_seconds, "warm": list(self.loaded)})
+        need = asdict(self.needs[service])
+        self.tell(Measured(service=service, **need, warm=tuple(self.loaded), loading_seconds=loading_seconds))
 
 
 def to_let_go(sizes: Mapping[str, int], short_bytes: int) -> list[str]:

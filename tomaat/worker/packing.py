@@ -13,20 +13,20 @@ from typing import Any
 from structlog.contextvars import bound_contextvars
 
 from tomaat.archives import pack
-from tomaat.messages.channel import Channel
+from tomaat.messages import DRAFT, FILES, Channel, FromLane, Packed
 from tomaat.services.outputs import write_outputs
+from tomaat.storage.files import sha256_of
 from tomaat.worker.endings import end_of, writing
-from tomaat.worker.job import DRAFT, Job
+from tomaat.worker.job import Job
 from tomaat.worker.networks import Networks
 from tomaat.worker.reading import Read
-from tomaat.worker.sha256 import sha256
 
 KEPT = "kept"  #: folder in ``out`` of the files that a task returned, until they are packed
 
 
 @dataclass(frozen=True, kw_only=True)
-class Performed:
-    """What a task returned, kept apart from the task, and what it was called with."""
+class Returned:
+    """The outputs of a task, kept apart from the task, and its inputs."""
 
     job: Job
     read: Read
@@ -34,55 +34,55 @@ class Performed:
     seconds: float
 
 
-class Packing:
+class Packer:
     """The last stage of a worker, in a thread of its own."""
 
-    def __init__(self, channel: Channel, networks: Networks) -> None:
+    def __init__(self, channel: Channel[FromLane], networks: Networks) -> None:
         self.channel = channel
         self.networks = networks
-        self.asked: SimpleQueue[Performed] = SimpleQueue()
+        self.asked: SimpleQueue[Returned] = SimpleQueue()
 
     def work(self) -> None:
-        """Pack what was performed, until the process ends."""
+        """Pack one result after the other, until the process ends."""
         while True:
-            performed = self.asked.get()
-            with bound_contextvars(**performed.job.facts):
-                self.take(performed)
+            returned = self.asked.get()
+            with bound_contextvars(**returned.job.facts):
+                self.take(returned)
 
-    def take(self, performed: Performed) -> None:
+    def take(self, returned: Returned) -> None:
         """Write and pack one result, and say how it went."""
-        job = performed.job
+        job = returned.job
         try:
             job.report(1.0, "packing")
             with writing(job.out):
-                self._write(performed, job)
+                self._write(returned, job)
         except Exception as error:  # noqa: BLE001 (other people's outputs may raise anything)
             self.channel.send(end_of(job, error))
         else:
-            self.channel.send({"is": "done", "key": job.key})
+            self.channel.send(Packed(key=job.key))
 
-    def _write(self, performed: Performed, job: Job) -> None:
+    def _write(self, returned: Returned, job: Job) -> None:
         """Write the outputs, labels on the grid of the volume that was segmented, and the facts about them."""
-        files = job.out / "files"
+        files = job.out / FILES
         files.mkdir()
-        facts = self._facts(performed, job)
+        facts = self._facts(returned, job)
         facts["outputs"] = write_outputs(
-            performed.outputs, files, performed.read.segmented, performed.read.payload.format, facts
+            returned.outputs, files, returned.read.segmented, returned.read.payload.format, facts
         )
         (files / "result.json").write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         pack(_members(job, files), job.out / DRAFT)
         shutil.rmtree(job.out / KEPT, ignore_errors=True)
 
-    def _facts(self, performed: Performed, job: Job) -> dict[str, Any]:
-        hashed = [job.inputs / "main.json", *performed.read.payload.files.values()]
+    def _facts(self, returned: Returned, job: Job) -> dict[str, Any]:
+        hashed = [job.inputs / "main.json", *returned.read.payload.files.values()]
         return {
             "service": job.service,
             "version": self.networks.tasks[job.service].version,
-            "weights_sha256": self.networks.weights_sha256[job.service],
-            "inputs": {path.name: sha256(path) for path in hashed},
+            "weights_sha256": self.networks.weights_sha256(job.service),
+            "inputs": {path.name: sha256_of(path)[0] for path in hashed},
             "outputs": [],
             "compute_source": job.source,
-            "timings_seconds": {"read": round(performed.read.seconds, 4), "perform": round(performed.seconds, 4)},
+            "timings_seconds": {"read": round(returned.read.seconds, 4), "perform": round(returned.seconds, 4)},
         }
 
 

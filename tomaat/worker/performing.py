@@ -1,7 +1,8 @@
-"""What performs the jobs: other people's tasks, with their networks on the device."""
+"""Performs the jobs: other people's tasks, with their networks on the device."""
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from queue import SimpleQueue
@@ -10,7 +11,16 @@ from typing import Any
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from tomaat.messages.channel import Channel
+from tomaat.messages import (
+    Channel,
+    FromLane,
+    MessageRefused,
+    NotOffered,
+    Offered,
+    Performed,
+    Performing,
+)
+from tomaat.messages.fields import MOST_SECONDS
 from tomaat.services import Offer, Task
 from tomaat.services.keep import keep_outputs
 from tomaat.services.payload import check_payload
@@ -18,7 +28,7 @@ from tomaat.worker.device_memory import DeviceMemory
 from tomaat.worker.endings import end_of, writing
 from tomaat.worker.job import Job
 from tomaat.worker.networks import Known, Networks
-from tomaat.worker.packing import KEPT, Performed
+from tomaat.worker.packing import KEPT, Returned
 from tomaat.worker.reading import Read
 
 log = structlog.get_logger()
@@ -27,14 +37,14 @@ log = structlog.get_logger()
 class Performer:
     """The middle stage of a worker: loads and performs in one thread, the only one that touches the device."""
 
-    def __init__(self, channel: Channel, device: Any, memory: DeviceMemory, known: Known) -> None:
+    def __init__(self, channel: Channel[FromLane], device: Any, memory: DeviceMemory, known: Known) -> None:
         self.channel = channel
         self.networks = Networks(
             device,
             lambda _fraction, _stage: None,
             memory=memory,
             known=known,
-            tell=lambda needs: channel.send({**needs, "is": "needs"}),
+            tell=channel.send,
         )
         self.asked: SimpleQueue[tuple[Job, Read]] = SimpleQueue()
 
@@ -44,36 +54,30 @@ class Performer:
             try:
                 self.networks.load(name, task)
             except Exception as error:  # noqa: BLE001 (other people's code may raise anything)
-                self.channel.send(
-                    {"is": "problem", "reason": f"{name}: load() failed: {type(error).__name__}: {error}"}
-                )
+                self.channel.send(NotOffered(reason=f"{name}: load() failed: {type(error).__name__}: {error}"))
 
     def offer(self) -> None:
-        """Tell what this worker can be asked for; what is too long to be told is reported and not offered."""
+        """Offer each task; one whose offer cannot be sent is reported instead."""
         for name, task in list(self.networks.tasks.items()):
             offer = Offer.of(task)
             try:
                 self.channel.send(
-                    {
-                        **self.networks.facts(name),
-                        "is": "offer",
-                        "offer": offer.to_json(),
-                        "interface_hash": offer.interface_hash,
-                    }
+                    Offered(offer=offer.to_json(), interface_hash=offer.interface_hash, **self.networks.facts(name))
                 )
-            except ValueError as error:
+            except MessageRefused as error:
                 self.networks.drop(name)
-                self.channel.send({"is": "problem", "reason": f"{name}: its interface cannot be told: {error}"})
+                self.channel.send(NotOffered(reason=f"{name}: its interface cannot be told: {error}"))
 
-    def work(self, packs: SimpleQueue[Performed]) -> None:
-        """Perform what was read, one after the other, until the process ends."""
+    def work(self, packs: SimpleQueue[Returned]) -> None:
+        """Perform one ticket after the other, as they are read, until the process ends."""
         while True:
             job, read = self.asked.get()
             with bound_contextvars(**job.facts):
                 self.take(job, read, packs)
 
-    def take(self, job: Job, read: Read, packs: SimpleQueue[Performed]) -> None:
+    def take(self, job: Job, read: Read, packs: SimpleQueue[Returned]) -> None:
         """Perform one job and hand it on; from then on nothing of it is the task's, and the device is free."""
+        self.channel.send(Performing(key=job.key))
         self.networks.report = job.report
         began = time.monotonic()
         try:
@@ -84,8 +88,8 @@ class Performer:
         except Exception as error:  # noqa: BLE001 (other people's code may raise anything)
             self.channel.send(end_of(job, error))
         else:
-            packs.put(Performed(job=job, read=read, outputs=outputs, seconds=seconds))
-            self.channel.send({"is": "performed", "key": job.key})
+            packs.put(Returned(job=job, read=read, outputs=outputs, seconds=seconds))
+            self.channel.send(Performed(key=job.key))
 
     def estimate(self, service: str, inputs: Path) -> float | None:
         """Ask a task how long it will take; one that cannot say costs nothing."""
@@ -93,7 +97,14 @@ class Performer:
             task = self.networks.tasks[service]
             payload = check_payload(inputs, task.inputs)
             seconds = task.expected_seconds({**payload.values, **payload.headers})
+            return None if seconds is None else expected(seconds)
         except Exception as error:  # noqa: BLE001 (other people's code may raise anything)
             log.warning("estimate.failed", service=service, error=type(error).__name__)
             return None
-        return None if seconds is None else max(0.0, float(seconds))
+
+
+def expected(seconds: float) -> float:
+    """Check the seconds that a task expects; raises ``ValueError`` if they are not finite, or too many."""
+    if not math.isfinite(seconds) or seconds > MOST_SECONDS:
+        raise ValueError("expected_seconds")
+    return max(0.0, float(seconds))

@@ -4,33 +4,33 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import re
 from pathlib import Path
 
-PROC = Path("/proc")
+from tomaat.processes.proc import PROC, machine_memory_bytes, own_memory_bytes
+
 RESET_PEAK = "5"  #: into ``clear_refs``: the peak of the resident set begins anew (proc_pid_clear_refs(5))
 
 
 class ProcessMemory:
     """Counts by how much the process has grown since it was ready to load its first network.
 
-    Resident pages are counted, of whatever they are: also of the libraries that a task imports, and of volumes that are
-    read beside it. What the machine has is shared, so only a given limit is a total; free is what Linux can give.
+    All resident pages are counted, also those of libraries that a task imports, and of volumes that are read beside it.
+    The machine's memory is shared, so only a given limit is a total.
     """
 
     def __init__(self, limit_bytes: int | None, proc: Path = PROC) -> None:
         self.proc = proc
         self.total_bytes = limit_bytes
-        self.at_first_bytes = self._resident("VmRSS")
+        self.at_first_bytes = own_memory_bytes("VmRSS", self.proc)
         self.peak_counts = False
 
     def in_use_bytes(self) -> int:
         """Tell by how much the process has grown."""
-        return max(0, self._resident("VmRSS") - self.at_first_bytes)
+        return max(0, own_memory_bytes("VmRSS", self.proc) - self.at_first_bytes)
 
     def free_bytes(self) -> int:
-        """Tell what Linux can give without swapping, at most what the limit leaves."""
-        available = kibibytes(self.proc / "meminfo", "MemAvailable")
+        """Tell how much Linux can give without swapping, within the limit."""
+        available = machine_memory_bytes("MemAvailable", self.proc)
         return available if self.total_bytes is None else min(available, self.total_bytes - self.in_use_bytes())
 
     def start_peak(self) -> None:
@@ -43,24 +43,13 @@ class ProcessMemory:
             self.peak_counts = True
 
     def peak_bytes(self) -> int:
-        """Tell the process's peak; where that cannot be told, what it holds now, which is less."""
+        """Tell the process's peak; where Linux does not tell it, the present size, which is less."""
         in_use = self.in_use_bytes()
-        return max(in_use, self._resident("VmHWM") - self.at_first_bytes) if self.peak_counts else in_use
+        return max(in_use, own_memory_bytes("VmHWM", self.proc) - self.at_first_bytes) if self.peak_counts else in_use
 
     def give_back(self) -> None:
-        """Free what nothing refers to, and the pages that the C library keeps."""
+        """Free unreachable objects, and the pages that the C library keeps."""
         gc.collect()
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
         if trim is not None:
             trim(0)
-
-    def _resident(self, name: str) -> int:
-        return kibibytes(self.proc / "self/status", name)
-
-
-def kibibytes(file: Path, name: str) -> int:
-    """Read a line such as ``VmRSS:     1024 kB`` of a file below ``/proc``, in bytes."""
-    found = re.search(rf"^{name}:\s+(\d+) kB$", file.read_text(), re.MULTILINE)
-    if found is None:
-        raise OSError(f"{file}: has no line {name}")
-    return 1024 * int(found[1])

@@ -11,7 +11,7 @@ from typing import Any
 
 from structlog.contextvars import bound_contextvars
 
-from tomaat.messages.channel import Channel
+from tomaat.messages import Channel, Forget, FromLane, ReadAhead
 from tomaat.reader import VolumeReader
 from tomaat.services.arguments import read_arguments
 from tomaat.services.outputs import choose_segmented
@@ -24,7 +24,7 @@ from tomaat.worker.networks import Networks
 
 @dataclass(frozen=True, kw_only=True)
 class Read:
-    """A ticket's inputs: the checked payload, and what ``perform`` is called with."""
+    """A ticket's inputs: the checked payload, and the arguments for ``perform``."""
 
     inputs: Path
     payload: Payload
@@ -33,44 +33,40 @@ class Read:
     seconds: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class Ahead:
-    """A ticket that waits, and that is claimed next if nothing comes between."""
-
-    service: str
-    inputs: Path
-
-
-class Reading:
+class InputReader:
     """The first stage of a worker, in one thread that lives as long as the worker, as ``VolumeReader`` demands.
 
-    It takes from ``asked`` claimed jobs, tickets to be read ahead, and ``None`` to let go what was read ahead; it holds
-    at most one ticket's volumes.
+    It takes claimed jobs, and the lane's ``ReadAhead`` and ``Forget``, from ``asked``. It holds at most one ticket's
+    volumes.
     """
 
     def __init__(
-        self, channel: Channel, reader: VolumeReader, networks: Networks, performs: SimpleQueue[tuple[Job, Read]]
+        self,
+        channel: Channel[FromLane],
+        reader: VolumeReader,
+        networks: Networks,
+        performs: SimpleQueue[tuple[Job, Read]],
     ) -> None:
         self.channel = channel
         self.reader = reader
         self.networks = networks
         self.performs = performs
-        self.asked: SimpleQueue[Job | Ahead | None] = SimpleQueue()
+        self.asked: SimpleQueue[Job | ReadAhead | Forget] = SimpleQueue()
         self.ahead: Read | None = None
 
     def work(self) -> None:
-        """Read what is asked for, until the process ends."""
+        """Read one ticket after the other, as the lane asks, until the process ends."""
         while True:
             self.take(self.asked.get())
 
-    def take(self, asked: Job | Ahead | None) -> None:
+    def take(self, asked: Job | ReadAhead | Forget) -> None:
         """Hand a claimed job on; read a waiting ticket ahead, unless something newer is asked for already."""
         if isinstance(asked, Job):
             with bound_contextvars(**asked.facts):
                 self._hand_on(asked)
             return
         self.ahead = None
-        if asked is not None and self.asked.empty():
+        if isinstance(asked, ReadAhead) and self.asked.empty():
             with contextlib.suppress(Exception):  # it is read again, and the reason told, once it is claimed
                 self.ahead = self._read(asked.service, asked.inputs)
 

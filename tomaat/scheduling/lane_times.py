@@ -1,4 +1,4 @@
-"""How long a lane waits for what."""
+"""How long a lane waits."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patience:
+class LaneTimes:
     """The waits of a lane, in seconds; settings decide the first three."""
 
     poll_seconds: float

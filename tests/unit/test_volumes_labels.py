@@ -1,0 +1,82 @@
+"""Parts and holes of labels."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from tomaat.volumes import Labels, Volume
+
+AXES = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+NAMES = {1: "liver", 2: "spleen"}
+
+
+def labels(array, names=None):
+    volume = Volume(array=np.asarray(array), spacing_mm=(1, 2, 3), origin_mm=(4, 5, 6), direction=AXES)
+    return Labels(volume=volume, names=names or NAMES)
+
+
+def cube(size=5, thick=1, value=1):
+    array = np.full((size,) * 3, value, np.uint8)
+    array[(slice(thick, -thick),) * 3] = 0
+    return array
+
+
+def test_of_each_label_the_largest_part_stays_on_the_same_grid():
+    array = np.zeros((8, 4, 3), np.int16)
+    array[0:2, 0, 0], array[4:7, 0, 0] = 1, 1
+    array[0, 2:4, 2], array[6, 2, 2] = 2, 2
+    kept = labels(array).largest_part()
+    assert kept.volume.origin_mm == (4, 5, 6)
+    assert kept.volume.array.dtype == np.int16
+    assert np.argwhere(kept.volume.array == 1).tolist() == [[4, 0, 0], [5, 0, 0], [6, 0, 0]]
+    assert np.argwhere(kept.volume.array == 2).tolist() == [[0, 2, 2], [0, 3, 2]]
+    assert (array == 1).sum() == 5, "the volume that was given is as it was"
+
+
+@pytest.mark.parametrize("step", [(1, 0, 0), (1, 1, 0), (1, 1, 1)], ids=["a face", "an edge", "a corner"])
+def test_voxels_that_share_a_face_an_edge_or_a_corner_are_one_part(step):
+    array = np.zeros((6, 3, 3), bool)
+    array[0, 0, 0] = array[step] = array[5, 2, 2] = True
+    assert labels(array).largest_part().volume.array.sum() == 2
+
+
+def test_where_there_is_no_voxel_there_is_no_part():
+    assert not labels(np.zeros((2, 3, 4), bool)).largest_part().volume.array.any()
+    assert not labels(np.zeros((2, 3, 4), bool)).without_holes().volume.array.any()
+
+
+def test_a_hole_is_filled_and_an_opening_stays_open():
+    closed, opened = cube(), cube()
+    opened[2, 2, 0] = 0
+    assert labels(closed).without_holes().volume.array.all()
+    assert np.array_equal(labels(opened).without_holes().volume.array, opened)
+    assert not closed[2, 2, 2], "the volume that was given is as it was"
+
+
+def test_a_hole_that_is_open_over_an_edge_only_is_a_hole():
+    array = cube()
+    array[2, 0, 0] = 0
+    assert labels(array).without_holes().volume.array[2, 2, 2] == 1
+
+
+def test_a_hole_keeps_the_other_label_that_lies_in_it():
+    array = cube(7)
+    array[2:5, 2:5, 2:5] = cube(3, value=2)
+    filled = labels(array).without_holes().volume.array
+    assert (filled == 2).sum() == 26
+    assert filled[1, 1, 1] == 1
+    assert filled[3, 3, 3] == 1, "both enclose it: it becomes the lowest"
+
+
+@settings(deadline=None, max_examples=50)
+@given(arrays.arrays(np.uint8, (4, 3, 3), elements=st.integers(0, 2)))
+def test_parts_only_lose_and_holes_only_gain_and_neither_does_anything_twice(array):
+    given_labels = labels(array)
+    parts, filled = given_labels.largest_part(), given_labels.without_holes()
+    kept, full = parts.volume.array, filled.volume.array
+    assert ((kept == array) | (kept == 0)).all()
+    assert ((full == array) | (array == 0)).all()
+    assert np.array_equal(parts.largest_part().volume.array, kept)
+    assert {*np.unique(kept)} == {*np.unique(array)} | ({0} if (kept == 0).any() else set())

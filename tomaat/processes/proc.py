@@ -1,0 +1,91 @@
+"""Readers of ``/proc`` (proc(5)), one for each figure."""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import re
+from pathlib import Path
+
+PROC = Path("/proc")
+TICK_FIELDS = 8  #: of the line "cpu"; the further ones are counted in the first two already
+IDLE = (3, 4)  #: the places of "idle" and "iowait" in it
+PORTS_FOR_ALL = 1024  #: where Linux does not say from which port on anybody may listen
+
+
+# One process
+
+
+def start_time(pid: int) -> int | None:
+    """Tell when a process started, in clock ticks since boot; ``None`` if it is gone or a zombie."""
+    try:
+        stat = (PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    fields = stat[stat.rindex(")") + 2 :].split()
+    return None if fields[0] in "ZX" else int(fields[19])
+
+
+def command_lines() -> dict[int, list[str]]:
+    """Tell the arguments of every process by its pid; a zombie has none."""
+    found = {}
+    for folder in PROC.iterdir():
+        if folder.name.isdecimal():
+            with contextlib.suppress(OSError):
+                found[int(folder.name)] = (folder / "cmdline").read_text(errors="replace").split("\0")
+    return found
+
+
+def own_mapped_bytes() -> int:
+    """Tell how much address space this process has."""
+    return int((PROC / "self/statm").read_text(encoding="ascii").split()[0]) * mmap.PAGESIZE
+
+
+def own_threads() -> int:
+    """Count the threads of this process."""
+    return sum(1 for _ in (PROC / "self/task").iterdir())
+
+
+def own_memory_bytes(name: str, proc: Path = PROC) -> int:
+    """Tell a figure of this process's memory, such as ``VmRSS``."""
+    return _kibibytes(proc / "self/status", name)
+
+
+# The machine
+
+
+def boot_and_namespace() -> str:
+    """Name this boot of this machine, and the namespace in which pids are counted here."""
+    boot = (PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return f"{boot}/{(PROC / 'self/ns/pid').stat().st_ino}"
+
+
+def machine_memory_bytes(name: str, proc: Path = PROC) -> int:
+    """Tell a figure of the machine's memory, such as ``MemAvailable``."""
+    return _kibibytes(proc / "meminfo", name)
+
+
+def processor_ticks(proc: Path = PROC) -> tuple[int, int]:
+    """Tell the clock ticks since boot in which the processors were idle, and all ticks, of all processors together."""
+    first = (proc / "stat").read_text().split("\n", 1)[0]
+    ticks = [int(field) for field in first.split()[1 : TICK_FIELDS + 1]]
+    return sum(ticks[place] for place in IDLE), sum(ticks)
+
+
+def lowest_open_port() -> int:
+    """Tell from which port on this process may listen."""
+    if os.geteuid() == 0:
+        return 0
+    try:
+        return int((PROC / "sys/net/ipv4/ip_unprivileged_port_start").read_text(encoding="ascii"))
+    except FileNotFoundError:
+        return PORTS_FOR_ALL
+
+
+def _kibibytes(file: Path, name: str) -> int:
+    """Read a line such as ``VmRSS:     1024 kB``, in bytes."""
+    found = re.search(rf"^{name}:\s+(\d+) kB$", file.read_text(), re.MULTILINE)
+    if found is None:
+        raise OSError(f"{file}: has no line {name}")
+    return 1024 * int(found[1])
