@@ -62,7 +62,7 @@ class WorldCollector(Collector):
             yield from self._of_sources(world)
 
     def _read(self) -> World | None:
-        """Read the state of the service; all who ask within a second wait for a silent database only once."""
+        """Read the state of the service; a silent database is waited for once a second at most."""
         try:
             return self.store.world()
         except DatabaseUnavailable:
