@@ -82,9 +82,7 @@ class World:
 
     def source(self, name):
         shared = [service for service in SHARED if name in service.removeprefix("of ").split(" and ")]
-        lane = self.bench.source(name, services=(name, *shared))
-        self.bench.hold(name)
-        return lane
+        return self.bench.source(name, services=(name, *shared))
 
     def queued(self, name, expected_seconds=10.0):
         ticket = self.bench.submit(name)
@@ -125,13 +123,11 @@ class World:
         """Another TaskScheduling has taken it, and its worker is not ready yet."""
         self.bench.lapse(name)
         assert self.bench.sources.take(name, "another") is not None
-        self.bench.hold(name)
 
     def never_offered(self, name):
         """Its first worker is not ready yet."""
         lease = self.bench.sources.take(name, "a")
         self.bench.sources.describe(lease, device_name="GPU", memory_bytes=None, problem=None)
-        self.bench.hold(name)
 
     def services(self):
         return {each["name"]: each for each in self.client.get("/supportedservices").get_json()}

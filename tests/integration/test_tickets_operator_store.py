@@ -294,7 +294,6 @@ def test_what_ended_is_summed_up_by_hour_for_each_service_and_for_all(bench, ope
 
 def test_no_statement_of_the_page_reads_the_whole_history(bench, operator):
     lane = bench.source()
-    bench.hold(lane.lease.name)
     bench.force(
         """INSERT INTO tickets (token_hash, service, interface_hash, folder, state, source, finished, files_removed)
            SELECT 'x', 'Add', 'Add-1', 'old' || n, 'failed', 'here/cpu-0',

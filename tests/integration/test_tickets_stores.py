@@ -652,7 +652,6 @@ def test_the_claim_reads_only_the_queues_own_index(bench):
 def test_no_statement_of_the_doors_reads_the_whole_history(bench):
     """PostgreSQL counts sequential scans itself; each statement is asked often enough to get its generic plan."""
     lane = bench.source()
-    bench.hold(lane.lease.name)
     bench.force(
         """INSERT INTO tickets (token_hash, service, interface_hash, folder, state, source, claim, finished,
                                 files_removed)
