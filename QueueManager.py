@@ -20,14 +20,14 @@ from TOMAATSettings import Settings, read_settings
 
 def manage(settings: Settings, stop: Stop) -> None:
     """Do round after round until the door is asked to stop."""
-    engine = connect(settings.DATABASE_URL, deadline_seconds=settings.database_deadline_seconds)
+    database = connect(settings.DATABASE_URL, deadline_seconds=settings.database_deadline_seconds)
     storage = Storage(settings.BASE_STORAGE_DIR)
-    if not prepare(engine, storage, stop):
+    if not prepare(database, storage, stop):
         return
-    hinter = Hinter(engine)
+    hinter = Hinter(database)
     hints = Hints(settings.DATABASE_URL, SUBMITTED, deadline_seconds=settings.database_deadline_seconds)
     stop.also_wake(hints.wake)
-    store = ManagerStore(engine, hinter.send, lease_seconds=settings.LEASE_SECONDS)
+    store = ManagerStore(database, hinter.send, lease_seconds=settings.LEASE_SECONDS)
     sweep = Sweep(
         store,
         storage,
@@ -39,7 +39,7 @@ def manage(settings: Settings, stop: Stop) -> None:
     )
     manager = Manager(
         store,
-        SourceStore(engine, lease_seconds=settings.LEASE_SECONDS),
+        SourceStore(database, lease_seconds=settings.LEASE_SECONDS),
         sweep,
         attempts=settings.ATTEMPTS,
         wait_limit_hours=settings.WAIT_LIMIT_HOURS,

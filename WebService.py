@@ -17,29 +17,28 @@ from tomaat.storage import Storage
 from tomaat.tickets.operator_store import OperatorStore
 from tomaat.tickets.ticket_store import AgainRules, TicketStore
 from tomaat.tickets.watch_store import WatchStore
-from tomaat.web.api.api import Api
-from tomaat.web.api.examples import Examples
-from tomaat.web.api.waiters import Waiters
+from tomaat.web.api import Api, Examples, Waiters
 from tomaat.web.http.access import Access
 from tomaat.web.http.app import create_app
 from tomaat.web.http.serve import WebServer
 from tomaat.web.operator.operator import Operator
 from tomaat.web.page.documents import Page
-from tomaat.web.watch.health import Health
-from tomaat.web.watch.metrics import Metrics
+from tomaat.web.watch import Health, Metrics
 from TOMAATSettings import Settings, read_settings
 
 
 def serve(settings: Settings, stop: Stop) -> None:
     """Answer requests until the door is asked to stop."""
     deadline_seconds = settings.database_deadline_seconds
-    engine = connect(settings.DATABASE_URL, deadline_seconds=deadline_seconds, pool_size=settings.WEB_THREADS // 2 + 4)
+    database = connect(
+        settings.DATABASE_URL, deadline_seconds=deadline_seconds, pool_size=settings.WEB_THREADS // 2 + 4
+    )
     storage = Storage(settings.BASE_STORAGE_DIR)
-    if not prepare(engine, storage, stop):
+    if not prepare(database, storage, stop):
         return
-    hinter = Hinter(engine)
-    store = TicketStore(engine, hinter.send)
-    keys = KeyStore(engine)
+    hinter = Hinter(database)
+    store = TicketStore(database, hinter.send)
+    keys = KeyStore(database)
     if settings.keys_needed and not any(key.revoked is None for key in keys.all()):
         raise Misconfigured(settings.key_missing)
     access = Access(
@@ -50,13 +49,7 @@ def serve(settings: Settings, stop: Stop) -> None:
     )
     hints = Hints(settings.DATABASE_URL, CHANGED, deadline_seconds=deadline_seconds)
     waiters = Waiters(store, hints, places=settings.WEB_THREADS // 2, poll_seconds=settings.POLL_SECONDS)
-    limits = ArchiveLimits(
-        largest_upload_bytes=settings.LARGEST_UPLOAD_BYTES,
-        largest_unpacked_bytes=settings.LARGEST_UNPACKED_BYTES,
-        most_members=settings.MOST_MEMBERS,
-        largest_ratio=settings.LARGEST_RATIO,
-    )
-    audit = Audit(engine)
+    audit = Audit(database)
     api = Api(
         store,
         storage,
@@ -64,14 +57,19 @@ def serve(settings: Settings, stop: Stop) -> None:
         access,
         audit,
         examples=Examples(settings.CUSTOM_TASKS_DIR / "examples"),
-        archive_limits=limits,
+        archive_limits=ArchiveLimits(
+            largest_upload_bytes=settings.LARGEST_UPLOAD_BYTES,
+            largest_unpacked_bytes=settings.LARGEST_UNPACKED_BYTES,
+            most_members=settings.MOST_MEMBERS,
+            largest_ratio=settings.LARGEST_RATIO,
+        ),
         largest_voxel_bytes=settings.LARGEST_VOLUME_BYTES,
         longest_wait_seconds=settings.LONGEST_WAIT_SECONDS,
         longest_queue=settings.LONGEST_QUEUE,
     )
     rules = AgainRules(retention_seconds=settings.RETENTION_HOURS * 3600, keep_input=settings.keeps_only_input)
-    operator = Operator(OperatorStore(engine, hinter.send), store, storage, access, audit, rules=rules)
-    watch = WatchStore(engine)
+    operator = Operator(OperatorStore(database, hinter.send), store, storage, access, audit, rules=rules)
+    watch = WatchStore(database)
     metrics = Metrics(watch, storage, access)
     metrics.ended.look()
     page = Page(key_needed=settings.keys_needed, largest_request_bytes=api.largest_request_bytes)

@@ -36,7 +36,7 @@ class Side:
     web: TicketStore
     manager: ManagerStore
     lane: LaneStore
-    engine: sqlalchemy.Engine
+    database: sqlalchemy.Engine
 
 
 def no_hint(_: str) -> None:
@@ -45,15 +45,15 @@ def no_hint(_: str) -> None:
 
 def prepare(url: str, history: int) -> Side:
     """Make a database with ``history`` ended tickets and a queue."""
-    engine = connect(url, deadline_seconds=600)
-    migrate(engine)
-    sources = SourceStore(engine, lease_seconds=36_000)
+    database = connect(url, deadline_seconds=600)
+    migrate(database)
+    sources = SourceStore(database, lease_seconds=36_000)
     lease = sources.take(SOURCE, "benchmark")
     if lease is None:
         raise RuntimeError("the lease of a fresh database is taken")
     sources.describe(lease, device_name="GPU", memory_bytes=None, problem=None)
     sources.offer(lease, [{"service": "Add", "interface_hash": "h", "offer": {}}])
-    with engine.connect() as connection:
+    with database.connect() as connection:
         connection.execute(
             sqlalchemy.text("""
             SET LOCAL session_replication_role = replica;  -- no ticket begins like these
@@ -76,10 +76,10 @@ def prepare(url: str, history: int) -> Side:
         connection.execute(sqlalchemy.text("VACUUM ANALYZE"))
     return Side(
         history=history,
-        web=TicketStore(engine, no_hint),
-        manager=ManagerStore(engine, no_hint, lease_seconds=36_000),
-        lane=LaneStore(engine, lease, no_hint),
-        engine=engine,
+        web=TicketStore(database, no_hint),
+        manager=ManagerStore(database, no_hint, lease_seconds=36_000),
+        lane=LaneStore(database, lease, no_hint),
+        database=database,
     )
 
 
@@ -99,7 +99,7 @@ def submit(side: Side, number: int) -> None:
     """Submit a ticket and queue it at once, so that the queue stays as long as it is."""
     new = NewTicket(token_hash=bytes(32), service="Add", interface_hash="h", folder=f"later{number}")
     ticket = side.web.submit(new)
-    with side.engine.connect() as connection:
+    with side.database.connect() as connection:
         connection.execute(
             sqlalchemy.text("UPDATE tickets SET state = 'queued', source = :source WHERE id = :id"),
             {"source": SOURCE, "id": ticket.id},
@@ -155,7 +155,7 @@ def main() -> None:
                         gathered.setdefault(name, []).extend(values)
         finally:
             for side in sides:
-                side.engine.dispose()
+                side.database.dispose()
             server.remove()
     print(f"| asked, {ROUNDS} times each in turns | 10^3 ended tickets | 10^6 | ratio of medians |")
     print("| --- | --- | --- | --- |")

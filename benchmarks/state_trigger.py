@@ -73,20 +73,20 @@ def prepare(url: str, *, triggers: bool, flush: bool) -> Side:
         if not triggers:
             for name in ("tickets_begin", "tickets_move"):
                 connection.execute(sqlalchemy.text(f"DROP TRIGGER {name} ON tickets"))
-        database = sqlalchemy.make_url(url).database
-        connection.execute(sqlalchemy.text(f"ALTER DATABASE {database} SET synchronous_commit = {flush}"))
+        own = sqlalchemy.make_url(url).database
+        connection.execute(sqlalchemy.text(f"ALTER DATABASE {own} SET synchronous_commit = {flush}"))
     admin.dispose()
-    engine = connect(url, deadline_seconds=600, pool_size=1)
-    sources = SourceStore(engine, lease_seconds=36_000)
+    database = connect(url, deadline_seconds=600, pool_size=1)
+    sources = SourceStore(database, lease_seconds=36_000)
     lease = sources.take(SOURCE, "benchmark")
     if lease is None:
         raise RuntimeError("the lease of a fresh database is taken")
     sources.describe(lease, device_name="GPU", memory_bytes=None, problem=None)
     sources.offer(lease, [{"service": "Add", "interface_hash": "h", "offer": {}}])
     return Side(
-        web=TicketStore(engine, say_nothing),
-        manager=ManagerStore(engine, say_nothing, lease_seconds=36_000),
-        lane=LaneStore(engine, lease, say_nothing),
+        web=TicketStore(database, say_nothing),
+        manager=ManagerStore(database, say_nothing, lease_seconds=36_000),
+        lane=LaneStore(database, lease, say_nothing),
     )
 
 

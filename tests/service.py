@@ -157,13 +157,13 @@ class Service:
             return {member.name: archive.extractfile(member).read() for member in archive.getmembers()}
 
     def rows(self, sql: str, **values: Any) -> list[sqlalchemy.Row]:
-        engine = connect(self.database_url, deadline_seconds=10)
+        database = connect(self.database_url, deadline_seconds=10)
         try:
-            with engine.connect() as connection:
+            with database.connect() as connection:
                 result = connection.execute(sqlalchemy.text(sql), values)
                 return list(result) if result.returns_rows else []
         finally:
-            engine.dispose()
+            database.dispose()
 
     def worker_pid(self, source: str = "test/cpu-0") -> int:
         return self.rows("SELECT worker_pid FROM compute_sources WHERE name = :name", name=source)[0].worker_pid

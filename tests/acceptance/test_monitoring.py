@@ -140,9 +140,9 @@ def test_where_keys_are_needed_prometheus_shows_an_operators(own_service):
     instance = own_service(API_KEYS="always")
     instance.start("QueueManager.py")  # it makes the schema
     instance.until(lambda: "manager.took_over" in instance.log("QueueManager.py"))
-    engine = connect(instance.database_url, deadline_seconds=10)
-    client, operator = (KeyStore(engine).make(name, None, operator=name == "admin") for name in ("client", "admin"))
-    engine.dispose()
+    database = connect(instance.database_url, deadline_seconds=10)
+    client, operator = (KeyStore(database).make(name, None, operator=name == "admin") for name in ("client", "admin"))
+    database.dispose()
     instance.start("WebService.py")
     instance.until(lambda: requests.get(f"{instance.url}/health/live", timeout=5).status_code == 200)
     assert requests.get(f"{instance.url}/metrics", timeout=5).status_code == 401

@@ -81,10 +81,10 @@ class Stage(Service):
         """Start the doors and wait until the task is offered."""
         self.start()
         self.wait_until_ready("Chaos", "ChaosHangs")
-        engine = sqlalchemy.create_engine(self.database_url, isolation_level="AUTOCOMMIT")
-        with engine.connect() as connection:
+        database = sqlalchemy.create_engine(self.database_url, isolation_level="AUTOCOMMIT")
+        with database.connect() as connection:
             connection.execute(sqlalchemy.text(TRANSITIONS))
-        engine.dispose()
+        database.dispose()
 
     def start(self, *doors: str, clock_seconds: int = 0, clock_library: Path | None = None) -> None:
         """Start doors whose moments can be held."""

@@ -26,7 +26,7 @@ def database_url(make_database: Callable[[], str]) -> str:
 
 
 @pytest.fixture
-def engine(database_url: str) -> Iterator[sqlalchemy.Engine]:
+def database(database_url: str) -> Iterator[sqlalchemy.Engine]:
     """A migrated database."""
     made = connect(database_url, deadline_seconds=10, pool_size=20)
     migrate(made)
@@ -37,17 +37,17 @@ def engine(database_url: str) -> Iterator[sqlalchemy.Engine]:
 class Bench:
     """The stores of all doors on one database, and short cuts to bring a ticket to where a test needs it."""
 
-    def __init__(self, engine: sqlalchemy.Engine) -> None:
-        self.engine = engine
+    def __init__(self, database: sqlalchemy.Engine) -> None:
+        self.database = database
         self.hints: list[str] = []
-        self.web = TicketStore(engine, self.hints.append)
-        self.manager = ManagerStore(engine, self.hints.append, lease_seconds=SETTLED_SECONDS)
-        self.sources = SourceStore(engine, lease_seconds=LEASE_SECONDS)
-        self.watch = WatchStore(engine)
+        self.web = TicketStore(database, self.hints.append)
+        self.manager = ManagerStore(database, self.hints.append, lease_seconds=SETTLED_SECONDS)
+        self.sources = SourceStore(database, lease_seconds=LEASE_SECONDS)
+        self.watch = WatchStore(database)
         self.folders = itertools.count(1)
 
     def run(self, sql: str, **values: object) -> list[sqlalchemy.Row]:
-        with self.engine.connect() as connection:
+        with self.database.connect() as connection:
             result = connection.execute(sqlalchemy.text(sql), values)
             return list(result) if result.returns_rows else []
 
@@ -67,7 +67,7 @@ class Bench:
         assert lease is not None
         self.sources.describe(lease, device_name="CPU", memory_bytes=memory_bytes, problem=None)
         self.offer(lease, *services)
-        return LaneStore(self.engine, lease, self.hints.append)
+        return LaneStore(self.database, lease, self.hints.append)
 
     def needs(self, lane: LaneStore, service: str, network: int, peak: int | None, seconds: float, *warm: str) -> None:
         """What a worker measures of a service, and what is warm then."""
@@ -115,5 +115,5 @@ class Bench:
 
 
 @pytest.fixture
-def bench(engine: sqlalchemy.Engine) -> Bench:
-    return Bench(engine)
+def bench(database: sqlalchemy.Engine) -> Bench:
+    return Bench(database)

@@ -28,12 +28,12 @@ class ControlledClock:
                 sqlalchemy.text(f"ALTER DATABASE {name} SET search_path = controlled, pg_catalog, public")
             )
         plain.dispose()
-        self.engine = connect(database_url, deadline_seconds=20, pool_size=20)
+        self.database = connect(database_url, deadline_seconds=20, pool_size=20)
         self.now = 0.0
         self.started = -100_000.0
 
     def run(self, sql, **values):
-        with self.engine.connect() as connection:
+        with self.database.connect() as connection:
             result = connection.execute(sqlalchemy.text(sql), values)
             return list(result) if result.returns_rows else []
 

@@ -7,8 +7,8 @@ from tomaat.access.key_store import KeyExists, KeyStore
 
 
 @pytest.fixture
-def keys(engine):
-    return KeyStore(engine)
+def keys(database):
+    return KeyStore(database)
 
 
 def test_a_key_is_found_by_what_its_holder_shows_until_it_is_revoked(keys):

@@ -42,18 +42,18 @@ class Pair:
 
     def __init__(self, url, base):
         self.url = url
-        self.engine = connect(url, deadline_seconds=10, pool_size=1)
+        self.database = connect(url, deadline_seconds=10, pool_size=1)
         self.storage = Storage(base)
         self.hints = []
 
     def prepare(self):
-        migrate(self.engine)
+        migrate(self.database)
         self.storage.prepare()
-        bind_storage(self.engine, self.storage)
+        bind_storage(self.database, self.storage)
         return self
 
     def run(self, sql, **values):
-        with self.engine.connect() as connection:
+        with self.database.connect() as connection:
             result = connection.execute(sqlalchemy.text(sql), values)
             return list(result) if result.returns_rows else []
 
@@ -62,7 +62,7 @@ class Pair:
         (folder.inputs / "main.json").write_text(text)
         (folder.inputs / "main.json").chmod(0o600)
         kept = self.storage.keep(folder)
-        TicketStore(self.engine, self.hints.append).submit(
+        TicketStore(self.database, self.hints.append).submit(
             NewTicket(token_hash=kept.name.encode(), service="Add", interface_hash="Add-1", folder=kept.name)
         )
         return kept
@@ -85,10 +85,10 @@ class Pair:
         return {row.folder: row for row in self.run("SELECT * FROM tickets")}
 
     def backup(self, place):
-        return make(place, self.engine, self.url, self.storage)
+        return make(place, self.database, self.url, self.storage)
 
     def restore(self, backup, **options):
-        return restore(backup, self.engine, self.url, self.storage, **options)
+        return restore(backup, self.database, self.url, self.storage, **options)
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def make_pair(make_database, tmp_path):
 
     yield pair
     for each in made:
-        each.engine.dispose()
+        each.database.dispose()
 
 
 @pytest.fixture
@@ -144,10 +144,10 @@ def test_what_ran_waits_again_and_what_ended_is_as_it_was(pair, make_pair, place
     assert rows[given_up.name].state == "cancelled"
     assert rows[waited.name].state == "submitted"
     assert other.storage.result_of(ended.name, 2).read_bytes() == b"a result"
-    assert not other.storage.ticket(ended.name).claim(1).exists(), "else claim 1 could not be handed out again"
-    assert (other.storage.ticket(ran.name).inputs / "main.json").read_text() == '{"inputs": 1}'
+    assert not other.storage.folder_of(ended.name).claim(1).exists(), "else claim 1 could not be handed out again"
+    assert (other.storage.folder_of(ran.name).inputs / "main.json").read_text() == '{"inputs": 1}'
     assert other.storage.instance_id() == pair.storage.instance_id()
-    bind_storage(other.engine, other.storage)
+    bind_storage(other.database, other.storage)
     assert [row.what for row in other.run("SELECT what FROM audit WHERE who = 'restore'")] == ["restore"]
 
 
@@ -294,14 +294,14 @@ def test_an_older_schema_is_restored_over_an_empty_newer_one(pair, make_pair, pl
     newer.run("CREATE FUNCTION of_tomorrow() RETURNS integer LANGUAGE sql AS 'SELECT 1'")
     newer.restore(backup)
     assert len(newer.states()) == 1
-    migrate(newer.engine)
+    migrate(newer.database)
     assert not newer.run("SELECT FROM pg_class WHERE relname = 'of_tomorrow'")
 
 
 def test_a_restore_refuses_while_a_door_lives(pair, make_pair, place):
     backup = pair.backup(place)
     target = make_pair().prepare()
-    sources = SourceStore(target.engine, lease_seconds=60)
+    sources = SourceStore(target.database, lease_seconds=60)
     lease = sources.take("manager", this_process())
     with pytest.raises(BackupFailed, match=r"doors still run \(the holder of manager\)"):
         target.restore(backup, replace=True)
@@ -375,16 +375,16 @@ def test_an_administrators_extension_is_left_to_the_administrator(pair, make_pai
         target.run(f"ALTER DATABASE {url.database} OWNER TO plain")
         if extended:
             target.run(extend)
-        target.engine.dispose()
+        target.database.dispose()
         target.url = url.set(username="plain", password="plain").render_as_string(hide_password=False)
-        target.engine = connect(target.url, deadline_seconds=10, pool_size=1)
+        target.database = connect(target.url, deadline_seconds=10, pool_size=1)
         target.restore(backup)
         assert list(target.states()) == [folder.name]
         target.restore(backup, replace=True)
 
 
 def test_nothing_is_kept_of_a_dump_whose_reader_dies_between_two_statements(pair, tmp_path):
-    real, _ = find_clients(programs.server_major(pair.engine))
+    real, _ = find_clients(programs.server_major(pair.database))
     (tmp_path / "psql").symlink_to(real / "psql")
     (tmp_path / "pg_restore").write_text(
         "#!/bin/sh\necho 'CREATE TABLE half (id integer); -- TABLE public schema_versions me'\nexit 1\n"
@@ -408,11 +408,11 @@ def test_a_restore_that_died_between_its_halves_is_done_again(over_itself, pair,
     with pytest.raises(BackupFailed, match=r"not in place .*: do it again with --replace"):
         target.restore(backup, replace=over_itself)
     with pytest.raises(ForeignStorage, match="half of a restored backup: restore it again with --replace"):
-        bind_storage(target.engine, target.storage)
+        bind_storage(target.database, target.storage)
     monkeypatch.undo()
     target.restore(backup, replace=True)
-    bind_storage(target.engine, target.storage)
-    assert (target.storage.ticket(folder.name).inputs / "main.json").exists()
+    bind_storage(target.database, target.storage)
+    assert (target.storage.folder_of(folder.name).inputs / "main.json").exists()
     assert not (target.storage.base / "restoring").exists()
 
 
@@ -546,7 +546,7 @@ def test_programs_of_the_servers_version_are_taken_else_newer_ones_and_never_old
 def test_a_pair_that_does_not_belong_together_is_not_backed_up(pair, make_pair, place):
     other = make_pair().prepare()
     with pytest.raises(BackupFailed, match="does not belong to the database"):
-        make(place, pair.engine, pair.url, other.storage)
+        make(place, pair.database, pair.url, other.storage)
     empty = make_pair()
     with pytest.raises(BackupFailed, match="database is empty"):
         empty.backup(place)

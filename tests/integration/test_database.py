@@ -25,13 +25,13 @@ def test_several_processes_migrate_one_database_once(database_url):
     engines = [connect(database_url, deadline_seconds=60) for _ in range(6)]
     errors = []
 
-    def up(engine):
+    def up(database):
         try:
-            migrate(engine)
+            migrate(database)
         except Exception as error:  # noqa: BLE001 (whatever it is, the test tells)
             errors.append(error)
 
-    threads = [threading.Thread(target=up, args=(engine,)) for engine in engines]
+    threads = [threading.Thread(target=up, args=(database,)) for database in engines]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -39,77 +39,77 @@ def test_several_processes_migrate_one_database_once(database_url):
     assert errors == []
     assert [row.version for row in run(engines[0], "SELECT version FROM schema_versions ORDER BY 1")] == VERSIONS
     assert len(run(engines[0], "SELECT * FROM instance")) == 1
-    for engine in engines:
-        engine.dispose()
+    for database in engines:
+        database.dispose()
 
 
 def test_a_process_that_is_amid_the_first_migration_is_waited_for(database_url):
-    engine, other = (connect(database_url, deadline_seconds=60) for _ in range(2))
+    database, other = (connect(database_url, deadline_seconds=60) for _ in range(2))
     with other.execution_options(isolation_level="READ COMMITTED").begin() as amid:
         amid.exec_driver_sql("CREATE TABLE schema_versions (version integer PRIMARY KEY, applied timestamptz)")
         amid.exec_driver_sql("INSERT INTO schema_versions VALUES (1)")
         amid.exec_driver_sql((MIGRATIONS / "0001_tickets.sql").read_text())
-        waiting = threading.Thread(target=migrate, args=(engine,))
+        waiting = threading.Thread(target=migrate, args=(database,))
         waiting.start()
         blocked = sqlalchemy.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
         deadline = time.monotonic() + 30
         while amid.execute(blocked).scalar() == 0 and time.monotonic() < deadline:
             time.sleep(0.01)
     waiting.join()
-    assert [row.version for row in run(engine, "SELECT version FROM schema_versions ORDER BY 1")] == VERSIONS
-    engine.dispose()
+    assert [row.version for row in run(database, "SELECT version FROM schema_versions ORDER BY 1")] == VERSIONS
+    database.dispose()
     other.dispose()
 
 
 def test_an_older_database_is_brought_up_to_date_with_its_tickets(database_url):
-    engine = connect(database_url, deadline_seconds=10)
-    run(engine, "CREATE TABLE schema_versions (version integer PRIMARY KEY, applied timestamptz DEFAULT now())")
-    run(engine, "INSERT INTO schema_versions VALUES (1)")
-    with engine.connect() as connection:
+    database = connect(database_url, deadline_seconds=10)
+    run(database, "CREATE TABLE schema_versions (version integer PRIMARY KEY, applied timestamptz DEFAULT now())")
+    run(database, "INSERT INTO schema_versions VALUES (1)")
+    with database.connect() as connection:
         connection.exec_driver_sql((MIGRATIONS / "0001_tickets.sql").read_text())
-    run(engine, "INSERT INTO tickets (token_hash, service, interface_hash, folder) VALUES ('x', 'Add', 'h', 'f')")
-    migrate(engine)
-    assert [row.version for row in run(engine, "SELECT version FROM schema_versions ORDER BY 1")] == VERSIONS
-    assert TicketStore(engine, lambda _: None).find(1).later_token_hashes == ()
-    engine.dispose()
+    run(database, "INSERT INTO tickets (token_hash, service, interface_hash, folder) VALUES ('x', 'Add', 'h', 'f')")
+    migrate(database)
+    assert [row.version for row in run(database, "SELECT version FROM schema_versions ORDER BY 1")] == VERSIONS
+    assert TicketStore(database, lambda _: None).find(1).later_token_hashes == ()
+    database.dispose()
 
 
-def test_a_newer_schema_is_refused_with_a_sentence(engine):
-    run(engine, "INSERT INTO schema_versions VALUES (99)")
+def test_a_newer_schema_is_refused_with_a_sentence(database):
+    run(database, "INSERT INTO schema_versions VALUES (99)")
     with pytest.raises(SchemaTooNew, match=rf"is version 99, this program knows up to {VERSIONS[-1]}"):
-        migrate(engine)
+        migrate(database)
 
 
 def test_a_statement_ends_at_its_deadline(database_url):
-    engine = connect(database_url, deadline_seconds=0.5)
+    database = connect(database_url, deadline_seconds=0.5)
     began = time.monotonic()
     with pytest.raises(DatabaseUnavailable):
-        run(engine, "SELECT pg_sleep(20)")
+        run(database, "SELECT pg_sleep(20)")
     assert time.monotonic() - began < 5
-    assert run(engine, "SELECT 1 AS one")[0].one == 1
-    engine.dispose()
+    assert run(database, "SELECT 1 AS one")[0].one == 1
+    database.dispose()
 
 
 def test_who_forgets_a_transaction_holds_nobody_up_for_long(database_url):
     """The server ends a session whose transaction stands still for twice the deadline."""
-    engine = connect(database_url, deadline_seconds=0.5)
-    with engine.connect() as connection:
+    database = connect(database_url, deadline_seconds=0.5)
+    with database.connect() as connection:
         forgotten = connection.execution_options(isolation_level="READ COMMITTED")
         forgotten.execute(sqlalchemy.text("SELECT 1"))
         time.sleep(2)
         with pytest.raises(sqlalchemy.exc.DBAPIError):
             forgotten.execute(sqlalchemy.text("SELECT 1"))
         forgotten.invalidate()
-    engine.dispose()
+    database.dispose()
 
 
 def test_a_migration_may_take_longer_than_a_statement(database_url, tmp_path, monkeypatch):
     (tmp_path / "0001_slow.sql").write_text("SELECT pg_sleep(1.5); CREATE TABLE slow ();")
     monkeypatch.setattr(sys.modules["tomaat.database.migrate"], "MIGRATIONS", tmp_path)
-    engine = connect(database_url, deadline_seconds=0.5)
-    migrate(engine)
-    assert run(engine, "SELECT to_regclass('slow') AS name")[0].name == "slow"
-    engine.dispose()
+    database = connect(database_url, deadline_seconds=0.5)
+    migrate(database)
+    assert run(database, "SELECT to_regclass('slow') AS name")[0].name == "slow"
+    database.dispose()
 
 
 def test_a_silent_server_is_given_up_at_the_deadline(database_url):
@@ -117,41 +117,41 @@ def test_a_silent_server_is_given_up_at_the_deadline(database_url):
     url = sqlalchemy.make_url(database_url)
     proxy = Proxy(f"{url.query['host']}/.s.PGSQL.{url.query['port']}")
     through = url.set(host="127.0.0.1", port=proxy.port, query={})
-    engine = connect(through.render_as_string(hide_password=False), deadline_seconds=1.0)
-    assert run(engine, "SELECT 1 AS one")[0].one == 1
+    database = connect(through.render_as_string(hide_password=False), deadline_seconds=1.0)
+    assert run(database, "SELECT 1 AS one")[0].one == 1
     proxy.silence()
     for _ in range(2):  # a pooled connection that is tested first, and one to be made
         began = time.monotonic()
         with pytest.raises(DatabaseUnavailable):
-            run(engine, "SELECT 1")
+            run(database, "SELECT 1")
         assert time.monotonic() - began < 1.8
     proxy.speak()
-    assert run(engine, "SELECT 1 AS one")[0].one == 1
-    engine.dispose()
+    assert run(database, "SELECT 1 AS one")[0].one == 1
+    database.dispose()
     proxy.close()
 
 
-def test_a_hint_wakes_who_waits_and_a_wake_up_ends_the_wait(engine, database_url):
+def test_a_hint_wakes_who_waits_and_a_wake_up_ends_the_wait(database, database_url):
     hints = Hints(database_url, "tomaat_submitted", deadline_seconds=5)
     assert hints.wait(0.01) == set()
-    hint(engine, "tomaat_submitted")
+    hint(database, "tomaat_submitted")
     assert hints.wait(10) == {"tomaat_submitted"}
     hints.wake()
     began = time.monotonic()
     assert hints.wait(10) == set()
     assert time.monotonic() - began < 5
     before = hints.connection
-    run(engine, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")
+    run(database, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")
     deadline = time.monotonic() + 10
     while hints.connection in {before, None} and time.monotonic() < deadline:
         hints.wait(0.1)
-    hint(engine, "tomaat_submitted")
+    hint(database, "tomaat_submitted")
     assert hints.wait(10) == {"tomaat_submitted"}, "it listens again after its connection was lost"
     hints.close()
 
 
-def test_a_password_is_read_alike_by_the_pool_and_by_the_hints(engine, database_url):
-    run(engine, "CREATE ROLE slashed LOGIN PASSWORD 'pa/ss 50%off'")
+def test_a_password_is_read_alike_by_the_pool_and_by_the_hints(database, database_url):
+    run(database, "CREATE ROLE slashed LOGIN PASSWORD 'pa/ss 50%off'")
     url = database_url.replace(f"//{sqlalchemy.make_url(database_url).username}:", "//slashed:", 1)
     url = url.replace(sqlalchemy.make_url(database_url).password, "pa/ss 50%off", 1)
     slashed = connect(url, deadline_seconds=10)
@@ -161,14 +161,14 @@ def test_a_password_is_read_alike_by_the_pool_and_by_the_hints(engine, database_
     assert hints.wait(10) == {"tomaat_submitted"}
     hints.close()
     slashed.dispose()
-    run(engine, "DROP ROLE slashed")
+    run(database, "DROP ROLE slashed")
 
 
 def test_the_reason_for_waiting_is_said_once_and_without_the_password():
-    engine = connect("postgresql://somebody:secret@127.0.0.1:9/none", deadline_seconds=1)
+    database = connect("postgresql://somebody:secret@127.0.0.1:9/none", deadline_seconds=1)
     looks = iter([False, False, True])
     with structlog.testing.capture_logs() as logs:
-        assert not wait_for_database(engine, migrate, lambda _: next(looks))
+        assert not wait_for_database(database, migrate, lambda _: next(looks))
     assert [log["event"] for log in logs] == ["database.waiting"]
     assert "secret" not in str(logs)
 
@@ -178,12 +178,12 @@ def test_a_database_that_belongs_to_another_role_is_told_how_to_mend(postgres_ur
     run(admin, "CREATE ROLE guest LOGIN PASSWORD 'guest'")
     run(connect(database_url, deadline_seconds=10), "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
     guest = sqlalchemy.make_url(database_url).set(username="guest", password="guest")
-    engine = connect(guest.render_as_string(hide_password=False), deadline_seconds=5)
+    database = connect(guest.render_as_string(hide_password=False), deadline_seconds=5)
     with structlog.testing.capture_logs() as logs:
-        assert not wait_for_database(engine, migrate, lambda _: True)
+        assert not wait_for_database(database, migrate, lambda _: True)
     assert "permission denied" in logs[0]["reason"]
     assert f'ALTER DATABASE {guest.database} OWNER TO "guest"' in logs[0]["mend"]
-    engine.dispose()
+    database.dispose()
 
 
 @pytest.mark.parametrize(
@@ -199,11 +199,11 @@ def test_whoever_waits_is_told_what_to_do(postgres_url, wrong, mend):
     url = sqlalchemy.make_url(postgres_url).set(**wrong)
     if "host" in wrong:
         url = url.set(query={})
-    engine = connect(url.render_as_string(hide_password=False), deadline_seconds=5)
+    database = connect(url.render_as_string(hide_password=False), deadline_seconds=5)
     with structlog.testing.capture_logs() as logs:
-        assert not wait_for_database(engine, migrate, lambda _: True)
+        assert not wait_for_database(database, migrate, lambda _: True)
     assert mend in logs[0]["mend"], logs
-    engine.dispose()
+    database.dispose()
 
 
 @pytest.mark.parametrize(
@@ -228,25 +228,25 @@ def test_what_postgresql_says_is_mended_by_what_mends_it(reason, mend):
 
 
 def test_whoever_waits_tries_again_and_a_tool_does_not():
-    engine = connect("postgresql://r:p@no.such.host.invalid/d", deadline_seconds=1)
+    database = connect("postgresql://r:p@no.such.host.invalid/d", deadline_seconds=1)
     with structlog.testing.capture_logs() as logs:
-        assert not wait_for_database(engine, migrate, lambda _: True)
+        assert not wait_for_database(database, migrate, lambda _: True)
     assert logs[0]["mend"] == "It is tried again and again."
-    assert "again and again" not in mending(logs[0]["reason"], engine.url)
+    assert "again and again" not in mending(logs[0]["reason"], database.url)
 
 
-def test_a_pair_of_database_and_folder_is_bound_and_others_are_refused(engine, tmp_path):
+def test_a_pair_of_database_and_folder_is_bound_and_others_are_refused(database, tmp_path):
     storage = Storage(tmp_path / "one")
     storage.prepare()
-    bind_storage(engine, storage)
-    bind_storage(engine, storage)
+    bind_storage(database, storage)
+    bind_storage(database, storage)
     other = Storage(tmp_path / "two")
     other.prepare()
     with pytest.raises(ForeignStorage, match="has tickets in another folder"):
-        bind_storage(engine, other)
+        bind_storage(database, other)
     other.bind("00000000-0000-0000-0000-000000000000")
     with pytest.raises(ForeignStorage, match="belongs to the database with instance 0000"):
-        bind_storage(engine, other)
+        bind_storage(database, other)
 
 
 def test_a_lease_of_a_process_that_is_gone_is_taken_over_at_once(bench):

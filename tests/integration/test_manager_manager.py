@@ -48,11 +48,11 @@ def finished(bench, storage, lane):
     ticket = bench.web.submit(bench.new_ticket(folder=folder.name))
     bench.queue(ticket, lane.lease.name)
     claimed = lane.claim(["Add-1"])
-    out = storage.ticket(folder.name).claim(1)
+    out = storage.folder_of(folder.name).claim(1)
     out.mkdir(parents=True)
     (out / RESULT).write_text("x")
     assert lane.succeed(claimed, **RESULT_ROW)
-    return claimed, storage.ticket(folder.name)
+    return claimed, storage.folder_of(folder.name)
 
 
 def test_a_round_queues_what_was_submitted_on_the_shortest_queue(bench, storage):

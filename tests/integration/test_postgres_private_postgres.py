@@ -88,13 +88,13 @@ def until(true, seconds: float = 20) -> None:
 
 
 def query(server: PrivatePostgres, sql: str) -> object:
-    engine = sqlalchemy.create_engine(server.url, isolation_level="AUTOCOMMIT")
+    database = sqlalchemy.create_engine(server.url, isolation_level="AUTOCOMMIT")
     try:
-        with engine.connect() as connection:
+        with database.connect() as connection:
             result = connection.execute(sqlalchemy.text(sql))
             return result.scalar() if result.returns_rows else None
     finally:
-        engine.dispose()
+        database.dispose()
 
 
 def stale_pid_file(server: PrivatePostgres, pid: int) -> None:

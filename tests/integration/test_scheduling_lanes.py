@@ -32,10 +32,10 @@ from tomaat.messages import (
     Performing,
     Progress,
     ReadAhead,
-    Ready,
     TaskCrashed,
     TaskStopped,
     TicketRefused,
+    WorkerReady,
 )
 from tomaat.scheduling.lane_times import LaneTimes
 from tomaat.scheduling.lanes import Lane
@@ -69,7 +69,7 @@ class PlayedWorker:
         }
         nothing = dict.fromkeys(["network_bytes", "peak_bytes", "load_seconds", "warm"])
         self.channel.send(Offered(offer=offer, interface_hash="Add-1", **nothing))
-        self.channel.send(Ready())
+        self.channel.send(WorkerReady())
 
     def say(self, what, job, **facts):
         self.channel.send(what(key=job.key, **facts))
@@ -155,7 +155,7 @@ class Play:
         tickets = []
         for _ in range(count):
             new = self.bench.new_ticket(folder=f"folder-{len(list(self.storage.tickets.iterdir()))}")
-            self.storage.ticket(new.folder).inputs.mkdir(parents=True)
+            self.storage.folder_of(new.folder).inputs.mkdir(parents=True)
             ticket = self.bench.web.submit(new)
             self.bench.run("UPDATE tickets SET claim = :claim WHERE id = :id", claim=claim, id=ticket.id)
             self.bench.queue(ticket, SOURCE)
@@ -220,12 +220,12 @@ def test_a_ticket_is_read_ahead_without_being_claimed_and_claimed_once_the_devic
     worker = play.begin()
     first, second = play.queue(2)
     one = worker.hear(Perform)
-    assert one.inputs == play.storage.ticket(first.folder).inputs
-    assert worker.hear(ReadAhead).inputs == play.storage.ticket(second.folder).inputs
+    assert one.inputs == play.storage.folder_of(first.folder).inputs
+    assert worker.hear(ReadAhead).inputs == play.storage.folder_of(second.folder).inputs
     play.until_looked(worker, one)
     assert (play.row(second).state, play.row(second).claim) == ("queued", 0)
     worker.say(Performed, one)
-    assert worker.hear(Perform).inputs == play.storage.ticket(second.folder).inputs
+    assert worker.hear(Perform).inputs == play.storage.folder_of(second.folder).inputs
     assert [play.row(ticket).state for ticket in (first, second)] == ["running", "running"]
     worker.pack(one)
     play.until_state(first, "succeeded")
@@ -262,7 +262,7 @@ def test_a_ticket_that_was_read_ahead_and_moves_to_another_source_makes_way_for_
     worker.hear(Perform)
     worker.hear(ReadAhead)
     play.bench.queue(second, "here/cpu-1")
-    assert worker.hear(ReadAhead).inputs == play.storage.ticket(third.folder).inputs
+    assert worker.hear(ReadAhead).inputs == play.storage.folder_of(third.folder).inputs
 
 
 def test_a_packing_tickets_cancelling_never_ends_the_worker(play):
@@ -274,7 +274,7 @@ def test_a_packing_tickets_cancelling_never_ends_the_worker(play):
     worker.say(TaskStopped, one)
     play.until_state(first, "cancelled")
     assert play.row(second).state == "running"
-    assert not (play.storage.ticket(first.folder).path / "out/1").exists()
+    assert not (play.storage.folder_of(first.folder).path / "out/1").exists()
     assert play.started == [worker]
 
 

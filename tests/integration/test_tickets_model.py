@@ -79,12 +79,12 @@ class Tickets(RuleBasedStateMachine):
     def begin(self, attempts):
         self.attempts = attempts
         self.clock.run("TRUNCATE tickets, leases, compute_sources, offers, durations RESTART IDENTITY")
-        engine, hint = self.clock.engine, lambda _channel: None
+        database, hint = self.clock.database, lambda _channel: None
         self.hint = hint
-        self.web = TicketStore(engine, hint)
-        self.manager = ManagerStore(engine, hint, lease_seconds=LEASE)
-        self.sources = SourceStore(engine, lease_seconds=LEASE)
-        self.operator = OperatorStore(engine, hint)
+        self.web = TicketStore(database, hint)
+        self.manager = ManagerStore(database, hint, lease_seconds=LEASE)
+        self.sources = SourceStore(database, lease_seconds=LEASE)
+        self.operator = OperatorStore(database, hint)
         self.drained: set[str] = set()
         self.rows: dict[int, Row] = {}
         self.leases: dict[str, Held] = {}
@@ -179,14 +179,14 @@ class Tickets(RuleBasedStateMachine):
         held = self.leases.get(name)
         if held is not None and held.holder != holder and held.expires >= self.clock.now:
             assert lease is None
-            return LaneStore(self.clock.engine, Lease(name=name, holder=holder, epoch=-1), self.hint)
+            return LaneStore(self.clock.database, Lease(name=name, holder=holder, epoch=-1), self.hint)
         assert lease is not None
         assert lease.epoch == (1 if held is None else held.epoch + 1)
         self.leases[name] = Held(holder, lease.epoch, self.clock.now + LEASE)
         self.sources.describe(lease, device_name="GPU", memory_bytes=None, problem=None)
         offer = {"service": "Add", "interface_hash": "h", "offer": {}}
         self.sources.offer(lease, [offer])
-        return LaneStore(self.clock.engine, lease, self.hint)
+        return LaneStore(self.clock.database, lease, self.hint)
 
     @rule(lane=lanes)
     def renew(self, lane):
@@ -391,4 +391,4 @@ def test_whatever_happens_the_rows_are_what_the_model_says(make_database):
             ),
         )
     finally:
-        Tickets.clock.engine.dispose()
+        Tickets.clock.database.dispose()

@@ -55,11 +55,11 @@ class World:
 
     def __init__(self, bench, folder, database_url):
         self.bench = bench
-        self.operator = OperatorStore(bench.engine, bench.hints.append)
+        self.operator = OperatorStore(bench.database, bench.hints.append)
         self.lanes = {row.name: self.source(row.name) for row in ROWS if row.name != "never offered"}
         for row in ROWS:
             getattr(self, row.name.replace(" ", "_"))(row.name)
-        keys, audit, storage = KeyStore(bench.engine), Audit(bench.engine), Storage(folder)
+        keys, audit, storage = KeyStore(bench.database), Audit(bench.database), Storage(folder)
         storage.prepare()
         self.key = keys.make("anna", None, operator=True)
         access = Access(keys, needed=False, most_waiting=10, most_within_a_minute=10)

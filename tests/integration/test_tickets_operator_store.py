@@ -17,8 +17,8 @@ RULES = AgainRules(retention_seconds=3600.0, keep_input=False)
 
 
 @pytest.fixture
-def operator(engine, bench):
-    return OperatorStore(engine, bench.hints.append)
+def operator(database, bench):
+    return OperatorStore(database, bench.hints.append)
 
 
 @pytest.fixture
@@ -331,8 +331,8 @@ def test_what_an_operator_did_is_in_the_trail(bench, operator):
     ]
 
 
-def test_a_key_is_an_operators_only_where_it_was_made_so(engine):
-    keys = KeyStore(engine)
+def test_a_key_is_an_operators_only_where_it_was_made_so(database):
+    keys = KeyStore(database)
     assert keys.find(keys.make("anna", None, operator=True)).operator
     assert not keys.find(keys.make("radiology", None)).operator
     assert [(key.name, key.operator) for key in keys.all()] == [("anna", True), ("radiology", False)]
@@ -343,7 +343,7 @@ def test_a_beat_and_a_drain_change_no_index(bench, operator):
     lane: LaneStore = bench.source()
     for _ in range(20):
         bench.sources.note_reading(lane.lease, used_bytes=1, total_bytes=2, use=0.1, celsius=40)
-    bench.engine.dispose()
+    bench.database.dispose()
     bench.run("SELECT pg_sleep(0.5)")
     told = bench.run("SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'compute_sources'")[0]
     assert told.n_tup_upd == told.n_tup_hot_upd >= 20

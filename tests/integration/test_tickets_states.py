@@ -24,10 +24,10 @@ INSERT = """INSERT INTO tickets (token_hash, service, interface_hash, folder, st
 @pytest.fixture(scope="module")
 def bench(make_database):
     """One database for all pairs."""
-    engine = connect(make_database(), deadline_seconds=30)
-    migrate(engine)
-    yield Bench(engine)
-    engine.dispose()
+    database = connect(make_database(), deadline_seconds=30)
+    migrate(database)
+    yield Bench(database)
+    database.dispose()
 
 
 def in_state(bench, state):
@@ -38,7 +38,7 @@ def in_state(bench, state):
 
 
 def move(bench, ticket, after):
-    run(bench.engine, MOVE, state=after, ended=after in ENDED, id=ticket.id)
+    run(bench.database, MOVE, state=after, ended=after in ENDED, id=ticket.id)
 
 
 @pytest.mark.parametrize(("before", "after"), list(itertools.permutations(STATES, 2)))
@@ -57,17 +57,17 @@ def test_a_ticket_goes_only_where_the_table_of_moves_lets_it(bench, before, afte
 def test_a_ticket_begins_only_as_submitted(bench, state):
     values = {"state": state, "folder": f"begun-{state}", "ended": state in ENDED}
     if state == SUBMITTED:
-        run(bench.engine, INSERT, **values)
+        run(bench.database, INSERT, **values)
     else:
         with pytest.raises(IntegrityError, match=f"a ticket does not go from nothing to {state}"):
-            run(bench.engine, INSERT, **values)
+            run(bench.database, INSERT, **values)
 
 
 @pytest.mark.parametrize("state", STATES)
 def test_what_leaves_the_state_as_it_is_is_no_move(bench, state):
     ticket = in_state(bench, state)
     move(bench, ticket, state)
-    run(bench.engine, "UPDATE tickets SET progress = 0.5, stage = 'x' WHERE id = :id", id=ticket.id)
+    run(bench.database, "UPDATE tickets SET progress = 0.5, stage = 'x' WHERE id = :id", id=ticket.id)
     assert bench.read(ticket).stage == "x"
 
 
@@ -75,7 +75,7 @@ def test_one_wrong_move_of_many_undoes_the_whole_statement(bench):
     right, wrong = in_state(bench, QUEUED), in_state(bench, SUCCEEDED)
     update = "UPDATE tickets SET state = 'running', finished = NULL WHERE id = ANY(:ids)"
     with pytest.raises(IntegrityError, match="from succeeded to running"):
-        run(bench.engine, update, ids=[right.id, wrong.id])
+        run(bench.database, update, ids=[right.id, wrong.id])
     assert bench.read(right).state == QUEUED
 
 

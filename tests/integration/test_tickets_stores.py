@@ -695,6 +695,6 @@ def test_no_statement_of_the_doors_reads_the_whole_history(bench):
 
 def sequential_scans(bench):
     """Read the count once all connections have told theirs, which they do when they close."""
-    bench.engine.dispose()
+    bench.database.dispose()
     time.sleep(0.3)
     return bench.run("SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'tickets'")[0].seq_scan

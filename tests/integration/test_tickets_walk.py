@@ -54,9 +54,9 @@ class Walk:
     def __init__(self, clock):
         self.clock = clock
         self.hint = lambda _channel: None
-        self.web = TicketStore(clock.engine, self.hint)
-        self.manager = ManagerStore(clock.engine, self.hint, lease_seconds=LEASE)
-        self.sources = SourceStore(clock.engine, lease_seconds=LEASE)
+        self.web = TicketStore(clock.database, self.hint)
+        self.manager = ManagerStore(clock.database, self.hint, lease_seconds=LEASE)
+        self.sources = SourceStore(clock.database, lease_seconds=LEASE)
         lease = self.sources.take(SOURCE, "a")
         self.sources.describe(lease, device_name="GPU", memory_bytes=None, problem=None)
         self.sources.offer(lease, [{"service": "Add", "interface_hash": "h", "offer": {}}])
@@ -64,7 +64,7 @@ class Walk:
         self.ended = None
 
     def lane(self, worker):
-        return LaneStore(self.clock.engine, Lease(name=SOURCE, holder=worker, epoch=WORKERS[worker]), self.hint)
+        return LaneStore(self.clock.database, Lease(name=SOURCE, holder=worker, epoch=WORKERS[worker]), self.hint)
 
     def set(self, world):
         ended = world.state in {SUCCEEDED, FAILED, CANCELLED, EXPIRED}
@@ -232,7 +232,7 @@ def test_every_way_of_a_ticket_is_lawful(make_database):
             if after not in seen:
                 seen.add(after)
                 ahead.append(after)
-    clock.engine.dispose()
+    clock.database.dispose()
     assert len(seen) > 100, len(seen)
     elsewhere = {(None, "submitted", WEB), ("queued", "queued", MANAGER)}
     waited = {("queued", "failed", MANAGER)}

@@ -95,7 +95,7 @@ def test_each_end_is_counted_once_and_what_ended_before_is_not(bench):
 def test_a_ticket_whose_end_is_committed_long_after_a_later_one_is_counted_once(bench):
     slow, quick = bench.submit(), bench.submit()
     ended, told = counted(bench)
-    with bench.engine.execution_options(isolation_level="READ COMMITTED").connect() as connection:
+    with bench.database.execution_options(isolation_level="READ COMMITTED").connect() as connection:
         end_within(bench, slow, connection, seconds_ago=LATEST_COMMIT_SECONDS - 30)
         bench.web.cancel(quick)
         ended.look()
@@ -150,7 +150,7 @@ def test_how_long_a_ticket_waited_and_ran_and_why_it_failed_is_told(bench):
     assert 10 <= one.run_seconds < 60
 
 
-def test_after_an_outage_what_ended_meanwhile_is_counted(bench, engine):
+def test_after_an_outage_what_ended_meanwhile_is_counted(bench, database):
     ended, told = counted(bench)
     ticket = bench.submit()
     bench.web.cancel(ticket)

@@ -21,7 +21,7 @@ import waitress.receiver
 from tests.unit.fake_store import GOOD, MIB, Web
 from tomaat.archives import ArchiveLimits
 from tomaat.tickets.states import SUCCEEDED
-from tomaat.web.http.channel import Channel
+from tomaat.web.http.connection import Connection
 from tomaat.web.http.problems import Problem
 from tomaat.web.http.serve import PortBusy, WebServer
 
@@ -308,7 +308,7 @@ def test_a_request_can_be_refused_before_a_byte_of_its_body_is_kept(start, monke
         asked.append((self.addr[0], request.command, request.path, request.headers["X_API_KEY"]))
         raise Problem(401, "key-needed", "API key needed", "Not this one.")
 
-    monkeypatch.setattr(Channel, "before_body", refuse)
+    monkeypatch.setattr(Connection, "before_body", refuse)
     monkeypatch.setattr(waitress.receiver.FixedStreamReceiver, "received", lambda _, data: kept.append(data))
     with web.connect() as connection:
         head = f"POST /request HTTP/1.1\r\nHost: x\r\nX-API-Key: a\r\n{expect}Content-Length: {50 * MIB}\r\n\r\n"
@@ -324,7 +324,7 @@ def test_a_request_can_be_refused_before_a_byte_of_its_body_is_kept(start, monke
 @pytest.mark.parametrize("length", [b"Content-Length: 11", b"Transfer-Encoding: chunked"])
 def test_a_body_has_at_most_the_bytes_that_its_header_was_granted(start, monkeypatch, length):
     web = start()
-    monkeypatch.setattr(Channel, "before_body", lambda *_: 10)
+    monkeypatch.setattr(Connection, "before_body", lambda *_: 10)
     with web.connect() as connection:
         connection.sendall(b"POST /request HTTP/1.1\r\nHost: x\r\n" + length + b"\r\n\r\n")
         connection.sendall(b"6\r\nabcdef\r\n")

@@ -92,7 +92,7 @@ def test_what_is_written_is_its_owners_alone(storage):
 def test_what_was_received_is_found_by_its_name_and_durable(storage, calls):
     with storage.receiving() as folder:
         (folder.inputs / "main.json").write_text("x")
-    assert (storage.ticket(folder.name).inputs / "main.json").read_text() == "x"
+    assert (storage.folder_of(folder.name).inputs / "main.json").read_text() == "x"
     assert (
         calls.index(("flush", "main.json")) < calls.index(("rename", folder.name)) < calls.index(("flush", "tickets"))
     )

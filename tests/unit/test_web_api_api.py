@@ -68,7 +68,7 @@ def test_a_good_upload_becomes_a_ticket_with_its_files_in_place(web):
     assert answer.headers["Retry-After"] == "1"
     row = web.store.tickets[ticket["id"]]
     assert row.interface_hash == "FloatComputation-1"
-    assert json.loads((web.storage.ticket(row.folder).inputs / "main.json").read_bytes()) == {
+    assert json.loads((web.storage.folder_of(row.folder).inputs / "main.json").read_bytes()) == {
         "inputs": {"f1": 1, "f2": 2}
     }
     assert web.uploads_left() == []

@@ -155,10 +155,10 @@ def test_an_ended_ticket_is_run_again_with_a_copy_of_its_input(web, act):
     old = web.store.tickets[1]
     assert (new.state, new.token_hash) == (SUBMITTED, old.token_hash)
     assert new.folder != old.folder
-    main = [web.storage.ticket(row.folder).inputs / "main.json" for row in (old, new)]
+    main = [web.storage.folder_of(row.folder).inputs / "main.json" for row in (old, new)]
     assert main[0].read_bytes() == main[1].read_bytes()
     assert main[0].samefile(main[1]), "the file is there once"
-    assert not list(web.storage.ticket(new.folder).path.glob("out"))
+    assert not list(web.storage.folder_of(new.folder).path.glob("out"))
     assert web.uploads_left() == []
 
 
@@ -172,7 +172,7 @@ def test_what_runs_or_is_gone_is_not_run_again(web, act, change):
 @pytest.mark.parametrize("gone", ["files", "row"])
 def test_what_goes_while_it_is_copied_is_not_run_again_and_leaves_nothing(web, act, gone):
     web.submit(state=FAILED)
-    folder = web.storage.ticket(web.store.tickets[1].folder)
+    folder = web.storage.folder_of(web.store.tickets[1].folder)
     if gone == "files":
         web.storage.drop(folder)
     else:
@@ -191,7 +191,7 @@ def test_where_the_file_system_has_no_links_the_input_is_copied(web, act, monkey
 
     monkeypatch.setattr("os.link", no_links)
     new = web.store.tickets[act("run-again", ticket=1).get_json()["id"]]
-    assert (web.storage.ticket(new.folder).inputs / "main.json").read_bytes()
+    assert (web.storage.folder_of(new.folder).inputs / "main.json").read_bytes()
 
 
 def test_a_full_disk_is_told_and_nothing_is_left(web, act, monkeypatch):

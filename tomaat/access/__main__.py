@@ -27,17 +27,17 @@ def main() -> int:
     arguments = parse()
     settings = read_settings()
     configure_logging("keys", settings.LOG_FORMAT)
-    engine = connect(settings.DATABASE_URL, deadline_seconds=settings.database_deadline_seconds)
+    database = connect(settings.DATABASE_URL, deadline_seconds=settings.database_deadline_seconds)
     try:
         with outages_named():
             if arguments.command == "make":
-                migrate(engine)
-            return run(arguments, KeyStore(engine), WatchStore(engine))
+                migrate(database)
+            return run(arguments, KeyStore(database), WatchStore(database))
     except DatabaseUnavailable as error:
-        trouble = f"{error}. {mending(str(error), engine.url)}"
+        trouble = f"{error}. {mending(str(error), database.url)}"
     except ProgrammingError as error:
         says = first_line(error.orig)
-        trouble = f"{says}. {mending(says, engine.url, otherwise=OLDER)}"
+        trouble = f"{says}. {mending(says, database.url, otherwise=OLDER)}"
     except (KeyExists, SchemaTooNew) as error:
         trouble = str(error)
     print(trouble, file=sys.stderr)

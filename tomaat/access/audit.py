@@ -10,13 +10,13 @@ from tomaat.database import run
 class Audit:
     """Writes down the acts on patients' data; a submission and a deletion are written with their own row."""
 
-    def __init__(self, engine: sqlalchemy.Engine) -> None:
-        self.engine = engine
+    def __init__(self, database: sqlalchemy.Engine) -> None:
+        self.database = database
 
     def note(self, *, who: str, what: str, outcome: str, ticket: int | None = None) -> None:
         """Add a line. Raises ``DatabaseUnavailable``."""
         run(
-            self.engine,
+            self.database,
             "INSERT INTO audit (who, what, ticket, outcome) VALUES (:who, :what, :ticket, :outcome)",
             who=who,
             what=what,

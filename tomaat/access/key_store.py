@@ -50,15 +50,15 @@ class Usage:
 class KeyStore:
     """The table ``api_keys``."""
 
-    def __init__(self, engine: sqlalchemy.Engine) -> None:
-        self.engine = engine
+    def __init__(self, database: sqlalchemy.Engine) -> None:
+        self.database = database
 
     def make(self, name: str, services: Collection[str] | None, *, operator: bool = False) -> str:
         """Make a key and return it, the only time that it is seen. Raises ``KeyExists``."""
         key = PREFIX + secrets.token_urlsafe(KEY_BYTES)
         try:
             run(
-                self.engine,
+                self.database,
                 "INSERT INTO api_keys (name, key_hash, services, operator) VALUES (:name, :hash, :services, :operator)",
                 name=name,
                 hash=hash_of(key),
@@ -72,7 +72,7 @@ class KeyStore:
     def revoke(self, name: str) -> bool:
         """End a key; return whether there was one to end."""
         rows = run(
-            self.engine,
+            self.database,
             "UPDATE api_keys SET revoked = clock_timestamp() WHERE name = :name AND revoked IS NULL RETURNING name",
             name=name,
         )
@@ -80,13 +80,13 @@ class KeyStore:
 
     def all(self) -> list[ApiKey]:
         """List all keys that were ever made, the oldest first."""
-        rows = run(self.engine, f"SELECT {COLUMNS} FROM api_keys ORDER BY created, name")
+        rows = run(self.database, f"SELECT {COLUMNS} FROM api_keys ORDER BY created, name")
         return [_key_of(row) for row in rows]
 
     def find(self, key: str) -> ApiKey | None:
         """Find a key that is not revoked, by the hash of a client's text."""
         rows = run(
-            self.engine,
+            self.database,
             f"SELECT {COLUMNS} FROM api_keys WHERE key_hash = :hash AND revoked IS NULL",
             hash=hash_of(key),
         )
@@ -95,7 +95,7 @@ class KeyStore:
     def usage(self, name: str, *, most_waiting: int, most_within_a_minute: int) -> Usage:
         """Count a key's waiting tickets and its tickets of the last minute, each up to a limit."""
         rows = run(
-            self.engine,
+            self.database,
             f"""SELECT (SELECT count(*) FROM (SELECT FROM tickets WHERE key_name = :name
                          AND state IN {WAITING} LIMIT :most_waiting) AS waiting) AS waiting,
                       (SELECT count(*) FROM (SELECT FROM tickets WHERE key_name = :name

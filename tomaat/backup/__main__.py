@@ -69,19 +69,19 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
 def work(arguments: argparse.Namespace, settings: Settings) -> int:
     """Make or restore a backup."""
     url = settings.DATABASE_URL
-    engine = connect(url, deadline_seconds=settings.database_deadline_seconds, pool_size=1)
+    database = connect(url, deadline_seconds=settings.database_deadline_seconds, pool_size=1)
     storage = Storage(settings.BASE_STORAGE_DIR)
     making = arguments.command == "make"
     try:
         if making:
-            made = make(arguments.place, engine, url, storage)
+            made = make(arguments.place, database, url, storage)
             print(described(made, Manifest.read(made)))
             for name in keep_newest(arguments.place, arguments.keep) if arguments.keep else ():
                 print(f"Removed {arguments.place / name}.")
         else:
-            print(told(restore(arguments.folder, engine, url, storage, replace=arguments.replace), settings))
+            print(told(restore(arguments.folder, database, url, storage, replace=arguments.replace), settings))
     except DatabaseUnavailable as error:
-        print(f"{error}. {mending(str(error), engine.url)}", file=sys.stderr)
+        print(f"{error}. {mending(str(error), database.url)}", file=sys.stderr)
         return 1
     except OSError as error:
         sides = (arguments.place, storage.base) if making else (storage.base, arguments.folder)

@@ -28,9 +28,9 @@ NAMED = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ")
 DRAFT = re.compile(r"\.(?:making|removing)-.+-(\d+)-(\d+)")  #: ends with its maker's process id and start
 
 
-def make(place: Path, engine: sqlalchemy.Engine, url: str, storage: Storage) -> Path:
+def make(place: Path, database: sqlalchemy.Engine, url: str, storage: Storage) -> Path:
     """Make a backup in a new folder below ``place``, and return that folder. Raises ``BackupFailed``."""
-    store = BackupStore(engine)
+    store = BackupStore(database)
     if "instance" not in store.tables():
         raise BackupFailed("The database is empty: there is nothing to back up before a door has run.")
     instance, schema_version = store.instance()
@@ -39,7 +39,7 @@ def make(place: Path, engine: sqlalchemy.Engine, url: str, storage: Storage) -> 
             f"{storage.base} does not belong to the database with instance {instance}: "
             "set TOMAAT_BASE_STORAGE_DIR and TOMAAT_DATABASE_URL as the doors have them."
         )
-    clients, postgresql = find_clients(server_major(engine))
+    clients, postgresql = find_clients(server_major(database))
     now = datetime.now(timezone.utc)
     with _draft(place, now, storage.base) as folder:
         files = {DUMP: _dump(clients, url, folder / DUMP)}

@@ -38,7 +38,9 @@ class Restored:
     aside: Path | None  #: where the storage folder's former content lies
 
 
-def restore(backup: Path, engine: sqlalchemy.Engine, url: str, storage: Storage, *, replace: bool = False) -> Restored:
+def restore(
+    backup: Path, database: sqlalchemy.Engine, url: str, storage: Storage, *, replace: bool = False
+) -> Restored:
     """Bring a backup back. Raises ``BackupFailed``.
 
     A database with tickets, or a storage folder with files, is refused unless they are to be ``replaced``; the files
@@ -51,13 +53,13 @@ def restore(backup: Path, engine: sqlalchemy.Engine, url: str, storage: Storage,
             f"{backup} has the schema's version {manifest.schema_version}, this program knows up to "
             f"{newest}: restore it with the program that made it (version {manifest.version}) or a newer one."
         )
-    store = BackupStore(engine)
+    store = BackupStore(database)
     _refuse_what_is_in_use(store, storage, replace=replace)
-    clients, _ = find_clients(server_major(engine), manifest.postgresql)
+    clients, _ = find_clients(server_major(database), manifest.postgresql)
     stage = Storage(storage.restoring)
     try:
         _stage(backup, manifest, stage)
-        folders = [stage.ticket(name) for name in sorted(manifest.ticket_folders())]
+        folders = [stage.folder_of(name) for name in sorted(manifest.ticket_folders())]
         load(clients, url, backup / DUMP, before=store.emptying(), after=settling(folders))
     except BaseException as error:
         shutil.rmtree(stage.base, ignore_errors=True)

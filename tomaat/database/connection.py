@@ -169,7 +169,7 @@ def first_line(error: object) -> str:
 
 
 def wait_for_database(
-    engine: sqlalchemy.Engine, prepare: Callable[[sqlalchemy.Engine], None], stopping: Callable[[float], bool]
+    database: sqlalchemy.Engine, prepare: Callable[[sqlalchemy.Engine], None], stopping: Callable[[float], bool]
 ) -> bool:
     """Wait until PostgreSQL answers and ``prepare`` succeeds; log each new reason once.
 
@@ -179,7 +179,7 @@ def wait_for_database(
     while True:
         try:
             with outages_named():
-                prepare(engine)
+                prepare(database)
         except DatabaseUnavailable as error:
             reason = str(error)
         except sqlalchemy.exc.ProgrammingError as error:
@@ -189,8 +189,8 @@ def wait_for_database(
         else:
             return True
         if reason != said:
-            mend = mending(reason, engine.url, otherwise=TRIED_AGAIN)
-            log.warning("database.waiting", where=where(engine), reason=reason, mend=mend)
+            mend = mending(reason, database.url, otherwise=TRIED_AGAIN)
+            log.warning("database.waiting", where=where(database), reason=reason, mend=mend)
             said = reason
         if stopping(RETRY_SECONDS):
             return False
@@ -202,6 +202,6 @@ def mending(reason: str, url: sqlalchemy.URL, *, otherwise: str = SEE_WHETHER_IT
     return hint.format(role=url.username, database=url.database)
 
 
-def where(engine: sqlalchemy.Engine) -> str:
+def where(database: sqlalchemy.Engine) -> str:
     """Return the database's URL without its password."""
-    return engine.url.render_as_string(hide_password=True)
+    return database.url.render_as_string(hide_password=True)

@@ -22,12 +22,12 @@ class ServerFacts:
     ahead_seconds: float  #: of this machine's clock
 
 
-def server_facts(engine: sqlalchemy.Engine) -> ServerFacts:
+def server_facts(database: sqlalchemy.Engine) -> ServerFacts:
     """Read them. Raises ``DatabaseUnavailable``."""
-    run(engine, "SELECT 1")  # connecting is no part of the time that the next statement takes
+    run(database, "SELECT 1")  # connecting is no part of the time that the next statement takes
     before = time.time()
     row = run(
-        engine,
+        database,
         """SELECT CAST(current_setting('server_version_num') AS integer) AS version,
              current_setting('synchronous_commit') AS synchronous_commit,
              CAST(current_setting('max_connections') AS integer)

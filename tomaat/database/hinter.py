@@ -16,8 +16,8 @@ class Hinter:
     A NOTIFY inside a ticket's transaction would let all commits of the server queue behind one global lock.
     """
 
-    def __init__(self, engine: sqlalchemy.Engine) -> None:
-        self.engine = engine
+    def __init__(self, database: sqlalchemy.Engine) -> None:
+        self.database = database
         self.wanted: SimpleQueue[str | None] = SimpleQueue()
         self.thread = threading.Thread(target=self._send_all, name="hints", daemon=True)
         self.thread.start()
@@ -38,6 +38,6 @@ class Hinter:
                 channels.append(self.wanted.get())
             for channel in dict.fromkeys(channels):
                 if channel is not None:
-                    hint(self.engine, channel)
+                    hint(self.database, channel)
             if None in channels:
                 return

@@ -24,9 +24,9 @@ QUEUED = "tomaat_queued"  #: a compute source has something to do
 CHANGED = "tomaat_changed"  #: a ticket changed that a client may wait for
 
 
-def hint(engine: sqlalchemy.Engine, channel: str) -> None:
+def hint(database: sqlalchemy.Engine, channel: str) -> None:
     """Wake the listeners; a lost hint costs one polling interval, so an outage here is no error."""
-    with contextlib.suppress(DatabaseUnavailable), outages_named(), one_deadline(), engine.connect() as connection:
+    with contextlib.suppress(DatabaseUnavailable), outages_named(), one_deadline(), database.connect() as connection:
         connection.execute(sqlalchemy.text(f"NOTIFY {channel}"))
 
 

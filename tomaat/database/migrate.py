@@ -23,21 +23,21 @@ class SchemaTooNew(Misconfigured):
     """The database was made by a newer version of this program."""
 
 
-def migrate(engine: sqlalchemy.Engine) -> None:
+def migrate(database: sqlalchemy.Engine) -> None:
     """Apply each migration that the database lacks, in order, each in one transaction.
 
     A migration begins by inserting its version; a duplicate means that another process was first.
     Raises ``SchemaTooNew`` for a database of a newer program.
     """
     migrations = known_migrations()
-    applied = applied_migrations(engine)
+    applied = applied_migrations(database)
     if applied and max(applied) > max(migrations):
         raise SchemaTooNew(
             f"the database's schema is version {max(applied)}, this program knows up to {max(migrations)}: "
             "start the newer program, or restore the backup that belongs to this one"
         )
     for version in sorted(migrations.keys() - applied):
-        _apply(engine, version, migrations[version].read_text(encoding="utf-8"))
+        _apply(database, version, migrations[version].read_text(encoding="utf-8"))
 
 
 def known_migrations() -> dict[int, Path]:
@@ -45,17 +45,17 @@ def known_migrations() -> dict[int, Path]:
     return {int(path.name[:4]): path for path in sorted(MIGRATIONS.glob("*.sql"))}
 
 
-def applied_migrations(engine: sqlalchemy.Engine) -> set[int]:
+def applied_migrations(database: sqlalchemy.Engine) -> set[int]:
     """List the versions of the migrations that a database has had."""
-    with engine.connect() as connection:
+    with database.connect() as connection:
         if connection.execute(sqlalchemy.text("SELECT to_regclass('schema_versions')")).scalar() is None:
             return set()
         return set(connection.execute(sqlalchemy.text("SELECT version FROM schema_versions")).scalars())
 
 
-def _apply(engine: sqlalchemy.Engine, version: int, sql: str) -> None:
+def _apply(database: sqlalchemy.Engine, version: int, sql: str) -> None:
     try:
-        with engine.execution_options(isolation_level="READ COMMITTED").begin() as connection:
+        with database.execution_options(isolation_level="READ COMMITTED").begin() as connection:
             if version == 1:
                 connection.execute(
                     sqlalchemy.text(

@@ -9,11 +9,11 @@ import sqlalchemy
 from tomaat.database.connection import one_deadline, outages_named
 
 
-def run(engine: sqlalchemy.Engine, sql: str, **values: Any) -> list[sqlalchemy.Row[Any]]:
+def run(database: sqlalchemy.Engine, sql: str, **values: Any) -> list[sqlalchemy.Row[Any]]:
     """Run ``sql``, committed at once, and return its rows.
 
     Raises ``DatabaseUnavailable`` when PostgreSQL did not answer: the statement may have happened, or not.
     """
-    with outages_named(), one_deadline(), engine.connect() as connection:
+    with outages_named(), one_deadline(), database.connect() as connection:
         result = connection.execute(sqlalchemy.text(sql), values)
         return list(result) if result.returns_rows else []

@@ -33,21 +33,21 @@ def look_at_database(settings: Settings) -> Iterator[Finding]:
     """Look at the server, and at its contents if it has any."""
     about = "database"
     unset = "" if settings.database_given else " (TOMAAT_DATABASE_URL is unset: do the doors have another one?)"
-    engine = connect(settings.DATABASE_URL, deadline_seconds=settings.database_deadline_seconds, read_only=True)
+    database = connect(settings.DATABASE_URL, deadline_seconds=settings.database_deadline_seconds, read_only=True)
     try:
-        facts = server_facts(engine)
+        facts = server_facts(database)
         version = f"PostgreSQL {facts.version // 10000}.{facts.version % 10000}"
-        yield ok(about, f"{version} answers at {where(engine)}")
+        yield ok(about, f"{version} answers at {where(database)}")
         yield from _server(facts, settings)
-        yield from _schema(engine, facts, settings)
+        yield from _schema(database, facts, settings)
     except DatabaseUnavailable as error:
-        yield wrong(about, f"{where(engine)}: {error}{unset}", mending(str(error), engine.url))
+        yield wrong(about, f"{where(database)}: {error}{unset}", mending(str(error), database.url))
     except SQLAlchemyError as error:
         says = first_line(getattr(error, "orig", None) or type(error).__name__)
-        mend = mending(says, engine.url, otherwise="if the doors say the same, report it")
-        yield wrong(about, f"{where(engine)}: {says}{unset}", mend)
+        mend = mending(says, database.url, otherwise="if the doors say the same, report it")
+        yield wrong(about, f"{where(database)}: {says}{unset}", mend)
     finally:
-        engine.dispose()
+        database.dispose()
 
 
 def _server(facts: ServerFacts, settings: Settings) -> Iterator[Finding]:
@@ -71,12 +71,12 @@ def _server(facts: ServerFacts, settings: Settings) -> Iterator[Finding]:
         yield ok("clock", f"the database's and this machine's differ by {abs(facts.ahead_seconds):.1f} s")
 
 
-def _schema(engine: sqlalchemy.Engine, facts: ServerFacts, settings: Settings) -> Iterator[Finding]:
+def _schema(database: sqlalchemy.Engine, facts: ServerFacts, settings: Settings) -> Iterator[Finding]:
     about = "schema"
-    known, applied = set(known_migrations()), applied_migrations(engine)
+    known, applied = set(known_migrations()), applied_migrations(database)
     if not applied:
         if not facts.may_create:
-            mend = mending("permission denied", engine.url)
+            mend = mending("permission denied", database.url)
             yield wrong(about, "the database is empty, and the role may not make tables in it", mend)
         else:
             yield warning(about, "the database is empty", "the door that starts first makes it; nothing to do")
@@ -90,15 +90,15 @@ def _schema(engine: sqlalchemy.Engine, facts: ServerFacts, settings: Settings) -
         yield warning(about, says, "the door that starts next brings it up to date; back up before")
         return
     yield ok(about, f"version {max(applied)}")
-    yield from _pair(engine, Storage(settings.BASE_STORAGE_DIR))
-    yield from _doors(WatchStore(engine))
-    yield from _keys(KeyStore(engine), settings)
+    yield from _pair(database, Storage(settings.BASE_STORAGE_DIR))
+    yield from _doors(WatchStore(database))
+    yield from _keys(KeyStore(database), settings)
 
 
-def _pair(engine: sqlalchemy.Engine, storage: Storage) -> Iterator[Finding]:
+def _pair(database: sqlalchemy.Engine, storage: Storage) -> Iterator[Finding]:
     about = "database and storage"
     try:
-        says = mismatch(engine, storage)
+        says = mismatch(database, storage)
     except OSError as error:
         yield wrong(about, f"{storage.base} cannot be read ({error.strerror})", "see storage here")
         return

@@ -33,7 +33,7 @@ def open_door(name: str, log_format: str, work: Callable[[Stop], None]) -> int:
     return 0
 
 
-def prepare(engine: sqlalchemy.Engine, storage: Storage, stop: Stop) -> bool:
+def prepare(database: sqlalchemy.Engine, storage: Storage, stop: Stop) -> bool:
     """Wait for the database, bring its schema up to date, check the storage folder; ``False``: asked to stop."""
 
     def bring_up(reached: sqlalchemy.Engine) -> None:
@@ -41,4 +41,4 @@ def prepare(engine: sqlalchemy.Engine, storage: Storage, stop: Stop) -> bool:
         storage.prepare()
         bind_storage(reached, storage)
 
-    return wait_for_database(engine, bring_up, stop.sleep)
+    return wait_for_database(database, bring_up, stop.sleep)

@@ -52,14 +52,14 @@ class Sweep:
             expired += self.store.expired_with_files()
             self.started = True
         for ended in expired:
-            shutil.rmtree(self.storage.ticket(ended.folder).path / "out", ignore_errors=True)
+            shutil.rmtree(self.storage.folder_of(ended.folder).path / "out", ignore_errors=True)
             log.info("ticket.expired", ticket=ended.id)
         self._remove(self.store.removable(retention_hours=self.retention_hours, keep_input=self.keep_input))
 
     def _remove(self, removable: list[Ended]) -> None:
         gone = []
         for ended in removable:
-            path = self.storage.ticket(ended.folder).path
+            path = self.storage.folder_of(ended.folder).path
             shutil.rmtree(path, ignore_errors=True)
             if path.exists():
                 log.error("ticket.files_not_removed", ticket=ended.id, reason="it resists; look at its permissions")

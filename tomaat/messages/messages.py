@@ -3,7 +3,7 @@
 ====================  ==============================================================================================
 lane                  worker
 ====================  ==============================================================================================
-(start)               ``NotOffered``…, ``Offered``…, then ``Ready`` or ``DeviceUnusable``
+(start)               ``NotOffered``…, ``Offered``…, then ``WorkerReady`` or ``DeviceUnusable``
 ``Perform``           ``Progress``…, ``Performing`` (its inputs are read), ``Progress``…, ``Performed`` (the device is
                       free), ``Progress``…, ``Packed``; or, wherever it ends early, ``TicketRefused``,
                       ``TaskCrashed``, ``Outgrown``, ``TaskStopped`` or ``DiskFull``; meanwhile ``Measured``, whenever
@@ -149,7 +149,7 @@ class NotOffered:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ready:
+class WorkerReady:
     """Tell that all services were offered, and that tickets may come."""
 
 
@@ -251,7 +251,7 @@ FromLane = Perform | ReadAhead | Forget | GiveUp | Estimate
 FromWorker = (
     Offered
     | NotOffered
-    | Ready
+    | WorkerReady
     | DeviceUnusable
     | Measured
     | Estimated

@@ -30,9 +30,9 @@ class ClientFailed(Exception):
     """A program of PostgreSQL's is missing or failed; the message holds no row's content."""
 
 
-def server_major(engine: sqlalchemy.Engine) -> int:
+def server_major(database: sqlalchemy.Engine) -> int:
     """Tell the server's major version."""
-    return int(run(engine, "SHOW server_version_num")[0].server_version_num) // 10_000
+    return int(run(database, "SHOW server_version_num")[0].server_version_num) // 10_000
 
 
 def find_clients(*least: int) -> tuple[Path, int]:

@@ -39,7 +39,7 @@ class Claims:
             other.relieve()
         return RunningTicket(
             ticket,
-            self.storage.ticket(ticket.folder).claim(ticket.claim),
+            self.storage.folder_of(ticket.folder).claim(ticket.claim),
             deadline_seconds=self.keeper.offers[ticket.service].offer["deadline_seconds"],
         )
 
@@ -70,7 +70,7 @@ class Claims:
             Perform(
                 key=run.key,
                 service=run.ticket.service,
-                inputs=self.storage.ticket(run.ticket.folder).inputs,
+                inputs=self.storage.folder_of(run.ticket.folder).inputs,
                 out=run.out,
                 source=self.source,
             )
@@ -91,7 +91,7 @@ class Claims:
                 return
         if ticket is not None and ticket.claim == 0:
             if self.keeper.ahead != ticket.id:
-                inputs = self.storage.ticket(ticket.folder).inputs
+                inputs = self.storage.folder_of(ticket.folder).inputs
                 self.keeper.tell(ReadAhead(service=ticket.service, inputs=inputs))
                 self.keeper.ahead = ticket.id
         elif self.keeper.ahead is not None:

@@ -29,7 +29,7 @@ class Estimates:
             return
         if tickets:
             asked = [
-                ToEstimate(ticket=each.id, service=each.service, inputs=self.storage.ticket(each.folder).inputs)
+                ToEstimate(ticket=each.id, service=each.service, inputs=self.storage.folder_of(each.folder).inputs)
                 for each in tickets
             ]
             self.keeper.tell(Estimate(tickets=tuple(asked)))

@@ -22,7 +22,7 @@ from tomaat.messages import (
     MessageRefused,
     NotOffered,
     Offered,
-    Ready,
+    WorkerReady,
 )
 from tomaat.processes.waker import Waker
 from tomaat.scheduling.lane_times import LaneTimes
@@ -177,7 +177,7 @@ class WorkerKeeper:
                     self.offers[message.service] = message
                 case NotOffered():
                     self.log.error("task.refused", reason=message.reason)
-                case Ready():
+                case WorkerReady():
                     return None
                 case DeviceUnusable():
                     return message.reason

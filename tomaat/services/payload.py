@@ -39,7 +39,7 @@ NESTING_TOKEN = re.compile(r'\\.|["\[\]{}]', re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Payload:  # here, since Payload.py beside payload.py would be one file where names ignore case
+class Payload:
     """A checked payload."""
 
     values: dict[str, Any]  #: of each input in ``main.json``: canonical JSON, its default, or ``None`` if left out

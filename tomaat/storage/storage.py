@@ -121,7 +121,7 @@ class Storage:
     def keep(self, folder: TicketFolder) -> TicketFolder:
         """Make an upload durable and move it into place; an error of a flush fails it and is never repeated."""
         flush_tree(folder.path)
-        kept = self.ticket(folder.name)
+        kept = self.folder_of(folder.name)
         folder.path.rename(kept.path)
         flush(self.tickets)
         flush(self.incoming)
@@ -133,19 +133,19 @@ class Storage:
         The files are never written again, so that two folders may share them where the file system can. Raises
         ``FileNotFoundError`` where they are gone.
         """
-        _link_tree(self.ticket(folder_name).inputs, folder.inputs)
+        _link_tree(self.folder_of(folder_name).inputs, folder.inputs)
 
     def drop(self, folder: TicketFolder) -> None:
         """Remove an upload that was refused."""
         shutil.rmtree(folder.path, ignore_errors=True)
 
-    def ticket(self, folder_name: str) -> TicketFolder:
+    def folder_of(self, folder_name: str) -> TicketFolder:
         """Find a ticket's folder by the name in its row."""
         return TicketFolder(path=self.tickets / folder_name)
 
     def result_of(self, folder_name: str, claim: int) -> Path:
         """Return the path of a claim's result; only the row says whether it is complete."""
-        return self.ticket(folder_name).claim(claim) / RESULT
+        return self.folder_of(folder_name).claim(claim) / RESULT
 
     def seal_result(self, draft: Path) -> tuple[str, int]:
         """Flush a worker's finished archive, give it its name beside itself, and return its SHA-256 and size."""

@@ -62,13 +62,13 @@ INSERT INTO audit (who, what, outcome) VALUES ('restore', 'restore', 'restored')
 class BackupStore:
     """Reads the facts of a database for its backup, and whether a restore may replace it."""
 
-    def __init__(self, engine: sqlalchemy.Engine) -> None:
-        self.engine = engine
+    def __init__(self, database: sqlalchemy.Engine) -> None:
+        self.database = database
 
     def tables(self) -> list[str]:
         """Name the tables that are there."""
         rows = run(
-            self.engine,
+            self.database,
             """SELECT relname FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r'
                ORDER BY relname""",
         )
@@ -77,7 +77,7 @@ class BackupStore:
     def instance(self) -> tuple[str, int]:
         """Tell the instance id and the version of the schema."""
         row = run(
-            self.engine,
+            self.database,
             "SELECT CAST(id AS text) AS id, (SELECT max(version) FROM schema_versions) AS version FROM instance",
         )[0]
         return row.id, row.version
@@ -85,25 +85,25 @@ class BackupStore:
     def holds_something(self) -> bool:
         """Tell whether a table has rows that a person could miss."""
         names = [name for name in self.tables() if name not in IDLE_TABLES]
-        quote = self.engine.dialect.identifier_preparer.quote
-        return any(run(self.engine, f"SELECT FROM {quote(name)} LIMIT 1") for name in names)
+        quote = self.database.dialect.identifier_preparer.quote
+        return any(run(self.database, f"SELECT FROM {quote(name)} LIMIT 1") for name in names)
 
     def living(self) -> list[str]:
         """Name the leases that are held and the doors that are connected; a restore needs all of them gone."""
         sessions = run(
-            self.engine,
+            self.database,
             """SELECT pid FROM pg_stat_activity
                WHERE datname = current_database() AND application_name = 'tomaat' AND pid <> pg_backend_pid()""",
         )
         living = ["a door that is connected"] if sessions else []
         if "leases" in self.tables():
-            leases = run(self.engine, f"SELECT l.name, l.holder FROM leases l WHERE {HELD} ORDER BY l.name")
+            leases = run(self.database, f"SELECT l.name, l.holder FROM leases l WHERE {HELD} ORDER BY l.name")
             living += [f"the holder of {lease.name}" for lease in leases if not is_gone(lease.holder)]
         return living
 
     def emptying(self) -> str:
         """Write the SQL before a dump in its transaction: it drops all of the role's, unless a door is connected."""
-        return EMPTY.replace("{own}", str(run(self.engine, "SELECT pg_backend_pid() AS pid")[0].pid))
+        return EMPTY.replace("{own}", str(run(self.database, "SELECT pg_backend_pid() AS pid")[0].pid))
 
     def results_of(self, folders: Collection[str]) -> dict[str, int | None]:
         """Map each folder of a ticket with files to the claim that made its result; ``None``: it has no result."""
@@ -111,7 +111,7 @@ class BackupStore:
         names = sorted(folders)
         for start in range(0, len(names), BATCH):
             rows = run(
-                self.engine,
+                self.database,
                 f"""SELECT folder, CASE WHEN state = '{SUCCEEDED}' THEN claim END AS claim FROM tickets
                    WHERE folder = ANY(:folders) AND NOT files_removed""",
                 folders=names[start : start + BATCH],
@@ -121,7 +121,7 @@ class BackupStore:
 
     def counts(self) -> dict[str, int]:
         """Count the tickets in each state."""
-        rows = run(self.engine, "SELECT state, count(*) AS tickets FROM tickets GROUP BY state ORDER BY state")
+        rows = run(self.database, "SELECT state, count(*) AS tickets FROM tickets GROUP BY state ORDER BY state")
         return {row.state: row.tickets for row in rows}
 
 

@@ -12,11 +12,11 @@ from tomaat.storage.storage import ForeignStorage, Storage
 SETTLE_SECONDS = 2.0  #: another door may be binding the same pair just now
 
 
-def bind_storage(engine: sqlalchemy.Engine, storage: Storage) -> None:
+def bind_storage(database: sqlalchemy.Engine, storage: Storage) -> None:
     """Give an unbound pair one id, or check that both carry the same. Raises ``ForeignStorage``."""
     deadline = time.monotonic() + SETTLE_SECONDS
     while True:
-        row = run(engine, "SELECT CAST(id AS text) AS id, bound FROM instance")[0]
+        row = run(database, "SELECT CAST(id AS text) AS id, bound FROM instance")[0]
         found = storage.instance_id()
         if found == row.id:
             break
@@ -27,12 +27,12 @@ def bind_storage(engine: sqlalchemy.Engine, storage: Storage) -> None:
         else:
             time.sleep(0.1)
     if not row.bound:
-        run(engine, "UPDATE instance SET bound = true")
+        run(database, "UPDATE instance SET bound = true")
 
 
-def mismatch(engine: sqlalchemy.Engine, storage: Storage) -> str | None:
+def mismatch(database: sqlalchemy.Engine, storage: Storage) -> str | None:
     """Say why a database and a storage folder do not belong together; ``None`` if they do, or will. Change nothing."""
-    row = run(engine, "SELECT CAST(id AS text) AS id, bound FROM instance")[0]
+    row = run(database, "SELECT CAST(id AS text) AS id, bound FROM instance")[0]
     found = storage.instance_id()
     return None if found == row.id or (found is None and not row.bound) else _mismatch(storage, found, row.id)
 

@@ -25,8 +25,8 @@ WEIGHT = 0.3  #: of the newest duration in the moving mean
 class LaneStore:
     """Makes a lane's moves, each guarded by state, claim and epoch, and tells whether the lane still had the ticket."""
 
-    def __init__(self, engine: sqlalchemy.Engine, lease: Lease, hint: Callable[[str], None]) -> None:
-        self.engine = engine
+    def __init__(self, database: sqlalchemy.Engine, lease: Lease, hint: Callable[[str], None]) -> None:
+        self.database = database
         self.lease = lease
         self.hint = hint
 
@@ -38,7 +38,7 @@ class LaneStore:
         must run alone. ``None`` does not mean that the queue is empty.
         """
         rows = run(
-            self.engine,
+            self.database,
             f"""UPDATE tickets SET state = '{RUNNING}', claim = claim + 1, epoch = :epoch,
                   started = clock_timestamp(), progress = 0, stage = NULL
                 WHERE id = (SELECT id {FRONT})
@@ -60,13 +60,13 @@ class LaneStore:
 
     def next_queued(self, interface_hashes: Collection[str]) -> Ticket | None:
         """Look which ticket a claim would take now. It is not claimed: it may be gone when the claim comes."""
-        rows = run(self.engine, f"SELECT {COLUMNS} {FRONT}", source=self.lease.name, hashes=list(interface_hashes))
+        rows = run(self.database, f"SELECT {COLUMNS} {FRONT}", source=self.lease.name, hashes=list(interface_hashes))
         return Ticket.of(rows[0]) if rows else None
 
     def left_running(self, *, known: Collection[int] = ()) -> Ticket | None:
         """Find a ticket that a claim of unknown outcome took: it runs under the own epoch, and is not ``known``."""
         rows = run(
-            self.engine,
+            self.database,
             f"""SELECT {COLUMNS} FROM tickets
                 WHERE state = '{RUNNING}' AND source = :source AND epoch = :epoch AND id <> ALL(:known)""",
             source=self.lease.name,
@@ -85,7 +85,7 @@ class LaneStore:
     def look(self, ticket: Ticket) -> bool | None:
         """Tell whether a running ticket's client gave it up; ``None`` if it is no longer ours."""
         rows = run(
-            self.engine,
+            self.database,
             f"SELECT cancel_requested FROM tickets WHERE {MINE}",
             id=ticket.id,
             claim=ticket.claim,
@@ -100,7 +100,7 @@ class LaneStore:
         unknown outcome.
         """
         rows = run(
-            self.engine,
+            self.database,
             f"""WITH done AS (
                   UPDATE tickets SET state = '{SUCCEEDED}', finished = clock_timestamp(), progress = 1, stage = NULL,
                     result_sha256 = :sha256, result_bytes = :size_bytes
@@ -184,7 +184,7 @@ class LaneStore:
     def without_estimate(self, services: Collection[str], *, asked: Collection[int], limit: int = 100) -> list[Ticket]:
         """List queued and running tickets whose task can estimate their duration and was not ``asked`` yet."""
         rows = run(
-            self.engine,
+            self.database,
             f"""SELECT {COLUMNS} FROM (SELECT * FROM tickets WHERE state = '{QUEUED}' AND source = :source
                   UNION ALL SELECT * FROM tickets WHERE state = '{RUNNING}' AND source = :source) own
                 WHERE expected_seconds IS NULL AND service = ANY(:services) AND id <> ALL(:asked)
@@ -199,7 +199,7 @@ class LaneStore:
     def estimate(self, expected_seconds: Mapping[int, float]) -> None:
         """Write the durations that tasks expect for their tickets."""
         run(
-            self.engine,
+            self.database,
             f"""UPDATE tickets t SET expected_seconds = e.seconds
                FROM json_to_recordset(CAST(:estimates AS json)) AS e(id bigint, seconds double precision)
                WHERE t.id = e.id AND t.state IN {ON_A_SOURCE}""",
@@ -218,7 +218,7 @@ class LaneStore:
 
     def _run_mine(self, update: str, ticket: Ticket, **values: Any) -> list[sqlalchemy.Row[Any]]:
         return run(
-            self.engine,
+            self.database,
             f"{update} WHERE {MINE} RETURNING state, cancel_requested",
             id=ticket.id,
             claim=ticket.claim,
@@ -228,7 +228,7 @@ class LaneStore:
 
     def _ended_as(self, ticket: Ticket, state: str) -> bool:
         rows = run(
-            self.engine,
+            self.database,
             "SELECT 1 FROM tickets WHERE id = :id AND claim = :claim AND epoch = :epoch AND state = :state",
             id=ticket.id,
             claim=ticket.claim,

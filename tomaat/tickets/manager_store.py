@@ -48,8 +48,8 @@ class Ended:
 class ManagerStore:
     """Makes the manager's moves, each a guarded statement over many tickets."""
 
-    def __init__(self, engine: sqlalchemy.Engine, hint: Callable[[str], None], *, lease_seconds: float) -> None:
-        self.engine = engine
+    def __init__(self, database: sqlalchemy.Engine, hint: Callable[[str], None], *, lease_seconds: float) -> None:
+        self.database = database
         self.hint = hint
         self.lease_seconds = lease_seconds
 
@@ -59,7 +59,7 @@ class ManagerStore:
         A queue tells its length, the services that ran and wait, and the measurements.
         """
         rows = run(
-            self.engine,
+            self.database,
             f"""SELECT l.name, {TAKES_TICKETS} AS live, l.name ~ '/cpu-[0-9]+$' AS on_cpu, s.memory_bytes,
                   (SELECT json_agg(o ORDER BY o.warm) FROM (SELECT service, interface_hash, warm, network_bytes,
                      peak_bytes, load_seconds FROM offers WHERE source = l.name) o) AS offers,
@@ -95,7 +95,7 @@ class ManagerStore:
 
     def _waiting(self, where: str, **values: Any) -> list[Waiting]:
         rows = run(
-            self.engine,
+            self.database,
             f"""SELECT id AS ticket, queue_order AS "order", service, interface_hash, expected_seconds, source,
                   coalesce(loading_seconds, 0) AS loading_seconds, coalesce(outgrown_bytes, 0) AS outgrown_bytes
                 FROM tickets WHERE {where}""",
@@ -115,7 +115,7 @@ class ManagerStore:
         if not moves:
             return {}
         rows = run(
-            self.engine,
+            self.database,
             f"""UPDATE tickets t SET state = '{QUEUED}', source = m.to_source, loading_seconds = m.loading_seconds
                 FROM json_to_recordset(CAST(:moves AS json))
                   AS m(ticket bigint, from_source text, to_source text, loading_seconds double precision)
@@ -139,7 +139,7 @@ class ManagerStore:
         and one lease after PostgreSQL's start.
         """
         rows = run(
-            self.engine,
+            self.database,
             f"""UPDATE tickets t SET state = '{SUBMITTED}', source = NULL
                WHERE t.state = '{QUEUED}' AND (NOT EXISTS (
                  SELECT FROM leases l JOIN compute_sources s ON s.name = l.name JOIN offers o ON o.source = l.name
@@ -160,7 +160,7 @@ class ManagerStore:
     def fail_unfit(self, misfit: Misfit) -> list[int]:
         """Fail the submitted tickets of a service that is too large for every compute source that offers it."""
         rows = run(
-            self.engine,
+            self.database,
             f"""UPDATE tickets SET state = '{FAILED}', finished = clock_timestamp(), error = CAST(:error AS json)
                WHERE state = '{SUBMITTED}' AND interface_hash = :interface_hash RETURNING id""",
             interface_hash=misfit.interface_hash,
@@ -177,7 +177,7 @@ class ManagerStore:
         manager is ``settled`` and one lease has passed since PostgreSQL's start. An attempt is spent.
         """
         rows = run(
-            self.engine,
+            self.database,
             f"""UPDATE tickets t SET attempts = attempts + 1,
                  {back_to_waiting(failing="attempts + 1 >= :attempts")}
                WHERE t.state = '{RUNNING}' AND NOT EXISTS (
@@ -194,7 +194,7 @@ class ManagerStore:
     def fail_waited(self, *, hours: float) -> list[int]:
         """Fail the tickets that wait for longer than ``hours``."""
         candidates = run(
-            self.engine,
+            self.database,
             f"""SELECT id, service FROM tickets
                WHERE state = '{SUBMITTED}' AND created < (SELECT clock_timestamp() - make_interval(secs => :seconds))
                UNION ALL
@@ -206,7 +206,7 @@ class ManagerStore:
             candidate.id
             for candidate in candidates
             if run(
-                self.engine,
+                self.database,
                 f"""UPDATE tickets SET state = '{FAILED}', finished = clock_timestamp(), error = CAST(:error AS json)
                    WHERE id = :id AND state IN {WAITING} RETURNING id""",
                 id=candidate.id,
@@ -223,7 +223,7 @@ class ManagerStore:
         ``fetched_grace_seconds`` is ``None`` where fetched results are kept. The row changes first, files go second.
         """
         rows = run(
-            self.engine,
+            self.database,
             f"""UPDATE tickets SET state = '{EXPIRED}'
                WHERE state = '{SUCCEEDED}' AND finished IS NOT NULL AND NOT files_removed AND id IN (
                  SELECT id FROM tickets WHERE delete_requested AND NOT files_removed
@@ -244,7 +244,7 @@ class ManagerStore:
     def removable(self, *, retention_hours: float, keep_input: bool) -> list[Ended]:
         """List ended tickets whose folder has to go: asked for, given up, too old, or expired with nothing to keep."""
         rows = run(
-            self.engine,
+            self.database,
             f"""SELECT id, folder FROM tickets
                WHERE state IN {one_of(FAILED, CANCELLED, EXPIRED)} AND NOT files_removed AND id IN (
                  SELECT id FROM tickets WHERE delete_requested AND NOT files_removed
@@ -262,7 +262,7 @@ class ManagerStore:
     def expired_with_files(self) -> list[Ended]:
         """List expired tickets whose input is still kept."""
         rows = run(
-            self.engine,
+            self.database,
             f"SELECT id, folder FROM tickets WHERE state = '{EXPIRED}' AND NOT files_removed",
         )
         return [Ended(id=row.id, folder=row.folder) for row in rows]
@@ -270,7 +270,7 @@ class ManagerStore:
     def note_removed(self, ticket_ids: Collection[int]) -> None:
         """Note that ended tickets' folders are gone, and forget their errors' details, which may name a patient."""
         run(
-            self.engine,
+            self.database,
             """WITH removed AS (
                  UPDATE tickets SET files_removed = true,
                    error = CASE WHEN error IS NOT NULL THEN json_build_object('type', error->'type', 'title',
@@ -286,7 +286,7 @@ class ManagerStore:
     def prune(self, *, days: float) -> list[int]:
         """Delete the oldest rows of tickets that ended ``days`` ago and have no files; return their ids."""
         rows = run(
-            self.engine,
+            self.database,
             """DELETE FROM tickets WHERE files_removed AND id = ANY(ARRAY(
                  SELECT id FROM tickets WHERE files_removed
                    AND finished < (SELECT clock_timestamp() - make_interval(secs => :seconds))
@@ -300,7 +300,7 @@ class ManagerStore:
     def prune_audit(self, *, days: float) -> None:
         """Delete the lines of the audit trail that are older than ``days``, at least 30."""
         run(
-            self.engine,
+            self.database,
             "DELETE FROM audit WHERE at < (SELECT clock_timestamp() - make_interval(secs => :seconds))",
             seconds=days * 86400,
         )
@@ -308,7 +308,7 @@ class ManagerStore:
     def known(self, folders: Collection[str]) -> set[str]:
         """Tell which folders belong to a ticket whose files are still wanted."""
         rows = run(
-            self.engine,
+            self.database,
             "SELECT folder FROM tickets WHERE folder = ANY(:folders) AND NOT files_removed",
             folders=list(folders),
         )

@@ -119,8 +119,8 @@ class Overview:
 class OperatorStore:
     """Reads the tables for operators; no statement reads the whole history."""
 
-    def __init__(self, engine: sqlalchemy.Engine, hint: Callable[[str], None]) -> None:
-        self.engine = engine
+    def __init__(self, database: sqlalchemy.Engine, hint: Callable[[str], None]) -> None:
+        self.database = database
         self.hint = hint
 
     def drain(self, source: str, *, operator: str) -> bool:
@@ -133,7 +133,7 @@ class OperatorStore:
 
     def _set_drained(self, source: str, operator: str, *, drained: bool) -> bool:
         rows = run(
-            self.engine,
+            self.database,
             """WITH changed AS (
                  UPDATE compute_sources SET drained = :drained WHERE name = :source RETURNING name
                ), noted AS (
@@ -152,7 +152,7 @@ class OperatorStore:
     def overview(self, *, rules: AgainRules) -> Overview:
         """Read all sources, all running tickets, and the front of each queue."""
         sources = run(
-            self.engine,
+            self.database,
             f"""SELECT clock_timestamp() AS now, s.*, s.device_name AS device,
                  {HELD} AS live, {TAKES_TICKETS} AS takes_tickets,
                  EXISTS (SELECT FROM leases l WHERE l.name = :manager AND {HELD}) AS manager_live,
@@ -164,7 +164,7 @@ class OperatorStore:
             manager=MANAGER,
         )
         busy = run(
-            self.engine,
+            self.database,
             f"""SELECT {SEEN} FROM (
                   SELECT 0 AS rank, * FROM tickets WHERE state = '{RUNNING}'
                   UNION ALL
@@ -188,7 +188,7 @@ class OperatorStore:
     def tickets(self, *, rules: AgainRules, up_to: int | None = None, most: int = 25) -> tuple[SeenTicket, ...]:
         """List the newest tickets, or the newest up to an id, the newest first."""
         rows = run(
-            self.engine,
+            self.database,
             f"SELECT {SEEN} FROM tickets t WHERE id <= :up_to ORDER BY id DESC LIMIT :most",
             up_to=LARGEST_ID if up_to is None else up_to,
             most=most,
@@ -203,7 +203,7 @@ class OperatorStore:
         """
         within = "finished >= :first AND finished < :last"
         rows = run(
-            self.engine,
+            self.database,
             f"""SELECT hour AS begins, service,
                   count(*) FILTER (WHERE state IN {WITH_RESULT}) AS succeeded,
                   count(*) FILTER (WHERE state = '{FAILED}') AS failed,

@@ -29,8 +29,8 @@ class Lease:
 class SourceStore:
     """Takes and renews leases as tickets are claimed: by one UPDATE that tests its conditions."""
 
-    def __init__(self, engine: sqlalchemy.Engine, *, lease_seconds: float) -> None:
-        self.engine = engine
+    def __init__(self, database: sqlalchemy.Engine, *, lease_seconds: float) -> None:
+        self.database = database
         self.lease_seconds = lease_seconds
 
     def take(self, name: str, holder: str, *, dead_holder: str | None = None) -> Lease | None:
@@ -39,7 +39,7 @@ class SourceStore:
         Return ``None`` while another process holds it. Each taking raises the epoch.
         """
         rows = run(
-            self.engine,
+            self.database,
             """INSERT INTO leases (name, epoch, holder, expires)
                VALUES (:name, 1, :holder, clock_timestamp() + make_interval(secs => :seconds))
                ON CONFLICT (name) DO UPDATE SET epoch = leases.epoch + 1, holder = :holder,
@@ -55,13 +55,13 @@ class SourceStore:
 
     def holder_of(self, name: str) -> str | None:
         """Name the present or the last holder of a lease."""
-        rows = run(self.engine, "SELECT holder FROM leases WHERE name = :name", name=name)
+        rows = run(self.database, "SELECT holder FROM leases WHERE name = :name", name=name)
         return rows[0].holder if rows else None
 
     def renew(self, lease: Lease) -> bool:
         """Renew a lease, also one that ran out while nobody took it; ``False`` when another process has it now."""
         rows = run(
-            self.engine,
+            self.database,
             """UPDATE leases SET expires = clock_timestamp() + make_interval(secs => :seconds)
                WHERE name = :name AND holder = :holder AND epoch = :epoch RETURNING epoch""",
             name=lease.name,
@@ -74,7 +74,7 @@ class SourceStore:
     def release(self, lease: Lease) -> None:
         """Give a lease back, so that the next holder need not wait."""
         run(
-            self.engine,
+            self.database,
             """UPDATE leases SET expires = clock_timestamp() - interval '1 microsecond'
                WHERE name = :name AND holder = :holder AND epoch = :epoch""",
             name=lease.name,
@@ -85,7 +85,7 @@ class SourceStore:
     def describe(self, lease: Lease, *, device_name: str, memory_bytes: int | None, problem: str | None) -> bool:
         """Write a compute source's device and its problem, if any; ``False`` if another process has the source now."""
         rows = run(
-            self.engine,
+            self.database,
             f"""INSERT INTO compute_sources (name, device_name, memory_bytes, problem)
                SELECT :name, :device_name, :memory_bytes, :problem WHERE EXISTS ({OWN_LEASE})
                ON CONFLICT (name) DO UPDATE SET device_name = :device_name, memory_bytes = :memory_bytes,
@@ -106,7 +106,7 @@ class SourceStore:
         ``False`` if another process has the source now: then that worker has to end.
         """
         rows = run(
-            self.engine,
+            self.database,
             f"""UPDATE compute_sources SET worker_pid = :pid, worker_started = :started
                 WHERE name = :name AND EXISTS ({OWN_LEASE}) RETURNING name""",
             name=lease.name,
@@ -128,7 +128,7 @@ class SourceStore:
     ) -> None:
         """Write the figures of a source's device; ``use`` is from 0 to 1, ``None`` a figure that it does not tell."""
         run(
-            self.engine,
+            self.database,
             f"""UPDATE compute_sources SET device_used_bytes = :used_bytes, device_total_bytes = :total_bytes,
                   device_use = :use, device_celsius = :celsius, device_read = clock_timestamp()
                 WHERE name = :name AND EXISTS ({OWN_LEASE})""",
@@ -144,7 +144,7 @@ class SourceStore:
     def worker_of(self, name: str) -> tuple[int, int] | None:
         """Tell the process id and start time of the source's last known worker."""
         rows = run(
-            self.engine,
+            self.database,
             "SELECT worker_pid, worker_started FROM compute_sources WHERE name = :name AND worker_pid IS NOT NULL",
             name=name,
         )
@@ -157,7 +157,7 @@ class SourceStore:
         ``network_bytes``, ``peak_bytes``, ``load_seconds`` and ``warm``, where there are any.
         """
         run(
-            self.engine,
+            self.database,
             f"""WITH offered AS (
                  SELECT * FROM json_to_recordset(CAST(:offers AS json))
                    AS o(service text, interface_hash text, offer json, network_bytes bigint, peak_bytes bigint,
@@ -184,7 +184,7 @@ class SourceStore:
     def needs_of(self, name: str) -> list[tuple[str, str, int, int | None, float]]:
         """List a source's measurements: interface hash, version, network, peak (bytes), loading (seconds)."""
         rows = run(
-            self.engine,
+            self.database,
             """SELECT interface_hash, offer->>'version' AS version, network_bytes, peak_bytes, load_seconds
                FROM offers WHERE source = :name AND network_bytes IS NOT NULL ORDER BY service""",
             name=name,
@@ -194,7 +194,7 @@ class SourceStore:
     def note_needs(self, lease: Lease, needs: Mapping[str, Any]) -> None:
         """Write a worker's measurements of one service, and the services that are ``warm`` now, in order of use."""
         run(
-            self.engine,
+            self.database,
             f"""UPDATE offers SET warm = array_position(CAST(:warm AS text[]), service),
                   network_bytes = CASE WHEN service = :service THEN :network_bytes ELSE network_bytes END,
                   peak_bytes = CASE WHEN service = :service THEN :peak_bytes ELSE peak_bytes END,

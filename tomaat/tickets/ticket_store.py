@@ -89,8 +89,8 @@ class OfferedService:
 class TicketStore:
     """Reads and writes the table ``tickets`` for the web server."""
 
-    def __init__(self, engine: sqlalchemy.Engine, hint: Callable[[str], None]) -> None:
-        self.engine = engine
+    def __init__(self, database: sqlalchemy.Engine, hint: Callable[[str], None]) -> None:
+        self.database = database
         self.hint = hint
 
     def submit(self, submission: NewTicket) -> Ticket:
@@ -113,7 +113,7 @@ class TicketStore:
     def _insert(self, submission: NewTicket) -> Ticket:
         values = asdict(submission)
         rows = run(
-            self.engine,
+            self.database,
             f"""WITH new AS (
                   INSERT INTO tickets (token_hash, service, interface_hash, folder, key_name, idempotency_key,
                     payload_sha256)
@@ -128,7 +128,7 @@ class TicketStore:
             anybody=ANYBODY,
             **values,
         ) or run(
-            self.engine,
+            self.database,
             f"""SELECT {COLUMNS} FROM tickets WHERE folder = :folder
                   OR (coalesce(key_name, '') = coalesce(:key_name, '') AND idempotency_key = :idempotency_key)""",
             folder=submission.folder,
@@ -140,7 +140,7 @@ class TicketStore:
     def can_run_again(self, ticket: Ticket, *, rules: AgainRules) -> bool:
         """Tell whether an ended ticket's input is kept, and its service still takes it."""
         rows = run(
-            self.engine,
+            self.database,
             f"SELECT FROM tickets t WHERE id = :id AND {CAN_RUN_AGAIN}",
             id=ticket.id,
             **asdict(rules),
@@ -163,7 +163,7 @@ class TicketStore:
 
     def _insert_again(self, ticket: Ticket, folder: str, operator: str, rules: AgainRules) -> Ticket | None:
         rows = run(
-            self.engine,
+            self.database,
             f"""WITH again AS (
                   INSERT INTO tickets (token_hash, later_token_hashes, service, interface_hash, folder, key_name,
                     again_of)
@@ -179,13 +179,13 @@ class TicketStore:
             folder=folder,
             operator=operator,
             **asdict(rules),
-        ) or run(self.engine, f"SELECT {COLUMNS} FROM tickets WHERE folder = :folder", folder=folder)
+        ) or run(self.database, f"SELECT {COLUMNS} FROM tickets WHERE folder = :folder", folder=folder)
         return Ticket.of(rows[0]) if rows else None
 
     def add_token(self, ticket: Ticket, token_hash: bytes) -> None:
         """Give a ticket one more token, since only the hash of the first is known; the newest are kept."""
         run(
-            self.engine,
+            self.database,
             """WITH changed AS (
                  UPDATE tickets SET later_token_hashes = (later_token_hashes || CAST(ARRAY[:hash] AS bytea[]))
                    [greatest(1, cardinality(later_token_hashes) + 2 - :most):]
@@ -201,12 +201,12 @@ class TicketStore:
 
     def find(self, ticket_id: int) -> Ticket | None:
         """Read one ticket."""
-        rows = run(self.engine, f"SELECT {COLUMNS} FROM tickets WHERE id = :id", id=ticket_id)
+        rows = run(self.database, f"SELECT {COLUMNS} FROM tickets WHERE id = :id", id=ticket_id)
         return Ticket.of(rows[0]) if rows else None
 
     def states_of(self, ticket_ids: Collection[int]) -> dict[int, str]:
         """Read the states of many tickets in one query."""
-        rows = run(self.engine, "SELECT id, state FROM tickets WHERE id = ANY(:ids)", ids=list(ticket_ids))
+        rows = run(self.database, "SELECT id, state FROM tickets WHERE id = ANY(:ids)", ids=list(ticket_ids))
         return {row.id: row.state for row in rows}
 
     def outlook(self, ticket: Ticket) -> Outlook:
@@ -215,7 +215,7 @@ class TicketStore:
         A ticket whose result is being packed delays nobody.
         """
         rows = run(
-            self.engine,
+            self.database,
             f"""
             WITH mine AS (SELECT * FROM tickets WHERE id = :id AND state IN {ON_A_SOURCE}),
             ahead AS (
@@ -244,7 +244,7 @@ class TicketStore:
         by the row's state at that moment; the returned ticket is the row afterwards.
         """
         rows = run(
-            self.engine,
+            self.database,
             f"""WITH given_up AS (
                   UPDATE tickets SET
                     state = CASE WHEN state IN {WAITING} THEN '{CANCELLED}' ELSE state END,
@@ -270,7 +270,7 @@ class TicketStore:
     def mark_fetched(self, ticket_id: int) -> None:
         """Note that the last byte of the result was sent; each repetition starts the grace time again."""
         run(
-            self.engine,
+            self.database,
             f"UPDATE tickets SET fetched = clock_timestamp() WHERE id = :id AND state = '{SUCCEEDED}'",
             id=ticket_id,
         )
@@ -278,7 +278,7 @@ class TicketStore:
     def count_waiting(self) -> int:
         """Count the tickets that wait, in all queues and for one."""
         rows = run(
-            self.engine,
+            self.database,
             f"""SELECT (SELECT count(*) FROM tickets WHERE state = '{SUBMITTED}')
                     + (SELECT count(*) FROM tickets WHERE state = '{QUEUED}') AS waiting""",
         )
@@ -290,7 +290,7 @@ class TicketStore:
         That is the newest offer of a source that takes tickets, else the newest of all.
         """
         rows = run(
-            self.engine,
+            self.database,
             f"""SELECT DISTINCT ON (o.service) o.service, o.interface_hash, o.offer,
                       (SELECT json_object_agg(n.source, greatest(n.peak_bytes, n.network_bytes)) FROM offers n
                        WHERE n.interface_hash = o.interface_hash AND n.offer->>'version' = o.offer->>'version'
@@ -316,7 +316,7 @@ class TicketStore:
     def ahead(self) -> dict[str, ShortestQueue]:
         """Find the shortest queue of sources that take tickets, for each interface by its hash."""
         rows = run(
-            self.engine,
+            self.database,
             f"""
             WITH queues AS MATERIALIZED (
                 SELECT l.name, l.epoch, q.waiting, q.wait_seconds

@@ -71,8 +71,8 @@ class EndedTicket:
 class WatchStore:
     """Reads tickets that have not ended, or ended lately, through indexes of nothing else."""
 
-    def __init__(self, engine: sqlalchemy.Engine) -> None:
-        self.engine = engine
+    def __init__(self, database: sqlalchemy.Engine) -> None:
+        self.database = database
 
     def world(self) -> World:
         """Read the state of the service."""
@@ -86,7 +86,7 @@ class WatchStore:
     def manager_held(self) -> bool:
         """Tell whether a QueueManager is alive, as its lease tells."""
         rows = run(
-            self.engine,
+            self.database,
             f"SELECT FROM leases l WHERE l.name = :name AND {HELD}",
             name=MANAGER,
         )
@@ -106,7 +106,7 @@ class WatchStore:
             for files in ("NOT files_removed", "files_removed")
         )
         rows = run(
-            self.engine,
+            self.database,
             f"""WITH now AS MATERIALIZED (SELECT clock_timestamp() AS now)
                 SELECT now.now, t.*, extract(epoch FROM started - created) AS wait_seconds,
                   extract(epoch FROM finished - started) AS run_seconds
@@ -137,12 +137,12 @@ class WatchStore:
         )
         return [
             Unended(service=row.service, state=row.state, tickets=row.tickets, oldest_seconds=float(row.oldest_seconds))
-            for row in run(self.engine, each_state)
+            for row in run(self.database, each_state)
         ]
 
     def _sources(self) -> list[SourceNow]:
         rows = run(
-            self.engine,
+            self.database,
             f"""
             SELECT s.name, {HELD} AS held, {TAKES_TICKETS} AS usable, q.waiting, q.wait_seconds, s.drained,
                    s.device_used_bytes, s.device_total_bytes, s.device_use, s.device_celsius,
@@ -169,7 +169,7 @@ class WatchStore:
 
     def _services(self) -> dict[str, bool]:
         rows = run(
-            self.engine,
+            self.database,
             f"SELECT o.service, bool_or({OPEN}) AS available FROM {OFFERS} GROUP BY o.service ORDER BY o.service",
         )
         return {row.service: row.available for row in rows}

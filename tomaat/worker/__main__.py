@@ -38,7 +38,7 @@ from tomaat.messages import (
     NotOffered,
     Perform,
     ReadAhead,
-    Ready,
+    WorkerReady,
 )
 from tomaat.processes.dying import die_with_parent
 from tomaat.processes.log import configure_logging
@@ -148,7 +148,7 @@ def start(
     performer = Performer(channel, device, memory, known_needs(arguments.needs))
     performer.load({name: task for name, task in found.tasks.items() if name in wanted})
     performer.offer()
-    channel.send(Ready())
+    channel.send(WorkerReady())
     return performer
 
 

@@ -97,7 +97,7 @@ class Submission:
         is_new = ticket.folder == submission.folder
         log.info("ticket.submitted" if is_new else "ticket.repeated", ticket=ticket.id, service=ticket.service)
         if not is_new:
-            self.storage.drop(self.storage.ticket(submission.folder))
+            self.storage.drop(self.storage.folder_of(submission.folder))
             self._repeat(ticket, submission)
         return ticket
 

@@ -17,7 +17,7 @@ import structlog
 
 from tomaat.processes.log import frames_of
 from tomaat.processes.misconfigured import Misconfigured
-from tomaat.web.http.channel import Channel
+from tomaat.web.http.connection import Connection
 from tomaat.web.http.problems import Problem
 from tomaat.web.http.waitress_parts import LOG, QUEUE_LOG, create_server, wasyncore
 
@@ -67,7 +67,7 @@ class WebServer:
                 recv_bytes=RECEIVE_BYTES,
                 inbuf_overflow=IN_MEMORY_BYTES,
                 max_request_header_size=LARGEST_HEADER_BYTES,
-                max_request_body_size=sys.maxsize,  # Channel.before_body bounds each body
+                max_request_body_size=sys.maxsize,  # Connection.before_body bounds each body
                 clear_untrusted_proxy_headers=True,
                 log_socket_errors=False,
                 ident=None,
@@ -77,7 +77,7 @@ class WebServer:
             raise PortBusy(_why_not(error, host, port)) from error
         self.listening = [each for each in self.sockets.values() if hasattr(each, "channel_class")]
         for each in self.listening:
-            each.channel_class = Channel
+            each.channel_class = Connection
             each.largest_request_bytes = largest_request_bytes
             each.note_refused = note_refused
         self.url = f"http://{host}:{port}"
@@ -109,8 +109,8 @@ class WebServer:
             channel.handle_close()
         wasyncore.close_all(self.sockets, ignore_all=True)
 
-    def _channels(self) -> list[Channel]:
-        return [each for each in self.sockets.values() if isinstance(each, Channel)]
+    def _channels(self) -> list[Connection]:
+        return [each for each in self.sockets.values() if isinstance(each, Connection)]
 
     def _turn(self, seconds: float) -> None:
         wasyncore.loop(timeout=seconds, use_poll=True, map=self.sockets, count=1)

@@ -120,7 +120,7 @@ class Operator:
                 self.storage.copy_inputs(ticket.folder, folder)
         except FileNotFoundError:
             raise _not_again(ticket) from None
-        return self.storage.ticket(folder.name)
+        return self.storage.folder_of(folder.name)
 
     def _ticket(self) -> Ticket:
         number = _body(OfTicket, "the id of a ticket").ticket

@@ -89,7 +89,7 @@ class ProblemTask(ErrorTask):  # type: ignore[misc]  # waitress has no types
         return Problem(error.code, slug, error.reason, "This is no request that the server understands.")
 
 
-class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
+class Connection(HTTPChannel):  # type: ignore[misc]  # waitress has no types
     """A connection whose client reads why its upload is refused, although it is still sending.
 
     Closing a socket with unread bytes resets the connection, and the answer is lost. So after a refusal only the
