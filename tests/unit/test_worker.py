@@ -1,5 +1,6 @@
 """What a worker does with other people's tasks, without its process."""
 
+import argparse
 import contextlib
 import io
 import json
@@ -321,6 +322,64 @@ def test_a_device_that_torch_cannot_use_is_told(worker):
     arguments = type("Arguments", (), {"device": "cuda:0", "threads": 1})
     assert start(worker.channel, arguments, no_device) is None
     assert worker.hear() == [DeviceUnusable(reason="torch cannot use cuda:0: no kernel image is available")]
+
+
+HEAVY = """
+from Inputs import FloatInput
+from tomaat.services import Task
+
+class _Heavy(Task):
+    description = "Takes most of the device."
+    inputs = (FloatInput("x", "X"),)
+
+    def load(self, device):
+        self.device = device
+        if sum(device.held.values()) + 60 > 100:
+            raise MemoryError
+        device.held[id(self)] = 60
+
+    def __del__(self):
+        if hasattr(self, "device"):
+            self.device.held.pop(id(self), None)
+
+    def perform(self, x):
+        return {}
+
+class First(_Heavy):
+    task_identifier = "First"
+
+class Second(_Heavy):
+    task_identifier = "Second"
+"""
+
+
+class _Device:
+    """Has 100 bytes, which only the end of a task gives back."""
+
+    type = "heavy"
+    total_bytes = None
+
+    def __init__(self):
+        self.held = {}
+
+    def in_use_bytes(self):
+        return sum(self.held.values())
+
+    def free_bytes(self):
+        return 100 - self.in_use_bytes()
+
+    def give_back(self):
+        pass
+
+
+def test_networks_that_do_not_fit_together_at_the_start_are_all_offered(worker, tmp_path, monkeypatch):
+    (tmp_path / "HeavyTask.py").write_text(HEAVY)
+    device = _Device()
+    monkeypatch.setattr(sys.modules[start.__module__], "memory_of", lambda *_: device)
+    options = {"device": "x", "threads": 1, "tasks": tmp_path, "services": "*", "memory_bytes": None, "needs": "[]"}
+    performer = start(worker.channel, argparse.Namespace(**options), lambda *_: device)
+    assert [each for each in worker.hear() if isinstance(each, NotOffered)] == []
+    assert (list(performer.networks.tasks), list(performer.networks.loaded)) == (["First", "Second"], ["Second"])
 
 
 # Three tickets at once

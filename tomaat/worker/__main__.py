@@ -146,7 +146,7 @@ def start(
         channel.send(NotOffered(reason=f"{missing}: no task in {arguments.tasks.name} has this identifier"))
     memory = memory_of(device, arguments.memory_bytes)
     performer = Performer(channel, device, memory, known_needs(arguments.needs))
-    performer.load({name: task for name, task in found.tasks.items() if name in wanted})
+    performer.load({name: found.tasks.pop(name) for name in list(found.tasks) if name in wanted})
     performer.offer()
     channel.send(WorkerReady())
     return performer

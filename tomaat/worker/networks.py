@@ -79,6 +79,7 @@ class Networks:
         if need is not None:
             self.needs[service] = need
         self.tasks[service] = task
+        del task  # one that runs out of memory is made afresh, and the old one's memory must come back
         try:
             self._take_in(service)
         except Exception:

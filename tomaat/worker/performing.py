@@ -49,10 +49,13 @@ class Performer:
         self.asked: SimpleQueue[tuple[Job, Read]] = SimpleQueue()
 
     def load(self, tasks: dict[str, Task]) -> None:
-        """Load each task's network onto the device; one that cannot be loaded is reported and not offered."""
-        for name, task in tasks.items():
+        """Load each task's network onto the device; one that cannot be loaded is reported and not offered.
+
+        ``tasks`` is emptied: a network that is let go must be nobody else's, or its memory does not come back.
+        """
+        for name in list(tasks):
             try:
-                self.networks.load(name, task)
+                self.networks.load(name, tasks.pop(name))
             except Exception as error:  # noqa: BLE001 (other people's code may raise anything)
                 self.channel.send(NotOffered(reason=f"{name}: load() failed: {type(error).__name__}: {error}"))
 
