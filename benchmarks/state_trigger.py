@@ -8,6 +8,7 @@ commit: then the triggers' share is the largest that it can be.
 from __future__ import annotations
 
 import os
+import random
 import statistics
 import sys
 import tempfile
@@ -102,7 +103,7 @@ def compare(server: str, *, flush: bool) -> None:
         url = sqlalchemy.make_url(server).set(database=name).render_as_string(hide_password=False)
         sides.append(prepare(url, triggers=triggers, flush=flush))
     for number in range(WARM_UP + TICKETS):
-        for side in sides if number % 2 else reversed(sides):
+        for side in random.sample(sides, len(sides)):  # in turns, neither always first
             side.walk(number)
     without, with_triggers = sides
     print(f"\n{'each commit flushed' if flush else 'no flush'}: medians of {TICKETS} tickets, in milliseconds")
