@@ -221,6 +221,20 @@ def test_strange_names_and_stages_are_text(enter, operated):
         operated.rows("DELETE FROM tickets WHERE folder = 'none' RETURNING id")
 
 
+def test_a_source_whose_worker_has_offered_nothing_yet_is_starting(enter, operated):
+    operated.rows("INSERT INTO compute_sources (name, device_name) VALUES ('test/GPU-new', 'GPU') RETURNING name")
+    operated.rows(
+        """INSERT INTO leases (name, epoch, holder, expires)
+           VALUES ('test/GPU-new', 1, 'nobody', clock_timestamp() + interval '1 hour') RETURNING name"""
+    )
+    page = enter()
+    try:
+        expect(source_of(page, "test/GPU-new")).to_contain_text("Starting: its worker has offered nothing yet")
+    finally:
+        operated.rows("DELETE FROM leases WHERE name = 'test/GPU-new' RETURNING name")
+        operated.rows("DELETE FROM compute_sources WHERE name = 'test/GPU-new' RETURNING name")
+
+
 def a_busy_day(operated):
     """A day of two services' tickets, a GPU that tells everything, and one that is away."""
     operated.rows(

@@ -95,11 +95,12 @@ function makeCard(name, setDrained) {
 }
 
 /** @param {Source} source */
-function stateText({ live, drained, problem }) {
+function stateText({ live, drained, problem, takes_tickets: takesTickets }) {
   const away = "Away: no TaskScheduling holds it";
   if (drained) return `Drained (paused): takes no new tickets${live ? "" : `. ${away}`}`;
   if (!live) return away;
-  return problem ? "Cannot be used" : "Live";
+  if (problem) return "Cannot be used";
+  return takesTickets ? "Live" : "Starting: its worker has offered nothing yet";
 }
 
 /** @param {Source} source */
