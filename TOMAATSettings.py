@@ -19,7 +19,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 CODE = Path(__file__).resolve().parent  #: the doors lie beside this file
-HOME = CODE if (CODE / "CustomTasks").is_dir() else Path.cwd()  #: the clone; the current folder of an installed server
+HOME = CODE if (CODE / "pyproject.toml").is_file() else Path.cwd()  #: the clone; an installed server's current folder
 MIB = 1024**2
 GIB = 1024**3
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (addresses to listen on, and where to ask then)

@@ -1,4 +1,4 @@
-"""What the triggers cost that refuse a ticket's unlawful moves: ``python3 benchmarks/state_trigger.py``.
+"""What the triggers cost that refuse a ticket's unlawful moves: ``python3 -m benchmarks.state_trigger``.
 
 Two databases in one PostgreSQL, one without the triggers. The same ticket goes through both, step by step through the
 doors' stores, in turns: submitted, queued, running, succeeded. Once as it is, and once without the flush of each
@@ -10,15 +10,12 @@ from __future__ import annotations
 import os
 import random
 import statistics
-import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import sqlalchemy
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tomaat.database import connect, migrate
 from tomaat.postgres.private_postgres import PrivatePostgres

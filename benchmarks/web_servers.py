@@ -1,8 +1,8 @@
-"""Web servers in front of one small application, compared: ``python3 benchmarks/web_servers.py [NAME…]``.
+"""Web servers in front of one small application, compared: ``python3 -m benchmarks.web_servers [NAME…]``.
 
 The project's own server is always measured; another one where its package is installed, else it is skipped by name.
 Each gets 32 threads. Every load is bounded in count and in time, and goes over loopback only. The findings are in
-``docs/decisions/0020-the-web-server.md``.
+``docs/decisions/0017-the-web-server.md``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Make the payloads of ``examples/``, and the volumes that tasks name as their examples. The same bytes each time.
 
-``python3 tools/make_examples.py``. All that they show are phantoms, made by code: nobody's scans.
+``python3 -m tools.make_examples``. All that they show are phantoms, made by code: nobody's scans.
 """
 
 from __future__ import annotations

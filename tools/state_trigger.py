@@ -1,15 +1,12 @@
 """Write the triggers that refuse the moves of a ticket that the table of moves lacks.
 
-``python3 tools/state_trigger.py`` prints them. Where the table changes, the text becomes a new migration; a migration
+``python3 -m tools.state_trigger`` prints them. Where the table changes, the text becomes a new migration; a migration
 that was released stays as it is.
 """
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tomaat.tickets.states import MOVES
 

@@ -626,6 +626,9 @@ def test_a_running_tickets_stage_is_the_one_that_its_worker_told(play):
             worker.say(kind, one)
         play.until_looked(worker, one)
         assert run.stage is stage
+    worker.say(Performing, one)
+    play.until_looked(worker, one)
+    assert run.stage is Stage.PACKING, "a stage only goes forward"
 
 
 # A worker that says anything

@@ -7,7 +7,7 @@ from tools.state_trigger import triggers
 
 def test_the_newest_migration_with_the_triggers_has_the_table_of_moves():
     written = [text for path in sorted(MIGRATIONS.glob("*.sql")) if "refuse_move()" in (text := path.read_text())]
-    assert written[-1] == triggers(), "write a new migration: python3 tools/state_trigger.py"
+    assert written[-1] == triggers(), "write a new migration: python3 -m tools.state_trigger"
 
 
 def test_each_state_is_reached_and_only_results_leave_an_end():

@@ -28,7 +28,6 @@ BLOCK = 512
 LARGEST_PAX_BYTES = 64 * 1024
 LONGEST_GNU_NAME = 4 * 1024
 ZEROS = bytes(BLOCK)
-FILE_TYPES = b"0\0"
 FOLDER_TYPE = b"5"
 IGNORED_PAX = frozenset({"mtime", "atime", "ctime", "uid", "gid", "uname", "gname", "comment", "charset"})
 IGNORED_PAX_PREFIXES = ("LIBARCHIVE.", "SCHILY.", "APPLE.", "com.apple.", "RHT.")

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from TOMAATSettings import CODE
+from TOMAATSettings import HOME
 
 SECONDS = 180.0
 DEATH_SECONDS = 5.0
@@ -26,7 +26,7 @@ def ask(module: str, *arguments: str, environment: Mapping[str, str], seconds: f
     with os.fdopen(os.memfd_create("answer"), "r+b") as answer:
         process = subprocess.Popen(
             [sys.executable, "-m", module, "--to", str(answer.fileno()), *arguments],
-            cwd=CODE,
+            cwd=HOME,
             env={**environment, "PYTHONDONTWRITEBYTECODE": "1"},
             pass_fds=[answer.fileno()],
             stdin=subprocess.DEVNULL,

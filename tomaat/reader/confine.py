@@ -2,7 +2,7 @@
 
 On top of the resource limits, where the kernel offers it: Landlock for files (Linux 5.13), seccomp for system calls.
 Source of the numbers: Linux's ``uapi/linux/landlock.h``, ``uapi/linux/filter.h`` and its tables of system calls. A test
-holds the calls' numbers against libseccomp (``docs/decisions/0021-numbers-of-system-calls.md``).
+holds the calls' numbers against libseccomp (``docs/decisions/0018-numbers-of-system-calls.md``).
 """
 
 from __future__ import annotations

@@ -222,9 +222,9 @@ class Lane:
         match message:
             case Progress():
                 run.progress = message
-            case Performing():
+            case Performing() if run.stage is Stage.READING:
                 run.stage = Stage.PERFORMING
-            case Performed():
+            case Performed() if run.holds_device:
                 run.stage = Stage.PACKING
                 run.limits.allow_packing(self.times.pack_seconds)
             case Packed():

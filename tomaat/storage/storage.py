@@ -100,8 +100,7 @@ class Storage:
     def receiving(self) -> Iterator[TicketFolder]:
         """Make a folder for a ticket's input; on any error nothing is left of it.
 
-        At the end it is durable, and lies where ``ticket`` finds it by its name. Raises ``OSError`` where the disk is
-        full.
+        At the end it is durable, and ``folder_of`` finds it by its name. Raises ``OSError`` where the disk is full.
         """
         folder = self.new_incoming()
         try:

@@ -58,9 +58,8 @@ class Networks:
         self.memory = memory
         self.known = known
         self.tell = tell
-        self.make_way: Callable[[], None] = lambda: (
-            None
-        )  #: asks the other threads to free the memory that they can spare
+        #: asks the other threads to free the memory that they can spare
+        self.make_way: Callable[[], None] = lambda: None
         self.tasks: dict[str, Task] = {}
         self.loaded: dict[str, int] = {}  #: the bytes that each warm network holds, least recently used first
         self.needs: dict[str, Need] = {}

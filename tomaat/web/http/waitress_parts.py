@@ -1,7 +1,7 @@
 """Everything of waitress that its documentation does not promise and that this server uses: nobody else imports it.
 
 waitress is pinned. A unit test holds what is named here against the installed version, so that an upgrade shows where
-`Connection`, `serve` and `results` have to be read again (`docs/decisions/0020-the-web-server.md`).
+`Connection`, `serve` and `results` have to be read again (`docs/decisions/0017-the-web-server.md`).
 """
 
 from __future__ import annotations

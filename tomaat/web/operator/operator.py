@@ -37,7 +37,7 @@ class Operator:
 
     def __init__(
         self,
-        seen: OperatorStore,
+        sources: OperatorStore,
         store: TicketStore,
         storage: Storage,
         access: Access,
@@ -45,13 +45,13 @@ class Operator:
         *,
         rules: AgainRules,
     ) -> None:
-        self.seen = seen
+        self.sources = sources
         self.store = store
         self.storage = storage
         self.access = access
         self.audit = audit
         self.rules = rules
-        self.last_day = LastDay(seen.ended)
+        self.last_day = LastDay(sources.ended)
 
     def register(self, app: Flask) -> None:
         """Give each view its route."""
@@ -68,10 +68,10 @@ class Operator:
             sent = operators_page()
         else:
             self.access.demand_operator(request.headers.get(KEY_HEADER))
-            seen = self.seen.overview(rules=self.rules)
-            tickets = self.seen.tickets(rules=self.rules, up_to=_up_to())
-            hours = self.last_day.hours(seen.now)
-            sent = answer(Queues.of(seen, hours, tickets, request.args.get("service")))
+            overview = self.sources.overview(rules=self.rules)
+            tickets = self.sources.tickets(rules=self.rules, up_to=_up_to())
+            hours = self.last_day.hours(overview.now)
+            sent = answer(Queues.of(overview, hours, tickets, request.args.get("service")))
         sent.vary.add("Accept")
         return sent
 
@@ -85,7 +85,7 @@ class Operator:
 
     def _set_drained(self, key: ApiKey, *, drained: bool) -> Response:
         source = _body(OfSource, "the name of a compute source").source
-        change = self.seen.drain if drained else self.seen.resume
+        change = self.sources.drain if drained else self.sources.resume
         if not source.isprintable() or not change(source, operator=key.name):
             raise Problem(404, "not-found", "Not found", "There is no compute source of this name.")
         log.info("source.drained" if drained else "source.resumed", source=source, by=key.name)

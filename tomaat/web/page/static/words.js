@@ -44,7 +44,7 @@ export function inDigits(value, digits = Number.isSafeInteger(value) ? 16 : 6) {
 
 /** A sentence of the API, without the words of people who run servers. @param {string} text */
 export function inPlainWords(text) {
-  return text.replaceAll("compute source", "computer").replaceAll("token", "access code");
+  return text.replaceAll("compute source", "computer").replaceAll(/\btoken(s?)\b/g, "access code$1");
 }
 
 const OF_A_PROGRAM = [TypeError, SyntaxError, ReferenceError];
