@@ -47,12 +47,12 @@ test-quick: $(VENV)/requirements-dev  ## run the quick tests, in three minutes: 
 
 check: check-python check-page  ## ruff, mypy; tsc and eslint for the page's modules; the formatting of both
 
-check-python: $(VENV)/requirements-dev
+check-python: $(VENV)/requirements-dev  ## ruff, the formatting and mypy alone
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
 
-check-page: $(PAGE_CHECKS)/node_modules/installed
+check-page: $(PAGE_CHECKS)/node_modules/installed  ## the checks of the page alone; they need npm
 	@$(PAGE_CHECKS)/node_modules/.bin/tsc --project $(PAGE_CHECKS)
 	@$(PAGE_CHECKS)/node_modules/.bin/eslint --config $(PAGE_CHECKS)/eslint.config.js --max-warnings 0 $(PAGE)
 	@$(PAGE_CHECKS)/node_modules/.bin/prettier --config $(PAGE_CHECKS)/prettier.json --check "$(PAGE)/{*.js,**/*.d.ts}" $(PAGE_CHECKS)

@@ -18,7 +18,8 @@ from tomaat.access.key_store import KeyStore
 from tomaat.database import connect
 from tomaat.database.migrate import MIGRATIONS
 from tomaat.doctor import __main__ as doctor
-from tomaat.doctor import database, devices, kernel, packages, port, settings, storage, tasks
+from tomaat.doctor import devices, kernel, packages, port, settings, storage, tasks
+from tomaat.doctor.database import look_at_database
 from tomaat.doctor.programs import NoAnswer, ask
 from tomaat.storage import Storage
 from tomaat.tickets.instance import bind_storage
@@ -119,7 +120,7 @@ def looked(database_url, tmp_path):
 
     def look(url=database_url, **chosen):
         kept = chosen.pop("BASE_STORAGE_DIR", tmp_path / "storage")
-        return told(database.look_at_database(Settings(DATABASE_URL=url, BASE_STORAGE_DIR=kept, **chosen)))
+        return told(look_at_database(Settings(DATABASE_URL=url, BASE_STORAGE_DIR=kept, **chosen)))
 
     return look
 
@@ -137,13 +138,13 @@ def test_an_empty_database_is_no_problem(looked):
 
 def test_looking_changes_nothing_in_the_database(looked, database_url):
     looked()
-    engine = connect(database_url, deadline_seconds=10, read_only=True)
-    with engine.connect() as connection:
+    database = connect(database_url, deadline_seconds=10, read_only=True)
+    with database.connect() as connection:
         tables = connection.execute(sqlalchemy.text("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"))
         assert tables.scalar() == 0
         with pytest.raises(sqlalchemy.exc.DBAPIError, match="read-only"):
             connection.execute(sqlalchemy.text("CREATE TABLE x (y integer)"))
-    engine.dispose()
+    database.dispose()
 
 
 def test_the_password_is_never_told(looked, database_url):
@@ -153,7 +154,7 @@ def test_the_password_is_never_told(looked, database_url):
 
 
 def test_where_the_default_is_looked_at_that_is_said(tmp_path):
-    default = told(database.look_at_database(Settings(BASE_STORAGE_DIR=tmp_path)))["database"]
+    default = told(look_at_database(Settings(BASE_STORAGE_DIR=tmp_path)))["database"]
     assert default.level == "ok" or "TOMAAT_DATABASE_URL is unset: do the doors have another one?" in default.says
 
 
@@ -173,26 +174,26 @@ def test_a_database_that_cannot_be_reached_is_a_problem_with_what_to_do(looked, 
     assert mend in finding.mend
 
 
-def test_a_schema_of_an_older_program_is_warned_of_and_of_a_newer_one_a_problem(looked, engine):
-    with engine.connect() as connection:
+def test_a_schema_of_an_older_program_is_warned_of_and_of_a_newer_one_a_problem(looked, database):
+    with database.connect() as connection:
         connection.execute(sqlalchemy.text("DELETE FROM schema_versions WHERE version = :v"), {"v": NEWEST})
         assert looked()["schema"].level == "warning"
         connection.execute(sqlalchemy.text("INSERT INTO schema_versions VALUES (99)"))
     assert looked()["schema"].level == "problem"
 
 
-def test_a_database_that_may_lose_what_it_confirmed_is_a_problem(looked, engine, database_url):
+def test_a_database_that_may_lose_what_it_confirmed_is_a_problem(looked, database, database_url):
     name = sqlalchemy.make_url(database_url).database
-    with engine.connect() as connection:
+    with database.connect() as connection:
         connection.execute(sqlalchemy.text(f"ALTER DATABASE {name} SET synchronous_commit = off"))
     assert "power cut" in looked()["database server"].says
 
 
-def test_a_server_with_few_connections_or_that_ends_idle_sessions_is_warned_of(looked, engine, database_url):
+def test_a_server_with_few_connections_or_that_ends_idle_sessions_is_warned_of(looked, database, database_url):
     assert "database server" not in looked()
     assert "connections" in looked(WEB_THREADS=200)["database server"].says
     name = sqlalchemy.make_url(database_url).database
-    with engine.connect() as connection:
+    with database.connect() as connection:
         try:
             connection.execute(sqlalchemy.text(f"ALTER DATABASE {name} SET idle_session_timeout = '60s'"))
         except sqlalchemy.exc.ProgrammingError:
@@ -200,19 +201,19 @@ def test_a_server_with_few_connections_or_that_ends_idle_sessions_is_warned_of(l
     assert "idle for 60 s" in looked()["database server"].says
 
 
-def test_a_clock_that_differs_is_warned_of(looked, engine, monkeypatch):
+def test_a_clock_that_differs_is_warned_of(looked, database, monkeypatch):
     assert looked()["clock"].level == "ok"
     real = time.time
     monkeypatch.setattr("tomaat.database.facts.time.time", lambda: real() + 60)
     assert "-60 s" in looked()["clock"].says
 
 
-def test_a_storage_of_another_database_is_a_problem(looked, engine, tmp_path):
+def test_a_storage_of_another_database_is_a_problem(looked, database, tmp_path):
     kept = Storage(tmp_path / "storage")
     kept.prepare()
     assert looked()["database and storage"].level == "ok", "both are new"
     assert kept.instance_id() is None, "and looking binds nothing"
-    bind_storage(engine, kept)
+    bind_storage(database, kept)
     assert looked()["database and storage"].level == "ok"
     (kept.base / "instance").write_text("another\n")
     assert looked()["database and storage"].level == "problem"
@@ -240,14 +241,14 @@ def test_doors_that_are_gone_are_warned_of_and_a_source_that_offers_nothing_is_a
     assert "drained" in looked()["source here/cpu-0"].says
 
 
-def test_a_needed_key_that_nobody_has_is_a_problem(looked, engine):
+def test_a_needed_key_that_nobody_has_is_a_problem(looked, database):
     assert looked()["API keys"].level == "ok"
     missing = looked(HOST="0.0.0.0")["API keys"]
     assert missing.level == "problem"
     assert "tomaat.access make" in missing.mend
-    KeyStore(engine).make("radiology", None)
+    KeyStore(database).make("radiology", None)
     assert looked(HOST="0.0.0.0")["API keys"].level == "ok"
-    KeyStore(engine).revoke("radiology")
+    KeyStore(database).revoke("radiology")
     assert looked(API_KEYS="always")["API keys"].level == "problem"
 
 
