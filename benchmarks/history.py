@@ -1,4 +1,4 @@
-"""What a long history costs: ``python3 -m benchmarks.history``.
+"""Measure the cost of a long history: ``python3 -m benchmarks.history``.
 
 Two databases in one PostgreSQL, one with a thousand ended tickets and one with a million, and the same queue in both.
 What the doors ask of them is timed in turns. The files of the latest 20,000 tickets are still kept.

@@ -1,4 +1,4 @@
-"""What the guarded reading of volumes costs, and what it keeps in: ``python3 -m benchmarks.image_reader``.
+"""Measure the cost of the guarded reading of volumes, and what it keeps in: ``python3 -m benchmarks.image_reader``.
 
 Reads a 26 MB volume through the limited process and, alternating, by SimpleITK in this process; then reads poisoned
 images after a victim's and looks for the victim's voxels; then times every hostile image.

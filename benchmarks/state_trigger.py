@@ -1,4 +1,4 @@
-"""What the triggers cost that refuse a ticket's unlawful moves: ``python3 -m benchmarks.state_trigger``.
+"""Measure the cost of the triggers that refuse unlawful moves: ``python3 -m benchmarks.state_trigger``.
 
 Two databases in one PostgreSQL, one without the triggers. The same ticket goes through both, step by step through the
 doors' stores, in turns: submitted, queued, running, succeeded. Once as it is, and once without the flush of each

@@ -1,4 +1,4 @@
-"""What is said to a client when something of theirs is refused."""
+"""Refusals: the sentences that reach a client verbatim."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""API keys and the audit trail: who may do what, and who did what."""
+"""API keys, and the audit trail of the acts on patients' data."""
 
 from tomaat.access.audit import Audit
 from tomaat.access.key_store import ApiKey, KeyStore

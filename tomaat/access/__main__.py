@@ -46,7 +46,7 @@ def main() -> int:
 
 def parse() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(prog="python3 -m tomaat.access", description="Who may submit.")
+    parser = argparse.ArgumentParser(prog="python3 -m tomaat.access", description="Make, list and revoke API keys.")
     commands = parser.add_subparsers(dest="command", required=True)
     make = commands.add_parser("make", help="make a key, and print it once")
     make.add_argument("name", type=_name, help="of a person or a group: letters, digits, '.', '_', '-'")

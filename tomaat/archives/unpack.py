@@ -7,8 +7,8 @@
       │ upload-too-large   │ trailing-data, ratio,    │ header-number,           │ too-many-members
       │                    │ unpacked-too-large       │ long-header, truncated   │
 
-Regular files and folders only: no links, devices, sparse files, global headers or base-256 numbers. Of extended (PAX)
-headers, ``path`` and ``size`` are honoured and times and owners ignored. AppleDouble companions (``._name``) that macOS
+Regular files and folders only: no links, devices, sparse files, global headers or base-256 numbers. An extended (PAX)
+header may set ``path`` and ``size``; its times and owners are ignored. AppleDouble companions (``._name``) that macOS
 adds are checked as all others and not written.
 """
 

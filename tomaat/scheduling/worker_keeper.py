@@ -88,7 +88,7 @@ class WorkerKeeper:
 
     @property
     def interface_hashes(self) -> list[str]:
-        """Which tickets the worker can run."""
+        """The hashes of the interfaces that the worker runs."""
         return [offered.interface_hash for offered in self.offers.values()]
 
     def tell(self, message: FromLane) -> None:

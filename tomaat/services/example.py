@@ -15,7 +15,7 @@ HOW = 'an example of a volume is {"file": "head.nii.gz", "about": "a sentence on
 def check_example(declared: Input, value: Any) -> Any:
     """Return an example's value as a client would have to write it; raises ``InputRefused``.
 
-    Of a volume it is ``{"file": …, "about": …}``. Whether the file is there is seen where it is served.
+    A volume's value is ``{"file": …, "about": …}``. The web side looks whether the file is there.
     """
     if not isinstance(declared, VolumeInput):
         return declared.check(value)

@@ -37,7 +37,7 @@ class OutOfMemory(Exception):
 
 
 class Networks:
-    """Which task has its network on the device; used by the thread that performs (``tasks`` is read by any).
+    """Keeps the tasks and their networks; used by the thread that performs (any thread may read ``tasks``).
 
     Networks stay warm. Where one does not fit beside the others, others are let go, least recently used first, by the
     bytes that were measured. Each loading and each ticket teaches how much a service needs; the lane is told.

@@ -30,7 +30,7 @@ __all__ = [
 
 VERSION = "3.0.2"
 
-#: What is overridden or called, with its parameters.
+#: The methods that are overridden or called, with their parameters.
 SIGNATURES = {
     (HTTPChannel, "__init__"): "(self, server, sock, addr, adj, map=None)",
     (HTTPChannel, "received"): "(self, data)",
@@ -60,7 +60,7 @@ SIGNATURES = {
     (TempfileBasedBuffer, "newfile"): "(self)",  # makes the spool, in tempfile's folder
 }
 
-#: What is read or set on a class, with the value that it begins with.
+#: The attributes of classes that are read or set, with their first values.
 ATTRIBUTES = {
     (HTTPChannel, "parser_class"): HTTPRequestParser,
     (HTTPChannel, "error_task_class"): ErrorTask,
@@ -81,7 +81,7 @@ ATTRIBUTES = {
     (BaseWSGIServer, "channel_class"): HTTPChannel,
 }
 
-#: What is read or set on an object, once it is made.
+#: The attributes of objects that are read or set, once these are made.
 INSTANCE_ATTRIBUTES = {
     HTTPChannel: ("requests", "server", "adj", "addr", "socket", "sendbuf_len"),
     HTTPRequestParser: ("headers",),

@@ -23,7 +23,10 @@ OF_SOURCES: dict[str, tuple[str, Callable[[SourceNow], float | None]]] = {
     "tomaat_source_drained": ("Whether an operator wants it to claim nothing more.", lambda now: now.drained),
     "tomaat_queue_tickets": ("Tickets in the compute source's queue.", lambda now: now.waiting),
     "tomaat_queue_seconds": ("Expected, until a ticket queued now would be started.", lambda now: now.wait_seconds),
-    "tomaat_device_memory_used_bytes": ("Of the device's memory, by whomever.", lambda now: now.used_bytes),
+    "tomaat_device_memory_used_bytes": (
+        "The memory of the device that is in use, by any program.",
+        lambda now: now.used_bytes,
+    ),
     "tomaat_device_memory_total_bytes": ("The device's memory.", lambda now: now.total_bytes),
     "tomaat_device_use_ratio": ("How busy the device is, 0 to 1.", lambda now: now.use),
     "tomaat_device_celsius": ("The device's temperature.", lambda now: now.celsius),
