@@ -829,3 +829,9 @@ def test_numbers_are_written_as_people_read_them(run):
         *("1 234 570", "1e-7", "1 234 567", "-2 147 483 647", "1.15292e+18", "1e+300", "1 235 000", "2.147e+9"),
         *("12 345 tickets", "1 ticket", "2 tickets"),
     ]
+
+
+def test_a_sentence_of_the_api_loses_whole_words_only(run):
+    said = "A token and tokens of a compute source; a tokenizer stays."
+    plain = "A access code and access codes of a computer; a tokenizer stays."
+    assert run("words", "return module.inPlainWords(given);", said) == plain

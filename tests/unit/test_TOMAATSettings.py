@@ -1,4 +1,8 @@
 import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -91,3 +95,18 @@ def test_a_statements_deadline_passes_well_within_half_a_lease():
 )
 def test_keys_are_needed_beyond_loopback_unless_somebody_says_otherwise(host, keys, needed):
     assert Settings(HOST=host, API_KEYS=keys).keys_needed is needed
+
+
+@pytest.mark.parametrize("pyproject", [True, False])
+def test_a_clone_keeps_its_files_beside_the_code_and_an_installed_server_in_the_current_folder(tmp_path, pyproject):
+    code, current = tmp_path / "code", tmp_path / "current"
+    code.mkdir()
+    current.mkdir()
+    repository = Path(__file__).resolve().parents[2]
+    for name in ("TOMAATSettings.py", *(["pyproject.toml"] if pyproject else [])):
+        shutil.copy(repository / name, code)
+    program = "import TOMAATSettings; print(TOMAATSettings.Settings().BASE_STORAGE_DIR)"
+    environment = {"PYTHONPATH": str(code), "PATH": os.environ["PATH"]}
+    command = [sys.executable, "-c", program]
+    said = subprocess.run(command, cwd=current, env=environment, capture_output=True, text=True, check=True).stdout
+    assert Path(said.strip()) == (code if pyproject else current) / "storage"
