@@ -42,9 +42,11 @@ export function inDigits(value, digits = Number.isSafeInteger(value) ? 16 : 6) {
   return rounded.toLocaleString("en", { maximumFractionDigits: 10 }).replaceAll(",", "\u202f");
 }
 
+const TOKENS = /\btoken(s?)\b/g;
+
 /** A sentence of the API, without the words of people who run servers. @param {string} text */
 export function inPlainWords(text) {
-  return text.replaceAll("compute source", "computer").replaceAll(/\btoken(s?)\b/g, "access code$1");
+  return text.replaceAll("compute source", "computer").replaceAll(TOKENS, "access code$1");
 }
 
 const OF_A_PROGRAM = [TypeError, SyntaxError, ReferenceError];
