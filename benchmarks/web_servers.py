@@ -26,7 +26,6 @@ from typing import Any
 import psutil
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(REPOSITORY))
 
 APPLICATION = "benchmarks.web_servers:application"
 SERVERS = {  #: name → packages
@@ -95,7 +94,7 @@ def command(name: str, port: int) -> list[str]:
     load = "from benchmarks.web_servers import application;"
     in_threads = f"a2wsgi.WSGIMiddleware(application, workers={threads})"
     commands = {
-        "ours": [__file__, "serve", str(port)],
+        "ours": ["-m", "benchmarks.web_servers", "serve", str(port)],
         "waitress": ["-m", "waitress", "--listen", place, "--threads", threads, APPLICATION],
         "gunicorn": ["-m", "gunicorn", "--bind", place, "-k", "gthread", "--threads", threads, APPLICATION],
         "cheroot": ["-m", "cheroot", "--bind", place, "--threads", threads, "--max-threads", threads, APPLICATION],

@@ -208,10 +208,6 @@ def test_the_light_doors_import_no_task_and_nothing_heavy(door):
     assert not HEAVY & {module.split(".")[0] for module in loaded_by(door)}
 
 
-def test_taskscheduling_imports_no_task_and_no_torch():
-    assert not HEAVY & {module.split(".")[0] for module in loaded_by("TaskScheduling")}
-
-
 def test_webservice_loads_no_choosing_and_no_lane():
     unwanted = {"tomaat.manager", "tomaat.scheduling", "tomaat.worker", "tomaat.messages", "tomaat.postgres"}
     assert not unwanted & rooms_in(loaded_by("WebService"))
@@ -223,13 +219,6 @@ def test_queuemanager_loads_no_lane_and_no_page():
 
 def test_taskscheduling_loads_no_choosing_and_no_page():
     assert not {"tomaat.manager", "tomaat.worker", "tomaat.web"} & rooms_in(loaded_by("TaskScheduling"))
-
-
-def test_the_worker_loads_no_ticket_and_no_database():
-    loaded = loaded_by("tomaat.worker.__main__")
-    unwanted = {"tomaat.tickets", "tomaat.database", "tomaat.access", "tomaat.scheduling", "tomaat.manager"}
-    assert not unwanted & rooms_in(loaded)
-    assert not {"sqlalchemy", "psycopg2", "flask"} & loaded
 
 
 def test_a_file_of_what_users_see_holds_the_class_of_its_name():
