@@ -32,7 +32,7 @@ STEPS = ("submit", "queue", "claim", "complete")
 
 
 @dataclass
-class Side:
+class Doors:
     """One database with the doors' stores on it, and how long each step of each ticket took."""
 
     web: TicketStore
@@ -63,7 +63,7 @@ def say_nothing(_channel: str) -> None:
     """Send no hint: nobody listens."""
 
 
-def prepare(url: str, *, triggers: bool, flush: bool) -> Side:
+def prepare(url: str, *, triggers: bool, flush: bool) -> Doors:
     """Make a database with or without the triggers."""
     admin = connect(url, deadline_seconds=600, pool_size=1)
     migrate(admin)
@@ -81,7 +81,7 @@ def prepare(url: str, *, triggers: bool, flush: bool) -> Side:
         raise RuntimeError("the lease of a fresh database is taken")
     sources.describe(lease, device_name="GPU", memory_bytes=None, problem=None)
     sources.offer(lease, [{"service": "Add", "interface_hash": "h", "offer": {}}])
-    return Side(
+    return Doors(
         web=TicketStore(database, say_nothing),
         manager=ManagerStore(database, say_nothing, lease_seconds=36_000),
         lane=LaneStore(database, lease, say_nothing),

@@ -416,7 +416,7 @@ def test_each_file_that_cannot_be_offered_is_told_and_the_others_too(tmp_path):
     findings = look_into(tmp_path, COMPUTE_SOURCES={"cpu-0": ["Good", "Gone"]})
     assert [finding.level for finding in findings] == ["problem", "problem", "ok", "problem"]
     assert "BadTask.py: ModuleNotFoundError" in findings[0].says
-    assert "weights w are no file" in findings[1].says
+    assert "weights w do not exist" in findings[1].says
     assert findings[2].says == "Good"
     assert "names Gone for cpu-0" in findings[3].says
     assert sorted(path.name for path in tmp_path.iterdir()) == ["BadTask.py", "GoodTask.py", "OtherTask.py"]

@@ -4,11 +4,9 @@ import time
 import pytest
 
 from tests.unit.fake_store import FakeStore
-from tomaat.tickets.states import QUEUED, RUNNING, SUBMITTED, SUCCEEDED
+from tomaat.tickets.states import QUEUED, SUBMITTED, SUCCEEDED, UNENDED
 from tomaat.tickets.ticket_store import NewTicket
 from tomaat.web.api.waiters import Waiters
-
-NOT_ENDED = {SUBMITTED, QUEUED, RUNNING}
 
 
 @pytest.fixture
@@ -62,30 +60,30 @@ def test_a_change_between_the_look_and_the_wait_is_not_missed(store, waiters):
     waiters.poll_seconds = 20
     ticket = new_ticket(store, state=SUCCEEDED)
     began = time.monotonic()
-    waiters.wait(ticket.id, NOT_ENDED, 20)
+    waiters.wait(ticket.id, UNENDED, 20)
     assert time.monotonic() - began < 2
 
 
 def test_a_wait_is_over_after_its_seconds(store, waiters):
     began = time.monotonic()
-    assert waiters.wait(new_ticket(store).id, NOT_ENDED, 0.2)
+    assert waiters.wait(new_ticket(store).id, UNENDED, 0.2)
     assert 0.2 <= time.monotonic() - began < 2
 
 
 def test_when_all_places_are_taken_the_next_is_not_let_in_and_a_place_comes_back(store, waiters):
     ticket = new_ticket(store)
-    end = begin(*[lambda: waiters.wait(ticket.id, NOT_ENDED, 20)] * 3)
+    end = begin(*[lambda: waiters.wait(ticket.id, UNENDED, 20)] * 3)
     began = time.monotonic()
-    assert not waiters.wait(ticket.id, NOT_ENDED, 20)
+    assert not waiters.wait(ticket.id, UNENDED, 20)
     assert time.monotonic() - began < 0.2
     store.change(ticket.id, state=SUCCEEDED)
     assert end() == [True] * 3
-    assert waiters.wait(ticket.id, NOT_ENDED, 20)
+    assert waiters.wait(ticket.id, UNENDED, 20)
 
 
 def test_all_who_wait_are_asked_for_in_one_query(store, waiters):
     tickets = [new_ticket(store) for _ in range(3)]
-    end = begin(*[lambda ticket=ticket: waiters.wait(ticket.id, NOT_ENDED, 20) for ticket in tickets])
+    end = begin(*[lambda ticket=ticket: waiters.wait(ticket.id, UNENDED, 20) for ticket in tickets])
     assert store.asked_states[-1] == {ticket.id for ticket in tickets}
     for ticket in tickets:
         store.change(ticket.id, state=SUCCEEDED)
@@ -97,7 +95,7 @@ def test_all_who_wait_are_asked_for_in_one_query(store, waiters):
 
 def test_waiting_outlives_an_outage_of_the_database(store, waiters):
     ticket = new_ticket(store)
-    end = begin(lambda: waiters.wait(ticket.id, NOT_ENDED, 20))
+    end = begin(lambda: waiters.wait(ticket.id, UNENDED, 20))
     store.down = True
     time.sleep(0.2)
     store.down = False
@@ -107,11 +105,11 @@ def test_waiting_outlives_an_outage_of_the_database(store, waiters):
 
 def test_closing_lets_everybody_go(store, waiters):
     ticket = new_ticket(store)
-    end = begin(*[lambda: waiters.wait(ticket.id, NOT_ENDED, 20)] * 3)
+    end = begin(*[lambda: waiters.wait(ticket.id, UNENDED, 20)] * 3)
     waiters.close()
     assert end() == [False] * 3
     began = time.monotonic()
-    waiters.wait(ticket.id, NOT_ENDED, 20)
+    waiters.wait(ticket.id, UNENDED, 20)
     assert time.monotonic() - began < 1
 
 
@@ -121,6 +119,6 @@ def test_what_fails_later_does_not_end_the_waiting(store, waiters):
 
     waiters.do_later(crash)
     ticket = new_ticket(store)
-    end = begin(lambda: waiters.wait(ticket.id, NOT_ENDED, 20))
+    end = begin(lambda: waiters.wait(ticket.id, UNENDED, 20))
     store.change(ticket.id, state=SUCCEEDED)
     assert end() == [True]

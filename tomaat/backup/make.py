@@ -25,7 +25,7 @@ from tomaat.tickets.backup_store import BackupStore
 
 WHEN = "%Y-%m-%dT%H-%M-%SZ"  #: the name of a backup: UTC, in order, on any file system
 NAMED = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ")
-DRAFT = re.compile(r"\.(?:making|removing)-.+-(\d+)-(\d+)")  #: ends with its maker's process id and start
+UNFINISHED = re.compile(r"\.(?:making|removing)-.+-(\d+)-(\d+)")  #: ends with its maker's process id and start
 
 
 def make(place: Path, database: sqlalchemy.Engine, url: str, storage: Storage) -> Path:
@@ -93,7 +93,7 @@ def _name_of_draft(what: str, name: str) -> str:
 def _remove_remains(place: Path) -> None:
     """Remove the unfinished backups of makers that were killed."""
     for path in place.iterdir():
-        found = DRAFT.fullmatch(path.name)
+        found = UNFINISHED.fullmatch(path.name)
         if found and start_time(int(found[1])) != int(found[2]):
             shutil.rmtree(path)
 

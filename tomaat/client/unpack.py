@@ -16,7 +16,7 @@ from tomaat.client.errors import Damaged, Unusable
 RECORD = "result.json"
 NEW = ".tomaat-new"  #: the folder in which a result is unpacked, until it is complete
 CHUNK_BYTES = 1024**2
-LONGEST_NAME = 200
+LONGEST_FILE_NAME = 200
 FORBIDDEN = set('<>:"/\\|?*')  #: in file names, on one system or another
 
 
@@ -75,7 +75,7 @@ def plain(name: Any) -> str:
     """Return a name that stays in its folder, on any system; raises ``ValueError`` for another."""
     if (
         not isinstance(name, str)
-        or not 0 < len(name) <= LONGEST_NAME
+        or not 0 < len(name) <= LONGEST_FILE_NAME
         or name[0] in ". "
         or name[-1] in ". "
         or FORBIDDEN & set(name)

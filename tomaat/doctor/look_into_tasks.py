@@ -22,8 +22,8 @@ def look(folder: Path) -> dict[str, Any]:
     for name, task in found.tasks.items():
         try:
             size = len(json.dumps(Offer.of(task).to_json()))
-            if task.weights is not None and not task.weights.is_file():
-                problems.append(f"{name}: its weights {task.weights} are no file")
+            if task.weights is not None and not task.weights.exists():
+                problems.append(f"{name}: its weights {task.weights} do not exist")
             elif size > LARGEST_OFFER_BYTES:
                 problems.append(f"{name}: its interface has {size} bytes; {LARGEST_OFFER_BYTES} can be told")
             else:

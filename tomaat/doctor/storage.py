@@ -11,11 +11,11 @@ from pathlib import Path
 from tomaat.doctor.finding import PROBLEM, Finding, ok, warning, wrong
 from tomaat.storage import Storage
 from tomaat.storage.disk import LEAST_ROOM_BYTES
-from tomaat.storage.storage import ASIDE
+from tomaat.storage.storage import ASIDE, STRAY_SECONDS
 
 ABOUT = "storage"
 LEAST_INODES = 10_000
-STRAY_SECONDS = 2 * 3600.0  #: after an hour QueueManager takes an upload without a row for a stray
+OLD_SECONDS = 2 * STRAY_SECONDS  #: QueueManager should have put it aside long ago
 
 
 def look_at_storage(base: Path, largest_unpacked_bytes: int) -> Iterator[Finding]:
@@ -79,7 +79,7 @@ def _room(folder: Path, largest_unpacked_bytes: int) -> Iterator[Finding]:
 def _strays(storage: Storage) -> Iterator[Finding]:
     about = "quarantine"
     quarantined = _within(storage.quarantine)
-    old = [path for path in _within(storage.incoming) if _age_seconds(path) > STRAY_SECONDS]
+    old = [path for path in _within(storage.incoming) if _age_seconds(path) > OLD_SECONDS]
     if quarantined:
         mend = (
             "nothing to do: they go after TOMAAT_RETENTION_HOURS; clients send again those that a restored backup lacks"

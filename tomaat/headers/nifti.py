@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tomaat.headers.checks import (
+    MOST_DIMENSIONS,
     Grid,
     check_axes,
     check_dimensions,
@@ -28,7 +29,6 @@ HEADER_BYTES = 348
 NIFTI2_HEADER_BYTES = 540
 SMALLEST_OFFSET = 352
 LARGEST_OFFSET = 1024**2
-MOST_DIMENSIONS = 7
 SPACING_WITHIN = 0.05  #: of the smallest spacing: how far pixdim may put a corner of the volume from the sform's place
 PLACE_WITHIN = 0.5  #: likewise for the qform, whose angles near 180 degrees are coarse in single precision
 MANY_NUMBERS = range(1004, 1008)  #: intents: matrix, symmetric matrix, displacement, vector

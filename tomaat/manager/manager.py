@@ -13,7 +13,7 @@ from tomaat.manager.fitting import fitting, misfits, unfit
 from tomaat.manager.sweep import Sweep
 from tomaat.tickets.manager_store import MOST_AT_ONCE, ManagerStore
 from tomaat.tickets.queue import Queue
-from tomaat.tickets.source_store import MANAGER, Lease, SourceStore, take_lease
+from tomaat.tickets.source_store import MANAGER_LEASE, Lease, SourceStore, take_lease
 
 log = structlog.get_logger()
 
@@ -78,7 +78,7 @@ class Manager:
 
     def _hold_lease(self) -> bool:
         if self.lease is None or not self.sources.renew(self.lease):
-            self.lease = take_lease(self.sources, MANAGER)
+            self.lease = take_lease(self.sources, MANAGER_LEASE)
             if self.lease is None:
                 if not self.said_held:
                     log.warning(

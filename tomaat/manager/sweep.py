@@ -8,12 +8,11 @@ from pathlib import Path
 
 import structlog
 
-from tomaat.storage.storage import Storage
+from tomaat.storage.storage import STRAY_SECONDS, Storage
 from tomaat.tickets.manager_store import MOST_AT_ONCE, Ended, ManagerStore
 
 log = structlog.get_logger()
 
-STRAY_SECONDS = 3600.0  #: an upload is given this long to get its row
 EVERY_SECONDS = 600.0  #: how often all folders are compared with the rows
 BATCH = 1000
 MOST_BATCHES = 100  #: of rows pruned in one go, so that a round stays short

@@ -45,7 +45,7 @@ from tomaat.reader import dicom_read
 from tomaat.reader.confine import landlock, offered, seccomp
 from tomaat.reader.inflate import inflate, plain_head
 
-LARGEST_MESSAGE = 64 * 1024
+LARGEST_REQUEST = 64 * 1024
 SPARE_BYTES = 128 * 1024**2  #: beyond the voxels, for the libraries
 MOST_DESCRIPTORS = 64
 SHOWN_AS = MOST_DESCRIPTORS - 1  #: the descriptor behind which SimpleITK finds the volume
@@ -217,7 +217,7 @@ def serve(asker: socket.socket, guards: list[str]) -> None:
     """Fork for each request and tell how the fork ended, until the asker is gone."""
     server = os.getpid()
     while True:
-        request, descriptors, _, _ = socket.recv_fds(asker, LARGEST_MESSAGE, 3)
+        request, descriptors, _, _ = socket.recv_fds(asker, LARGEST_REQUEST, 3)
         if not request:
             return
         threads = own_threads()

@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 
 from tomaat.headers.checks import check_origin, check_spacing
-from tomaat.headers.volume_header import VolumeHeader
+from tomaat.headers.volume_header import Point, VolumeHeader
 from tomaat.headers.volume_refused import VolumeRefused
 from tomaat.refusals import shown
-from tomaat.volumes.volume import Point
 
 Array = np.ndarray[Any, Any]
 MOST_NAMED = 4  #: positions or series that a refusal lists

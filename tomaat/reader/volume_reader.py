@@ -28,20 +28,20 @@ import structlog
 from tomaat.headers.checks import check_size, farthest_apart_mm, open_file, open_folder
 from tomaat.headers.dicom_files import file_names
 from tomaat.headers.read_header import read_header
-from tomaat.headers.volume_header import VolumeHeader
+from tomaat.headers.volume_header import Point, VolumeHeader
 from tomaat.headers.volume_refused import VolumeRefused
 from tomaat.reader.dicom_told import BYTES_FOR_ALL, BYTES_FOR_EACH, take_apart
 from tomaat.reader.series import arrange
 from tomaat.volumes.dicom_source import DicomSource
-from tomaat.volumes.volume import Point, Volume
+from tomaat.volumes.volume import Volume
 
 log = structlog.get_logger()
 
 LIBC = ctypes.CDLL(None)
 CODE = Path(__file__).resolve().parents[2]  #: the server finds its modules from here, wherever a task has gone
-LARGEST_MESSAGE = 64 * 1024
+LARGEST_ANSWER = 64 * 1024
 LONGEST_REFUSAL = 500
-ORTHONORMAL_WITHIN = 1e-4
+READ_ORTHONORMAL_WITHIN = 1e-4
 START_SECONDS = 120.0  #: SimpleITK's import from a cold, slow disk
 PLACE_WITHIN = 0.5  #: of the smallest spacing: how far from its header's place a volume may be read
 READ_SECONDS = 120.0  #: for any volume, and more for a large one
@@ -185,7 +185,7 @@ class VolumeReader:
             ended = _receive(server, seconds)["ended"]
             if ended != 0:
                 raise VolumeRefused("unreadable", f"Reading the volume {ending(ended)}; it is not taken.")
-            return _reply(os.read(answers, LARGEST_MESSAGE))
+            return _reply(os.read(answers, LARGEST_ANSWER))
         except (OSError, EOFError):
             self.close()
             raise VolumeRefused("unreadable", "Reading the volume did not end; it is not taken.") from None
@@ -223,7 +223,7 @@ def _receive(server: socket.socket, seconds: float) -> dict[str, Any]:
     """Take the server's next message; raises ``OSError`` after ``seconds``, ``EOFError`` when it is gone."""
     deadline = time.monotonic() + seconds
     server.settimeout(max(0.001, deadline - time.monotonic()))
-    data = server.recv(LARGEST_MESSAGE)
+    data = server.recv(LARGEST_ANSWER)
     if not data:
         raise EOFError
     message: dict[str, Any] = json.loads(data)
@@ -293,10 +293,10 @@ def _volume(told: dict[str, Any], header: VolumeHeader, mapped: mmap.mmap) -> Vo
     if min(spacing) <= 0:
         raise VolumeRefused("spacing", f"spacing: {min(spacing):g} must be more than 0 mm.")
     axes = np.asarray(direction)
-    if not np.allclose(axes.T @ axes, np.eye(3), rtol=0, atol=ORTHONORMAL_WITHIN):
+    if not np.allclose(axes.T @ axes, np.eye(3), rtol=0, atol=READ_ORTHONORMAL_WITHIN):
         raise VolumeRefused(
             "direction",
-            f"direction: the volume's axes are not at right angles within {ORTHONORMAL_WITHIN:g}; "
+            f"direction: the volume's axes are not at right angles within {READ_ORTHONORMAL_WITHIN:g}; "
             "resample it to a regular grid.",
         )
     steps = [[x * size for x in axis] for axis, size in zip(axes.T.tolist(), spacing, strict=True)]

@@ -14,7 +14,7 @@ from tomaat.headers import VolumeRefused
 from tomaat.services.payload import DICOM_SEG
 from tomaat.volumes import Labels, Volume, draw_preview, slicer_fields, write_volume
 
-LONGEST_NAME = 64
+LONGEST_OUTPUT_NAME = 64
 RESULT = "result.json"
 PREVIEW = "preview.png"
 OTHERS = {"seg.nrrd": "nrrd", DICOM_SEG: "nii.gz"}  #: of a format for labels only, that of other volumes
@@ -70,8 +70,8 @@ def write_outputs(
 def _write(
     name: Any, value: Any, folder: Path, segmented: Volume | None, *, format: str, facts: Mapping[str, Any]
 ) -> dict[str, Any]:
-    if not isinstance(name, str) or not name.isidentifier() or len(name) > LONGEST_NAME:
-        raise ValueError(f"the output name {name!r} is not a Python name of at most {LONGEST_NAME} letters")
+    if not isinstance(name, str) or not name.isidentifier() or len(name) > LONGEST_OUTPUT_NAME:
+        raise ValueError(f"the output name {name!r} is not a Python name of at most {LONGEST_OUTPUT_NAME} letters")
     if hasattr(value, "detach"):  # a torch tensor, which only tasks know
         value = value.detach().cpu().numpy()
     if isinstance(value, Volume):

@@ -26,6 +26,7 @@ from tomaat.processes.misconfigured import Misconfigured
 from tomaat.storage.files import flush, flush_tree, sha256_of
 
 RESULT = "result.tar.gz"
+STRAY_SECONDS = 3600.0  #: an upload is given this long to get its row
 ASIDE = "before-restore-"
 
 

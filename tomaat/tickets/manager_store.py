@@ -26,8 +26,7 @@ from tomaat.tickets.sql import (
     back_to_waiting,
     one_of,
 )
-from tomaat.tickets.states import CANCELLED, EXPIRED, FAILED, QUEUED, RUNNING, SUBMITTED, SUCCEEDED
-from tomaat.tickets.states import MANAGER as DOOR
+from tomaat.tickets.states import CANCELLED, EXPIRED, FAILED, MANAGER, QUEUED, RUNNING, SUBMITTED, SUCCEEDED
 
 #: A lease that ran out counts as its holder's end only when the manager is ``:settled``, and one lease after
 #: PostgreSQL's start.
@@ -127,7 +126,7 @@ class ManagerStore:
         return {row.id: row.source for row in rows}
 
     def _tell(self, *moves: tuple[str, str]) -> None:
-        channels = (channel for before, after in moves for channel in hints_of(before, after, DOOR))
+        channels = (channel for before, after in moves for channel in hints_of(before, after, MANAGER))
         for channel in dict.fromkeys(channels):
             self.hint(channel)
 

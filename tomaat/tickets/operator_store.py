@@ -12,7 +12,7 @@ from annotated_types import Ge, Le
 
 from tomaat.database import run
 from tomaat.tickets.hints import EVERY_DOOR
-from tomaat.tickets.source_store import MANAGER
+from tomaat.tickets.source_store import MANAGER_LEASE
 from tomaat.tickets.sql import HELD, TAKES_TICKETS, one_of
 from tomaat.tickets.states import CANCELLED, EXPIRED, FAILED, QUEUED, RUNNING, SUBMITTED, SUCCEEDED, State
 from tomaat.tickets.ticket import LARGEST_ID, TicketId
@@ -161,7 +161,7 @@ class OperatorStore:
                  ARRAY(SELECT service FROM offers WHERE source = s.name ORDER BY service) AS services
                FROM (SELECT) one LEFT JOIN compute_sources s ON true LEFT JOIN leases l ON l.name = s.name
                ORDER BY s.name""",
-            manager=MANAGER,
+            manager=MANAGER_LEASE,
         )
         busy = run(
             self.database,

@@ -12,7 +12,7 @@ import sqlalchemy
 from tomaat.database import run
 from tomaat.processes.holder import is_gone, this_process
 
-MANAGER = "manager"  #: the lease of the one QueueManager
+MANAGER_LEASE = "manager"  #: the lease of the one QueueManager
 #: The lease is still its holder's: the condition on all that a holder writes.
 OWN_LEASE = "SELECT FROM leases WHERE name = :name AND holder = :holder AND epoch = :epoch"
 

@@ -7,21 +7,22 @@ whole, and a test may set the clock.
 
 from __future__ import annotations
 
+from tomaat.tickets import states
 from tomaat.tickets.states import CANCELLED, FAILED, QUEUED, RUNNING, SUBMITTED
 
 
-def one_of(*states: str) -> str:
+def one_of(*names: str) -> str:
     """Write states as the list that stands after ``IN``.
 
     >>> one_of("queued", "running")
     "('queued', 'running')"
     """
-    return "(" + ", ".join(f"'{state}'" for state in states) + ")"
+    return "(" + ", ".join(f"'{name}'" for name in sorted(names)) + ")"
 
 
-WAITING = one_of(SUBMITTED, QUEUED)
+WAITING = one_of(*states.WAITING)
 ON_A_SOURCE = one_of(QUEUED, RUNNING)
-UNENDED = one_of(SUBMITTED, QUEUED, RUNNING)
+UNENDED = one_of(*states.UNENDED)
 
 #: Somebody has the lease: a TaskScheduling has a source's, a QueueManager the manager's. False where there is no lease.
 HELD = "coalesce(l.expires > clock_timestamp(), false)"

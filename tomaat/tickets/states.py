@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 else:
     State = Literal[STATES]
 WAITING = frozenset({SUBMITTED, QUEUED})
-ENDED = frozenset({SUCCEEDED, FAILED, CANCELLED, EXPIRED})
+UNENDED = WAITING | {RUNNING}
+ENDED = frozenset(STATES) - UNENDED
 
 WEB = "WebService"
 MANAGER = "QueueManager"

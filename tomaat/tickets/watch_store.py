@@ -9,9 +9,9 @@ from datetime import datetime
 import sqlalchemy
 
 from tomaat.database import run
-from tomaat.tickets.source_store import MANAGER
+from tomaat.tickets.source_store import MANAGER_LEASE
 from tomaat.tickets.sql import HELD, LENGTH, OFFERS, OPEN, TAKES_TICKETS
-from tomaat.tickets.states import EXPIRED, FAILED, QUEUED, RUNNING, SUBMITTED, SUCCEEDED
+from tomaat.tickets.states import EXPIRED, FAILED, SUCCEEDED, UNENDED
 
 #: How far back the ended tickets are read each time. The statement that ends a ticket writes ``finished`` before its
 #: commit, which may come seconds later, and still later on a slow disk.
@@ -88,7 +88,7 @@ class WatchStore:
         rows = run(
             self.database,
             f"SELECT FROM leases l WHERE l.name = :name AND {HELD}",
-            name=MANAGER,
+            name=MANAGER_LEASE,
         )
         return bool(rows)
 
@@ -133,7 +133,7 @@ class WatchStore:
             f"""SELECT service, state, count(*) AS tickets,
                   extract(epoch FROM clock_timestamp() - min(created)) AS oldest_seconds
                 FROM tickets WHERE state = '{state}' GROUP BY service, state"""
-            for state in (SUBMITTED, QUEUED, RUNNING)
+            for state in sorted(UNENDED)
         )
         return [
             Unended(service=row.service, state=row.state, tickets=row.tickets, oldest_seconds=float(row.oldest_seconds))

@@ -12,7 +12,7 @@ import numpy as np
 from tomaat.volumes.parts import largest_part, without_holes
 from tomaat.volumes.volume import Volume
 
-LONGEST_NAME = 64  #: characters, as DICOM has them
+LONGEST_LABEL = 64  #: characters, as DICOM has them
 LARGEST_LABEL = 65_535
 COLORS = (
     (230, 159, 0),
@@ -51,8 +51,8 @@ class Labels:
         for value, name in self.names.items():
             if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LARGEST_LABEL:
                 raise ValueError(f"names: {value!r} is no label; labels are 1 to {LARGEST_LABEL}")
-            if not isinstance(name, str) or not name.strip() or not name.isprintable() or len(name) > LONGEST_NAME:
-                raise ValueError(f"names: label {value} is called {name!r}; write 1 to {LONGEST_NAME} characters")
+            if not isinstance(name, str) or not name.strip() or not name.isprintable() or len(name) > LONGEST_LABEL:
+                raise ValueError(f"names: label {value} is called {name!r}; write 1 to {LONGEST_LABEL} characters")
         if len(set(self.names.values())) < len(self.names):
             raise ValueError("names: two labels have the same name")
         nameless = set(np.unique(array).tolist()) - {0} - set(self.names)

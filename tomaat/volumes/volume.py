@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tomaat.headers.orientation import AXES, axes_for, is_orientation, orientation_of
+from tomaat.headers.volume_header import Point
 from tomaat.volumes.dicom_source import DicomSource
 
 if TYPE_CHECKING:
     import torch
 
-Point = tuple[float, float, float]
 ORTHONORMAL_WITHIN = 1e-3  #: by which a product of two axes may differ from 0 or 1
 
 

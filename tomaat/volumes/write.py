@@ -17,7 +17,7 @@ from tomaat.volumes.volume import Volume
 
 LEVEL = 2  #: isal's: as small as zlib's level 6 on such data, in a fraction of its time
 CHUNK_BYTES = 1024**2
-EXTENSIONS = (".nii.gz", ".nii", ".nrrd", ".mha")
+WRITTEN_EXTENSIONS = (".nii.gz", ".nii", ".nrrd", ".mha")
 
 
 def write_volume(volume: Volume, path: Path, fields: Mapping[str, str] | None = None) -> None:
@@ -28,8 +28,8 @@ def write_volume(volume: Volume, path: Path, fields: Mapping[str, str] | None = 
     Raises ``ValueError`` for another extension, ``TypeError`` for voxels that are no numbers, ``OSError`` where the
     disk is full.
     """
-    if not path.name.endswith(EXTENSIONS):
-        raise ValueError(f"{path.name}: a volume is written as {', '.join(EXTENSIONS)}")
+    if not path.name.endswith(WRITTEN_EXTENSIONS):
+        raise ValueError(f"{path.name}: a volume is written as {', '.join(WRITTEN_EXTENSIONS)}")
     image = as_image(volume)
     for name, value in (fields or {}).items():
         image.SetMetaData(name, value)

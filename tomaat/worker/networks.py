@@ -14,7 +14,7 @@ from tomaat.devices.need import Need
 from tomaat.messages import Measured
 from tomaat.processes.log import frames_of
 from tomaat.services import Offer, Task
-from tomaat.storage.files import sha256_of
+from tomaat.storage.files import sha256_of, size_of
 from tomaat.worker.device_memory import DeviceMemory
 
 log = structlog.get_logger()
@@ -215,7 +215,7 @@ class Networks:
         need, weights = self.needs.get(service), self.tasks[service].weights
         if need is not None:
             return need.most_bytes - self.loaded.get(service, 0)
-        return 0 if weights is None else weights.stat().st_size
+        return 0 if weights is None else size_of(weights)
 
     def _others(self, service: str) -> list[str]:
         return [name for name in self.loaded if name != service]

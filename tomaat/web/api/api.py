@@ -13,7 +13,7 @@ from tomaat.access import Audit
 from tomaat.archives import ArchiveLimits
 from tomaat.storage import Storage
 from tomaat.tickets.actors import ANYBODY, HOLDER
-from tomaat.tickets.states import CANCELLED, ENDED, EXPIRED, FAILED, RUNNING, STATES, SUCCEEDED
+from tomaat.tickets.states import CANCELLED, EXPIRED, FAILED, RUNNING, STATES, SUCCEEDED, UNENDED
 from tomaat.tickets.ticket import Ticket
 from tomaat.tickets.ticket_store import TicketStore
 from tomaat.web.api.examples import Examples
@@ -32,7 +32,6 @@ from tomaat.web.http.shapes import answer
 
 log = structlog.get_logger()
 
-NOT_ENDED = frozenset(STATES) - ENDED
 RECENT_SECONDS = 1.0
 FORM_BYTES = 64 * 1024  #: most that a form may add around its payload
 
@@ -112,7 +111,7 @@ class Api:
 
     def result(self, reference: str) -> Response:
         """Send the result, or say why there is none."""
-        ticket = self._wait(self._find(reference), NOT_ENDED)
+        ticket = self._wait(self._find(reference), UNENDED)
         _demand_result(ticket)
         path = self.storage.result_of(ticket.folder, ticket.claim)
         fetched = partial(self._note_fetched, ticket.id)
@@ -185,7 +184,7 @@ class Api:
 
     def _describe(self, ticket: Ticket, status: int = 200) -> Response:
         described = Status.of(ticket, self.store.outlook(ticket), _token_in_path())
-        again = {"Retry_After": "1"} if ticket.state in NOT_ENDED else {}
+        again = {"Retry_After": "1"} if ticket.state in UNENDED else {}
         return answer(described, status, **again)
 
 
@@ -197,7 +196,7 @@ def _token_in_path() -> str:
 def _state_asked_for() -> Collection[str]:
     state = request.args.get("state")
     if state is None:
-        return NOT_ENDED
+        return UNENDED
     if state not in STATES:
         raise invalid(f"state: {state[:40]!r} is none of {', '.join(STATES)}.")
     return {state}

@@ -11,12 +11,11 @@ from prometheus_client.registry import Collector
 from tomaat import __version__
 from tomaat.database import DatabaseUnavailable
 from tomaat.storage import Storage
-from tomaat.tickets.states import QUEUED, RUNNING, SUBMITTED
+from tomaat.tickets.states import UNENDED
 from tomaat.tickets.watch_store import SourceNow, WatchStore, World
 from tomaat.web.http.recent import Recent
 
 RECENT_SECONDS = 1.0
-UNENDED = (SUBMITTED, QUEUED, RUNNING)
 OF_SOURCES: dict[str, tuple[str, Callable[[SourceNow], float | None]]] = {
     "tomaat_source_held": ("Whether a TaskScheduling holds the compute source.", lambda now: now.held),
     "tomaat_source_usable": ("Whether it takes tickets now.", lambda now: now.usable),
@@ -98,7 +97,7 @@ class WorldCollector(Collector):
         known = {(each.service, each.state): each for each in world.unended}
         for service in sorted({*world.services, *(each.service for each in world.unended)}):
             available.add_metric([service], world.services.get(service, False))
-            for state in UNENDED:
+            for state in sorted(UNENDED):
                 each = known.get((service, state))
                 tickets.add_metric([service, state], 0 if each is None else each.tickets)
                 oldest.add_metric([service, state], 0 if each is None else each.oldest_seconds)
