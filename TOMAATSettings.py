@@ -96,6 +96,11 @@ class Settings(BaseSettings):
         ge=0,
         description="How long a stopping TaskScheduling lets a running ticket finish before it is put back.",
     )
+    LOAD_DEADLINE_SECONDS: float = Field(
+        default=600.0,
+        gt=0,
+        description="How long a network, or a file of tasks, may take to load before it is left out for an hour.",
+    )
     CANCEL_SECONDS: float = Field(
         default=1.0,
         ge=0,

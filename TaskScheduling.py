@@ -55,6 +55,7 @@ def schedule(settings: Settings, stop: Stop) -> None:
         poll_seconds=settings.POLL_SECONDS,
         grace_seconds=settings.GRACE_SECONDS,
         cancel_seconds=settings.CANCEL_SECONDS,
+        load_seconds=settings.LOAD_DEADLINE_SECONDS,
     )
     watch = DeviceWatch(found, every_seconds=settings.LEASE_SECONDS / BEATS_PER_LEASE)
     Scheduler(

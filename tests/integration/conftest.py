@@ -84,6 +84,7 @@ class Bench:
             for service in services
         ]
         self.sources.offer(lease, offers)
+        self.sources.withdraw_others(lease, services)
 
     def submit(self, service: str = "Add") -> Ticket:
         return self.web.submit(self.new_ticket(service))

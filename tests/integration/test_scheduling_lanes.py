@@ -16,13 +16,18 @@ from tomaat.devices.compute_source import ComputeSource
 from tomaat.messages import (
     DRAFT,
     FROM_LANE,
+    Begin,
     Channel,
     ChannelClosed,
+    DeviceBroken,
+    DeviceUsable,
     DiskFull,
     Estimate,
     Estimated,
     Forget,
     GiveUp,
+    KnownOffers,
+    Loading,
     Measured,
     Offered,
     Outgrown,
@@ -40,9 +45,9 @@ from tomaat.messages import (
 from tomaat.scheduling.lane_times import LaneTimes
 from tomaat.scheduling.lanes import Lane
 from tomaat.scheduling.local_engine import Worker
-from tomaat.scheduling.running_tickets import Stage
+from tomaat.scheduling.running_tickets import RunningTicket, Stage
 from tomaat.storage import Storage
-from tomaat.tickets.problems import out_of_memory, refused, task_crashed
+from tomaat.tickets.problems import loading_too_long, out_of_memory, refused, task_crashed
 
 SOURCE = "here/cpu-0"
 SECONDS = 60.0  #: after which the test gives up
@@ -51,25 +56,34 @@ SECONDS = 60.0  #: after which the test gives up
 class PlayedWorker:
     """The worker's end of a channel, and a process that does nothing."""
 
-    def __init__(self, first_words=None, *, estimates=False):
+    def __init__(self, first_words=None, *, estimates=False, services=("Add",), ready=True):
+        self.known = []  #: the offers of earlier workers, as the lane has told them
+        self.without = None  #: the names that the lane told it to leave out
         self.process = subprocess.Popen(["sleep", "600"])
         self.lane_end, there = Channel.pair()
         self.channel = Channel(there, FROM_LANE)
         if first_words is not None:
             there.send(first_words)
             return
+        self.channel.send(DeviceUsable())
+        for service in services:
+            self.offer(service, estimates=estimates)
+        if ready:
+            self.channel.send(WorkerReady())
+
+    def offer(self, service, *, estimates=False):
         offer = {
-            "service": "Add",
+            "service": service,
             "description": "adds",
             "version": "1",
             "interface": {"a": {}},
             "deadline_seconds": 3600.0,
             "estimates": estimates,
             "example": {},
+            "file": f"{service}Task.py",
         }
         nothing = dict.fromkeys(["network_bytes", "peak_bytes", "load_seconds", "warm"])
-        self.channel.send(Offered(offer=offer, interface_hash="Add-1", **nothing))
-        self.channel.send(WorkerReady())
+        self.channel.send(Offered(offer=offer, interface_hash=f"{service}-1", **nothing))
 
     def say(self, what, job, **facts):
         self.channel.send(what(key=job.key, **facts))
@@ -78,8 +92,17 @@ class PlayedWorker:
         """Take what the lane says next; it has to be of this kind."""
         assert select.select([self.channel], [], [], SECONDS)[0], f"the lane said no {kind.__name__}"
         message = self.channel.receive()
+        if isinstance(message, (KnownOffers, Begin)):
+            self.note_begin(message)
+            return message if isinstance(message, kind) else self.hear(kind)
         assert isinstance(message, kind), message
         return message
+
+    def note_begin(self, message):
+        if isinstance(message, KnownOffers):
+            self.known += message.offers
+        else:
+            self.without = message.without
 
     def heard(self):
         """Take all that the lane has said by now."""
@@ -114,7 +137,7 @@ class Play:
         self.storage.prepare()
         self.workers = SimpleQueue()
         self.started = []
-        self.needs_told = []
+        self.offering = {}
         self.first_words = []
         self.estimates = False
         self.store = bench.source(SOURCE)
@@ -143,18 +166,18 @@ class Play:
         self.thread.start()
         return self.workers.get(timeout=SECONDS)
 
-    def start(self, _source, needs):
+    def start(self, _source):
         """Be the engine."""
-        self.needs_told.append(needs)
-        played = PlayedWorker(self.first_words.pop() if self.first_words else None, estimates=self.estimates)
+        first_words = self.first_words.pop() if self.first_words else None
+        played = PlayedWorker(first_words, estimates=self.estimates, **self.offering)
         self.started.append(played)
         self.workers.put(played)
         return Worker(process=played.process, channel=played.lane_end, started=1)
 
-    def queue(self, count, *, claim=0):
+    def queue(self, count, *, claim=0, service="Add"):
         tickets = []
         for _ in range(count):
-            new = self.bench.new_ticket(folder=f"folder-{len(list(self.storage.tickets.iterdir()))}")
+            new = self.bench.new_ticket(service, folder=f"folder-{len(list(self.storage.tickets.iterdir()))}")
             self.storage.folder_of(new.folder).inputs.mkdir(parents=True)
             ticket = self.bench.web.submit(new)
             self.bench.run("UPDATE tickets SET claim = :claim WHERE id = :id", claim=claim, id=ticket.id)
@@ -550,10 +573,14 @@ def test_what_a_worker_has_measured_is_told_to_the_next_one(play):
     one = worker.hear(Perform)
     worker.channel.send(measured())
     worker.say(TaskCrashed, one, error="OSError", reference="abcd1234")
-    play.until(lambda: play.bench.sources.needs_of(SOURCE) == [("Add-1", "1", 5, 7, 3.0)])
+    play.until(lambda: play.bench.sources.offers_of(SOURCE)[0]["peak_bytes"] == 7)
     worker.die()
-    play.workers.get(timeout=SECONDS)
-    assert play.needs_told == [[], [("Add-1", "1", 5, 7, 3.0)]]
+    after = play.workers.get(timeout=SECONDS)
+    after.hear(Begin)
+    (known,) = after.known
+    assert (known.interface_hash, known.file) == ("Add-1", "AddTask.py")
+    assert (known.network_bytes, known.peak_bytes, known.load_seconds) == (5, 7, 3.0)
+    assert [each.peak_bytes for each in worker.known] == [None]
 
 
 def test_the_loading_of_a_network_is_no_part_of_its_tickets_duration(play):
@@ -629,6 +656,167 @@ def test_a_running_tickets_stage_is_the_one_that_its_worker_told(play):
     worker.say(Performing, one)
     play.until_looked(worker, one)
     assert run.stage is Stage.PACKING, "a stage only goes forward"
+
+
+# Loading
+
+
+def test_a_service_is_offered_and_its_tickets_run_while_others_are_loaded(play):
+    play.offering = {"services": (), "ready": False}
+    worker = play.begin()
+    play.bench.run("DELETE FROM offers")
+    worker.channel.send(Loading(name="Liver"))
+    worker.offer("Add")
+    (first,) = play.queue(1)
+    one = worker.hear(Perform)
+    play.until(lambda: [each["service"] for each in play.bench.sources.offers_of(SOURCE)] == ["Add"])
+    worker.say(Performed, one)
+    worker.pack(one)
+    play.until_state(first, "succeeded")
+
+
+def test_a_service_that_the_new_worker_does_not_offer_is_withdrawn_once_all_are_loaded(play):
+    play.offering = {"services": ("Blur",), "ready": False}
+    play.bench.offer(play.store.lease, "Add")
+    worker = play.begin()
+    offered = lambda: [each["service"] for each in play.bench.sources.offers_of(SOURCE)]  # noqa: E731
+    play.until(lambda: offered() == ["Add", "Blur"])
+    worker.channel.send(WorkerReady())
+    play.until(lambda: offered() == ["Blur"])
+
+
+def load_too_long(play):
+    """Let the present loading have passed its deadline."""
+    play.until(lambda: play.lane.keeper.loading is not None)
+    play.lane.keeper.loading_since -= 1e6
+    play.lane.wake()
+
+
+def test_a_network_that_loads_too_long_is_left_out_and_the_others_serve(play, capfd):
+    play.offering = {"services": (), "ready": False}
+    worker = play.begin()
+    worker.channel.send(Loading(name="Liver", deadline_seconds=30.0))
+    play.offering = {}
+    load_too_long(play)
+    after = play.workers.get(timeout=SECONDS)
+    assert after.hear(Begin).without == ("Liver",)
+    (first,) = play.queue(1)
+    one = after.hear(Perform)
+    after.say(Performed, one)
+    after.pack(one)
+    play.until_state(first, "succeeded")
+    assert worker.is_ended()
+    assert "it was not loaded within 30 s" in capfd.readouterr().out
+
+
+def test_a_ticket_waits_for_no_network_longer_than_its_deadline_and_a_neighbour_is_put_back(play):
+    worker = play.begin()
+    (first, _one), (second, two) = two_under_way(play, worker)
+    worker.say(Performing, two)
+    worker.channel.send(Loading(name="Add"))
+    load_too_long(play)
+    play.until_state(second, "failed")
+    assert play.row(second).error == loading_too_long("Add", 600.0)
+    assert (play.row(first).state, play.row(first).attempts) == ("submitted", 0)
+
+
+def test_only_what_ends_two_workers_while_it_loads_is_left_out(play):
+    play.offering = {"services": (), "ready": False}
+    worker = play.begin()
+    for without in ((), ("Liver",)):
+        worker.channel.send(Loading(name="Liver"))
+        play.until(lambda: play.lane.keeper.loading is not None)
+        worker.die()
+        worker = play.workers.get(timeout=SECONDS)
+        assert worker.hear(Begin).without == without
+
+
+def test_a_ticket_is_not_to_blame_for_a_worker_that_dies_while_another_network_loads(play):
+    play.offering = {"ready": False}
+    worker = play.begin()
+    (first,) = play.queue(1)
+    worker.hear(Perform)
+    worker.channel.send(Loading(name="Liver"))
+    worker.die()
+    play.until_state(first, "submitted")
+    assert play.row(first).attempts == 0
+
+
+# A broken device
+
+
+def test_a_broken_device_costs_the_ticket_that_broke_it_and_its_neighbour_is_put_back(play):
+    worker = play.begin()
+    (first, _one), (second, two), third = two_under_way(play, worker, more=1)
+    worker.channel.send(DeviceBroken(reason="CUDA error: device-side assert triggered"))
+    worker.say(TaskCrashed, two, error="AcceleratorError", reference="abcd1234")
+    play.until_state(second, "failed")
+    play.until_state(first, "submitted")
+    assert play.row(second).error == task_crashed("AcceleratorError", "abcd1234")
+    assert (play.row(first).attempts, play.row(third).claim) == (0, 0)
+    assert worker.is_ended()
+    after = play.workers.get(timeout=SECONDS)
+    assert after.hear(Perform).key == f"{third.id}/1"
+
+
+def test_a_source_whose_workers_die_with_three_services_in_a_row_is_unusable_for_a_while(play, capfd):
+    play.offering = {"services": ("Add", "Blur", "Cut")}
+    worker = play.begin()
+    for service in ("Add", "Blur", "Blur", "Cut"):
+        assert play.bench.run("SELECT FROM compute_sources WHERE problem IS NULL")
+        (ticket,) = play.queue(1, service=service)
+        worker.hear(Perform)
+        worker.die()
+        play.until_state(ticket, "submitted")
+        if service != "Cut":
+            worker = play.workers.get(timeout=SECONDS)
+    play.until(lambda: play.bench.run("SELECT FROM compute_sources WHERE problem LIKE '%3 services%'"))
+    assert "source.unusable" in capfd.readouterr().out
+
+
+def test_a_child_that_keeps_the_channel_open_does_not_keep_the_ticket_of_a_dead_worker(play):
+    worker = play.begin()
+    (first,) = play.queue(1)
+    worker.hear(Perform)
+    worker.process.kill()
+    play.until_state(first, "submitted")
+    assert play.row(first).attempts == 1
+
+
+# Our own faults
+
+
+def test_an_error_of_ours_fails_the_ticket_at_which_it_comes_up_and_the_lane_goes_on(play, monkeypatch, capfd):
+    worker = play.begin()
+    (first, one), (second, _two) = two_under_way(play, worker)
+    monkeypatch.setattr(RunningTicket, "seal", lambda *_: 1 / 0)
+    worker.pack(one)
+    play.until_state(first, "failed")
+    play.until_state(second, "submitted")
+    monkeypatch.undo()
+    assert play.row(first).error["type"] == "/problems/server-fault"
+    assert play.row(second).attempts == 0
+    logged = capfd.readouterr().out
+    assert "lane.fault" in logged
+    assert "ZeroDivisionError" in logged
+    play.bench.queue(second, SOURCE)
+    after = play.workers.get(timeout=SECONDS)
+    again = after.hear(Perform)
+    after.say(Performed, again)
+    after.pack(again)
+    play.until_state(second, "succeeded")
+
+
+def test_a_ticket_that_cannot_be_ended_at_all_ends_the_lane_as_if_its_lease_were_lost(play, monkeypatch):
+    worker = play.begin()
+    (first,) = play.queue(1)
+    one = worker.hear(Perform)
+    monkeypatch.setattr(play.lane.store, "fail", lambda *_: 1 / 0)
+    worker.say(TaskCrashed, one, error="OSError", reference="abcd1234")
+    play.thread.join(SECONDS)
+    assert not play.thread.is_alive()
+    assert play.lane.lease_lost
+    assert play.row(first).state == "running", "the manager takes it back"
 
 
 # A worker that says anything

@@ -21,10 +21,13 @@ import torch
 
 from Inputs import FloatInput, SingleChoiceInput, VolumeInput
 from tests.hostile_images import nifti
+from tomaat.devices.need import Need
 from tomaat.messages import (
     DRAFT,
     FROM_LANE,
+    Begin,
     Channel,
+    DeviceBroken,
     DeviceUnusable,
     Forget,
     GiveUp,
@@ -41,11 +44,13 @@ from tomaat.messages import (
     TaskCrashed,
     TaskStopped,
     TicketRefused,
+    WorkerReady,
 )
 from tomaat.reader import VolumeReader
 from tomaat.scheduling.local_engine import scrubbed
-from tomaat.services import Cancelled, Task, TaskRefused
-from tomaat.worker import packing
+from tomaat.services import Cancelled, Offer, Task, TaskRefused
+from tomaat.services.found import Found
+from tomaat.worker import packing, performing
 from tomaat.worker.__main__ import listen, start
 from tomaat.worker.job import Job
 from tomaat.worker.packing import Packer
@@ -154,7 +159,15 @@ class Worker:
         self.packing = Packer(self.channel, networks)
 
     def load(self, *tasks):
-        self.performer.load({task.task_identifier: task() for task in tasks})
+        made = {task.task_identifier: task() for task in tasks}
+        self.performer.take_in(Found(tasks=made, files=dict.fromkeys(made, "tasks.py"), problems=[]))
+        self.offers = [self.load_next() for _ in tasks]
+
+    def load_next(self):
+        """Load one task; return whether it is offered, or why not."""
+        self.performer.load()
+        (told,) = [each for each in self.hear() if isinstance(each, Offered | NotOffered)]
+        return told
 
     def read(self, job):
         self.reading.take(job)
@@ -286,16 +299,102 @@ def test_a_task_lets_cancelled_pass():
 
 def test_a_task_that_cannot_load_is_reported_and_the_others_serve(worker):
     worker.load(_Unloadable, _Add)
-    worker.performer.offer()
-    problem, offer = worker.hear()
+    problem, offer = worker.offers
     assert problem == NotOffered(reason="Unloadable: load() failed: FileNotFoundError: weights/liver.pt2")
     assert (offer.service, offer.warm, offer.peak_bytes) == ("Add", 1, None)
 
 
+def test_a_service_is_offered_as_soon_as_it_is_loaded_and_its_ticket_comes_before_the_next_network(worker, job):
+    made = {task.task_identifier: task() for task in (_Add, _Broken)}
+    worker.performer.take_in(Found(tasks=made, files=dict.fromkeys(made, "tasks.py"), problems=[]))
+    assert worker.load_next().service == "Add"
+    assert worker.run(job("Add")) == Packed(key="1/1")
+    worker.performer.load()
+    assert worker.hear()[-1] == WorkerReady()
+
+
+def test_what_loaded_before_is_loaded_first_and_the_quickest_of_it(worker):
+    known = {("Broken", 5.0), ("Refusing", 1.0)}
+    performer = worker.performer
+    tasks = {task.task_identifier: task() for task in (_Add, _Broken, _Refusing)}
+    hashes = {name: Offer.of(task).interface_hash for name, task in tasks.items()}
+    performer.networks.known = {
+        (hashes[name], "1"): Need(network_bytes=1, peak_bytes=None, load_seconds=seconds) for name, seconds in known
+    }
+    performer.take_in(Found(tasks=tasks, files=dict.fromkeys(tasks, "tasks.py"), problems=[]))
+    assert performer.order == ["Refusing", "Broken", "Add"]
+
+
+# A broken device
+
+
+class _Ended(BaseException):
+    """In place of the end of the process."""
+
+
+@pytest.fixture
+def broken(worker, monkeypatch):
+    """The device of the worker does nothing any more."""
+
+    def end(_status):
+        raise _Ended
+
+    def fail():
+        raise RuntimeError("CUDA error: device-side assert triggered\nand more lines")
+
+    monkeypatch.setattr(performing.os, "_exit", end)
+    worker.performer.probe = fail
+
+
+@pytest.mark.usefixtures("broken")
+def test_an_error_that_breaks_the_device_ends_the_worker_after_the_tickets_own_end(worker, job):
+    worker.load(_Broken)
+    worker.read(job("Broken"))
+    with pytest.raises(_Ended):
+        worker.perform()
+    *_, broken, end = worker.hear()
+    assert broken == DeviceBroken(reason="CUDA error: device-side assert triggered")
+    assert isinstance(end, TaskCrashed)
+
+
+@pytest.mark.usefixtures("broken")
+def test_a_network_that_breaks_the_device_while_it_loads_is_named_and_ends_the_worker(worker):
+    with pytest.raises(_Ended):
+        worker.load(_Unloadable)
+    *_, loading, broken = worker.hear()
+    assert (loading.name, type(broken)) == ("Unloadable", DeviceBroken)
+
+
+def test_a_device_that_does_not_answer_ends_the_worker_and_the_ticket_has_its_own_end(worker, job, monkeypatch):
+    answers, ended = Event(), Event()
+    monkeypatch.setattr(performing, "PROBE_SECONDS", 0.01)
+    monkeypatch.setattr(performing.os, "_exit", lambda _status: ended.set())
+    worker.performer.probe = lambda: (ended.wait(60), answers.set())
+    worker.load(_Broken)
+    worker.read(job("Broken"))
+    worker.perform()
+    assert answers.wait(60)
+    heard = worker.hear()
+    assert DeviceBroken(reason="it did not answer within 0.01 s") in heard
+    assert isinstance(heard[heard.index(DeviceBroken(reason="it did not answer within 0.01 s")) + 1], TaskCrashed)
+
+
+def test_three_services_that_crash_one_after_the_other_end_the_worker(worker, job, monkeypatch):
+    ended = []
+    monkeypatch.setattr(performing.os, "_exit", ended.append)
+    others = [type(f"_{name}", (_Broken,), {"task_identifier": name}) for name in ("Second", "Third")]
+    worker.load(_Broken, *others, _Add)
+    for service in ("Broken", "Second", "Second", "Add", "Broken", "Second"):
+        worker.run(job(service))
+    assert ended == [], "a success comes between, and a service counts once"
+    assert isinstance(worker.run(job("Third")), TaskCrashed)
+    assert ended == [1]
+    assert DeviceBroken(reason="3 services crashed one after the other") in worker.heard
+
+
 def test_an_interface_too_long_to_be_told_is_reported_and_the_others_serve(worker):
     worker.load(_Talkative, _Add)
-    worker.performer.offer()
-    problem, offer = worker.hear()
+    problem, offer = worker.offers
     assert problem.reason.startswith("Talkative: its interface cannot be told")
     assert isinstance(offer, Offered)
     assert offer.service == "Add"
@@ -376,8 +475,11 @@ def test_networks_that_do_not_fit_together_at_the_start_are_all_offered(worker, 
     (tmp_path / "HeavyTask.py").write_text(HEAVY)
     device = _Device()
     monkeypatch.setattr(sys.modules[start.__module__], "memory_of", lambda *_: device)
-    options = {"device": "x", "threads": 1, "tasks": tmp_path, "services": "*", "memory_bytes": None, "needs": "[]"}
+    options = {"device": "x", "threads": 1, "tasks": tmp_path, "services": "*", "memory_bytes": None}
+    worker.lane.send(Begin(without=()))
     performer = start(worker.channel, argparse.Namespace(**options), lambda *_: device)
+    performer.load()
+    performer.load()
     assert [each for each in worker.hear() if isinstance(each, NotOffered)] == []
     assert (list(performer.networks.tasks), list(performer.networks.loaded)) == (["First", "Second"], ["Second"])
 

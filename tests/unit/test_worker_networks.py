@@ -92,7 +92,12 @@ def reports():
 
 
 @pytest.fixture
-def make(reports, messages):
+def loadings():
+    return []
+
+
+@pytest.fixture
+def make(reports, messages, loadings):
     def made(total, *classes, known=None):
         device = Device(total and int(total * GIB))
         networks = Networks(
@@ -100,7 +105,7 @@ def make(reports, messages):
             lambda fraction, stage: reports.append((fraction, stage)),
             memory=device,
             known=known or {},
-            tell=messages.append,
+            tell=lambda message: (messages if isinstance(message, Measured) else loadings).append(message),
         )
         for each in classes:
             networks.load(each.__name__, each())

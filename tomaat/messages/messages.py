@@ -3,11 +3,14 @@
 ====================  ==============================================================================================
 lane                  worker
 ====================  ==============================================================================================
-(start)               ``NotOffered``…, ``Offered``…, then ``WorkerReady`` or ``DeviceUnusable``
+(start)               ``DeviceUsable``, or ``DeviceUnusable``
+``KnownOffers``…,     of each file and network: ``Loading``, ``Offered`` or ``NotOffered``, ``Loaded``; at last
+``Begin``             ``WorkerReady``; tickets for what is offered may come before it
 ``Perform``           ``Progress``…, ``Performing`` (its inputs are read), ``Progress``…, ``Performed`` (the device is
                       free), ``Progress``…, ``Packed``; or, wherever it ends early, ``TicketRefused``,
                       ``TaskCrashed``, ``Outgrown``, ``TaskStopped`` or ``DiskFull``; meanwhile ``Measured``, whenever
-                      something new was measured
+                      something new was measured, and ``Loading``, ``Loaded`` for a network that was let go;
+                      before an end by an error: ``DeviceBroken``, if the device was lost with it
 ``ReadAhead``         (reads a waiting ticket's inputs before it is claimed, and holds them instead of others)
 ``Forget``            (lets the inputs go that were read ahead)
 ``GiveUp``            (the task's next ``progress()`` raises ``Cancelled``)
@@ -54,6 +57,38 @@ LONGEST_REASON = 4000  #: characters of a sentence for a task's author
 
 
 @dataclass(frozen=True, kw_only=True)
+class KnownOffer:
+    """A service as an earlier worker of the source offered and measured it."""
+
+    service: Annotated[str, word]
+    file: Annotated[str, sentence()]  #: the task's; empty: not known
+    interface_hash: Annotated[str, word]
+    version: Annotated[str, word]
+    network_bytes: Annotated[int | None, optional(count)]
+    peak_bytes: Annotated[int | None, optional(count)]
+    load_seconds: Annotated[float | None, optional(seconds)]
+
+
+def known_offer(value: object) -> KnownOffer:
+    """Take a ``KnownOffer``, or the JSON of one."""
+    return _part(value, KnownOffer)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownOffers:
+    """Tell a starting worker some offers of earlier ones; there may be more than one message holds."""
+
+    offers: Annotated[tuple[KnownOffer, ...], each(known_offer)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Begin:
+    """Let a worker find, load and offer its tasks."""
+
+    without: Annotated[tuple[str, ...], each(sentence())]  #: files and services that ended a worker while they loaded
+
+
+@dataclass(frozen=True, kw_only=True)
 class Perform:
     """Read, perform and pack one claim of a ticket."""
 
@@ -95,10 +130,7 @@ class ToEstimate:
 
 def to_estimate(value: object) -> ToEstimate:
     """Take a ``ToEstimate``, or the JSON of one."""
-    values = _values_of(value) if isinstance(value, ToEstimate) else value
-    if not isinstance(values, dict):
-        raise MessageRefused("is no object")
-    return ToEstimate(**checked(values, RULES[ToEstimate]))
+    return _part(value, ToEstimate)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +141,24 @@ class Estimate:
 
 
 # From the worker, about itself
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceUsable:
+    """Tell that the device can be used, and that the worker waits for ``Begin``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loading:
+    """Tell that a task's file, or a network, is loaded from now on; if this never ends, nothing else can be done."""
+
+    name: Annotated[str, sentence()]  #: the file's, or the service's
+    deadline_seconds: Annotated[float | None, optional(seconds)] = None  #: as the task declares it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """Tell that the loading has ended, well or not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +176,7 @@ class Offered:
                 "deadline_seconds": seconds,
                 "estimates": flag,
                 "example": json_value,
+                "file": sentence(),
             }
         ),
     ]  #: ``tomaat.services.offer`` as JSON
@@ -150,12 +201,19 @@ class NotOffered:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerReady:
-    """Tell that all services were offered, and that tickets may come."""
+    """Tell that all tasks were looked at, so that no other service is offered."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceUnusable:
     """Tell why the device cannot be used; the worker ends."""
+
+    reason: Annotated[str, sentence()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceBroken:
+    """Tell that the device could be used and no longer can; the worker ends after the end of the present ticket."""
 
     reason: Annotated[str, sentence()]
 
@@ -247,12 +305,16 @@ class DiskFull(OfOneJob):
 
 
 NoResult = TicketRefused | TaskCrashed | Outgrown | TaskStopped | DiskFull
-FromLane = Perform | ReadAhead | Forget | GiveUp | Estimate
+FromLane = KnownOffers | Begin | Perform | ReadAhead | Forget | GiveUp | Estimate
 FromWorker = (
-    Offered
+    DeviceUsable
+    | DeviceUnusable
+    | DeviceBroken
+    | Loading
+    | Loaded
+    | Offered
     | NotOffered
     | WorkerReady
-    | DeviceUnusable
     | Measured
     | Estimated
     | Progress
@@ -267,9 +329,10 @@ FromWorker = (
 )
 
 Heard = TypeVar("Heard")
+Part = TypeVar("Part")
 RULES: dict[type, dict[str, Rule]] = {
     kind: {name: hint.__metadata__[0] for name, hint in get_type_hints(kind, include_extras=True).items()}
-    for kind in (*get_args(FromLane), *get_args(FromWorker), ToEstimate)
+    for kind in (*get_args(FromLane), *get_args(FromWorker), ToEstimate, KnownOffer)
 }
 FROM_LANE: dict[str, type[FromLane]] = {kind.__name__: kind for kind in get_args(FromLane)}
 FROM_WORKER: dict[str, type[FromWorker]] = {kind.__name__: kind for kind in get_args(FromWorker)}
@@ -302,6 +365,14 @@ def read(data: bytes, kinds: Mapping[str, type[Heard]]) -> Heard:
         return kind(**checked(said, RULES[kind]))
     except MessageRefused as error:
         raise MessageRefused(f"{name}: {error}") from None
+
+
+def _part(value: object, kind: type[Part]) -> Part:
+    """Take a part of a message, or the JSON of one."""
+    values = _values_of(value) if isinstance(value, kind) else value
+    if not isinstance(values, dict):
+        raise MessageRefused("is no object")
+    return kind(**checked(values, RULES[kind]))
 
 
 def _values_of(message: object) -> dict[str, object]:

@@ -20,20 +20,47 @@ PORTS_FOR_ALL = 1024  #: where Linux does not say from which port on anybody may
 def start_time(pid: int) -> int | None:
     """Tell when a process started, in clock ticks since boot; ``None`` if it is gone or a zombie."""
     try:
-        stat = (PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+        fields = _stat(pid)
     except OSError:
         return None
-    fields = stat[stat.rindex(")") + 2 :].split()
     return None if fields[0] in "ZX" else int(fields[19])
+
+
+def _stat(pid: int) -> list[str]:
+    """Read the fields after a process's name: state, parent, group, session, and so on."""
+    stat = (PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+    return stat[stat.rindex(")") + 2 :].split()
+
+
+def session_members(leader: int) -> list[int]:
+    """List the processes of the session that ``leader`` began, itself included."""
+    found = []
+    for pid in _pids():
+        with contextlib.suppress(OSError):
+            if int(_stat(pid)[3]) == leader:
+                found.append(pid)
+    return found
+
+
+def own_children() -> set[int]:
+    """List the children of this process, those included that it has adopted."""
+    return {
+        int(child)
+        for thread in (PROC / "self/task").iterdir()
+        for child in (thread / "children").read_text(encoding="ascii").split()
+    }
+
+
+def _pids() -> list[int]:
+    return [int(folder.name) for folder in PROC.iterdir() if folder.name.isdecimal()]
 
 
 def command_lines() -> dict[int, list[str]]:
     """Tell the arguments of every process by its pid; a zombie has none."""
     found = {}
-    for folder in PROC.iterdir():
-        if folder.name.isdecimal():
-            with contextlib.suppress(OSError):
-                found[int(folder.name)] = (folder / "cmdline").read_text(errors="replace").split("\0")
+    for pid in _pids():
+        with contextlib.suppress(OSError):
+            found[pid] = (PROC / str(pid) / "cmdline").read_text(errors="replace").split("\0")
     return found
 
 

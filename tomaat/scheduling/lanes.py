@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 import time
+from collections.abc import Iterator
 
 import structlog
 
@@ -10,11 +12,16 @@ from tomaat.database import DatabaseUnavailable
 from tomaat.devices.compute_source import ComputeSource
 from tomaat.messages import (
     MOST_UNDER_WAY,
+    DeviceBroken,
     DiskFull,
     Estimated,
     FromWorker,
     GiveUp,
+    Loaded,
+    Loading,
     Measured,
+    NotOffered,
+    Offered,
     OfOneJob,
     Outgrown,
     Packed,
@@ -24,10 +31,12 @@ from tomaat.messages import (
     TaskCrashed,
     TaskStopped,
     TicketRefused,
+    WorkerReady,
 )
+from tomaat.processes.log import frames_of
 from tomaat.processes.waker import Waker
 from tomaat.scheduling.claims import Claims
-from tomaat.scheduling.ends import End, Ends, Lose, PutBack, SpendAttempt, Succeed
+from tomaat.scheduling.ends import End, Ends, Fail, Lose, PutBack, SpendAttempt, Succeed
 from tomaat.scheduling.estimates import Estimates
 from tomaat.scheduling.lane_times import LaneTimes
 from tomaat.scheduling.local_engine import LocalEngine
@@ -39,7 +48,7 @@ from tomaat.scheduling.worker_keeper import RETRY_SECONDS, LeaseLost, Stopping, 
 from tomaat.storage import Storage
 from tomaat.storage.disk import is_disk_full
 from tomaat.tickets.lane_store import LaneStore
-from tomaat.tickets.problems import result_not_stored
+from tomaat.tickets.problems import loading_too_long, result_not_stored, server_fault
 from tomaat.tickets.source_store import Lease, SourceStore
 
 log = structlog.get_logger()
@@ -78,6 +87,7 @@ class Lane:
         self.sealer = Sealer(storage, source.name, self.wake)
         self.ends = Ends(store, self.log, attempts=attempts)
         self.running: list[RunningTicket] = []
+        self.about: RunningTicket | None = None  #: the ticket that is looked at
         self.look_at = 0.0
         self.stop_asked = False
         self.lease_lost = False
@@ -106,11 +116,16 @@ class Lane:
         self.waker.close()
 
     def run(self) -> None:
-        """Claim and run tickets until told to end."""
+        """Claim and run tickets until told to end; an error of ours ends one ticket and the worker, not the lane."""
         try:
             while self.running or not self._ending():
-                if self.running or self.keeper.ready():
-                    self._step()
+                try:
+                    if self.running or self.keeper.ready():
+                        self._step()
+                except Stopping:
+                    raise
+                except Exception as error:  # noqa: BLE001 (the neighbours go on, whatever it is)
+                    self._end_by_fault(error)
         except LeaseLost:
             self.lease_lost = True
         except Stopping:
@@ -119,14 +134,45 @@ class Lane:
             self.keeper.end()
             self.sealer.close()
 
+    def _end_by_fault(self, error: Exception) -> None:
+        """Fail the ticket at which an error of ours came up; another one in the worker is put back.
+
+        When that does not help either, the lane ends as if its lease were lost. The source is then taken afresh, and
+        the manager takes back what ran.
+        """
+        reference = secrets.token_hex(4)
+        self.log.error("lane.fault", reference=reference, error=type(error).__name__, frames=frames_of(error))
+        self.keeper.failures += 1  # so that a fault which stays is met at long intervals
+        self.keeper.end()
+        at, self.about = self.about, None
+        if at is not None and at.faulty:
+            self.lease_lost = True
+        for run in self.running:
+            if run is at:
+                run.faulty = True
+                run.end_as(Lose() if self.lease_lost else Fail(problem=server_fault(reference), reason="our fault"))
+            elif run.in_worker:
+                run.end_as(PutBack())
+
+    def _each_running(self) -> Iterator[RunningTicket]:
+        """Go through the running tickets, and remember which one is looked at while something goes wrong."""
+        for run in list(self.running):
+            self.about = run
+            yield run
+        self.about = None
+
     def _ending(self) -> bool:
         return self.stop_asked or self.lease_lost
 
     def _step(self) -> None:
         """Carry out the ends that have come, claim if the device is free, and wait for news."""
-        for run in self.running:
+        for run in self._each_running():
             self._follow(run)
-        for run in list(self.running):
+        if self.keeper.loading_left(1.0) == 0.0:
+            self._end_loading()
+        if self.keeper.broken is not None and not any(run.holds_device for run in self.running):
+            self._renew_worker()
+        for run in self._each_running():
             if run.end is not None:
                 self._carry_out(run.end, run)
         if self.keeper.worker is not None and self._is_free():
@@ -144,10 +190,10 @@ class Lane:
         longest = self.times.poll_seconds
         if self.claims.outcome_unknown or any(run.stage is Stage.ENDING for run in self.running):
             longest = min(longest, RETRY_SECONDS)
-        if any(run.progress for run in self.running):
+        if self.keeper.has_news or any(run.progress for run in self.running):
             longest = min(longest, self.times.report_seconds)
         limited = [run.limits for run in self.running if run.in_worker and run.limits.due() is None]
-        return min([longest, *(limits.left(longest) for limits in limited)])
+        return min([self.keeper.loading_left(longest), *(limits.left(longest) for limits in limited)])
 
     # Claiming
 
@@ -155,6 +201,7 @@ class Lane:
         """Tell whether the device is, and nothing else that is under way keeps the next ticket from it."""
         return (
             not self._ending()
+            and self.keeper.broken is None
             and len(self.running) < MOST_UNDER_WAY
             and not any(run.holds_device or run.runs_alone for run in self.running)
             and self.room.is_there()
@@ -177,10 +224,11 @@ class Lane:
     def _look_round(self) -> None:
         """Record progress, notice given-up tickets, look for the next one, and ask how long tickets will take."""
         self.look_at = time.monotonic() + self.times.report_seconds
-        for run in self.running:
+        for run in self._each_running():
             if run.in_worker and not self._record(run):
                 self._end_by_force(run, "lost")
         if self.keeper.worker is not None:
+            self.keeper.tell_offers()
             self.claims.look_ahead(self.running)
             self.estimates.ask()
 
@@ -206,6 +254,8 @@ class Lane:
         match message:
             case WorkerEnded():
                 self._lose_worker(message.ending)
+            case Loading() | Loaded() | Offered() | NotOffered() | WorkerReady() | DeviceBroken():
+                self.keeper.note(message)
             case Estimated():
                 self.estimates.note(message)
             case Measured():
@@ -213,7 +263,7 @@ class Lane:
                 for run in self.running:
                     run.loading_seconds += message.loading_seconds if run.holds_device else 0.0
             case OfOneJob():
-                for run in self.running:
+                for run in self._each_running():
                     if run.in_worker and run.key == message.key:
                         self._hear_of(run, message)
 
@@ -246,6 +296,7 @@ class Lane:
             except OSError as error:
                 self._not_stored(run, error)
             else:
+                self.keeper.note_success()
                 run.end_as(Succeed(sha256=sha256, size_bytes=size_bytes, seconds=run.occupied_seconds))
 
     # Ending
@@ -269,14 +320,47 @@ class Lane:
                 other.end_as(Lose() if self.lease_lost else PutBack())
 
     def _lose_worker(self, ending: str) -> None:
-        """End the tickets that were in a worker that died: one alone spends an attempt, two run alone afterwards."""
+        """End the tickets that were in a worker that died: one alone spends an attempt, two run alone afterwards.
+
+        A worker that loaded a network for no ticket in it died of that.
+        """
+        loading = self.keeper.loading
+        self.keeper.suspect_loading()
         self.keeper.end()
         died = [run for run in self.running if run.in_worker]
         if not died:
             self.log.error("worker.died", ending=ending)
         for run in died:
             self.log.error("worker.died", ticket=run.ticket.id, claim=run.ticket.claim, ending=ending)
-            run.end_as(end_of_worker(ending, run.ticket, alone=len(died) == 1))
+            alone = len(died) == 1 and (loading is None or self._loads_for(run, loading))
+            if alone:
+                self.keeper.note_death(run.ticket.service, ending)
+            run.end_as(end_of_worker(ending, run.ticket, alone=alone))
+
+    @staticmethod
+    def _loads_for(run: RunningTicket, loading: Loading) -> bool:
+        return run.stage is Stage.PERFORMING and run.ticket.service == loading.name
+
+    def _end_loading(self) -> None:
+        """End the worker because a loading lasts too long: a ticket that waits for it fails, others are put back."""
+        loading, seconds = self.keeper.loading, self.keeper.load_deadline_seconds
+        if loading is None:
+            return
+        self.keeper.leave_out(loading.name, f"it was not loaded within {seconds:g} s")
+        self.keeper.end()
+        for run in self.running:
+            if run.in_worker and self._loads_for(run, loading):
+                run.end_as(Fail(problem=loading_too_long(run.ticket.service, seconds), reason="not loaded"))
+            elif run.in_worker:
+                run.end_as(PutBack())
+
+    def _renew_worker(self) -> None:
+        """End a worker whose device is broken; what is packed in it is done again by the next one."""
+        self.keeper.suspect_loading()
+        self.keeper.end()
+        for run in self.running:
+            if run.in_worker:
+                run.end_as(PutBack())
 
     def _carry_out(self, end: End, run: RunningTicket) -> None:
         """End a ticket, now or when the database is back.

@@ -6,33 +6,36 @@ exchanges messages with its lane.
 
 from __future__ import annotations
 
-import json
 import os
+import select
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
 
 from tomaat.devices.compute_source import ComputeSource
 from tomaat.messages import Channel, FromLane, FromWorker
+from tomaat.processes.leftovers import adopt_orphans, end_orphans, end_session
 from tomaat.processes.proc import start_time
 
 KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 STOP_SECONDS = 5.0
-Needs = Sequence[Sequence[Any]]  #: as ``SourceStore.needs_of`` gives them
 
 
-@dataclass(frozen=True, kw_only=True)
 class Worker:
-    """The handle of a process that holds one compute source's device."""
+    """The handle of a process that holds one compute source's device.
 
-    process: subprocess.Popen[bytes]
-    channel: Channel[FromWorker]
-    started: int  #: in clock ticks since boot
+    Its end is noticed by the process itself, not by the channel: a child of it may keep that open.
+    """
+
+    def __init__(self, *, process: subprocess.Popen[bytes], channel: Channel[FromWorker], started: int) -> None:
+        """Hold a process that ``started`` so many clock ticks after the boot."""
+        self.process = process
+        self.channel = channel
+        self.started = started
+        self.pidfd = os.pidfd_open(process.pid)
 
     @property
     def pid(self) -> int:
@@ -53,23 +56,34 @@ class Worker:
 
     def alive(self) -> bool:
         """Tell whether it still runs."""
-        return self.process.poll() is None
+        return not self._ended_within(0.0)
 
     def stop(self) -> None:
-        """Kill it: it holds nothing that could be lost."""
+        """Kill it, with the processes that it has started: it holds nothing that could be lost."""
+        end_session(self.process.pid)
         self.process.kill()
         self.process.wait()
+        os.close(self.pidfd)
         self.channel.close()
 
     def ending(self) -> str:
         """Say how it ended, for a client to read."""
-        try:
-            status = self.process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
+        if not self._ended_within(STOP_SECONDS):
             return "closed its channel"
+        status = self.process.returncode
+        if status is None:
+            told = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOWAIT)  # its id stays taken until ``stop``
+            if told is None:  # it cannot be without WNOHANG
+                return "ended"
+            status = told.si_status if told.si_code == os.CLD_EXITED else -told.si_status
         if status < 0:
             return f"was ended by signal {-status} ({signal.Signals(-status).name})"
         return f"exited with status {status}"
+
+    def _ended_within(self, seconds: float) -> bool:
+        poll = select.poll()
+        poll.register(self.pidfd, select.POLLIN)
+        return bool(poll.poll(seconds * 1000))
 
 
 class LocalEngine:
@@ -84,15 +98,14 @@ class LocalEngine:
         self.worker_options = worker_options
         self.folder = folder
         self.wake_main = wake_main
-        self.requests: SimpleQueue[tuple[ComputeSource, Needs, SimpleQueue[Worker | OSError]]] = SimpleQueue()
+        self.requests: SimpleQueue[tuple[ComputeSource, SimpleQueue[Worker | OSError]]] = SimpleQueue()
+        self.workers: set[int] = set()  #: the ids of all processes that were started
+        adopt_orphans()
 
-    def start(self, source: ComputeSource, needs: Needs) -> Worker:
-        """Let the main thread start a worker, told the ``needs`` that earlier ones have measured.
-
-        Raises ``OSError`` when the machine refuses another process.
-        """
+    def start(self, source: ComputeSource) -> Worker:
+        """Let the main thread start a worker. Raises ``OSError`` when the machine refuses another process."""
         answer: SimpleQueue[Worker | OSError] = SimpleQueue()
-        self.requests.put((source, needs, answer))
+        self.requests.put((source, answer))
         self.wake_main()
         started = answer.get()
         if isinstance(started, OSError):
@@ -102,13 +115,17 @@ class LocalEngine:
     def serve_requests(self) -> None:
         """Start the workers that lanes have asked for; called by the main thread only."""
         while not self.requests.empty():
-            source, needs, answer = self.requests.get()
+            source, answer = self.requests.get()
             try:
-                answer.put(self._start(source, needs))
+                answer.put(self._start(source))
             except OSError as error:
                 answer.put(error)
 
-    def _start(self, source: ComputeSource, needs: Needs) -> Worker:
+    def end_orphans(self) -> None:
+        """Kill the processes that workers have left behind; called by the main thread only."""
+        self.workers = end_orphans(self.workers)
+
+    def _start(self, source: ComputeSource) -> Worker:
         channel, other_end = Channel.pair()
         with other_end:
             process = subprocess.Popen(
@@ -119,7 +136,6 @@ class LocalEngine:
                     *("--parent", str(os.getpid())),
                     *("--device", source.torch_device),
                     *("--services", "*" if source.services is None else ",".join(source.services)),
-                    *("--needs", json.dumps(needs)),
                     *([] if source.memory_bytes is None else ["--memory-bytes", str(source.memory_bytes)]),
                     *self.worker_options,
                 ],
@@ -130,6 +146,7 @@ class LocalEngine:
                 stdout=sys.stderr,
                 start_new_session=True,
             )
+        self.workers.add(process.pid)
         return Worker(process=process, channel=channel, started=start_time(process.pid) or 0)
 
 
@@ -148,5 +165,5 @@ def end_left_over(pid: int, started: int) -> bool:
     """Kill the worker of a holder that is gone, if it is still that very process; tells whether it was."""
     if start_time(pid) != started:
         return False
-    os.kill(pid, signal.SIGKILL)
+    end_session(pid)
     return True

@@ -39,6 +39,7 @@ class RunningTicket:
         self.progress: Progress | None = None  #: that is not in the row yet
         self.sealing: Future[tuple[str, int]] | None = None  #: gives the result's SHA-256 and size
         self.end: End | None = None
+        self.faulty = False  #: an error of ours came up at it
 
     @property
     def key(self) -> str:

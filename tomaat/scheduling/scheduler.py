@@ -31,10 +31,6 @@ class RunningLane:
     thread: threading.Thread
 
 
-class LaneCrashed(Exception):
-    """A lane ended by an error of ours; the door ends too, so that a supervisor starts it afresh."""
-
-
 class Scheduler:
     """One lane per compute source; heartbeats for all of them come from here, also while a lane flushes a result."""
 
@@ -77,6 +73,7 @@ class Scheduler:
             for source in self.usable:
                 self._hold(source)
             self._note_readings()
+            self.engine.end_orphans()
         except DatabaseUnavailable as error:
             log.warning("database.lost", reason=str(error))
 
@@ -93,21 +90,21 @@ class Scheduler:
             heard = self.hints.wait(left)
             self.engine.serve_requests()
             for running in self.running.values():
-                if not running.thread.is_alive() and not running.lane.lease_lost:
-                    raise LaneCrashed(running.lane.source.name)
                 if heard:
                     running.lane.wake()
             if not heard:
                 return
 
     def _hold(self, source: ComputeSource) -> None:
+        """Renew the lease of a source, or take it; a lane that has ended is followed by another."""
         running = self.running.get(source.name)
         if running is None:
             self._take(source)
+        elif not running.thread.is_alive():
+            running.lane.close()
+            del self.running[source.name]
         elif running.lane.lease_lost:
-            if not running.thread.is_alive():
-                running.lane.close()
-                del self.running[source.name]
+            pass  # it ends
         elif not self.sources.renew(running.lane.lease):
             log.warning("source.lost", source=source.name, reason="another TaskScheduling holds it now")
             running.lane.abandon()

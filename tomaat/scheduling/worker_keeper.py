@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import select
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TypeVar
@@ -14,10 +15,17 @@ from structlog.typing import FilteringBoundLogger
 from tomaat.database import DatabaseUnavailable
 from tomaat.devices.compute_source import ComputeSource
 from tomaat.messages import (
+    Begin,
     ChannelClosed,
+    DeviceBroken,
     DeviceUnusable,
+    DeviceUsable,
     FromLane,
     FromWorker,
+    KnownOffer,
+    KnownOffers,
+    Loaded,
+    Loading,
     Measured,
     MessageRefused,
     NotOffered,
@@ -33,6 +41,11 @@ Answer = TypeVar("Answer")
 
 LONGEST_RESTART_SECONDS = 30.0
 RETRY_SECONDS = 1.0
+LEFT_OUT_SECONDS = 3600.0  #: no worker loads meanwhile what has ended one
+MOST_ENDED = 2  #: workers that one file or network may end while it is loaded
+MOST_DEADLY = 3  #: services that may end a worker one after the other before the source counts as broken
+MOST_FAILURES = 6  #: whose pause is the longest
+KNOWN_AT_ONCE = 200  #: offers that fit into one message
 NONSENSE = "sent a message that cannot be read"  #: how a worker ended that was ended for it
 
 
@@ -78,11 +91,20 @@ class WorkerKeeper:
         self.waker = waker
         self.ending = ending
         self.failures = 0
+        self.ended_by: Counter[str] = Counter()  #: workers that ended while a file or a service was loaded
+        self.left_out: dict[str, float] = {}  #: files and services, and until when
+        self.deadly: set[str] = set()  #: services with which a worker died, since one ticket succeeded
         self._hold(None)
 
     def _hold(self, worker: Worker | None) -> None:
         self.worker = worker
         self.offers: dict[str, Offered] = {}
+        self.untold: list[Offered] = []  #: that are not in the database yet
+        self.complete = False  #: the worker offers nothing else
+        self.withdrawn = False  #: what it does not offer is not in the database any longer
+        self.loading: Loading | None = None
+        self.loading_since = 0.0
+        self.broken: str | None = None  #: why the device can be used by this worker no longer
         self.ahead: int | None = None  #: the waiting ticket whose inputs the worker was told to read
         self.estimating: set[int] = set()  #: the tickets whose seconds the worker was asked for
 
@@ -106,9 +128,10 @@ class WorkerKeeper:
             return True
         if self.worker is not None:
             self.log.error("worker.died", ending=self.worker.ending())
+            self.suspect_loading()
             self.end()
         if self.failures:
-            self._sleep(min(LONGEST_RESTART_SECONDS, 0.5 * 2**self.failures))
+            self._sleep(min(LONGEST_RESTART_SECONDS, 0.5 * 2 ** min(self.failures, MOST_FAILURES)))
         return not self.ending() and self._start()
 
     def receive(self, seconds: float) -> FromWorker | WorkerEnded | None:
@@ -117,9 +140,14 @@ class WorkerKeeper:
         poll.register(self.waker, select.POLLIN)
         if self.worker is not None:
             poll.register(self.worker, select.POLLIN)
+            poll.register(self.worker.pidfd, select.POLLIN)
         ready = {descriptor for descriptor, _ in poll.poll(max(0.0, seconds) * 1000)}
         self.waker.rest()
-        return self._hear(self.worker) if self.worker is not None and self.worker.fileno() in ready else None
+        if self.worker is None:
+            return None
+        if self.worker.fileno() in ready:
+            return self._hear(self.worker)
+        return WorkerEnded(ending=self.worker.ending()) if self.worker.pidfd in ready else None
 
     def _hear(self, worker: Worker) -> FromWorker | WorkerEnded:
         try:
@@ -129,6 +157,91 @@ class WorkerKeeper:
         except MessageRefused as error:
             self.log.error("worker.message_refused", reason=str(error))
             return WorkerEnded(ending=NONSENSE)
+
+    def note(self, message: Loading | Loaded | Offered | NotOffered | WorkerReady | DeviceBroken) -> None:
+        """Take a message of the worker about itself."""
+        match message:
+            case Loading():
+                self.loading, self.loading_since = message, time.monotonic()
+                self.log.info("task.loading", name=message.name)
+            case Loaded():
+                if self.loading is not None:
+                    self.ended_by.pop(self.loading.name, None)
+                self.loading = None
+            case Offered():
+                self.offers[message.service] = message
+                self.untold.append(message)
+            case NotOffered():
+                self.log.error("task.refused", reason=message.reason)
+            case WorkerReady():
+                self.failures = 0
+                self.complete = True
+                self.tell_offers()
+                self.log.info("source.ready", services=sorted(self.offers), device=self.source.torch_device)
+            case DeviceBroken():
+                self.broken = message.reason
+                self.log.error("device.broken", reason=message.reason)
+
+    @property
+    def has_news(self) -> bool:
+        """Whether the database does not know yet what the worker offers."""
+        return bool(self.untold) or self.complete is not self.withdrawn
+
+    def tell_offers(self) -> None:
+        """Write the new offers, and withdraw the others once it is known that no more will come."""
+        if not self.has_news:
+            return
+        try:
+            self.sources.offer(self.lease, [as_row(offered) for offered in self.untold])
+            self.untold = []
+            if self.complete:
+                self.sources.withdraw_others(self.lease, self.offers)
+                self.withdrawn = True
+        except DatabaseUnavailable as error:
+            self.log.warning("database.lost", reason=str(error))
+
+    # Loading
+
+    @property
+    def load_deadline_seconds(self) -> float:
+        """The seconds that the present loading may take."""
+        declared = self.loading.deadline_seconds if self.loading is not None else None
+        return self.times.load_seconds if declared is None else declared
+
+    def loading_left(self, longest: float) -> float:
+        """Tell for how many seconds the present loading may still last, at most ``longest``."""
+        if self.loading is None:
+            return longest
+        return max(0.0, min(longest, self.loading_since + self.load_deadline_seconds - time.monotonic()))
+
+    def suspect_loading(self) -> None:
+        """Note that the worker ended; the file or the network that it was loading is left out after the second time."""
+        if self.loading is not None:
+            self.ended_by[self.loading.name] += 1
+            if self.ended_by[self.loading.name] >= MOST_ENDED:
+                self.leave_out(self.loading.name, f"{MOST_ENDED} workers ended while they loaded it")
+
+    def leave_out(self, name: str, reason: str) -> None:
+        """Let the next workers do without a file of tasks, or without a service."""
+        self.left_out[name] = time.monotonic() + LEFT_OUT_SECONDS
+        self.log.error("task.left_out", name=name, reason=reason)
+
+    # Dying
+
+    def note_death(self, service: str, ending: str) -> None:
+        """Note that the worker died with a ticket; deaths with several services are taken as the source's fault."""
+        self.deadly.add(service)
+        if len(self.deadly) < MOST_DEADLY:
+            return
+        problem = f"its worker died with {len(self.deadly)} services one after the other; it {ending} at last"
+        self.log.error("source.unusable", reason=problem)
+        with contextlib.suppress(DatabaseUnavailable):
+            self._describe(problem)
+        self.failures = MOST_FAILURES  # the next worker is started after the longest pause
+
+    def note_success(self) -> None:
+        """Note that a ticket succeeded, so that the source is in order."""
+        self.deadly.clear()
 
     def note_measured(self, measured: Measured) -> None:
         """Write a measurement; one that the database did not take comes again with the next change."""
@@ -145,46 +258,44 @@ class WorkerKeeper:
 
     def _start(self) -> bool:
         self.failures += 1
-        needs = self._insist(lambda: self.sources.needs_of(self.source.name))
+        known = self._insist(lambda: self.sources.offers_of(self.source.name))
         try:
-            worker = self.engine.start(self.source, needs)
+            worker = self.engine.start(self.source)
         except OSError as error:
             self.log.error("worker.not_started", reason=str(error))
             return False
         self._hold(worker)
         if not self._insist(lambda: self.sources.note_worker(self.lease, worker.pid, worker.started)):
             raise LeaseLost
-        problem = self._hear_offers()
+        problem = self._hear_of_device()
         self._insist(lambda: self._describe(problem))
         if problem is not None:
             self.log.error("source.unusable", reason=problem)
             self.end()
             return False
-        self._insist(lambda: self.sources.offer(self.lease, [as_row(offered) for offered in self.offers.values()]))
-        self.failures = 0
-        self.log.info("source.ready", services=sorted(self.offers), device=self.source.torch_device)
+        offers = [KnownOffer(**each) for each in known]
+        for start in range(0, len(offers), KNOWN_AT_ONCE):
+            self.tell(KnownOffers(offers=tuple(offers[start : start + KNOWN_AT_ONCE])))
+        self.left_out = {name: until for name, until in self.left_out.items() if until > time.monotonic()}
+        self.tell(Begin(without=tuple(self.left_out)))
         return True
 
-    def _hear_offers(self) -> str | None:
-        """Listen to a starting worker until it is ready; return why it is not, if so."""
+    def _hear_of_device(self) -> str | None:
+        """Listen to a starting worker until it can use its device; return why it cannot, if so."""
         deadline = time.monotonic() + self.times.start_seconds
         while True:
             message = self.receive(deadline - time.monotonic())
             if self.ending():
                 raise Stopping
             match message:
-                case Offered():
-                    self.offers[message.service] = message
-                case NotOffered():
-                    self.log.error("task.refused", reason=message.reason)
-                case WorkerReady():
+                case DeviceUsable():
                     return None
                 case DeviceUnusable():
                     return message.reason
                 case WorkerEnded():
                     return f"its worker {message.ending} while it started"
                 case None if time.monotonic() >= deadline:
-                    return f"its worker was not ready within {self.times.start_seconds:g} s"
+                    return f"its worker could not use the device within {self.times.start_seconds:g} s"
 
     def _describe(self, problem: str | None) -> None:
         self.sources.describe(

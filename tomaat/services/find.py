@@ -9,7 +9,7 @@ import re
 import sys
 import traceback
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,23 +24,39 @@ IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}", re.ASCII)
 LONGEST_DESCRIPTION = 2000  #: characters
 
 
-def find_tasks(folder: Path) -> Found:
+def find_tasks(
+    folder: Path,
+    *,
+    without: Collection[str] = (),
+    offered: Mapping[str, str] | None = None,
+    begin: Callable[[str], None] = lambda _: None,
+) -> Found:
     """Import each ``*.py`` of ``folder`` (not ``_*.py``) and make one instance of each task class in it.
 
-    Only a worker does this: tasks are other people's code.
+    Only a worker does this: tasks are other people's code. The files ``without`` are left out; the other arguments are
+    those of ``find_tasks_in``.
     """
     paths = sorted(path for path in folder.glob("*.py") if not path.name.startswith("_"))
     if not paths:
         reason = "the folder holds no tasks (*.py)" if folder.is_dir() else "there is no such folder"
-        return Found(tasks={}, problems=[TaskProblem(file=str(folder), reason=reason)])
-    return find_tasks_in(paths)
+        return Found(tasks={}, files={}, problems=[TaskProblem(file=str(folder), reason=reason)])
+    return find_tasks_in([path for path in paths if path.name not in without], offered=offered, begin=begin)
 
 
-def find_tasks_in(paths: Sequence[Path]) -> Found:
-    """Import some files and make one instance of each task class in them."""
+def find_tasks_in(
+    paths: Sequence[Path],
+    *,
+    offered: Mapping[str, str] | None = None,
+    begin: Callable[[str], None] = lambda _: None,
+) -> Found:
+    """Import some files and make one instance of each task class in them; ``begin`` hears each file's name before.
+
+    Of two files with one ``task_identifier``, the one that ``offered`` it before, by service, keeps it.
+    """
     problems: list[TaskProblem] = []
     by_identifier: dict[str, list[tuple[str, Task]]] = defaultdict(list)
     for path in paths:
+        begin(path.name)
         try:
             tasks = _tasks_of(_import(path))
         except BaseException as error:  # noqa: BLE001 (a file may also exit)
@@ -52,15 +68,31 @@ def find_tasks_in(paths: Sequence[Path]) -> Found:
                 by_identifier[task.task_identifier].append((path.name, task))
             else:
                 problems.append(TaskProblem(file=path.name, reason=f"{type(task).__name__}: {fault}"))
+    kept: dict[str, tuple[str, Task]] = {}
     for identifier, found in by_identifier.items():
-        if len(found) > 1:
-            files = " and ".join(sorted(file for file, _ in found))
-            reason = f"the task_identifier {identifier!r} is in {files}; none is offered: give each its own"
-            problems.append(TaskProblem(file=found[0][0], reason=reason))
+        before = [each for each in found if each[0] == (offered or {}).get(identifier)]
+        if len(found) == 1 or len(before) == 1:
+            kept[identifier] = (before or found)[0]
+        problems += _doubled(identifier, [file for file, _ in found], kept.get(identifier, ("",))[0])
     return Found(
-        tasks={identifier: found[0][1] for identifier, found in by_identifier.items() if len(found) == 1},
+        tasks={identifier: task for identifier, (_, task) in kept.items()},
+        files={identifier: file for identifier, (file, _) in kept.items()},
         problems=problems,
     )
+
+
+def _doubled(identifier: str, files: Sequence[str], kept: str) -> list[TaskProblem]:
+    """Tell that several files hold one identifier, if so, each that is refused by its name."""
+    if len(files) == 1:
+        return []
+    if not kept:
+        reason = (
+            f"the task_identifier {identifier!r} is in {' and '.join(sorted(files))}; none is offered: "
+            "give each its own"
+        )
+        return [TaskProblem(file=files[0], reason=reason)]
+    reason = f"the task_identifier {identifier!r} is {kept}'s, which offered it before; give this file its own"
+    return [TaskProblem(file=file, reason=reason) for file in files if file != kept]
 
 
 def _import(path: Path) -> ModuleType:
@@ -104,6 +136,7 @@ def _fault_of_facts(task: Task) -> str | None:
     description: Any = getattr(task, "description", None)
     version: Any = task.version
     deadline: Any = task.deadline_seconds
+    to_load: Any = 1.0 if task.load_deadline_seconds is None else task.load_deadline_seconds
     weights: Any = task.weights
     if not isinstance(identifier, str) or not IDENTIFIER.fullmatch(identifier):
         return (
@@ -117,11 +150,16 @@ def _fault_of_facts(task: Task) -> str | None:
         )
     if not isinstance(version, str) or not version:
         return f'version is {version!r}; write a text such as version = "1.2"'
-    if isinstance(deadline, bool) or not isinstance(deadline, (int, float)) or not 0 < deadline < math.inf:
-        return f"deadline_seconds is {deadline!r}; write a number of seconds above 0"
+    for name, seconds in (("deadline_seconds", deadline), ("load_deadline_seconds", to_load)):
+        if not _is_seconds(seconds):
+            return f"{name} is {seconds!r}; write a number of seconds above 0"
     if weights is not None and not isinstance(weights, Path):
         return f'weights is {weights!r}; write a path: weights = Path("weights/liver.pt2")'
     return None
+
+
+def _is_seconds(value: object) -> bool:
+    return not isinstance(value, bool) and isinstance(value, (int, float)) and 0 < value < math.inf
 
 
 def _fault_of_inputs(task: Task) -> str | None:

@@ -13,4 +13,5 @@ class Found:
     """The tasks that can be offered, and the faults of the others."""
 
     tasks: dict[str, Task]  #: by their identifiers
+    files: dict[str, str]  #: the name of the file that holds each
     problems: list[TaskProblem]

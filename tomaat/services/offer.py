@@ -23,9 +23,10 @@ class Offer:
     deadline_seconds: float
     estimates: bool  #: the task itself foretells how long a ticket will take
     example: dict[str, Any]  #: values of inputs to try it with; may be empty
+    file: str = ""  #: that holds its task, within the folder of tasks
 
     @classmethod
-    def of(cls, task: Task) -> Offer:
+    def of(cls, task: Task, file: str = "") -> Offer:
         """Describe a task."""
         return cls(
             service=task.task_identifier,
@@ -37,6 +38,7 @@ class Offer:
             example={
                 each.id: check_example(each, task.example[each.id]) for each in task.inputs if each.id in task.example
             },
+            file=file,
         )
 
     @property

@@ -24,6 +24,7 @@ class Task:
     version: ClassVar[str] = "1"  #: stands in every result; change it when the same inputs give another result
     inputs: ClassVar[Sequence[Input]]  #: ``perform`` takes one argument of each id
     deadline_seconds: ClassVar[float] = 3600.0  #: a ticket that performs longer is stopped and fails
+    load_deadline_seconds: ClassVar[float | None] = None  #: for ``load``; ``None``: the server's LOAD_DEADLINE_SECONDS
     example: ClassVar[Mapping[str, Any]] = {}  #: by inputs' ids: values, and of volumes files, to try it with
     #: the network's file or folder, whose SHA-256 stands in every result; ``load`` may set it
     weights: Path | None = None

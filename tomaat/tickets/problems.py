@@ -17,6 +17,8 @@ KINDS_OF_FAILURE = (
     "deadline-passed",
     "waited-too-long",
     "result-not-stored",
+    "not-loaded",
+    "server-fault",
 )  #: why tickets fail; a test holds them against the code
 
 
@@ -37,6 +39,21 @@ def task_crashed(error: str, reference: str) -> dict[str, Any]:
     """Say of which type the task's error was, and where its operator finds it."""
     detail = f"The task stopped with an error of its own ({error}); the server's log has it as {reference}."
     return problem("task-crashed", "The task crashed", detail)
+
+
+def loading_too_long(service: str, seconds: float) -> dict[str, Any]:
+    """Say that the service's network was not loaded in time."""
+    return problem(
+        "not-loaded",
+        "The network was not loaded",
+        f"{service}: its network was not loaded within {seconds:g} s; the service is not offered for now.",
+    )
+
+
+def server_fault(reference: str) -> dict[str, Any]:
+    """Say that the server itself made an error, and where its operator finds it."""
+    detail = f"The server made an error of its own while the ticket ran; its log has it as {reference}."
+    return problem("server-fault", "The server made an error", detail)
 
 
 def worker_lost(attempts: int) -> dict[str, Any]:

@@ -151,26 +151,20 @@ class SourceStore:
         return (rows[0].worker_pid, rows[0].worker_started) if rows else None
 
     def offer(self, lease: Lease, offers: Collection[Mapping[str, Any]]) -> None:
-        """Replace a source's offers in one statement; services that are not among them are withdrawn.
+        """Write offers of a source; those of other services stay.
 
         Each of ``offers`` has ``service``, ``interface_hash`` and ``offer`` (JSON). It has the measurements
         ``network_bytes``, ``peak_bytes``, ``load_seconds`` and ``warm``, where there are any.
         """
         run(
             self.database,
-            f"""WITH offered AS (
-                 SELECT * FROM json_to_recordset(CAST(:offers AS json))
-                   AS o(service text, interface_hash text, offer json, network_bytes bigint, peak_bytes bigint,
-                     load_seconds double precision, warm integer)
-                 WHERE EXISTS ({OWN_LEASE})
-               ), withdrawn AS (
-                 DELETE FROM offers WHERE source = :name AND service <> ALL (SELECT service FROM offered)
-                   AND EXISTS ({OWN_LEASE})
-               )
-               INSERT INTO offers
+            f"""INSERT INTO offers
                  (source, service, interface_hash, offer, epoch, network_bytes, peak_bytes, load_seconds, warm)
                SELECT :name, service, interface_hash, offer, :epoch, network_bytes, peak_bytes, load_seconds, warm
-               FROM offered
+               FROM json_to_recordset(CAST(:offers AS json))
+                 AS o(service text, interface_hash text, offer json, network_bytes bigint, peak_bytes bigint,
+                   load_seconds double precision, warm integer)
+               WHERE EXISTS ({OWN_LEASE})
                ON CONFLICT (source, service) DO UPDATE SET interface_hash = excluded.interface_hash,
                    offer = excluded.offer, offered = clock_timestamp(), epoch = excluded.epoch,
                    network_bytes = excluded.network_bytes, peak_bytes = excluded.peak_bytes,
@@ -181,15 +175,27 @@ class SourceStore:
             epoch=lease.epoch,
         )
 
-    def needs_of(self, name: str) -> list[tuple[str, str, int, int | None, float]]:
-        """List a source's measurements: interface hash, version, network, peak (bytes), loading (seconds)."""
+    def withdraw_others(self, lease: Lease, services: Collection[str]) -> None:
+        """Withdraw all offers of a source but those of ``services``."""
+        run(
+            self.database,
+            f"DELETE FROM offers WHERE source = :name AND service <> ALL (:services) AND EXISTS ({OWN_LEASE})",
+            name=lease.name,
+            holder=lease.holder,
+            epoch=lease.epoch,
+            services=list(services),
+        )
+
+    def offers_of(self, name: str) -> list[dict[str, Any]]:
+        """List what workers of a source have offered and measured (bytes, seconds), as ``KnownOffer`` takes it."""
         rows = run(
             self.database,
-            """SELECT interface_hash, offer->>'version' AS version, network_bytes, peak_bytes, load_seconds
-               FROM offers WHERE source = :name AND network_bytes IS NOT NULL ORDER BY service""",
+            """SELECT service, coalesce(offer->>'file', '') AS file, interface_hash, offer->>'version' AS version,
+                 network_bytes, peak_bytes, load_seconds
+               FROM offers WHERE source = :name ORDER BY service""",
             name=name,
         )
-        return [tuple(row) for row in rows]
+        return [dict(row._mapping) for row in rows]  # noqa: SLF001 (SQLAlchemy's public name for a row's columns)
 
     def note_needs(self, lease: Lease, needs: Mapping[str, Any]) -> None:
         """Write a worker's measurements of one service, and the services that are ``warm`` now, in order of use."""

@@ -10,14 +10,13 @@ So the device performs one ticket while the next one is read and the last one pa
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
 import socket
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,29 +26,35 @@ from tomaat.devices.need import Need
 from tomaat.messages import (
     FROM_LANE,
     MOST_UNDER_WAY,
+    Begin,
     Channel,
     ChannelClosed,
     DeviceUnusable,
+    DeviceUsable,
     Estimate,
     Estimated,
     Forget,
     FromLane,
     GiveUp,
+    KnownOffer,
+    KnownOffers,
+    Loaded,
+    Loading,
     NotOffered,
     Perform,
     ReadAhead,
-    WorkerReady,
 )
 from tomaat.processes.dying import die_with_parent
 from tomaat.processes.log import configure_logging
 from tomaat.reader import VolumeReader
 from tomaat.services.find import find_tasks
+from tomaat.services.found import Found
 from tomaat.worker.cuda_memory import CudaMemory
 from tomaat.worker.device_memory import DeviceMemory
 from tomaat.worker.job import Job
 from tomaat.worker.networks import Known
 from tomaat.worker.packing import Packer
-from tomaat.worker.performing import Performer
+from tomaat.worker.performing import Performer, first_line
 from tomaat.worker.process_memory import ProcessMemory
 from tomaat.worker.reading import InputReader
 from tomaat.worker.report import Report
@@ -109,8 +114,15 @@ def prepare_device(name: str, threads: int) -> Any:
 
     torch.set_num_threads(threads)
     device = torch.device(name)
-    torch.zeros(1, device=device).add_(1).cpu()
+    probe(device)
     return device
+
+
+def probe(device: Any) -> None:
+    """Do a small operation on the device; raises whatever its driver raises when it is broken."""
+    import torch  # noqa: PLC0415 (as above)
+
+    torch.zeros(1, device=device).add_(1).cpu()
 
 
 def memory_of(device: Any, limit_bytes: int | None) -> DeviceMemory:
@@ -120,36 +132,65 @@ def memory_of(device: Any, limit_bytes: int | None) -> DeviceMemory:
     return CudaMemory(torch.cuda, device, limit_bytes) if device.type == "cuda" else ProcessMemory(limit_bytes)
 
 
-def known_needs(told: str) -> Known:
-    """Read the measurements of earlier workers of this source, as ``SourceStore.needs_of`` gives them."""
+def hear_begin(channel: Channel[FromLane]) -> tuple[list[KnownOffer], Begin]:
+    """Wait for the offers of earlier workers, and the word to begin; end the process when the lane is gone."""
+    known: list[KnownOffer] = []
+    while True:
+        try:
+            message = channel.receive()
+        except ChannelClosed:
+            os._exit(0)
+        match message:
+            case KnownOffers():
+                known += message.offers
+            case Begin():
+                return known, message
+
+
+def known_needs(offers: Iterable[KnownOffer]) -> Known:
+    """Gather what earlier workers have measured."""
     return {
-        (interface_hash, version): Need(network_bytes=network, peak_bytes=peak, load_seconds=seconds)
-        for interface_hash, version, network, peak, seconds in json.loads(told)
+        (each.interface_hash, each.version): Need(
+            network_bytes=each.network_bytes, peak_bytes=each.peak_bytes, load_seconds=each.load_seconds
+        )
+        for each in offers
+        if each.network_bytes is not None and each.load_seconds is not None
     }
 
 
 def start(
     channel: Channel[FromLane], arguments: argparse.Namespace, find_device: Callable[[str, int], Any]
 ) -> Performer | None:
-    """Prepare the device, find and load the tasks, and offer them; ``None`` when the device is unusable."""
+    """Prepare the device, and find the tasks, which are loaded later; ``None`` when the device is unusable."""
     try:
         device = find_device(arguments.device, arguments.threads)
+        memory = memory_of(device, arguments.memory_bytes)
     except Exception as error:  # noqa: BLE001 (a driver may raise anything)
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        channel.send(DeviceUnusable(reason=f"torch cannot use {arguments.device}: {reason[0]}"))
+        channel.send(DeviceUnusable(reason=f"torch cannot use {arguments.device}: {first_line(error)}"))
         return None
-    found = find_tasks(arguments.tasks)
+    channel.send(DeviceUsable())
+    known, begin = hear_begin(channel)
+    performer = Performer(channel, device, memory, known_needs(known), probe=lambda: probe(device))
+    performer.take_in(find(channel, arguments, {each.service: each.file for each in known}, begin.without))
+    return performer
+
+
+def find(
+    channel: Channel[FromLane], arguments: argparse.Namespace, offered: Mapping[str, str], without: Collection[str]
+) -> Found:
+    """Find the tasks that are wanted, and report those that cannot be offered."""
+    found = find_tasks(
+        arguments.tasks, without=without, offered=offered, begin=lambda file: channel.send(Loading(name=file))
+    )
+    channel.send(Loaded())
     for trouble in found.problems:
         channel.send(NotOffered(reason=f"{trouble.file}: {trouble.reason}"))
     wanted = set(found.tasks) if arguments.services == "*" else set(arguments.services.split(","))
     for missing in sorted(wanted - set(found.tasks)):
         channel.send(NotOffered(reason=f"{missing}: no task in {arguments.tasks.name} has this identifier"))
-    memory = memory_of(device, arguments.memory_bytes)
-    performer = Performer(channel, device, memory, known_needs(arguments.needs))
-    performer.load({name: found.tasks.pop(name) for name in list(found.tasks) if name in wanted})
-    performer.offer()
-    channel.send(WorkerReady())
-    return performer
+    for service in set(found.tasks) - (wanted - set(without)):
+        del found.tasks[service]
+    return found
 
 
 def main() -> None:
@@ -162,7 +203,6 @@ def main() -> None:
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--services", required=True)
     parser.add_argument("--memory-bytes", type=int)
-    parser.add_argument("--needs", required=True)
     parser.add_argument("--largest-volume-bytes", type=int, required=True)
     parser.add_argument("--log-format", required=True)
     arguments = parser.parse_args()

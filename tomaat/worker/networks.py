@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
@@ -11,7 +12,7 @@ from typing import Any
 import structlog
 
 from tomaat.devices.need import Need
-from tomaat.messages import Measured
+from tomaat.messages import Loaded, Loading, Measured
 from tomaat.processes.log import frames_of
 from tomaat.services import Offer, Task
 from tomaat.storage.files import sha256_of, size_of
@@ -50,9 +51,9 @@ class Networks:
         *,
         memory: DeviceMemory,
         known: Known,
-        tell: Callable[[Measured], None],
+        tell: Callable[[Measured | Loading | Loaded], None],
     ) -> None:
-        """Keep networks on ``device``; ``report`` takes the tasks' progress, ``tell`` the measurements."""
+        """Keep networks on ``device``; ``report`` takes the tasks' progress, ``tell`` loadings and measurements."""
         self.device = device
         self.report = report
         self.memory = memory
@@ -67,14 +68,25 @@ class Networks:
         self.told_warm: set[str] = set()
         self.weights: dict[str, tuple[Path, str]] = {}  #: the file or folder of each network, and its SHA-256
 
+    def expected_loading(self, task: Task) -> float:
+        """Tell the seconds in which a task's network was loaded before; infinitely many, if it never was."""
+        try:
+            need = self._known_need(task)
+        except Exception:  # noqa: BLE001 (other people's code may raise anything; it is told when the task is loaded)
+            return math.inf
+        return math.inf if need is None else need.load_seconds
+
+    def _known_need(self, task: Task) -> Need | None:
+        offer = Offer.of(task)
+        return self.known.get((offer.interface_hash, offer.version))
+
     def load(self, service: str, task: Task) -> None:
         """Take a task in, before the first ticket, and load its network.
 
         One that does not fit beside those before it stays cold: it is loaded for its first ticket. Raises any error
         of ``task.load``, also alone on the device.
         """
-        offer = Offer.of(task)
-        need = self.known.get((offer.interface_hash, offer.version))
+        need = self._known_need(task)
         if need is not None:
             self.needs[service] = need
         self.tasks[service] = task
@@ -175,6 +187,7 @@ class Networks:
 
     def _load_and_measure(self, service: str) -> None:
         in_use, began = self.memory.in_use_bytes(), time.monotonic()
+        self.tell(Loading(name=service, deadline_seconds=self.tasks[service].load_deadline_seconds))
         try:
             self.tasks[service].load(self.device)
             seconds = time.monotonic() - began
@@ -182,6 +195,8 @@ class Networks:
         except Exception:
             self._make_afresh(service)  # what it has loaded already must not stay
             raise
+        finally:
+            self.tell(Loaded())
         held = max(0, self.memory.in_use_bytes() - in_use)
         self.loaded[service] = held
         need = self.needs.get(service)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -13,15 +16,22 @@ from structlog.contextvars import bound_contextvars
 
 from tomaat.messages import (
     Channel,
+    DeviceBroken,
     FromLane,
+    Loaded,
+    Loading,
     MessageRefused,
+    NoResult,
     NotOffered,
     Offered,
     Performed,
     Performing,
+    TaskCrashed,
+    WorkerReady,
 )
 from tomaat.messages.fields import MOST_SECONDS
 from tomaat.services import Offer, Task
+from tomaat.services.found import Found
 from tomaat.services.keep import keep_outputs
 from tomaat.services.payload import check_payload
 from tomaat.worker.device_memory import DeviceMemory
@@ -33,12 +43,26 @@ from tomaat.worker.reading import Read
 
 log = structlog.get_logger()
 
+PROBE_SECONDS = 30.0  #: in which a device has to do a small operation
+MOST_CRASHED = 3  #: services that may crash one after the other, none of which succeeds, before the worker is renewed
+
 
 class Performer:
     """The middle stage of a worker: loads and performs in one thread, the only one that touches the device."""
 
-    def __init__(self, channel: Channel[FromLane], device: Any, memory: DeviceMemory, known: Known) -> None:
+    def __init__(
+        self,
+        channel: Channel[FromLane],
+        device: Any,
+        memory: DeviceMemory,
+        known: Known,
+        *,
+        probe: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Perform on ``device``; ``probe`` does a small operation there, and raises if the device is broken."""
         self.channel = channel
+        self.probe = probe
+        self.crashed: set[str] = set()  #: services, since one succeeded
         self.networks = Networks(
             device,
             lambda _fraction, _stage: None,
@@ -47,39 +71,65 @@ class Performer:
             tell=channel.send,
         )
         self.asked: SimpleQueue[tuple[Job, Read]] = SimpleQueue()
+        self.to_load: dict[str, Task] = {}
+        self.order: list[str] = []  #: of ``to_load``
+        self.files: dict[str, str] = {}
 
-    def load(self, tasks: dict[str, Task]) -> None:
-        """Load each task's network onto the device; one that cannot be loaded is reported and not offered.
+    def take_in(self, found: Found) -> None:
+        """Take tasks to load and offer; those that are known to load soon are the first.
 
-        ``tasks`` is emptied: a network that is let go must be nobody else's, or its memory does not come back.
+        ``found.tasks`` is emptied: a network that is let go must be nobody else's, or its memory does not come back.
         """
-        for name in list(tasks):
-            try:
-                self.networks.load(name, tasks.pop(name))
-            except Exception as error:  # noqa: BLE001 (other people's code may raise anything)
-                self.channel.send(NotOffered(reason=f"{name}: load() failed: {type(error).__name__}: {error}"))
+        self.files = found.files
+        self.to_load = found.tasks
+        self.order = sorted(found.tasks, key=lambda name: self.networks.expected_loading(found.tasks[name]))
 
-    def offer(self) -> None:
-        """Offer each task; one whose offer cannot be sent is reported instead."""
-        for name, task in list(self.networks.tasks.items()):
-            offer = Offer.of(task)
-            try:
-                self.channel.send(
-                    Offered(offer=offer.to_json(), interface_hash=offer.interface_hash, **self.networks.facts(name))
-                )
-            except MessageRefused as error:
-                self.networks.drop(name)
-                self.channel.send(NotOffered(reason=f"{name}: its interface cannot be told: {error}"))
+    def load(self) -> None:
+        """Load the next task's network onto the device and offer it; one that cannot be offered is reported."""
+        name = self.order.pop(0)
+        try:
+            self.networks.load(name, self.to_load.pop(name))
+        except Exception as error:  # noqa: BLE001 (other people's code may raise anything)
+            self.channel.send(NotOffered(reason=f"{name}: load() failed: {type(error).__name__}: {error}"))
+            self.channel.send(Loading(name=name))  # if the device is broken, the next worker leaves this one out
+            broken = self._broken()
+            if broken is not None:
+                self._end(broken)
+            self.channel.send(Loaded())
+        else:
+            self._offer(name)
+        if not self.order:
+            self.channel.send(WorkerReady())
+
+    def _offer(self, name: str) -> None:
+        offer = Offer.of(self.networks.tasks[name], self.files[name])
+        try:
+            self.channel.send(
+                Offered(offer=offer.to_json(), interface_hash=offer.interface_hash, **self.networks.facts(name))
+            )
+        except MessageRefused as error:
+            self.networks.drop(name)
+            self.channel.send(NotOffered(reason=f"{name}: its interface cannot be told: {error}"))
 
     def work(self, packs: SimpleQueue[Returned]) -> None:
-        """Perform one ticket after the other, as they are read, until the process ends."""
+        """Load the networks, and perform the tickets as they are read, until the process ends.
+
+        A ticket for a service that is offered already comes before the next network.
+        """
+        if not self.order:
+            self.channel.send(WorkerReady())
         while True:
+            while self.order and self.asked.empty():
+                self.load()
             job, read = self.asked.get()
             with bound_contextvars(**job.facts):
                 self.take(job, read, packs)
 
     def take(self, job: Job, read: Read, packs: SimpleQueue[Returned]) -> None:
-        """Perform one job and hand it on; from then on nothing of it is the task's, and the device is free."""
+        """Perform one job and hand it on; from then on nothing of it is the task's, and the device is free.
+
+        An error of the task ends the worker too, if the device is broken by it.
+        """
         self.channel.send(Performing(key=job.key))
         self.networks.report = job.report
         began = time.monotonic()
@@ -89,10 +139,44 @@ class Performer:
             with writing(job.out):
                 outputs = keep_outputs(outputs, job.out / KEPT)
         except Exception as error:  # noqa: BLE001 (other people's code may raise anything)
-            self.channel.send(end_of(job, error))
+            self._take_error(job, error)
         else:
+            self.crashed.clear()
             packs.put(Returned(job=job, read=read, outputs=outputs, seconds=seconds))
             self.channel.send(Performed(key=job.key))
+
+    def _take_error(self, job: Job, error: Exception) -> None:
+        end = end_of(job, error)
+        if isinstance(end, TaskCrashed):
+            self.crashed.add(job.service)
+        broken = self._broken(end)
+        if broken is None and len(self.crashed) >= MOST_CRASHED:
+            broken = f"{len(self.crashed)} services crashed one after the other"
+        if broken is None:
+            self.channel.send(end)
+        else:
+            self._end(broken, end)
+
+    def _broken(self, end: NoResult | None = None) -> str | None:
+        """Tell in which way the device is broken, after an error; ``None``: it does what it is asked."""
+        late = threading.Timer(PROBE_SECONDS, self._end, [f"it did not answer within {PROBE_SECONDS:g} s", end])
+        late.daemon = True
+        late.start()
+        try:
+            self.probe()
+        except Exception as error:  # noqa: BLE001 (a driver may raise anything)
+            return first_line(error)
+        finally:
+            late.cancel()
+        return None
+
+    def _end(self, broken: str, end: NoResult | None = None) -> None:
+        """End the process, since a context that is broken stays so, and tell the end of the ticket that broke it."""
+        log.error("device.broken", device=str(self.networks.device), reason=broken)
+        self.channel.send(DeviceBroken(reason=broken))  # first, so that no other ticket comes between
+        if end is not None:
+            self.channel.send(end)
+        os._exit(1)
 
     def estimate(self, service: str, inputs: Path) -> float | None:
         """Ask a task how long it will take; one that cannot say costs nothing."""
@@ -111,3 +195,8 @@ def expected(seconds: float) -> float:
     if not math.isfinite(seconds) or seconds > MOST_SECONDS:
         raise ValueError("expected_seconds")
     return max(0.0, float(seconds))
+
+
+def first_line(error: Exception) -> str:
+    """Tell an error of a driver, which may have many lines, in one."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -53,7 +53,15 @@ KINDS = {
     404: ["not-found", "unknown-service"],
     409: [
         *("not-ready", "cancelled", "refused", "task-crashed", "worker-died", "worker-lost", "files-lost"),
-        *("out-of-memory", "deadline-passed", "waited-too-long", "result-not-stored", "ticket-ended"),
+        *(
+            "out-of-memory",
+            "deadline-passed",
+            "waited-too-long",
+            "result-not-stored",
+            "not-loaded",
+            "server-fault",
+            "ticket-ended",
+        ),
         "not-run-again",
     ],
     410: ["expired"],

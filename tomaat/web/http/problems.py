@@ -51,6 +51,8 @@ EXPLANATIONS = {
     "deadline-passed": "The task took longer than its deadline.",
     "waited-too-long": "No compute source ran the ticket within the time that tickets may wait.",
     "result-not-stored": "The server could not write the result to its storage.",
+    "not-loaded": "The network of the service did not load in time.",
+    "server-fault": "The server made an error of its own; its log has it under the reference in the detail.",
 }
 
 
