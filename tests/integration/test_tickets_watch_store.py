@@ -183,3 +183,16 @@ def test_a_scrape_of_a_busy_server_is_quick(bench):
     assert time.monotonic() - began < 3
     assert world.sources[0].waiting == 20000
     assert lane.lease.name == "here/cpu-0"
+
+
+def test_something_is_offered_while_a_held_source_without_a_problem_offers_drained_or_not(bench):
+    assert not bench.watch.offers_anything()
+    lane = bench.source()
+    assert bench.watch.offers_anything()
+    bench.run("UPDATE compute_sources SET drained = true")
+    assert bench.watch.offers_anything()
+    bench.run("UPDATE compute_sources SET problem = 'its device is broken'")
+    assert not bench.watch.offers_anything()
+    bench.run("UPDATE compute_sources SET problem = NULL")
+    bench.lapse(lane.lease.name)
+    assert not bench.watch.offers_anything()

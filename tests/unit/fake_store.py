@@ -215,11 +215,15 @@ class FakeWatch:
         self.unended = []
         self.sources = []
         self.manager = True
+        self.offering = True
 
     def world(self):
         self.store._demand()
         services = {service.name: service.available for service in self.store.services}
         return World(unended=self.unended, sources=self.sources, services=services, manager_held=self.manager)
+
+    def offers_anything(self):
+        return self.offering
 
     def manager_held(self):
         self.store._demand()

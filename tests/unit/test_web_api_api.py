@@ -113,6 +113,14 @@ def test_an_unknown_service_is_404_and_names_what_there_is(web):
     assert web.uploads_left() == []
 
 
+def test_while_nothing_was_ever_offered_a_request_is_asked_to_come_again(web):
+    web.store.services = []
+    answer = web.post(service="FloatComputation")
+    problem = problem_of(answer, 503, "nothing-offered")
+    assert "still being loaded" in problem["detail"]
+    assert answer.headers["Retry-After"] == "5"
+
+
 def test_for_an_unknown_service_named_first_nothing_is_unpacked(web, monkeypatch):
     written = []
     monkeypatch.setattr("os.write", lambda _, data: written.append(data))

@@ -51,6 +51,14 @@ def test_without_a_manager_it_is_not_ready(web):
     assert list(failing(web)) == ["manager"]
 
 
+def test_while_nothing_is_offered_it_is_not_ready(web):
+    web.watch.offering = False
+    assert list(failing(web)) == ["services"]
+    web.watch.manager = False
+    web.health.failing.known = None
+    assert list(failing(web)) == ["manager", "services"]
+
+
 def test_a_storage_that_cannot_be_written_is_told(web):
     shutil.rmtree(web.storage.temporary)
     assert failing(web) == {"storage": "The storage cannot be written."}

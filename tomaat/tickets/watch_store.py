@@ -92,6 +92,11 @@ class WatchStore:
         )
         return bool(rows)
 
+    def offers_anything(self) -> bool:
+        """Tell whether some source could run tickets, were it not drained: it is held, in order, and offers."""
+        rows = run(self.database, f"SELECT FROM {OFFERS} WHERE {HELD} AND s.problem IS NULL LIMIT 1")
+        return bool(rows)
+
     def ended(self, since: datetime | None) -> tuple[datetime, list[EndedTicket]]:
         """Return the time and the tickets that ended after ``LATEST_COMMIT_SECONDS`` before ``since``, or before now.
 

@@ -21,10 +21,11 @@ from tomaat.tickets.ticket_store import NewTicket, OfferedService, TicketStore
 from tomaat.web.api.form import Form
 from tomaat.web.api.tokens import new_token
 from tomaat.web.http.access import demand_service
-from tomaat.web.http.problems import Problem, invalid, refused_where_disk_is_full
+from tomaat.web.http.problems import Problem, invalid, refused_where_disk_is_full, retry_later
 
 log = structlog.get_logger()
 
+RETRY_SECONDS = 5  #: until a network may be loaded
 MOST_NAMED = 20  #: services that a refusal names
 LONGEST_IDEMPOTENCY_KEY = 255  #: characters
 
@@ -129,7 +130,10 @@ def _offered(services: Mapping[str, OfferedService], key: ApiKey | None, name: s
     if name in services:
         demand_service(key, name)
         return services[name]
-    names = ", ".join(list(services)[:MOST_NAMED]) or "none yet"
+    if not services:
+        detail = "No service is offered yet: the networks are still being loaded, or no TaskScheduling runs."
+        raise retry_later(503, "nothing-offered", "Nothing is offered yet", detail, RETRY_SECONDS)
+    names = ", ".join(list(services)[:MOST_NAMED])
     detail = f"service: {shown(name)} is not offered here; offered are: {names}."
     raise Problem(404, "unknown-service", "Unknown service", detail)
 

@@ -72,7 +72,7 @@ KINDS = {
     422: ["invalid-inputs", "idempotency-key-reused"],
     429: ["queue-full", "busy"],
     500: ["internal-error"],
-    503: ["queue-full", "unavailable", "not-serving"],
+    503: ["queue-full", "unavailable", "not-serving", "nothing-offered"],
     507: ["storage-full"],
 }
 

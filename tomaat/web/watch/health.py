@@ -23,6 +23,8 @@ log = structlog.get_logger()
 
 RECENT_SECONDS = 1.0
 RETRY_SECONDS = 5
+NO_MANAGER = "No QueueManager is alive: tickets are taken, and wait."
+NO_SERVICES = "No compute source offers a service: none runs, its device is broken, or its networks are being loaded."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,11 +80,10 @@ class Health:
 
     def _database(self) -> dict[str, str]:
         try:
-            if self.store.manager_held():
-                return {}
+            failing = {} if self.store.manager_held() else {"manager": NO_MANAGER}
+            return failing if self.store.offers_anything() else {**failing, "services": NO_SERVICES}
         except DatabaseUnavailable:
             return {"database": "The database does not answer."}
-        return {"manager": "No QueueManager is alive: tickets are taken, and wait."}
 
     def _storage(self) -> dict[str, str]:
         try:
