@@ -141,6 +141,11 @@ class Settings(BaseSettings):
     LOG_FORMAT: Literal["text", "json"] = Field(
         default="text", description="How log lines are written to standard error."
     )
+    TASK_ERRORS: Literal["off", "log"] = Field(
+        default="off",
+        description="Whether the text of a task's exception is logged (`log`), for the task's author. It may name "
+        "patients: so it is off.",
+    )
 
     @field_validator("BASE_STORAGE_DIR", "CUSTOM_TASKS_DIR")
     @classmethod

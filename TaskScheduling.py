@@ -46,6 +46,7 @@ def schedule(settings: Settings, stop: Stop) -> None:
             *("--threads", str(max(1, (os.cpu_count() or 1) // cpu_sources))),
             *("--largest-volume-bytes", str(settings.LARGEST_VOLUME_BYTES)),
             *("--log-format", settings.LOG_FORMAT),
+            *("--task-errors", settings.TASK_ERRORS),
         ],
         folder=HOME,
         wake_main=hints.wake,

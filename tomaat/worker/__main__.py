@@ -165,9 +165,10 @@ def main() -> None:
     parser.add_argument("--needs", required=True)
     parser.add_argument("--largest-volume-bytes", type=int, required=True)
     parser.add_argument("--log-format", required=True)
+    parser.add_argument("--task-errors", default="off")
     arguments = parser.parse_args()
     die_with_parent(arguments.parent, signal.SIGKILL)  # no orphan keeps a GPU
-    configure_logging("worker", arguments.log_format)
+    configure_logging("worker", arguments.log_format, task_texts=arguments.task_errors == "log")
     channel = Channel(socket.socket(fileno=arguments.channel), FROM_LANE)
     performer = start(channel, arguments, prepare_device)
     if performer is None:

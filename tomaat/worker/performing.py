@@ -21,11 +21,13 @@ from tomaat.messages import (
     Performing,
 )
 from tomaat.messages.fields import MOST_SECONDS
+from tomaat.refusals import WrongValue
 from tomaat.services import Offer, Task
 from tomaat.services.keep import keep_outputs
 from tomaat.services.payload import check_payload
 from tomaat.worker.device_memory import DeviceMemory
 from tomaat.worker.endings import end_of, writing
+from tomaat.worker.errors import facts_of
 from tomaat.worker.job import Job
 from tomaat.worker.networks import Known, Networks
 from tomaat.worker.packing import KEPT, Returned
@@ -56,7 +58,7 @@ class Performer:
         for name in list(tasks):
             try:
                 self.networks.load(name, tasks.pop(name))
-            except Exception as error:  # noqa: BLE001 (other people's code may raise anything)
+            except BaseException as error:  # noqa: BLE001 (other people's code may raise anything, SystemExit too)
                 self.channel.send(NotOffered(reason=f"{name}: load() failed: {type(error).__name__}: {error}"))
 
     def offer(self) -> None:
@@ -88,7 +90,7 @@ class Performer:
             seconds = time.monotonic() - began
             with writing(job.out):
                 outputs = keep_outputs(outputs, job.out / KEPT)
-        except Exception as error:  # noqa: BLE001 (other people's code may raise anything)
+        except BaseException as error:  # noqa: BLE001 (other people's code may raise anything, SystemExit too)
             self.channel.send(end_of(job, error))
         else:
             packs.put(Returned(job=job, read=read, outputs=outputs, seconds=seconds))
@@ -101,13 +103,13 @@ class Performer:
             payload = check_payload(inputs, task.inputs)
             seconds = task.expected_seconds({**payload.values, **payload.headers})
             return None if seconds is None else expected(seconds)
-        except Exception as error:  # noqa: BLE001 (other people's code may raise anything)
-            log.warning("estimate.failed", service=service, error=type(error).__name__)
+        except BaseException as error:  # noqa: BLE001 (other people's code may raise anything, SystemExit too)
+            log.warning("estimate.failed", service=service, **facts_of(error))
             return None
 
 
 def expected(seconds: float) -> float:
-    """Check the seconds that a task expects; raises ``ValueError`` if they are not finite, or too many."""
+    """Check the seconds that a task expects; raises ``WrongValue`` if they are not finite, or too many."""
     if not math.isfinite(seconds) or seconds > MOST_SECONDS:
-        raise ValueError("expected_seconds")
+        raise WrongValue(f"expected_seconds() returned {{}}; return at most {MOST_SECONDS:g} seconds, or None", seconds)
     return max(0.0, float(seconds))
