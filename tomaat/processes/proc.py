@@ -20,11 +20,22 @@ PORTS_FOR_ALL = 1024  #: where Linux does not say from which port on anybody may
 def start_time(pid: int) -> int | None:
     """Tell when a process started, in clock ticks since boot; ``None`` if it is gone or a zombie."""
     try:
-        stat = (PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+        fields = _stat_of(str(pid))
     except OSError:
         return None
-    fields = stat[stat.rindex(")") + 2 :].split()
     return None if fields[0] in "ZX" else int(fields[19])
+
+
+def own_environment_place() -> tuple[int, int]:
+    """Tell where in this process's memory the variables begin and end that it was started with."""
+    fields = _stat_of("self")
+    return int(fields[47]), int(fields[48])
+
+
+def _stat_of(process: str) -> list[str]:
+    """Split ``/proc/<pid>/stat`` behind the program's name, which may hold anything: the first field is the state."""
+    stat = (PROC / process / "stat").read_text(encoding="utf-8", errors="replace")
+    return stat[stat.rindex(")") + 2 :].split()
 
 
 def command_lines() -> dict[int, list[str]]:
