@@ -48,7 +48,12 @@ def door():
     started = []
 
     def start(*words):
-        environment = {"PATH": os.environ["PATH"], "TOMAAT_DATABASE_URL": URL, "PGPASSWORD": "secret-2", "LAST": "after"}
+        environment = {
+            "PATH": os.environ["PATH"],
+            "TOMAAT_DATABASE_URL": URL,
+            "PGPASSWORD": "secret-2",
+            "LAST": "after",
+        }
         process = subprocess.Popen(
             [sys.executable, "-c", DOOR, *words],
             cwd=REPOSITORY,

@@ -26,6 +26,13 @@ def start_time(pid: int) -> int | None:
     return None if fields[0] in "ZX" else int(fields[19])
 
 
+def own_capabilities() -> int:
+    """Tell the capabilities that this process has, one bit each (capabilities(7))."""
+    status = (PROC / "self/status").read_text(encoding="ascii", errors="replace")
+    found = re.search(r"^CapEff:\s+([0-9a-f]+)$", status, re.MULTILINE)
+    return 0 if found is None else int(found[1], 16)
+
+
 def own_environment_place() -> tuple[int, int]:
     """Tell where in this process's memory the variables begin and end that it was started with."""
     fields = _stat_of("self")

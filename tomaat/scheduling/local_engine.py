@@ -20,6 +20,8 @@ from typing import Any
 from tomaat.devices.compute_source import ComputeSource
 from tomaat.messages import Channel, FromLane, FromWorker
 from tomaat.processes.proc import start_time
+from tomaat.scheduling.worker_output import WorkerOutput
+from tomaat.scheduling.worker_user import UMASK, WorkerUser
 
 KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 STOP_SECONDS = 5.0
@@ -33,6 +35,7 @@ class Worker:
     process: subprocess.Popen[bytes]
     channel: Channel[FromWorker]
     started: int  #: in clock ticks since boot
+    output: WorkerOutput | None = None  #: of what its tasks print
 
     @property
     def pid(self) -> int:
@@ -79,9 +82,20 @@ class LocalEngine:
     long as the program.
     """
 
-    def __init__(self, worker_options: Sequence[str], *, folder: Path, wake_main: Callable[[], None]) -> None:
-        """Start workers in ``folder``: a clone has the code there, and relative paths of tasks begin there."""
+    def __init__(
+        self,
+        worker_options: Sequence[str],
+        *,
+        folder: Path,
+        wake_main: Callable[[], None],
+        user: WorkerUser | None = None,
+    ) -> None:
+        """Start workers in ``folder``: a clone has the code there, and relative paths of tasks begin there.
+
+        They run as ``user``, or as the user of this process.
+        """
         self.worker_options = worker_options
+        self.user = user
         self.folder = folder
         self.wake_main = wake_main
         self.requests: SimpleQueue[tuple[ComputeSource, Needs, SimpleQueue[Worker | OSError]]] = SimpleQueue()
@@ -110,27 +124,42 @@ class LocalEngine:
 
     def _start(self, source: ComputeSource, needs: Needs) -> Worker:
         channel, other_end = Channel.pair()
-        with other_end:
+        output = WorkerOutput(source.name)
+        log_lines = os.dup(sys.stderr.fileno())
+        command = [
+            sys.executable,
+            *("-m", "tomaat.worker"),
+            *("--channel", str(other_end.fileno())),
+            *("--log", str(log_lines)),
+            *("--parent", str(os.getpid())),
+            *("--device", source.torch_device),
+            *("--services", "*" if source.services is None else ",".join(source.services)),
+            *("--needs", json.dumps(needs)),
+            *([] if source.memory_bytes is None else ["--memory-bytes", str(source.memory_bytes)]),
+            *self.worker_options,
+        ]
+        environment = scrubbed(os.environ, source.visible_devices)
+        try:
             process = subprocess.Popen(
-                [
-                    sys.executable,
-                    *("-m", "tomaat.worker"),
-                    *("--channel", str(other_end.fileno())),
-                    *("--parent", str(os.getpid())),
-                    *("--device", source.torch_device),
-                    *("--services", "*" if source.services is None else ",".join(source.services)),
-                    *("--needs", json.dumps(needs)),
-                    *([] if source.memory_bytes is None else ["--memory-bytes", str(source.memory_bytes)]),
-                    *self.worker_options,
-                ],
+                command if self.user is None else self.user.command(command),
                 cwd=self.folder,
-                env=scrubbed(os.environ, source.visible_devices),
-                pass_fds=[other_end.fileno()],
+                env=environment if self.user is None else self.user.environment(environment),
+                pass_fds=[other_end.fileno(), log_lines],
                 stdin=subprocess.DEVNULL,
-                stdout=sys.stderr,
+                stdout=output.pipe_in,
+                stderr=output.pipe_in,
+                umask=-1 if self.user is None else UMASK,
                 start_new_session=True,
             )
-        return Worker(process=process, channel=channel, started=start_time(process.pid) or 0)
+        except OSError:
+            output.give_up()
+            channel.close()
+            raise
+        finally:
+            other_end.close()
+            os.close(log_lines)
+        output.start()
+        return Worker(process=process, channel=channel, started=start_time(process.pid) or 0, output=output)
 
 
 def scrubbed(environment: Mapping[str, str], visible_devices: str) -> dict[str, str]:

@@ -130,6 +130,11 @@ class WorkerKeeper:
             self.log.error("worker.message_refused", reason=str(error))
             return WorkerEnded(ending=NONSENSE)
 
+    def count_output(self, ticket: int) -> None:
+        """Bound what is printed from now on as this ticket's."""
+        if self.worker is not None and self.worker.output is not None:
+            self.worker.output.begin(ticket)
+
     def note_measured(self, measured: Measured) -> None:
         """Write a measurement; one that the database did not take comes again with the next change."""
         try:
