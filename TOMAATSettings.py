@@ -143,8 +143,19 @@ class Settings(BaseSettings):
     WEB_THREADS: int = Field(
         default=32, ge=4, description="Threads of the web server; at most half of them wait for `?wait=`."
     )
+    WORKER_USER: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Account of the workers, which sees the running tickets' files alone. Unset: the doors' user, who "
+        "sees all tickets and the database's password.",
+    )
     LOG_FORMAT: Literal["text", "json"] = Field(
         default="text", description="How log lines are written to standard error."
+    )
+    TASK_ERRORS: Literal["off", "log"] = Field(
+        default="off",
+        description="Whether the text of a task's exception is logged (`log`), for the task's author. It may name "
+        "patients: so it is off.",
     )
 
     @field_validator("BASE_STORAGE_DIR", "CUSTOM_TASKS_DIR")

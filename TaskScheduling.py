@@ -17,6 +17,7 @@ from tomaat.scheduling.lane_times import LaneTimes
 from tomaat.scheduling.lanes import Lane
 from tomaat.scheduling.local_engine import LocalEngine
 from tomaat.scheduling.scheduler import BEATS_PER_LEASE, Scheduler
+from tomaat.scheduling.worker_user import find_worker_user
 from tomaat.storage import Storage
 from tomaat.tickets.lane_store import LaneStore
 from tomaat.tickets.source_store import SourceStore
@@ -33,9 +34,12 @@ def schedule(settings: Settings, stop: Stop) -> None:
     )
     deadline_seconds = settings.database_deadline_seconds
     database = connect(settings.DATABASE_URL, deadline_seconds=deadline_seconds, pool_size=len(found) + 3)
-    storage = Storage(settings.BASE_STORAGE_DIR)
+    user = find_worker_user(settings.WORKER_USER)
+    storage = Storage(settings.BASE_STORAGE_DIR, workers_group=None if user is None else user.gid)
     if not prepare(database, storage, stop):
         return
+    if user is not None:
+        user.check(storage.tickets)
     hinter = Hinter(database)
     hints = Hints(settings.DATABASE_URL, QUEUED, deadline_seconds=deadline_seconds)
     stop.also_wake(hints.wake)
@@ -46,9 +50,11 @@ def schedule(settings: Settings, stop: Stop) -> None:
             *("--threads", str(max(1, (os.cpu_count() or 1) // cpu_sources))),
             *("--largest-volume-bytes", str(settings.LARGEST_VOLUME_BYTES)),
             *("--log-format", settings.LOG_FORMAT),
+            *("--task-errors", settings.TASK_ERRORS),
         ],
         folder=HOME,
         wake_main=hints.wake,
+        user=user,
     )
     sources = SourceStore(database, lease_seconds=settings.LEASE_SECONDS)
     times = LaneTimes(

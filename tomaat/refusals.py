@@ -1,8 +1,9 @@
-"""Refusals: the sentences that reach a client verbatim."""
+"""Sentences of our own: refusals, which reach a client verbatim, and the faults of a task's author."""
 
 from __future__ import annotations
 
 LONGEST_SHOWN = 60  #: characters of a value that a refusal repeats
+WITHHELD = "…"
 
 
 class Refusal(Exception):
@@ -16,6 +17,35 @@ class Refusal(Exception):
         super().__init__(detail)
         self.code = code
         self.detail = detail
+
+
+class TaskFault(Exception):
+    """A fault of a task's author, in our own words.
+
+    ``{}`` in the sentence stands for a value that the task made: it may name a patient. The error's text has the
+    values, for the author. ``told`` has none; it reaches the log and the client.
+
+    >>> fault = TaskFault("the output {!r} is an array of objects; give it numbers", "MILLER_ANNA")
+    >>> fault.told
+    'the output … is an array of objects; give it numbers'
+    """
+
+    def __init__(self, sentence: str, *values: object) -> None:
+        super().__init__(sentence.format(*values) if values else sentence)
+        self.told = sentence.format(*[_Withheld()] * len(values)) if values else sentence
+
+
+class WrongType(TaskFault, TypeError):
+    """A value of a type that it must not have."""
+
+
+class WrongValue(TaskFault, ValueError):
+    """A value that breaks a rule."""
+
+
+class _Withheld:
+    def __repr__(self) -> str:
+        return WITHHELD
 
 
 def shown(value: object) -> str:

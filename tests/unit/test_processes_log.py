@@ -1,7 +1,14 @@
 """What every log line keeps to."""
 
 import ast
+import io
+import json
 from pathlib import Path
+
+import pytest
+import structlog
+
+from tomaat.processes.log import configure_logging
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LEVELS = {"debug", "info", "warning", "error"}
@@ -32,3 +39,31 @@ def test_each_line_about_a_ticket_names_it():
 def test_no_line_speaks_of_many_tickets_at_once():
     for place, events, facts in log_calls():
         assert "tickets" not in facts, f"{place}: {events}"
+
+
+@pytest.fixture
+def written():
+    """Log one crash of a task in a format, and give what was written."""
+
+    def write(log_format, **options):
+        stream = io.StringIO()
+        configure_logging("worker", log_format, stream=stream, **options)
+        frames = ['  File "Task.py", line 3, in perform', "    raise OSError(name)", "OSError"]
+        structlog.get_logger().error("task.crashed", frames=frames, task_text="OSError: MILLER\nANNA")
+        return stream.getvalue()
+
+    yield write
+    structlog.reset_defaults()
+
+
+def test_frames_are_lines_of_their_own(written):
+    first, *others = written("text").splitlines()
+    assert "task.crashed" in first
+    assert others == ['  File "Task.py", line 3, in perform', "    raise OSError(name)", "OSError"]
+    assert len(json.loads(written("json"))["frames"]) == 3
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_a_tasks_text_is_written_only_where_the_operator_wants_it(written, log_format):
+    assert "MILLER" not in written(log_format)
+    assert "MILLER" in written(log_format, task_texts=True)

@@ -1,6 +1,7 @@
 """What a worker does with other people's tasks, without its process."""
 
 import argparse
+import asyncio
 import contextlib
 import io
 import json
@@ -17,6 +18,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+import structlog
 import torch
 
 from Inputs import FloatInput, SingleChoiceInput, VolumeInput
@@ -50,6 +52,7 @@ from tomaat.reader import VolumeReader
 from tomaat.scheduling.local_engine import scrubbed
 from tomaat.services import Cancelled, Offer, Task, TaskRefused
 from tomaat.services.found import Found
+from tomaat.volumes import Volume
 from tomaat.worker import packing, performing
 from tomaat.worker.__main__ import listen, start
 from tomaat.worker.job import Job
@@ -87,6 +90,53 @@ class _Refusing(_Add):
 
     def perform(self, x):
         raise TaskRefused(f"x: {x} shows no head.")
+
+
+class _Raising(_Add):
+    """Raises what a test says, instead of a result."""
+
+    task_identifier = "Raising"
+    error: ClassVar = None
+
+    def perform(self, x):
+        del x
+        raise self.error
+
+    def expected_seconds(self, inputs):
+        del inputs
+        raise self.error
+
+
+class _Unwritable(_Add):
+    """Returns what a test says, which is no result."""
+
+    task_identifier = "Unwritable"
+    outputs: ClassVar = None
+
+    def perform(self, x):
+        del x
+        return self.outputs
+
+
+class _Exiting:
+    """A value that ends the program wherever it is touched."""
+
+    def __deepcopy__(self, _memo):
+        sys.exit("copied")
+
+    def __getattr__(self, name):
+        sys.exit(name)
+
+
+class _Reshaping(_Add):
+    """Gives a volume voxels that do not fit."""
+
+    task_identifier = "Reshaping"
+
+    def perform(self, x):
+        axes = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+        volume = Volume(array=np.full((1, 1, 1), x), spacing_mm=(1, 1, 1), origin_mm=(0, 0, 0), direction=axes)
+        return {"volume": volume.like(np.zeros(3))}
 
 
 class _Unloadable(_Add):
@@ -257,6 +307,68 @@ def test_an_exceptions_text_stays_in_the_house(worker, job):
     assert isinstance(end, TaskCrashed)
     assert end.error == "OSError"
     assert "MILLER" not in repr(end)
+
+
+@pytest.mark.parametrize("error", [SystemExit(7), SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError])
+def test_a_task_that_would_end_its_program_fails_its_ticket_and_the_next_one_runs(worker, job, monkeypatch, error):
+    monkeypatch.setattr(_Raising, "error", error)
+    worker.load(_Raising, _Add)
+    end = worker.run(job("Raising"))
+    assert isinstance(end, TaskCrashed)
+    assert end.error == (error if isinstance(error, type) else type(error)).__name__
+    assert worker.performer.estimate("Raising", job("Raising").inputs) is None
+    assert worker.run(job("Add", key="2/1")) == Packed(key="2/1")
+
+
+@pytest.mark.parametrize("outputs", [{"x": _Exiting()}, _Exiting()], ids=["a value", "all"])
+def test_outputs_that_would_end_the_program_fail_their_ticket(worker, job, monkeypatch, outputs):
+    monkeypatch.setattr(_Unwritable, "outputs", outputs)
+    worker.load(_Unwritable, _Add)
+    assert isinstance(worker.run(job("Unwritable")), TaskCrashed)
+    assert worker.run(job("Add", key="2/1")) == Packed(key="2/1")
+
+
+def test_a_task_whose_load_would_end_the_program_is_not_offered_and_the_others_are(worker, monkeypatch):
+    monkeypatch.setattr(_Raising, "load", lambda *_: sys.exit(3))
+    worker.load(_Raising, _Add)
+    problem, offer = worker.offers
+    assert problem == NotOffered(reason="Raising: load() failed: SystemExit: 3")
+    assert offer.service == "Add"
+    assert list(worker.performer.networks.tasks) == ["Add"]
+
+
+@pytest.mark.parametrize(
+    ("outputs", "told"),
+    [
+        (None, "perform() returned NoneType; return a dict of named outputs"),
+        ({"MILLER ANNA": 1}, "the output name … is not a Python name of at most 64 letters"),
+        ({"miller": {1, 2}}, "the output … is set, which is no Volume, text, array, path or JSON: …"),
+    ],
+)
+def test_our_own_sentence_about_a_task_reaches_its_client_and_the_log_without_a_patient(
+    worker, job, monkeypatch, outputs, told
+):
+    monkeypatch.setattr(_Unwritable, "outputs", outputs)
+    worker.load(_Unwritable)
+    with structlog.testing.capture_logs() as lines:
+        end = worker.run(job("Unwritable"))
+    assert end.told == told
+    (line,) = (line for line in lines if line["event"] == "task.crashed")
+    assert line["told"] == told
+    assert line["reference"] == end.reference
+
+
+def test_a_fault_that_a_task_makes_with_our_classes_is_told_too(worker, job):
+    worker.load(_Reshaping)
+    assert worker.run(job("Reshaping")).told == "an array of shape (3,) does not lie like a volume of shape (1, 1, 1)"
+
+
+def test_an_estimate_that_is_no_number_of_seconds_is_told_to_the_log(worker, job, monkeypatch):
+    monkeypatch.setattr(_Add, "expected_seconds", lambda *_: float("inf"))
+    worker.load(_Add)
+    with structlog.testing.capture_logs() as lines:
+        assert worker.performer.estimate("Add", job("Add").inputs) is None
+    assert lines[0]["told"] == "expected_seconds() returned …; return at most 1e+09 seconds, or None"
 
 
 def test_a_refusal_reaches_the_client_verbatim(worker, job):

@@ -283,6 +283,7 @@ class TaskCrashed(OfOneJob):
     """Tell that the task raised; the server's log has it under a reference."""
 
     error: Annotated[str, sentence(LONGEST_STAGE)]  #: the error's type
+    told: Annotated[str | None, optional(sentence())] = None  #: our own sentence, without a task's value
     reference: Annotated[str, word]
 
 

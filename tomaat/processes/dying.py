@@ -2,7 +2,7 @@
 
 Run by its path, it needs the standard library only. Its steps must happen between fork and exec, in this order, and
 Python code there is not safe in a process with threads. Arguments: launcher's pid, signal, uid and gid
-(both -1: stay), command.
+(both -1: stay), further groups (such as ``44,109``), command.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Sequence
 
 PR_SET_PDEATHSIG = 1
+PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
 
 
 def die_with_parent(parent: int, number: int) -> None:
@@ -26,20 +28,26 @@ def die_with_parent(parent: int, number: int) -> None:
         sys.exit("The parent ended first.")
 
 
-def command_that_dies_with(launcher: int, number: signal.Signals, uid: int, gid: int, command: list[str]) -> list[str]:
+def command_that_dies_with(
+    launcher: int, number: signal.Signals, uid: int, gid: int, command: list[str], *, groups: Sequence[int] = ()
+) -> list[str]:
     """Say how to start ``command`` so that it gets the signal ``number`` when the thread that started it ends."""
-    return [sys.executable, "-I", "-S", __file__, str(launcher), str(int(number)), str(uid), str(gid), *command]
+    words = [str(launcher), str(int(number)), str(uid), str(gid), ",".join(map(str, groups))]
+    return [sys.executable, "-I", "-S", __file__, *words, *command]
 
 
-def main(launcher: int, number: int, uid: int, gid: int, command: list[str]) -> None:
-    """Drop root, ask for the signal (a change of user would clear it), become the command."""
+def main(words: list[str]) -> None:
+    """Drop root, or the capabilities; ask for the signal (a change of user would clear it); become the command."""
+    launcher, number, uid, gid = map(int, words[:4])
+    groups, command = [int(group) for group in words[4].split(",") if group], words[5:]
     if uid >= 0:
-        os.setgroups([])
+        os.setgroups(groups)
         os.setgid(gid)
         os.setuid(uid)
+        ctypes.CDLL(None).prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)  # a change of user leaves these
     die_with_parent(launcher, number)
     os.execv(command[0], command)  # noqa: S606 (this program's purpose)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), sys.argv[5:])
+    main(sys.argv[1:])

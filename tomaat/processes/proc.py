@@ -20,16 +20,10 @@ PORTS_FOR_ALL = 1024  #: where Linux does not say from which port on anybody may
 def start_time(pid: int) -> int | None:
     """Tell when a process started, in clock ticks since boot; ``None`` if it is gone or a zombie."""
     try:
-        fields = _stat(pid)
+        fields = _stat_of(str(pid))
     except OSError:
         return None
     return None if fields[0] in "ZX" else int(fields[19])
-
-
-def _stat(pid: int) -> list[str]:
-    """Read the fields after a process's name: state, parent, group, session, and so on."""
-    stat = (PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
-    return stat[stat.rindex(")") + 2 :].split()
 
 
 def session_members(leader: int) -> list[int]:
@@ -37,7 +31,7 @@ def session_members(leader: int) -> list[int]:
     found = []
     for pid in _pids():
         with contextlib.suppress(OSError):
-            if int(_stat(pid)[3]) == leader:
+            if int(_stat_of(str(pid))[3]) == leader:
                 found.append(pid)
     return found
 
@@ -53,6 +47,25 @@ def own_children() -> set[int]:
 
 def _pids() -> list[int]:
     return [int(folder.name) for folder in PROC.iterdir() if folder.name.isdecimal()]
+
+
+def own_capabilities() -> int:
+    """Tell the capabilities that this process has, one bit each (capabilities(7))."""
+    status = (PROC / "self/status").read_text(encoding="ascii", errors="replace")
+    found = re.search(r"^CapEff:\s+([0-9a-f]+)$", status, re.MULTILINE)
+    return 0 if found is None else int(found[1], 16)
+
+
+def own_environment_place() -> tuple[int, int]:
+    """Tell where in this process's memory the variables begin and end that it was started with."""
+    fields = _stat_of("self")
+    return int(fields[47]), int(fields[48])
+
+
+def _stat_of(process: str) -> list[str]:
+    """Split ``/proc/<pid>/stat`` behind the program's name, which may hold anything: the first field is the state."""
+    stat = (PROC / process / "stat").read_text(encoding="utf-8", errors="replace")
+    return stat[stat.rindex(")") + 2 :].split()
 
 
 def command_lines() -> dict[int, list[str]]:

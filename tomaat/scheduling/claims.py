@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 
 from structlog.typing import FilteringBoundLogger
@@ -63,14 +62,15 @@ class Claims:
 
     def hand_over(self, run: RunningTicket) -> None:
         """Let the worker read, perform and pack a claimed ticket. Raises ``OSError`` without a folder."""
-        shutil.rmtree(run.out, ignore_errors=True)
-        run.out.mkdir(mode=0o700, parents=True)
+        self.storage.make_claim_folder(run.out)
+        inputs = self.storage.lend_input(run.ticket.folder)
         self.keeper.ahead = None
+        self.keeper.count_output(run.ticket.id)
         self.keeper.tell(
             Perform(
                 key=run.key,
                 service=run.ticket.service,
-                inputs=self.storage.folder_of(run.ticket.folder).inputs,
+                inputs=inputs,
                 out=run.out,
                 source=self.source,
             )
@@ -91,7 +91,10 @@ class Claims:
                 return
         if ticket is not None and ticket.claim == 0:
             if self.keeper.ahead != ticket.id:
-                inputs = self.storage.folder_of(ticket.folder).inputs
+                try:
+                    inputs = self.storage.lend_input(ticket.folder)
+                except OSError:
+                    return  # it is gone, or its claim will tell why it cannot be read
                 self.keeper.tell(ReadAhead(service=ticket.service, inputs=inputs))
                 self.keeper.ahead = ticket.id
         elif self.keeper.ahead is not None:

@@ -10,7 +10,10 @@ from typing import Any
 from structlog.typing import FilteringBoundLogger
 
 from tomaat.tickets.lane_store import LaneStore
+from tomaat.tickets.states import CANCELLED, FAILED
 from tomaat.tickets.ticket import Ticket
+
+ENDED = {FAILED, CANCELLED}  #: an attempt may be the last one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,34 +74,37 @@ class Ends:
         self.log = log
         self.attempts = attempts
 
-    def carry_out(self, end: End, ticket: Ticket, out: Path) -> None:
+    def carry_out(self, end: End, ticket: Ticket, out: Path) -> bool:
         """End a ticket whose claim wrote into ``out``; unless it succeeds, that folder goes.
 
-        Raises ``DatabaseUnavailable`` when it is not known whether the ticket has ended.
+        Tells whether the ticket has ended for good, by this. Raises ``DatabaseUnavailable`` when that is not known.
         """
-        kept = False
+        kept = ended = False
         match end:
             case Succeed():
-                kept = self._succeed(end, ticket, out)
+                kept = ended = self._succeed(end, ticket, out)
             case Fail():
-                self.store.fail(ticket, end.problem)
+                ended = self.store.fail(ticket, end.problem)
                 self.log.info("ticket.failed", ticket=ticket.id, reason=end.reason)
             case Outgrow():
                 state = self.store.outgrow(ticket, end.memory_bytes, end.problem)
+                ended = state in ENDED
                 self.log.warning("ticket.outgrown", ticket=ticket.id, memory_bytes=end.memory_bytes, state=state)
             case Cancel():
-                self.store.cancelled(ticket)
+                ended = self.store.cancelled(ticket)
                 self.log.info("ticket.cancelled", ticket=ticket.id)
             case PutBack():
                 self.store.put_back(ticket)
                 self.log.info("ticket.put_back", ticket=ticket.id)
             case SpendAttempt():
                 state = self.store.give_up_attempt(ticket, attempts=self.attempts, error=end.problem)
+                ended = state in ENDED
                 self.log.warning("ticket.attempt_spent", ticket=ticket.id, state=state)
             case Lose():
                 self.log.warning("ticket.lost", ticket=ticket.id, claim=ticket.claim)
         if not kept:
             shutil.rmtree(out, ignore_errors=True)
+        return ended
 
     def _succeed(self, end: Succeed, ticket: Ticket, out: Path) -> bool:
         """Complete a ticket; the folders of earlier claims, whose workers died, go. Tells whether it was in time."""

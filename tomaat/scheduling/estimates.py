@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from tomaat.database import DatabaseUnavailable
 from tomaat.messages import Estimate, Estimated, ToEstimate
 from tomaat.scheduling.worker_keeper import WorkerKeeper
@@ -28,10 +30,11 @@ class Estimates:
         except DatabaseUnavailable:
             return
         if tickets:
-            asked = [
-                ToEstimate(ticket=each.id, service=each.service, inputs=self.storage.folder_of(each.folder).inputs)
-                for each in tickets
-            ]
+            asked = []
+            for each in tickets:
+                with contextlib.suppress(OSError):  # its files are gone: it gets no answer
+                    inputs = self.storage.lend_input(each.folder)
+                    asked.append(ToEstimate(ticket=each.id, service=each.service, inputs=inputs))
             self.keeper.tell(Estimate(tickets=tuple(asked)))
             self.keeper.estimating = {each.id for each in tickets}
 

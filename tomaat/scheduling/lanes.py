@@ -368,13 +368,15 @@ class Lane:
         Raises ``Stopping`` when it is away, the lane has to end, and nothing else is waited for.
         """
         try:
-            self.ends.carry_out(end, run.ticket, run.out)
+            ended = self.ends.carry_out(end, run.ticket, run.out)
         except DatabaseUnavailable as error:
             self.log.warning("database.lost", ticket=run.ticket.id, reason=str(error))
             if self._ending() and all(other.stage is Stage.ENDING for other in self.running):
                 raise Stopping from error  # the files stay, since the ticket may have succeeded
         else:
             self.running.remove(run)
+            if ended:
+                self.storage.end_loan(run.ticket.folder)
 
     def _not_stored(self, run: RunningTicket, error: OSError) -> None:
         """Tell a full disk, which is waited out, from one that spends an attempt."""

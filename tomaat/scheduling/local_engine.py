@@ -19,6 +19,8 @@ from tomaat.devices.compute_source import ComputeSource
 from tomaat.messages import Channel, FromLane, FromWorker
 from tomaat.processes.leftovers import adopt_orphans, end_orphans, end_session
 from tomaat.processes.proc import start_time
+from tomaat.scheduling.worker_output import WorkerOutput
+from tomaat.scheduling.worker_user import UMASK, WorkerUser
 
 KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 STOP_SECONDS = 5.0
@@ -30,11 +32,19 @@ class Worker:
     Its end is noticed by the process itself, not by the channel: a child of it may keep that open.
     """
 
-    def __init__(self, *, process: subprocess.Popen[bytes], channel: Channel[FromWorker], started: int) -> None:
-        """Hold a process that ``started`` so many clock ticks after the boot."""
+    def __init__(
+        self,
+        *,
+        process: subprocess.Popen[bytes],
+        channel: Channel[FromWorker],
+        started: int,
+        output: WorkerOutput | None = None,
+    ) -> None:
+        """Hold a process that ``started`` so many clock ticks after the boot; ``output`` bounds what it prints."""
         self.process = process
         self.channel = channel
         self.started = started
+        self.output = output
         self.pidfd = os.pidfd_open(process.pid)
 
     @property
@@ -93,9 +103,20 @@ class LocalEngine:
     long as the program.
     """
 
-    def __init__(self, worker_options: Sequence[str], *, folder: Path, wake_main: Callable[[], None]) -> None:
-        """Start workers in ``folder``: a clone has the code there, and relative paths of tasks begin there."""
+    def __init__(
+        self,
+        worker_options: Sequence[str],
+        *,
+        folder: Path,
+        wake_main: Callable[[], None],
+        user: WorkerUser | None = None,
+    ) -> None:
+        """Start workers in ``folder``: a clone has the code there, and relative paths of tasks begin there.
+
+        They run as ``user``, or as the user of this process.
+        """
         self.worker_options = worker_options
+        self.user = user
         self.folder = folder
         self.wake_main = wake_main
         self.requests: SimpleQueue[tuple[ComputeSource, SimpleQueue[Worker | OSError]]] = SimpleQueue()
@@ -127,27 +148,42 @@ class LocalEngine:
 
     def _start(self, source: ComputeSource) -> Worker:
         channel, other_end = Channel.pair()
-        with other_end:
+        output = WorkerOutput(source.name)
+        log_lines = os.dup(sys.stderr.fileno())
+        command = [
+            sys.executable,
+            *("-m", "tomaat.worker"),
+            *("--channel", str(other_end.fileno())),
+            *("--log", str(log_lines)),
+            *("--parent", str(os.getpid())),
+            *("--device", source.torch_device),
+            *("--services", "*" if source.services is None else ",".join(source.services)),
+            *([] if source.memory_bytes is None else ["--memory-bytes", str(source.memory_bytes)]),
+            *self.worker_options,
+        ]
+        environment = scrubbed(os.environ, source.visible_devices)
+        try:
             process = subprocess.Popen(
-                [
-                    sys.executable,
-                    *("-m", "tomaat.worker"),
-                    *("--channel", str(other_end.fileno())),
-                    *("--parent", str(os.getpid())),
-                    *("--device", source.torch_device),
-                    *("--services", "*" if source.services is None else ",".join(source.services)),
-                    *([] if source.memory_bytes is None else ["--memory-bytes", str(source.memory_bytes)]),
-                    *self.worker_options,
-                ],
+                command if self.user is None else self.user.command(command),
                 cwd=self.folder,
-                env=scrubbed(os.environ, source.visible_devices),
-                pass_fds=[other_end.fileno()],
+                env=environment if self.user is None else self.user.environment(environment),
+                pass_fds=[other_end.fileno(), log_lines],
                 stdin=subprocess.DEVNULL,
-                stdout=sys.stderr,
+                stdout=output.pipe_in,
+                stderr=output.pipe_in,
+                umask=-1 if self.user is None else UMASK,
                 start_new_session=True,
             )
+        except OSError:
+            output.give_up()
+            channel.close()
+            raise
+        finally:
+            other_end.close()
+            os.close(log_lines)
+        output.start()
         self.workers.add(process.pid)
-        return Worker(process=process, channel=channel, started=start_time(process.pid) or 0)
+        return Worker(process=process, channel=channel, started=start_time(process.pid) or 0, output=output)
 
 
 def scrubbed(environment: Mapping[str, str], visible_devices: str) -> dict[str, str]:

@@ -23,7 +23,7 @@ def end_told(told: TicketRefused | TaskCrashed | Outgrown | TaskStopped, ticket:
         case TicketRefused():
             return Fail(problem=refused(told.detail, told.errors), reason="refused")
         case TaskCrashed():
-            return Fail(problem=task_crashed(told.error, told.reference), reason="crashed")
+            return Fail(problem=task_crashed(told.error, told.reference, told.told), reason="crashed")
         case Outgrown():
             problem = out_of_memory(ticket.service, source.name, told.needed_bytes, told.total_bytes)
             return Outgrow(memory_bytes=source.memory_bytes, problem=problem)

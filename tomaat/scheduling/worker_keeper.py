@@ -243,6 +243,11 @@ class WorkerKeeper:
         """Note that a ticket succeeded, so that the source is in order."""
         self.deadly.clear()
 
+    def count_output(self, ticket: int) -> None:
+        """Bound what is printed from now on as this ticket's."""
+        if self.worker is not None and self.worker.output is not None:
+            self.worker.output.begin(ticket)
+
     def note_measured(self, measured: Measured) -> None:
         """Write a measurement; one that the database did not take comes again with the next change."""
         try:

@@ -29,5 +29,5 @@ def _keep(value: Any, path: Path) -> Any:
         return kept
     try:
         return copy.deepcopy(value)
-    except Exception:  # noqa: BLE001 (other people's objects may raise anything)
+    except BaseException:  # noqa: BLE001 (other people's objects may raise anything)
         return value

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tomaat.headers import VolumeRefused
+from tomaat.refusals import WrongType, WrongValue
 from tomaat.services.payload import DICOM_SEG
 from tomaat.volumes import Labels, Volume, draw_preview, slicer_fields, write_volume
 
@@ -47,18 +48,18 @@ def write_outputs(
 
     ``segmented`` is the input volume on whose grid labels come back, with a picture of both. ``format`` is that of all
     volumes, or of labels, the others becoming ``OTHERS``. ``dicom-seg`` needs the result's ``facts``, and makes
-    ``nii.gz`` where there is no input volume. Raises ``TypeError`` or ``ValueError`` with a sentence for the task's
+    ``nii.gz`` where there is no input volume. Raises ``WrongType`` or ``WrongValue`` with a sentence for the task's
     author.
     """
     if segmented is None and format == DICOM_SEG:
         format = OTHERS[format]
     if not isinstance(outputs, dict):
-        raise TypeError(f"perform() returned {type(outputs).__name__}; return a dict of named outputs")
+        raise WrongType(f"perform() returned {type(outputs).__name__}; return a dict of named outputs")
     names: dict[str, Any] = {}
     for name in outputs:
         other = names.setdefault(str(name).lower(), name)
         if other != name:
-            raise ValueError(f"the outputs {other!r} and {name!r} would be one file where names ignore case")
+            raise WrongValue("the outputs {!r} and {!r} would be one file where names ignore case", other, name)
     written = [
         _write(name, value, folder, segmented, format=format, facts=facts or {}) for name, value in outputs.items()
     ]
@@ -71,7 +72,8 @@ def _write(
     name: Any, value: Any, folder: Path, segmented: Volume | None, *, format: str, facts: Mapping[str, Any]
 ) -> dict[str, Any]:
     if not isinstance(name, str) or not name.isidentifier() or len(name) > LONGEST_OUTPUT_NAME:
-        raise ValueError(f"the output name {name!r} is not a Python name of at most {LONGEST_OUTPUT_NAME} letters")
+        rule = f"is not a Python name of at most {LONGEST_OUTPUT_NAME} letters"
+        raise WrongValue(f"the output name {{!r}} {rule}", name)
     if hasattr(value, "detach"):  # a torch tensor, which only tasks know
         value = value.detach().cpu().numpy()
     if isinstance(value, Volume):
@@ -90,14 +92,14 @@ def _write(
         return {"name": name, "type": "labels", "file": file, "labels": labels.counted()}
     if isinstance(value, np.ndarray):
         if value.dtype.hasobject:
-            raise TypeError(f"the output {name!r} is an array of objects; give it numbers")
+            raise WrongType("the output {!r} is an array of objects; give it numbers", name)
         file = f"{name}.npy"
         np.save(folder / file, value, allow_pickle=False)
         return {"name": name, "type": "array", "file": file}
     if isinstance(value, Path):
         file = name + "".join(value.suffixes[-2:])
         if file in {RESULT, PREVIEW}:
-            raise ValueError(f"the output {name!r} would be written as {file}, which is the result's own")
+            raise WrongValue(f"the output {name!r} would be written as {file}, which is the result's own")
         shutil.copyfile(value, folder / file, follow_symlinks=False)
         return {"name": name, "type": "file", "file": file}
     return {"name": name, "type": "text" if isinstance(value, str) else "json", "value": _plain(name, value)}
@@ -117,7 +119,6 @@ def _plain(name: str, value: Any) -> Any:
     try:
         json.dumps(value, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
-        raise TypeError(
-            f"the output {name!r} is {type(value).__name__}, which is no Volume, text, array, path or JSON: {error}"
-        ) from None
+        kind = f"is {type(value).__name__}, which is no Volume, text, array, path or JSON"
+        raise WrongType(f"the output {{!r}} {kind}: {{}}", name, error) from None
     return value

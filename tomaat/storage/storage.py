@@ -18,11 +18,12 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from tomaat.processes.misconfigured import Misconfigured
+from tomaat.storage import loans
 from tomaat.storage.files import flush, flush_tree, sha256_of
 
 RESULT = "result.tar.gz"
@@ -58,8 +59,10 @@ class TicketFolder:
 class Storage:
     """All folders below ``BASE_STORAGE_DIR``."""
 
-    def __init__(self, base: Path) -> None:
+    def __init__(self, base: Path, *, workers_group: int | None = None) -> None:
+        """Keep everything below ``base``; ``workers_group`` is that of workers with an account of their own."""
         self.base = base
+        self.workers_group = workers_group
         self.incoming = base / "incoming"
         self.tickets = base / "tickets"
         self.quarantine = base / "quarantine"
@@ -67,10 +70,18 @@ class Storage:
         self.restoring = base / "restoring"
 
     def prepare(self) -> None:
-        """Make the folders, for this user only."""
+        """Make the folders, for this user only; the workers' group may enter where their tickets lie."""
         self.base.mkdir(parents=True, exist_ok=True)
         for folder in (self.incoming, self.tickets, self.quarantine, self.temporary):
             folder.mkdir(mode=0o700, exist_ok=True)
+        if self.workers_group is not None:
+            try:
+                for folder in (self.base, self.tickets):
+                    loans.let_enter(folder, self.workers_group)
+            except PermissionError as error:
+                raise Misconfigured(
+                    f"{error.filename} cannot be opened to the workers: let the doors own it"
+                ) from error
 
     def instance_id(self) -> str | None:
         """Read the id of the database that this folder belongs to."""
@@ -147,8 +158,30 @@ class Storage:
         """Return the path of a claim's result; only the row says whether it is complete."""
         return self.folder_of(folder_name).claim(claim) / RESULT
 
+    def lend_input(self, folder_name: str) -> Path:
+        """Let the workers read a ticket's input; return its folder. Raises ``OSError`` where it is gone."""
+        folder = self.folder_of(folder_name)
+        if self.workers_group is not None:
+            loans.lend_input(folder.path, folder.inputs, self.workers_group)
+        return folder.inputs
+
+    def make_claim_folder(self, out: Path) -> None:
+        """Make an empty folder into which the worker of this claim writes. Raises ``OSError`` on a full disk."""
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir(mode=0o700, parents=True)
+        if self.workers_group is not None:
+            loans.lend_output(out, self.workers_group)
+
+    def end_loan(self, folder_name: str) -> None:
+        """Let no worker see a ticket that has ended."""
+        if self.workers_group is not None:
+            with suppress(OSError):  # it is gone
+                loans.end_all(self.folder_of(folder_name).path)
+
     def seal_result(self, draft: Path) -> tuple[str, int]:
         """Flush a worker's finished archive, give it its name beside itself, and return its SHA-256 and size."""
+        if self.workers_group is not None:
+            loans.end_output(draft)
         sha256, size_bytes = sha256_of(draft)
         flush(draft)
         draft.rename(draft.with_name(RESULT))

@@ -35,9 +35,11 @@ def refused(detail: str, errors: Collection[dict[str, Any]]) -> dict[str, Any]:
     return problem("refused", "The inputs were refused", detail, list(errors))
 
 
-def task_crashed(error: str, reference: str) -> dict[str, Any]:
-    """Say of which type the task's error was, and where its operator finds it."""
+def task_crashed(error: str, reference: str, told: str | None = None) -> dict[str, Any]:
+    """Say of which type the task's error was, and where its operator finds it; ``told`` is our own sentence."""
     detail = f"The task stopped with an error of its own ({error}); the server's log has it as {reference}."
+    if told is not None:
+        detail = f"The task has a fault: {told.rstrip('.')}. The server's log has it as {reference}."
     return problem("task-crashed", "The task crashed", detail)
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import SimpleITK as sitk
 
+from tomaat.refusals import WrongType, WrongValue
+
 if TYPE_CHECKING:
     from tomaat.volumes.volume import Volume  # which imports this file to sample itself
 
@@ -17,7 +19,7 @@ INTERPOLATORS = {"linear": sitk.sitkLinear, "nearest": sitk.sitkNearestNeighbor,
 def as_image(volume: Volume) -> sitk.Image:
     """Make SimpleITK's image of a volume; bool becomes uint8, float16 becomes float32.
 
-    Raises ``TypeError`` for voxels that are no numbers.
+    Raises ``WrongType`` for voxels that are no numbers.
     """
     array = volume.array
     if array.dtype == np.bool_:
@@ -25,7 +27,7 @@ def as_image(volume: Volume) -> sitk.Image:
     elif array.dtype == np.float16:
         array = array.astype(np.float32)
     elif array.dtype.kind not in "iuf":
-        raise TypeError(f"voxels of type {array.dtype} cannot be written; use integers or floats")
+        raise WrongType(f"voxels of type {array.dtype} cannot be written; use integers or floats")
     image = sitk.GetImageFromArray(np.ascontiguousarray(array.transpose(2, 1, 0)))
     image.SetSpacing([float(size) for size in volume.spacing_mm])
     image.SetOrigin([float(coordinate) for coordinate in volume.origin_mm])
@@ -36,10 +38,10 @@ def as_image(volume: Volume) -> sitk.Image:
 def sampled(volume: Volume, grid: Volume, interpolation: str, outside: float) -> Volume:
     """Sample a volume at the voxel centres of ``grid``, whose own voxels do not matter.
 
-    Raises ``ValueError`` for an interpolation that there is not.
+    Raises ``WrongValue`` for an interpolation that there is not.
     """
     if interpolation not in INTERPOLATORS:
-        raise ValueError(f"interpolation: {interpolation!r} is none of {', '.join(INTERPOLATORS)}.")
+        raise WrongValue(f"interpolation: {{!r}} is none of {', '.join(INTERPOLATORS)}.", interpolation)
     filter_ = sitk.ResampleImageFilter()
     filter_.SetSize([int(count) for count in grid.array.shape])
     filter_.SetOutputSpacing([float(size) for size in grid.spacing_mm])

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tomaat.refusals import WrongType, WrongValue
 from tomaat.volumes.parts import largest_part, without_holes
 from tomaat.volumes.volume import Volume
 
@@ -30,7 +31,7 @@ class Labels:
     """Label ``n`` is where ``volume.array == n``; 0 is background, and has no name.
 
     ``array`` is bool or of whole numbers, of shape (i, j, k). The volume may lie on any grid: the result has the labels
-    on the grid of the input that was segmented. Raises ``TypeError`` or ``ValueError`` with a sentence for the author
+    on the grid of the input that was segmented. Raises ``WrongType`` or ``WrongValue`` with a sentence for the author
     of the task.
 
     >>> axes = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
@@ -45,19 +46,19 @@ class Labels:
     def __post_init__(self) -> None:
         array = self.volume.array
         if array.dtype.kind not in "bui":
-            raise TypeError(f"labels are whole numbers or bool, not {array.dtype}")
+            raise WrongType(f"labels are whole numbers or bool, not {array.dtype}")
         if not self.names:
-            raise ValueError("names: there is none; name each label, as in {1: 'liver'}")
+            raise WrongValue("names: there is none; name each label, as in {1: 'liver'}")
         for value, name in self.names.items():
             if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LARGEST_LABEL:
-                raise ValueError(f"names: {value!r} is no label; labels are 1 to {LARGEST_LABEL}")
+                raise WrongValue(f"names: {{!r}} is no label; labels are 1 to {LARGEST_LABEL}", value)
             if not isinstance(name, str) or not name.strip() or not name.isprintable() or len(name) > LONGEST_LABEL:
-                raise ValueError(f"names: label {value} is called {name!r}; write 1 to {LONGEST_LABEL} characters")
+                raise WrongValue(f"names: label {value} is called {{!r}}; write 1 to {LONGEST_LABEL} characters", name)
         if len(set(self.names.values())) < len(self.names):
-            raise ValueError("names: two labels have the same name")
+            raise WrongValue("names: two labels have the same name")
         nameless = set(np.unique(array).tolist()) - {0} - set(self.names)
         if nameless:
-            raise ValueError(f"the volume holds the label {min(nameless)}, which has no name")
+            raise WrongValue(f"the volume holds the label {min(nameless)}, which has no name")
 
     def color(self, value: int) -> tuple[int, int, int]:
         """Choose a label's colour: red, green, blue, 0 to 255."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from tomaat.headers.orientation import AXES, axes_for, is_orientation, orientation_of
 from tomaat.headers.volume_header import Point
+from tomaat.refusals import WrongValue
 from tomaat.volumes.dicom_source import DicomSource
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class Volume:
     Positions are in mm in LPS (x to the patient's left, y to posterior, z to superior), as ITK and DICOM have them.
     A volume is not changed; each method makes another, whose voxels may be the same memory.
 
-    Raises ``ValueError`` for an array that is not 3-D and for axes that are not at right angles, of length 1.
+    Raises ``WrongValue`` for an array that is not 3-D and for axes that are not at right angles, of length 1.
 
     >>> axes = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
     >>> volume = Volume(array=np.zeros((4, 3, 2)), spacing_mm=(1, 1, 3), origin_mm=(0, 0, 10), direction=axes)
@@ -40,14 +41,14 @@ class Volume:
 
     def __post_init__(self) -> None:
         if self.array.ndim != 3:  # noqa: PLR2004 (i, j, k)
-            raise ValueError(
+            raise WrongValue(
                 f"array: shape {self.array.shape} has {self.array.ndim} axes; a volume has three, i, j, k."
             )
         if not all(size > 0 for size in self.spacing_mm):
-            raise ValueError(f"spacing_mm: {tuple(self.spacing_mm)} must be more than 0 mm along each axis.")
+            raise WrongValue(f"spacing_mm: {tuple(self.spacing_mm)} must be more than 0 mm along each axis.")
         axes = np.asarray(self.direction, np.float64)
         if axes.shape != (3, 3) or not np.allclose(axes.T @ axes, np.eye(3), rtol=0, atol=ORTHONORMAL_WITHIN):
-            raise ValueError(
+            raise WrongValue(
                 f"direction: the volume's axes are not at right angles within {ORTHONORMAL_WITHIN:g}; "
                 "resample it to a regular grid."
             )
@@ -112,7 +113,7 @@ class Volume:
     def like(self, array: Any) -> Volume:
         """Make a volume of other voxels in the same place: an array or a tensor of the same shape (i, j, k).
 
-        Raises ``ValueError`` for another shape, since then the geometry would be another.
+        Raises ``WrongValue`` for another shape, since then the geometry would be another.
 
         >>> axes = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
         >>> volume = Volume(array=np.zeros((4, 3, 2)), spacing_mm=(1, 1, 3), origin_mm=(0, 0, 10), direction=axes)
@@ -124,13 +125,13 @@ class Volume:
             array = array.detach().cpu().numpy()
         array = np.asarray(array)
         if array.shape != self.array.shape:
-            raise ValueError(f"an array of shape {array.shape} does not lie like a volume of shape {self.array.shape}")
+            raise WrongValue(f"an array of shape {array.shape} does not lie like a volume of shape {self.array.shape}")
         return replace(self, array=array, dicom=None)
 
     def reoriented(self, orientation: str) -> Volume:
         """Turn and flip the axes so that i, j, k point as ``orientation`` says; no voxel's value or place changes.
 
-        ``RAS``: i to the patient's right, j to anterior, k to superior. Raises ``ValueError`` for no orientation.
+        ``RAS``: i to the patient's right, j to anterior, k to superior. Raises ``WrongValue`` for no orientation.
 
         >>> axes = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
         >>> volume = Volume(array=np.zeros((4, 3, 2)), spacing_mm=(1, 1, 3), origin_mm=(0, 0, 10), direction=axes)
@@ -139,7 +140,7 @@ class Volume:
         ((2, 3, 4), (3, 1, 1), (3.0, 2.0, 10.0))
         """
         if not is_orientation(orientation):
-            raise ValueError(f"orientation: {orientation!r} is none; write one letter of LR, one of PA, one of SI.")
+            raise WrongValue("orientation: {!r} is none; write one letter of LR, one of PA, one of SI.", orientation)
         now = self.orientation
         order = axes_for(orientation, now)
         flipped = [AXES[now[source]] != AXES[letter] for source, letter in zip(order, orientation, strict=True)]
@@ -234,7 +235,7 @@ class Volume:
         self, center_mm: Sequence[float], size: Any, spacing: Any, interpolation: str, outside: float
     ) -> Volume:
         if not (np.asarray(spacing) > 0).all() or not (np.asarray(size) > 0).all():
-            raise ValueError(f"size {tuple(size)} and spacing_mm {tuple(spacing)} must be more than 0.")
+            raise WrongValue(f"size {tuple(size)} and spacing_mm {tuple(spacing)} must be more than 0.")
         first = np.asarray(center_mm) - np.asarray(self.direction) @ ((np.asarray(size) - 1) / 2 * spacing)
         grid = Volume(
             array=np.broadcast_to(np.zeros(1, self.array.dtype), tuple(size)),

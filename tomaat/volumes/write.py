@@ -11,6 +11,7 @@ from pathlib import Path
 import SimpleITK as sitk
 from isal import igzip
 
+from tomaat.refusals import WrongValue
 from tomaat.volumes.images import as_image
 from tomaat.volumes.labels import Labels
 from tomaat.volumes.volume import Volume
@@ -25,11 +26,11 @@ def write_volume(volume: Volume, path: Path, fields: Mapping[str, str] | None = 
 
     An NRRD file gets further ``fields``, as ``slicer_fields`` makes them.
 
-    Raises ``ValueError`` for another extension, ``TypeError`` for voxels that are no numbers, ``OSError`` where the
+    Raises ``WrongValue`` for another extension, ``WrongType`` for voxels that are no numbers, ``OSError`` where the
     disk is full.
     """
     if not path.name.endswith(WRITTEN_EXTENSIONS):
-        raise ValueError(f"{path.name}: a volume is written as {', '.join(WRITTEN_EXTENSIONS)}")
+        raise WrongValue(f"{{}}: a volume is written as {', '.join(WRITTEN_EXTENSIONS)}", path.name)
     image = as_image(volume)
     for name, value in (fields or {}).items():
         image.SetMetaData(name, value)

@@ -10,11 +10,11 @@ from pathlib import Path
 import structlog
 
 from tomaat.messages import DiskFull, NoResult, Outgrown, TaskCrashed, TaskStopped, TicketRefused
-from tomaat.processes.log import frames_of
-from tomaat.refusals import Refusal
+from tomaat.refusals import Refusal, TaskFault
 from tomaat.services import Cancelled
 from tomaat.services.payload import PayloadRefused
 from tomaat.storage.disk import is_disk_full
+from tomaat.worker.errors import facts_of
 from tomaat.worker.job import Job
 from tomaat.worker.networks import OutOfMemory
 
@@ -36,7 +36,7 @@ def writing(out: Path) -> Iterator[None]:
         raise
 
 
-def end_of(job: Job, error: Exception) -> NoResult:
+def end_of(job: Job, error: BaseException) -> NoResult:
     """Make the message that ends a job by an error, whichever stage raised it."""
     match error:
         case Cancelled():
@@ -52,8 +52,12 @@ def end_of(job: Job, error: Exception) -> NoResult:
     return crashed(job, error)
 
 
-def crashed(job: Job, error: Exception) -> TaskCrashed:
-    """Log where a task crashed, under a reference that the client gets; the error's own text may name a patient."""
+def crashed(job: Job, error: BaseException) -> TaskCrashed:
+    """Log what went wrong, under a reference that the client gets.
+
+    Of the error's text the client gets our own sentence alone: a text of the task's own may name a patient.
+    """
     reference = secrets.token_hex(4)
-    log.error("task.crashed", reference=reference, error=type(error).__name__, frames=frames_of(error))
-    return TaskCrashed(key=job.key, error=type(error).__name__, reference=reference)
+    log.error("task.crashed", reference=reference, **facts_of(error))
+    told = error.told if isinstance(error, TaskFault) else None
+    return TaskCrashed(key=job.key, error=type(error).__name__, told=told, reference=reference)

@@ -13,10 +13,10 @@ import structlog
 
 from tomaat.devices.need import Need
 from tomaat.messages import Loaded, Loading, Measured
-from tomaat.processes.log import frames_of
 from tomaat.services import Offer, Task
 from tomaat.storage.files import sha256_of, size_of
 from tomaat.worker.device_memory import DeviceMemory
+from tomaat.worker.errors import facts_of
 
 log = structlog.get_logger()
 
@@ -93,7 +93,7 @@ class Networks:
         del task  # one that runs out of memory is made afresh, and the old one's memory must come back
         try:
             self._take_in(service)
-        except Exception:
+        except BaseException:
             self.drop(service)
             raise
 
@@ -142,7 +142,7 @@ class Networks:
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            log.error("memory.insufficient", service=service, frames=frames_of(error))
+            log.error("memory.insufficient", service=service, **facts_of(error))
         self.memory.give_back()
         raise OutOfMemory(None, self.memory.total_bytes)
 
@@ -192,7 +192,7 @@ class Networks:
             self.tasks[service].load(self.device)
             seconds = time.monotonic() - began
             self._hash_weights(service)
-        except Exception:
+        except BaseException:
             self._make_afresh(service)  # what it has loaded already must not stay
             raise
         finally:

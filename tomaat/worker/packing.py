@@ -56,7 +56,7 @@ class Packer:
             job.report(1.0, "packing")
             with writing(job.out):
                 self._write(returned, job)
-        except Exception as error:  # noqa: BLE001 (other people's outputs may raise anything)
+        except BaseException as error:  # noqa: BLE001 (other people's outputs may raise anything, SystemExit too)
             self.channel.send(end_of(job, error))
         else:
             self.channel.send(Packed(key=job.key))

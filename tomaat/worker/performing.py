@@ -30,12 +30,14 @@ from tomaat.messages import (
     WorkerReady,
 )
 from tomaat.messages.fields import MOST_SECONDS
+from tomaat.refusals import WrongValue
 from tomaat.services import Offer, Task
 from tomaat.services.found import Found
 from tomaat.services.keep import keep_outputs
 from tomaat.services.payload import check_payload
 from tomaat.worker.device_memory import DeviceMemory
 from tomaat.worker.endings import end_of, writing
+from tomaat.worker.errors import facts_of
 from tomaat.worker.job import Job
 from tomaat.worker.networks import Known, Networks
 from tomaat.worker.packing import KEPT, Returned
@@ -89,7 +91,7 @@ class Performer:
         name = self.order.pop(0)
         try:
             self.networks.load(name, self.to_load.pop(name))
-        except Exception as error:  # noqa: BLE001 (other people's code may raise anything)
+        except BaseException as error:  # noqa: BLE001 (other people's code may raise anything, SystemExit too)
             self.channel.send(NotOffered(reason=f"{name}: load() failed: {type(error).__name__}: {error}"))
             self.channel.send(Loading(name=name))  # if the device is broken, the next worker leaves this one out
             broken = self._broken()
@@ -138,14 +140,14 @@ class Performer:
             seconds = time.monotonic() - began
             with writing(job.out):
                 outputs = keep_outputs(outputs, job.out / KEPT)
-        except Exception as error:  # noqa: BLE001 (other people's code may raise anything)
+        except BaseException as error:  # noqa: BLE001 (other people's code may raise anything, SystemExit too)
             self._take_error(job, error)
         else:
             self.crashed.clear()
             packs.put(Returned(job=job, read=read, outputs=outputs, seconds=seconds))
             self.channel.send(Performed(key=job.key))
 
-    def _take_error(self, job: Job, error: Exception) -> None:
+    def _take_error(self, job: Job, error: BaseException) -> None:
         end = end_of(job, error)
         if isinstance(end, TaskCrashed):
             self.crashed.add(job.service)
@@ -185,15 +187,15 @@ class Performer:
             payload = check_payload(inputs, task.inputs)
             seconds = task.expected_seconds({**payload.values, **payload.headers})
             return None if seconds is None else expected(seconds)
-        except Exception as error:  # noqa: BLE001 (other people's code may raise anything)
-            log.warning("estimate.failed", service=service, error=type(error).__name__)
+        except BaseException as error:  # noqa: BLE001 (other people's code may raise anything, SystemExit too)
+            log.warning("estimate.failed", service=service, **facts_of(error))
             return None
 
 
 def expected(seconds: float) -> float:
-    """Check the seconds that a task expects; raises ``ValueError`` if they are not finite, or too many."""
+    """Check the seconds that a task expects; raises ``WrongValue`` if they are not finite, or too many."""
     if not math.isfinite(seconds) or seconds > MOST_SECONDS:
-        raise ValueError("expected_seconds")
+        raise WrongValue(f"expected_seconds() returned {{}}; return at most {MOST_SECONDS:g} seconds, or None", seconds)
     return max(0.0, float(seconds))
 
 

@@ -67,7 +67,7 @@ class InputReader:
             return
         self.ahead = None
         if isinstance(asked, ReadAhead) and self.asked.empty():
-            with contextlib.suppress(Exception):  # it is read again, and the reason told, once it is claimed
+            with contextlib.suppress(BaseException):  # it is read again, and the reason told, once it is claimed
                 self.ahead = self._read(asked.service, asked.inputs)
 
     def _hand_on(self, job: Job) -> None:
@@ -77,7 +77,7 @@ class InputReader:
                 read = None  # another ticket's volumes go before these come
                 job.report(0.0, "reading")
                 read = self._read(job.service, job.inputs)
-        except Exception as error:  # noqa: BLE001 (inputs may raise anything)
+        except BaseException as error:  # noqa: BLE001 (a task's own inputs may raise anything, SystemExit too)
             self.channel.send(end_of(job, error))
         else:
             self.performs.put((job, read))

@@ -1,0 +1,70 @@
+"""Passes on what a worker's tasks print, within bounds."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import sys
+import threading
+from dataclasses import dataclass
+
+import structlog
+
+from tomaat.messages.fields import cleaned
+
+log = structlog.get_logger()
+
+MOST_BYTES = 64 * 1024  #: that are passed on for one ticket, or before the first one
+CHUNK_BYTES = 64 * 1024
+
+
+@dataclass
+class Allowance:
+    """The bytes that may still be passed on for a ticket; ``None``: before the first one."""
+
+    ticket: int | None
+    left: int = MOST_BYTES
+
+
+class WorkerOutput:
+    """A pipe that takes the standard output and error of a worker, and a thread that empties it into the log.
+
+    The thread is this process's, not the worker's: there a task may hold the interpreter while it prints. It ends when
+    nobody holds the pipe any more.
+    """
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.allowance = Allowance(ticket=None)
+        self.pipe_out, self.pipe_in = os.pipe()
+        self.thread = threading.Thread(target=self._pass_on, name=f"output {source}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to pass on; the worker holds its end of the pipe by now."""
+        os.close(self.pipe_in)
+        self.thread.start()
+
+    def give_up(self) -> None:
+        """Close the pipe of a worker that was not started."""
+        os.close(self.pipe_in)
+        os.close(self.pipe_out)
+
+    def begin(self, ticket: int) -> None:
+        """Count from now on for this ticket."""
+        self.allowance = Allowance(ticket=ticket)
+
+    def _pass_on(self) -> None:
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        with os.fdopen(self.pipe_out, "rb", buffering=0) as pipe:
+            while chunk := pipe.read(CHUNK_BYTES):
+                self._take(chunk, self.allowance, decoder)
+
+    def _take(self, chunk: bytes, allowance: Allowance, decoder: codecs.IncrementalDecoder) -> None:
+        kept = decoder.decode(chunk[: allowance.left])
+        cut = len(chunk) > allowance.left > 0
+        allowance.left = max(0, allowance.left - len(chunk))
+        if kept:
+            sys.stderr.write(cleaned(kept, len(kept), lines=True) + ("\n" if cut else ""))
+            sys.stderr.flush()
+        if cut:
+            log.warning("worker.output_cut", source=self.source, ticket=allowance.ticket, after_bytes=MOST_BYTES)
