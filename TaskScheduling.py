@@ -5,14 +5,14 @@ Runs alone: ``python3 TaskScheduling.py``. It waits for the database, and for an
 
 from __future__ import annotations
 
-import os
 import sys
 
 from tomaat.database import QUEUED, Hinter, Hints, connect
 from tomaat.devices.device_watch import DeviceWatch
-from tomaat.devices.sources import find_sources
+from tomaat.devices.sources import find_sources, threads_of_each
 from tomaat.launch.open_door import open_door, prepare
 from tomaat.processes.stop import Stop
+from tomaat.scheduling.kept_tasks import keep_tasks
 from tomaat.scheduling.lane_times import LaneTimes
 from tomaat.scheduling.lanes import Lane
 from tomaat.scheduling.local_engine import LocalEngine
@@ -20,6 +20,7 @@ from tomaat.scheduling.scheduler import BEATS_PER_LEASE, Scheduler
 from tomaat.scheduling.worker_user import find_worker_user
 from tomaat.storage import Storage
 from tomaat.tickets.lane_store import LaneStore
+from tomaat.tickets.reload_store import ReloadStore
 from tomaat.tickets.source_store import SourceStore
 from TOMAATSettings import HOME, Settings, read_settings
 
@@ -43,19 +44,19 @@ def schedule(settings: Settings, stop: Stop) -> None:
     hinter = Hinter(database)
     hints = Hints(settings.DATABASE_URL, QUEUED, deadline_seconds=deadline_seconds)
     stop.also_wake(hints.wake)
-    cpu_sources = sum(source.torch_device == "cpu" for source in found) or 1
     engine = LocalEngine(
         [
             *("--tasks", str(settings.CUSTOM_TASKS_DIR)),
-            *("--threads", str(max(1, (os.cpu_count() or 1) // cpu_sources))),
+            *("--threads", str(threads_of_each(found))),
             *("--largest-volume-bytes", str(settings.LARGEST_VOLUME_BYTES)),
-            *("--log-format", settings.LOG_FORMAT),
-            *("--task-errors", settings.TASK_ERRORS),
+            *("--log-format", settings.LOG_FORMAT, "--task-errors", settings.TASK_ERRORS),
         ],
         folder=HOME,
         wake_main=hints.wake,
         user=user,
     )
+    kept = keep_tasks(settings.CUSTOM_TASKS_DIR, [source.name for source in found])
+    reloads = ReloadStore(database)
     sources = SourceStore(database, lease_seconds=settings.LEASE_SECONDS)
     times = LaneTimes(
         poll_seconds=settings.POLL_SECONDS,
@@ -75,10 +76,13 @@ def schedule(settings: Settings, stop: Stop) -> None:
             engine,
             attempts=settings.ATTEMPTS,
             times=times,
+            kept=kept[source.name],
+            reloads=reloads,
         ),
         engine,
         hints,
         watch=watch,
+        reloads=reloads,
         lease_seconds=settings.LEASE_SECONDS,
     ).run(stop)
     watch.close()

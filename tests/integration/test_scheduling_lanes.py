@@ -29,6 +29,7 @@ from tomaat.messages import (
     KnownOffers,
     Loading,
     Measured,
+    NotOffered,
     Offered,
     Outgrown,
     Packed,
@@ -37,17 +38,21 @@ from tomaat.messages import (
     Performing,
     Progress,
     ReadAhead,
+    Reload,
+    Reloaded,
     TaskCrashed,
     TaskStopped,
     TicketRefused,
     WorkerReady,
 )
+from tomaat.scheduling.kept_tasks import KeptTasks
 from tomaat.scheduling.lane_times import LaneTimes
 from tomaat.scheduling.lanes import Lane
 from tomaat.scheduling.local_engine import Worker
 from tomaat.scheduling.running_tickets import RunningTicket, Stage
 from tomaat.storage import Storage
 from tomaat.tickets.problems import loading_too_long, out_of_memory, refused, task_crashed
+from tomaat.tickets.reload_store import ReloadOutcome, ReloadStore
 
 SOURCE = "here/cpu-0"
 SECONDS = 60.0  #: after which the test gives up
@@ -137,9 +142,15 @@ class Play:
         self.storage.prepare()
         self.workers = SimpleQueue()
         self.started = []
+        self.copies = []  #: the text from which each worker was started
         self.offering = {}
         self.first_words = []
         self.estimates = False
+        self.tasks = folder / "tasks"
+        self.tasks.mkdir()
+        (self.tasks / "AddTask.py").write_text("1")
+        self.kept = KeptTasks(self.tasks, folder / "kept")
+        self.reloads = ReloadStore(bench.database)
         self.store = bench.source(SOURCE)
 
     def begin(self, memory_bytes=None, **times):
@@ -161,13 +172,16 @@ class Play:
             self,
             attempts=3,
             times=LaneTimes(**(waits | times)),
+            kept=self.kept,
+            reloads=self.reloads,
         )
         self.thread = threading.Thread(target=self.lane.run)
         self.thread.start()
         return self.workers.get(timeout=SECONDS)
 
-    def start(self, _source):
+    def start(self, _source, kept):
         """Be the engine."""
+        self.copies.append((kept / "AddTask.py").read_text())
         first_words = self.first_words.pop() if self.first_words else None
         played = PlayedWorker(first_words, estimates=self.estimates, **self.offering)
         self.started.append(played)
@@ -740,6 +754,119 @@ def test_a_ticket_is_not_to_blame_for_a_worker_that_dies_while_another_network_l
     worker.die()
     play.until_state(first, "submitted")
     assert play.row(first).attempts == 0
+
+
+# Loading on purpose
+
+
+def ask_to_reload(play, service=None):
+    (asked,) = play.reloads.ask(service)
+    play.lane.reload(asked)
+    return asked.id
+
+
+def outcome(play, id):
+    play.until(lambda: play.reloads.outcomes([id]))
+    return play.reloads.outcomes([id])[id]
+
+
+def test_a_file_that_has_changed_is_loaded_only_when_it_is_asked_for(play):
+    worker = play.begin()
+    (play.tasks / "AddTask.py").write_text("2")
+    worker.die()
+    worker = play.workers.get(timeout=SECONDS)
+    assert play.copies == ["1", "1"]
+    play.until(lambda: play.lane.keeper.complete)
+    id = ask_to_reload(play)
+    told = worker.hear(Reload)
+    assert (told.files, (told.copy / "AddTask.py").read_text()) == (("AddTask.py",), "2")
+    worker.channel.send(Reloaded(services=("Add",), refused=()))
+    assert outcome(play, id) == ReloadOutcome(failed=False, says="offered are Add")
+    worker.die()
+    play.workers.get(timeout=SECONDS)
+    assert play.copies == ["1", "1", "2"]
+
+
+def test_a_file_that_failed_stays_as_it_was_and_the_reason_is_told(play):
+    worker = play.begin()
+    (play.tasks / "AddTask.py").write_text("2")
+    play.until(lambda: play.lane.keeper.complete)
+    id = ask_to_reload(play)
+    worker.hear(Reload)
+    worker.channel.send(NotOffered(reason="Add: load() failed: OSError: no weights"))
+    worker.channel.send(Reloaded(services=("Add",), refused=("AddTask.py",)))
+    assert outcome(play, id).failed
+    assert outcome(play, id).says == "Add: load() failed: OSError: no weights; the former tasks serve"
+    worker.die()
+    play.workers.get(timeout=SECONDS)
+    assert play.copies == ["1", "1"]
+
+
+def test_a_worker_that_dies_while_it_loads_on_purpose_is_followed_by_one_with_the_former_tasks(play):
+    worker = play.begin()
+    (play.tasks / "AddTask.py").write_text("2")
+    play.until(lambda: play.lane.keeper.complete)
+    for _ in range(3):
+        id = ask_to_reload(play)
+        worker.hear(Reload)
+        worker.channel.send(Loading(name="Add"))
+        play.until(lambda: play.lane.keeper.loading is not None)
+        worker.die()
+        assert outcome(play, id).says == "the worker ended while it loaded; the former tasks serve"
+        worker = play.workers.get(timeout=SECONDS)
+        play.until(lambda: play.lane.keeper.complete)
+    assert set(play.copies) == {"1"}
+    assert not worker.without, "the former version is not left out"
+
+
+def test_a_ticket_waits_for_what_is_loaded_on_purpose_and_a_running_one_is_not_disturbed(play):
+    worker = play.begin()
+    first, second = play.queue(2)
+    one = worker.hear(Perform)
+    worker.hear(ReadAhead)
+    (play.tasks / "AddTask.py").write_text("2")
+    ask_to_reload(play)
+    play.until_looked(worker, one)
+    assert worker.heard() == []
+    worker.say(Performed, one)
+    worker.hear(Reload)
+    worker.pack(one)
+    play.until_state(first, "succeeded")
+    assert play.row(second).state == "queued"
+    worker.channel.send(Reloaded(services=("Add",), refused=()))
+    heard = []
+    play.until(lambda: heard.extend(worker.heard()) or [each for each in heard if isinstance(each, Perform)])
+    assert heard[-1].key == f"{second.id}/1"
+
+
+def test_a_service_that_the_changed_files_no_longer_hold_is_withdrawn(play):
+    worker = play.begin()
+    play.until(lambda: play.lane.keeper.complete)
+    (play.tasks / "AddTask.py").unlink()
+    id = ask_to_reload(play)
+    assert not (worker.hear(Reload).copy / "AddTask.py").exists()
+    worker.channel.send(Reloaded(services=(), refused=()))
+    assert not outcome(play, id).failed
+    play.until(lambda: play.bench.sources.offers_of(SOURCE) == [])
+
+
+def test_a_service_is_loaded_anew_by_its_name_even_if_its_file_has_not_changed(play):
+    worker = play.begin()
+    play.until(lambda: play.lane.keeper.complete)
+    assert outcome(play, ask_to_reload(play)).says == "nothing has changed"
+    (play.tasks / "BlurTask.py").write_text("1")
+    ask_to_reload(play, "Add")
+    assert worker.hear(Reload).files == ("AddTask.py",)
+
+
+def test_a_service_that_no_file_offers_is_told(play):
+    worker = play.begin()
+    play.until(lambda: play.lane.keeper.complete)
+    (play.tasks / "BlurTask.py").write_text("1")
+    id = ask_to_reload(play, "Cut")
+    worker.hear(Reload)
+    worker.channel.send(Reloaded(services=("Add",), refused=()))
+    assert outcome(play, id) == ReloadOutcome(failed=True, says="no file in the folder of tasks offers Cut")
 
 
 # A broken device

@@ -33,6 +33,8 @@ from tomaat.messages import (
     DeviceUnusable,
     Forget,
     GiveUp,
+    Loaded,
+    Loading,
     Measured,
     NotOffered,
     Offered,
@@ -43,15 +45,19 @@ from tomaat.messages import (
     Performing,
     Progress,
     ReadAhead,
+    Reload,
     TaskCrashed,
     TaskStopped,
     TicketRefused,
     WorkerReady,
 )
 from tomaat.reader import VolumeReader
+from tomaat.scheduling.kept_tasks import KeptTasks
 from tomaat.scheduling.local_engine import scrubbed
 from tomaat.services import Cancelled, Offer, Task, TaskRefused
+from tomaat.services.find import find_tasks
 from tomaat.services.found import Found
+from tomaat.services.kept import import_from_copy
 from tomaat.volumes import Volume
 from tomaat.worker import packing, performing
 from tomaat.worker.__main__ import listen, start
@@ -437,6 +443,130 @@ def test_what_loaded_before_is_loaded_first_and_the_quickest_of_it(worker):
     assert performer.order == ["Refusing", "Broken", "Add"]
 
 
+# Loading on purpose
+
+VERSION = """
+from Inputs import FloatInput
+from tomaat.services import Task
+
+class {name}(Task):
+    task_identifier = "{name}"
+    description = "Says its version."
+    inputs = (FloatInput("x", "X"),)
+
+    def load(self, device):
+        {load}
+
+    def perform(self, x):
+        return {{"version": "{version}"}}
+"""
+
+
+class Shelf:
+    """A folder of tasks, and its copy, from which a worker imports."""
+
+    def __init__(self, worker, top):
+        self.worker = worker
+        self.folder, self.top = top / "tasks", top
+        self.folder.mkdir()
+        self.write("First", 1)
+        self.write("Second", 1)
+        self.kept = KeptTasks(self.folder, top / "kept")
+        import_from_copy(self.folder, self.kept.copy)
+        worker.performer.folder = self.folder
+        worker.performer.take_in(find_tasks(self.folder, kept=self.kept.copy))
+        self.offers = [worker.load_next(), worker.load_next()]
+        worker.hear()
+
+    def write(self, name, version, *, load="pass", file=None):
+        (self.folder / (file or f"{name}Task.py")).write_text(VERSION.format(name=name, version=version, load=load))
+
+    def reload(self):
+        """Load what has changed; return the messages about it."""
+        changed = self.kept.changed()
+        copy = self.kept.renewed(changed)
+        self.worker.performer.reload(Reload(copy=copy, files=tuple(sorted(changed))))
+        *told, reloaded = self.worker.hear()
+        self.kept.take(copy, reloaded.refused)
+        return [each for each in told if not isinstance(each, Loading | Loaded)], reloaded
+
+    def version(self, service):
+        return self.worker.performer.networks.tasks[service].perform(1)["version"]
+
+
+@pytest.fixture
+def shelf(worker, tmp_path):
+    return Shelf(worker, tmp_path)
+
+
+def test_a_changed_file_serves_once_it_has_loaded(shelf):
+    shelf.write("First", 2)
+    assert shelf.version("First") == "1"
+    ((offer,), reloaded) = shelf.reload()
+    assert (offer.service, reloaded.services, reloaded.refused) == ("First", ("First", "Second"), ())
+    assert [shelf.version(service) for service in ("First", "Second")] == ["2", "1"]
+
+
+@pytest.mark.parametrize(
+    ("load", "reason"),
+    [
+        ("raise OSError('no weights')", "First: load() failed: OSError: no weights"),
+        ("raise SystemExit(3)", "First: load() failed: SystemExit: 3"),
+        ("this is no Python", "FirstTask.py: SyntaxError"),
+    ],
+)
+def test_a_changed_file_that_fails_leaves_the_former_task(shelf, load, reason):
+    shelf.write("First", 2, load=load)
+    ((refusal,), reloaded) = shelf.reload()
+    assert refusal.reason.startswith(reason)
+    assert reloaded.refused == ("FirstTask.py",)
+    assert shelf.version("First") == "1"
+    assert (shelf.kept.copy / "FirstTask.py").read_text() == VERSION.format(name="First", version=1, load="pass")
+
+
+def test_a_copy_of_a_file_is_refused_by_its_name_and_the_original_serves_on(shelf):
+    shelf.write("First", 2, file="Copy.py")
+    ((refusal,), _) = shelf.reload()
+    assert refusal.reason == (
+        "Copy.py: the task_identifier 'First' is FirstTask.py's, which offers it; give this file its own"
+    )
+    assert shelf.version("First") == "1"
+
+
+def test_a_copy_of_a_file_that_is_there_at_the_start_is_refused_too(shelf):
+    shelf.write("First", 2, file="ACopy.py")
+    found = find_tasks(shelf.folder, offered={"First": "FirstTask.py"})
+    assert found.files["First"] == "FirstTask.py"
+    assert [each.file for each in found.problems] == ["ACopy.py"]
+
+
+def test_a_file_that_was_renamed_or_removed_takes_its_service_along(shelf):
+    (shelf.folder / "FirstTask.py").unlink()
+    shelf.write("Third", 1)
+    _, reloaded = shelf.reload()
+    assert set(reloaded.services) == {"Second", "Third"}
+
+
+def test_a_helper_that_has_changed_comes_with_the_task_that_imports_it(shelf, monkeypatch):
+    monkeypatch.syspath_prepend(str(shelf.folder))
+    (shelf.folder / "_helper.py").write_text("VERSION = 1")
+    shelf.write("First", "a", load="import _helper; self.helper = _helper.VERSION")
+    shelf.reload()
+    helper = lambda: shelf.worker.performer.networks.tasks["First"].helper  # noqa: E731
+    assert helper() == 1
+    (shelf.folder / "_helper.py").write_text("VERSION = 2")
+    shelf.write("First", "b", load="import _helper; self.helper = _helper.VERSION")
+    shelf.reload()
+    assert helper() == 2
+    sys.modules.pop("_helper")
+
+
+def test_a_text_that_has_changed_is_not_read_before_it_is_asked_for(shelf):
+    shelf.write("First", 2)
+    found = find_tasks(shelf.folder, kept=shelf.kept.copy)
+    assert found.tasks["First"].perform(1) == {"version": "1"}
+
+
 # A broken device
 
 
@@ -587,7 +717,7 @@ def test_networks_that_do_not_fit_together_at_the_start_are_all_offered(worker, 
     (tmp_path / "HeavyTask.py").write_text(HEAVY)
     device = _Device()
     monkeypatch.setattr(sys.modules[start.__module__], "memory_of", lambda *_: device)
-    options = {"device": "x", "threads": 1, "tasks": tmp_path, "services": "*", "memory_bytes": None}
+    options = {"device": "x", "threads": 1, "tasks": tmp_path, "kept": tmp_path, "services": "*", "memory_bytes": None}
     worker.lane.send(Begin(without=()))
     performer = start(worker.channel, argparse.Namespace(**options), lambda *_: device)
     performer.load()

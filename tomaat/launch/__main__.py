@@ -16,6 +16,7 @@ COMMANDS = {
     "keys": "make, list and revoke API keys",
     "backup": "make, verify and restore backups",
     "doctor": "say what is wrong with the set-up, and what to do; nothing is changed",
+    "reload": "let the running server load changed tasks",
     "try": "run one task on your own files, without a server",
     **{command: f"run {door} alone, with the database of TOMAAT_DATABASE_URL" for command, door in DOORS.items()},
 }
@@ -41,8 +42,8 @@ def run(command: str, words: Sequence[str]) -> int:
     match command:
         case "serve":
             return int(importlib.import_module("tomaat.launch.serve").main())
-        case "try":
-            return int(importlib.import_module("tomaat.services.__main__").main(["try", *words]))
+        case "try" | "reload":
+            return int(importlib.import_module("tomaat.services.__main__").main([command, *words]))
         case "keys":
             return _with_database("tomaat.access.__main__")
         case "backup":

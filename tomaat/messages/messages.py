@@ -12,6 +12,7 @@ lane                  worker
                       something new was measured, and ``Loading``, ``Loaded`` for a network that was let go;
                       before an end by an error: ``DeviceBroken``, if the device was lost with it
 ``ReadAhead``         (reads a waiting ticket's inputs before it is claimed, and holds them instead of others)
+``Reload``            ``Loading``, ``Offered`` or ``NotOffered``, ``Loaded`` as at the start; ``Reloaded``
 ``Forget``            (lets the inputs go that were read ahead)
 ``GiveUp``            (the task's next ``progress()`` raises ``Cancelled``)
 ``Estimate``          ``Estimated``
@@ -86,6 +87,14 @@ class Begin:
     """Let a worker find, load and offer its tasks."""
 
     without: Annotated[tuple[str, ...], each(sentence())]  #: files and services that ended a worker while they loaded
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reload:
+    """Load changed files of tasks; the former tasks serve until the new ones have loaded."""
+
+    copy: Annotated[Path, path]  #: of the folder of tasks, to be imported from now on
+    files: Annotated[tuple[str, ...], each(sentence())]  #: relative to it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,6 +214,14 @@ class WorkerReady:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Reloaded:
+    """Tell that the changed files were looked at."""
+
+    services: Annotated[tuple[str, ...], each(word)]  #: all that are offered now
+    refused: Annotated[tuple[str, ...], each(sentence())]  #: files that failed, so that their former tasks stay
+
+
+@dataclass(frozen=True, kw_only=True)
 class DeviceUnusable:
     """Tell why the device cannot be used; the worker ends."""
 
@@ -306,7 +323,7 @@ class DiskFull(OfOneJob):
 
 
 NoResult = TicketRefused | TaskCrashed | Outgrown | TaskStopped | DiskFull
-FromLane = KnownOffers | Begin | Perform | ReadAhead | Forget | GiveUp | Estimate
+FromLane = KnownOffers | Begin | Reload | Perform | ReadAhead | Forget | GiveUp | Estimate
 FromWorker = (
     DeviceUsable
     | DeviceUnusable
@@ -316,6 +333,7 @@ FromWorker = (
     | Offered
     | NotOffered
     | WorkerReady
+    | Reloaded
     | Measured
     | Estimated
     | Progress

@@ -27,6 +27,11 @@ class Stop:
         """Call ``waker`` when the door is asked to stop; it must be safe in a signal's handler."""
         self.wakers.append(waker)
 
+    @staticmethod
+    def on_hangup(act: Callable[[], None]) -> None:
+        """Call ``act``, which must be safe in a signal's handler, when the door gets SIGHUP."""
+        signal.signal(signal.SIGHUP, lambda *_: act())
+
     def sleep(self, seconds: float) -> bool:
         """Sleep, at most until the door is asked to stop; tell whether it was."""
         poll = select.poll()

@@ -28,6 +28,7 @@ from tomaat.messages import (
     Performed,
     Performing,
     Progress,
+    Reloaded,
     TaskCrashed,
     TaskStopped,
     TicketRefused,
@@ -38,8 +39,10 @@ from tomaat.processes.waker import Waker
 from tomaat.scheduling.claims import Claims
 from tomaat.scheduling.ends import End, Ends, Fail, Lose, PutBack, SpendAttempt, Succeed
 from tomaat.scheduling.estimates import Estimates
+from tomaat.scheduling.kept_tasks import KeptTasks
 from tomaat.scheduling.lane_times import LaneTimes
 from tomaat.scheduling.local_engine import LocalEngine
+from tomaat.scheduling.reloads import Reloads
 from tomaat.scheduling.room import Room
 from tomaat.scheduling.running_tickets import RunningTicket, Stage
 from tomaat.scheduling.sealer import Sealer
@@ -49,6 +52,7 @@ from tomaat.storage import Storage
 from tomaat.storage.disk import is_disk_full
 from tomaat.tickets.lane_store import LaneStore
 from tomaat.tickets.problems import loading_too_long, result_not_stored, server_fault
+from tomaat.tickets.reload_store import ReloadAsked, ReloadStore
 from tomaat.tickets.source_store import Lease, SourceStore
 
 log = structlog.get_logger()
@@ -71,6 +75,8 @@ class Lane:
         *,
         attempts: int,
         times: LaneTimes,
+        kept: KeptTasks,
+        reloads: ReloadStore,
     ) -> None:
         self.source = source
         self.store = store
@@ -79,8 +85,17 @@ class Lane:
         self.log = log.bind(source=source.name)
         self.waker = Waker()
         self.keeper = WorkerKeeper(
-            source, sources, store.lease, engine, self.log, times=times, waker=self.waker, ending=self._ending
+            source,
+            sources,
+            store.lease,
+            engine,
+            self.log,
+            times=times,
+            waker=self.waker,
+            ending=self._ending,
+            kept=kept,
         )
+        self.reloads = Reloads(reloads, self.keeper, self.log)
         self.claims = Claims(source.name, store, storage, self.keeper, self.log)
         self.estimates = Estimates(store, storage, self.keeper)
         self.room = Room(storage.base, self.log)
@@ -100,6 +115,11 @@ class Lane:
     def wake(self) -> None:
         """Let the lane look again; any thread may call it."""
         self.waker.wake()
+
+    def reload(self, asked: ReloadAsked) -> None:
+        """Let the worker load changed tasks as soon as the device is free; any thread may call it."""
+        self.reloads.ask(asked)
+        self.wake()
 
     def stop(self) -> None:
         """Ask the lane to end; running tickets get the grace time, then they are put back."""
@@ -175,6 +195,9 @@ class Lane:
         for run in self._each_running():
             if run.end is not None:
                 self._carry_out(run.end, run)
+        self.reloads.look()
+        if self.keeper.complete and self.reloads.present is None and not any(run.holds_device for run in self.running):
+            self.reloads.begin()
         if self.keeper.worker is not None and self._is_free():
             self._claim()
         if time.monotonic() >= self.look_at:
@@ -202,6 +225,7 @@ class Lane:
         return (
             not self._ending()
             and self.keeper.broken is None
+            and not self.reloads.waits
             and len(self.running) < MOST_UNDER_WAY
             and not any(run.holds_device or run.runs_alone for run in self.running)
             and self.room.is_there()
@@ -256,6 +280,8 @@ class Lane:
                 self._lose_worker(message.ending)
             case Loading() | Loaded() | Offered() | NotOffered() | WorkerReady() | DeviceBroken():
                 self.keeper.note(message)
+            case Reloaded():
+                self.reloads.hear(message)
             case Estimated():
                 self.estimates.note(message)
             case Measured():

@@ -119,14 +119,17 @@ class LocalEngine:
         self.user = user
         self.folder = folder
         self.wake_main = wake_main
-        self.requests: SimpleQueue[tuple[ComputeSource, SimpleQueue[Worker | OSError]]] = SimpleQueue()
+        self.requests: SimpleQueue[tuple[ComputeSource, Path, SimpleQueue[Worker | OSError]]] = SimpleQueue()
         self.workers: set[int] = set()  #: the ids of all processes that were started
         adopt_orphans()
 
-    def start(self, source: ComputeSource) -> Worker:
-        """Let the main thread start a worker. Raises ``OSError`` when the machine refuses another process."""
+    def start(self, source: ComputeSource, kept: Path) -> Worker:
+        """Let the main thread start a worker, which imports the tasks from the copy ``kept``.
+
+        Raises ``OSError`` when the machine refuses another process.
+        """
         answer: SimpleQueue[Worker | OSError] = SimpleQueue()
-        self.requests.put((source, answer))
+        self.requests.put((source, kept, answer))
         self.wake_main()
         started = answer.get()
         if isinstance(started, OSError):
@@ -136,9 +139,9 @@ class LocalEngine:
     def serve_requests(self) -> None:
         """Start the workers that lanes have asked for; called by the main thread only."""
         while not self.requests.empty():
-            source, answer = self.requests.get()
+            source, kept, answer = self.requests.get()
             try:
-                answer.put(self._start(source))
+                answer.put(self._start(source, kept))
             except OSError as error:
                 answer.put(error)
 
@@ -146,7 +149,7 @@ class LocalEngine:
         """Kill the processes that workers have left behind; called by the main thread only."""
         self.workers = end_orphans(self.workers)
 
-    def _start(self, source: ComputeSource) -> Worker:
+    def _start(self, source: ComputeSource, kept: Path) -> Worker:
         channel, other_end = Channel.pair()
         output = WorkerOutput(source.name)
         log_lines = os.dup(sys.stderr.fileno())
@@ -157,6 +160,7 @@ class LocalEngine:
             *("--log", str(log_lines)),
             *("--parent", str(os.getpid())),
             *("--device", source.torch_device),
+            *("--kept", str(kept)),
             *("--services", "*" if source.services is None else ",".join(source.services)),
             *([] if source.memory_bytes is None else ["--memory-bytes", str(source.memory_bytes)]),
             *self.worker_options,

@@ -15,6 +15,7 @@ from tomaat.devices.device_watch import DeviceWatch
 from tomaat.processes.stop import Stop
 from tomaat.scheduling.lanes import Lane
 from tomaat.scheduling.local_engine import LocalEngine, end_left_over
+from tomaat.tickets.reload_store import ReloadAsked, ReloadStore
 from tomaat.tickets.source_store import Lease, SourceStore, take_lease
 
 log = structlog.get_logger()
@@ -43,8 +44,11 @@ class Scheduler:
         hints: Hints,
         *,
         watch: DeviceWatch,
+        reloads: ReloadStore,
         lease_seconds: float,
     ) -> None:
+        self.reloads = reloads
+        self.reload_asked = False
         self.usable = [source for source in compute_sources if source.problem is None]
         self.unusable = [source for source in compute_sources if source.problem is not None]
         self.sources = sources
@@ -59,6 +63,7 @@ class Scheduler:
 
     def run(self, stop: Stop) -> None:
         """Keep lanes running until the door is asked to stop, then let them end."""
+        stop.on_hangup(self.ask_to_reload)
         try:
             while not stop.asked:
                 self._beat()
@@ -73,9 +78,23 @@ class Scheduler:
             for source in self.usable:
                 self._hold(source)
             self._note_readings()
+            self._ask_to_reload()
             self.engine.end_orphans()
         except DatabaseUnavailable as error:
             log.warning("database.lost", reason=str(error))
+
+    def ask_to_reload(self) -> None:
+        """Let all lanes load what has changed; safe in a signal's handler."""
+        self.reload_asked = True
+        self.hints.wake()
+
+    def _ask_to_reload(self) -> None:
+        asked = self.reloads.asked(list(self.running))
+        if self.reload_asked:
+            self.reload_asked = False
+            asked += [ReloadAsked(id=0, source=name, service=None) for name in self.running]
+        for each in asked:
+            self.running[each.source].lane.reload(each)
 
     def _note_readings(self) -> None:
         for name, running in self.running.items():

@@ -30,9 +30,12 @@ from tomaat.messages import (
     MessageRefused,
     NotOffered,
     Offered,
+    Reload,
+    Reloaded,
     WorkerReady,
 )
 from tomaat.processes.waker import Waker
+from tomaat.scheduling.kept_tasks import KeptTasks, is_task_file
 from tomaat.scheduling.lane_times import LaneTimes
 from tomaat.scheduling.local_engine import LocalEngine, Worker
 from tomaat.tickets.source_store import Lease, SourceStore
@@ -81,7 +84,9 @@ class WorkerKeeper:
         times: LaneTimes,
         waker: Waker,
         ending: Callable[[], bool],
+        kept: KeptTasks,
     ) -> None:
+        self.kept = kept
         self.source = source
         self.sources = sources
         self.lease = lease
@@ -105,6 +110,8 @@ class WorkerKeeper:
         self.loading: Loading | None = None
         self.loading_since = 0.0
         self.broken: str | None = None  #: why the device can be used by this worker no longer
+        self.reloading: Reload | None = None  #: what the worker was told to load anew
+        self.refusals: list[str] = []  #: the reasons for what was not offered meanwhile
         self.ahead: int | None = None  #: the waiting ticket whose inputs the worker was told to read
         self.estimating: set[int] = set()  #: the tickets whose seconds the worker was asked for
 
@@ -172,6 +179,7 @@ class WorkerKeeper:
                 self.offers[message.service] = message
                 self.untold.append(message)
             case NotOffered():
+                self.refusals.append(message.reason)
                 self.log.error("task.refused", reason=message.reason)
             case WorkerReady():
                 self.failures = 0
@@ -202,6 +210,37 @@ class WorkerKeeper:
 
     # Loading
 
+    def reload(self, service: str | None) -> bool:
+        """Tell the worker to load what has changed, or the file of one service; ``False`` if that is nothing.
+
+        Helper modules that have changed come with it; without a service, all tasks are loaded with them.
+        """
+        changed = self.kept.changed()
+        helpers = {name for name in changed if not is_task_file(name)}
+        offered = None if service is None else self.offers.get(service)
+        files = changed - helpers if offered is None else {str(offered.offer["file"])}
+        if helpers and service is None:
+            files |= {str(each.offer["file"]) for each in self.offers.values()}
+        if not files:
+            return False
+        for name in (*files, *([] if service is None else [service])):
+            self.left_out.pop(name, None)
+        self.refusals = []
+        self.reloading = Reload(copy=self.kept.renewed(files | helpers), files=tuple(sorted(files)))
+        self.tell(self.reloading)
+        return True
+
+    def end_reload(self, reloaded: Reloaded) -> list[str]:
+        """Keep the new code of what has loaded, and withdraw what is gone; return why the rest was refused."""
+        if self.reloading is None:
+            return []
+        self.kept.take(self.reloading.copy, reloaded.refused)
+        self.reloading = None
+        self.offers = {name: offered for name, offered in self.offers.items() if name in reloaded.services}
+        self.withdrawn = False
+        self.tell_offers()
+        return self.refusals if reloaded.refused else []
+
     @property
     def load_deadline_seconds(self) -> float:
         """The seconds that the present loading may take."""
@@ -223,6 +262,8 @@ class WorkerKeeper:
 
     def leave_out(self, name: str, reason: str) -> None:
         """Let the next workers do without a file of tasks, or without a service."""
+        if self.reloading is not None:
+            return  # the former version is loaded again
         self.left_out[name] = time.monotonic() + LEFT_OUT_SECONDS
         self.log.error("task.left_out", name=name, reason=reason)
 
@@ -257,6 +298,8 @@ class WorkerKeeper:
 
     def end(self) -> None:
         """Kill the worker, if there is one."""
+        if self.reloading is not None:
+            self.kept.drop(self.reloading.copy)
         if self.worker is not None:
             self.worker.stop()
             self._hold(None)
@@ -265,7 +308,7 @@ class WorkerKeeper:
         self.failures += 1
         known = self._insist(lambda: self.sources.offers_of(self.source.name))
         try:
-            worker = self.engine.start(self.source)
+            worker = self.engine.start(self.source, self.kept.copy)
         except OSError as error:
             self.log.error("worker.not_started", reason=str(error))
             return False

@@ -1,11 +1,13 @@
 """Try a task without any server: ``python3 -m tomaat.services try CustomTasks/MyTask.py scan=head.nii.gz cut=0.5``.
 
 The inputs go through the same checks, and the outputs are written the same way, as in the service.
+``python3 -m tomaat.services reload`` is the program ``tomaat/launch/reload.py``.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import shutil
 import sys
@@ -37,7 +39,10 @@ class CannotTry(Exception):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Try the task of the command line; return the exit status."""
-    asked = parse(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["reload"]:
+        return int(importlib.import_module("tomaat.launch.reload").main(words[1:]))
+    asked = parse(words)
     try:
         task = choose_task(asked.file, asked.task)
         with tempfile.TemporaryDirectory(prefix="tomaat-try-") as folder:
@@ -55,10 +60,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python3 -m tomaat.services", description="Tasks without a server.")
-    attempt = parser.add_subparsers(dest="command", required=True).add_parser("try", help="run a task once")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("reload", help="let a running server load changed tasks")
+    attempt = commands.add_parser("try", help="run a task once")
     attempt.add_argument("file", type=Path, help="a file of CustomTasks/")
     attempt.add_argument("inputs", nargs="*", metavar="ID=VALUE", help="a path, JSON, or a text")
     attempt.add_argument("--task", help="its task_identifier, where the file holds several")

@@ -17,6 +17,7 @@ from typing import Any
 from Inputs import Input, InputRefused
 from tomaat.services.example import check_example
 from tomaat.services.found import Found
+from tomaat.services.kept import loader_of
 from tomaat.services.task import Task
 from tomaat.services.task_problem import TaskProblem
 
@@ -27,16 +28,20 @@ LONGEST_DESCRIPTION = 2000  #: characters
 def find_tasks(
     folder: Path,
     *,
+    kept: Path | None = None,
     without: Collection[str] = (),
     offered: Mapping[str, str] | None = None,
     begin: Callable[[str], None] = lambda _: None,
 ) -> Found:
     """Import each ``*.py`` of ``folder`` (not ``_*.py``) and make one instance of each task class in it.
 
+    Where a copy of it was ``kept``, that one tells which files there are, and ``import_from_copy`` lets it be read.
+
     Only a worker does this: tasks are other people's code. The files ``without`` are left out; the other arguments are
     those of ``find_tasks_in``.
     """
-    paths = sorted(path for path in folder.glob("*.py") if not path.name.startswith("_"))
+    listed = folder if kept is None else kept
+    paths = sorted(folder / path.name for path in listed.glob("*.py") if not path.name.startswith("_"))
     if not paths:
         reason = "the folder holds no tasks (*.py)" if folder.is_dir() else "there is no such folder"
         return Found(tasks={}, files={}, problems=[TaskProblem(file=str(folder), reason=reason)])
@@ -97,7 +102,7 @@ def _doubled(identifier: str, files: Sequence[str], kept: str) -> list[TaskProbl
 
 def _import(path: Path) -> ModuleType:
     name = f"custom_tasks_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(name, path, loader=loader_of(name, path))
     if spec is None or spec.loader is None:
         raise ImportError(f"{path.name} cannot be imported")
     module = importlib.util.module_from_spec(spec)

@@ -24,38 +24,27 @@ class KeptSource(SourceFileLoader):
 
 
 def import_from_copy(folder: Path, kept: Path) -> None:
-    """Let all modules in ``folder``, helpers of the tasks included, be imported from the copy ``kept``."""
+    """Let all modules in ``folder``, helpers of the tasks included, be imported from its copy ``kept`` from now on."""
     first = not hasattr(KeptSource, "folder")
-    KeptSource.folder, KeptSource.kept = folder, kept
+    KeptSource.folder, KeptSource.kept = folder.absolute(), kept
     if first:
         sys.path_hooks.insert(0, _finder)
     sys.path_importer_cache.clear()
     for name, module in list(sys.modules.items()):
-        if isinstance(getattr(module, "__loader__", None), KeptSource) and "." in name:
-            del sys.modules[name]  # a helper, which the next task that needs it imports anew
+        if isinstance(getattr(module, "__loader__", None), KeptSource):
+            del sys.modules[name]  # a helper is imported anew by the next task that needs it
+
+
+def loader_of(name: str, path: Path) -> KeptSource | None:
+    """Give the loader of a file of the folder of tasks; ``None`` where nothing was kept, so that it is read itself."""
+    return KeptSource(name, str(path)) if hasattr(KeptSource, "folder") and _is_kept(path) else None
+
+
+def _is_kept(path: Path) -> bool:
+    return path.absolute().is_relative_to(KeptSource.folder)
 
 
 def _finder(place: str) -> FileFinder:
-    if not Path(place).absolute().is_relative_to(KeptSource.folder):
+    if not _is_kept(Path(place)):
         raise ImportError(place)
     return FileFinder(place, (KeptSource, [".py"]))
-
-
-def copy_code(folder: Path, copy: Path) -> None:
-    """Copy the Python files of a folder and its sub-folders into the new folder ``copy``, for every user to read."""
-    copy.mkdir(mode=0o755)
-    for file in sorted(folder.rglob("*.py")):
-        place = copy / file.relative_to(folder)
-        place.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        place.write_bytes(file.read_bytes())
-        place.chmod(0o644)
-
-
-def changed_code(folder: Path, copy: Path) -> set[str]:
-    """Name the Python files that were added, changed or removed since the copy was made, relative to ``folder``."""
-    now, then = _texts(folder), _texts(copy)
-    return {name for name in now.keys() | then.keys() if now.get(name) != then.get(name)}
-
-
-def _texts(folder: Path) -> dict[str, bytes]:
-    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*.py")}

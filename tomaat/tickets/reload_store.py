@@ -22,6 +22,14 @@ class ReloadAsked:
     service: str | None  #: ``None``: everything that has changed
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReloadOutcome:
+    """How one source's part went."""
+
+    failed: bool
+    says: str  #: for people
+
+
 class ReloadStore:
     """Writes and reads the table ``reloads``."""
 
@@ -48,20 +56,26 @@ class ReloadStore:
         """List what is asked of some sources and not done yet, the oldest first."""
         rows = run(
             self.database,
-            "SELECT id, source, service FROM reloads WHERE outcome IS NULL AND source = ANY(:sources) ORDER BY id",
+            "SELECT id, source, service FROM reloads WHERE failed IS NULL AND source = ANY(:sources) ORDER BY id",
             sources=list(sources),
         )
         return [ReloadAsked(id=row.id, source=row.source, service=row.service) for row in rows]
 
-    def done(self, id: int, outcome: str) -> None:
-        """Write how it went, for people to read."""
-        run(self.database, "UPDATE reloads SET outcome = :outcome WHERE id = :id", id=id, outcome=outcome)
+    def done(self, id: int, outcome: ReloadOutcome) -> None:
+        """Write how it went."""
+        run(
+            self.database,
+            "UPDATE reloads SET failed = :failed, outcome = :says WHERE id = :id",
+            id=id,
+            failed=outcome.failed,
+            says=outcome.says,
+        )
 
-    def outcomes(self, ids: Collection[int]) -> dict[int, str]:
+    def outcomes(self, ids: Collection[int]) -> dict[int, ReloadOutcome]:
         """Tell how it went, of those that are done."""
         rows = run(
             self.database,
-            "SELECT id, outcome FROM reloads WHERE id = ANY(:ids) AND outcome IS NOT NULL",
+            "SELECT id, failed, outcome FROM reloads WHERE id = ANY(:ids) AND failed IS NOT NULL",
             ids=list(ids),
         )
-        return {row.id: row.outcome for row in rows}
+        return {row.id: ReloadOutcome(failed=row.failed, says=row.outcome) for row in rows}

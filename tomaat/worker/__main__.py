@@ -43,12 +43,14 @@ from tomaat.messages import (
     NotOffered,
     Perform,
     ReadAhead,
+    Reload,
 )
 from tomaat.processes.dying import die_with_parent
 from tomaat.processes.log import configure_logging
 from tomaat.reader import VolumeReader
 from tomaat.services.find import find_tasks
 from tomaat.services.found import Found
+from tomaat.services.kept import import_from_copy
 from tomaat.worker.cuda_memory import CudaMemory
 from tomaat.worker.device_memory import DeviceMemory
 from tomaat.worker.job import Job
@@ -80,6 +82,8 @@ def listen(channel: Channel[FromLane], performer: Performer, reading: InputReade
                 )
                 jobs.append(job)
                 reading.asked.put(job)
+            case Reload():
+                performer.asked.put(message)
             case ReadAhead() | Forget():
                 reading.asked.put(message)
             case GiveUp():
@@ -170,7 +174,16 @@ def start(
         return None
     channel.send(DeviceUsable())
     known, begin = hear_begin(channel)
-    performer = Performer(channel, device, memory, known_needs(known), probe=lambda: probe(device))
+    import_from_copy(arguments.tasks, arguments.kept)
+    performer = Performer(
+        channel,
+        device,
+        memory,
+        known_needs(known),
+        probe=lambda: probe(device),
+        folder=arguments.tasks,
+        wanted=None if arguments.services == "*" else arguments.services.split(","),
+    )
     performer.take_in(find(channel, arguments, {each.service: each.file for each in known}, begin.without))
     return performer
 
@@ -180,7 +193,11 @@ def find(
 ) -> Found:
     """Find the tasks that are wanted, and report those that cannot be offered."""
     found = find_tasks(
-        arguments.tasks, without=without, offered=offered, begin=lambda file: channel.send(Loading(name=file))
+        arguments.tasks,
+        kept=arguments.kept,
+        without=without,
+        offered=offered,
+        begin=lambda file: channel.send(Loading(name=file)),
     )
     channel.send(Loaded())
     for trouble in found.problems:
@@ -199,6 +216,7 @@ def main() -> None:
     parser.add_argument("--channel", type=int, required=True)
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--tasks", type=Path, required=True)
+    parser.add_argument("--kept", type=Path, required=True)
     parser.add_argument("--device", required=True)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--services", required=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,16 @@ NOTICED = 0.05  #: a peak that changed by less, or by less than ``NOTICED_BYTES`
 NOTICED_BYTES = 16 * 1024**2
 
 Known = Mapping[tuple[str, str], Need]  #: by interface hash and version, of which any other is another service
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fresh:
+    """A task whose network was loaded while its former version still serves."""
+
+    task: Task
+    held_bytes: int
+    seconds: float
+    sha256: str | None  #: of its weights
 
 
 class OutOfMemory(Exception):
@@ -104,6 +114,43 @@ class Networks:
             log.info("network.cold", service=service, wanted_bytes=wanted)
             return
         self._load_network(service)
+
+    def load_beside(self, task: Task) -> Fresh:
+        """Load a new version of a task; where memory runs out, let all other networks but the former's go.
+
+        Raises any error of ``load``; then the former version is as it was.
+        """
+        try:
+            return self._load_fresh(task)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+        self._let_go(self._others(task.task_identifier))
+        return self._load_fresh(type(task)())
+
+    def _load_fresh(self, task: Task) -> Fresh:
+        in_use, began = self.memory.in_use_bytes(), time.monotonic()
+        self.tell(Loading(name=task.task_identifier, deadline_seconds=task.load_deadline_seconds))
+        try:
+            task.load(self.device)
+            seconds = time.monotonic() - began
+            sha256 = None if task.weights is None else sha256_of(task.weights)[0]
+        finally:
+            self.tell(Loaded())
+        held = max(0, self.memory.in_use_bytes() - in_use)
+        return Fresh(task=task, held_bytes=held, seconds=seconds, sha256=sha256)
+
+    def take_fresh(self, fresh: Fresh) -> None:
+        """Let a new version serve instead of the former one, if there is one, whose memory comes back."""
+        task, service = fresh.task, fresh.task.task_identifier
+        self.loaded.pop(service, None)
+        self.tasks[service] = task
+        self.loaded[service] = fresh.held_bytes
+        self.needs[service] = Need(network_bytes=fresh.held_bytes, peak_bytes=None, load_seconds=fresh.seconds)
+        self.weights.pop(service, None)
+        if task.weights is not None and fresh.sha256 is not None:
+            self.weights[service] = (task.weights, fresh.sha256)
+        self.memory.give_back()
 
     def drop(self, service: str) -> None:
         """Forget a task that cannot be offered."""

@@ -6,7 +6,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -26,15 +26,20 @@ from tomaat.messages import (
     Offered,
     Performed,
     Performing,
+    Reload,
+    Reloaded,
     TaskCrashed,
     WorkerReady,
 )
 from tomaat.messages.fields import MOST_SECONDS
 from tomaat.refusals import WrongValue
 from tomaat.services import Offer, Task
+from tomaat.services.find import find_tasks_in
 from tomaat.services.found import Found
 from tomaat.services.keep import keep_outputs
+from tomaat.services.kept import import_from_copy
 from tomaat.services.payload import check_payload
+from tomaat.services.task_problem import TaskProblem
 from tomaat.worker.device_memory import DeviceMemory
 from tomaat.worker.endings import end_of, writing
 from tomaat.worker.errors import facts_of
@@ -60,8 +65,13 @@ class Performer:
         known: Known,
         *,
         probe: Callable[[], None] = lambda: None,
+        folder: Path = Path(),
+        wanted: Collection[str] | None = None,
     ) -> None:
-        """Perform on ``device``; ``probe`` does a small operation there, and raises if the device is broken."""
+        """Perform on ``device``; ``probe`` does a small operation there, and raises if the device is broken.
+
+        The tasks lie in ``folder``; of them the services ``wanted`` are offered, by default all.
+        """
         self.channel = channel
         self.probe = probe
         self.crashed: set[str] = set()  #: services, since one succeeded
@@ -72,7 +82,9 @@ class Performer:
             known=known,
             tell=channel.send,
         )
-        self.asked: SimpleQueue[tuple[Job, Read]] = SimpleQueue()
+        self.asked: SimpleQueue[tuple[Job, Read] | Reload] = SimpleQueue()
+        self.folder = folder
+        self.wanted = wanted
         self.to_load: dict[str, Task] = {}
         self.order: list[str] = []  #: of ``to_load``
         self.files: dict[str, str] = {}
@@ -92,16 +104,20 @@ class Performer:
         try:
             self.networks.load(name, self.to_load.pop(name))
         except BaseException as error:  # noqa: BLE001 (other people's code may raise anything, SystemExit too)
-            self.channel.send(NotOffered(reason=f"{name}: load() failed: {type(error).__name__}: {error}"))
-            self.channel.send(Loading(name=name))  # if the device is broken, the next worker leaves this one out
-            broken = self._broken()
-            if broken is not None:
-                self._end(broken)
-            self.channel.send(Loaded())
+            self._tell_not_loaded(name, error)
         else:
             self._offer(name)
         if not self.order:
             self.channel.send(WorkerReady())
+
+    def _tell_not_loaded(self, name: str, error: BaseException) -> None:
+        """Report a network that did not load; end the process if the device was broken by it."""
+        self.channel.send(NotOffered(reason=f"{name}: load() failed: {type(error).__name__}: {error}"))
+        self.channel.send(Loading(name=name))  # if the device is broken, the next worker leaves this one out
+        broken = self._broken()
+        if broken is not None:
+            self._end(broken)
+        self.channel.send(Loaded())
 
     def _offer(self, name: str) -> None:
         offer = Offer.of(self.networks.tasks[name], self.files[name])
@@ -123,9 +139,58 @@ class Performer:
         while True:
             while self.order and self.asked.empty():
                 self.load()
-            job, read = self.asked.get()
+            asked = self.asked.get()
+            if isinstance(asked, Reload):
+                self.reload(asked)
+                continue
+            job, read = asked
             with bound_contextvars(**job.facts):
                 self.take(job, read, packs)
+
+    def reload(self, asked: Reload) -> None:
+        """Load changed files; one that fails leaves its former tasks as they were."""
+        import_from_copy(self.folder, asked.copy)
+        refused = [file for file in asked.files if not self._reload_file(file, asked.copy)]
+        self.channel.send(Reloaded(services=tuple(self.networks.tasks), refused=tuple(refused)))
+
+    def _reload_file(self, file: str, copy: Path) -> bool:
+        """Load all tasks of a file, then let them serve instead of its former ones; ``False``: these stay."""
+        former = {service for service, place in self.files.items() if place == file}
+        found = self._find_in(file) if (copy / file).exists() else Found(tasks={}, files={}, problems=[])
+        if found.problems:
+            for trouble in found.problems:
+                self.channel.send(NotOffered(reason=f"{trouble.file}: {trouble.reason}"))
+            return False
+        fresh = []
+        for name, task in found.tasks.items():
+            try:
+                fresh.append(self.networks.load_beside(task))
+            except BaseException as error:  # noqa: BLE001 (other people's code may raise anything, SystemExit too)
+                self._tell_not_loaded(name, error)
+                return False
+        for each in fresh:
+            self.networks.take_fresh(each)
+        self.files |= found.files
+        for service in found.tasks:
+            self._offer(service)
+        for service in former - found.tasks.keys():
+            self.networks.drop(service)
+            del self.files[service]
+        return True
+
+    def _find_in(self, file: str) -> Found:
+        """Find the wanted tasks of one file; an identifier that is another file's is a fault."""
+        self.channel.send(Loading(name=file))
+        found = find_tasks_in([self.folder / file])
+        self.channel.send(Loaded())
+        for service in list(found.tasks):
+            place = self.files.get(service, file)
+            if place != file:
+                reason = f"the task_identifier {service!r} is {place}'s, which offers it; give this file its own"
+                found.problems.append(TaskProblem(file=file, reason=reason))
+            if self.wanted is not None and service not in self.wanted:
+                del found.tasks[service], found.files[service]
+        return found
 
     def take(self, job: Job, read: Read, packs: SimpleQueue[Returned]) -> None:
         """Perform one job and hand it on; from then on nothing of it is the task's, and the device is free.
