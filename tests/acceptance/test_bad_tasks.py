@@ -41,12 +41,23 @@ class Exits(_Bad):
     def perform(self, x):
         sys.exit(7)
 
+class ExitsHard(_Bad):
+    task_identifier = "ExitsHard"
+    def perform(self, x):
+        os._exit(7)
+
+class Interrupts(_Bad):
+    task_identifier = "Interrupts"
+    def perform(self, x):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(600)
+
 class Fine(_Bad):
     task_identifier = "Fine"
     def perform(self, x):
         return {"x": x}
 """
-NAMES = ("Hangs", "Deaf", "Segfaults", "Killed", "Exits", "Fine")
+NAMES = ("Hangs", "Deaf", "Segfaults", "Killed", "Exits", "ExitsHard", "Interrupts", "Fine")
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +76,9 @@ def instance(tmp_path_factory, make_service):
         ("Hangs", "deadline-passed", "did not end within its deadline of 1 s and was stopped"),
         ("Segfaults", "worker-died", "was ended by signal 11 (SIGSEGV); the ticket was started 2 times"),
         ("Killed", "worker-died", "was ended by signal 9 (SIGKILL)"),
-        ("Exits", "worker-died", "exited with status 7"),
+        ("ExitsHard", "worker-died", "exited with status 7"),
+        ("Exits", "task-crashed", "an error of its own (SystemExit)"),
+        ("Interrupts", "task-crashed", "an error of its own (KeyboardInterrupt)"),
     ],
 )
 def test_a_bad_ticket_fails_with_its_reason_and_the_next_one_runs(instance, service, problem, words):
@@ -74,6 +87,8 @@ def test_a_bad_ticket_fails_with_its_reason_and_the_next_one_runs(instance, serv
     status = instance.wait(ticket, 60)
     assert (status["state"], status["error"]["type"]) == ("failed", f"/problems/{problem}")
     assert words in status["error"]["detail"]
+    starts = instance.log("TaskScheduling.py").count(f"service={service} ")
+    assert starts == (2 if problem == "worker-died" else 1)
     assert instance.wait(after, 60)["state"] == "succeeded"
 
 

@@ -38,6 +38,23 @@ OF_NO_TICKET = {  # what doors log of themselves while a ticket is on its way
 }
 
 
+UNWRITABLE = '''"""A task that returns no result."""
+
+from tomaat.services import Task
+
+
+class NothingTask(Task):
+    """Returns nothing."""
+
+    task_identifier = "Nothing"
+    description = "Returns nothing."
+    inputs = ()
+
+    def perform(self):
+        return None
+'''
+
+
 @pytest.fixture(scope="module")
 def service(make_service, tmp_path_factory):
     tasks = tmp_path_factory.mktemp("tasks")
@@ -139,6 +156,30 @@ def test_a_crash_in_the_worker_names_the_ticket_and_the_reference_that_its_clien
     assert (crash["door"], crash["ticket"], crash["claim"]) == ("worker", ticket["id"], 1)
     assert crash["reference"] == reference
     assert "Jane" not in "".join(service.log(door) for door in DOORS)
+
+
+def test_the_author_of_a_task_reads_its_errors_where_the_operator_wants_it(own_service, tmp_path):
+    tasks = tmp_path / "tasks"
+    tasks.mkdir()
+    (tasks / "CrashingTask.py").write_text(CRASHING)
+    (tasks / "NothingTask.py").write_text(UNWRITABLE)
+    instance = own_service(CUSTOM_TASKS_DIR=str(tasks), TASK_ERRORS="log")
+    instance.start()
+    instance.wait_until_ready("Crashing", "Nothing")
+    crashed, nothing = (instance.wait(instance.submit(name, {})) for name in ("Crashing", "Nothing"))
+    assert "Jane" not in json.dumps(crashed)
+    sentence = "perform() returned NoneType; return a dict of named outputs"
+    assert sentence in nothing["error"]["detail"]
+    log = instance.log("TaskScheduling.py").splitlines()
+    (place,) = (number for number, line in enumerate(log) if "task.crashed" in line and "ValueError" in line)
+    assert f"ticket={crashed['id']}" in log[place]
+    assert log[place + 1 : place + 5] == [
+        f'  File "{tasks / "CrashingTask.py"}", line 17, in perform',
+        "    raise ValueError(NAME)",
+        "ValueError",
+        "ValueError: Jane Doe",
+    ]
+    assert any(sentence in line for line in log if "task.crashed" in line)
 
 
 def test_the_documents_one_liner_finds_the_ticket_and_nothing_else(service):

@@ -18,7 +18,7 @@ from tomaat.access.key_store import KeyStore
 from tomaat.database import connect
 from tomaat.database.migrate import MIGRATIONS
 from tomaat.doctor import __main__ as doctor
-from tomaat.doctor import devices, kernel, packages, port, settings, storage, tasks
+from tomaat.doctor import devices, kernel, packages, port, settings, storage, tasks, workers
 from tomaat.doctor.database import look_at_database
 from tomaat.doctor.programs import NoAnswer, ask
 from tomaat.storage import Storage
@@ -109,6 +109,16 @@ def test_a_wall_that_the_kernel_lacks_is_warned_of(monkeypatch):
     missing, there = kernel.look_at_kernel()
     assert (missing.level, "landlock" in missing.says) == ("warning", True)
     assert there.level == "ok"
+
+
+def test_as_whom_tasks_run_is_told():
+    (same,) = workers.look_at_workers(Settings())
+    assert (same.level, "like the doors" in same.says) == ("ok", True)
+    (own,) = workers.look_at_workers(Settings(WORKER_USER="nobody"))
+    assert os.geteuid() != 0 or (own.level, "an account of their own" in own.says) == ("ok", True)
+    for name, words in (("no-such-user", "there is no user no-such-user"), ("root", "root is root")):
+        (fault,) = workers.look_at_workers(Settings(WORKER_USER=name))
+        assert (fault.level, words in fault.says) == ("problem", True)
 
 
 # The database

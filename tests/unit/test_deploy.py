@@ -12,6 +12,7 @@ from tests.confined import read
 from tests.needs import need
 from tomaat.launch.instance import DOORS, STOP_SECONDS
 from tomaat.launch.open_door import MISCONFIGURED
+from tomaat.scheduling.worker_user import CAPABILITIES
 from TOMAATSettings import Settings, read_settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -50,6 +51,30 @@ def test_systemd_accepts_the_units(tmp_path):
     with (own / unit_of("WebService")).open("a") as unit:
         unit.write("[Service]\nRestrictAddresFamilies=AF_UNIX\n")
     assert "RestrictAddresFamilies" in verify().stderr, "else a typing error would be accepted"
+
+
+def test_systemd_accepts_what_gives_workers_an_account_of_their_own(tmp_path):
+    need("systemd-analyze")
+    unit, drop_in = unit_of("TaskScheduling"), DEPLOY / "worker-user.conf"
+    system = tmp_path / "usr/lib/systemd/system"
+    shutil.copytree("/usr/lib/systemd/system", system, symlinks=True)
+    folder = tmp_path / f"etc/systemd/system/{unit}.d"
+    folder.mkdir(parents=True)
+    shutil.copy(DEPLOY / "systemd" / unit, folder.parent)
+    shutil.copy(drop_in, folder)
+    for program in (PYTHON, "/bin/sh"):
+        path = tmp_path / program.lstrip("/")
+        path.parent.mkdir(parents=True)
+        path.touch(mode=0o755)
+    command = ["systemd-analyze", "verify", f"--root={tmp_path}", "--man=no", "--recursive-errors=one", unit]
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (said.returncode, said.stderr) == (0, ""), said.stderr
+    given = read(drop_in)
+    assert set(given["AmbientCapabilities"].split()) == set(CAPABILITIES)
+    assert given["CapabilityBoundingSet"] == given["AmbientCapabilities"]
+    guide = (REPOSITORY / "docs/production.md").read_text()
+    assert f"--home-dir {given['ReadWritePaths']} " in guide
+    assert f"/etc/systemd/system/{unit}.d/worker-user.conf" in guide
 
 
 @pytest.mark.parametrize("door", DOORS)

@@ -13,7 +13,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 URL = "postgresql://role:secret-1@host/name"
 DOOR = """
 import ctypes, os, sys
-from tomaat.processes.private import keep_private
+from tomaat.processes.private import forget_database, keep_private
 from tomaat.processes.proc import boot_and_namespace, own_threads, start_time
 boot_and_namespace(), start_time(1)  # imports what nobody may not be able to read later
 if "as nobody" in sys.argv:
@@ -21,6 +21,8 @@ if "as nobody" in sys.argv:
     ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # as it is after a program was started
 if "private" in sys.argv:
     keep_private()
+if "door" in sys.argv:
+    forget_database()
 libc = ctypes.CDLL(None)
 libc.getenv.restype = ctypes.c_char_p
 print(os.environ.get("TOMAAT_DATABASE_URL"), libc.getenv(b"TOMAAT_DATABASE_URL"), libc.getenv(b"PGPASSWORD"))
@@ -76,11 +78,17 @@ def test_the_secrets_are_gone_from_what_the_kernel_shows_and_the_other_variables
     assert said == f"{URL} b'{URL}' b'secret-2'"
     assert b"secret-1" in Path(f"/proc/{pid}/environ").read_bytes()
     pid, said, _ = door("private")
-    assert said == "None None b'secret-2'", "libpq still reads PGPASSWORD"
+    assert said == f"{URL} b'{URL}' b'secret-2'", "whoever reads the settings, and libpq, still find them"
     shown = Path(f"/proc/{pid}/environ").read_bytes()
     assert b"secret" not in shown
     assert b"LAST=after" in shown
     assert f"PATH={os.environ['PATH']}".encode() in shown
+
+
+def test_a_door_forgets_the_databases_url(door):
+    pid, said, _ = door("door")
+    assert said == "None None b'secret-2'"
+    assert b"secret" not in Path(f"/proc/{pid}/environ").read_bytes()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")

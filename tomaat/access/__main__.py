@@ -15,6 +15,7 @@ from tomaat.access.key_store import ApiKey, KeyExists, KeyStore
 from tomaat.database import DatabaseUnavailable, SchemaTooNew, connect, migrate
 from tomaat.database.connection import first_line, mending, outages_named
 from tomaat.processes.log import configure_logging
+from tomaat.processes.private import keep_private
 from tomaat.tickets.watch_store import WatchStore
 from TOMAATSettings import read_settings
 
@@ -26,6 +27,7 @@ def main() -> int:
     """Do what the command line says; return the exit status."""
     arguments = parse()
     settings = read_settings()
+    keep_private()
     configure_logging("keys", settings.LOG_FORMAT)
     database = connect(settings.DATABASE_URL, deadline_seconds=settings.database_deadline_seconds)
     try:

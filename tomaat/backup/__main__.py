@@ -22,6 +22,7 @@ from tomaat.backup.verify import verify
 from tomaat.database import DatabaseUnavailable, connect
 from tomaat.database.connection import mending
 from tomaat.postgres.clients import ClientFailed
+from tomaat.processes.private import keep_private
 from tomaat.storage import Storage
 from TOMAATSettings import Settings, read_settings
 
@@ -43,7 +44,9 @@ def main(words: Sequence[str] | None = None) -> int:
         if arguments.command == "verify":
             print(described(arguments.folder, verify(arguments.folder)))
             return 0
-        return work(arguments, read_settings())
+        settings = read_settings()
+        keep_private()
+        return work(arguments, settings)
     except (BackupFailed, ClientFailed) as error:
         print(error, file=sys.stderr)
         return 1

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tomaat.doctor.finding import OK, PROBLEM, WARNING, Finding, wrong
 from tomaat.doctor.packages import look_at_packages, look_at_python
+from tomaat.processes.private import keep_private
 
 CODE = Path(__file__).resolve().parents[2]  # TOMAATSettings imports packages that may be missing
 SAYS = "This program only looks: it changes nothing.\n"
@@ -54,13 +55,14 @@ def examine(instead_of_database: Finding | None) -> Iterator[Finding]:
     yield from look_at_packages(CODE / "requirements.txt", needed=True)
     yield from look_at_packages(CODE / "requirements-networks.txt", needed=False)
     try:
-        from tomaat.doctor import database, devices, kernel, port, settings, storage, tasks  # noqa: PLC0415 (they need
+        from tomaat.doctor import database, devices, kernel, port, settings, storage, tasks, workers  # noqa: PLC0415 (need
         from TOMAATSettings import look_at_settings  # noqa: PLC0415 (the packages that may be missing)
     except ImportError as error:
         yield wrong("packages", f"the rest cannot be looked at: {error}", "pip install -r requirements.txt")
         return
     yield from kernel.look_at_kernel()
     chosen, faults = look_at_settings()
+    keep_private()  # the tasks are imported by processes of this user
     yield from settings.look_at_faults(faults)
     if chosen is None:
         return
@@ -70,6 +72,7 @@ def examine(instead_of_database: Finding | None) -> Iterator[Finding]:
         ("database", [instead_of_database] if instead_of_database else database.look_at_database(chosen)),
         ("port", port.look_at_port(chosen.HOST, chosen.PORT)),
         ("tasks", tasks.look_at_tasks(chosen)),
+        ("workers", workers.look_at_workers(chosen)),
         ("devices", devices.look_at_devices(chosen)),
     ]
     for about, part in parts:

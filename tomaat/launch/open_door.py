@@ -10,7 +10,7 @@ import structlog
 from tomaat.database import migrate, wait_for_database
 from tomaat.processes.log import configure_logging
 from tomaat.processes.misconfigured import Misconfigured
-from tomaat.processes.private import keep_private
+from tomaat.processes.private import forget_database
 from tomaat.processes.stop import Stop
 from tomaat.storage import Storage
 from tomaat.tickets.instance import bind_storage
@@ -22,7 +22,7 @@ MISCONFIGURED = 2  #: exit status that tells a supervisor not to try again
 
 def open_door(name: str, log_format: str, work: Callable[[Stop], None]) -> int:
     """Run a door, whose settings are read, until it is asked to stop; return its exit status."""
-    keep_private()
+    forget_database()
     configure_logging(name, log_format)
     stop = Stop()
     log.info("door.opened")

@@ -9,7 +9,7 @@ from tomaat.launch.instance import Instance
 from tomaat.launch.open_door import MISCONFIGURED
 from tomaat.postgres.account import PrivatePostgresFailed
 from tomaat.processes.log import configure_logging
-from tomaat.processes.private import keep_private
+from tomaat.processes.private import forget_database
 from tomaat.processes.stop import Stop
 from TOMAATSettings import read_settings
 
@@ -19,7 +19,7 @@ LOOK_SECONDS = 0.2
 def main() -> int:
     """Serve; return the exit status."""
     settings = read_settings()
-    keep_private()
+    forget_database()
     configure_logging("serve", settings.LOG_FORMAT)
     stop = Stop()
     instance = Instance(settings)

@@ -1,4 +1,4 @@
-"""Keep a door's secrets from the other processes of its user: tasks run as that user, too."""
+"""Keep a program's secrets from the other processes of its user: tasks run as that user, too."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import os
 from tomaat.processes.proc import own_environment_place
 
 PR_SET_DUMPABLE = 4
-SECRETS = ("TOMAAT_DATABASE_URL",)  #: variables that nobody needs once the settings are read
-NEEDED_SECRETS = ("PGPASSWORD",)  #: variables that a library reads later
+DATABASE_URL = "TOMAAT_DATABASE_URL"
+SECRETS = (DATABASE_URL, "PGPASSWORD")
 
 
 def keep_private() -> None:
@@ -17,18 +17,23 @@ def keep_private() -> None:
 
     Without "dumpable" memory, descriptors and environment are root's to read (prctl(2), proc(5)), and no core is
     dumped. The id, the command line and the start time stay public. A program that this one becomes begins anew.
+    ``os.environ`` stays as it was, and so does what libraries read.
     """
     if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_DUMPABLE)")
     for name in SECRETS:
-        os.environ.pop(name, None)
-    for name in NEEDED_SECRETS:
         if name in os.environ:
             os.environ[name] = os.environ[name]  # libc keeps its own copy from now on
-    _overwrite({*SECRETS, *NEEDED_SECRETS})
+    _overwrite(SECRETS)
 
 
-def _overwrite(names: set[str]) -> None:
+def forget_database() -> None:
+    """Take the database's URL out of the environment, once the settings are read: what is started gets none."""
+    keep_private()
+    os.environ.pop(DATABASE_URL, None)
+
+
+def _overwrite(names: tuple[str, ...]) -> None:
     """Overwrite the variables that the process was started with, where the kernel shows them."""
     start, end = own_environment_place()
     place = start

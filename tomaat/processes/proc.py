@@ -51,7 +51,7 @@ def _pids() -> list[int]:
 
 def own_capabilities() -> int:
     """Tell the capabilities that this process has, one bit each (capabilities(7))."""
-    status = (PROC / "self/status").read_text(encoding="ascii", errors="replace")
+    status = (PROC / "self/status").read_text(encoding="utf-8", errors="replace")
     found = re.search(r"^CapEff:\s+([0-9a-f]+)$", status, re.MULTILINE)
     return 0 if found is None else int(found[1], 16)
 

@@ -36,6 +36,7 @@ class WorkerOutput:
     def __init__(self, source: str) -> None:
         self.source = source
         self.allowance = Allowance(ticket=None)
+        self.decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self.pipe_out, self.pipe_in = os.pipe()
         self.thread = threading.Thread(target=self._pass_on, name=f"output {source}", daemon=True)
 
@@ -53,18 +54,19 @@ class WorkerOutput:
         """Count from now on for this ticket."""
         self.allowance = Allowance(ticket=ticket)
 
-    def _pass_on(self) -> None:
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        with os.fdopen(self.pipe_out, "rb", buffering=0) as pipe:
-            while chunk := pipe.read(CHUNK_BYTES):
-                self._take(chunk, self.allowance, decoder)
-
-    def _take(self, chunk: bytes, allowance: Allowance, decoder: codecs.IncrementalDecoder) -> None:
-        kept = decoder.decode(chunk[: allowance.left])
-        cut = len(chunk) > allowance.left > 0
-        allowance.left = max(0, allowance.left - len(chunk))
-        if kept:
-            sys.stderr.write(cleaned(kept, len(kept), lines=True) + ("\n" if cut else ""))
+    def take(self, printed: bytes) -> None:
+        """Pass on what the ticket may still print, and say once that more was printed."""
+        allowance = self.allowance
+        text = self.decoder.decode(printed[: allowance.left])
+        cut = len(printed) > allowance.left > 0
+        allowance.left = max(0, allowance.left - len(printed))
+        if text:
+            sys.stderr.write(cleaned(text, len(text), lines=True) + ("\n" if cut else ""))
             sys.stderr.flush()
         if cut:
             log.warning("worker.output_cut", source=self.source, ticket=allowance.ticket, after_bytes=MOST_BYTES)
+
+    def _pass_on(self) -> None:
+        with os.fdopen(self.pipe_out, "rb", buffering=0) as pipe:
+            while printed := pipe.read(CHUNK_BYTES):
+                self.take(printed)

@@ -96,5 +96,5 @@ def _faults_of_this_process(name: str) -> list[str]:
         return []
     return [
         f"TaskScheduling cannot start a process of {name} without {', '.join(lacking)}: its unit gives it these "
-        "(deploy/systemd/worker-user.conf), or start it as root"
+        "(deploy/worker-user.conf), or start it as root"
     ]
