@@ -4,6 +4,8 @@ import doctest
 import inspect
 import json
 import re
+import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 import Inputs
 from Inputs.numbers import finite
 from tests.chaos import matrix
+from tests.needs import need
 from tests.sentences import begins_relatively, count_words, sentences
 from tomaat.client import EXIT_CODES
 from tomaat.client.completion import option_actions
@@ -25,6 +28,7 @@ from TOMAATSettings import GROUPS, Settings
 from tools.site_parts import fill_parts, write_settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+DOORS = ("QueueManager.py", "TaskScheduling.py", "WebService.py")
 LARGEST_PICTURE_BYTES = 300_000
 DOCUMENTS = [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")]
 MOST_WORDS = 25  #: of a sentence that explains
@@ -134,10 +138,32 @@ def test_every_command_of_the_readme_is_a_target_or_a_program():
     makefile = (REPOSITORY / "Makefile").read_text()
     for target in set(re.findall(r"(?:^|`)make ([a-z]+)", readme, re.MULTILINE)):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
-    for program in re.findall(r"^python3 (\S+\.py)$", readme, re.MULTILINE):
+    programs = re.findall(r"^\.venv/bin/python (\S+\.py)$", readme, re.MULTILINE)
+    assert sorted(programs) == sorted(DOORS)
+    blocks = re.findall(r"```sh\n(.*?)```", readme, re.DOTALL)
+    for program in programs:
         assert (REPOSITORY / program).exists(), program
+        assert f".venv/bin/python {program}\n" in blocks, "a door does not return: nothing can be typed after it"
     for file in re.findall(r"examples/[\w.-]+", readme):
         assert (REPOSITORY / file).exists(), file
+
+
+def test_what_the_commands_of_the_readme_leave_in_the_clone_is_not_offered_to_git(tmp_path):
+    need("git")
+    readme = (REPOSITORY / "README.md").read_text()
+    left = set(re.findall(r" -o (\S+)", readme)) | set(re.findall(r"-m venv (\S+)", readme)) | {"BrightTissue-result"}
+    assert left >= {"result.tar.gz", "out", "cohort", "client"}
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    shutil.copy(REPOSITORY / ".gitignore", tmp_path)
+    for name in left - {"result.tar.gz"}:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").touch()
+    (tmp_path / "result.tar.gz").touch()
+    (tmp_path / "tomaat/client").mkdir(parents=True)
+    (tmp_path / "tomaat/client/client.py").touch()
+    command = ["git", "ls-files", "-o", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.split()
+    assert listed == [".gitignore", "tomaat/client/client.py"]
 
 
 def test_the_task_in_the_readme_is_one(tmp_path):
