@@ -1,5 +1,6 @@
 """Documents and code say the same."""
 
+import ast
 import doctest
 import inspect
 import json
@@ -81,6 +82,19 @@ def test_the_states_in_the_documents_are_the_codes():
 def test_the_moves_in_the_documents_are_the_codes():
     written = table("docs/ticket.md", "Moves")
     assert written == [[move.before or "", move.after, move.door, move.when] for move in states.MOVES]
+
+
+def test_every_function_on_a_tickets_way_is_in_the_file_that_the_document_names():
+    rows = table("docs/ticket.md", "In the code")
+    steps = re.findall(r"^(\d\. )(?:\*\*)?The (\w+)", (REPOSITORY / "docs/ticket.md").read_text(), re.MULTILINE)
+    assert list(dict.fromkeys(row[0] for row in rows)) == [number + step for number, step in steps]
+    for _, function, file in rows:
+        place: ast.Module | ast.ClassDef = ast.parse((REPOSITORY / file.strip("`")).read_text())
+        for name in function.strip("`").split("."):
+            places = [node for node in place.body if isinstance(node, (ast.ClassDef, ast.FunctionDef))]
+            found = [node for node in places if node.name == name]
+            assert found, f"{file} has no {function}"
+            place = found[0]
 
 
 def test_the_clients_exit_codes_in_the_documents_are_the_codes():
