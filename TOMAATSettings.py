@@ -46,6 +46,7 @@ RULES = {
     "dict_type": "is no object; write it as JSON",
     "list_type": "is no list",
     "string_type": "is no text",
+    "string_too_short": "has fewer than {min_length} characters",
     "value_error": "{error}",
 }
 CLIENTS_VARIABLES = {"TOMAAT_URL", "TOMAAT_KEY"}  #: name a server, and a key for it, to clients; no settings
