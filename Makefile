@@ -57,7 +57,7 @@ check-page: $(PAGE_CHECKS)/node_modules/installed  ## the checks of the page alo
 	@$(PAGE_CHECKS)/node_modules/.bin/eslint --config $(PAGE_CHECKS)/eslint.config.js --max-warnings 0 $(PAGE)
 	@$(PAGE_CHECKS)/node_modules/.bin/prettier --config $(PAGE_CHECKS)/prettier.json --check "$(PAGE)/{*.js,**/*.d.ts}" $(PAGE_CHECKS)
 
-benchmark: $(VENV)/requirements-dev  ## measure this machine's figures, each beside its floor
+benchmark: $(VENV)/requirements-dev  ## measure this machine, and print the best possible figure beside each
 	@$(VENV)/bin/python -m benchmarks.measure
 
 mutants: $(VENV)/requirements-dev  ## remove each guard in turn, and see whether the tests notice: docs/evidence/mutants.md

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import reprlib
 import socket
 import sys
 from difflib import get_close_matches
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
@@ -29,6 +31,23 @@ GROUPS = {
     "LARGEST_UPLOAD_BYTES": "Limits",
     "WAIT_LIMIT_HOURS": "Times",
     "CUSTOM_TASKS_DIR": "The rest",
+}
+#: What is wrong with a value, by pydantic's word for it and with its facts; a test holds that none is missing.
+RULES = {
+    "int_parsing": "is no whole number",
+    "int_parsing_size": "is no whole number that fits",
+    "int_from_float": "is no whole number",
+    "int_type": "is no whole number",
+    "float_parsing": "is no number",
+    "greater_than": "is not more than {gt:g}",
+    "greater_than_equal": "is less than {ge:g}",
+    "less_than_equal": "is more than {le:g}",
+    "literal_error": "is none of {expected}",
+    "dict_type": "is no object; write it as JSON",
+    "list_type": "is no list",
+    "string_type": "is no text",
+    "string_too_short": "has fewer than {min_length} characters",
+    "value_error": "{error}",
 }
 CLIENTS_VARIABLES = {"TOMAAT_URL", "TOMAAT_KEY"}  #: name a server, and a key for it, to clients; no settings
 
@@ -90,7 +109,9 @@ class Settings(BaseSettings):
     AUDIT_DAYS: float = Field(
         default=365.0, ge=30, description="Days after which a line of the audit trail is deleted."
     )
-    LONGEST_WAIT_SECONDS: float = Field(default=60.0, ge=0, description="Longest `?wait=`.")
+    LONGEST_WAIT_SECONDS: float = Field(
+        default=60.0, ge=0, description="Longest time in seconds that a request may wait for a ticket (`?wait=`)."
+    )
     GRACE_SECONDS: float = Field(
         default=10.0,
         ge=0,
@@ -106,7 +127,12 @@ class Settings(BaseSettings):
         ge=0,
         description="How long a cancelled task may take to stop by itself before its worker is killed.",
     )
-    LEASE_SECONDS: float = Field(default=15.0, ge=1, description="How long a silent holder keeps its compute source.")
+    LEASE_SECONDS: float = Field(
+        default=15.0,
+        ge=1,
+        description="After how many silent seconds another TaskScheduling may take a device, and another QueueManager "
+        "the queues.",
+    )
     DATABASE_DEADLINE_SECONDS: float = Field(
         default=5.0, gt=0, description="Deadline of one database statement; at most 0.4 leases."
     )
@@ -122,9 +148,7 @@ class Settings(BaseSettings):
     )
     HOST_NAME: str = Field(
         default=socket.gethostname(),
-        min_length=1,
-        pattern=r"^[^/\s]+$",
-        description="First part of a compute source's name.",
+        description="First part of the name of each compute source: of a GPU, or of the CPU.",
     )
     COMPUTE_SOURCES: dict[str, list[str] | None] | None = Field(
         default=None,
@@ -161,7 +185,17 @@ class Settings(BaseSettings):
     @field_validator("BASE_STORAGE_DIR", "CUSTOM_TASKS_DIR")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
+        try:
+            return value.expanduser().absolute()
+        except RuntimeError:
+            raise ValueError("is in the home of a user that is not there") from None
+
+    @field_validator("HOST_NAME")
+    @classmethod
+    def _one_word(cls, value: str) -> str:
+        if not value or "/" in value or any(map(str.isspace, value)):
+            raise ValueError("must be a name without a slash or a blank")
+        return value
 
     @field_validator("DATABASE_URL")
     @classmethod
@@ -221,14 +255,19 @@ def look_at_settings() -> tuple[Settings | None, list[str]]:
     try:
         return Settings(), faults
     except ValidationError as error:
-        for fault in error.errors():
-            name = str(fault["loc"][0])
-            value = "" if name == "DATABASE_URL" else f"{fault['input']!r}: "
-            rule = "write it as JSON" if fault["type"] == "dict_type" else fault["msg"]
-            faults.append(f"TOMAAT_{name}: {value}{rule}.")
+        faults += [_sentence(fault) for fault in error.errors()]
     except SettingsError as error:
-        faults.append(f"{error}: write it as JSON.")
+        names = [f"TOMAAT_{name}" for name in Settings.model_fields if f'"{name}"' in str(error)]
+        faults += [f"{name}: {reprlib.repr(os.environ.get(name))} is no JSON." for name in names] or [f"{error}."]
     return None, faults
+
+
+def _sentence(fault: ErrorDetails) -> str:
+    """Say what is wrong with a setting, and where in it; a database's URL is not repeated, since it has a password."""
+    name, *inside = map(str, fault["loc"])
+    rule = RULES[fault["type"]].format(**fault.get("ctx", {})) if fault["type"] in RULES else fault["msg"]
+    value = "" if name == "DATABASE_URL" else f"{reprlib.repr(fault['input'])} "
+    return f"TOMAAT_{name}: {''.join(f'{part}: ' for part in inside)}{value}{rule}."
 
 
 def _is_loopback(host: str) -> bool:

@@ -39,7 +39,7 @@ class GaussianSmoothingTask(Task):
         """Return the smoothed volume, float32."""
         voxels = volume.tensor(self.device)
         for axis, spacing_mm in enumerate(volume.spacing_mm):
-            self.progress(axis / 3, f"axis {'ijk'[axis]}")
+            self.progress(axis / 3, f"smoothing, direction {axis + 1} of 3")
             voxels = smoothed(voxels, axis, sigma / spacing_mm)
         return {"smoothed": volume.like(voxels)}
 

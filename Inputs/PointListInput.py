@@ -15,12 +15,15 @@ MOST = 10_000  #: points, where a task declares nothing else
 
 
 class PointListInput(Input):
-    """``fewest`` to ``most`` points ``[x, y, z]`` in mm.
+    """Takes a list of ``fewest`` to ``most`` points ``[x, y, z]`` in mm.
 
     ``coordinates`` says how a client writes them: ``LPS`` (x to the patient's left, y to posterior, z to superior, as
     DICOM and ITK have them) or ``RAS`` (x to the right, y to anterior, as 3D Slicer shows them). ``perform`` gets
     them always in LPS, as ``Volume`` has its positions: a tuple of ``(x, y, z)`` floats. RAS becomes LPS by negating
-    x and y.
+    x and y. A ``default`` is written in ``coordinates`` too.
+
+    Raises ``TypeError`` for numbers of points that are not whole, and ``ValueError`` for other coordinates, for numbers
+    of points that contradict each other, and for a default that a client could not send.
 
     >>> PointListInput("seeds", "Seeds", coordinates="RAS").convert([[1.0, 2.0, 3.0]])
     ((-1.0, -2.0, 3.0),)

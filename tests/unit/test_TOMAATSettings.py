@@ -1,4 +1,6 @@
+import contextlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -40,20 +42,27 @@ def test_a_variable_sets_a_value(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
-        ("PORT", "0", "TOMAAT_PORT: '0': Input should be greater than or equal to 1."),
-        ("PORT", "many", "TOMAAT_PORT: 'many': Input should be a valid integer"),
-        ("STORAGE_STRATEGY", "KEEP", "TOMAAT_STORAGE_STRATEGY: 'KEEP': Input should be 'KEEP_ALL', 'KEEP_ONLY_INPUT'"),
-        ("COMPUTE_SOURCES", "cpu-0", "write it as JSON"),
-        ("DATABASE_URL", "mysql://me:secret@host", "TOMAAT_DATABASE_URL: Value error, must begin with postgresql://."),
-        (
-            "DATABASE_URL",
-            "postgresql://me:secret@host:port/x",
-            "DATABASE_URL: Value error, is no URL; write postgresql",
-        ),
-        ("DATABASE_URL", "postgresql://me:secret@[x:y/z", "TOMAAT_DATABASE_URL: Value error, is no URL; write"),
-        ("DATABASE_URL", "postgresql://me:se@secret@host/x", "DATABASE_URL: Value error, write a password's @ as %40."),
-        ("DATABASE_URL", "postgresql://me:se@sec/ret@host/x", "DATABASE_URL: Value error, write a password's @ as %40"),
-        ("HOST_NAME", "a/b", "TOMAAT_HOST_NAME: 'a/b': "),
+        ("PORT", "0", "TOMAAT_PORT: '0' is less than 1."),
+        ("PORT", "65536", "TOMAAT_PORT: '65536' is more than 65535."),
+        ("PORT", "many", "TOMAAT_PORT: 'many' is no whole number."),
+        ("PORT", "1.5", "TOMAAT_PORT: '1.5' is no whole number."),
+        ("PORT", "9" * 5000, "999' is no whole number that fits."),
+        ("RETENTION_HOURS", "never", "TOMAAT_RETENTION_HOURS: 'never' is no number."),
+        ("RETENTION_HOURS", "0", "TOMAAT_RETENTION_HOURS: '0' is not more than 0."),
+        ("STORAGE_STRATEGY", "KEEP", "'KEEP' is none of 'KEEP_ALL', 'KEEP_ONLY_INPUT' or 'KEEP_NOTHING'."),
+        ("COMPUTE_SOURCES", "cpu-0", "TOMAAT_COMPUTE_SOURCES: 'cpu-0' is no object; write it as JSON."),
+        ("COMPUTE_SOURCES", '{"cpu-0": 3}', "TOMAAT_COMPUTE_SOURCES: cpu-0: 3 is no list."),
+        ("COMPUTE_SOURCES", '{"cpu-0": [3]}', "TOMAAT_COMPUTE_SOURCES: cpu-0: 0: 3 is no text."),
+        ("COMPUTE_DEVICES", "{", "TOMAAT_COMPUTE_DEVICES: '{' is no JSON."),
+        ("COMPUTE_MEMORY_BYTES", '{"cpu-0": 0}', "TOMAAT_COMPUTE_MEMORY_BYTES: cpu-0: 0 is less than 1."),
+        ("DATABASE_URL", "mysql://me:secret@host", "TOMAAT_DATABASE_URL: must begin with postgresql://."),
+        ("DATABASE_URL", "postgresql://me:secret@host:port/x", "DATABASE_URL: is no URL; write postgresql"),
+        ("DATABASE_URL", "postgresql://me:secret@[x:y/z", "TOMAAT_DATABASE_URL: is no URL; write"),
+        ("DATABASE_URL", "postgresql://me:se@secret@host/x", "DATABASE_URL: write a password's @ as %40."),
+        ("DATABASE_URL", "postgresql://me:se@sec/ret@host/x", "DATABASE_URL: write a password's @ as %40"),
+        ("HOST_NAME", "a/b", "TOMAAT_HOST_NAME: 'a/b' must be a name without a slash or a blank."),
+        ("BASE_STORAGE_DIR", "~nobody-here/x", "'~nobody-here/x' is in the home of a user that is not there."),
+        ("HOST_NAME", "", "TOMAAT_HOST_NAME: '' must be a name without a slash or a blank."),
         ("PROT", "5001", "TOMAAT_PROT: no such setting; near: TOMAAT_PORT"),
     ],
 )
@@ -65,6 +74,19 @@ def test_a_wrong_setting_is_refused_with_a_sentence(monkeypatch, capsys, name, v
     told = capsys.readouterr().err
     assert sentence in told
     assert "secret" not in told
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_no_setting_is_refused_in_the_words_of_a_library(monkeypatch, capsys, name):
+    values = ("", "?", "-1", "1.5", "1e999", "nan", "true", "null", "{", "[3]", '{"a": {}}', '{"a": "b"}', '{"a": 1.5}')
+    for value in (*values, '{"a": true}', '{"a": null}', '{"a": [3]}', '{"a": [null]}', "9" * 5000):
+        monkeypatch.setenv(f"TOMAAT_{name}", value)
+        with contextlib.suppress(SystemExit):
+            read_settings()
+        told = capsys.readouterr().err.splitlines()
+        assert all(line.startswith(f"TOMAAT_{name}: ") for line in told)
+        assert all(len(line) < 200 for line in told)
+        assert not re.search(r"[Ii]nput|valid|[Vv]alue error|parse|[Ss]tring|Env", " ".join(told)), (value, told)
 
 
 def test_all_faults_are_told_at_once(monkeypatch, capsys):

@@ -1,9 +1,12 @@
 """Documents and code say the same."""
 
+import ast
 import doctest
 import inspect
 import json
 import re
+import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -12,6 +15,7 @@ import pytest
 import Inputs
 from Inputs.numbers import finite
 from tests.chaos import matrix
+from tests.needs import need
 from tests.sentences import begins_relatively, count_words, sentences
 from tomaat.client import EXIT_CODES
 from tomaat.client.completion import option_actions
@@ -25,6 +29,7 @@ from TOMAATSettings import GROUPS, Settings
 from tools.site_parts import fill_parts, write_settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+DOORS = ("QueueManager.py", "TaskScheduling.py", "WebService.py")
 LARGEST_PICTURE_BYTES = 300_000
 DOCUMENTS = [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")]
 MOST_WORDS = 25  #: of a sentence that explains
@@ -77,6 +82,19 @@ def test_the_states_in_the_documents_are_the_codes():
 def test_the_moves_in_the_documents_are_the_codes():
     written = table("docs/ticket.md", "Moves")
     assert written == [[move.before or "", move.after, move.door, move.when] for move in states.MOVES]
+
+
+def test_every_function_on_a_tickets_way_is_in_the_file_that_the_document_names():
+    rows = table("docs/ticket.md", "In the code")
+    steps = re.findall(r"^(\d\. )(?:\*\*)?The (\w+)", (REPOSITORY / "docs/ticket.md").read_text(), re.MULTILINE)
+    assert list(dict.fromkeys(row[0] for row in rows)) == [number + step for number, step in steps]
+    for _, function, file in rows:
+        place: ast.Module | ast.ClassDef = ast.parse((REPOSITORY / file.strip("`")).read_text())
+        for name in function.strip("`").split("."):
+            places = [node for node in place.body if isinstance(node, (ast.ClassDef, ast.FunctionDef))]
+            found = [node for node in places if node.name == name]
+            assert found, f"{file} has no {function}"
+            place = found[0]
 
 
 def test_the_clients_exit_codes_in_the_documents_are_the_codes():
@@ -134,10 +152,32 @@ def test_every_command_of_the_readme_is_a_target_or_a_program():
     makefile = (REPOSITORY / "Makefile").read_text()
     for target in set(re.findall(r"(?:^|`)make ([a-z]+)", readme, re.MULTILINE)):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
-    for program in re.findall(r"^python3 (\S+\.py)$", readme, re.MULTILINE):
+    programs = re.findall(r"^\.venv/bin/python (\S+\.py)$", readme, re.MULTILINE)
+    assert sorted(programs) == sorted(DOORS)
+    blocks = re.findall(r"```sh\n(.*?)```", readme, re.DOTALL)
+    for program in programs:
         assert (REPOSITORY / program).exists(), program
+        assert f".venv/bin/python {program}\n" in blocks, "a door does not return: nothing can be typed after it"
     for file in re.findall(r"examples/[\w.-]+", readme):
         assert (REPOSITORY / file).exists(), file
+
+
+def test_what_the_commands_of_the_readme_leave_in_the_clone_is_not_offered_to_git(tmp_path):
+    need("git")
+    readme = (REPOSITORY / "README.md").read_text()
+    left = set(re.findall(r" -o (\S+)", readme)) | set(re.findall(r"-m venv (\S+)", readme)) | {"BrightTissue-result"}
+    assert left >= {"result.tar.gz", "out", "cohort", "client"}
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    shutil.copy(REPOSITORY / ".gitignore", tmp_path)
+    for name in left - {"result.tar.gz"}:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").touch()
+    (tmp_path / "result.tar.gz").touch()
+    (tmp_path / "tomaat/client").mkdir(parents=True)
+    (tmp_path / "tomaat/client/client.py").touch()
+    command = ["git", "ls-files", "-o", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.split()
+    assert listed == [".gitignore", "tomaat/client/client.py"]
 
 
 def test_the_task_in_the_readme_is_one(tmp_path):

@@ -37,6 +37,14 @@ def test_voxels_tensors_values_and_files_are_copies(tmp_path):
     assert kept["mesh"].name.endswith(".stl.gz")
 
 
+def test_a_tensor_of_a_type_that_numpy_does_not_have_is_kept_as_float32(tmp_path):
+    tensor = torch.tensor([1.5, -2.0], dtype=torch.bfloat16)
+    kept = keep_outputs({"probable": tensor}, tmp_path)["probable"]
+    tensor[:] = 0
+    assert kept.dtype == np.float32
+    assert kept.tolist() == [1.5, -2.0]
+
+
 def test_what_is_no_output_is_left_for_who_writes_it_to_refuse(tmp_path):
     generator = (n for n in range(3))
     assert keep_outputs({"numbers": generator}, tmp_path)["numbers"] is generator

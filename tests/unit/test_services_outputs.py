@@ -31,6 +31,7 @@ def test_each_kind_of_output_is_written(tmp_path):
             "scan": SCAN,
             "array": np.eye(2),
             "tensor": torch.ones(3),
+            "half": torch.ones(3, dtype=torch.bfloat16),
             "report": made,
             "text": "healthy",
             "facts": {"volume_ml": 1.5, "labels": [1, 2]},
@@ -42,6 +43,7 @@ def test_each_kind_of_output_is_written(tmp_path):
         {"name": "scan", "type": "volume", "file": "scan.nii.gz"},
         {"name": "array", "type": "array", "file": "array.npy"},
         {"name": "tensor", "type": "array", "file": "tensor.npy"},
+        {"name": "half", "type": "array", "file": "half.npy"},
         {"name": "report", "type": "file", "file": "report.csv"},
         {"name": "text", "type": "text", "value": "healthy"},
         {"name": "facts", "type": "json", "value": {"volume_ml": 1.5, "labels": [1, 2]}},
@@ -53,6 +55,7 @@ def test_each_kind_of_output_is_written(tmp_path):
     assert image.GetSpacing() == SCAN.spacing_mm
     assert np.array_equal(np.load(folder / "array.npy"), np.eye(2))
     assert np.array_equal(np.load(folder / "tensor.npy"), np.ones(3))
+    assert np.load(folder / "half.npy").dtype == np.float32
     assert (folder / "report.csv").read_text() == "a,b"
 
 

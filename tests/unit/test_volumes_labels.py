@@ -80,3 +80,21 @@ def test_parts_only_lose_and_holes_only_gain_and_neither_does_anything_twice(arr
     assert ((full == array) | (array == 0)).all()
     assert np.array_equal(parts.largest_part().volume.array, kept)
     assert {*np.unique(kept)} == {*np.unique(array)} | ({0} if (kept == 0).any() else set())
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (8, 1, 8), (8, 8, 1), (8, 8, 8)])
+@pytest.mark.parametrize("about", [(0, 7, 7), (7, 0, 7), (7, 7, 0), (7, 7, 7), (1, 0, 0), (0, 1, 0), (0, 0, 1)])
+def test_labels_that_are_turned_about_any_line_of_the_input_are_sampled_anew(shape, about):
+    """A corner on the line stays where it was, so no few corners tell."""
+    axis = np.asarray(about) / np.linalg.norm(about)
+    cross = np.cross(np.eye(3), axis)
+    angle = np.radians(20)
+    turn = np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
+    array = np.random.default_rng(0).integers(0, 2, shape, np.uint8)
+    place = {"spacing_mm": (1, 1, 1), "origin_mm": (0, 0, 0)}
+    turned = Volume(array=array, direction=tuple(map(tuple, turn.tolist())), **place)
+    grid = Volume(array=np.zeros(shape), direction=AXES, **place)
+    there = Labels(volume=turned, names=NAMES).onto(grid)
+    assert np.array_equal(there.volume.array, turned.onto(grid, interpolation="nearest").array)
+    assert not np.array_equal(there.volume.array, array)
+    assert np.array_equal(Labels(volume=grid.like(array), names=NAMES).onto(grid).volume.array, array)

@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes
@@ -147,11 +148,137 @@ def test_a_mask_stays_a_mask():
     assert volume.resampled(0.5, interpolation="nearest").array.all()
 
 
+WHOLE = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"]
+
+
+def line(values, dtype, **change):
+    """Lay values along i, 1 mm apart."""
+    array = np.asarray(values, dtype).reshape(-1, 1, 1)
+    place = {"spacing_mm": (1, 1, 1), "origin_mm": (0, 0, 0), "direction": AXES}
+    return Volume(array=array, **place | change)
+
+
+@pytest.mark.parametrize("dtype", WHOLE)
+def test_between_two_whole_numbers_the_nearer_one_is_taken_and_half_way_the_even_one(dtype):
+    finer = line([0, 1, 2, 3, 100], dtype).resampled((0.5, 1, 1))  # at -0.25, 0.25, 0.75, 1.25 and so on
+    assert finer.array.dtype == dtype
+    assert finer.array.ravel().tolist() == [0, 0, 1, 1, 2, 2, 3, 27, 76, 100]
+    halves = line([0, 1, 2, 3], dtype).cropped((1.5, 0, 0), (3, 1, 1), spacing_mm=1)
+    assert halves.array.ravel().tolist() == [0, 2, 2]
+
+
+@pytest.mark.parametrize("kind", ["float16", "float32", "float64", ">i2", ">f4", "bool", *WHOLE])
+@pytest.mark.parametrize("interpolation", ["linear", "nearest", "cubic"])
+def test_sampling_keeps_the_type_of_the_voxels(kind, interpolation):
+    dtype = np.dtype(kind)
+    volume = line([0, 1, 1, 0, 1], dtype)
+    assert volume.onto(volume, interpolation=interpolation).array.dtype == dtype
+    assert np.allclose(volume.onto(volume, interpolation=interpolation).array, volume.array, atol=1e-6)
+
+
+def test_where_most_of_a_mask_is_in_a_voxel_the_voxel_is_in_the_mask():
+    assert line([1, 0, 1], bool).resampled((0.5, 1, 1)).array.ravel().tolist() == [True, True, False, False, True, True]
+
+
+def test_a_curve_that_swings_over_leaves_the_type_at_its_end():
+    swung = line([0, 0, 255, 255, 0, 0], "uint8").resampled((0.25, 1, 1), interpolation="cubic").array.ravel()
+    exact = line([0, 0, 255, 255, 0, 0], float).resampled((0.25, 1, 1), interpolation="cubic").array.ravel()
+    assert exact.min() < -5
+    assert exact.max() > 260
+    assert (swung == np.clip(np.rint(exact), 0, 255)).all()
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint64"])
+def test_the_largest_numbers_do_not_wrap(dtype):
+    largest = np.iinfo(dtype).max
+    assert line([largest] * 3, dtype).resampled((0.5, 1, 1)).array.min() > largest * 0.999
+
+
+@pytest.mark.parametrize(
+    ("dtype", "outside"),
+    [
+        *(("uint16", outside) for outside in (-1000, 65536, 0.5, np.nan, np.inf)),
+        *(("int8", outside) for outside in (128, -129)),
+        *(("bool", outside) for outside in (2, -1, 0.5)),
+        *(("float16", outside) for outside in (1e5, -1e5)),
+        ("float32", 1e39),
+    ],
+)
+def test_a_value_outside_that_the_type_does_not_have_is_refused_in_each_way(dtype, outside):
+    volume = line([0, 1], dtype)
+    words = re.escape(f"outside: {outside} is no value of {dtype}, the type of the voxels.")
+    for spacing_mm in (None, 1.0):
+        with pytest.raises(ValueError, match=words):
+            volume.cropped((0, 0, 0), (1, 1, 1), spacing_mm=spacing_mm, outside=outside)
+    with pytest.raises(ValueError, match=words):
+        volume.onto(volume, outside=outside)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "outside"),
+    [("uint16", 65535), ("int16", -1000.0), ("int16", np.int64(-7)), ("bool", True), ("float32", -np.inf)],
+)
+def test_a_value_outside_that_the_type_has_is_taken_in_each_way(dtype, outside):
+    volume = line([0, 1], dtype)
+    for spacing_mm in (None, 1.0):
+        assert (volume.cropped((9, 9, 9), (1, 1, 1), spacing_mm=spacing_mm, outside=outside).array == outside).all()
+    assert np.isnan(line([0, 1], float).cropped((9, 9, 9), (1, 1, 1), outside=np.nan).array).all()
+
+
+@pytest.mark.parametrize("spacing_mm", [0, -1.0, np.nan, np.inf, (1, 0, 1), (1, 1), (1, 1, 1, 1)])
+def test_a_spacing_that_is_none_is_refused_before_anything_is_computed(spacing_mm):
+    volume = line([0, 1], float)
+    words = re.escape(f"spacing_mm: {spacing_mm} must be more than 0 mm along each axis, and finite.")
+    with pytest.raises(ValueError, match=words):
+        volume.resampled(spacing_mm)
+    with pytest.raises(ValueError, match=words):
+        volume.cropped((0, 0, 0), (1, 1, 1), spacing_mm=spacing_mm)
+
+
+@pytest.mark.parametrize("spacing_mm", [None, 1.0])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"size": (0, 2, 2)}, "size: (0, 2, 2) must be three whole numbers of voxels"),
+        ({"size": (-1, 2, 2)}, "size: (-1, 2, 2) must be three whole numbers"),
+        ({"size": (2.9, 2, 2)}, "size: (2.9, 2, 2) must be three whole numbers"),
+        ({"size": (np.nan, 2, 2)}, "size: (nan, 2, 2) must be three whole numbers"),
+        ({"size": (np.inf, 2, 2)}, "size: (inf, 2, 2) must be three whole numbers"),
+        ({"size": (2, 2)}, "size: (2, 2) must be three whole numbers"),
+        ({"size": 2}, "size: 2 must be three whole numbers"),
+        ({"center_mm": (np.nan, 0, 0)}, "center_mm: (nan, 0, 0) must be three finite numbers"),
+        ({"center_mm": (0, 0)}, "center_mm: (0, 0) must be three finite numbers"),
+        ({"interpolation": "typo"}, "interpolation: 'typo' is none of linear, nearest, cubic."),
+    ],
+)
+def test_a_block_that_is_none_is_refused_in_each_way(change, words, spacing_mm):
+    asked = {"center_mm": (0, 0, 0), "size": (1, 1, 1), "spacing_mm": spacing_mm} | change
+    with pytest.raises(ValueError, match=re.escape(words)):
+        line([0, 1], float).cropped(**asked)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.int64, torch.bool])
+def test_a_tensor_of_any_type_makes_a_volume(dtype):
+    tensor = torch.tensor([0.0, 1.0]).reshape(2, 1, 1).to(dtype).requires_grad_(dtype.is_floating_point)
+    made = line([0, 0], float).like(tensor)
+    assert made.array.ravel().tolist() == [0, 1]
+    assert (made.array.dtype == np.float32) is (dtype == torch.bfloat16)
+
+
+def test_numbers_that_no_image_has_are_refused_with_the_rule():
+    with pytest.raises(TypeError, match="use integers or floats of at most 64 bits"):
+        line([0, 1], np.longdouble).resampled(1.0)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"array": np.zeros((2, 2))}, "has 2 axes; a volume has three"),
         ({"spacing_mm": (1, 0, 1)}, "must be more than 0 mm"),
+        ({"spacing_mm": (1, np.inf, 1)}, "must be more than 0 mm along each axis, and finite"),
+        ({"spacing_mm": (1, 1)}, "must be more than 0 mm along each axis"),
+        ({"origin_mm": (np.nan, 0, 0)}, "origin_mm: .nan, 0, 0. must be three finite numbers"),
+        ({"origin_mm": (0, -np.inf, 0)}, "must be three finite numbers"),
         ({"direction": ((1, 0.1, 0), (0, 1, 0), (0, 0, 1))}, "not at right angles"),
         ({"direction": ((2, 0, 0), (0, 1, 0), (0, 0, 1))}, "not at right angles"),
         ({"direction": ((1, 0), (0, 1))}, "not at right angles"),

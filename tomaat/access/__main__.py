@@ -74,7 +74,9 @@ def run(arguments: argparse.Namespace, keys: KeyStore, watch: WatchStore) -> int
     elif arguments.command == "list":
         for each in keys.all():
             print(described(each))
-    elif not keys.revoke(arguments.name):
+    elif keys.revoke(arguments.name):
+        print(f"{arguments.name} is revoked.")
+    else:
         print(f"There is no key {arguments.name} to revoke.", file=sys.stderr)
         return 1
     return 0

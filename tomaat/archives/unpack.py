@@ -8,8 +8,8 @@
       │                    │ unpacked-too-large       │ long-header, truncated   │
 
 Regular files and folders only: no links, devices, sparse files, global headers or base-256 numbers. An extended (PAX)
-header may set ``path`` and ``size``; its times and owners are ignored. AppleDouble companions (``._name``) that macOS
-adds are checked as all others and not written.
+header may set ``path`` and ``size``; its times and owners are ignored. GNU's long name may set the path as well.
+AppleDouble companions (``._name``) that macOS adds are checked as all others and not written.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ TYPE_NAMES = {
 
 
 def unpack(chunks: Iterable[bytes], folder: Path, limits: ArchiveLimits) -> None:
-    """Write a payload's files below the empty ``folder``.
+    """Write a payload's files below the empty ``folder``; ``chunks`` are the bytes of the ``.tar.gz``.
 
-    Raises ``NotGzip``, ``ArchiveTooLarge`` or ``ArchiveRefused``; an ``OSError`` (a full disk) passes. Whatever is
-    raised, what was written is removed first.
+    Raises ``NotGzip``, ``ArchiveTooLarge`` or ``ArchiveRefused``; an ``OSError`` (a full disk) passes. Before it
+    raises, it removes all that it wrote.
     """
     try:
         _Unpacking(inflate(chunks, limits), folder, limits).run()

@@ -51,7 +51,11 @@ class Client:
         self._known: dict[str, dict[str, Any]] = {}
 
     def services(self) -> list[dict[str, Any]]:
-        """List the services, each with ``name``, ``description``, ``available`` and ``interface``."""
+        """List the services as the server describes them.
+
+        Each has ``name``, ``description``, ``version``, ``interface``, ``example`` and ``available``, and for its queue
+        ``waiting`` (tickets) and ``wait_seconds``.
+        """
         services = self.http.ask_json("GET", "/supportedservices")
         if not isinstance(services, list) or not all(
             isinstance(one, dict) and {"name", "interface"} <= one.keys() for one in services
@@ -123,7 +127,13 @@ class Client:
         on_step: OnStep = ignore,
         **named: Any,
     ) -> Result:
-        """Send a request, wait, and fetch its result into ``out``, by default ``<service>-<ticket's id>``."""
+        """Send a request, wait, and fetch its result into ``out``, by default ``<service>-<ticket's id>``.
+
+        ``result[name]`` is then the path of an output's file, or its value. Raises a ``ClientError``: ``Refused`` for
+        the inputs, ``NotFound`` for the service, ``Failed``, ``GivenUp`` or ``NotFound`` for the ticket,
+        ``Unreachable``, ``NotAllowed`` or ``Damaged`` for the server's answers, ``Unusable`` for a folder with other
+        files.
+        """
         ticket = self.submit(service, inputs=inputs, format=format, on_step=on_step, **named)
         ticket.wait(on_step=on_step)
         return ticket.fetch(f"{service}-{ticket.id}" if out is None else out, on_step=on_step)

@@ -15,7 +15,7 @@ MOST_TAKEN = 50  #: tickets that one idle compute source takes over at once
 
 
 class Expectations:
-    """Expects durations of tickets by the measurements of all queues."""
+    """Tells how long tickets will take, from what all queues measured."""
 
     def __init__(self, queues: Sequence[Queue]) -> None:
         self.by_service = _means(known for queue in queues for known in queue.durations.items())
@@ -25,9 +25,10 @@ class Expectations:
         )
 
     def seconds(self, waiting: Waiting, queue: Queue) -> float:
-        """Expect the task's own estimate, else the mean measured here, else elsewhere, else the mean of all services.
+        """Return a ticket's expected seconds: the task's own estimate, else the mean measured here, else elsewhere.
 
-        While nothing was measured, each ticket counts one second: the shortest queue is the one with fewest tickets.
+        A service that was measured nowhere counts as the mean of all services. While nothing was measured, each ticket
+        counts one second: the shortest queue is the one with fewest tickets.
         """
         if waiting.expected_seconds is not None:
             return waiting.expected_seconds
@@ -35,14 +36,14 @@ class Expectations:
         return here if here is not None else self.by_service.get(waiting.service, self.mean)
 
     def load(self, queue: Queue) -> float:
-        """Expect the seconds until a queue is through with its tickets."""
+        """Return the expected seconds until a queue is through with its tickets."""
         waits = queue.queued_seconds
         if waits is None:
             waits = sum(waiting.loading_seconds + self.seconds(waiting, queue) for waiting in queue.waiting)
         return (queue.running_left_seconds or 0.0) + waits
 
     def loading(self, service: str, queue: Queue, warm: Collection[str]) -> float:
-        """Expect the seconds until a service's network is on the device where those of ``warm`` are.
+        """Return the expected seconds until a service's network is on the device where those of ``warm`` are.
 
         That is the mean measured there, else elsewhere; 0 while no loading was measured.
         """
@@ -70,9 +71,9 @@ class Prospect:
         self.warm = queue.warm(self.recent)
 
     def begins(self, service: str) -> float:
-        """Expect the seconds until a ticket given to it now begins: all tickets before it, and its network's loading.
+        """Return the expected seconds until a ticket given to it now begins: tickets before it, its network's loading.
 
-        This only grows: a ticket of a service adds at least the loading that the next one is spared.
+        This number never falls: a new ticket adds at least as much loading time as it saves the next one.
         """
         return self.seconds + self.expectations.loading(service, self.queue, self.warm)
 
@@ -125,11 +126,12 @@ def _first(heap: list[tuple[float, str, Prospect]], service: str) -> Prospect | 
 def rebalance(queues: Sequence[Queue]) -> list[Placement]:
     """Let each idle compute source take waiting tickets from longer queues, oldest first.
 
-    It first takes the oldest waiting ticket that it can run, as in list scheduling. It leaves a ticket that would begin
-    sooner where it waits than its network is loaded here: so no source is idle while it gains anything.
+    It first takes the oldest waiting ticket that it can run, as in list scheduling. It leaves a ticket alone if loading
+    its network here takes as long as the ticket would wait there, or longer. So no source is idle while it gains
+    anything.
 
-    From the same queue it takes every second of the following tickets that need no loading then. It takes up to half of
-    that queue's waiting seconds, and ``MOST_TAKEN`` tickets, so that it need not ask for each ticket of a long backlog.
+    It also takes every other later ticket of that queue, of those whose network is loaded by then. It stops at half of
+    the queue's seconds, or at ``MOST_TAKEN`` tickets, so that it need not ask for each ticket of a long backlog.
     """
     expectations = Expectations(queues)
     busy = {queue.source: list(queue.waiting) for queue in queues if not _idle(queue)}

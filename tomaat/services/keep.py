@@ -7,6 +7,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from tomaat.volumes.tensors import as_array
+
 
 def keep_outputs(outputs: Any, folder: Path) -> Any:
     """Copy each output: a tensor off its device, voxels and values in memory, a file into ``folder``.
@@ -21,7 +23,7 @@ def keep_outputs(outputs: Any, folder: Path) -> Any:
 
 def _keep(value: Any, path: Path) -> Any:
     if hasattr(value, "detach"):  # a torch tensor, which only tasks know
-        return value.detach().to("cpu", copy=True).numpy()
+        return as_array(value.detach().to("cpu", copy=True))
     if isinstance(value, Path):
         path.parent.mkdir(exist_ok=True)
         kept = path.with_name(path.name + "".join(value.suffixes[-2:]))

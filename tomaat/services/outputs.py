@@ -14,6 +14,7 @@ from tomaat.headers import VolumeRefused
 from tomaat.refusals import WrongType, WrongValue
 from tomaat.services.payload import DICOM_SEG
 from tomaat.volumes import Labels, Volume, draw_preview, slicer_fields, write_volume
+from tomaat.volumes.tensors import as_array
 
 LONGEST_OUTPUT_NAME = 64
 RESULT = "result.json"
@@ -75,7 +76,7 @@ def _write(
         rule = f"is not a Python name of at most {LONGEST_OUTPUT_NAME} letters"
         raise WrongValue(f"the output name {{!r}} {rule}", name)
     if hasattr(value, "detach"):  # a torch tensor, which only tasks know
-        value = value.detach().cpu().numpy()
+        value = as_array(value)
     if isinstance(value, Volume):
         file = f"{name}.{OTHERS.get(format, format)}"
         write_volume(value, folder / file)

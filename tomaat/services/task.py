@@ -8,13 +8,14 @@ from typing import Any, ClassVar
 
 from Inputs import Input
 
-#: The outputs of ``perform``: names to volumes, texts, JSON values, numpy arrays, torch tensors, or paths of files.
+#: Output names, each a Python name, to ``Labels``, ``Volume``, array, tensor, ``Path`` of a file, text or JSON value.
 Outputs = Mapping[str, Any]
 
 
 class Task:
-    """A service's implementation, made once per worker without arguments, loaded once, then performed per ticket.
+    """A service's implementation: the worker makes a task without arguments, loads it, and performs each ticket by it.
 
+    The worker may make the task again to free memory. So ``load`` must prepare all that ``perform`` needs.
     ``CustomTasks/FloatComputationTask.py`` is the smallest there is. A file in ``CustomTasks/`` may hold several tasks;
     one whose name begins with ``_`` holds none, and a class whose name begins with ``_`` is not offered.
     """
@@ -23,7 +24,8 @@ class Task:
     description: ClassVar[str]  #: one sentence for those who look for a service
     version: ClassVar[str] = "1"  #: stands in every result; change it when the same inputs give another result
     inputs: ClassVar[Sequence[Input]]  #: ``perform`` takes one argument of each id
-    deadline_seconds: ClassVar[float] = 3600.0  #: a ticket that performs longer is stopped and fails
+    #: seconds from the claim, with reading; a ticket that takes longer is stopped and fails
+    deadline_seconds: ClassVar[float] = 3600.0
     load_deadline_seconds: ClassVar[float | None] = None  #: for ``load``; ``None``: the server's LOAD_DEADLINE_SECONDS
     example: ClassVar[Mapping[str, Any]] = {}  #: by inputs' ids: values, and of volumes files, to try it with
     #: the network's file or folder, whose SHA-256 stands in every result; ``load`` may set it
@@ -32,7 +34,10 @@ class Task:
     report: Callable[[float, str], None] = staticmethod(lambda _fraction, _stage: None)  #: the worker listens here
 
     def load(self, device: Any) -> None:
-        """Load the network onto ``device`` (a ``torch.device``), once, before the first ticket."""
+        """Load the network onto ``device`` (a ``torch.device``).
+
+        The worker calls this before the first ticket, and again after it let the network go.
+        """
 
     def perform(self, *args: Any, **kwargs: Any) -> Outputs:
         """Compute a ticket's outputs; the parameters are the inputs' ids, written out, as in ``self, f1, f2, op``.
@@ -45,8 +50,9 @@ class Task:
     def expected_seconds(self, inputs: Mapping[str, Any]) -> float | None:  # noqa: ARG002 (for those who override it)
         """Foretell how long ``perform`` will take, to help choosing the shortest queue; ``None`` leaves it to history.
 
-        ``inputs`` has the checked JSON values, and of each volume that was sent its ``VolumeHeader``, by their ids.
-        It is asked for waiting tickets, maybe in another thread while ``perform`` runs: it reads ``inputs`` only.
+        ``inputs`` has the checked JSON values, and of each volume file its ``VolumeHeader``, by their ids. A DICOM
+        series, and a volume that was left out, has no entry. The worker asks about waiting tickets, maybe in another
+        thread while ``perform`` runs: read ``inputs`` only.
         """
         return None
 

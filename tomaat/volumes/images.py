@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import SimpleITK as sitk
 
-from tomaat.refusals import WrongType, WrongValue
+from tomaat.refusals import WrongType
+from tomaat.volumes.sampling import INTERPOLATIONS, bounds
 
 if TYPE_CHECKING:
     from tomaat.volumes.volume import Volume  # which imports this file to sample itself
 
+LARGEST_VALUE_BYTES = 8  #: of a number that ITK takes
 NEXT_TO_NOTHING = 1e-12
-INTERPOLATORS = {"linear": sitk.sitkLinear, "nearest": sitk.sitkNearestNeighbor, "cubic": sitk.sitkBSpline}
+INTERPOLATORS = dict(zip(INTERPOLATIONS, (sitk.sitkLinear, sitk.sitkNearestNeighbor, sitk.sitkBSpline), strict=True))
 
 
 def as_image(volume: Volume) -> sitk.Image:
-    """Make SimpleITK's image of a volume; bool becomes uint8, float16 becomes float32.
+    """Make SimpleITK's image of a volume; bool becomes uint8, float16 becomes float32, in this machine's byte order.
 
     Raises ``WrongType`` for voxels that are no numbers.
     """
@@ -26,8 +28,9 @@ def as_image(volume: Volume) -> sitk.Image:
         array = array.astype(np.uint8)
     elif array.dtype == np.float16:
         array = array.astype(np.float32)
-    elif array.dtype.kind not in "iuf":
-        raise WrongType(f"voxels of type {array.dtype} cannot be written; use integers or floats")
+    elif array.dtype.kind not in "iuf" or array.dtype.itemsize > LARGEST_VALUE_BYTES:
+        raise WrongType(f"voxels of type {array.dtype} cannot be written; use integers or floats of at most 64 bits")
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
     image = sitk.GetImageFromArray(np.ascontiguousarray(array.transpose(2, 1, 0)))
     image.SetSpacing([float(size) for size in volume.spacing_mm])
     image.SetOrigin([float(coordinate) for coordinate in volume.origin_mm])
@@ -38,21 +41,35 @@ def as_image(volume: Volume) -> sitk.Image:
 def sampled(volume: Volume, grid: Volume, interpolation: str, outside: float) -> Volume:
     """Sample a volume at the voxel centres of ``grid``, whose own voxels do not matter.
 
-    Raises ``WrongValue`` for an interpolation that there is not.
+    The voxels' type stays. Whole numbers and bool are sampled as floats and then rounded, since ITK cuts off, which
+    would darken a CT by half a unit; ``nearest`` takes them as they are.
     """
-    if interpolation not in INTERPOLATORS:
-        raise WrongValue(f"interpolation: {{!r}} is none of {', '.join(INTERPOLATORS)}.", interpolation)
+    dtype = volume.array.dtype
+    rounds = dtype.kind in "bui" and interpolation != "nearest"
     filter_ = sitk.ResampleImageFilter()
     filter_.SetSize([int(count) for count in grid.array.shape])
     filter_.SetOutputSpacing([float(size) for size in grid.spacing_mm])
     filter_.SetOutputOrigin([float(coordinate) for coordinate in grid.origin_mm])
     filter_.SetOutputDirection(_cosines(grid))
     filter_.SetInterpolator(INTERPOLATORS[interpolation])
-    filter_.SetDefaultPixelValue(outside)
+    filter_.SetDefaultPixelValue(float(outside))
+    if rounds:
+        exact = np.result_type(dtype, np.float32)  # float32 for at most 16 bits, else float64
+        filter_.SetOutputPixelType(sitk.sitkFloat32 if exact == np.float32 else sitk.sitkFloat64)
     voxels = sitk.GetArrayFromImage(filter_.Execute(as_image(volume)))
-    if volume.array.dtype == np.bool_:
-        voxels = voxels.astype(np.bool_)
-    return grid.like(voxels.transpose(2, 1, 0))
+    if rounds:
+        _round(voxels, dtype)
+    return grid.like(voxels.astype(dtype, copy=False).transpose(2, 1, 0))
+
+
+def _round(floats: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> None:
+    """Round floats, in place, to the nearest values of a type of whole numbers, or of bool; half way to the even."""
+    low, high = bounds(dtype)
+    highest = floats.dtype.type(high)
+    if int(highest) > high:  # 2 ** 63 - 1 is no double, and the double above it would wrap
+        highest = np.nextafter(highest, floats.dtype.type(0))
+    np.rint(floats, out=floats)
+    np.clip(floats, low, highest, out=floats)
 
 
 def _cosines(volume: Volume) -> list[float]:

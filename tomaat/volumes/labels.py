@@ -28,11 +28,12 @@ COLORS = (
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Labels:
-    """Label ``n`` is where ``volume.array == n``; 0 is background, and has no name.
+    """A segmentation: voxel value ``n`` means ``names[n]``; 0 is background, and has no name.
 
-    ``array`` is bool or of whole numbers, of shape (i, j, k). The volume may lie on any grid: the result has the labels
-    on the grid of the input that was segmented. Raises ``WrongType`` or ``WrongValue`` with a sentence for the author
-    of the task.
+    The voxels are bool or whole numbers, of shape (i, j, k). The volume may lie on any grid: the result has the labels
+    on the grid of the first volume among the inputs. Raises, with a sentence for the author of the task, ``WrongType``
+    for voxels that are floats, and ``WrongValue`` for a label without a name, for a name that is empty, too long or
+    given twice, and for a number that is no label.
 
     >>> axes = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
     >>> mask = Volume(array=np.ones((4, 5, 2), bool), spacing_mm=(5, 5, 5), origin_mm=(0, 0, 0), direction=axes)
@@ -61,7 +62,7 @@ class Labels:
             raise WrongValue(f"the volume holds the label {min(nameless)}, which has no name")
 
     def color(self, value: int) -> tuple[int, int, int]:
-        """Choose a label's colour: red, green, blue, 0 to 255."""
+        """Choose a label's colour: red, green, blue, 0 to 255. Raises ``KeyError`` for a label without a name."""
         return COLORS[self._places[value] % len(COLORS)]
 
     @cached_property
@@ -122,7 +123,10 @@ class Labels:
         return Labels(volume=self.volume.like(filled), names=self.names)
 
     def onto(self, grid: Volume) -> Labels:
-        """Bring the labels onto another grid, each voxel the nearest label's; the smallest type that holds them."""
+        """Sample the labels on ``grid``, each voxel from its nearest neighbour; outside is 0.
+
+        The result is ``uint8``, or ``uint16`` for labels above 255.
+        """
         kind = np.uint8 if max(self.names) <= np.iinfo(np.uint8).max else np.uint16
         volume = self.volume.like(self.volume.array.astype(kind)).reoriented(grid.orientation)
         if not same_grid(volume, grid):
@@ -134,6 +138,7 @@ def same_grid(one: Volume, other: Volume) -> bool:
     """Tell whether two volumes have their voxels in the same places, within a thousandth of a voxel."""
     if one.array.shape != other.array.shape:
         return False
-    corners = [(0, 0, 0), tuple(count - 1 for count in one.array.shape), (one.array.shape[0] - 1, 0, 0)]
-    apart = [np.asarray(other.to_index(one.to_physical(corner))) - corner for corner in corners]
+    last = np.asarray(one.array.shape) - 1
+    corners = [last * corner for corner in np.ndindex(2, 2, 2)]  # between them no voxel is farther apart
+    apart = [np.asarray(other.to_index(one.to_physical(corner.tolist()))) - corner for corner in corners]
     return bool((np.abs(apart) < 1e-3).all()) and one.orientation == other.orientation  # noqa: PLR2004 (a thousandth)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,8 @@ from tomaat.headers.orientation import AXES, axes_for, is_orientation, orientati
 from tomaat.headers.volume_header import Point
 from tomaat.refusals import WrongValue
 from tomaat.volumes.dicom_source import DicomSource
+from tomaat.volumes.sampling import check_sampling
+from tomaat.volumes.tensors import as_array
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +30,8 @@ class Volume:
     Positions are in mm in LPS (x to the patient's left, y to posterior, z to superior), as ITK and DICOM have them.
     A volume is not changed; each method makes another, whose voxels may be the same memory.
 
-    Raises ``WrongValue`` for an array that is not 3-D and for axes that are not at right angles, of length 1.
+    Raises ``WrongValue`` for an array that is not 3-D, for a spacing that is not more than 0, for an origin that is not
+    finite, and for axes that are not at right angles, of length 1.
 
     >>> axes = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
     >>> volume = Volume(array=np.zeros((4, 3, 2)), spacing_mm=(1, 1, 3), origin_mm=(0, 0, 10), direction=axes)
@@ -44,8 +48,8 @@ class Volume:
             raise WrongValue(
                 f"array: shape {self.array.shape} has {self.array.ndim} axes; a volume has three, i, j, k."
             )
-        if not all(size > 0 for size in self.spacing_mm):
-            raise WrongValue(f"spacing_mm: {tuple(self.spacing_mm)} must be more than 0 mm along each axis.")
+        _along_axes(tuple(self.spacing_mm))
+        _check_point("origin_mm", self.origin_mm)
         axes = np.asarray(self.direction, np.float64)
         if axes.shape != (3, 3) or not np.allclose(axes.T @ axes, np.eye(3), rtol=0, atol=ORTHONORMAL_WITHIN):
             raise WrongValue(
@@ -113,7 +117,8 @@ class Volume:
     def like(self, array: Any) -> Volume:
         """Make a volume of other voxels in the same place: an array or a tensor of the same shape (i, j, k).
 
-        Raises ``WrongValue`` for another shape, since then the geometry would be another.
+        A tensor of a type that numpy does not have, such as bfloat16, becomes float32. Raises ``WrongValue`` for
+        another shape, since then the geometry would be another.
 
         >>> axes = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
         >>> volume = Volume(array=np.zeros((4, 3, 2)), spacing_mm=(1, 1, 3), origin_mm=(0, 0, 10), direction=axes)
@@ -121,9 +126,7 @@ class Volume:
         >>> mask.array.dtype, mask.to_physical((0, 0, 0)) == volume.to_physical((0, 0, 0))
         (dtype('bool'), True)
         """
-        if hasattr(array, "detach"):
-            array = array.detach().cpu().numpy()
-        array = np.asarray(array)
+        array = as_array(array) if hasattr(array, "detach") else np.asarray(array)
         if array.shape != self.array.shape:
             raise WrongValue(f"an array of shape {array.shape} does not lie like a volume of shape {self.array.shape}")
         return replace(self, array=array, dicom=None)
@@ -153,10 +156,12 @@ class Volume:
         return Volume(array=array, spacing_mm=spacing_mm, origin_mm=self.to_physical(first), direction=_rows(axes))
 
     def resampled(self, spacing_mm: float | Sequence[float], *, interpolation: str = "linear") -> Volume:
-        """Sample the volume at another spacing (mm, along i, j, k), the axes and the middle staying where they are.
+        """Sample the volume at another spacing: in mm, one for all axes or one for each of i, j, k.
 
-        As many voxels as fill the same space, rounded. ``interpolation`` is ``linear``, ``nearest`` (for labels) or
-        ``cubic``; the voxels' type stays.
+        Axes and middle stay. The result has as many voxels as fill the same space. Nothing is smoothed first.
+        ``interpolation`` is ``linear``, ``nearest`` (for labels) or ``cubic``. The voxels' type stays: a value between
+        two whole numbers is rounded to the nearer one, and half way to the even one. Raises ``WrongValue`` for a
+        spacing or an interpolation that does not exist.
 
         >>> axes = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
         >>> volume = Volume(array=np.zeros((4, 3, 2)), spacing_mm=(1, 1, 3), origin_mm=(0, 0, 10), direction=axes)
@@ -164,7 +169,7 @@ class Volume:
         >>> finer.array.shape, finer.center_mm == volume.center_mm
         ((8, 6, 12), True)
         """
-        spacing = np.broadcast_to(np.asarray(spacing_mm, np.float64), 3)
+        spacing = _along_axes(spacing_mm)
         extent = np.asarray(self.array.shape) * self.spacing_mm
         size = np.maximum(1, np.round(extent / spacing)).astype(int)
         return self._sampled(self.center_mm, size, spacing, interpolation, 0.0)
@@ -181,8 +186,10 @@ class Volume:
         """Cut out a block of ``size`` = (i, j, k) voxels with its middle at a point of the patient (LPS, mm).
 
         Without ``spacing_mm`` the block is of the volume's own voxels, its middle as near to the point as they allow.
-        With it, the block is sampled at that spacing, its middle exactly there. Voxels outside of the volume have the
-        value ``outside``.
+        With it, the block is sampled at that spacing as by ``resampled``, its middle exactly there. Voxels outside of
+        the volume have the value ``outside``. Raises ``WrongValue`` for a point that is not finite, for a size that is
+        not of whole numbers above 0, for a spacing or an interpolation that does not exist, and for an ``outside`` that
+        the voxels' type does not have.
 
         >>> axes = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
         >>> volume = Volume(array=np.zeros((4, 3, 2)), spacing_mm=(1, 1, 3), origin_mm=(0, 0, 10), direction=axes)
@@ -190,10 +197,11 @@ class Volume:
         >>> block.array.shape, block.origin_mm
         ((2, 3, 1), (2.0, 0.0, 10.0))
         """
-        count = np.asarray(size, int)
+        _check_point("center_mm", center_mm)
+        count = _counts(size)
+        check_sampling(self.array.dtype, interpolation, outside)
         if spacing_mm is not None:
-            spacing = np.broadcast_to(np.asarray(spacing_mm, np.float64), 3)
-            return self._sampled(center_mm, count, spacing, interpolation, outside)
+            return self._sampled(center_mm, count, _along_axes(spacing_mm), interpolation, outside)
         first = np.round(np.asarray(self.to_index(center_mm)) - (count - 1) / 2).astype(int)
         array = np.full(tuple(count), outside, self.array.dtype)
         low = np.maximum(first, 0)
@@ -206,7 +214,8 @@ class Volume:
     def onto(self, grid: Volume, *, interpolation: str = "linear", outside: float = 0.0) -> Volume:
         """Sample this volume at the voxels of ``grid``: the way back from a block to the input that it was cut from.
 
-        The result has the shape (i, j, k) of ``grid`` and lies in its place.
+        The result has the shape (i, j, k) of ``grid``, lies in its place, and has the type of this volume's voxels: a
+        value between two whole numbers is rounded as by ``resampled``. Raises ``WrongValue`` as ``cropped`` does.
 
         >>> axes = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
         >>> volume = Volume(array=np.zeros((4, 3, 2)), spacing_mm=(1, 1, 3), origin_mm=(0, 0, 10), direction=axes)
@@ -217,6 +226,7 @@ class Volume:
         """
         from tomaat.volumes.images import sampled  # noqa: PLC0415 (SimpleITK)
 
+        check_sampling(self.array.dtype, interpolation, outside)
         return sampled(self, grid, interpolation, outside)
 
     def tensor(self, device: torch.device | str) -> torch.Tensor:
@@ -232,18 +242,41 @@ class Volume:
         return torch.from_numpy(self.array.astype(np.float32, order="C")).to(device)
 
     def _sampled(
-        self, center_mm: Sequence[float], size: Any, spacing: Any, interpolation: str, outside: float
+        self, center_mm: Sequence[float], size: Any, spacing: Point, interpolation: str, outside: float
     ) -> Volume:
-        if not (np.asarray(spacing) > 0).all() or not (np.asarray(size) > 0).all():
-            raise WrongValue(f"size {tuple(size)} and spacing_mm {tuple(spacing)} must be more than 0.")
         first = np.asarray(center_mm) - np.asarray(self.direction) @ ((np.asarray(size) - 1) / 2 * spacing)
         grid = Volume(
             array=np.broadcast_to(np.zeros(1, self.array.dtype), tuple(size)),
-            spacing_mm=(float(spacing[0]), float(spacing[1]), float(spacing[2])),
+            spacing_mm=spacing,
             origin_mm=(float(first[0]), float(first[1]), float(first[2])),
             direction=self.direction,
         )
         return self.onto(grid, interpolation=interpolation, outside=outside)
+
+
+def _are_three(numbers: Any, *, above: float = -math.inf) -> bool:
+    return np.shape(numbers) == (3,) and all(above < number < math.inf for number in numbers)
+
+
+def _check_point(name: str, point_mm: Sequence[float]) -> None:
+    if not _are_three(point_mm):
+        raise WrongValue(f"{name}: {{}} must be three finite numbers, x, y, z.", point_mm)
+
+
+def _along_axes(spacing_mm: float | Sequence[float]) -> Point:
+    """Take one spacing for all axes, or one along each of i, j, k."""
+    three: Any = spacing_mm if np.ndim(spacing_mm) else [spacing_mm] * 3
+    if not _are_three(three, above=0.0):
+        raise WrongValue("spacing_mm: {} must be more than 0 mm along each axis, and finite.", spacing_mm)
+    i, j, k = map(float, three)
+    return i, j, k
+
+
+def _counts(size: Sequence[int]) -> Any:
+    """Take the numbers of voxels along i, j, k."""
+    if not _are_three(size, above=0.0) or any(count != int(count) for count in size):
+        raise WrongValue("size: {} must be three whole numbers of voxels, along i, j, k, each more than 0.", size)
+    return np.asarray(size, int)
 
 
 def _rows(axes: np.ndarray[Any, Any]) -> tuple[Point, Point, Point]:
