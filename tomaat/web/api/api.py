@@ -27,7 +27,7 @@ from tomaat.web.http.access import HEADER as KEY_HEADER
 from tomaat.web.http.access import Access
 from tomaat.web.http.problems import EXPLANATIONS, Problem, invalid, retry_later, too_large
 from tomaat.web.http.recent import Recent
-from tomaat.web.http.request import content_length
+from tomaat.web.http.request import client_address, content_length
 from tomaat.web.http.shapes import answer
 
 log = structlog.get_logger()
@@ -79,16 +79,19 @@ class Api:
         app.add_url_rule("/problems/<slug>", view_func=self.explain)
 
     def submit(self) -> Response:
-        """Take a request and give a ticket; a refusal is noted in the audit trail."""
+        """Take a request and give a ticket; a refusal is noted in the audit trail, or counted where no key is shown."""
         g.who = ANYBODY
         try:
             return self._submit()
         except Problem as problem:
-            self.audit.note(who=g.who, what="submit", outcome=problem.slug)
+            if g.who == ANYBODY:
+                self.audit.count(what="submit", outcome=problem.slug)
+            else:
+                self.audit.note(who=g.who, what="submit", outcome=problem.slug)
             raise
 
     def _submit(self) -> Response:
-        key = self.access.admit(request.headers.get(KEY_HEADER))
+        key = self.access.admit(request.headers.get(KEY_HEADER), client_address())
         if key is not None:
             g.who = key.name
         claimed = content_length()
