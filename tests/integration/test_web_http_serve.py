@@ -49,12 +49,15 @@ def test_a_ticket_goes_its_way_over_sockets(start):
     ("how", "body", "fetched"),
     [
         ({"headers": {"Range": "bytes=0-999999"}}, 1_000_000, False),
-        ({"headers": {"Range": "bytes=4000000-"}}, 1_000_000, True),
+        ({"headers": {"Range": "bytes=4000000-"}}, 1_000_000, False),
+        ({"headers": {"Range": "bytes=-1"}}, 1, False),
+        ({"headers": {"Range": "bytes=1-"}}, 4_999_999, False),
+        ({"headers": {"Range": "bytes=0-"}}, 5_000_000, True),
         ({"headers": {"Range": "bytes=0-1,4-5"}}, 5_000_000, True),
         ({"headers": {"If-None-Match": "*"}}, 0, False),
     ],
 )
-def test_fetched_means_that_the_last_byte_was_sent(start, how, body, fetched):
+def test_fetched_means_that_all_bytes_were_sent(start, how, body, fetched):
     web = start()
     content = os.urandom(5_000_000)
     ticket = web.send().json()
@@ -65,6 +68,21 @@ def test_fetched_means_that_the_last_byte_was_sent(start, how, body, fetched):
     requests.head(web.url + ticket["links"]["result"], timeout=10)
     time.sleep(0.3)
     assert web.store.fetched == [ticket["id"]] * fetched
+
+
+def test_a_download_that_goes_on_where_it_broke_is_fetched_when_all_of_it_was_sent(start):
+    web = start()
+    ticket = web.send().json()
+    web.succeed(ticket, bytes(30 * MIB))
+    with web.connect(receive_bytes=4096) as connection:
+        connection.sendall(f"GET {ticket['links']['result']} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        connection.recv(1000)
+    until(lambda: ticket["id"] in web.api.sent_spans.spans)
+    (span,) = web.api.sent_spans.spans[ticket["id"]]
+    for wanted in ("bytes=-1", f"bytes={span[1] // 2}-{25 * MIB}", f"bytes={20 * MIB}-{30 * MIB - 2}"):
+        assert web.store.fetched == []
+        assert web.get(ticket["links"]["result"], headers={"Range": wanted}).status_code == 206
+    until(lambda: web.store.fetched == [ticket["id"]])
 
 
 def test_a_broken_off_download_is_not_fetched_and_its_file_is_closed(start):
