@@ -2,11 +2,13 @@
 
 import itertools
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy
 
+from tests.web_server import Server
 from tomaat.database import connect, migrate
 from tomaat.tickets.lane_store import LaneStore
 from tomaat.tickets.manager_store import ManagerStore
@@ -118,3 +120,17 @@ class Bench:
 @pytest.fixture
 def bench(database: sqlalchemy.Engine) -> Bench:
     return Bench(database)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Start the web side on a store that is a stand-in; stop it in the end."""
+    started: list[Server] = []
+
+    def start(**how: Any) -> Server:
+        started.append(Server(tmp_path / str(len(started)), **how))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.stop()

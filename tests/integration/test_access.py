@@ -1,9 +1,13 @@
 """API keys, repeated requests and the audit trail in the real database."""
 
+import time
+
 import pytest
 from sqlalchemy.exc import DBAPIError
 
+from tomaat.access import Audit
 from tomaat.access.key_store import KeyExists, KeyStore
+from tomaat.database import DatabaseUnavailable
 
 
 @pytest.fixture
@@ -95,3 +99,39 @@ def test_old_lines_of_the_trail_are_pruned(bench):
     assert len(bench.run("SELECT FROM audit")) == 2
     bench.manager.prune_audit(days=35)
     assert len(bench.run("SELECT FROM audit")) == 1
+
+
+def counted(bench):
+    return [tuple(row) for row in bench.run("SELECT who, what, outcome, times FROM audit ORDER BY outcome")]
+
+
+def test_refusals_without_a_key_become_one_line_for_each_kind_and_minute(bench, monkeypatch):
+    audit = Audit(bench.database)
+    for _ in range(1000):
+        audit.count(what="submit", outcome="key-needed")
+    audit.count(what="submit", outcome="busy")
+    audit.write_counts()
+    assert counted(bench) == [], "a minute has not passed"
+    now = time.monotonic()
+    monkeypatch.setattr("tomaat.access.audit.time.monotonic", lambda: now + 61)
+    audit.write_counts()
+    audit.write_counts(at_once=True)
+    lines = [("anybody", "submit", "busy", 1), ("anybody", "submit", "key-needed", 1000)]
+    assert counted(bench) == lines
+    audit.note(who="radiology", what="submit", outcome="x")
+    assert counted(bench) == [*lines, ("radiology", "submit", "x", 1)]
+
+
+def test_counts_that_cannot_be_written_are_kept(bench, monkeypatch):
+    audit = Audit(bench.database)
+
+    def away(*_, **__):
+        raise DatabaseUnavailable("away")
+
+    audit.count(what="submit", outcome="key-needed")
+    with monkeypatch.context() as patched:
+        patched.setattr("tomaat.access.audit.run", away)
+        audit.write_counts(at_once=True)
+    audit.count(what="submit", outcome="key-needed")
+    audit.write_counts(at_once=True)
+    assert counted(bench) == [("anybody", "submit", "key-needed", 2)]

@@ -16,6 +16,7 @@ from tomaat.web.api.api import Api
 from tomaat.web.api.examples import Examples
 from tomaat.web.api.waiters import Waiters
 from tomaat.web.http.access import Access
+from tomaat.web.http.addresses import Proxies
 from tomaat.web.http.app import create_app
 from tomaat.web.operator.operator import Operator
 from tomaat.web.watch.health import Health
@@ -62,7 +63,7 @@ class World:
         keys, audit, storage = KeyStore(bench.database), Audit(bench.database), Storage(folder)
         storage.prepare()
         self.key = keys.make("anna", None, operator=True)
-        access = Access(keys, needed=False, most_waiting=10, most_within_a_minute=10)
+        access = Access(keys, Proxies(()), needed=False, most_waiting=10, most_within_a_minute=10, most_wrong_keys=5)
         self.waiters = Waiters(bench.web, Hints(database_url, CHANGED, deadline_seconds=10), places=1, poll_seconds=1.0)
         api = Api(
             bench.web,

@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import tarfile
+import threading
 from datetime import datetime, timedelta, timezone
 from queue import Empty, SimpleQueue
 
@@ -25,7 +26,9 @@ from tomaat.web.api.api import Api
 from tomaat.web.api.examples import Examples
 from tomaat.web.api.waiters import Waiters
 from tomaat.web.http.access import Access
+from tomaat.web.http.addresses import Proxies
 from tomaat.web.http.app import create_app
+from tomaat.web.http.gate import Gate
 from tomaat.web.operator.operator import Operator
 from tomaat.web.page.documents import Page
 from tomaat.web.watch.health import Health
@@ -236,6 +239,7 @@ class FakeKeys:
     def __init__(self, store):
         self.store = store
         self.keys = {}
+        self.asked = []
         self.used = Usage(waiting=0, within_a_minute=0)
 
     def make(self, name, services=None, *, operator=False):
@@ -244,6 +248,7 @@ class FakeKeys:
         return f"key-of-{name}"
 
     def find(self, key):
+        self.asked.append((threading.current_thread().name, key))
         self.store._demand()
         return self.keys.get(key)
 
@@ -328,21 +333,35 @@ class FakeAudit:
     def __init__(self):
         self.lines = []
 
+        self.counted = []
+
     def note(self, *, who, what, outcome, ticket=None):
         self.lines.append((who, what, ticket, outcome))
+
+    def count(self, *, what, outcome):
+        self.counted.append((what, outcome))
 
 
 class Web:
     """The application on a fake store and a real storage folder."""
 
-    def __init__(self, folder, *, places=2, poll_seconds=0.05, longest_queue=100, limits=LIMITS, keys_needed=False):
+    def __init__(
+        self, folder, *, places=2, poll_seconds=0.05, longest_queue=100, limits=LIMITS, keys_needed=False, proxies=()
+    ):
         self.storage = Storage(folder)
         self.storage.prepare()
         self.store = FakeStore()
         self.waiters = Waiters(self.store, self.store.hints, places=places, poll_seconds=poll_seconds)
         self.keys = FakeKeys(self.store)
         self.audit = FakeAudit()
-        access = Access(self.keys, needed=keys_needed, most_waiting=10, most_within_a_minute=20)
+        access = Access(
+            self.keys,
+            Proxies(proxies),
+            needed=keys_needed,
+            most_waiting=10,
+            most_within_a_minute=20,
+            most_wrong_keys=5,
+        )
         self.seen = FakeOperatorStore(self.store)
         rules = AgainRules(retention_seconds=3600.0, keep_input=False)
         operator = Operator(self.seen, self.store, self.storage, access, self.audit, rules=rules)
@@ -365,6 +384,7 @@ class Web:
         self.metrics.world.recent.seconds = self.health.failing.seconds = -1
         page = Page(key_needed=keys_needed, largest_request_bytes=self.api.largest_request_bytes)
         self.app: Flask = create_app(self.api, operator, self.metrics, self.health, page)
+        self.gate = Gate(self.app, access, self.audit, largest_request_bytes=self.api.largest_request_bytes)
         self.client = self.app.test_client()
 
     def post(self, payload=GOOD, service="FloatComputation", *, headers=None, **fields):

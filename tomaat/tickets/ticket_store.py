@@ -268,7 +268,7 @@ class TicketStore:
         return Ticket.of(rows[0])
 
     def mark_fetched(self, ticket_id: int) -> None:
-        """Note that the last byte of the result was sent; each repetition starts the grace time again."""
+        """Note that all of the result was sent; each repetition starts the grace time again."""
         run(
             self.database,
             f"UPDATE tickets SET fetched = clock_timestamp() WHERE id = :id AND state = '{SUCCEEDED}'",

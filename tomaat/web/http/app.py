@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException
 
 from tomaat.database import DatabaseUnavailable
 from tomaat.processes.log import frames_of
-from tomaat.web.http.problems import Problem, problem_response, retry_later
+from tomaat.web.http.problems import Problem, nothing_here, problem_response, retry_later, wrong_method
 from tomaat.web.http.request import method_of_request, route_of_request
 from tomaat.web.http.shapes import ShapeWriter
 
@@ -89,11 +89,9 @@ def _http_problem(error: HTTPException) -> Response:
     status = error.code or 500
     allow = error.get_response().headers.get("Allow")
     if status == 404:  # noqa: PLR2004 (Not Found)
-        return _refuse(Problem(404, "not-found", "Not found", "There is nothing at this address."))
+        return _refuse(nothing_here())
     if status == 405:  # noqa: PLR2004 (Method Not Allowed)
-        detail = f"This address does not take {request.method[:20]}; it takes {allow}."
-        headers = {"Allow": allow or ""}
-        return _refuse(Problem(405, "method-not-allowed", "Method not allowed", detail, headers=headers))
+        return _refuse(wrong_method(request.method, allow or ""))
     return _refuse(Problem(status, "invalid-request", error.name, error.description or error.name))
 
 

@@ -32,6 +32,7 @@ TEXTS = {
     401: "An API key is needed, and none that is right was shown.",
     403: "The API key may not ask for this service, or is no operator's.",
     404: "Nothing here; a wrong id and a wrong token are told the same.",
+    408: "The body came too slowly.",
     409: "There is no result: not yet (Retry-After), cancelled, or failed. To an operator: it has ended, or cannot be "
     "run again.",
     410: "The result is no longer kept.",
@@ -40,7 +41,8 @@ TEXTS = {
     415: "Not multipart/form-data, or not gzip; of an operator's act: not application/json.",
     416: "The range lies outside of the result.",
     422: "The service does not take these inputs; all faults are listed.",
-    429: "The API key has too many waiting tickets, or made too many within a minute; see Retry-After.",
+    429: "The API key has too many waiting tickets, or made too many within a minute, or too many wrong keys came from "
+    "the client's address; see Retry-After.",
     500: "The server made a mistake.",
     503: "A limit is reached, the database is away, or a part fails; see Retry-After.",
     507: "The server's disk is full.",
@@ -51,6 +53,7 @@ KINDS = {
     401: ["key-needed"],
     403: ["service-not-allowed", "operator-needed"],
     404: ["not-found", "unknown-service"],
+    408: ["too-slow"],
     409: [
         *("not-ready", "cancelled", "refused", "task-crashed", "worker-died", "worker-lost", "files-lost"),
         *(
