@@ -117,7 +117,7 @@ def ask(side: Side, number: int) -> dict[str, list[float]]:
         "submit": lambda: submit(side, number),
         "look for tickets without estimates": lambda: side.lane.without_estimate(["Add"], asked=()),
         "find": lambda: side.web.find(ticket.id),
-        "outlook": lambda: side.web.outlook(ticket),
+        "read the lines": side.web.lines,
         "count the waiting": side.web.count_waiting,
         "read the queues": side.manager.queues,
         "take back": lambda: side.manager.take_back(settled=True, attempts=3),

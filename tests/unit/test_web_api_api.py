@@ -1,3 +1,4 @@
+import dataclasses
 import errno
 import io
 import json
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.hostile_archives import HOSTILE
 from tests.hostile_images import HOSTILE as HOSTILE_IMAGES
-from tests.unit.fake_store import MIB, SMOOTH, Web, offered, packed
+from tests.unit.fake_store import LINE, MIB, SMOOTH, Web, offered, packed
 from tomaat.archives import ArchiveLimits
 from tomaat.tickets.states import CANCELLED, EXPIRED, FAILED, QUEUED, RUNNING, STATES, SUBMITTED, SUCCEEDED
 from tomaat.web.http.problems import EXPLANATIONS
@@ -375,9 +376,36 @@ def test_a_status_has_exactly_the_fields_of_the_protocol(web):
         "started": None,
         "finished": None,
         "eta_seconds": 12.3,
+        "why_waiting": None,
         "error": None,
         "links": ticket["links"],
     }
+
+
+def test_a_queue_that_starts_nothing_promises_no_time_and_says_why(web):
+    ticket = web.submit(state=QUEUED, source="here/gpu-0")
+    web.store.line = dataclasses.replace(LINE, drained=True)
+    status = web.client.get(ticket["links"]["status"]).get_json()
+    assert (status["position"], status["eta_seconds"]) == (3, None)
+    assert status["why_waiting"] == "here/gpu-0 is drained."
+    services = {service["name"]: service for service in web.client.get("/supportedservices").get_json()}
+    assert services["FloatComputation"]["why_unavailable"] is None, "it is available"
+    assert services["GaussianSmoothing"]["why_unavailable"] == "No compute source takes it now: here/gpu-1 is drained."
+
+
+def test_the_places_of_all_tickets_are_read_once_for_all_who_ask_in_a_moment(web):
+    tickets = [web.submit(state=QUEUED, source="here/gpu-0") for _ in range(10)]
+    web.api.lines.seconds = 3600.0
+    for ticket in tickets * 5:
+        assert web.client.get(ticket["links"]["status"]).get_json()["position"] == 3
+    assert web.store.readings == 1
+
+
+def test_a_poll_of_an_ended_ticket_reads_no_line(web):
+    ticket = web.submit()
+    web.succeed(ticket)
+    web.client.get(ticket["links"]["status"])
+    assert web.store.readings == 0
 
 
 def test_an_ended_ticket_asks_nobody_to_come_again(web):
