@@ -79,6 +79,12 @@ class Settings(BaseSettings):
     WAIT_LIMIT_HOURS: float = Field(
         default=24.0, gt=0, description="Hours after which a ticket that still waits fails."
     )
+    WITHDRAW_HOURS: float = Field(
+        default=72.0,
+        gt=0,
+        description="Hours after which a service that no compute source has offered is withdrawn: requests get 404, "
+        "waiting tickets fail.",
+    )
     FETCHED_GRACE_SECONDS: float = Field(
         default=600.0,
         ge=0,

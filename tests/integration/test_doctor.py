@@ -237,6 +237,7 @@ def test_doors_that_are_gone_are_warned_of_and_a_source_that_offers_nothing_is_a
     assert "Add" in looked()["offers"].says
     bench.lapse("here/cpu-0")
     assert looked()["source here/cpu-0"].says == "nobody holds it"
+    assert "tomaat-server sources forget here/cpu-0" in looked()["source here/cpu-0"].mend
     bench.run("UPDATE compute_sources SET drained = true")
     assert "drained" in looked()["source here/cpu-0"].says
 

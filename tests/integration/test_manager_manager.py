@@ -6,8 +6,10 @@ import pytest
 
 from tomaat.manager.manager import Manager
 from tomaat.manager.sweep import Sweep
+from tomaat.manager.withdrawals import Withdrawals
 from tomaat.storage import Storage
 from tomaat.storage.storage import RESULT
+from tomaat.tickets.withdrawal_store import WithdrawalStore
 
 RESULT_ROW = {"sha256": "0" * 64, "size_bytes": 1, "seconds": 1.0}
 
@@ -33,6 +35,7 @@ def manager(bench, storage, strategy="KEEP_ALL"):
         bench.manager,
         bench.sources,
         sweep,
+        Withdrawals(WithdrawalStore(bench.database, bench.hints.append), after_hours=72.0),
         attempts=3,
         wait_limit_hours=1.0,
         poll_seconds=0.0,

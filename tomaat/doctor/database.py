@@ -91,7 +91,7 @@ def _schema(database: sqlalchemy.Engine, facts: ServerFacts, settings: Settings)
         return
     yield ok(about, f"version {max(applied)}")
     yield from _pair(database, Storage(settings.BASE_STORAGE_DIR))
-    yield from _doors(WatchStore(database))
+    yield from _doors(WatchStore(database), settings)
     yield from _keys(KeyStore(database), settings)
 
 
@@ -109,7 +109,7 @@ def _pair(database: sqlalchemy.Engine, storage: Storage) -> Iterator[Finding]:
         yield wrong(about, found, mend)
 
 
-def _doors(store: WatchStore) -> Iterator[Finding]:
+def _doors(store: WatchStore, settings: Settings) -> Iterator[Finding]:
     world = store.world()
     if world.manager_held:
         yield ok("QueueManager", "is alive")
@@ -120,7 +120,10 @@ def _doors(store: WatchStore) -> Iterator[Finding]:
         if source.drained:
             yield warning(about, "is drained: it claims nothing more", "resume it at /queues, when it shall work again")
         elif not source.held:
-            mend = "start TaskScheduling.py on its host, or make serve; drain it if it is gone for good"
+            mend = (
+                "start TaskScheduling.py on its host, or make serve; if it is gone for good, "
+                f"tomaat-server sources forget {source.name} (beside make serve: make sources ARGS=...)"
+            )
             yield warning(about, "nobody holds it", mend)
         elif not source.usable:
             mend = "TaskScheduling's log says why (source.unusable, task.refused); a starting one needs a moment"
@@ -131,7 +134,10 @@ def _doors(store: WatchStore) -> Iterator[Finding]:
     if not world.services:
         yield warning("offers", "no service was offered yet", "start TaskScheduling.py, or make serve")
     elif away:
-        mend = "start a source that offers them, or resume a drained one; their tickets wait until then"
+        mend = (
+            "start a source that offers them, or resume a drained one; their tickets wait until then, and "
+            f"{settings.WITHDRAW_HOURS:g} h after the last offer they are withdrawn"
+        )
         yield warning("offers", f"no source that takes tickets offers {', '.join(away)}", mend)
     else:
         yield ok("offers", ", ".join(world.services))

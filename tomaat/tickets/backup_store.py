@@ -15,7 +15,7 @@ from tomaat.tickets.sql import HELD, UNENDED, back_to_waiting
 from tomaat.tickets.states import EXPIRED, FAILED, RUNNING, SUCCEEDED
 
 #: Doors fill these tables without any client. A database with rows in no other table holds nothing to be missed.
-IDLE_TABLES = ("instance", "schema_versions", "leases", "compute_sources", "offers", "durations")
+IDLE_TABLES = ("instance", "schema_versions", "leases", "compute_sources", "offers", "durations", "last_offered")
 BATCH = 1000
 
 EMPTY = """

@@ -53,16 +53,8 @@ KINDS = {
     404: ["not-found", "unknown-service"],
     409: [
         *("not-ready", "cancelled", "refused", "task-crashed", "worker-died", "worker-lost", "files-lost"),
-        *(
-            "out-of-memory",
-            "deadline-passed",
-            "waited-too-long",
-            "result-not-stored",
-            "not-loaded",
-            "server-fault",
-            "ticket-ended",
-        ),
-        "not-run-again",
+        *("out-of-memory", "deadline-passed", "waited-too-long", "service-withdrawn", "result-not-stored"),
+        *("not-loaded", "server-fault", "ticket-ended", "not-run-again"),
     ],
     410: ["expired"],
     412: ["changed"],
