@@ -115,7 +115,7 @@ def ask(side: Side, number: int) -> dict[str, list[float]]:
         raise RuntimeError("a ticket is missing")
     asked: dict[str, Callable[[], object]] = {
         "submit": lambda: submit(side, number),
-        "look for tickets without estimates": lambda: side.lane.without_estimate(["Add"], asked=()),
+        "look for tickets without estimates": lambda: side.lane.without_estimate(["Add"]),
         "find": lambda: side.web.find(ticket.id),
         "read the lines": side.web.lines,
         "count the waiting": side.web.count_waiting,

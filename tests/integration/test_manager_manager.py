@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+import structlog
 
 from tomaat.manager.manager import Manager
 from tomaat.manager.sweep import Sweep
@@ -226,6 +227,26 @@ def test_what_an_error_said_is_forgotten_with_the_files(bench, storage):
     bench.run("UPDATE tickets SET delete_requested = true")
     manager(bench, storage).round()
     assert bench.read(ticket).error == error | {"detail": "The details are no longer kept."}
+
+
+def test_files_that_resist_are_told_once_and_go_as_soon_as_they_can(bench, storage, monkeypatch):
+    ticket, folder = finished(bench, storage, bench.source())
+    bench.run("UPDATE tickets SET delete_requested = true")
+    of_sweep = sys.modules["tomaat.manager.sweep"]
+    tried = []
+    monkeypatch.setattr(of_sweep.shutil, "rmtree", lambda path, **_: tried.append(path))
+    made = manager(bench, storage)
+    with structlog.testing.capture_logs() as lines:
+        for _ in range(20):
+            made.sweep.remove_ended()
+    assert [line["ticket"] for line in lines if line["event"] == "ticket.files_not_removed"] == [ticket.id]
+    assert tried.count(folder.path) < 20, "it was not tried each time"
+    assert not bench.read(ticket).files_removed
+    monkeypatch.undo()
+    made.sweep.resisting.troubles.clear()  # its pause is over
+    made.sweep.remove_ended()
+    assert bench.read(ticket).files_removed
+    assert not folder.path.exists()
 
 
 def test_the_files_of_a_manager_that_died_between_row_and_files_go_too(bench, storage):

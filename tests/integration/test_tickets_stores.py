@@ -524,6 +524,17 @@ def test_a_ticket_that_is_overdue_is_expected_to_take_as_long_again(bench):
     assert bench.manager.queues()[0].running_left_seconds == pytest.approx(3500, abs=100)
 
 
+def test_a_ticket_whose_task_cannot_say_is_not_asked_again_by_whoever_asks(bench):
+    lane = bench.source()
+    for _ in range(3):
+        bench.queue(bench.submit(), lane.lease.name)
+    asked = lane.without_estimate(["Add"])
+    assert len(asked) == 3
+    lane.estimate({asked[0].id: 5.0, asked[1].id: None})
+    assert [ticket.id for ticket in lane.without_estimate(["Add"])] == [asked[2].id]
+    assert [bench.read(ticket).expected_seconds for ticket in asked] == [5.0, None, None]
+
+
 def test_a_move_says_how_long_the_loading_takes_that_it_brings(bench):
     bench.source("here/cpu-0")
     bench.source("here/cpu-1")
@@ -696,7 +707,7 @@ def test_no_statement_of_the_doors_reads_the_whole_history(bench):
     for _ in range(7):
         ticket = bench.claimed(lane)
         waiting = bench.submit()
-        lane.without_estimate(["Add"], asked=[])
+        lane.without_estimate(["Add"])
         lane.report(ticket, 0.5, "half")
         lane.left_running()
         lane.next_queued(["Add-1"])
