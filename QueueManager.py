@@ -58,7 +58,7 @@ def manage(settings: Settings, stop: Stop) -> None:
 def main() -> int:
     """Open the door; return its exit status."""
     settings = read_settings()
-    return open_door("QueueManager", settings.LOG_FORMAT, lambda stop: manage(settings, stop))
+    return open_door("QueueManager", settings.LOG_FORMAT, settings.LOG_LEVEL, lambda stop: manage(settings, stop))
 
 
 if __name__ == "__main__":

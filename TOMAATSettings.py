@@ -163,6 +163,10 @@ class Settings(BaseSettings):
         description="Whether the text of a task's exception is logged (`log`), for the task's author. It may name "
         "patients: so it is off.",
     )
+    LOG_LEVEL: Literal["debug", "info", "warning", "error"] = Field(
+        default="info",
+        description="Least level of a log line. Successful polling, and the page's files, are `debug`.",
+    )
 
     @field_validator("BASE_STORAGE_DIR", "CUSTOM_TASKS_DIR")
     @classmethod

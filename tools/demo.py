@@ -83,7 +83,7 @@ class Client:
 def main() -> int:
     """Run the demonstration; return the exit status."""
     settings = read_settings()
-    configure_logging("demo", settings.LOG_FORMAT)
+    configure_logging("demo", settings.LOG_FORMAT, settings.LOG_LEVEL)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     instance = Instance(settings, logs=settings.BASE_STORAGE_DIR / "logs")
     try:

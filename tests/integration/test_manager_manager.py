@@ -229,6 +229,33 @@ def test_what_an_error_said_is_forgotten_with_the_files(bench, storage):
     assert bench.read(ticket).error == error | {"detail": "The details are no longer kept."}
 
 
+TEXTS = """SELECT stage, idempotency_key, payload_sha256, error->>'detail' AS detail, error->'errors' AS errors
+    FROM tickets"""
+
+
+@pytest.mark.parametrize("resist", [False, True])
+def test_all_texts_go_with_the_files_and_also_without_them(bench, storage, monkeypatch, resist):
+    lane = bench.source()
+    bench.web.submit(bench.new_ticket(idempotency_key="Jane Doe 1", payload_sha256=b"x" * 32))
+    bench.run("UPDATE tickets SET state = 'queued', source = 'here/cpu-0'")
+    ticket = lane.claim(["Add-1"])
+    lane.report(ticket, 0.5, "Jane Doe's liver")
+    said = [{"input": "scan", "code": "series", "detail": "two series: Jane Doe's head, Jane Doe's neck"}]
+    lane.fail(ticket, {"type": "/problems/refused", "title": "X", "status": 409, "detail": "Jane Doe", "errors": said})
+    bench.run("UPDATE tickets SET stage = 'Jane Doe again'")  # as an older version may have left it
+    (storage.tickets / ticket.folder).mkdir()
+    assert "Jane Doe" in str(bench.run(TEXTS))
+    bench.web.cancel(ticket)
+    if resist:
+        monkeypatch.setattr(sys.modules["tomaat.manager.sweep"].shutil, "rmtree", lambda *_, **__: None)
+    manager(bench, storage).sweep.remove_ended()
+    assert bench.read(ticket).files_removed != resist
+    assert [tuple(row) for row in bench.run(TEXTS)] == [(None, None, None, "The details are no longer kept.", None)]
+    columns = bench.run("SELECT to_json(t) AS row FROM tickets t")
+    assert "Jane" not in str(columns)
+    assert "Jane" not in str(bench.run("SELECT to_json(a) FROM audit a"))
+
+
 def test_files_that_resist_are_told_once_and_go_as_soon_as_they_can(bench, storage, monkeypatch):
     ticket, folder = finished(bench, storage, bench.source())
     bench.run("UPDATE tickets SET delete_requested = true")

@@ -319,17 +319,19 @@ def test_the_log_has_one_line_per_request_and_no_path_token_or_name(web, get):
     web.succeed(ticket)
     with structlog.testing.capture_logs() as lines:
         web.client.get(ticket["links"]["status"] + "?patient=Doe")
+        web.client.get("/static/main.js?patient=Doe").close()
         get(ticket["links"]["result"])
         web.client.get("/status/1&" + "secretsecret")
         web.client.open("/request/Doe", method="DOE")
         web.post(packed(main={"f1": "Doe"}, Doe_nii=b"Doe"))
         web.client.delete(ticket["links"]["cancel"])
     answered = [line for line in lines if line["event"] == "request.answered"]
-    assert len(answered) == 6
-    assert [line.get("problem") for line in answered[2:5]] == ["not-found", "method-not-allowed", "invalid-inputs"]
+    assert len(answered) == 7
+    assert [line["log_level"] for line in answered] == ["debug"] * 2 + ["info"] * 5
+    assert [line.get("problem") for line in answered[3:6]] == ["not-found", "method-not-allowed", "invalid-inputs"]
     assert answered[0] | {"milliseconds": 0} == {
         "event": "request.answered",
-        "log_level": "info",
+        "log_level": "debug",
         "route": "/status/<path:reference>",
         "method": "GET",
         "status": 200,
@@ -338,6 +340,21 @@ def test_the_log_has_one_line_per_request_and_no_path_token_or_name(web, get):
     }
     text = str(lines)
     assert not any(secret in text for secret in (ticket["token"], "Doe", "DOE", "secretsecret"))
+
+
+def test_polling_that_goes_well_is_no_line_of_the_log_and_what_fails_is_one(web):
+    ticket = web.submit(state=QUEUED)
+    link = ticket["links"]
+    quiet = [link["status"], link["result"], "/supportedservices", "/", "/static/page.css", "/health/live"]
+    told = ["/static/none.js", "/status/1&x", "/result/1&x", "/queues", link["status"] + "?wait=x", "/openapi.json"]
+    for path in quiet + told:
+        with structlog.testing.capture_logs() as lines:
+            web.client.get(path).close()
+        levels = [line["log_level"] for line in lines if line["event"] == "request.answered"]
+        assert levels == ["debug" if path in quiet else "info"], path
+    with structlog.testing.capture_logs() as lines:
+        web.client.delete(link["cancel"])
+    assert [line["log_level"] for line in lines if line["event"] == "request.answered"] == ["info"]
 
 
 def test_a_crash_tells_the_client_a_reference_and_the_log_the_place_but_neither_the_text(web, monkeypatch):

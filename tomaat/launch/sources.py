@@ -26,7 +26,7 @@ def main() -> int:
     """Do what the command line says; return the exit status."""
     arguments = parse()
     settings = read_settings()
-    configure_logging("sources", settings.LOG_FORMAT)
+    configure_logging("sources", settings.LOG_FORMAT, settings.LOG_LEVEL)
     database = connect(settings.DATABASE_URL, deadline_seconds=settings.database_deadline_seconds)
     try:
         with outages_named():

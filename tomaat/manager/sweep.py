@@ -67,6 +67,7 @@ class Sweep:
             shutil.rmtree(path, ignore_errors=True)
             if path.exists():
                 if self.resisting.note(ended.id):
+                    self.store.forget_texts(ended.id)
                     log.error("ticket.files_not_removed", ticket=ended.id, reason="it resists; look at its permissions")
             else:
                 gone.append(ended.id)
