@@ -11,10 +11,12 @@ from tomaat.database import SUBMITTED, Hinter, Hints, connect
 from tomaat.launch.open_door import open_door, prepare
 from tomaat.manager.manager import Manager
 from tomaat.manager.sweep import Sweep
+from tomaat.manager.withdrawals import Withdrawals
 from tomaat.processes.stop import Stop
 from tomaat.storage import Storage
 from tomaat.tickets.manager_store import ManagerStore
 from tomaat.tickets.source_store import SourceStore
+from tomaat.tickets.withdrawal_store import WithdrawalStore
 from TOMAATSettings import Settings, read_settings
 
 
@@ -41,6 +43,7 @@ def manage(settings: Settings, stop: Stop) -> None:
         store,
         SourceStore(database, lease_seconds=settings.LEASE_SECONDS),
         sweep,
+        Withdrawals(WithdrawalStore(database, hinter.send), after_hours=settings.WITHDRAW_HOURS),
         attempts=settings.ATTEMPTS,
         wait_limit_hours=settings.WAIT_LIMIT_HOURS,
         poll_seconds=settings.POLL_SECONDS,
@@ -55,7 +58,7 @@ def manage(settings: Settings, stop: Stop) -> None:
 def main() -> int:
     """Open the door; return its exit status."""
     settings = read_settings()
-    return open_door("QueueManager", settings.LOG_FORMAT, lambda stop: manage(settings, stop))
+    return open_door("QueueManager", settings.LOG_FORMAT, settings.LOG_LEVEL, lambda stop: manage(settings, stop))
 
 
 if __name__ == "__main__":

@@ -112,6 +112,12 @@ class Settings(BaseSettings):
     WAIT_LIMIT_HOURS: float = Field(
         default=24.0, gt=0, description="Hours after which a ticket that still waits fails."
     )
+    WITHDRAW_HOURS: float = Field(
+        default=72.0,
+        gt=0,
+        description="Hours after which a service that no compute source has offered is withdrawn: requests get 404, "
+        "waiting tickets fail.",
+    )
     FETCHED_GRACE_SECONDS: float = Field(
         default=600.0,
         ge=0,
@@ -201,6 +207,10 @@ class Settings(BaseSettings):
         default="off",
         description="Whether the text of a task's exception is logged (`log`), for the task's author. It may name "
         "patients: so it is off.",
+    )
+    LOG_LEVEL: Literal["debug", "info", "warning", "error"] = Field(
+        default="info",
+        description="Least level of a log line. Successful polling, and the page's files, are `debug`.",
     )
 
     @field_validator("BASE_STORAGE_DIR", "CUSTOM_TASKS_DIR")

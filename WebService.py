@@ -93,7 +93,7 @@ def serve(settings: Settings, stop: Stop) -> None:
 def main() -> int:
     """Open the door; return its exit status."""
     settings = read_settings()
-    return open_door("WebService", settings.LOG_FORMAT, lambda stop: serve(settings, stop))
+    return open_door("WebService", settings.LOG_FORMAT, settings.LOG_LEVEL, lambda stop: serve(settings, stop))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import sqlalchemy
 from tests.web_server import Server
 from tomaat.database import connect, migrate
 from tomaat.tickets.lane_store import LaneStore
+from tomaat.tickets.lines import Outlook
 from tomaat.tickets.manager_store import ManagerStore
 from tomaat.tickets.source_store import Lease, SourceStore
 from tomaat.tickets.ticket import Ticket
@@ -103,6 +104,9 @@ class Bench:
         found = self.web.find(ticket.id)
         assert found is not None
         return found
+
+    def outlook(self, ticket: Ticket) -> Outlook:
+        return self.web.lines().outlook(self.read(ticket))
 
     def queue(self, ticket: Ticket, source: str) -> None:
         self.run("UPDATE tickets SET state = 'queued', source = :s WHERE id = :id", s=source, id=ticket.id)

@@ -196,5 +196,5 @@ def test_everybody_says_the_same_of_a_service_that_two_sources_offer(world):
 def test_a_ticket_is_told_what_its_source_tells(world):
     """The third of the busy source waits as long as a new one would, which it is before."""
     (last,) = world.bench.run("SELECT id FROM tickets WHERE source = 'busy' AND state = 'queued'")
-    outlook = world.bench.web.outlook(world.bench.web.find(last.id))
+    outlook = world.bench.outlook(world.bench.web.find(last.id))
     assert (outlook.position, outlook.eta_seconds) == (1, about(2010.0))

@@ -17,10 +17,11 @@ from tomaat.access.key_store import ApiKey, Usage
 from tomaat.archives import ArchiveLimits
 from tomaat.database import DatabaseUnavailable
 from tomaat.storage import Storage
+from tomaat.tickets.lines import Line, Lines
 from tomaat.tickets.operator_store import Hour, LatestReading, Overview, SeenTicket, Source
-from tomaat.tickets.states import CANCELLED, ENDED, FAILED, QUEUED, RUNNING, SUBMITTED, SUCCEEDED
+from tomaat.tickets.states import CANCELLED, ENDED, FAILED, RUNNING, SUBMITTED, SUCCEEDED
 from tomaat.tickets.ticket import Ticket
-from tomaat.tickets.ticket_store import AgainRules, OfferedService, Outlook, ShortestQueue
+from tomaat.tickets.ticket_store import AgainRules, OfferedService, ShortestQueue
 from tomaat.tickets.watch_store import World
 from tomaat.web.api.api import Api
 from tomaat.web.api.examples import Examples
@@ -41,6 +42,18 @@ ADD = [
     SingleChoiceInput("op", "Operation", choices=["add", "multiply"], default="add"),
 ]
 SMOOTH = [VolumeInput("scan", "Scan"), FloatInput("sigma", "Width", minimum=0.1, maximum=10, unit="mm")]
+LINE = Line(
+    source="here/gpu-0",
+    held=True,
+    usable=True,
+    drained=False,
+    offers={"FloatComputation-1": True},
+    means={},
+    running={1: 4.0},
+    orders=[1, 2, 3],
+    ends=[6.0, 9.0, 12.3456],
+)
+DRAINED = dataclasses.replace(LINE, source="here/gpu-1", drained=True, offers={"GaussianSmoothing-1": True})
 LIMITS = ArchiveLimits(largest_upload_bytes=8 * MIB, largest_unpacked_bytes=256 * MIB, largest_ratio=200)
 
 
@@ -101,6 +114,8 @@ class FakeStore:
         self.down = False
         self.waiting = 0
         self.asked_states = []
+        self.readings = 0  #: of the lines
+        self.line = LINE  #: the one where tickets queue
         self.acts = []
         self.going = set()  #: tickets whose files are being deleted: what can_run_again does not see yet
         self.services = [offered("FloatComputation", ADD), offered("GaussianSmoothing", SMOOTH, available=False)]
@@ -140,6 +155,8 @@ class FakeStore:
             result_sha256=None,
             result_bytes=None,
             files_removed=False,
+            queue_order=3,
+            outgrown_bytes=None,
         )
         self.tickets[ticket.id] = ticket
         self.repeatable[name] = ticket.id
@@ -157,10 +174,10 @@ class FakeStore:
         self.asked_states.append(set(ticket_ids))
         return {id: self.tickets[id].state for id in ticket_ids if id in self.tickets}
 
-    def outlook(self, ticket):
+    def lines(self):
         self._demand()
-        waits = ticket.state == QUEUED
-        return Outlook(position=3 if waits else None, eta_seconds=12.3456 if waits else None)
+        self.readings += 1
+        return Lines(manager_held=True, lines={line.source: line for line in (self.line, DRAINED)})
 
     def cancel(self, ticket, *, operator=None):
         self._demand()

@@ -11,6 +11,7 @@ from tomaat.database import DatabaseUnavailable
 from tomaat.manager.choosing import assign, rebalance
 from tomaat.manager.fitting import fitting, misfits, unfit
 from tomaat.manager.sweep import Sweep
+from tomaat.manager.withdrawals import Withdrawals
 from tomaat.tickets.manager_store import MOST_AT_ONCE, ManagerStore
 from tomaat.tickets.queue import Queue
 from tomaat.tickets.source_store import MANAGER_LEASE, Lease, SourceStore, take_lease
@@ -28,6 +29,7 @@ class Manager:
         store: ManagerStore,
         sources: SourceStore,
         sweep: Sweep,
+        withdrawals: Withdrawals,
         *,
         attempts: int,
         wait_limit_hours: float,
@@ -37,6 +39,7 @@ class Manager:
         self.store = store
         self.sources = sources
         self.sweep = sweep
+        self.withdrawals = withdrawals
         self.attempts = attempts
         self.wait_limit_hours = wait_limit_hours
         self.poll_seconds = poll_seconds
@@ -105,6 +108,8 @@ class Manager:
                 log.warning("ticket.failed", ticket=ticket, reason="fits nowhere", needed_bytes=misfit.needed_bytes)
         for ticket in self.store.fail_waited(hours=self.wait_limit_hours):
             log.warning("ticket.failed", ticket=ticket, reason="waited too long")
+        if settled:
+            self.withdrawals.look()
         self.sweep.remove_ended()
         self.sweep.tidy()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import structlog
 
+from tomaat.manager.resisting import Resisting
 from tomaat.storage.storage import STRAY_SECONDS, Storage
 from tomaat.tickets.manager_store import MOST_AT_ONCE, Ended, ManagerStore
 
@@ -39,6 +40,7 @@ class Sweep:
         self.retention_hours = retention_hours
         self.ticket_days = ticket_days
         self.audit_days = audit_days
+        self.resisting = Resisting()
         self.strays_at = 0.0
         self.started = False
 
@@ -57,11 +59,16 @@ class Sweep:
 
     def _remove(self, removable: list[Ended]) -> None:
         gone = []
+        self.resisting.keep([ended.id for ended in removable])
         for ended in removable:
+            if not self.resisting.due(ended.id):
+                continue
             path = self.storage.folder_of(ended.folder).path
             shutil.rmtree(path, ignore_errors=True)
             if path.exists():
-                log.error("ticket.files_not_removed", ticket=ended.id, reason="it resists; look at its permissions")
+                if self.resisting.note(ended.id):
+                    self.store.forget_texts(ended.id)
+                    log.error("ticket.files_not_removed", ticket=ended.id, reason="it resists; look at its permissions")
             else:
                 gone.append(ended.id)
         if gone:

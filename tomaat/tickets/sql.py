@@ -57,6 +57,13 @@ LENGTH = f"""(SELECT count(*) FILTER (WHERE t.state = '{QUEUED}') AS waiting,
       coalesce(sum({SECONDS_LEFT}), 0) AS wait_seconds
     FROM {LINE} t {DURATIONS})"""
 
+#: The SET of an UPDATE that forgets a ticket's texts that may name a patient, but those of its error.
+FORGET_WORDS = "stage = NULL, idempotency_key = NULL, payload_sha256 = NULL"
+#: The SET of an UPDATE that forgets all of a ticket's texts that may name a patient.
+FORGET_TEXTS = f"""{FORGET_WORDS}, error = CASE WHEN error IS NOT NULL THEN json_build_object(
+    'type', error->'type', 'title', error->'title', 'status', error->'status',
+    'detail', 'The details are no longer kept.') END"""
+
 
 def back_to_waiting(*, failing: str | None = None) -> str:
     """Write the SET of an UPDATE that lets a running ticket wait for a queue again.

@@ -13,6 +13,7 @@ from tomaat.access import Audit
 from tomaat.archives import ArchiveLimits
 from tomaat.storage import Storage
 from tomaat.tickets.actors import ANYBODY, HOLDER
+from tomaat.tickets.lines import Outlook
 from tomaat.tickets.states import CANCELLED, EXPIRED, FAILED, RUNNING, STATES, SUCCEEDED, UNENDED
 from tomaat.tickets.ticket import Ticket
 from tomaat.tickets.ticket_store import TicketStore
@@ -67,6 +68,7 @@ class Api:
         self.submission = Submission(store, storage, archive_limits, largest_voxel_bytes)
         self.services = Recent(store.offered_services, seconds=RECENT_SECONDS)
         self.ahead = Recent(store.ahead, seconds=RECENT_SECONDS)
+        self.lines = Recent(store.lines, seconds=RECENT_SECONDS)
         self.waiting = Recent(store.count_waiting, seconds=RECENT_SECONDS)
 
     def register(self, app: Flask) -> None:
@@ -154,9 +156,14 @@ class Api:
         return answer(Explanation(type=f"/problems/{slug}", explanation=EXPLANATIONS[slug]))
 
     def _services(self) -> list[Service]:
-        ahead = self.ahead.get()
+        ahead, lines = self.ahead.get(), self.lines.get()
         return [
-            Service.of(service, ahead.get(service.interface_hash), self.examples.of(service))
+            Service.of(
+                service,
+                ahead.get(service.interface_hash),
+                lines.why_unavailable(service.interface_hash),
+                self.examples.of(service),
+            )
             for service in self.services.get()
         ]
 
@@ -193,7 +200,8 @@ class Api:
         return seconds
 
     def _describe(self, ticket: Ticket, status: int = 200) -> Response:
-        described = Status.of(ticket, self.store.outlook(ticket), _token_in_path())
+        outlook = self.lines.get().outlook(ticket) if ticket.state in UNENDED else Outlook()
+        described = Status.of(ticket, outlook, _token_in_path())
         again = {"Retry_After": "1"} if ticket.state in UNENDED else {}
         return answer(described, status, **again)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from http import HTTPStatus
 from typing import Protocol
 
 import structlog
@@ -24,7 +25,9 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 PROBED = {"/metrics", "/health/live", "/health/ready"}  #: asked every few seconds
-QUIET = {200, 503}  #: answers to these that are no lines of the log; that health changed is one
+QUIET = {200, 503}  #: answers to these that are not worth a line; that health changed is one
+#: Asked again and again, or by a browser for its page: an answer that is well is not worth a line.
+POLLED = {"/status/<path:reference>", "/supportedservices", "/queues", "/", "/static/<path:name>"}
 ASKING = {"GET", "HEAD"}  #: methods that change nothing
 
 
@@ -60,18 +63,26 @@ def _finish(answer: Response) -> Response:
     """Add the headers, and log the route's template, never its path: a path holds a token."""
     for name, value in HEADERS.items():
         answer.headers.setdefault(name, value)
-    route = route_of_request()
-    if route not in PROBED or answer.status_code not in QUIET:
-        log.info(
-            "request.answered",
-            route=route,
-            method=method_of_request(),
-            status=answer.status_code,
-            milliseconds=round(1000 * (time.monotonic() - g.began), 1),
-            **({"problem": g.problem} if "problem" in g else {}),
-            **_ticket(),
-        )
+    write = log.debug if _is_routine(answer) else log.info
+    write(
+        "request.answered",
+        route=route_of_request(),
+        method=method_of_request(),
+        status=answer.status_code,
+        milliseconds=round(1000 * (time.monotonic() - g.began), 1),
+        **({"problem": g.problem} if "problem" in g else {}),
+        **_ticket(),
+    )
     return answer
+
+
+def _is_routine(answer: Response) -> bool:
+    """Tell whether an answer tells nobody anything: to a probe, to polling that goes well, a file of the page."""
+    route = route_of_request()
+    if route in PROBED:
+        return answer.status_code in QUIET
+    well = answer.status_code < HTTPStatus.BAD_REQUEST or g.get("problem") == "not-ready"
+    return request.method in ASKING and well and (route in POLLED or "problem" in g)
 
 
 def _refuse(problem: Problem) -> Response:

@@ -56,16 +56,8 @@ KINDS = {
     408: ["too-slow"],
     409: [
         *("not-ready", "cancelled", "refused", "task-crashed", "worker-died", "worker-lost", "files-lost"),
-        *(
-            "out-of-memory",
-            "deadline-passed",
-            "waited-too-long",
-            "result-not-stored",
-            "not-loaded",
-            "server-fault",
-            "ticket-ended",
-        ),
-        "not-run-again",
+        *("out-of-memory", "deadline-passed", "waited-too-long", "service-withdrawn", "result-not-stored"),
+        *("not-loaded", "server-fault", "ticket-ended", "not-run-again"),
     ],
     410: ["expired"],
     412: ["changed"],

@@ -52,6 +52,7 @@ EXPLANATIONS = {
     "out-of-memory": "The ticket needs more memory than the compute source has.",
     "deadline-passed": "The task took longer than its deadline.",
     "waited-too-long": "No compute source ran the ticket within the time that tickets may wait.",
+    "service-withdrawn": "No compute source has offered the ticket's service for long; it was withdrawn.",
     "result-not-stored": "The server could not write the result to its storage.",
     "not-loaded": "The network of the service did not load in time.",
     "server-fault": "The server made an error of its own; its log has it under the reference in the detail.",
