@@ -12,7 +12,7 @@ import sqlalchemy
 from sqlalchemy.exc import IntegrityError
 
 from tomaat.access.hashing import hash_of
-from tomaat.database import run
+from tomaat.database import RowRefused, run
 from tomaat.tickets.sql import WAITING
 
 KEY_BYTES = 32
@@ -65,7 +65,9 @@ class KeyStore:
                 services=None if services is None else sorted(services),
                 operator=operator,
             )
-        except IntegrityError:
+        except RowRefused as refused:
+            if not isinstance(refused.__cause__, IntegrityError):
+                raise
             raise KeyExists(f"{name!r} was made already, and names are never used again; choose another.") from None
         return key
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from tomaat.database import DatabaseUnavailable
+from tomaat.database import DatabaseUnavailable, RowRefused
 from tomaat.messages import Estimate, Estimated, ToEstimate
 from tomaat.scheduling.worker_keeper import WorkerKeeper
 from tomaat.storage import Storage
@@ -47,3 +47,5 @@ class Estimates:
             self.store.estimate({ticket: expected for ticket, expected in seconds.items() if expected is not None})
         except DatabaseUnavailable:
             return  # asked again later
+        except RowRefused:
+            self.not_estimated |= set(seconds)

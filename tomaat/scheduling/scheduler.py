@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 
 import structlog
 
-from tomaat.database import DatabaseUnavailable, Hints
+from tomaat.database import DatabaseUnavailable, Hints, RowRefused
 from tomaat.devices.compute_source import ComputeSource
 from tomaat.devices.device_watch import DeviceWatch
 from tomaat.processes.stop import Stop
@@ -76,7 +76,10 @@ class Scheduler:
         try:
             self._tell_unusable()
             for source in self.usable:
-                self._hold(source)
+                try:
+                    self._hold(source)
+                except RowRefused as error:  # the others' leases are renewed all the same
+                    log.error("source.refused", source=source.name, reason=str(error))
             self._note_readings()
             self._ask_to_reload()
             self.engine.end_orphans()

@@ -116,7 +116,7 @@ class ManagerStore:
         rows = run(
             self.database,
             f"""UPDATE tickets t SET state = '{QUEUED}', source = m.to_source, loading_seconds = m.loading_seconds
-                FROM json_to_recordset(CAST(:moves AS json))
+                FROM jsonb_to_recordset(CAST(:moves AS jsonb))
                   AS m(ticket bigint, from_source text, to_source text, loading_seconds double precision)
                 WHERE t.id = m.ticket AND t.state = '{before}' AND {guard} RETURNING t.id, t.source""",
             moves=json.dumps([asdict(move) for move in moves]),
@@ -160,7 +160,7 @@ class ManagerStore:
         """Fail the submitted tickets of a service that is too large for every compute source that offers it."""
         rows = run(
             self.database,
-            f"""UPDATE tickets SET state = '{FAILED}', finished = clock_timestamp(), error = CAST(:error AS json)
+            f"""UPDATE tickets SET state = '{FAILED}', finished = clock_timestamp(), error = CAST(:error AS jsonb)
                WHERE state = '{SUBMITTED}' AND interface_hash = :interface_hash RETURNING id""",
             interface_hash=misfit.interface_hash,
             error=json.dumps(fits_nowhere(misfit.service, misfit.needed_bytes, misfit.largest_bytes)),
@@ -206,7 +206,7 @@ class ManagerStore:
             for candidate in candidates
             if run(
                 self.database,
-                f"""UPDATE tickets SET state = '{FAILED}', finished = clock_timestamp(), error = CAST(:error AS json)
+                f"""UPDATE tickets SET state = '{FAILED}', finished = clock_timestamp(), error = CAST(:error AS jsonb)
                    WHERE id = :id AND state IN {WAITING} RETURNING id""",
                 id=candidate.id,
                 error=json.dumps(waited_too_long(candidate.service, hours)),
@@ -272,7 +272,7 @@ class ManagerStore:
             self.database,
             """WITH removed AS (
                  UPDATE tickets SET files_removed = true,
-                   error = CASE WHEN error IS NOT NULL THEN json_build_object('type', error->'type', 'title',
+                   error = CASE WHEN error IS NOT NULL THEN jsonb_build_object('type', error->'type', 'title',
                      error->'title', 'status', error->'status', 'detail',
                      'The details are no longer kept.') END
                  WHERE id = ANY(:ids) AND finished IS NOT NULL AND NOT files_removed RETURNING id, state

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy
+import structlog
 
-from tomaat.database import run
+from tomaat.database import RowRefused, run
 from tomaat.processes.holder import is_gone, this_process
+
+log = structlog.get_logger()
 
 MANAGER_LEASE = "manager"  #: the lease of the one QueueManager
 #: The lease is still its holder's: the condition on all that a holder writes.
@@ -154,8 +157,28 @@ class SourceStore:
         """Write offers of a source; those of other services stay.
 
         Each of ``offers`` has ``service``, ``interface_hash`` and ``offer`` (JSON). It has the measurements
-        ``network_bytes``, ``peak_bytes``, ``load_seconds`` and ``warm``, where there are any.
+        ``network_bytes``, ``peak_bytes``, ``load_seconds`` and ``warm``, where there are any. An offer that PostgreSQL
+        refuses is left out.
         """
+        try:
+            self._offer(lease, offers)
+        except RowRefused:
+            self._offer(lease, [offer for offer in offers if self._can_be_stored(offer)])
+
+    def _can_be_stored(self, offer: Mapping[str, Any]) -> bool:
+        try:
+            run(
+                self.database,
+                """SELECT CAST(CAST(:offer AS json)->'offer' AS jsonb), CAST(:offer AS json)->>'service',
+                     CAST(:offer AS json)->>'interface_hash'""",
+                offer=json.dumps(offer),
+            )
+        except RowRefused as error:
+            log.error("task.refused", reason=f"its offer cannot be stored: {error}")
+            return False
+        return True
+
+    def _offer(self, lease: Lease, offers: Collection[Mapping[str, Any]]) -> None:
         run(
             self.database,
             f"""INSERT INTO offers
@@ -198,7 +221,16 @@ class SourceStore:
         return [dict(row._mapping) for row in rows]  # noqa: SLF001 (SQLAlchemy's public name for a row's columns)
 
     def note_needs(self, lease: Lease, needs: Mapping[str, Any]) -> None:
-        """Write a worker's measurements of one service, and the services that are ``warm`` now, in order of use."""
+        """Write a worker's measurements of one service, and the services that are ``warm`` now, in order of use.
+
+        Measurements that PostgreSQL refuses are dropped.
+        """
+        try:
+            self._note_needs(lease, needs)
+        except RowRefused as error:
+            log.error("needs.refused", source=lease.name, reason=str(error))
+
+    def _note_needs(self, lease: Lease, needs: Mapping[str, Any]) -> None:
         run(
             self.database,
             f"""UPDATE offers SET warm = array_position(CAST(:warm AS text[]), service),
