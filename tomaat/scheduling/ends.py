@@ -10,6 +10,7 @@ from typing import Any
 from structlog.typing import FilteringBoundLogger
 
 from tomaat.database import RowRefused
+from tomaat.storage import TicketFolder
 from tomaat.tickets.lane_store import LaneStore
 from tomaat.tickets.states import CANCELLED, FAILED
 from tomaat.tickets.ticket import Ticket
@@ -120,8 +121,7 @@ class Ends:
         """Complete a ticket; the folders of earlier claims, whose workers died, go. Tells whether it was in time."""
         kept = self.store.succeed(ticket, sha256=end.sha256, size_bytes=end.size_bytes, seconds=end.seconds)
         if kept:
-            for other in out.parent.iterdir():
-                if other != out:
-                    shutil.rmtree(other, ignore_errors=True)
+            for other in TicketFolder(path=out.parent.parent).before(ticket.claim):
+                shutil.rmtree(other, ignore_errors=True)
         self.log.info("ticket.succeeded" if kept else "ticket.too_late", ticket=ticket.id, claim=ticket.claim)
         return kept

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -19,7 +20,10 @@ from tomaat.tickets.ticket import COLUMNS, Ticket
 
 log = structlog.get_logger()
 
-MINE = f"id = :id AND state = '{RUNNING}' AND claim = :claim AND epoch = :epoch"  #: the guard of every end
+#: It is this very claim: of two databases that were one, a claim of the other is none of this one's.
+THIS_CLAIM = """id = :id AND claim = :claim AND epoch = :epoch AND source = :source
+    AND claim_folder IS NOT DISTINCT FROM :claim_folder"""
+MINE = f"{THIS_CLAIM} AND state = '{RUNNING}'"  #: the guard of every end
 FRONT = f"""FROM tickets WHERE state = '{QUEUED}' AND source = :source AND interface_hash = ANY(:hashes)
                               AND id <> ALL(:left_alone)
                               AND NOT EXISTS (SELECT FROM compute_sources WHERE name = :source AND drained)
@@ -37,16 +41,18 @@ class LaneStore:
         self.hint = hint
         self.refused: list[int] = []  #: tickets that PostgreSQL did not let this lane claim
 
-    def claim(self, interface_hashes: Collection[str], *, beside_another: bool = False) -> Ticket | None:
+    def claim(
+        self, interface_hashes: Collection[str], *, beside_another: bool = False, running: Collection[int] = ()
+    ) -> Ticket | None:
         """Take the oldest ticket of this source's queue that its worker can run.
 
         The claim demands the own epoch, a lease that has not run out, and a source that is not drained. With
         ``beside_another`` the worker still has another ticket: then a ticket that was claimed before is left, since it
-        must run alone. ``None`` does not mean that the queue is empty. A ticket whose row PostgreSQL refuses to change
-        is left alone from then on.
+        must run alone. ``None`` does not mean that the queue is empty. Tickets that are still ``running`` here are left
+        where they are. A ticket whose row PostgreSQL refuses to change is left from then on.
         """
         try:
-            rows = self._claim(interface_hashes, beside_another=beside_another)
+            rows = self._claim(interface_hashes, beside_another=beside_another, running=running)
         except RowRefused as error:
             front = self.next_queued(interface_hashes)
             if front is not None:
@@ -58,10 +64,13 @@ class LaneStore:
         self._tell(RUNNING, before=QUEUED)
         return Ticket.of(rows[0])
 
-    def _claim(self, interface_hashes: Collection[str], *, beside_another: bool) -> list[sqlalchemy.Row[Any]]:
+    def _claim(
+        self, interface_hashes: Collection[str], *, beside_another: bool, running: Collection[int]
+    ) -> list[sqlalchemy.Row[Any]]:
         return run(
             self.database,
             f"""UPDATE tickets SET state = '{RUNNING}', claim = claim + 1, epoch = :epoch,
+                  claim_folder = claim + 1 || '-' || CAST(:random AS text),
                   started = clock_timestamp(), progress = 0, stage = NULL
                 WHERE id = (SELECT id {FRONT})
                   AND (claim = 0 OR NOT :beside_another)
@@ -73,8 +82,9 @@ class LaneStore:
             holder=self.lease.holder,
             epoch=self.lease.epoch,
             hashes=list(interface_hashes),
-            left_alone=self.refused,
+            left_alone=[*self.refused, *running],
             beside_another=beside_another,
+            random=secrets.token_hex(8),
         )
 
     def next_queued(self, interface_hashes: Collection[str]) -> Ticket | None:
@@ -119,9 +129,7 @@ class LaneStore:
         rows = run(
             self.database,
             f"SELECT cancel_requested FROM tickets WHERE {MINE}",
-            id=ticket.id,
-            claim=ticket.claim,
-            epoch=ticket.epoch,
+            **self._of(ticket),
         )
         return rows[0].cancel_requested if rows else None
 
@@ -143,9 +151,7 @@ class LaneStore:
                     SET mean_seconds = (1 - :weight) * durations.mean_seconds + :weight * excluded.mean_seconds
                 )
                 SELECT source FROM done""",
-            id=ticket.id,
-            claim=ticket.claim,
-            epoch=ticket.epoch,
+            **self._of(ticket),
             sha256=sha256,
             size_bytes=size_bytes,
             seconds=min(max(seconds, 0.0), MOST_SECONDS),
@@ -259,19 +265,25 @@ class LaneStore:
         return run(
             self.database,
             f"{update} WHERE {MINE} RETURNING state, cancel_requested",
-            id=ticket.id,
-            claim=ticket.claim,
-            epoch=ticket.epoch,
+            **self._of(ticket),
             **values,
         )
 
     def _ended_as(self, ticket: Ticket, state: str) -> bool:
         rows = run(
             self.database,
-            "SELECT 1 FROM tickets WHERE id = :id AND claim = :claim AND epoch = :epoch AND state = :state",
-            id=ticket.id,
-            claim=ticket.claim,
-            epoch=ticket.epoch,
+            f"SELECT 1 FROM tickets WHERE {THIS_CLAIM} AND state = :state",
+            **self._of(ticket),
             state=state,
         )
         return bool(rows)
+
+    def _of(self, ticket: Ticket) -> dict[str, Any]:
+        """Give the values that name a claim of this source."""
+        return {
+            "id": ticket.id,
+            "claim": ticket.claim,
+            "epoch": ticket.epoch,
+            "source": self.lease.name,
+            "claim_folder": ticket.claim_folder,
+        }

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy
@@ -12,6 +14,7 @@ import structlog
 
 from tomaat.database import RowRefused, run
 from tomaat.processes.holder import is_gone, this_process
+from tomaat.tickets.sql import HELD
 
 log = structlog.get_logger()
 
@@ -29,43 +32,78 @@ class Lease:
     epoch: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class LastHolder:
+    """What a lease's row says."""
+
+    holder: str
+    epoch: int
+    expires: datetime
+    given_back: bool
+    expired_seconds: float  #: ago, by the database's clock; negative: it has not run out
+
+
 class SourceStore:
     """Takes and renews leases as tickets are claimed: by one UPDATE that tests its conditions."""
 
     def __init__(self, database: sqlalchemy.Engine, *, lease_seconds: float) -> None:
         self.database = database
         self.lease_seconds = lease_seconds
+        self.seen: dict[str, tuple[LastHolder, float]] = {}  #: others' leases, and since when they are as they are
 
-    def take(self, name: str, holder: str, *, dead_holder: str | None = None) -> Lease | None:
-        """Take a lease that is free, has run out, or is still in the name of ``dead_holder``.
+    def take(
+        self, name: str, holder: str, *, dead_holder: str | None = None, seen: datetime | None = None
+    ) -> Lease | None:
+        """Take a lease that is free, has run out, or is still in the name of ``dead_holder``, as it was ``seen``.
 
-        Return ``None`` while another process holds it. Each taking raises the epoch.
+        Return ``None`` while another process holds it. Each taking gives a higher epoch, which no other lease has had.
         """
         rows = run(
             self.database,
-            """INSERT INTO leases (name, epoch, holder, expires)
-               VALUES (:name, 1, :holder, clock_timestamp() + make_interval(secs => :seconds))
-               ON CONFLICT (name) DO UPDATE SET epoch = leases.epoch + 1, holder = :holder,
-                   expires = clock_timestamp() + make_interval(secs => :seconds)
-               WHERE leases.expires < clock_timestamp() OR leases.holder = :dead_holder OR leases.holder = :holder
+            f"""INSERT INTO leases AS l (name, epoch, holder, expires, seconds)
+               VALUES (:name, nextval('lease_epochs'), :holder, clock_timestamp() + make_interval(secs => :seconds),
+                 :seconds)
+               ON CONFLICT (name) DO UPDATE SET epoch = excluded.epoch, holder = :holder, expires = excluded.expires,
+                 seconds = :seconds
+               WHERE NOT {HELD} OR l.holder = :holder
+                 OR (l.holder = :dead_holder AND l.expires = coalesce(CAST(:seen AS timestamptz), l.expires))
                RETURNING epoch""",
             name=name,
             holder=holder,
             dead_holder=dead_holder,
+            seen=seen,
             seconds=self.lease_seconds,
         )
         return Lease(name=name, holder=holder, epoch=rows[0].epoch) if rows else None
 
-    def holder_of(self, name: str) -> str | None:
-        """Name the present or the last holder of a lease."""
-        rows = run(self.database, "SELECT holder FROM leases WHERE name = :name", name=name)
-        return rows[0].holder if rows else None
+    def last_holder(self, name: str) -> LastHolder | None:
+        """Read what a lease's row says; ``None``: nobody has ever had it."""
+        rows = run(
+            self.database,
+            """SELECT holder, epoch, expires, seconds = 0 AS given_back,
+                 CAST(extract(epoch FROM clock_timestamp() - expires) AS double precision) AS expired_seconds
+               FROM leases WHERE name = :name""",
+            name=name,
+        )
+        return LastHolder(**rows[0]._mapping) if rows else None  # noqa: SLF001 (SQLAlchemy's public name)
+
+    def is_silent(self, name: str, last: LastHolder) -> bool:
+        """Tell whether a lease was not renewed for its length, by this process's own clock.
+
+        The database's clock is not asked: when it is set, every lease seems to have run out, or to run for ever.
+        """
+        now = time.monotonic()
+        seen, since = self.seen.get(name, (last, now))
+        if (seen.epoch, seen.expires) != (last.epoch, last.expires):
+            since = now
+        self.seen[name] = (last, since)
+        return now - since >= self.lease_seconds
 
     def renew(self, lease: Lease) -> bool:
         """Renew a lease, also one that ran out while nobody took it; ``False`` when another process has it now."""
         rows = run(
             self.database,
-            """UPDATE leases SET expires = clock_timestamp() + make_interval(secs => :seconds)
+            """UPDATE leases SET expires = clock_timestamp() + make_interval(secs => :seconds), seconds = :seconds
                WHERE name = :name AND holder = :holder AND epoch = :epoch RETURNING epoch""",
             name=lease.name,
             holder=lease.holder,
@@ -78,7 +116,7 @@ class SourceStore:
         """Give a lease back, so that the next holder need not wait."""
         run(
             self.database,
-            """UPDATE leases SET expires = clock_timestamp() - interval '1 microsecond'
+            """UPDATE leases SET expires = clock_timestamp() - interval '1 microsecond', seconds = 0
                WHERE name = :name AND holder = :holder AND epoch = :epoch""",
             name=lease.name,
             holder=lease.holder,
@@ -251,7 +289,14 @@ class SourceStore:
 
 
 def take_lease(sources: SourceStore, name: str) -> Lease | None:
-    """Take a lease for this process, at once if its holder was a process of this machine that is gone."""
-    holder = sources.holder_of(name)
-    gone = holder if holder is not None and is_gone(holder) else None
-    return sources.take(name, this_process(), dead_holder=gone)
+    """Take a lease for this process.
+
+    That is at once where nobody had it, its holder gave it back, or its holder was a process of this machine that is
+    gone. Else the holder must have been silent for a lease, by this process's own clock.
+    """
+    last = sources.last_holder(name)
+    if last is None:
+        return sources.take(name, this_process())
+    if last.given_back or last.holder == this_process() or is_gone(last.holder) or sources.is_silent(name, last):
+        return sources.take(name, this_process(), dead_holder=last.holder, seen=last.expires)
+    return None

@@ -25,7 +25,9 @@ ON_A_SOURCE = one_of(QUEUED, RUNNING)
 UNENDED = one_of(*states.UNENDED)
 
 #: Somebody has the lease: a TaskScheduling has a source's, a QueueManager the manager's. False where there is no lease.
-HELD = "coalesce(l.expires > clock_timestamp(), false)"
+#: Nobody has written one since a clock was set back that ends later than two of its lengths from now.
+HELD = """coalesce(l.expires > clock_timestamp()
+    AND l.expires <= clock_timestamp() + make_interval(secs => 2 * l.seconds), false)"""
 
 #: The source may start tickets: it is held, has no problem, and no operator has drained it.
 OPEN = f"coalesce({HELD} AND s.problem IS NULL AND NOT s.drained, false)"
@@ -56,6 +58,15 @@ LINE = f"""(SELECT * FROM tickets WHERE source = s.name AND state = '{QUEUED}' U
 LENGTH = f"""(SELECT count(*) FILTER (WHERE t.state = '{QUEUED}') AS waiting,
       coalesce(sum({SECONDS_LEFT}), 0) AS wait_seconds
     FROM {LINE} t {DURATIONS})"""
+
+
+#: The database's clock is as the manager expects it, and not just set: the bounds of ``Within``.
+TRUSTED = "clock_timestamp() BETWEEN CAST(:earliest AS timestamptz) AND CAST(:latest AS timestamptz)"
+
+
+def ago(seconds: str) -> str:
+    """Write the moment ``:seconds`` ago, by a clock that is ``TRUSTED``; else NULL, and then nothing is that old."""
+    return f"(SELECT clock_timestamp() - make_interval(secs => :{seconds}) WHERE {TRUSTED})"
 
 
 def back_to_waiting(*, failing: str | None = None) -> str:

@@ -113,7 +113,7 @@ class Api:
         """Send the result, or say why there is none."""
         ticket = self._wait(self._find(reference), UNENDED)
         _demand_result(ticket)
-        path = self.storage.result_of(ticket.folder, ticket.claim)
+        path = self.storage.result_of(ticket.folder, ticket.out)
         fetched = partial(self._note_fetched, ticket.id)
         try:
             sent = send_result(request, ticket, path, fetched)
