@@ -87,7 +87,8 @@ class Walk:
             ended=ended,
         )
         self.clock.run(
-            "UPDATE leases SET holder = :h, epoch = :e, seconds = 1e6, expires = clock_timestamp() + make_interval(secs => :s)",
+            """UPDATE leases SET holder = :h, epoch = :e, seconds = 1e6,
+                 expires = clock_timestamp() + make_interval(secs => :s)""",
             h=world.holder,
             e=WORKERS[world.holder],
             s=LEASE if world.live else -1,
