@@ -23,14 +23,19 @@ VALUES = "VALUES ('x', 'Add', 'h', :folder, 'failed', now(), CAST(:error AS json
 INSERT = f"INSERT INTO tickets (token_hash, service, interface_hash, folder, state, finished, error) {VALUES}"
 
 
+def up_to(database, last, monkeypatch):
+    """Bring a database up to an older version."""
+    versions = {version: path for version, path in known_migrations().items() if version <= last}
+    with monkeypatch.context() as patch:
+        patch.setattr(sys.modules["tomaat.database.migrate"], "known_migrations", lambda: versions)
+        migrate(database)
+
+
 @pytest.fixture
 def old(database_url, monkeypatch):
     """A database of the version before, and what brings it up to date."""
     database = connect(database_url, deadline_seconds=30)
-    versions = {version: path for version, path in known_migrations().items() if version < 8}
-    with monkeypatch.context() as patch:
-        patch.setattr(sys.modules["tomaat.database.migrate"], "known_migrations", lambda: versions)
-        migrate(database)
+    up_to(database, 7, monkeypatch)
     yield Bench(database)
     database.dispose()
 
