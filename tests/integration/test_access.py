@@ -95,3 +95,11 @@ def test_old_lines_of_the_trail_are_pruned(bench):
     assert len(bench.run("SELECT FROM audit")) == 2
     bench.manager.prune_audit(days=35)
     assert len(bench.run("SELECT FROM audit")) == 1
+
+
+def test_tickets_of_a_time_that_a_clock_took_back_are_not_new(keys, bench):
+    """Else a key is refused for an hour, after a clock was set back by one."""
+    keys.make("radiology", None)
+    bench.web.submit(bench.new_ticket(key_name="radiology"))
+    bench.run("UPDATE tickets SET created = clock_timestamp() + interval '30 minutes'")
+    assert keys.usage("radiology", most_waiting=10, most_within_a_minute=10).within_a_minute == 0

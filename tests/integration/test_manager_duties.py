@@ -2,6 +2,7 @@
 
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 import sqlalchemy
@@ -141,6 +142,16 @@ def test_no_files_are_removed_without_a_permit_of_a_manager_that_holds_its_lease
     bench.lapse("manager")
     bench.sources.take("manager", "another")
     keeping.round()
+    assert not keeping.sweep.work()
+    assert folder.path.exists()
+
+
+def test_a_permit_lapses(bench, storage):
+    ticket, folder = finished(bench, storage, bench.source())
+    bench.web.cancel(ticket)
+    keeping = manager(bench, storage)
+    keeping.round()
+    keeping.sweep.permit = replace(keeping.sweep.permit, until=time.monotonic() - 1.0)
     assert not keeping.sweep.work()
     assert folder.path.exists()
 

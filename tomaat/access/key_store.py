@@ -101,7 +101,8 @@ class KeyStore:
             f"""SELECT (SELECT count(*) FROM (SELECT FROM tickets WHERE key_name = :name
                          AND state IN {WAITING} LIMIT :most_waiting) AS waiting) AS waiting,
                       (SELECT count(*) FROM (SELECT FROM tickets WHERE key_name = :name
-                         AND created > clock_timestamp() - interval '1 minute' LIMIT :most) AS new) AS new""",
+                         AND created > clock_timestamp() - interval '1 minute'
+                         AND created <= clock_timestamp() LIMIT :most) AS new) AS new""",
             name=name,
             most_waiting=most_waiting,
             most=most_within_a_minute,
