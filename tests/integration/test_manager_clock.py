@@ -8,9 +8,8 @@ import structlog
 from tests.integration.conftest import Bench
 from tests.integration.controlled_clock import ControlledClock
 from tests.integration.test_manager_manager import finished, manager
-from tomaat.manager.steady_clock import SteadyClock
 from tomaat.storage import Storage
-from tomaat.tickets.manager_store import ANY_TIME, NO_TIME, Within
+from tomaat.tickets.manager_store import ANY_TIME
 from tomaat.tickets.question_store import CLOCK
 from tomaat.tickets.source_store import SourceStore, take_lease
 
@@ -238,6 +237,17 @@ def test_a_deletion_that_a_client_asked_for_waits_for_no_clock(world):
     assert not world.folder.path.exists()
 
 
+def test_files_of_an_expired_ticket_stay_while_the_clock_is_not_steady(world):
+    """An operator who sees the step in time can still have the results back."""
+    ages, store = world.manager._for_ages, world.bench.manager
+    (expired,) = store.expire(retention_hours=0, fetched_grace_seconds=None)
+    assert store.removable(retention_hours=1, keep_input=False, within=ages) == [expired]
+    world.step(DAYS)
+    assert store.removable(retention_hours=1, keep_input=False, within=ages) == []
+    world.rounds(10.0)
+    assert world.folder.path.exists()
+
+
 def test_the_machines_own_clock_puts_no_folder_away_when_it_is_set(world, monkeypatch):
     stray = world.storage.keep(world.storage.new_incoming())
     world.manager.sweep.strays_at = 0.0
@@ -251,55 +261,3 @@ def test_the_machines_own_clock_puts_no_folder_away_when_it_is_set(world, monkey
     world.rounds(10.0)
     assert stray.path.exists()
     assert not world.manager._are_steady
-
-
-class Told:
-    """A clock that tells what a test says, and takes a while to do so."""
-
-    def __init__(self, monkeypatch):
-        self.own, self.wall, self.takes = 0.0, 1e9, 0.0
-        monkeypatch.setattr("tomaat.manager.steady_clock.time.monotonic", lambda: self.own)
-        self.clock = SteadyClock(self.read, tolerance_seconds=LEASE)
-
-    def read(self):
-        self.own += self.takes
-        self.wall += self.takes
-        return datetime.fromtimestamp(self.wall, tz=timezone.utc)
-
-    def look(self, own, wall):
-        self.own += own
-        self.wall += wall
-        return self.clock.look()
-
-
-@pytest.fixture
-def told(monkeypatch):
-    return Told(monkeypatch)
-
-
-def test_a_clock_that_is_slewed_is_steady_and_many_small_steps_are_one(told):
-    assert all(told.look(1.0, 1.05) is None for _ in range(1000))
-    steps = [told.look(1.0, 4.0) for _ in range(10)]
-    assert any(steps)
-    assert not told.clock.steady(10.0)
-
-
-def test_a_slow_answer_is_no_step(told):
-    for takes in (0.0, 30.0, 0.0, 30.0, 30.0, 0.0):
-        told.takes = takes
-        assert told.look(1.0, 1.0) is None
-
-
-def test_before_the_first_reading_and_after_a_step_there_is_no_time_to_be_within(told):
-    assert told.clock.within(5.0) == NO_TIME
-    told.look(0.0, 0.0)
-    within = told.clock.within(5.0)
-    assert isinstance(within, Within)
-    assert (within.latest - within.earliest).total_seconds() == 2 * LEASE
-    assert told.look(1.0, 100.0) == pytest.approx(99.0)
-    assert told.clock.within(5.0) == NO_TIME
-    told.own += 5.0
-    assert told.clock.within(5.0) != NO_TIME
-    told.clock.note_step()
-    told.clock.trust()
-    assert told.clock.steady(1e9)

@@ -102,6 +102,20 @@ def test_a_storage_that_is_not_mounted_is_none(bench, storage):
         run(bench.database, "SELECT 1")
 
 
+@pytest.mark.parametrize("error", [PermissionError(13, "denied"), OSError(116, "stale"), ValueError("no text")])
+def test_a_storage_that_cannot_be_read_is_none(bench, storage, monkeypatch, error):
+    bind_storage(bench.database, storage)
+    keep_pair(bench.database, storage)
+
+    def fail():
+        raise error
+
+    monkeypatch.setattr(storage, "instance_id", fail)
+    bench.database.dispose()
+    with pytest.raises(DatabaseUnavailable, match="cannot be read"):
+        run(bench.database, "SELECT 1")
+
+
 @pytest.fixture
 def tidying(bench, storage, monkeypatch):
     """A manager that tidies, in every round, folders as young as may be."""

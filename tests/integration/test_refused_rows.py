@@ -1,5 +1,8 @@
 """A row or a value that PostgreSQL refuses costs its own ticket, and no other; no door ends, or tries it for ever."""
 
+import threading
+from unittest.mock import Mock
+
 import structlog
 
 from tomaat.database import RowRefused
@@ -93,6 +96,12 @@ def test_measurements_that_cannot_be_stored_are_dropped(bench):
     assert [offer["network_bytes"] for offer in bench.sources.offers_of(lane.lease.name)] == [None]
 
 
+def test_readings_that_cannot_be_stored_are_dropped(bench):
+    lane = bench.source()
+    bench.sources.note_reading(lane.lease, used_bytes=2**70, total_bytes=1, use=0.5, celsius=None)
+    assert bench.watch.world().sources[0].used_bytes is None
+
+
 def test_a_row_that_cannot_be_read_stops_the_counting_only_as_long_as_it_is_listed(bench):
     told = []
     ended = EndedTickets(bench.watch, told.append)
@@ -120,7 +129,7 @@ def test_a_source_whose_row_is_refused_does_not_cost_the_others_their_lease(benc
     renewed: list[str] = []
     sources = Refusing(bench.database, lease_seconds=3600)
     lanes = [bench.source(name) for name in ("here/cpu-0", "here/cpu-1")]
-    scheduler = Scheduler([], sources, None, None, None, watch=None, lease_seconds=3600)
+    scheduler = Scheduler([], sources, None, Mock(), None, watch=None, lease_seconds=3600)
     scheduler.usable = [Named(lane.lease) for lane in lanes]
     scheduler.running = {lane.lease.name: Running(lane.lease) for lane in lanes}
     scheduler._note_readings = lambda: None
@@ -142,3 +151,4 @@ class Running:
         self.lane = self
         self.lease = lease
         self.lease_lost = False
+        self.thread = threading.current_thread()

@@ -52,8 +52,8 @@ TRIED_AGAIN = "It is tried again and again."
 SEE_WHETHER_IT_RUNS = "See whether PostgreSQL runs there, and can be reached from here."
 #: SQLSTATEs of a server that cannot answer now; 25006 is a standby's, which takes no change before it is promoted.
 OUTAGES = ("08", "57P", "53", "55P03", "25P", "25006", "57014", "40", "58")
-#: SQLSTATEs of one row's or one value's fault: wrong data, a broken constraint, too large, refused by a trigger.
-OF_A_ROW = ("22", "23", "54", "P0001")
+#: SQLSTATEs of one row's or one value's fault: wrong data, a broken constraint, too large, a trigger's, damaged.
+OF_A_ROW = ("22", "23", "54", "P0001", "XX")
 
 
 class DatabaseUnavailable(Exception):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import psycopg2.errors
+import psycopg2
 import sqlalchemy
 
 from tomaat.database import DatabaseUnavailable, run
@@ -54,11 +54,14 @@ def _wrong_with(connection: Any, storage: Storage) -> str | None:
             cursor.execute("SELECT CAST(id AS text) FROM instance")
             rows = cursor.fetchall()
         connection.rollback()
-    except psycopg2.errors.UndefinedTable:
+    except psycopg2.ProgrammingError:  # there is no such table, or it is somebody else's
         rows = []
-    found = storage.instance_id()
+    try:
+        found = storage.instance_id()
+    except (OSError, ValueError) as error:
+        return f"{storage.base} cannot be read ({type(error).__name__})"
     if not rows:
-        return f"the database is empty, and {storage.base} belongs to the one with instance {found}"
+        return f"the database has no instance, and {storage.base} belongs to the one with instance {found}"
     return None if found == rows[0][0] else _mismatch(storage, found, rows[0][0])
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -167,7 +168,22 @@ class SourceStore:
         use: float | None,
         celsius: float | None,
     ) -> None:
-        """Write the figures of a source's device; ``use`` is from 0 to 1, ``None`` a figure that it does not tell."""
+        """Write the figures of a source's device; ``use`` is from 0 to 1, ``None`` a figure that it does not tell.
+
+        Figures that PostgreSQL refuses are dropped.
+        """
+        with refusals_dropped("reading.refused", lease):
+            self._note_reading(lease, used_bytes=used_bytes, total_bytes=total_bytes, use=use, celsius=celsius)
+
+    def _note_reading(
+        self,
+        lease: Lease,
+        *,
+        used_bytes: int | None,
+        total_bytes: int | None,
+        use: float | None,
+        celsius: float | None,
+    ) -> None:
         run(
             self.database,
             f"""UPDATE compute_sources SET device_used_bytes = :used_bytes, device_total_bytes = :total_bytes,
@@ -263,10 +279,8 @@ class SourceStore:
 
         Measurements that PostgreSQL refuses are dropped.
         """
-        try:
+        with refusals_dropped("needs.refused", lease):
             self._note_needs(lease, needs)
-        except RowRefused as error:
-            log.error("needs.refused", source=lease.name, reason=str(error))
 
     def _note_needs(self, lease: Lease, needs: Mapping[str, Any]) -> None:
         run(
@@ -286,6 +300,15 @@ class SourceStore:
             load_seconds=needs["load_seconds"],
             warm=needs["warm"],
         )
+
+
+@contextmanager
+def refusals_dropped(event: str, lease: Lease) -> Iterator[None]:
+    """Log that PostgreSQL refuses figures, which nothing depends on."""
+    try:
+        yield
+    except RowRefused as error:
+        log.error(event, source=lease.name, reason=str(error))
 
 
 def take_lease(sources: SourceStore, name: str) -> Lease | None:
