@@ -239,6 +239,7 @@ def test_a_deletion_that_a_client_asked_for_waits_for_no_clock(world):
 
 def test_files_of_an_expired_ticket_stay_while_the_clock_is_not_steady(world):
     """An operator who sees the step in time can still have the results back."""
+    world.rounds(1.0)
     ages, store = world.manager._for_ages, world.bench.manager
     (expired,) = store.expire(retention_hours=0, fetched_grace_seconds=None)
     assert store.removable(retention_hours=1, keep_input=False, within=ages) == [expired]
