@@ -6,15 +6,18 @@ Runs alone: ``python3 QueueManager.py``. It waits for the database, and for anot
 from __future__ import annotations
 
 import sys
+from functools import partial
 
 from tomaat.database import SUBMITTED, Hinter, Hints, connect
 from tomaat.launch.open_door import open_door, prepare
-from tomaat.manager.manager import Manager
+from tomaat.manager.manager import Manager, Rules
 from tomaat.manager.sweep import Sweep
 from tomaat.manager.withdrawals import Withdrawals
 from tomaat.processes.stop import Stop
 from tomaat.storage import Storage
+from tomaat.tickets.instance import mismatch
 from tomaat.tickets.manager_store import ManagerStore
+from tomaat.tickets.question_store import QuestionStore
 from tomaat.tickets.source_store import SourceStore
 from tomaat.tickets.withdrawal_store import WithdrawalStore
 from TOMAATSettings import Settings, read_settings
@@ -30,25 +33,31 @@ def manage(settings: Settings, stop: Stop) -> None:
     hints = Hints(settings.DATABASE_URL, SUBMITTED, deadline_seconds=settings.database_deadline_seconds)
     stop.also_wake(hints.wake)
     store = ManagerStore(database, hinter.send, lease_seconds=settings.LEASE_SECONDS)
+    questions = QuestionStore(database, hinter.send)
     sweep = Sweep(
         store,
         storage,
+        questions,
+        pair=partial(mismatch, database, storage),
         strategy=settings.STORAGE_STRATEGY,
-        fetched_grace_seconds=settings.FETCHED_GRACE_SECONDS,
         retention_hours=settings.RETENTION_HOURS,
-        ticket_days=settings.TICKET_DAYS,
-        audit_days=settings.AUDIT_DAYS,
     )
-    manager = Manager(
-        store,
-        SourceStore(database, lease_seconds=settings.LEASE_SECONDS),
-        sweep,
-        Withdrawals(WithdrawalStore(database, hinter.send), after_hours=settings.WITHDRAW_HOURS),
+    keeps_fetched = settings.STORAGE_STRATEGY == "KEEP_ALL"
+    rules = Rules(
         attempts=settings.ATTEMPTS,
         wait_limit_hours=settings.WAIT_LIMIT_HOURS,
+        retention_hours=settings.RETENTION_HOURS,
+        fetched_grace_seconds=None if keeps_fetched else settings.FETCHED_GRACE_SECONDS,
+        ticket_days=settings.TICKET_DAYS,
+        audit_days=settings.AUDIT_DAYS,
         poll_seconds=settings.POLL_SECONDS,
         lease_seconds=settings.LEASE_SECONDS,
+        clock_steady_seconds=settings.CLOCK_STEADY_SECONDS,
     )
+    sources = SourceStore(database, lease_seconds=settings.LEASE_SECONDS)
+    withdrawals = Withdrawals(WithdrawalStore(database, hinter.send), after_hours=settings.WITHDRAW_HOURS)
+    manager = Manager(store, sources, questions, sweep, withdrawals, rules=rules)
+    sweep.start()
     while not stop.asked:
         hints.wait(manager.round())
     manager.close()

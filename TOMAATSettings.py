@@ -129,6 +129,12 @@ class Settings(BaseSettings):
     AUDIT_DAYS: float = Field(
         default=365.0, ge=30, description="Days after which a line of the audit trail is deleted."
     )
+    CLOCK_STEADY_SECONDS: float = Field(
+        default=3600.0,
+        ge=0,
+        description="How long a clock that was set, the database's or this machine's, has to be steady before anything "
+        "is too old again.",
+    )
     LONGEST_WAIT_SECONDS: float = Field(
         default=60.0, ge=0, description="Longest time in seconds that a request may wait for a ticket (`?wait=`)."
     )

@@ -245,7 +245,7 @@ def a_busy_day(operated):
              CASE WHEN n % 29 = 0 THEN 'failed' WHEN n % 41 = 0 THEN 'cancelled' ELSE 'succeeded' END,
              'test/GPU-aaa', 1, f - interval '1 second' * (20 + n % 17 + 30 * (1 + sin(n / 60.0)) + 9 + n % 7),
              f - interval '1 second' * (9 + n % 7), f, true, 'x', 1,
-             CASE WHEN n % 29 = 0 THEN CAST('{"title": "The task took too long"}' AS json) END, 'radiology'
+             CASE WHEN n % 29 = 0 THEN CAST('{"title": "The task took too long"}' AS jsonb) END, 'radiology'
            FROM generate_series(1, 900) n,
              LATERAL (SELECT clock_timestamp() - interval '90 seconds' * (900 - n) AS f) at
            WHERE (n / 40) % 9 <> 4 RETURNING id"""

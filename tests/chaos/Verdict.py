@@ -124,13 +124,16 @@ def _check_files(verdict: Verdict, stage: Stage) -> None:
 
 
 def _strays(stage: Stage) -> list[str]:
-    rows = {row.folder: row for row in stage.rows("SELECT id, folder, claim, state, files_removed FROM tickets")}
+    rows = {
+        row.folder: row
+        for row in stage.rows("SELECT id, folder, claim, claim_folder, state, files_removed FROM tickets")
+    }
     strays = [str(path) for name in ("incoming", "tmp") for path in (stage.storage / name).iterdir()]
     for folder in (stage.storage / "tickets").iterdir():
         row = rows.get(folder.name)
         if row is None or row.files_removed:
             strays.append(str(folder))
-        elif row.state == "succeeded" and [path.name for path in (folder / "out").iterdir()] != [str(row.claim)]:
+        elif row.state == "succeeded" and [path.name for path in (folder / "out").iterdir()] != [row.claim_folder]:
             strays.append(f"{folder}: {row}, {[path.name for path in (folder / 'out').iterdir()]}")
     kept = {folder.name for folder in (stage.storage / "tickets").iterdir()}
     strays += [f"{row.id}: no folder" for row in rows.values() if not row.files_removed and row.folder not in kept]

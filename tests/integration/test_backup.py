@@ -78,8 +78,8 @@ class Pair:
         )
 
     def write_result(self, folder, claim, content=b"a result"):
-        folder.claim(claim).mkdir(parents=True, mode=0o700)
-        (folder.claim(claim) / "result.tar.gz").write_bytes(content)
+        folder.claim(str(claim)).mkdir(parents=True, mode=0o700)
+        (folder.claim(str(claim)) / "result.tar.gz").write_bytes(content)
 
     def states(self):
         return {row.folder: row for row in self.run("SELECT * FROM tickets")}
@@ -130,8 +130,8 @@ def test_what_ran_waits_again_and_what_ended_is_as_it_was(pair, make_pair, place
             given_up=folder is given_up,
         )
     pair.write_result(ended, 1)  # of a claim that did not count
-    (ran.claim(3)).mkdir(parents=True)
-    (ran.claim(3) / "result.tar.gz.part").write_bytes(b"half a result")
+    (ran.claim("3")).mkdir(parents=True)
+    (ran.claim("3") / "result.tar.gz.part").write_bytes(b"half a result")
     backup = pair.backup(place)
     assert not (backup / "tickets" / ran.name / "out").exists(), "a draft is written to, and is no part of a backup"
 
@@ -143,8 +143,8 @@ def test_what_ran_waits_again_and_what_ended_is_as_it_was(pair, make_pair, place
     assert rows[ran.name].epoch is None
     assert rows[given_up.name].state == "cancelled"
     assert rows[waited.name].state == "submitted"
-    assert other.storage.result_of(ended.name, 2).read_bytes() == b"a result"
-    assert not other.storage.folder_of(ended.name).claim(1).exists(), "else claim 1 could not be handed out again"
+    assert other.storage.result_of(ended.name, "2").read_bytes() == b"a result"
+    assert not other.storage.folder_of(ended.name).claim("1").exists(), "else claim 1 could not be handed out again"
     assert (other.storage.folder_of(ran.name).inputs / "main.json").read_text() == '{"inputs": 1}'
     assert other.storage.instance_id() == pair.storage.instance_id()
     bind_storage(other.database, other.storage)

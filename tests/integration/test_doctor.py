@@ -25,6 +25,7 @@ from tomaat.doctor.database import look_at_database
 from tomaat.doctor.programs import NoAnswer, ask
 from tomaat.storage import Storage
 from tomaat.tickets.instance import bind_storage
+from tomaat.tickets.question_store import QuestionStore
 from TOMAATSettings import Settings, look_at_settings
 
 NEWEST = max(int(path.name[:4]) for path in MIGRATIONS.glob("*.sql"))
@@ -157,6 +158,16 @@ def test_looking_changes_nothing_in_the_database(looked, database_url):
         with pytest.raises(sqlalchemy.exc.DBAPIError, match="read-only"):
             connection.execute(sqlalchemy.text("CREATE TABLE x (y integer)"))
     database.dispose()
+
+
+def test_what_the_manager_asks_an_operator_is_told(looked, database):
+    questions = QuestionStore(database, lambda _: None)
+    assert "QueueManager asks" not in looked()
+    questions.ask("quarantine", "523 of 1000 folders belong to no ticket of this database", 523)
+    finding = looked()["QueueManager asks"]
+    assert (finding.level, "523 of 1000" in finding.says) == ("warning", True)
+    questions.agree("quarantine")
+    assert "QueueManager asks" not in looked()
 
 
 def test_the_password_is_never_told(looked, database_url):

@@ -268,7 +268,7 @@ def test_a_ticket_is_read_ahead_without_being_claimed_and_claimed_once_the_devic
     assert [play.row(ticket).state for ticket in (first, second)] == ["running", "running"]
     worker.pack(one)
     play.until_state(first, "succeeded")
-    assert play.storage.result_of(first.folder, 1).read_bytes() == b"a result"
+    assert play.storage.result_of(first.folder, play.row(first).out).read_bytes() == b"a result"
     assert play.row(second).state == "running"
 
 
@@ -313,7 +313,7 @@ def test_a_packing_tickets_cancelling_never_ends_the_worker(play):
     worker.say(TaskStopped, one)
     play.until_state(first, "cancelled")
     assert play.row(second).state == "running"
-    assert not (play.storage.folder_of(first.folder).path / "out/1").exists()
+    assert list((play.storage.folder_of(first.folder).path / "out").iterdir()) == []
     assert play.started == [worker]
 
 
@@ -520,7 +520,7 @@ def test_a_door_that_stops_without_its_database_leaves_a_result_whose_completion
     worker.pack(one)
     play.thread.join(SECONDS)
     assert play.row(first).state == "succeeded"
-    assert play.storage.result_of(first.folder, 1).exists()
+    assert play.storage.result_of(first.folder, play.row(first).out).exists()
 
 
 def test_a_slow_disk_holds_up_no_other_ticket(play, monkeypatch):
@@ -614,7 +614,7 @@ def test_the_loading_of_a_network_is_no_part_of_its_tickets_duration(play):
     worker.say(Performed, two)
     worker.pack(two)
     play.until_state(second, "succeeded")
-    assert -1000 < play.bench.run("SELECT mean_seconds FROM durations")[0].mean_seconds < -1000 + SECONDS
+    assert play.bench.run("SELECT mean_seconds FROM durations")[0].mean_seconds == 0, "1000 s of it were the loading"
 
 
 def test_needs_that_the_database_does_not_take_hold_up_nothing(play, monkeypatch):

@@ -181,7 +181,7 @@ class Tickets(RuleBasedStateMachine):
             assert lease is None
             return LaneStore(self.clock.database, Lease(name=name, holder=holder, epoch=-1), self.hint)
         assert lease is not None
-        assert lease.epoch == (1 if held is None else held.epoch + 1)
+        assert lease.epoch > max((each.epoch for each in self.leases.values()), default=0), "of all sources"
         self.leases[name] = Held(holder, lease.epoch, self.clock.now + LEASE)
         self.sources.describe(lease, device_name="GPU", memory_bytes=None, problem=None)
         offer = {"service": "Add", "interface_hash": "h", "offer": {}}

@@ -1,15 +1,13 @@
 """The database itself refuses every move that the table of moves lacks."""
 
 import itertools
+from contextlib import contextmanager
 
 import pytest
-import sqlalchemy
-from sqlalchemy.exc import IntegrityError
 
 from tests.integration.conftest import Bench
-from tomaat.database import connect, migrate, run
-from tomaat.database.connection import is_outage
-from tomaat.tickets.states import ENDED, EXPIRED, MOVES, QUEUED, RUNNING, STATES, SUBMITTED, SUCCEEDED
+from tomaat.database import RowRefused, connect, migrate, run
+from tomaat.tickets.states import ENDED, MOVES, QUEUED, STATES, SUBMITTED, SUCCEEDED
 
 PERMITTED = {(move.before, move.after) for move in MOVES}
 #: The other columns are given what any state demands of them.
@@ -37,6 +35,15 @@ def in_state(bench, state):
     return ticket
 
 
+@contextmanager
+def refused(words):
+    """PostgreSQL refuses the row, in these words; no outage, and nobody tries again."""
+    with pytest.raises(RowRefused) as told:
+        yield
+    assert words in str(told.value.__cause__)
+    assert words not in str(told.value), "PostgreSQL's words may hold a value"
+
+
 def move(bench, ticket, after):
     run(bench.database, MOVE, state=after, ended=after in ENDED, id=ticket.id)
 
@@ -48,7 +55,7 @@ def test_a_ticket_goes_only_where_the_table_of_moves_lets_it(bench, before, afte
         move(bench, ticket, after)
         assert bench.read(ticket).state == after
     else:
-        with pytest.raises(IntegrityError, match=f"a ticket does not go from {before} to {after}"):
+        with refused(f"a ticket does not go from {before} to {after}"):
             move(bench, ticket, after)
         assert bench.read(ticket).state == before
 
@@ -59,7 +66,7 @@ def test_a_ticket_begins_only_as_submitted(bench, state):
     if state == SUBMITTED:
         run(bench.database, INSERT, **values)
     else:
-        with pytest.raises(IntegrityError, match=f"a ticket does not go from nothing to {state}"):
+        with refused(f"a ticket does not go from nothing to {state}"):
             run(bench.database, INSERT, **values)
 
 
@@ -74,14 +81,6 @@ def test_what_leaves_the_state_as_it_is_is_no_move(bench, state):
 def test_one_wrong_move_of_many_undoes_the_whole_statement(bench):
     right, wrong = in_state(bench, QUEUED), in_state(bench, SUCCEEDED)
     update = "UPDATE tickets SET state = 'running', finished = NULL WHERE id = ANY(:ids)"
-    with pytest.raises(IntegrityError, match="from succeeded to running"):
+    with refused("from succeeded to running"):
         run(bench.database, update, ids=[right.id, wrong.id])
     assert bench.read(right).state == QUEUED
-
-
-def test_a_refused_move_is_an_error_of_the_program_and_no_outage(bench):
-    ticket = in_state(bench, EXPIRED)
-    with pytest.raises(IntegrityError) as refused:
-        move(bench, ticket, RUNNING)
-    assert not is_outage(refused.value)
-    assert isinstance(refused.value, sqlalchemy.exc.DBAPIError)

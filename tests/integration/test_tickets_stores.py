@@ -56,7 +56,7 @@ def test_a_claim_needs_the_sources_present_epoch(bench):
     stale = bench.source(holder="a")
     bench.lapse(stale.lease.name)
     fresh = bench.source(holder="b")
-    assert fresh.lease.epoch == stale.lease.epoch + 1
+    assert fresh.lease.epoch > stale.lease.epoch
     bench.queue(bench.submit(), stale.lease.name)
     assert stale.claim(["Add-1"]) is None
     assert fresh.claim(["Add-1"]) is not None
@@ -403,7 +403,7 @@ def test_an_offer_outlives_its_source_and_a_withdrawn_one_is_gone(bench):
     assert [(s.name, s.available) for s in bench.web.offered_services()] == [("Add", False), ("Blur", False)]
     again = bench.source(holder="b", services=("Blur",))
     assert [(s.name, s.available) for s in bench.web.offered_services()] == [("Blur", True)]
-    assert again.lease.epoch == 2
+    assert again.lease.epoch > lane.lease.epoch
 
 
 def test_an_offer_of_an_earlier_holder_is_available_again_once_the_new_ones_worker_offers(bench):
@@ -604,10 +604,10 @@ def test_a_lease_has_one_holder_and_an_epoch_that_grows(bench):
     assert bench.sources.renew(first), "nobody took it meanwhile"
     bench.lapse("x")
     second = bench.sources.take("x", "b")
-    assert second.epoch == first.epoch + 1
+    assert second.epoch > first.epoch
     assert not bench.sources.renew(first)
     bench.sources.release(second)
-    assert bench.sources.take("x", "c").epoch == second.epoch + 1
+    assert bench.sources.take("x", "c").epoch > second.epoch
 
 
 def test_a_lease_of_a_holder_known_to_be_dead_is_taken_at_once(bench):

@@ -71,6 +71,7 @@ class Walk:
         self.clock.run(
             """SET LOCAL session_replication_role = replica;  -- no door makes this move
                UPDATE tickets SET state = :state, claim = :claim, epoch = :epoch, attempts = :attempts,
+                 claim_folder = CASE WHEN :claim > 0 THEN 'of-' || CAST(:claim AS text) END,
                  cancel_requested = :cancel_requested, delete_requested = :delete_requested,
                  source = CASE WHEN :state = 'submitted' THEN NULL ELSE :source END,
                  finished = CASE WHEN :ended THEN clock_timestamp() END,
@@ -86,7 +87,8 @@ class Walk:
             ended=ended,
         )
         self.clock.run(
-            "UPDATE leases SET holder = :h, epoch = :e, expires = clock_timestamp() + make_interval(secs => :s)",
+            """UPDATE leases SET holder = :h, epoch = :e, seconds = 1e6,
+                 expires = clock_timestamp() + make_interval(secs => :s)""",
             h=world.holder,
             e=WORKERS[world.holder],
             s=LEASE if world.live else -1,
@@ -107,7 +109,8 @@ class Walk:
     def copy(self, believed):
         """A worker's own idea of the ticket."""
         claim, epoch = believed
-        return replace(self.ticket, claim=claim, epoch=epoch, state=RUNNING, source=SOURCE)
+        folder = f"of-{claim}" if claim else None
+        return replace(self.ticket, claim=claim, claim_folder=folder, epoch=epoch, state=RUNNING, source=SOURCE)
 
     # What may happen: each gives the door and the world afterwards, or nothing where it does not apply
 

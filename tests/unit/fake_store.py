@@ -417,7 +417,7 @@ class Web:
 
     def succeed(self, ticket, content=b"a result"):
         row = self.store.change(ticket["id"], claim=1)
-        path = self.storage.result_of(row.folder, 1)
+        path = self.storage.result_of(row.folder, row.out)
         path.parent.mkdir(parents=True)
         path.write_bytes(content)
         self.store.change(

@@ -9,7 +9,7 @@ def test_what_resists_is_tried_ever_more_seldom_and_told_once_an_hour():
     resists, now, tries, said = Resisting(), 1000.0, [], []
     with mock.patch.object(resisting.time, "monotonic", side_effect=lambda: now):
         for _ in range(24 * 3600):
-            if resists.due(7):
+            if 7 not in resists.pausing():
                 tries.append(now)
                 if resists.note(7):
                     said.append(now)
@@ -24,7 +24,6 @@ def test_what_is_gone_is_forgotten():
     resists = Resisting()
     for ticket in range(1000):
         assert resists.note(ticket)
-    assert not resists.due(3)
-    resists.keep([3])
-    assert list(resists.troubles) == [3]
-    assert resists.due(4)
+    assert 3 in resists.pausing()
+    resists.forget(range(1, 1000))
+    assert resists.pausing() == [0]

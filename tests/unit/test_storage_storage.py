@@ -55,13 +55,13 @@ def test_an_upload_is_durable_before_it_moves_and_its_name_is_afterwards(storage
 
 def test_a_result_is_durable_before_it_has_its_name_and_its_name_is_afterwards(storage, calls):
     kept = storage.keep(upload(storage))
-    out = kept.claim(3)
+    out = kept.claim("3")
     out.mkdir(parents=True)
     (out / "result.tar.gz.part").write_bytes(b"a result")
     calls.clear()
     sha256, size = storage.seal_result(out / "result.tar.gz.part")
     assert (sha256, size) == (hashlib.sha256(b"a result").hexdigest(), 8)
-    assert storage.result_of(kept.name, 3).read_bytes() == b"a result"
+    assert storage.result_of(kept.name, "3").read_bytes() == b"a result"
     assert calls == [
         ("flush", "result.tar.gz.part"),
         ("rename", "result.tar.gz"),

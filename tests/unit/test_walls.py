@@ -52,7 +52,10 @@ ROOMS = {
 }
 SQL = ("tomaat/tickets/", "tomaat/access/", "tomaat/database/")
 HTTP = ("tomaat/web/", "tomaat/client/", "tomaat/launch/", "tomaat/doctor/")
-READ_SETTINGS = ("tomaat/launch/", "tomaat/doctor/", "tomaat/access/__main__.py", "tomaat/backup/__main__.py")
+READ_SETTINGS = (
+    *("tomaat/launch/", "tomaat/doctor/"),
+    *("tomaat/access/__main__.py", "tomaat/backup/__main__.py", "tomaat/manager/__main__.py"),
+)
 OLDEST_PYTHON_OF_THE_CLIENT = (3, 9)  #: 3D Slicer's
 TORCH = {
     "tomaat/worker/__main__.py",

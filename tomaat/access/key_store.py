@@ -12,7 +12,7 @@ import sqlalchemy
 from sqlalchemy.exc import IntegrityError
 
 from tomaat.access.hashing import hash_of
-from tomaat.database import run
+from tomaat.database import RowRefused, run
 from tomaat.tickets.sql import WAITING
 
 KEY_BYTES = 32
@@ -65,7 +65,9 @@ class KeyStore:
                 services=None if services is None else sorted(services),
                 operator=operator,
             )
-        except IntegrityError:
+        except RowRefused as refused:
+            if not isinstance(refused.__cause__, IntegrityError):
+                raise
             raise KeyExists(f"{name!r} was made already, and names are never used again; choose another.") from None
         return key
 
@@ -99,7 +101,8 @@ class KeyStore:
             f"""SELECT (SELECT count(*) FROM (SELECT FROM tickets WHERE key_name = :name
                          AND state IN {WAITING} LIMIT :most_waiting) AS waiting) AS waiting,
                       (SELECT count(*) FROM (SELECT FROM tickets WHERE key_name = :name
-                         AND created > clock_timestamp() - interval '1 minute' LIMIT :most) AS new) AS new""",
+                         AND created > clock_timestamp() - interval '1 minute'
+                         AND created <= clock_timestamp() LIMIT :most) AS new) AS new""",
             name=name,
             most_waiting=most_waiting,
             most=most_within_a_minute,

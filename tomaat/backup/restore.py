@@ -129,9 +129,9 @@ def _sort(store: BackupStore, stage: Storage) -> int:
             quarantined += 1
             continue
         folder = TicketFolder(path=path)
-        claim = results[path.name]
+        kept = results[path.name]
         for out in (path / "out").glob("*"):
-            if claim is None or out != folder.claim(claim):
+            if kept is None or out != folder.claim(kept):
                 shutil.rmtree(out)
     return quarantined
 

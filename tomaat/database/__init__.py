@@ -1,6 +1,6 @@
 """PostgreSQL: the connection with its deadline, the hints, the schema."""
 
-from tomaat.database.connection import DatabaseUnavailable, connect, wait_for_database
+from tomaat.database.connection import DatabaseUnavailable, RowRefused, connect, wait_for_database
 from tomaat.database.facts import ServerFacts, server_facts
 from tomaat.database.hinter import Hinter
 from tomaat.database.hints import CHANGED, QUEUED, SUBMITTED, Hints, hint, hints_arrive
@@ -14,6 +14,7 @@ __all__ = [
     "DatabaseUnavailable",
     "Hinter",
     "Hints",
+    "RowRefused",
     "SchemaTooNew",
     "ServerFacts",
     "applied_migrations",

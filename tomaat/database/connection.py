@@ -50,11 +50,21 @@ MENDING = {
 }  #: words of PostgreSQL's (regular expressions) and the mend for a person; the first that fits counts
 TRIED_AGAIN = "It is tried again and again."
 SEE_WHETHER_IT_RUNS = "See whether PostgreSQL runs there, and can be reached from here."
-OUTAGES = ("08", "57P", "53", "55P03", "25P", "57014", "40")  #: SQLSTATEs of a server that cannot answer now
+#: SQLSTATEs of a server that cannot answer now; 25006 is a standby's, which takes no change before it is promoted.
+OUTAGES = ("08", "57P", "53", "55P03", "25P", "25006", "57014", "40", "58")
+#: SQLSTATEs of one row's or one value's fault: wrong data, a broken constraint, too large, a trigger's, damaged.
+OF_A_ROW = ("22", "23", "54", "P0001", "XX")
 
 
 class DatabaseUnavailable(Exception):
     """PostgreSQL cannot be reached, or did not answer in time: the statement may or may not have happened."""
+
+
+class RowRefused(Exception):
+    """PostgreSQL, or its driver, refused one row or value for good: to repeat the statement would be in vain.
+
+    The text names the kind of fault. The cause has PostgreSQL's own words, which may hold the value.
+    """
 
 
 def connect(url: str, *, deadline_seconds: float, pool_size: int = 5, read_only: bool = False) -> sqlalchemy.Engine:
@@ -142,12 +152,18 @@ def wait_with_deadline(deadline_seconds: float) -> None:
 
 @contextmanager
 def outages_named() -> Iterator[None]:
-    """Turn a lost connection, a deadline or a refusing server into ``DatabaseUnavailable``."""
+    """Turn a lost connection, a deadline or a refusing server into ``DatabaseUnavailable``.
+
+    A row or a value that the server refuses becomes ``RowRefused``.
+    """
     try:
         yield
     except DBAPIError as error:
         if is_outage(error):
             raise DatabaseUnavailable(first_line(error.orig)) from error
+        state = str(getattr(error.orig, "pgcode", None) or "")
+        if state.startswith(OF_A_ROW) or isinstance(error.orig, psycopg2.DataError):
+            raise RowRefused(f"{type(error.orig).__name__} {state}".strip()) from error
         raise
     except PoolTimeoutError as error:
         raise DatabaseUnavailable("no connection of the pool became free in time") from error

@@ -12,6 +12,7 @@ import sqlalchemy
 
 from tomaat.database.connection import (
     DatabaseUnavailable,
+    RowRefused,
     connect_arguments,
     one_deadline,
     outages_named,
@@ -26,8 +27,13 @@ CHANGED = "tomaat_changed"  #: a ticket changed that a client may wait for
 
 
 def hint(database: sqlalchemy.Engine, channel: str) -> None:
-    """Wake the listeners; a lost hint costs one polling interval, so an outage here is no error."""
-    with contextlib.suppress(DatabaseUnavailable), outages_named(), one_deadline(), database.connect() as connection:
+    """Wake the listeners; a lost hint costs one polling interval, so an outage here is no error, nor a full queue."""
+    with (
+        contextlib.suppress(DatabaseUnavailable, RowRefused),
+        outages_named(),
+        one_deadline(),
+        database.connect() as connection,
+    ):
         connection.execute(sqlalchemy.text(f"NOTIFY {channel}"))
 
 

@@ -21,6 +21,7 @@ from tomaat.database.connection import first_line, mending, where
 from tomaat.doctor.finding import Finding, ok, warning, wrong
 from tomaat.storage import Storage
 from tomaat.tickets.instance import mismatch
+from tomaat.tickets.question_store import QuestionStore
 from tomaat.tickets.watch_store import WatchStore
 from TOMAATSettings import Settings
 
@@ -113,6 +114,7 @@ def _schema(database: sqlalchemy.Engine, facts: ServerFacts, settings: Settings)
     yield ok(about, f"version {max(applied)}")
     yield from _pair(database, Storage(settings.BASE_STORAGE_DIR))
     yield from _doors(WatchStore(database), settings)
+    yield from _questions(QuestionStore(database, lambda _channel: None))
     yield from _keys(KeyStore(database), settings)
 
 
@@ -162,6 +164,13 @@ def _doors(store: WatchStore, settings: Settings) -> Iterator[Finding]:
         yield warning("offers", f"no source that takes tickets offers {', '.join(away)}", mend)
     else:
         yield ok("offers", ", ".join(world.services))
+
+
+def _questions(store: QuestionStore) -> Iterator[Finding]:
+    for question in store.all():
+        if question.agreed is None:
+            mend = f"see whether that is right; then python3 -m tomaat.manager agree {question.what}"
+            yield warning("QueueManager asks", question.detail, mend)
 
 
 def _keys(store: KeyStore, settings: Settings) -> Iterator[Finding]:

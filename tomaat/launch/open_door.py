@@ -13,7 +13,7 @@ from tomaat.processes.misconfigured import Misconfigured
 from tomaat.processes.private import forget_database
 from tomaat.processes.stop import Stop
 from tomaat.storage import Storage
-from tomaat.tickets.instance import bind_storage
+from tomaat.tickets.instance import bind_storage, keep_pair
 
 log = structlog.get_logger()
 
@@ -43,4 +43,7 @@ def prepare(database: sqlalchemy.Engine, storage: Storage, stop: Stop) -> bool:
         storage.prepare()
         bind_storage(reached, storage)
 
-    return wait_for_database(database, bring_up, stop.sleep)
+    if not wait_for_database(database, bring_up, stop.sleep):
+        return False
+    keep_pair(database, storage)
+    return True

@@ -3,22 +3,41 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 
 import structlog
 
-from tomaat.database import DatabaseUnavailable
+from tomaat.database import DatabaseUnavailable, RowRefused
 from tomaat.manager.choosing import assign, rebalance
+from tomaat.manager.duties import Duties
 from tomaat.manager.fitting import fitting, misfits, unfit
-from tomaat.manager.sweep import Sweep
+from tomaat.manager.steady_clock import SteadyClock
+from tomaat.manager.sweep import Permit, Sweep
 from tomaat.manager.withdrawals import Withdrawals
-from tomaat.tickets.manager_store import MOST_AT_ONCE, ManagerStore
+from tomaat.tickets.manager_store import MOST_AT_ONCE, ManagerStore, Within
+from tomaat.tickets.question_store import CLOCK, QuestionStore
 from tomaat.tickets.queue import Queue
-from tomaat.tickets.source_store import MANAGER_LEASE, Lease, SourceStore, take_lease
+from tomaat.tickets.source_store import MANAGER_LEASE, LastHolder, Lease, SourceStore, take_lease
 
 log = structlog.get_logger()
 
 PAUSE_SECONDS = 0.01  #: between two rounds under load, so that one statement moves many tickets
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """The settings by which the manager works."""
+
+    attempts: int
+    wait_limit_hours: float
+    retention_hours: float
+    fetched_grace_seconds: float | None  #: ``None``: results that were fetched are kept
+    ticket_days: float
+    audit_days: float
+    poll_seconds: float
+    lease_seconds: float
+    clock_steady_seconds: float
 
 
 class Manager:
@@ -28,26 +47,38 @@ class Manager:
         self,
         store: ManagerStore,
         sources: SourceStore,
+        questions: QuestionStore,
         sweep: Sweep,
         withdrawals: Withdrawals,
         *,
-        attempts: int,
-        wait_limit_hours: float,
-        poll_seconds: float,
-        lease_seconds: float,
+        rules: Rules,
     ) -> None:
         self.store = store
         self.sources = sources
+        self.questions = questions
         self.sweep = sweep
         self.withdrawals = withdrawals
-        self.attempts = attempts
-        self.wait_limit_hours = wait_limit_hours
-        self.poll_seconds = poll_seconds
-        self.lease_seconds = lease_seconds
+        self.rules = rules
         self.lease: Lease | None = None
         self.connected_at: float | None = None
+        self.renew_at = 0.0
         self.duties_at = 0.0
         self.said_held = False
+        self.clock = SteadyClock(store.now, tolerance_seconds=rules.lease_seconds)
+        self.machine = SteadyClock(lambda: datetime.now(timezone.utc), tolerance_seconds=rules.lease_seconds)
+        self.asks = False
+        self.duties = Duties(
+            [
+                self._take_back,
+                self._unqueue_stranded,
+                self._fail_unfit,
+                self._fail_waited,
+                self._expire,
+                self._prune,
+                self._prune_audit,
+                self._withdraw,
+            ]
+        )
 
     def round(self) -> float:
         """Do a round; return how many seconds to wait for a hint before the next one."""
@@ -57,30 +88,45 @@ class Manager:
             if self.connected_at is not None:
                 log.warning("database.lost", reason=str(error))
             self.connected_at = None
-            return self.poll_seconds
+        except RowRefused as error:
+            log.error("round.refused", reason=str(error))
+        return self.rules.poll_seconds
 
     def close(self) -> None:
         """Give the manager's place to the next one."""
+        self.sweep.close()
         if self.lease is not None:
             self.sources.release(self.lease)
 
     def _round(self) -> float:
-        if time.monotonic() >= self.duties_at or self.connected_at is None:
+        """Give tickets to queues first; the duties come after that, and never take long."""
+        if time.monotonic() >= self.renew_at or self.connected_at is None:
             if not self._hold_lease():
-                return self.poll_seconds
-            self._do_duties()
-            self.duties_at = time.monotonic() + min(self.poll_seconds, self.lease_seconds / 5)
+                self.sweep.forbid()
+                return self.rules.poll_seconds
+            self.renew_at = time.monotonic() + min(self.rules.poll_seconds, self._fifth)
         assigned = self._assign()
         moved = self._rebalance() if len(assigned) < MOST_AT_ONCE else {}
         for event, queued in (("ticket.queued", assigned), ("ticket.moved", moved)):
             for ticket, source in queued.items():
                 log.info(event, ticket=ticket, source=source)
+        if time.monotonic() >= self.duties_at:
+            self._look_at_clocks()
+            self._allow_sweep()
+            left_over = self.duties.do(self._fifth)
+            self.duties_at = time.monotonic() + (0.0 if left_over else min(self.rules.poll_seconds, self._fifth))
         if assigned or moved:
             return PAUSE_SECONDS
-        return max(0.0, self.duties_at - time.monotonic())
+        return max(0.0, min(self.duties_at, self.renew_at) - time.monotonic())
+
+    @property
+    def _fifth(self) -> float:
+        """A part of the lease in which it is surely renewed."""
+        return self.rules.lease_seconds / 5
 
     def _hold_lease(self) -> bool:
         if self.lease is None or not self.sources.renew(self.lease):
+            last = self.sources.last_holder(MANAGER_LEASE)
             self.lease = take_lease(self.sources, MANAGER_LEASE)
             if self.lease is None:
                 if not self.said_held:
@@ -91,27 +137,131 @@ class Manager:
                 return False
             self.said_held = False
             log.info("manager.took_over", epoch=self.lease.epoch)
+            self._judge_absence(last)
         if self.connected_at is None:
             self.connected_at = time.monotonic()
         return True
 
-    def _do_duties(self) -> None:
-        """Take back, expire and clean up; no holder is declared dead within a lease after the own (re)connection."""
-        settled = self.connected_at is not None and time.monotonic() - self.connected_at > self.lease_seconds
-        for ticket, state in self.store.take_back(settled=settled, attempts=self.attempts):
+    # The clocks
+
+    def _judge_absence(self, last: LastHolder | None) -> None:
+        """Trust no clock by which nobody managed for long: it may have been set meanwhile."""
+        if last is not None and abs(last.expired_seconds) > max(self.rules.clock_steady_seconds, self._two_leases):
+            self._tell_step(last.expired_seconds, "nobody managed this database for so long, or its clock was set")
+            self.clock.note_step()
+
+    def _look_at_clocks(self) -> None:
+        """Notice that the database's or the machine's clock was set, and hear what an operator says of it."""
+        for clock, name in ((self.clock, "the database's"), (self.machine, "the machine's")):
+            step = clock.look()
+            if step is not None:
+                self._tell_step(step, f"{name} clock was set")
+        if not self._are_steady and self.questions.take_agreement(CLOCK):
+            log.warning("clock.agreed")
+            self.clock.trust()
+            self.machine.trust()
+        if self.asks and self._are_steady:
+            self.questions.withdraw(CLOCK)
+            self.asks = False
+            log.info("clock.steady")
+
+    def _tell_step(self, seconds: float, reason: str) -> None:
+        """Say that nothing expires for a while, and ask an operator; what was agreed before is void."""
+        steady = f"for {self.rules.clock_steady_seconds:g} s, or until: python3 -m tomaat.manager agree clock"
+        log.error("clock.stepped", seconds=round(seconds, 1), reason=reason, mend=f"nothing expires or fails {steady}")
+        self.questions.withdraw(CLOCK)
+        self.questions.ask(CLOCK, f"{reason}: {seconds:.0f} s", round(abs(seconds)))
+        self.asks = True
+
+    @property
+    def _are_steady(self) -> bool:
+        return all(clock.steady(self.rules.clock_steady_seconds) for clock in (self.clock, self.machine))
+
+    @property
+    def _two_leases(self) -> float:
+        """The time in which every living holder has renewed its lease by a clock that was set."""
+        return 2 * self.rules.lease_seconds
+
+    @property
+    def _for_ages(self) -> Within:
+        """The bounds of the time by which something is too old."""
+        return self.clock.within(self.rules.clock_steady_seconds)
+
+    @property
+    def _for_leases(self) -> Within:
+        """The bounds of the time by which a lease has run out; holders renew theirs soon after a clock was set."""
+        return self.clock.within(min(self.rules.clock_steady_seconds, self._two_leases))
+
+    @property
+    def _settled(self) -> bool:
+        """Whether holders may be declared dead: not within a lease after the own (re)connection."""
+        return self.connected_at is not None and time.monotonic() - self.connected_at > self.rules.lease_seconds
+
+    # The duties: each changes at most so many rows, and tells whether more are due
+
+    def _allow_sweep(self) -> None:
+        until = time.monotonic() + self.rules.lease_seconds
+        self.sweep.allow(Permit(within=self._for_ages, steady=self._are_steady, until=until))
+
+    def _take_back(self, most: int) -> bool:
+        taken = self.store.take_back(
+            settled=self._settled, attempts=self.rules.attempts, within=self._for_leases, most=most
+        )
+        for ticket, state in taken:
             log.warning("ticket.taken_back", ticket=ticket, state=state)
-        queues = self.store.queues()
-        for ticket in self.store.unqueue_stranded(settled=settled, unfit=unfit(queues)):
+        return len(taken) >= most
+
+    def _unqueue_stranded(self, most: int) -> bool:
+        unqueued = self.store.unqueue_stranded(
+            settled=self._settled, unfit=unfit(self.store.queues()), within=self._for_leases, most=most
+        )
+        for ticket in unqueued:
             log.warning("ticket.unqueued", ticket=ticket, reason="its compute source is gone, drained or changed")
-        for misfit in misfits(queues):
-            for ticket in self.store.fail_unfit(misfit):
+        return bool(unqueued)
+
+    def _fail_unfit(self, most: int) -> bool:
+        failed = 0
+        for misfit in misfits(self.store.queues()):
+            for ticket in self.store.fail_unfit(misfit, most=most - failed):
                 log.warning("ticket.failed", ticket=ticket, reason="fits nowhere", needed_bytes=misfit.needed_bytes)
-        for ticket in self.store.fail_waited(hours=self.wait_limit_hours):
+                failed += 1
+            if failed >= most:
+                return True
+        return False
+
+    def _fail_waited(self, most: int) -> bool:
+        failed = self.store.fail_waited(hours=self.rules.wait_limit_hours, within=self._for_ages, most=most)
+        for ticket in failed:
             log.warning("ticket.failed", ticket=ticket, reason="waited too long")
-        if settled:
+        return len(failed) >= most
+
+    def _expire(self, most: int) -> bool:
+        expired = self.store.expire(
+            retention_hours=self.rules.retention_hours,
+            fetched_grace_seconds=self.rules.fetched_grace_seconds,
+            within=self._for_ages,
+            most=most,
+        )
+        self.sweep.note_expired(expired)
+        for ended in expired:
+            log.info("ticket.expired", ticket=ended.id)
+        return len(expired) >= most
+
+    def _prune(self, most: int) -> bool:
+        pruned = self.store.prune(days=self.rules.ticket_days, within=self._for_ages, most=most)
+        for ticket in pruned:
+            log.info("ticket.pruned", ticket=ticket)
+        return len(pruned) >= most
+
+    def _prune_audit(self, most: int) -> bool:
+        return self.store.prune_audit(days=self.rules.audit_days, within=self._for_ages, most=most) >= most
+
+    def _withdraw(self, _most: int) -> bool:
+        if self._settled and self._are_steady:
             self.withdrawals.look()
-        self.sweep.remove_ended()
-        self.sweep.tidy()
+        return False
+
+    # Queues
 
     def _assign(self) -> dict[int, str]:
         queues = self._live_queues()

@@ -25,10 +25,10 @@ class Resisting:
     def __init__(self) -> None:
         self.troubles: dict[int, Trouble] = {}
 
-    def due(self, ticket: int) -> bool:
-        """Tell whether the ticket's files may be tried now."""
-        known = self.troubles.get(ticket)
-        return known is None or time.monotonic() >= known.try_at
+    def pausing(self) -> list[int]:
+        """List the tickets whose files are not to be tried yet."""
+        now = time.monotonic()
+        return [ticket for ticket, known in self.troubles.items() if now < known.try_at]
 
     def note(self, ticket: int) -> bool:
         """Note a failure; tell whether to log it."""
@@ -42,7 +42,7 @@ class Resisting:
         )
         return says
 
-    def keep(self, tickets: Collection[int]) -> None:
-        """Forget all others: their files are gone, or nobody wants them removed any more."""
-        for ticket in self.troubles.keys() - set(tickets):
-            del self.troubles[ticket]
+    def forget(self, tickets: Collection[int]) -> None:
+        """Forget tickets whose files are gone."""
+        for ticket in tickets:
+            self.troubles.pop(ticket, None)

@@ -38,7 +38,7 @@ class Claims:
             other.relieve()
         return RunningTicket(
             ticket,
-            self.storage.folder_of(ticket.folder).claim(ticket.claim),
+            self.storage.folder_of(ticket.folder).claim(ticket.out),
             deadline_seconds=self.keeper.offers[ticket.service].offer["deadline_seconds"],
         )
 
@@ -50,7 +50,11 @@ class Claims:
                 if ticket is not None:
                     return ticket
             beside_another = any(run.in_worker for run in running)
-            ticket = self.store.claim(self.keeper.interface_hashes, beside_another=beside_another)
+            ticket = self.store.claim(
+                self.keeper.interface_hashes,
+                beside_another=beside_another,
+                running=[run.ticket.id for run in running],
+            )
             if ticket is None and not running:
                 self.store.ask_for_work()
         except DatabaseUnavailable as error:

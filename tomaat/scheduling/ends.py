@@ -9,6 +9,8 @@ from typing import Any
 
 from structlog.typing import FilteringBoundLogger
 
+from tomaat.database import RowRefused
+from tomaat.storage import TicketFolder
 from tomaat.tickets.lane_store import LaneStore
 from tomaat.tickets.states import CANCELLED, FAILED
 from tomaat.tickets.ticket import Ticket
@@ -77,8 +79,17 @@ class Ends:
     def carry_out(self, end: End, ticket: Ticket, out: Path) -> bool:
         """End a ticket whose claim wrote into ``out``; unless it succeeds, that folder goes.
 
-        Tells whether the ticket has ended for good, by this. Raises ``DatabaseUnavailable`` when that is not known.
+        Tells whether the ticket has ended for good, by this. A ticket whose end PostgreSQL refuses is left, and nothing
+        else with it. Raises ``DatabaseUnavailable`` when it is not known whether the ticket has ended.
         """
+        try:
+            return self._carry_out(end, ticket, out)
+        except RowRefused as error:
+            self.log.error("ticket.end_refused", ticket=ticket.id, end=type(end).__name__, reason=str(error))
+            shutil.rmtree(out, ignore_errors=True)
+            return False
+
+    def _carry_out(self, end: End, ticket: Ticket, out: Path) -> bool:
         kept = ended = False
         match end:
             case Succeed():
@@ -110,8 +121,7 @@ class Ends:
         """Complete a ticket; the folders of earlier claims, whose workers died, go. Tells whether it was in time."""
         kept = self.store.succeed(ticket, sha256=end.sha256, size_bytes=end.size_bytes, seconds=end.seconds)
         if kept:
-            for other in out.parent.iterdir():
-                if other != out:
-                    shutil.rmtree(other, ignore_errors=True)
+            for other in TicketFolder(path=out.parent.parent).before(ticket.claim):
+                shutil.rmtree(other, ignore_errors=True)
         self.log.info("ticket.succeeded" if kept else "ticket.too_late", ticket=ticket.id, claim=ticket.claim)
         return kept

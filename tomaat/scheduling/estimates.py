@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from tomaat.database import DatabaseUnavailable
+from tomaat.database import DatabaseUnavailable, RowRefused
 from tomaat.messages import Estimate, Estimated, ToEstimate
 from tomaat.scheduling.worker_keeper import WorkerKeeper
 from tomaat.storage import Storage
@@ -45,3 +45,5 @@ class Estimates:
             self.store.estimate(seconds)
         except DatabaseUnavailable:
             return  # asked again later
+        except RowRefused:
+            self.store.estimate(dict.fromkeys(seconds))

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 
 import structlog
 
-from tomaat.database import DatabaseUnavailable, Hints
+from tomaat.database import DatabaseUnavailable, Hints, RowRefused
 from tomaat.devices.compute_source import ComputeSource
 from tomaat.devices.device_watch import DeviceWatch
 from tomaat.processes.stop import Stop
@@ -59,7 +59,7 @@ class Scheduler:
         self.beat_seconds = lease_seconds / BEATS_PER_LEASE
         self.running: dict[str, RunningLane] = {}
         self.waited_for: set[str] = set()
-        self.unusable_told = False
+        self.told = False  #: the log has the unusable sources
 
     def run(self, stop: Stop) -> None:
         """Keep lanes running until the door is asked to stop, then let them end."""
@@ -76,7 +76,10 @@ class Scheduler:
         try:
             self._tell_unusable()
             for source in self.usable:
-                self._hold(source)
+                try:
+                    self._hold(source)
+                except RowRefused as error:  # the others' leases are renewed all the same
+                    log.error("source.refused", source=source.name, reason=str(error))
             self._note_readings()
             self._ask_to_reload()
             self.engine.end_orphans()
@@ -147,19 +150,19 @@ class Scheduler:
         thread.start()
 
     def _tell_unusable(self) -> None:
-        if self.unusable_told:
-            return
-        for source in self.unusable:
-            log.error("source.unusable", source=source.name, reason=source.problem)
+        for source in list(self.unusable):
+            if not self.told:
+                log.error("source.unusable", source=source.name, reason=source.problem)
             lease = take_lease(self.sources, source.name)
-            if lease is not None:  # else another TaskScheduling can use it
+            if lease is not None:  # else another TaskScheduling can use it, or has ended without a word
                 self.sources.describe(
                     lease,
                     device_name=source.device_name,
                     memory_bytes=source.memory_bytes,
                     problem=source.problem,
                 )
-        self.unusable_told = True
+                self.unusable.remove(source)
+        self.told = True
 
     def _end_lanes(self) -> None:
         """Ask all lanes to end, keep their leases meanwhile, and give these back."""

@@ -5,7 +5,7 @@
     <base>/instance                the id that the database carries too
     <base>/incoming/<random>/in/   an upload while it streams in
     <base>/tickets/<random>/in/    the client's input; never written again
-    <base>/tickets/<random>/out/<claim>/result.tar.gz
+    <base>/tickets/<random>/out/<claim>-<random>/result.tar.gz
     <base>/quarantine/<random>/    folders without a row, until they are deleted
     <base>/tmp/                    the web server's spool
     <base>/restoring/              the files of a restore, until all are in place
@@ -51,9 +51,13 @@ class TicketFolder:
         """The folder of the unpacked payload."""
         return self.path / "in"
 
-    def claim(self, claim: int) -> Path:
-        """Name the folder into which only the worker of this claim writes."""
-        return self.path / "out" / str(claim)
+    def claim(self, out: str) -> Path:
+        """Give the folder into which only the worker of one claim writes, by the name that the row has of it."""
+        return self.path / "out" / out
+
+    def before(self, claim: int) -> list[Path]:
+        """List the folders of earlier claims; one of the same number is another database's, and stays."""
+        return [path for path in (self.path / "out").glob("*") if _number_of(path.name) < claim]
 
 
 class Storage:
@@ -154,9 +158,9 @@ class Storage:
         """Find a ticket's folder by the name in its row."""
         return TicketFolder(path=self.tickets / folder_name)
 
-    def result_of(self, folder_name: str, claim: int) -> Path:
+    def result_of(self, folder_name: str, out: str) -> Path:
         """Return the path of a claim's result; only the row says whether it is complete."""
-        return self.folder_of(folder_name).claim(claim) / RESULT
+        return self.folder_of(folder_name).claim(out) / RESULT
 
     def lend_input(self, folder_name: str) -> Path:
         """Let the workers read a ticket's input; return its folder. Raises ``OSError`` where it is gone."""
@@ -188,6 +192,16 @@ class Storage:
         for folder in (draft.parent, draft.parent.parent, draft.parent.parent.parent):
             flush(folder)
         return sha256, size_bytes
+
+
+def _number_of(out: str) -> int:
+    """Read the number of a claim from its folder's name; folders of older versions have no random part.
+
+    >>> _number_of("3-5f0c"), _number_of("3")
+    (3, 3)
+    """
+    number = out.partition("-")[0]
+    return int(number) if number.isascii() and number.isdecimal() else 0
 
 
 def _link_tree(source: Path, target: Path) -> None:

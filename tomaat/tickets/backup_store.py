@@ -11,11 +11,14 @@ from tomaat.database import run
 from tomaat.processes.holder import is_gone
 from tomaat.storage.storage import TicketFolder
 from tomaat.tickets.problems import files_lost
-from tomaat.tickets.sql import FORGET_WORDS, HELD, UNENDED, back_to_waiting
+from tomaat.tickets.sql import FORGET_WORDS, UNENDED, back_to_waiting
 from tomaat.tickets.states import EXPIRED, FAILED, RUNNING, SUCCEEDED
 
 #: Doors fill these tables without any client. A database with rows in no other table holds nothing to be missed.
-IDLE_TABLES = ("instance", "schema_versions", "leases", "compute_sources", "offers", "durations", "last_offered")
+IDLE_TABLES = (
+    *("instance", "schema_versions", "leases", "compute_sources", "offers", "durations", "last_offered", "questions"),
+    "reloads",
+)
 BATCH = 1000
 
 EMPTY = """
@@ -97,7 +100,9 @@ class BackupStore:
         )
         living = ["a door that is connected"] if sessions else []
         if "leases" in self.tables():
-            leases = run(self.database, f"SELECT l.name, l.holder FROM leases l WHERE {HELD} ORDER BY l.name")
+            leases = run(
+                self.database, "SELECT name, holder FROM leases WHERE expires > clock_timestamp() ORDER BY name"
+            )
             living += [f"the holder of {lease.name}" for lease in leases if not is_gone(lease.holder)]
         return living
 
@@ -105,18 +110,22 @@ class BackupStore:
         """Write the SQL before a dump in its transaction: it drops all of the role's, unless a door is connected."""
         return EMPTY.replace("{own}", str(run(self.database, "SELECT pg_backend_pid() AS pid")[0].pid))
 
-    def results_of(self, folders: Collection[str]) -> dict[str, int | None]:
-        """Map each folder of a ticket with files to the claim that made its result; ``None``: it has no result."""
-        found: dict[str, int | None] = {}
+    def results_of(self, folders: Collection[str]) -> dict[str, str | None]:
+        """Map each folder of a ticket with files to its claim's folder with the result; ``None``: it has no result.
+
+        The database may be one of an older version, whose rows do not name that folder.
+        """
+        found: dict[str, str | None] = {}
         names = sorted(folders)
         for start in range(0, len(names), BATCH):
             rows = run(
                 self.database,
-                f"""SELECT folder, CASE WHEN state = '{SUCCEEDED}' THEN claim END AS claim FROM tickets
+                f"""SELECT folder, CASE WHEN state = '{SUCCEEDED}' THEN
+                     coalesce(to_jsonb(tickets)->>'claim_folder', CAST(claim AS text)) END AS out FROM tickets
                    WHERE folder = ANY(:folders) AND NOT files_removed""",
                 folders=names[start : start + BATCH],
             )
-            found |= {row.folder: row.claim for row in rows}
+            found |= {row.folder: row.out for row in rows}
         return found
 
     def counts(self) -> dict[str, int]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
+import psycopg2
 import sqlalchemy
 
-from tomaat.database import run
+from tomaat.database import DatabaseUnavailable, run
 from tomaat.storage.storage import ForeignStorage, Storage
 
 SETTLE_SECONDS = 2.0  #: another door may be binding the same pair just now
@@ -28,6 +30,39 @@ def bind_storage(database: sqlalchemy.Engine, storage: Storage) -> None:
             time.sleep(0.1)
     if not row.bound:
         run(database, "UPDATE instance SET bound = true")
+
+
+def keep_pair(database: sqlalchemy.Engine, storage: Storage) -> None:
+    """Look at each new connection whether it leads to the storage's own database, from now on.
+
+    One that leads elsewhere raises ``DatabaseUnavailable``: then the door does as if there were no database, until the
+    right one is back. ``bind_storage`` must have found the pair right.
+    """
+
+    def look(connection: Any, _record: object) -> None:
+        wrong = _wrong_with(connection, storage)
+        if wrong is not None:
+            connection.close()
+            raise DatabaseUnavailable(wrong)
+
+    sqlalchemy.event.listen(database, "connect", look)
+
+
+def _wrong_with(connection: Any, storage: Storage) -> str | None:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT CAST(id AS text) FROM instance")
+            rows = cursor.fetchall()
+        connection.rollback()
+    except psycopg2.ProgrammingError:  # there is no such table, or it is somebody else's
+        rows = []
+    try:
+        found = storage.instance_id()
+    except (OSError, ValueError) as error:
+        return f"{storage.base} cannot be read ({type(error).__name__})"
+    if not rows:
+        return f"the database has no instance, and {storage.base} belongs to the one with instance {found}"
+    return None if found == rows[0][0] else _mismatch(storage, found, rows[0][0])
 
 
 def mismatch(database: sqlalchemy.Engine, storage: Storage) -> str | None:

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import sqlalchemy
+import structlog
 
-from tomaat.database import run
+from tomaat.database import RowRefused, run
 from tomaat.tickets.hints import IDLE, hints_of
+from tomaat.tickets.problems import without_details
 from tomaat.tickets.source_store import Lease
 from tomaat.tickets.sql import HELD, ON_A_SOURCE, back_to_waiting
 from tomaat.tickets.states import CANCELLED, FAILED, QUEUED, RUNNING, SCHEDULER, SUBMITTED, SUCCEEDED
 from tomaat.tickets.ticket import COLUMNS, Ticket
 
-MINE = f"id = :id AND state = '{RUNNING}' AND claim = :claim AND epoch = :epoch"  #: the guard of every end
+log = structlog.get_logger()
+
+#: It is this very claim: of two databases that were one, a claim of the other is none of this one's.
+THIS_CLAIM = """id = :id AND claim = :claim AND epoch = :epoch AND source = :source
+    AND claim_folder IS NOT DISTINCT FROM :claim_folder"""
+MINE = f"{THIS_CLAIM} AND state = '{RUNNING}'"  #: the guard of every end
 FRONT = f"""FROM tickets WHERE state = '{QUEUED}' AND source = :source AND interface_hash = ANY(:hashes)
+                              AND id <> ALL(:left_alone)
                               AND NOT EXISTS (SELECT FROM compute_sources WHERE name = :source AND drained)
                               ORDER BY queue_order LIMIT 1"""  #: the next to be claimed; none of a drained source
+MOST_SECONDS = 1e9  #: of a duration; the database takes no longer one
 WEIGHT = 0.3  #: of the newest duration in the moving mean
 
 
@@ -29,17 +39,38 @@ class LaneStore:
         self.database = database
         self.lease = lease
         self.hint = hint
+        self.refused: list[int] = []  #: tickets that PostgreSQL did not let this lane claim
 
-    def claim(self, interface_hashes: Collection[str], *, beside_another: bool = False) -> Ticket | None:
+    def claim(
+        self, interface_hashes: Collection[str], *, beside_another: bool = False, running: Collection[int] = ()
+    ) -> Ticket | None:
         """Take the oldest ticket of this source's queue that its worker can run.
 
         The claim demands the own epoch, a lease that has not run out, and a source that is not drained. With
         ``beside_another`` the worker still has another ticket: then a ticket that was claimed before is left, since it
-        must run alone. ``None`` does not mean that the queue is empty.
+        must run alone. ``None`` does not mean that the queue is empty. Tickets that are still ``running`` here are left
+        where they are. A ticket whose row PostgreSQL refuses to change is left from then on.
         """
-        rows = run(
+        try:
+            rows = self._claim(interface_hashes, beside_another=beside_another, running=running)
+        except RowRefused as error:
+            front = self.next_queued(interface_hashes)
+            if front is not None:
+                self.refused.append(front.id)
+                log.error("ticket.not_claimed", ticket=front.id, source=self.lease.name, reason=str(error))
+            return None
+        if not rows:
+            return None
+        self._tell(RUNNING, before=QUEUED)
+        return Ticket.of(rows[0])
+
+    def _claim(
+        self, interface_hashes: Collection[str], *, beside_another: bool, running: Collection[int]
+    ) -> list[sqlalchemy.Row[Any]]:
+        return run(
             self.database,
             f"""UPDATE tickets SET state = '{RUNNING}', claim = claim + 1, epoch = :epoch,
+                  claim_folder = claim + 1 || '-' || CAST(:random AS text),
                   started = clock_timestamp(), progress = 0, stage = NULL
                 WHERE id = (SELECT id {FRONT})
                   AND (claim = 0 OR NOT :beside_another)
@@ -51,16 +82,20 @@ class LaneStore:
             holder=self.lease.holder,
             epoch=self.lease.epoch,
             hashes=list(interface_hashes),
+            left_alone=[*self.refused, *running],
             beside_another=beside_another,
+            random=secrets.token_hex(8),
         )
-        if not rows:
-            return None
-        self._tell(RUNNING, before=QUEUED)
-        return Ticket.of(rows[0])
 
     def next_queued(self, interface_hashes: Collection[str]) -> Ticket | None:
         """Look which ticket a claim would take now. It is not claimed: it may be gone when the claim comes."""
-        rows = run(self.database, f"SELECT {COLUMNS} {FRONT}", source=self.lease.name, hashes=list(interface_hashes))
+        rows = run(
+            self.database,
+            f"SELECT {COLUMNS} {FRONT}",
+            source=self.lease.name,
+            hashes=list(interface_hashes),
+            left_alone=self.refused,
+        )
         return Ticket.of(rows[0]) if rows else None
 
     def left_running(self, *, known: Collection[int] = ()) -> Ticket | None:
@@ -76,10 +111,17 @@ class LaneStore:
         return Ticket.of(rows[0]) if rows else None
 
     def report(self, ticket: Ticket, progress: float | None, stage: str | None) -> bool | None:
-        """Write a running ticket's progress; return whether its client gave it up, ``None`` if it is no longer ours."""
-        rows = self._run_mine(
-            "UPDATE tickets SET progress = :progress, stage = :stage", ticket, progress=progress, stage=stage
-        )
+        """Write a running ticket's progress; return whether its client gave it up, ``None`` if it is no longer ours.
+
+        A progress that PostgreSQL refuses is dropped.
+        """
+        try:
+            rows = self._run_mine(
+                "UPDATE tickets SET progress = :progress, stage = :stage", ticket, progress=progress, stage=stage
+            )
+        except RowRefused as error:
+            log.error("ticket.progress_refused", ticket=ticket.id, reason=str(error))
+            return self.look(ticket)
         return rows[0].cancel_requested if rows else None
 
     def look(self, ticket: Ticket) -> bool | None:
@@ -87,9 +129,7 @@ class LaneStore:
         rows = run(
             self.database,
             f"SELECT cancel_requested FROM tickets WHERE {MINE}",
-            id=ticket.id,
-            claim=ticket.claim,
-            epoch=ticket.epoch,
+            **self._of(ticket),
         )
         return rows[0].cancel_requested if rows else None
 
@@ -111,20 +151,25 @@ class LaneStore:
                     SET mean_seconds = (1 - :weight) * durations.mean_seconds + :weight * excluded.mean_seconds
                 )
                 SELECT source FROM done""",
-            id=ticket.id,
-            claim=ticket.claim,
-            epoch=ticket.epoch,
+            **self._of(ticket),
             sha256=sha256,
             size_bytes=size_bytes,
-            seconds=seconds,
+            seconds=min(max(seconds, 0.0), MOST_SECONDS),
             weight=WEIGHT,
         )
         self._tell(SUCCEEDED)
         return bool(rows) or self._ended_as(ticket, SUCCEEDED)
 
     def fail(self, ticket: Ticket, error: dict[str, Any]) -> bool:
-        """End a ticket whose task refused, raised, or passed its deadline."""
-        return self._end(ticket, FAILED, error)
+        """End a ticket whose task refused, raised, or passed its deadline.
+
+        An ``error`` that PostgreSQL refuses is replaced by one without details.
+        """
+        try:
+            return self._end(ticket, FAILED, error)
+        except RowRefused as refused:
+            log.error("ticket.error_refused", ticket=ticket.id, reason=str(refused))
+            return self._end(ticket, FAILED, without_details())
 
     def cancelled(self, ticket: Ticket) -> bool:
         """End a ticket whose client gave it up and whose worker has stopped."""
@@ -133,7 +178,7 @@ class LaneStore:
     def _end(self, ticket: Ticket, state: str, error: dict[str, Any] | None) -> bool:
         rows = self._run_mine(
             "UPDATE tickets SET state = :state, finished = clock_timestamp(), stage = NULL,"
-            " error = CAST(:error AS json)",
+            " error = CAST(:error AS jsonb)",
             ticket,
             state=state,
             error=None if error is None else json.dumps(error),
@@ -200,7 +245,7 @@ class LaneStore:
         run(
             self.database,
             f"""UPDATE tickets t SET expected_seconds = e.seconds, not_estimated = e.seconds IS NULL
-               FROM json_to_recordset(CAST(:estimates AS json)) AS e(id bigint, seconds double precision)
+               FROM jsonb_to_recordset(CAST(:estimates AS jsonb)) AS e(id bigint, seconds double precision)
                WHERE t.id = e.id AND t.state IN {ON_A_SOURCE}""",
             estimates=json.dumps([{"id": id, "seconds": seconds} for id, seconds in expected_seconds.items()]),
         )
@@ -219,19 +264,25 @@ class LaneStore:
         return run(
             self.database,
             f"{update} WHERE {MINE} RETURNING state, cancel_requested",
-            id=ticket.id,
-            claim=ticket.claim,
-            epoch=ticket.epoch,
+            **self._of(ticket),
             **values,
         )
 
     def _ended_as(self, ticket: Ticket, state: str) -> bool:
         rows = run(
             self.database,
-            "SELECT 1 FROM tickets WHERE id = :id AND claim = :claim AND epoch = :epoch AND state = :state",
-            id=ticket.id,
-            claim=ticket.claim,
-            epoch=ticket.epoch,
+            f"SELECT 1 FROM tickets WHERE {THIS_CLAIM} AND state = :state",
+            **self._of(ticket),
             state=state,
         )
         return bool(rows)
+
+    def _of(self, ticket: Ticket) -> dict[str, Any]:
+        """Give the values that name a claim of this source."""
+        return {
+            "id": ticket.id,
+            "claim": ticket.claim,
+            "epoch": ticket.epoch,
+            "source": self.lease.name,
+            "claim_folder": ticket.claim_folder,
+        }

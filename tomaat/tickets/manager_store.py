@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any
+from datetime import datetime
+from typing import Any, TypeAlias
 
 import sqlalchemy
+import structlog
 
-from tomaat.database import run
+from tomaat.database import RowRefused, run
 from tomaat.devices.need import Need
 from tomaat.tickets.hints import hints_of
 from tomaat.tickets.problems import fits_nowhere, waited_too_long, worker_lost
@@ -23,18 +26,39 @@ from tomaat.tickets.sql import (
     OPEN,
     SECONDS_LEFT,
     TAKES_TICKETS,
+    TRUSTED,
     WAITING,
+    ago,
     back_to_waiting,
     one_of,
 )
 from tomaat.tickets.states import CANCELLED, EXPIRED, FAILED, MANAGER, QUEUED, RUNNING, SUBMITTED, SUCCEEDED
 
-#: A lease that ran out counts as its holder's end only when the manager is ``:settled``, and one lease after
-#: PostgreSQL's start.
-HOLDER_COUNTS = f"""({HELD} OR NOT :settled
-                     OR clock_timestamp() < pg_postmaster_start_time() + make_interval(secs => :lease))"""
-MOST_AT_ONCE = 1000  #: tickets assigned in one statement
+log = structlog.get_logger()
+
+Rows: TypeAlias = "list[sqlalchemy.Row[Any]]"
+
+#: A lease that ran out counts as its holder's end only when the manager is ``:settled``, by a clock that was not just
+#: set, and one lease after PostgreSQL's start, if that lies in the past.
+HOLDER_COUNTS = f"""({HELD} OR NOT :settled OR NOT coalesce({TRUSTED}, false)
+                     OR clock_timestamp() BETWEEN pg_postmaster_start_time()
+                          AND pg_postmaster_start_time() + make_interval(secs => :lease))"""
+MOST_AT_ONCE = 1000  #: tickets changed in one statement
+MOST_REFUSED = 1000  #: tickets remembered as refused
+ONE_BY_ONE = 50  #: tickets changed each by itself, where one of them is refused
 FRONT = 200  #: tickets read of each queue's front when some source is idle
+
+
+@dataclass(frozen=True, kw_only=True)
+class Within:
+    """The moments between which the database's clock has to be, for an age to count; without any, none counts."""
+
+    earliest: datetime | str | None
+    latest: datetime | str | None
+
+
+ANY_TIME = Within(earliest="-infinity", latest="infinity")
+NO_TIME = Within(earliest=None, latest=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +70,21 @@ class Ended:
 
 
 class ManagerStore:
-    """Makes the manager's moves, each a guarded statement over many tickets."""
+    """Makes the manager's moves, each a guarded statement over many tickets, at most ``most`` of them.
+
+    A ticket whose row PostgreSQL refuses to change holds no other up: it is left alone from then on.
+    """
 
     def __init__(self, database: sqlalchemy.Engine, hint: Callable[[str], None], *, lease_seconds: float) -> None:
         self.database = database
         self.hint = hint
         self.lease_seconds = lease_seconds
+        self.refused: list[int] = []
+
+    def now(self) -> datetime:
+        """Read the database's clock."""
+        moment: datetime = run(self.database, "SELECT clock_timestamp() AS now")[0].now
+        return moment
 
     def queues(self) -> list[Queue]:
         """Read each compute source's queue, also of sources that are away, without its tickets.
@@ -98,7 +131,8 @@ class ManagerStore:
             self.database,
             f"""SELECT id AS ticket, queue_order AS "order", service, interface_hash, expected_seconds, source,
                   coalesce(loading_seconds, 0) AS loading_seconds, coalesce(outgrown_bytes, 0) AS outgrown_bytes
-                FROM tickets WHERE {where}""",
+                FROM tickets WHERE id <> ALL(:refused) AND {where}""",
+            refused=self.refused,
             **values,
         )
         return [Waiting(**row._mapping) for row in rows]  # noqa: SLF001 (SQLAlchemy's public name for a row's columns)
@@ -114,34 +148,77 @@ class ManagerStore:
     def _move(self, before: str, guard: str, moves: Sequence[Placement]) -> dict[int, str]:
         if not moves:
             return {}
-        rows = run(
+        try:
+            rows = self._place(before, guard, moves)
+        except RowRefused:
+            rows = []
+            for move in moves[:ONE_BY_ONE]:
+                with self._leaving(move.ticket):
+                    rows += self._place(before, guard, [move])
+        if rows:
+            self._tell((before, QUEUED))
+        return {row.id: row.source for row in rows}
+
+    def _place(self, before: str, guard: str, moves: Sequence[Placement]) -> list[sqlalchemy.Row[Any]]:
+        return run(
             self.database,
             f"""UPDATE tickets t SET state = '{QUEUED}', source = m.to_source, loading_seconds = m.loading_seconds
-                FROM json_to_recordset(CAST(:moves AS json))
+                FROM jsonb_to_recordset(CAST(:moves AS jsonb))
                   AS m(ticket bigint, from_source text, to_source text, loading_seconds double precision)
                 WHERE t.id = m.ticket AND t.state = '{before}' AND {guard} RETURNING t.id, t.source""",
             moves=json.dumps([asdict(move) for move in moves]),
         )
-        if rows:
-            self._tell((before, QUEUED))
-        return {row.id: row.source for row in rows}
+
+    def _change(self, update: str, due: str, *, most: int, picked: str | None = None, **values: Any) -> Rows:
+        """Change at most ``most`` tickets ``t`` that are ``due``, in one statement; return their rows.
+
+        ``picked`` selects them where that is quicker than to look for ``due`` itself.
+        """
+        picked = picked or f"SELECT t.id FROM tickets t WHERE {due}"
+        picked = f"SELECT id FROM ({picked}) picked WHERE id <> ALL(:refused) LIMIT :most"
+        changed = f"UPDATE tickets t SET {update} WHERE {due}"
+        returning = "RETURNING t.id, t.state, t.folder"
+        values["refused"] = self.refused
+        try:
+            return run(self.database, f"{changed} AND t.id = ANY(ARRAY({picked})) {returning}", most=most, **values)
+        except RowRefused:
+            rows = []
+            for one in run(self.database, picked, most=min(most, ONE_BY_ONE), **values):
+                with self._leaving(one.id):
+                    rows += run(self.database, f"{changed} AND t.id = :id {returning}", id=one.id, **values)
+            return rows
+
+    @contextmanager
+    def _leaving(self, ticket: int) -> Iterator[None]:
+        """Leave a ticket alone from now on if its row is refused."""
+        try:
+            yield
+        except RowRefused as error:
+            log.error("ticket.refused_by_database", ticket=ticket, reason=str(error))
+            self.refused = [*self.refused, ticket][-MOST_REFUSED:]
 
     def _tell(self, *moves: tuple[str, str]) -> None:
         channels = (channel for before, after in moves for channel in hints_of(before, after, MANAGER))
         for channel in dict.fromkeys(channels):
             self.hint(channel)
 
-    def unqueue_stranded(self, *, settled: bool, unfit: Collection[tuple[str, str]] = ()) -> list[int]:
+    def unqueue_stranded(
+        self,
+        *,
+        settled: bool,
+        unfit: Collection[tuple[str, str]] = (),
+        within: Within = ANY_TIME,
+        most: int = MOST_AT_ONCE,
+    ) -> list[int]:
         """Take tickets out of queues whose source is gone, unusable, too small, or no longer offers their interface.
 
         The tickets of a drained source leave where another source can run them; the rest wait there. ``unfit`` lists
-        the sources with the interfaces that they are too small for. A lease that ran out counts only when ``settled``
-        and one lease after PostgreSQL's start.
+        the sources with the interfaces that they are too small for. A lease that ran out counts only when ``settled``,
+        ``within`` the expected time, and one lease after PostgreSQL's start.
         """
-        rows = run(
-            self.database,
-            f"""UPDATE tickets t SET state = '{SUBMITTED}', source = NULL
-               WHERE t.state = '{QUEUED}' AND (NOT EXISTS (
+        rows = self._change(
+            f"state = '{SUBMITTED}', source = NULL",
+            f"""t.state = '{QUEUED}' AND (NOT EXISTS (
                  SELECT FROM leases l JOIN compute_sources s ON s.name = l.name JOIN offers o ON o.source = l.name
                  WHERE l.name = t.source AND s.problem IS NULL AND o.interface_hash = t.interface_hash
                    AND l.name || ' ' || o.interface_hash <> ALL(:unfit)
@@ -149,20 +226,21 @@ class ManagerStore:
                  OR EXISTS (SELECT FROM compute_sources WHERE name = t.source AND drained) AND EXISTS (
                    SELECT FROM {OFFERS} WHERE {OPEN} AND o.interface_hash = t.interface_hash
                      AND l.name || ' ' || o.interface_hash <> ALL(:unfit)
-                     AND (t.outgrown_bytes IS NULL OR s.memory_bytes > t.outgrown_bytes)))
-               RETURNING t.id""",
+                     AND (t.outgrown_bytes IS NULL OR s.memory_bytes > t.outgrown_bytes)))""",
+            most=most,
             settled=settled,
             lease=self.lease_seconds,
             unfit=[f"{source} {interface_hash}" for source, interface_hash in unfit],
+            **asdict(within),
         )
         return [row.id for row in rows]
 
-    def fail_unfit(self, misfit: Misfit) -> list[int]:
+    def fail_unfit(self, misfit: Misfit, *, most: int = MOST_AT_ONCE) -> list[int]:
         """Fail the submitted tickets of a service that is too large for every compute source that offers it."""
-        rows = run(
-            self.database,
-            f"""UPDATE tickets SET state = '{FAILED}', finished = clock_timestamp(), error = CAST(:error AS json)
-               WHERE state = '{SUBMITTED}' AND interface_hash = :interface_hash RETURNING id""",
+        rows = self._change(
+            f"state = '{FAILED}', finished = clock_timestamp(), error = CAST(:error AS jsonb)",
+            f"t.state = '{SUBMITTED}' AND t.interface_hash = :interface_hash",
+            most=most,
             interface_hash=misfit.interface_hash,
             error=json.dumps(fits_nowhere(misfit.service, misfit.needed_bytes, misfit.largest_bytes)),
         )
@@ -170,105 +248,146 @@ class ManagerStore:
             self._tell((SUBMITTED, FAILED))
         return [row.id for row in rows]
 
-    def take_back(self, *, settled: bool, attempts: int) -> list[tuple[int, str]]:
+    def take_back(
+        self, *, settled: bool, attempts: int, within: Within = ANY_TIME, most: int = MOST_AT_ONCE
+    ) -> list[tuple[int, str]]:
         """Take running tickets back whose holder lost its lease; return their ids and new states.
 
         The holder is gone when the source has another epoch by now. It is also gone when its lease ran out, once the
-        manager is ``settled`` and one lease has passed since PostgreSQL's start. An attempt is spent.
+        manager is ``settled``, ``within`` the expected time, and one lease after PostgreSQL's start. An attempt is
+        spent.
         """
-        rows = run(
-            self.database,
-            f"""UPDATE tickets t SET attempts = attempts + 1,
-                 {back_to_waiting(failing="attempts + 1 >= :attempts")}
-               WHERE t.state = '{RUNNING}' AND NOT EXISTS (
-                 SELECT FROM leases l WHERE l.name = t.source AND l.epoch = t.epoch AND {HOLDER_COUNTS})
-               RETURNING t.id, t.state""",
+        rows = self._change(
+            f"attempts = attempts + 1, {back_to_waiting(failing='attempts + 1 >= :attempts')}",
+            f"""t.state = '{RUNNING}' AND NOT EXISTS (
+                 SELECT FROM leases l WHERE l.name = t.source AND l.epoch = t.epoch AND {HOLDER_COUNTS})""",
+            most=most,
             settled=settled,
             attempts=attempts,
             lease=self.lease_seconds,
             error=json.dumps(worker_lost(attempts)),
+            **asdict(within),
         )
         self._tell(*((RUNNING, row.state) for row in rows))
         return [(row.id, row.state) for row in rows]
 
-    def fail_waited(self, *, hours: float) -> list[int]:
+    def fail_waited(self, *, hours: float, within: Within = ANY_TIME, most: int = MOST_AT_ONCE) -> list[int]:
         """Fail the tickets that wait for longer than ``hours``."""
+        waited = " UNION ALL ".join(
+            f"(SELECT id, service FROM tickets WHERE state = '{state}' AND created < {ago('seconds')} LIMIT :most)"
+            for state in (SUBMITTED, QUEUED)
+        )
         candidates = run(
             self.database,
-            f"""SELECT id, service FROM tickets
-               WHERE state = '{SUBMITTED}' AND created < (SELECT clock_timestamp() - make_interval(secs => :seconds))
-               UNION ALL
-               SELECT id, service FROM tickets
-               WHERE state = '{QUEUED}' AND created < (SELECT clock_timestamp() - make_interval(secs => :seconds))""",
+            f"SELECT id, service FROM ({waited}) waited WHERE id <> ALL(:refused) LIMIT :most",
             seconds=hours * 3600,
+            most=most,
+            refused=self.refused,
+            **asdict(within),
         )
-        failed = [
-            candidate.id
-            for candidate in candidates
-            if run(
-                self.database,
-                f"""UPDATE tickets SET state = '{FAILED}', finished = clock_timestamp(), error = CAST(:error AS json)
-                   WHERE id = :id AND state IN {WAITING} RETURNING id""",
-                id=candidate.id,
-                error=json.dumps(waited_too_long(candidate.service, hours)),
+        failed: list[int] = []
+        for service in sorted({candidate.service for candidate in candidates}):
+            rows = self._change(
+                f"state = '{FAILED}', finished = clock_timestamp(), error = CAST(:error AS jsonb)",
+                f"t.state IN {WAITING} AND t.id = ANY(:ids)",
+                most=most,
+                ids=[candidate.id for candidate in candidates if candidate.service == service],
+                error=json.dumps(waited_too_long(service, hours)),
             )
-        ]
+            failed += [row.id for row in rows]
         if failed:
             self._tell((QUEUED, FAILED))
         return failed
 
-    def expire(self, *, retention_hours: float, fetched_grace_seconds: float | None) -> list[Ended]:
+    def expire(
+        self,
+        *,
+        retention_hours: float,
+        fetched_grace_seconds: float | None,
+        within: Within = ANY_TIME,
+        most: int = MOST_AT_ONCE,
+    ) -> list[Ended]:
         """End results whose time is over, whose deletion was asked for, or that were fetched a grace time ago.
 
         ``fetched_grace_seconds`` is ``None`` where fetched results are kept. The row changes first, files go second.
         """
-        rows = run(
-            self.database,
-            f"""UPDATE tickets SET state = '{EXPIRED}'
-               WHERE state = '{SUCCEEDED}' AND finished IS NOT NULL AND NOT files_removed AND id IN (
-                 SELECT id FROM tickets WHERE delete_requested AND NOT files_removed
+        due = f"t.state = '{SUCCEEDED}' AND t.finished IS NOT NULL AND NOT t.files_removed"
+        rows = self._change(
+            f"state = '{EXPIRED}'",
+            due,
+            picked=f"""(SELECT id FROM tickets WHERE delete_requested AND NOT files_removed
+                   AND state = '{SUCCEEDED}' LIMIT :most)
                  UNION ALL
-                 SELECT id FROM tickets WHERE finished IS NOT NULL AND NOT files_removed
-                   AND finished < (SELECT clock_timestamp() - make_interval(secs => :retention))
+                 (SELECT id FROM tickets WHERE state = '{SUCCEEDED}' AND NOT files_removed
+                   AND finished < {ago("retention")} ORDER BY finished LIMIT :most)
                  UNION ALL
-                 SELECT id FROM tickets WHERE fetched IS NOT NULL AND NOT files_removed
-                   AND fetched < (SELECT clock_timestamp() - make_interval(secs => :grace)))
-               RETURNING id, folder""",
+                 (SELECT id FROM tickets WHERE fetched IS NOT NULL AND NOT files_removed AND state = '{SUCCEEDED}'
+                   AND fetched < {ago("grace")} ORDER BY fetched LIMIT :most)""",
+            most=most,
             retention=retention_hours * 3600,
             grace=fetched_grace_seconds,
+            **asdict(within),
         )
         if rows:
             self._tell((SUCCEEDED, EXPIRED))
         return [Ended(id=row.id, folder=row.folder) for row in rows]
 
-    def removable(self, *, retention_hours: float, keep_input: bool) -> list[Ended]:
-        """List ended tickets whose folder has to go: asked for, given up, too old, or expired with nothing to keep."""
+    def removable(
+        self,
+        *,
+        retention_hours: float,
+        keep_input: bool,
+        within: Within = ANY_TIME,
+        resisting: Collection[int] = (),
+        most: int = MOST_AT_ONCE,
+    ) -> list[Ended]:
+        """List ended tickets whose folder has to go: asked for, given up, too old, or expired with nothing to keep.
+
+        ``resisting`` ones are left out. An expired ticket counts as such only by a trusted clock, as an old one does.
+        """
         rows = run(
             self.database,
-            f"""SELECT id, folder FROM tickets
-               WHERE state IN {one_of(FAILED, CANCELLED, EXPIRED)} AND NOT files_removed AND id IN (
-                 SELECT id FROM tickets WHERE delete_requested AND NOT files_removed
+            f"""SELECT DISTINCT id, folder FROM (
+                 (SELECT id, folder FROM tickets WHERE delete_requested AND NOT files_removed
+                    AND state IN {one_of(FAILED, CANCELLED, EXPIRED)} AND id <> ALL(:left) LIMIT :most)
                  UNION ALL
-                 SELECT id FROM tickets WHERE state IN {one_of(CANCELLED, EXPIRED)} AND NOT files_removed
-                   AND (state = '{CANCELLED}' AND NOT inputs_kept OR state = '{EXPIRED}' AND NOT :keep_input)
+                 (SELECT id, folder FROM tickets WHERE state IN {one_of(CANCELLED, EXPIRED)} AND NOT files_removed
+                    AND (state = '{CANCELLED}' AND NOT inputs_kept OR state = '{EXPIRED}' AND NOT :keep_input
+                         AND (SELECT coalesce({TRUSTED}, false))) AND id <> ALL(:left) LIMIT :most)
                  UNION ALL
-                 SELECT id FROM tickets WHERE finished IS NOT NULL AND NOT files_removed
-                   AND finished < (SELECT clock_timestamp() - make_interval(secs => :retention)))""",
+                 (SELECT id, folder FROM tickets WHERE finished IS NOT NULL AND NOT files_removed
+                    AND state IN {one_of(FAILED, CANCELLED, EXPIRED)} AND id <> ALL(:left)
+                    AND finished < {ago("retention")} ORDER BY finished LIMIT :most)
+               ) due LIMIT :most""",
             keep_input=keep_input,
             retention=retention_hours * 3600,
+            left=[*self.refused, *resisting],
+            most=most,
+            **asdict(within),
         )
         return [Ended(id=row.id, folder=row.folder) for row in rows]
 
-    def expired_with_files(self) -> list[Ended]:
-        """List expired tickets whose input is still kept."""
+    def expired_with_files(self, *, after: int = 0, most: int = MOST_AT_ONCE) -> list[Ended]:
+        """List expired tickets whose input is still kept, in the order of their ids, beyond one."""
         rows = run(
             self.database,
-            f"SELECT id, folder FROM tickets WHERE state = '{EXPIRED}' AND NOT files_removed",
+            f"""SELECT id, folder FROM tickets WHERE state IN {one_of(CANCELLED, EXPIRED)} AND state = '{EXPIRED}'
+                 AND NOT files_removed AND id > :after ORDER BY id LIMIT :most""",
+            after=after,
+            most=most,
         )
         return [Ended(id=row.id, folder=row.folder) for row in rows]
 
     def note_removed(self, ticket_ids: Collection[int]) -> None:
         """Note that ended tickets' folders are gone, and forget their texts, which may name a patient."""
+        try:
+            self._note_removed(list(ticket_ids))
+        except RowRefused:
+            for ticket in ticket_ids:
+                with self._leaving(ticket):
+                    self._note_removed([ticket])
+
+    def _note_removed(self, ticket_ids: Sequence[int]) -> None:
         run(
             self.database,
             f"""WITH removed AS (
@@ -288,27 +407,32 @@ class ManagerStore:
             id=ticket_id,
         )
 
-    def prune(self, *, days: float) -> list[int]:
+    def prune(self, *, days: float, within: Within = ANY_TIME, most: int = MOST_AT_ONCE) -> list[int]:
         """Delete the oldest rows of tickets that ended ``days`` ago and have no files; return their ids."""
         rows = run(
             self.database,
-            """DELETE FROM tickets WHERE files_removed AND id = ANY(ARRAY(
+            f"""DELETE FROM tickets WHERE files_removed AND id = ANY(ARRAY(
                  SELECT id FROM tickets WHERE files_removed
-                   AND finished < (SELECT clock_timestamp() - make_interval(secs => :seconds))
-                 ORDER BY finished LIMIT :limit))
+                   AND finished < {ago("seconds")}
+                 ORDER BY finished LIMIT :most))
                RETURNING id""",
             seconds=days * 86400,
-            limit=MOST_AT_ONCE,
+            most=most,
+            **asdict(within),
         )
         return [row.id for row in rows]
 
-    def prune_audit(self, *, days: float) -> None:
-        """Delete the lines of the audit trail that are older than ``days``, at least 30."""
-        run(
+    def prune_audit(self, *, days: float, within: Within = ANY_TIME, most: int = MOST_AT_ONCE) -> int:
+        """Delete the oldest lines of the audit trail, older than ``days``, at least 30; return how many."""
+        rows = run(
             self.database,
-            "DELETE FROM audit WHERE at < (SELECT clock_timestamp() - make_interval(secs => :seconds))",
+            f"""DELETE FROM audit WHERE id = ANY(ARRAY(
+                 SELECT id FROM audit WHERE at < {ago("seconds")} ORDER BY at LIMIT :most)) RETURNING id""",
             seconds=days * 86400,
+            most=most,
+            **asdict(within),
         )
+        return len(rows)
 
     def known(self, folders: Collection[str]) -> set[str]:
         """Tell which folders belong to a ticket whose files are still wanted."""

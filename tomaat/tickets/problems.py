@@ -59,6 +59,11 @@ def server_fault(reference: str) -> dict[str, Any]:
     return problem("server-fault", "The server made an error", detail)
 
 
+def without_details() -> dict[str, Any]:
+    """Say that a ticket failed for a reason that cannot be stored."""
+    return problem("task-crashed", "The task crashed", "The reason cannot be stored; the server's log says more.")
+
+
 def worker_lost(attempts: int) -> dict[str, Any]:
     """Say that every attempt's worker died."""
     times = "once" if attempts == 1 else f"{attempts} times"

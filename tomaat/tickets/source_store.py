@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+import time
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy
+import structlog
 
-from tomaat.database import run
+from tomaat.database import RowRefused, run
 from tomaat.processes.holder import is_gone, this_process
 from tomaat.tickets.actors import COMMAND_LINE
+from tomaat.tickets.sql import HELD
+
+log = structlog.get_logger()
 
 MANAGER_LEASE = "manager"  #: the lease of the one QueueManager
 #: The lease is still its holder's: the condition on all that a holder writes.
@@ -27,43 +34,78 @@ class Lease:
     epoch: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class LastHolder:
+    """What a lease's row says."""
+
+    holder: str
+    epoch: int
+    expires: datetime
+    given_back: bool
+    expired_seconds: float  #: ago, by the database's clock; negative: it has not run out
+
+
 class SourceStore:
     """Takes and renews leases as tickets are claimed: by one UPDATE that tests its conditions."""
 
     def __init__(self, database: sqlalchemy.Engine, *, lease_seconds: float) -> None:
         self.database = database
         self.lease_seconds = lease_seconds
+        self.seen: dict[str, tuple[LastHolder, float]] = {}  #: others' leases, and since when they are as they are
 
-    def take(self, name: str, holder: str, *, dead_holder: str | None = None) -> Lease | None:
-        """Take a lease that is free, has run out, or is still in the name of ``dead_holder``.
+    def take(
+        self, name: str, holder: str, *, dead_holder: str | None = None, seen: datetime | None = None
+    ) -> Lease | None:
+        """Take a lease that is free, has run out, or is still in the name of ``dead_holder``, as it was ``seen``.
 
-        Return ``None`` while another process holds it. Each taking raises the epoch.
+        Return ``None`` while another process holds it. Each taking gives a higher epoch, which no other lease has had.
         """
         rows = run(
             self.database,
-            """INSERT INTO leases (name, epoch, holder, expires)
-               VALUES (:name, 1, :holder, clock_timestamp() + make_interval(secs => :seconds))
-               ON CONFLICT (name) DO UPDATE SET epoch = leases.epoch + 1, holder = :holder,
-                   expires = clock_timestamp() + make_interval(secs => :seconds)
-               WHERE leases.expires < clock_timestamp() OR leases.holder = :dead_holder OR leases.holder = :holder
+            f"""INSERT INTO leases AS l (name, epoch, holder, expires, seconds)
+               VALUES (:name, nextval('lease_epochs'), :holder, clock_timestamp() + make_interval(secs => :seconds),
+                 :seconds)
+               ON CONFLICT (name) DO UPDATE SET epoch = excluded.epoch, holder = :holder, expires = excluded.expires,
+                 seconds = :seconds
+               WHERE NOT {HELD} OR l.holder = :holder
+                 OR (l.holder = :dead_holder AND l.expires = coalesce(CAST(:seen AS timestamptz), l.expires))
                RETURNING epoch""",
             name=name,
             holder=holder,
             dead_holder=dead_holder,
+            seen=seen,
             seconds=self.lease_seconds,
         )
         return Lease(name=name, holder=holder, epoch=rows[0].epoch) if rows else None
 
-    def holder_of(self, name: str) -> str | None:
-        """Name the present or the last holder of a lease."""
-        rows = run(self.database, "SELECT holder FROM leases WHERE name = :name", name=name)
-        return rows[0].holder if rows else None
+    def last_holder(self, name: str) -> LastHolder | None:
+        """Read what a lease's row says; ``None``: nobody has ever had it."""
+        rows = run(
+            self.database,
+            """SELECT holder, epoch, expires, seconds = 0 AS given_back,
+                 CAST(extract(epoch FROM clock_timestamp() - expires) AS double precision) AS expired_seconds
+               FROM leases WHERE name = :name""",
+            name=name,
+        )
+        return LastHolder(**rows[0]._mapping) if rows else None  # noqa: SLF001 (SQLAlchemy's public name)
+
+    def is_silent(self, name: str, last: LastHolder) -> bool:
+        """Tell whether a lease was not renewed for its length, by this process's own clock.
+
+        The database's clock is not asked: when it is set, every lease seems to have run out, or to run for ever.
+        """
+        now = time.monotonic()
+        seen, since = self.seen.get(name, (last, now))
+        if (seen.epoch, seen.expires) != (last.epoch, last.expires):
+            since = now
+        self.seen[name] = (last, since)
+        return now - since >= self.lease_seconds
 
     def renew(self, lease: Lease) -> bool:
         """Renew a lease, also one that ran out while nobody took it; ``False`` when another process has it now."""
         rows = run(
             self.database,
-            """UPDATE leases SET expires = clock_timestamp() + make_interval(secs => :seconds)
+            """UPDATE leases SET expires = clock_timestamp() + make_interval(secs => :seconds), seconds = :seconds
                WHERE name = :name AND holder = :holder AND epoch = :epoch RETURNING epoch""",
             name=lease.name,
             holder=lease.holder,
@@ -76,7 +118,7 @@ class SourceStore:
         """Give a lease back, so that the next holder need not wait."""
         run(
             self.database,
-            """UPDATE leases SET expires = clock_timestamp() - interval '1 microsecond'
+            """UPDATE leases SET expires = clock_timestamp() - interval '1 microsecond', seconds = 0
                WHERE name = :name AND holder = :holder AND epoch = :epoch""",
             name=lease.name,
             holder=lease.holder,
@@ -127,7 +169,22 @@ class SourceStore:
         use: float | None,
         celsius: float | None,
     ) -> None:
-        """Write the figures of a source's device; ``use`` is from 0 to 1, ``None`` a figure that it does not tell."""
+        """Write the figures of a source's device; ``use`` is from 0 to 1, ``None`` a figure that it does not tell.
+
+        Figures that PostgreSQL refuses are dropped.
+        """
+        with refusals_dropped("reading.refused", lease):
+            self._note_reading(lease, used_bytes=used_bytes, total_bytes=total_bytes, use=use, celsius=celsius)
+
+    def _note_reading(
+        self,
+        lease: Lease,
+        *,
+        used_bytes: int | None,
+        total_bytes: int | None,
+        use: float | None,
+        celsius: float | None,
+    ) -> None:
         run(
             self.database,
             f"""UPDATE compute_sources SET device_used_bytes = :used_bytes, device_total_bytes = :total_bytes,
@@ -155,8 +212,28 @@ class SourceStore:
         """Write offers of a source; those of other services stay.
 
         Each of ``offers`` has ``service``, ``interface_hash`` and ``offer`` (JSON). It has the measurements
-        ``network_bytes``, ``peak_bytes``, ``load_seconds`` and ``warm``, where there are any.
+        ``network_bytes``, ``peak_bytes``, ``load_seconds`` and ``warm``, where there are any. An offer that PostgreSQL
+        refuses is left out.
         """
+        try:
+            self._offer(lease, offers)
+        except RowRefused:
+            self._offer(lease, [offer for offer in offers if self._can_be_stored(offer)])
+
+    def _can_be_stored(self, offer: Mapping[str, Any]) -> bool:
+        try:
+            run(
+                self.database,
+                """SELECT CAST(CAST(:offer AS json)->'offer' AS jsonb), CAST(:offer AS json)->>'service',
+                     CAST(:offer AS json)->>'interface_hash'""",
+                offer=json.dumps(offer),
+            )
+        except RowRefused as error:
+            log.error("task.refused", reason=f"its offer cannot be stored: {error}")
+            return False
+        return True
+
+    def _offer(self, lease: Lease, offers: Collection[Mapping[str, Any]]) -> None:
         run(
             self.database,
             f"""INSERT INTO offers
@@ -219,7 +296,14 @@ class SourceStore:
         return [dict(row._mapping) for row in rows]  # noqa: SLF001 (SQLAlchemy's public name for a row's columns)
 
     def note_needs(self, lease: Lease, needs: Mapping[str, Any]) -> None:
-        """Write a worker's measurements of one service, and the services that are ``warm`` now, in order of use."""
+        """Write a worker's measurements of one service, and the services that are ``warm`` now, in order of use.
+
+        Measurements that PostgreSQL refuses are dropped.
+        """
+        with refusals_dropped("needs.refused", lease):
+            self._note_needs(lease, needs)
+
+    def _note_needs(self, lease: Lease, needs: Mapping[str, Any]) -> None:
         run(
             self.database,
             f"""UPDATE offers SET warm = array_position(CAST(:warm AS text[]), service),
@@ -239,8 +323,24 @@ class SourceStore:
         )
 
 
+@contextmanager
+def refusals_dropped(event: str, lease: Lease) -> Iterator[None]:
+    """Log that PostgreSQL refuses figures, which nothing depends on."""
+    try:
+        yield
+    except RowRefused as error:
+        log.error(event, source=lease.name, reason=str(error))
+
+
 def take_lease(sources: SourceStore, name: str) -> Lease | None:
-    """Take a lease for this process, at once if its holder was a process of this machine that is gone."""
-    holder = sources.holder_of(name)
-    gone = holder if holder is not None and is_gone(holder) else None
-    return sources.take(name, this_process(), dead_holder=gone)
+    """Take a lease for this process.
+
+    That is at once where nobody had it, its holder gave it back, or its holder was a process of this machine that is
+    gone. Else the holder must have been silent for a lease, by this process's own clock.
+    """
+    last = sources.last_holder(name)
+    if last is None:
+        return sources.take(name, this_process())
+    if last.given_back or last.holder == this_process() or is_gone(last.holder) or sources.is_silent(name, last):
+        return sources.take(name, this_process(), dead_holder=last.holder, seen=last.expires)
+    return None

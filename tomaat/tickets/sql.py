@@ -25,7 +25,9 @@ ON_A_SOURCE = one_of(QUEUED, RUNNING)
 UNENDED = one_of(*states.UNENDED)
 
 #: Somebody has the lease: a TaskScheduling has a source's, a QueueManager the manager's. False where there is no lease.
-HELD = "coalesce(l.expires > clock_timestamp(), false)"
+#: Nobody has written one since a clock was set back that ends later than two of its lengths from now.
+HELD = """coalesce(l.expires > clock_timestamp()
+    AND l.expires <= clock_timestamp() + make_interval(secs => 2 * l.seconds), false)"""
 
 #: The source may start tickets: it is held, has no problem, and no operator has drained it.
 OPEN = f"coalesce({HELD} AND s.problem IS NULL AND NOT s.drained, false)"
@@ -60,9 +62,18 @@ LENGTH = f"""(SELECT count(*) FILTER (WHERE t.state = '{QUEUED}') AS waiting,
 #: The SET of an UPDATE that forgets a ticket's texts that may name a patient, but those of its error.
 FORGET_WORDS = "stage = NULL, idempotency_key = NULL, payload_sha256 = NULL"
 #: The SET of an UPDATE that forgets all of a ticket's texts that may name a patient.
-FORGET_TEXTS = f"""{FORGET_WORDS}, error = CASE WHEN error IS NOT NULL THEN json_build_object(
+FORGET_TEXTS = f"""{FORGET_WORDS}, error = CASE WHEN error IS NOT NULL THEN jsonb_build_object(
     'type', error->'type', 'title', error->'title', 'status', error->'status',
     'detail', 'The details are no longer kept.') END"""
+
+
+#: The database's clock is as the manager expects it, and not just set: the bounds of ``Within``.
+TRUSTED = "clock_timestamp() BETWEEN CAST(:earliest AS timestamptz) AND CAST(:latest AS timestamptz)"
+
+
+def ago(seconds: str) -> str:
+    """Write the moment ``:seconds`` ago, by a clock that is ``TRUSTED``; else NULL, and then nothing is that old."""
+    return f"(SELECT clock_timestamp() - make_interval(secs => :{seconds}) WHERE {TRUSTED})"
 
 
 def back_to_waiting(*, failing: str | None = None) -> str:
@@ -74,6 +85,6 @@ def back_to_waiting(*, failing: str | None = None) -> str:
     if failing is not None:
         ends = f"(cancel_requested OR {failing})"
         state = f"{state} WHEN {failing} THEN '{FAILED}'"
-        error = f", error = CASE WHEN NOT cancel_requested AND {failing} THEN CAST(:error AS json) END"
+        error = f", error = CASE WHEN NOT cancel_requested AND {failing} THEN CAST(:error AS jsonb) END"
     return f"""state = CASE {state} ELSE '{SUBMITTED}' END, finished = CASE WHEN {ends} THEN clock_timestamp() END,
       source = CASE WHEN {ends} THEN source END, epoch = NULL, progress = NULL, stage = NULL{error}"""

@@ -14,7 +14,8 @@ TicketId: TypeAlias = Annotated[int, Ge(1), Le(LARGEST_ID)]
 COLUMNS = (
     "id, token_hash, service, interface_hash, folder, state, source, claim, epoch, attempts, expected_seconds,"
     " cancel_requested, delete_requested, progress, stage, created, started, finished, error, result_sha256,"
-    " result_bytes, files_removed, key_name, payload_sha256, later_token_hashes, queue_order, outgrown_bytes"
+    " result_bytes, files_removed, key_name, payload_sha256, later_token_hashes, queue_order, outgrown_bytes,"
+    " claim_folder"
 )
 
 
@@ -49,6 +50,12 @@ class Ticket:
     later_token_hashes: tuple[bytes, ...]
     queue_order: int  #: its place among those that wait
     outgrown_bytes: int | None  #: memory that it did not fit into
+    claim_folder: str | None = None  #: of its present claim; ``None`` before the first, and of claims of older versions
+
+    @property
+    def out(self) -> str:
+        """The name of the folder into which only the worker of the present claim writes, below the ticket's."""
+        return self.claim_folder or str(self.claim)
 
     @property
     def token_hashes(self) -> tuple[bytes, ...]:

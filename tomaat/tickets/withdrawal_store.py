@@ -84,7 +84,7 @@ class WithdrawalStore:
         """Fail the oldest submitted tickets of a withdrawn service, unless a source offers it by now."""
         rows = run(
             self.database,
-            f"""UPDATE tickets SET state = '{FAILED}', finished = clock_timestamp(), error = CAST(:error AS json)
+            f"""UPDATE tickets SET state = '{FAILED}', finished = clock_timestamp(), error = CAST(:error AS jsonb)
                WHERE state = '{SUBMITTED}' AND id = ANY(ARRAY(
                  SELECT id FROM tickets WHERE state = '{SUBMITTED}' AND interface_hash = :interface_hash
                  ORDER BY queue_order LIMIT :limit))

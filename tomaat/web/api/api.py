@@ -120,7 +120,7 @@ class Api:
         """Send the result, or say why there is none."""
         ticket = self._wait(self._find(reference), UNENDED)
         _demand_result(ticket)
-        path = self.storage.result_of(ticket.folder, ticket.claim)
+        path = self.storage.result_of(ticket.folder, ticket.out)
         note_sent = partial(self._note_sent, ticket.id, ticket.result_bytes or 0)
         try:
             sent = send_result(request, ticket, path, note_sent)

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import structlog
 
-from tomaat.database import DatabaseUnavailable
+from tomaat.database import DatabaseUnavailable, RowRefused
 from tomaat.processes.stop import Stop
 from tomaat.tickets.watch_store import EndedTicket, WatchStore
 
@@ -46,6 +46,10 @@ class EndedTickets:
             if not self.lost:
                 log.warning("database.lost", reason=str(error))
             self.lost = True
+            return
+        except RowRefused as error:
+            log.error("ended.not_read", reason=str(error))
+            self.since = None  # begin anew: the row is not listed for long
             return
         self.lost = False
         if self.since is not None:

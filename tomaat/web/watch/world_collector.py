@@ -9,7 +9,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from tomaat import __version__
-from tomaat.database import DatabaseUnavailable
+from tomaat.database import DatabaseUnavailable, RowRefused
 from tomaat.storage import Storage
 from tomaat.tickets.states import UNENDED
 from tomaat.tickets.watch_store import SourceNow, WatchStore, World
@@ -67,7 +67,7 @@ class WorldCollector(Collector):
         """Read the state of the service; a silent database is waited for once a second at most."""
         try:
             return self.store.world()
-        except DatabaseUnavailable:
+        except (DatabaseUnavailable, RowRefused):
             return None
 
     def _of_storage(self) -> Iterator[Metric]:

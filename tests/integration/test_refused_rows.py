@@ -1,0 +1,154 @@
+"""A row or a value that PostgreSQL refuses costs its own ticket, and no other; no door ends, or tries it for ever."""
+
+import threading
+from unittest.mock import Mock
+
+import structlog
+
+from tomaat.database import RowRefused
+from tomaat.scheduling.ends import Ends, Fail, PutBack
+from tomaat.scheduling.scheduler import Scheduler
+from tomaat.tickets.source_store import SourceStore
+from tomaat.web.watch.ended_tickets import EndedTickets
+
+POISONED = {"type": "/problems/refused", "title": "Refused", "status": 409, "detail": "series 1.2.3\0 is too short."}
+
+
+def refuse(bench, ticket):
+    """Let PostgreSQL refuse every change of one ticket's row."""
+    bench.run(
+        f"CREATE TRIGGER refuse_{ticket.id} BEFORE UPDATE ON tickets FOR EACH ROW"
+        f" WHEN (NEW.id = {ticket.id}) EXECUTE FUNCTION refuse_move()"
+    )
+
+
+def allow(bench, ticket):
+    bench.run(f"DROP TRIGGER refuse_{ticket.id} ON tickets")
+
+
+def test_a_ticket_whose_row_is_refused_is_left_alone_and_the_next_is_claimed(bench):
+    lane = bench.source()
+    bad, good = bench.submit(), bench.submit()
+    for ticket in (bad, good):
+        bench.queue(ticket, lane.lease.name)
+    refuse(bench, bad)
+    with structlog.testing.capture_logs() as logs:
+        assert lane.claim(["Add-1"]) is None
+        assert lane.next_queued(["Add-1"]).id == good.id
+        assert lane.claim(["Add-1"]).id == good.id
+        assert lane.claim(["Add-1"]) is None
+    assert [(line["event"], line["ticket"]) for line in logs] == [("ticket.not_claimed", bad.id)]
+
+
+def test_an_error_that_cannot_be_stored_fails_its_ticket_without_details(bench):
+    lane = bench.source()
+    ticket = bench.claimed(lane)
+    assert lane.fail(ticket, POISONED)
+    assert bench.read(ticket).state == "failed"
+    assert bench.read(ticket).error["type"] == "/problems/task-crashed"
+
+
+def test_a_progress_that_cannot_be_stored_is_dropped_and_the_ticket_runs_on(bench):
+    lane = bench.source()
+    ticket = bench.claimed(lane)
+    assert lane.report(ticket, 0.5, "slice\0 of") is False
+    assert lane.report(ticket, float("nan"), "slice") is False
+    assert bench.read(ticket).progress == 0
+    bench.web.cancel(ticket)
+    assert lane.report(ticket, 0.5, "caf\udce9") is True
+
+
+def test_a_duration_that_no_row_takes_does_not_cost_the_result(bench):
+    lane = bench.source()
+    for seconds in (-0.5, 1.7e308):
+        ticket = bench.claimed(lane)
+        assert lane.succeed(ticket, sha256="0" * 64, size_bytes=1, seconds=seconds)
+        assert bench.read(ticket).state == "succeeded"
+
+
+def test_an_end_that_is_refused_is_left_and_said(bench, tmp_path):
+    lane = bench.source()
+    ticket, out = bench.claimed(lane), tmp_path / "out" / "1"
+    out.mkdir(parents=True)
+    refuse(bench, ticket)
+    with structlog.testing.capture_logs() as logs:
+        for end in (Fail(problem={}, reason="x"), PutBack()):
+            Ends(lane, structlog.get_logger(), attempts=3).carry_out(end, ticket, out)
+    assert [line["event"] for line in logs].count("ticket.end_refused") == 2
+    assert not out.exists()
+
+
+def test_an_offer_that_cannot_be_stored_is_left_out_and_the_others_are_made(bench):
+    lease = bench.source(services=()).lease
+    offers = [
+        {"service": service, "interface_hash": service, "offer": {"description": text, "version": "1", "interface": {}}}
+        for service, text in (("Good", "adds"), ("Nul", "a\0b"), ("Half", "caf\udce9"))
+    ]
+    with structlog.testing.capture_logs() as logs:
+        bench.sources.offer(lease, offers)
+    assert [service.name for service in bench.web.offered_services()] == ["Good"]
+    assert [line["event"] for line in logs] == ["task.refused", "task.refused"]
+
+
+def test_measurements_that_cannot_be_stored_are_dropped(bench):
+    lane = bench.source()
+    bench.needs(lane, "Add", 5, 7, float("inf"), "Add")
+    assert [offer["network_bytes"] for offer in bench.sources.offers_of(lane.lease.name)] == [None]
+
+
+def test_readings_that_cannot_be_stored_are_dropped(bench):
+    lane = bench.source()
+    bench.sources.note_reading(lane.lease, used_bytes=2**70, total_bytes=1, use=0.5, celsius=None)
+    assert bench.watch.world().sources[0].used_bytes is None
+
+
+def test_a_row_that_cannot_be_read_stops_the_counting_only_as_long_as_it_is_listed(bench):
+    told = []
+    ended = EndedTickets(bench.watch, told.append)
+    ended.look()
+    first = bench.submit()
+    bench.web.cancel(first)
+    bench.run("UPDATE tickets SET started = '-infinity', finished = 'infinity'")
+    ended.look()
+    bench.run("UPDATE tickets SET started = NULL, finished = clock_timestamp()")
+    ended.look()
+    second = bench.submit()
+    bench.web.cancel(second)
+    ended.look()
+    assert second.id in {each.id for each in told}
+
+
+def test_a_source_whose_row_is_refused_does_not_cost_the_others_their_lease(bench):
+    class Refusing(SourceStore):
+        def renew(self, lease):
+            renewed.append(lease.name)
+            if lease.name == "here/cpu-0":
+                raise RowRefused("DataError 22P05")
+            return super().renew(lease)
+
+    renewed: list[str] = []
+    sources = Refusing(bench.database, lease_seconds=3600)
+    lanes = [bench.source(name) for name in ("here/cpu-0", "here/cpu-1")]
+    scheduler = Scheduler([], sources, None, Mock(), None, watch=None, lease_seconds=3600)
+    scheduler.usable = [Named(lane.lease) for lane in lanes]
+    scheduler.running = {lane.lease.name: Running(lane.lease) for lane in lanes}
+    scheduler._note_readings = lambda: None
+    scheduler._beat()
+    assert renewed == ["here/cpu-0", "here/cpu-1"]
+
+
+class Named:
+    """A compute source, by its name."""
+
+    def __init__(self, lease):
+        self.name = lease.name
+
+
+class Running:
+    """A lane under its lease."""
+
+    def __init__(self, lease):
+        self.lane = self
+        self.lease = lease
+        self.lease_lost = False
+        self.thread = threading.current_thread()
