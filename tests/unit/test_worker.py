@@ -124,6 +124,13 @@ class _Unwritable(_Add):
         return self.outputs
 
 
+class _ExitingLate(dict):
+    """A value that ends the program when it is copied, and when it is written."""
+
+    def items(self):
+        sys.exit("written")
+
+
 class _Exiting:
     """A value that ends the program wherever it is touched."""
 
@@ -326,7 +333,9 @@ def test_a_task_that_would_end_its_program_fails_its_ticket_and_the_next_one_run
     assert worker.run(job("Add", key="2/1")) == Packed(key="2/1")
 
 
-@pytest.mark.parametrize("outputs", [{"x": _Exiting()}, _Exiting()], ids=["a value", "all"])
+@pytest.mark.parametrize(
+    "outputs", [{"x": _Exiting()}, {"x": _ExitingLate(a=1)}, _Exiting()], ids=["a value", "late", "all"]
+)
 def test_outputs_that_would_end_the_program_fail_their_ticket(worker, job, monkeypatch, outputs):
     monkeypatch.setattr(_Unwritable, "outputs", outputs)
     worker.load(_Unwritable, _Add)
