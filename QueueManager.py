@@ -12,12 +12,14 @@ from tomaat.database import SUBMITTED, Hinter, Hints, connect
 from tomaat.launch.open_door import open_door, prepare
 from tomaat.manager.manager import Manager, Rules
 from tomaat.manager.sweep import Sweep
+from tomaat.manager.withdrawals import Withdrawals
 from tomaat.processes.stop import Stop
 from tomaat.storage import Storage
 from tomaat.tickets.instance import mismatch
 from tomaat.tickets.manager_store import ManagerStore
 from tomaat.tickets.question_store import QuestionStore
 from tomaat.tickets.source_store import SourceStore
+from tomaat.tickets.withdrawal_store import WithdrawalStore
 from TOMAATSettings import Settings, read_settings
 
 
@@ -53,7 +55,8 @@ def manage(settings: Settings, stop: Stop) -> None:
         clock_steady_seconds=settings.CLOCK_STEADY_SECONDS,
     )
     sources = SourceStore(database, lease_seconds=settings.LEASE_SECONDS)
-    manager = Manager(store, sources, questions, sweep, rules=rules)
+    withdrawals = Withdrawals(WithdrawalStore(database, hinter.send), after_hours=settings.WITHDRAW_HOURS)
+    manager = Manager(store, sources, questions, sweep, withdrawals, rules=rules)
     sweep.start()
     while not stop.asked:
         hints.wait(manager.round())
@@ -64,7 +67,7 @@ def manage(settings: Settings, stop: Stop) -> None:
 def main() -> int:
     """Open the door; return its exit status."""
     settings = read_settings()
-    return open_door("QueueManager", settings.LOG_FORMAT, lambda stop: manage(settings, stop))
+    return open_door("QueueManager", settings.LOG_FORMAT, settings.LOG_LEVEL, lambda stop: manage(settings, stop))
 
 
 if __name__ == "__main__":

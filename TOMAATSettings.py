@@ -93,10 +93,30 @@ class Settings(BaseSettings):
     MOST_TICKETS_PER_MINUTE: int = Field(
         default=600, ge=1, description="Tickets of one API key within a minute, above which it is answered 429."
     )
+    MOST_WRONG_KEYS_PER_MINUTE: int = Field(
+        default=20,
+        ge=1,
+        description="Wrong API keys from one address within a minute, above which it is answered 429. Keys that were "
+        "right within the last hour are still let in.",
+    )
+    MOST_CONNECTIONS_PER_ADDRESS: int = Field(
+        default=50, ge=1, description="Connections of one address; `TOMAAT_TRUSTED_PROXIES` have no such limit."
+    )
+    LARGEST_SPOOLS_BYTES: int = Field(
+        default=16 * GIB,
+        ge=1,
+        description="Bytes of all uploads that are on their way together; beyond them one is answered 503.",
+    )
     ATTEMPTS: int = Field(default=3, ge=1, description="How often a ticket is started when its worker dies.")
 
     WAIT_LIMIT_HOURS: float = Field(
         default=24.0, gt=0, description="Hours after which a ticket that still waits fails."
+    )
+    WITHDRAW_HOURS: float = Field(
+        default=72.0,
+        gt=0,
+        description="Hours after which a service that no compute source has offered is withdrawn: requests get 404, "
+        "waiting tickets fail.",
     )
     FETCHED_GRACE_SECONDS: float = Field(
         default=600.0,
@@ -171,7 +191,14 @@ class Settings(BaseSettings):
         "of a GPU's; on the CPU whatever is free.",
     )
     WEB_THREADS: int = Field(
-        default=32, ge=4, description="Threads of the web server; at most half of them wait for `?wait=`."
+        default=32,
+        ge=4,
+        description="Threads of the web server; at most half of them wait for `?wait=`, three eighths unpack uploads.",
+    )
+    TRUSTED_PROXIES: list[str] = Field(
+        default=["127.0.0.0/8", "::1/128"],
+        description="JSON: addresses and networks of proxies that bound their own clients. They name each client in "
+        "`X-Forwarded-For`, and may open as many connections as they need.",
     )
     WORKER_USER: str | None = Field(
         default=None,
@@ -187,6 +214,10 @@ class Settings(BaseSettings):
         description="Whether the text of a task's exception is logged (`log`), for the task's author. It may name "
         "patients: so it is off.",
     )
+    LOG_LEVEL: Literal["debug", "info", "warning", "error"] = Field(
+        default="info",
+        description="Least level of a log line. Successful polling, and the page's files, are `debug`.",
+    )
 
     @field_validator("BASE_STORAGE_DIR", "CUSTOM_TASKS_DIR")
     @classmethod
@@ -201,6 +232,16 @@ class Settings(BaseSettings):
     def _one_word(cls, value: str) -> str:
         if not value or "/" in value or any(map(str.isspace, value)):
             raise ValueError("must be a name without a slash or a blank")
+        return value
+
+    @field_validator("TRUSTED_PROXIES")
+    @classmethod
+    def _networks(cls, value: list[str]) -> list[str]:
+        for each in value:
+            try:
+                ipaddress.ip_network(each)
+            except ValueError:
+                raise ValueError(f"{each!r} is neither an address nor a network, such as 192.0.2.0/24") from None
         return value
 
     @field_validator("DATABASE_URL")

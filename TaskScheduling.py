@@ -49,7 +49,8 @@ def schedule(settings: Settings, stop: Stop) -> None:
             *("--tasks", str(settings.CUSTOM_TASKS_DIR)),
             *("--threads", str(threads_of_each(found))),
             *("--largest-volume-bytes", str(settings.LARGEST_VOLUME_BYTES)),
-            *("--log-format", settings.LOG_FORMAT, "--task-errors", settings.TASK_ERRORS),
+            *("--log-format", settings.LOG_FORMAT, "--log-level", settings.LOG_LEVEL),
+            *("--task-errors", settings.TASK_ERRORS),
         ],
         folder=HOME,
         wake_main=hints.wake,
@@ -92,7 +93,7 @@ def schedule(settings: Settings, stop: Stop) -> None:
 def main() -> int:
     """Open the door; return its exit status."""
     settings = read_settings()
-    return open_door("TaskScheduling", settings.LOG_FORMAT, lambda stop: schedule(settings, stop))
+    return open_door("TaskScheduling", settings.LOG_FORMAT, settings.LOG_LEVEL, lambda stop: schedule(settings, stop))
 
 
 if __name__ == "__main__":

@@ -18,9 +18,7 @@ from tomaat.tickets.operator_store import OperatorStore
 from tomaat.tickets.ticket_store import AgainRules, TicketStore
 from tomaat.tickets.watch_store import WatchStore
 from tomaat.web.api import Api, Examples, Waiters
-from tomaat.web.http.access import Access
-from tomaat.web.http.app import create_app
-from tomaat.web.http.serve import WebServer
+from tomaat.web.http import Access, Gate, Proxies, WebServer, create_app
 from tomaat.web.operator.operator import Operator
 from tomaat.web.page.documents import Page
 from tomaat.web.watch import Health, Metrics
@@ -29,10 +27,8 @@ from TOMAATSettings import Settings, read_settings
 
 def serve(settings: Settings, stop: Stop) -> None:
     """Answer requests until the door is asked to stop."""
-    deadline_seconds = settings.database_deadline_seconds
-    database = connect(
-        settings.DATABASE_URL, deadline_seconds=deadline_seconds, pool_size=settings.WEB_THREADS // 2 + 4
-    )
+    deadline = settings.database_deadline_seconds
+    database = connect(settings.DATABASE_URL, deadline_seconds=deadline, pool_size=settings.WEB_THREADS // 2 + 4)
     storage = Storage(settings.BASE_STORAGE_DIR)
     if not prepare(database, storage, stop):
         return
@@ -43,11 +39,13 @@ def serve(settings: Settings, stop: Stop) -> None:
         raise Misconfigured(settings.key_missing)
     access = Access(
         keys,
+        Proxies(settings.TRUSTED_PROXIES),
         needed=settings.keys_needed,
         most_waiting=settings.LONGEST_QUEUE_PER_KEY,
         most_within_a_minute=settings.MOST_TICKETS_PER_MINUTE,
+        most_wrong_keys=settings.MOST_WRONG_KEYS_PER_MINUTE,
     )
-    hints = Hints(settings.DATABASE_URL, CHANGED, deadline_seconds=deadline_seconds)
+    hints = Hints(settings.DATABASE_URL, CHANGED, deadline_seconds=deadline)
     waiters = Waiters(store, hints, places=settings.WEB_THREADS // 2, poll_seconds=settings.POLL_SECONDS)
     audit = Audit(database)
     api = Api(
@@ -73,26 +71,29 @@ def serve(settings: Settings, stop: Stop) -> None:
     metrics = Metrics(watch, storage, access)
     metrics.ended.look()
     page = Page(key_needed=settings.keys_needed, largest_request_bytes=api.largest_request_bytes)
+    app = create_app(api, operator, metrics, Health(watch, storage), page)
     server = WebServer(
-        create_app(api, operator, metrics, Health(watch, storage), page),
+        Gate(app, access, audit, largest_request_bytes=api.largest_request_bytes),
         host=settings.HOST,
         port=settings.PORT,
         threads=settings.WEB_THREADS,
-        largest_request_bytes=api.largest_request_bytes,
+        most_connections_of_one_address=settings.MOST_CONNECTIONS_PER_ADDRESS,
+        largest_spools_bytes=settings.LARGEST_SPOOLS_BYTES,
         temporary=storage.temporary,
         note_refused=metrics.note_refused,
     )
     server.start()
-    metrics.ended.follow(stop)
+    metrics.ended.follow(stop, audit.write_counts)
     waiters.close()
     server.stop()
+    audit.write_counts(at_once=True)
     hinter.close()
 
 
 def main() -> int:
     """Open the door; return its exit status."""
     settings = read_settings()
-    return open_door("WebService", settings.LOG_FORMAT, lambda stop: serve(settings, stop))
+    return open_door("WebService", settings.LOG_FORMAT, settings.LOG_LEVEL, lambda stop: serve(settings, stop))
 
 
 if __name__ == "__main__":

@@ -115,9 +115,9 @@ def ask(side: Side, number: int) -> dict[str, list[float]]:
         raise RuntimeError("a ticket is missing")
     asked: dict[str, Callable[[], object]] = {
         "submit": lambda: submit(side, number),
-        "look for tickets without estimates": lambda: side.lane.without_estimate(["Add"], asked=()),
+        "look for tickets without estimates": lambda: side.lane.without_estimate(["Add"]),
         "find": lambda: side.web.find(ticket.id),
-        "outlook": lambda: side.web.outlook(ticket),
+        "read the lines": side.web.lines,
         "count the waiting": side.web.count_waiting,
         "read the queues": side.manager.queues,
         "take back": lambda: side.manager.take_back(settled=True, attempts=3),

@@ -70,16 +70,42 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
     return [answer]
 
 
+class OpenGate:
+    """Lets every body in."""
+
+    app = staticmethod(application)
+
+    def __init__(self, proxies: Any) -> None:
+        self.proxies = proxies
+
+    def is_upload(self, request: Any) -> bool:
+        """Let no request wait for a place: this application unpacks nothing."""
+        del request
+        return False
+
+    def look(self, request: Any) -> int:
+        """Tell how many bytes a body may have."""
+        del request
+        return LARGEST_BYTES
+
+    def ask(self, shown: str, address: str) -> int:
+        """Tell the same; no request is asked for."""
+        del shown, address
+        return LARGEST_BYTES
+
+
 def serve_ours(port: int) -> None:
     """Serve by the project's own server until SIGTERM."""
-    from tomaat.web.http.serve import WebServer  # noqa: PLC0415 (the others' processes stay small)
+    from tomaat.web.http.addresses import Proxies  # noqa: PLC0415 (the others' processes stay small)
+    from tomaat.web.http.serve import WebServer  # noqa: PLC0415 (likewise)
 
     server = WebServer(
-        application,
+        OpenGate(Proxies(["127.0.0.1"])),
         host="127.0.0.1",
         port=port,
         threads=THREADS,
-        largest_request_bytes=LARGEST_BYTES,
+        most_connections_of_one_address=SLOW,
+        largest_spools_bytes=2 * UPLOADS * UPLOAD_BYTES,
         temporary=Path(tempfile.gettempdir()),
     )
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})

@@ -85,7 +85,7 @@ class Client:
 def main() -> int:
     """Run the demonstration; return the exit status."""
     settings = read_settings()
-    configure_logging("demo", settings.LOG_FORMAT)
+    configure_logging("demo", settings.LOG_FORMAT, settings.LOG_LEVEL)
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING)
     )  # the story tells the rest

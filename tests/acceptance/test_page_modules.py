@@ -701,7 +701,20 @@ def test_a_problem_of_the_api_is_told_in_the_pages_words(run):
 
 def test_what_a_service_that_is_away_does_with_tickets_is_told(run):
     told = run("overview", "return module.serviceText(given);", {"available": False})
-    assert told == "Not live: the computer for it is away or paused; tickets wait, and fail if that lasts too long"
+    assert told == "Not live. The computer for it is away or paused. Tickets wait, and fail if that lasts too long"
+    why = "No compute source takes it now: here/gpu-0 is drained."
+    told = run("overview", "return module.serviceText(given);", {"available": False, "why_unavailable": why})
+    assert told == (
+        "Not live. No computer takes it now: here/gpu-0 is paused. Tickets wait, and fail if that lasts too long"
+    )
+
+
+def test_a_ticket_whose_end_nobody_knows_says_why(run):
+    status = {"state": "queued", "eta_seconds": None, "why_waiting": "here/gpu-0 is drained.", "started": None}
+    told = run("ticket-texts", "return module.moreOf(given);", {**status, "compute_source": "here/gpu-0"})
+    assert told == "No end is in sight: here/gpu-0 is paused. On here/gpu-0."
+    told = run("ticket-texts", "return module.moreOf(given);", {**status, "state": "submitted", "compute_source": None})
+    assert told == "No end is in sight: here/gpu-0 is paused."
 
 
 # Drawing

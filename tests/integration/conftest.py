@@ -2,13 +2,16 @@
 
 import itertools
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy
 
+from tests.web_server import Server
 from tomaat.database import connect, migrate
 from tomaat.tickets.lane_store import LaneStore
+from tomaat.tickets.lines import Outlook
 from tomaat.tickets.manager_store import ManagerStore
 from tomaat.tickets.source_store import Lease, SourceStore
 from tomaat.tickets.ticket import Ticket
@@ -102,6 +105,9 @@ class Bench:
         assert found is not None
         return found
 
+    def outlook(self, ticket: Ticket) -> Outlook:
+        return self.web.lines().outlook(self.read(ticket))
+
     def queue(self, ticket: Ticket, source: str) -> None:
         self.run("UPDATE tickets SET state = 'queued', source = :s WHERE id = :id", s=source, id=ticket.id)
 
@@ -118,3 +124,17 @@ class Bench:
 @pytest.fixture
 def bench(database: sqlalchemy.Engine) -> Bench:
     return Bench(database)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Start the web side on a store that is a stand-in; stop it in the end."""
+    started: list[Server] = []
+
+    def start(**how: Any) -> Server:
+        started.append(Server(tmp_path / str(len(started)), **how))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.stop()

@@ -1,9 +1,13 @@
 """API keys, repeated requests and the audit trail in the real database."""
 
+import time
+
 import pytest
 from sqlalchemy.exc import DBAPIError
 
+from tomaat.access import Audit
 from tomaat.access.key_store import KeyExists, KeyStore
+from tomaat.database import DatabaseUnavailable
 
 
 @pytest.fixture
@@ -103,3 +107,39 @@ def test_tickets_of_a_time_that_a_clock_took_back_are_not_new(keys, bench):
     bench.web.submit(bench.new_ticket(key_name="radiology"))
     bench.run("UPDATE tickets SET created = clock_timestamp() + interval '30 minutes'")
     assert keys.usage("radiology", most_waiting=10, most_within_a_minute=10).within_a_minute == 0
+
+
+def counted(bench):
+    return [tuple(row) for row in bench.run("SELECT who, what, outcome, times FROM audit ORDER BY outcome")]
+
+
+def test_refusals_without_a_key_become_one_line_for_each_kind_and_minute(bench, monkeypatch):
+    audit = Audit(bench.database)
+    for _ in range(1000):
+        audit.count(what="submit", outcome="key-needed")
+    audit.count(what="submit", outcome="busy")
+    audit.write_counts()
+    assert counted(bench) == [], "a minute has not passed"
+    now = time.monotonic()
+    monkeypatch.setattr("tomaat.access.audit.time.monotonic", lambda: now + 61)
+    audit.write_counts()
+    audit.write_counts(at_once=True)
+    lines = [("anybody", "submit", "busy", 1), ("anybody", "submit", "key-needed", 1000)]
+    assert counted(bench) == lines
+    audit.note(who="radiology", what="submit", outcome="x")
+    assert counted(bench) == [*lines, ("radiology", "submit", "x", 1)]
+
+
+def test_counts_that_cannot_be_written_are_kept(bench, monkeypatch):
+    audit = Audit(bench.database)
+
+    def away(*_, **__):
+        raise DatabaseUnavailable("away")
+
+    audit.count(what="submit", outcome="key-needed")
+    with monkeypatch.context() as patched:
+        patched.setattr("tomaat.access.audit.run", away)
+        audit.write_counts(at_once=True)
+    audit.count(what="submit", outcome="key-needed")
+    audit.write_counts(at_once=True)
+    assert counted(bench) == [("anybody", "submit", "key-needed", 2)]

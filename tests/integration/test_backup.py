@@ -154,6 +154,7 @@ def test_what_ran_waits_again_and_what_ended_is_as_it_was(pair, make_pair, place
 def test_a_ticket_whose_files_are_not_in_the_backup_is_not_promised(pair, make_pair, place):
     ended, waited, other = (pair.submit() for _ in range(3))
     pair.succeed(ended)
+    pair.run("UPDATE tickets SET stage = 'Jane Doe', idempotency_key = 'Jane Doe ' || id")
     for folder in (ended, waited):  # deleted between the dump and the copying
         folder.path.rename(folder.path.with_name(f"{folder.name}-gone"))
     restored = make_pair()
@@ -163,6 +164,8 @@ def test_a_ticket_whose_files_are_not_in_the_backup_is_not_promised(pair, make_p
     assert rows[waited.name].state == "failed"
     assert rows[waited.name].error["type"] == "/problems/files-lost"
     assert rows[other.name].state == "submitted"
+    kept = restored.run("SELECT folder FROM tickets WHERE stage IS NOT NULL OR idempotency_key IS NOT NULL")
+    assert [row.folder for row in kept] == [other.name], "texts go with the files"
 
 
 def test_what_was_accepted_after_the_dump_is_quarantined(pair, make_pair, place, monkeypatch):

@@ -3,6 +3,7 @@
 import collections
 import io
 import random
+import struct
 import zlib
 from pathlib import Path
 
@@ -181,6 +182,15 @@ def bomb():
     return small[:start] + document + packer.compress(plain[pixels:]) + packer.flush()
 
 
+def zeros(rows, columns):
+    """Make an image of zeros of any size in 932 bytes: nothing of JPEG 2000's says so but the size in its header."""
+    none = np.zeros((64, 64), np.int16)
+    stream = bytearray(frame(none.tobytes(), none.shape, "int16", JPEG2000Lossless))
+    size = stream.index(b"\xff\x51") + 6  # of the image, then of its one tile
+    stream[size : size + 8] = stream[size + 16 : size + 24] = struct.pack(">2L", columns, rows)
+    return image(none, JPEG2000Lossless, Rows=rows, Columns=columns, PixelData=encapsulate([bytes(stream)]))
+
+
 PIXELS = np.ascontiguousarray(VOXELS[:, :, 0].T)
 J2K = frame(PIXELS.tobytes(), PIXELS.shape, "int16", JPEG2000Lossless)
 RLE = frame(PIXELS.tobytes(), PIXELS.shape, "int16", RLELossless)
@@ -194,7 +204,12 @@ HOSTILE = {
     "magic-only": (bytes(128) + b"DICM", "no-pixels"),
     "noise": (bytes(128) + b"DICM" + np.random.default_rng(1).bytes(5000), "no-pixels"),
     "fewer-pixels-than-rows-need": (image(PIXELS, PixelData=PIXELS.tobytes()[:200]), "size"),
-    "rows-and-columns-lie": (image(PIXELS, Rows=65535, Columns=65535), "size"),
+    "rows-and-columns-lie": (image(PIXELS, Rows=65535, Columns=65535), "too-large"),
+    "rows-lie": (image(PIXELS, Rows=60), "size"),
+    "jpeg-2000-of-zeros-16000-x-16000": (zeros(16_000, 16_000), "too-large"),
+    "jpeg-2000-of-zeros-4096-x-4096": (zeros(4096, 4096), "ratio"),
+    "jpeg-2000-of-zeros-1000-x-1000": (zeros(1000, 1000), "ratio"),
+    "jpeg-2000-of-zeros-65535-x-1100": (zeros(65_535, 1100), "too-large"),
     "rows-and-columns-lie-compressed": (changed(compressed(J2K), Rows=65535, Columns=65535), "too-large"),
     "rows-lie-compressed": (changed(compressed(J2K), Rows=16), "unreadable"),
     "rows-twice": (GOOD[:PIXELS_AT] + FEWER_ROWS + GOOD[PIXELS_AT:], "dimensions"),
@@ -304,3 +319,35 @@ def test_reading_series_leaves_no_descriptor_behind(tmp_path, reader):
     for _ in range(5):
         reader.read(folder)
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+@pytest.mark.parametrize(
+    ("side", "words"),
+    [(1000, "more than 1000 times"), (8192, "more than 1000 times"), (16_000, "at most 65535 x 65535 and 67108864")],
+)
+def test_of_an_image_that_claims_too_much_no_pixel_is_asked_for(side, words, tmp_path, monkeypatch):
+    reader, asked = VolumeReader(largest_voxel_bytes=2**32), []
+    ask = reader._ask
+    monkeypatch.setattr(reader, "_ask", lambda said, *how, **more: asked.append(said) or ask(said, *how, **more))
+    with pytest.raises(VolumeRefused, match=f"claims? .* {words}"):
+        reader.read(written({"a": zeros(side, side)}, tmp_path))
+    assert [said for said in asked if "order" in said] == []
+    reader.close()
+
+
+def test_blank_slices_of_a_series_are_taken(tmp_path, reader):
+    voxels = np.zeros((1000, 1000, 3), np.int16)
+    voxels[:, :, 1] = voxels_of((1000, 1000, 1))[:, :, 0]
+    volume = reader.read(written(series(voxels, syntax=JPEG2000Lossless), tmp_path))
+    assert np.array_equal(volume.array, voxels)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("slope", ["1", "1.5"])
+@pytest.mark.parametrize("syntax", EXACT.values(), ids=list(EXACT))
+def test_a_large_image_fits_the_forks_memory(syntax, slope, tmp_path):
+    reader = VolumeReader(largest_voxel_bytes=2**32)
+    pixels = np.random.default_rng(0).integers(0, 4000, (3328, 4096)).astype(np.int16)
+    volume = reader.read(written({"a": image(pixels, syntax, RescaleSlope=slope, RescaleIntercept="0")}, tmp_path))
+    assert np.array_equal(volume.array[:, :, 0].T, pixels * float(slope))
+    reader.close()

@@ -14,8 +14,10 @@ import pytest
 import sqlalchemy
 
 from tests.nobody import NOBODY, as_nobody
+from tests.pooler import pooled
 from tomaat.access.key_store import KeyStore
 from tomaat.database import connect
+from tomaat.database.facts import QUIET_LOG
 from tomaat.database.migrate import MIGRATIONS
 from tomaat.doctor import __main__ as doctor
 from tomaat.doctor import devices, kernel, packages, port, settings, storage, tasks, workers
@@ -222,6 +224,32 @@ def test_a_server_with_few_connections_or_that_ends_idle_sessions_is_warned_of(l
     assert "idle for 60 s" in looked()["database server"].says
 
 
+def test_a_hint_that_a_pooler_keeps_is_warned_of(looked, database_url, monkeypatch):
+    assert looked()["hints"].level == "ok"
+    monkeypatch.setattr("tomaat.doctor.database.HINT_SECONDS", 0.3)
+    with pooled(database_url) as url:
+        seen = looked(url)
+    assert seen["database"].level == "ok", "all else answers"
+    assert seen["hints"].level == "warning"
+    assert "pool_mode = session" in seen["hints"].mend
+
+
+@pytest.mark.parametrize("name", sorted(QUIET_LOG))
+def test_a_log_that_may_hold_values_is_warned_of(looked, database, database_url, name):
+    assert "database log" not in looked(), "the private server's settings are well"
+    value = {"log_min_error_statement": "error", "log_error_verbosity": "default", "log_statement": "mod"}.get(name, 5)
+    own = sqlalchemy.make_url(database_url).database
+    with database.connect() as connection:
+        connection.execute(sqlalchemy.text(f"ALTER DATABASE {own} SET {name} = '{value}'"))
+    assert looked()["database log"].says.endswith(f"({name})")
+
+
+def test_the_document_has_each_line_that_keeps_values_out_of_the_log():
+    written = (Path(__file__).parents[2] / "docs/production.md").read_text()
+    for name, value in QUIET_LOG.items():
+        assert f"SET {name} = {value if value.lstrip('-').isdecimal() else repr(value)};" in written
+
+
 def test_a_clock_that_differs_is_warned_of(looked, database, monkeypatch):
     assert looked()["clock"].level == "ok"
     real = time.time
@@ -258,6 +286,7 @@ def test_doors_that_are_gone_are_warned_of_and_a_source_that_offers_nothing_is_a
     assert "Add" in looked()["offers"].says
     bench.lapse("here/cpu-0")
     assert looked()["source here/cpu-0"].says == "nobody holds it"
+    assert "tomaat-server sources forget here/cpu-0" in looked()["source here/cpu-0"].mend
     bench.run("UPDATE compute_sources SET drained = true")
     assert "drained" in looked()["source here/cpu-0"].says
 

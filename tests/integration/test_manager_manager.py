@@ -4,12 +4,15 @@ import sys
 from dataclasses import replace
 
 import pytest
+import structlog
 
 from tomaat.manager.manager import Manager, Rules
 from tomaat.manager.sweep import Sweep
+from tomaat.manager.withdrawals import Withdrawals
 from tomaat.storage import Storage
 from tomaat.storage.storage import RESULT
 from tomaat.tickets.question_store import QuestionStore
+from tomaat.tickets.withdrawal_store import WithdrawalStore
 
 RESULT_ROW = {"sha256": "0" * 64, "size_bytes": 1, "seconds": 1.0}
 
@@ -40,7 +43,8 @@ def manager(bench, storage, strategy="KEEP_ALL", **rules):
         bench.manager, storage, questions, pair=lambda: None, strategy=strategy, retention_hours=RULES.retention_hours
     )
     own = replace(RULES, fetched_grace_seconds=None if strategy == "KEEP_ALL" else 0.0, **rules)
-    return Turning(bench.manager, bench.sources, questions, sweep, rules=own)
+    withdrawals = Withdrawals(WithdrawalStore(bench.database, bench.hints.append), after_hours=72.0)
+    return Turning(bench.manager, bench.sources, questions, sweep, withdrawals, rules=own)
 
 
 class Turning(Manager):
@@ -244,6 +248,56 @@ def test_what_an_error_said_is_forgotten_with_the_files(bench, storage):
     bench.run("UPDATE tickets SET delete_requested = true")
     manager(bench, storage).turn()
     assert bench.read(ticket).error == error | {"detail": "The details are no longer kept."}
+
+
+TEXTS = """SELECT stage, idempotency_key, payload_sha256, error->>'detail' AS detail, error->'errors' AS errors
+    FROM tickets"""
+
+
+@pytest.mark.parametrize("resist", [False, True])
+def test_all_texts_go_with_the_files_and_also_without_them(bench, storage, monkeypatch, resist):
+    lane = bench.source()
+    bench.web.submit(bench.new_ticket(idempotency_key="Jane Doe 1", payload_sha256=b"x" * 32))
+    bench.run("UPDATE tickets SET state = 'queued', source = 'here/cpu-0'")
+    ticket = lane.claim(["Add-1"])
+    lane.report(ticket, 0.5, "Jane Doe's liver")
+    said = [{"input": "scan", "code": "series", "detail": "two series: Jane Doe's head, Jane Doe's neck"}]
+    lane.fail(ticket, {"type": "/problems/refused", "title": "X", "status": 409, "detail": "Jane Doe", "errors": said})
+    bench.run("UPDATE tickets SET stage = 'Jane Doe again'")  # as an older version may have left it
+    (storage.tickets / ticket.folder).mkdir()
+    assert "Jane Doe" in str(bench.run(TEXTS))
+    bench.web.cancel(ticket)
+    if resist:
+        monkeypatch.setattr(sys.modules["tomaat.manager.sweep"].shutil, "rmtree", lambda *_, **__: None)
+    made = manager(bench, storage)
+    made.round()
+    made.sweep.work()
+    assert bench.read(ticket).files_removed != resist
+    assert [tuple(row) for row in bench.run(TEXTS)] == [(None, None, None, "The details are no longer kept.", None)]
+    columns = bench.run("SELECT to_json(t) AS row FROM tickets t")
+    assert "Jane" not in str(columns)
+    assert "Jane" not in str(bench.run("SELECT to_json(a) FROM audit a"))
+
+
+def test_files_that_resist_are_told_once_and_go_as_soon_as_they_can(bench, storage, monkeypatch):
+    ticket, folder = finished(bench, storage, bench.source())
+    bench.run("UPDATE tickets SET delete_requested = true")
+    of_sweep = sys.modules["tomaat.manager.sweep"]
+    tried = []
+    monkeypatch.setattr(of_sweep.shutil, "rmtree", lambda path, **_: tried.append(path))
+    made = manager(bench, storage)
+    with structlog.testing.capture_logs() as lines:
+        for _ in range(20):
+            made.round()
+            made.sweep.work()
+    assert [line["ticket"] for line in lines if line["event"] == "ticket.files_not_removed"] == [ticket.id]
+    assert tried.count(folder.path) < 20, "it was not tried each time"
+    assert not bench.read(ticket).files_removed
+    monkeypatch.undo()
+    made.sweep.resisting.troubles.clear()  # its pause is over
+    made.sweep.work()
+    assert bench.read(ticket).files_removed
+    assert not folder.path.exists()
 
 
 def test_the_files_of_a_manager_that_died_between_row_and_files_go_too(bench, storage):

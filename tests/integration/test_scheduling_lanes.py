@@ -7,9 +7,11 @@ import socket
 import subprocess
 import threading
 import time
+from datetime import datetime, timezone
 from queue import SimpleQueue
 
 import pytest
+import structlog
 
 from tomaat.database import DatabaseUnavailable
 from tomaat.devices.compute_source import ComputeSource
@@ -419,9 +421,13 @@ def test_a_result_that_was_packed_before_the_worker_died_is_kept(play):
 def test_a_door_that_stops_puts_both_back_after_the_grace_time(play):
     worker = play.begin(grace_seconds=0.1)
     (first, _), (second, _) = two_under_way(play, worker)
-    play.lane.stop()
-    play.thread.join(SECONDS)
+    with structlog.testing.capture_logs() as lines:
+        play.lane.stop()
+        play.thread.join(SECONDS)
     assert worker.is_ended()
+    waited = [line for line in lines if line["event"] == "ticket.waited_for"]
+    assert [line["ticket"] for line in waited] == [first.id, second.id], "each once"
+    assert all(abs(datetime.now(timezone.utc) - datetime.fromisoformat(line["until"])).days == 0 for line in waited)
     for ticket in (first, second):
         row = play.row(ticket)
         assert (row.state, row.attempts) == ("submitted", 0)

@@ -16,6 +16,7 @@ from tomaat.web.api.api import Api
 from tomaat.web.api.examples import Examples
 from tomaat.web.api.waiters import Waiters
 from tomaat.web.http.access import Access
+from tomaat.web.http.addresses import Proxies
 from tomaat.web.http.app import create_app
 from tomaat.web.operator.operator import Operator
 from tomaat.web.watch.health import Health
@@ -62,7 +63,7 @@ class World:
         keys, audit, storage = KeyStore(bench.database), Audit(bench.database), Storage(folder)
         storage.prepare()
         self.key = keys.make("anna", None, operator=True)
-        access = Access(keys, needed=False, most_waiting=10, most_within_a_minute=10)
+        access = Access(keys, Proxies(()), needed=False, most_waiting=10, most_within_a_minute=10, most_wrong_keys=5)
         self.waiters = Waiters(bench.web, Hints(database_url, CHANGED, deadline_seconds=10), places=1, poll_seconds=1.0)
         api = Api(
             bench.web,
@@ -195,5 +196,5 @@ def test_everybody_says_the_same_of_a_service_that_two_sources_offer(world):
 def test_a_ticket_is_told_what_its_source_tells(world):
     """The third of the busy source waits as long as a new one would, which it is before."""
     (last,) = world.bench.run("SELECT id FROM tickets WHERE source = 'busy' AND state = 'queued'")
-    outlook = world.bench.web.outlook(world.bench.web.find(last.id))
+    outlook = world.bench.outlook(world.bench.web.find(last.id))
     assert (outlook.position, outlook.eta_seconds) == (1, about(2010.0))

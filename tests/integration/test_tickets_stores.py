@@ -6,6 +6,7 @@ import time
 import pytest
 
 from tomaat.devices.need import Need
+from tomaat.tickets.lines import Outlook
 from tomaat.tickets.queue import Misfit, Placement
 from tomaat.tickets.ticket_store import ShortestQueue
 
@@ -511,7 +512,7 @@ def test_a_queue_tells_what_ran_and_waits_last_and_how_long_all_of_it_takes(benc
     assert queue.recent == ("Blur", "Add", "Cut")
     assert queue.running_left_seconds == pytest.approx(100, abs=30)
     assert queue.queued_seconds == 340
-    outlook = bench.web.outlook(bench.read(bench.web.find(2)))
+    outlook = bench.outlook(bench.web.find(2))
     assert outlook.eta_seconds == pytest.approx(220, abs=30)
 
 
@@ -521,6 +522,17 @@ def test_a_ticket_that_is_overdue_is_expected_to_take_as_long_again(bench):
     lane.estimate({ticket.id: 100.0})
     bench.run("UPDATE tickets SET started = started - interval '1 hour'")
     assert bench.manager.queues()[0].running_left_seconds == pytest.approx(3500, abs=100)
+
+
+def test_a_ticket_whose_task_cannot_say_is_not_asked_again_by_whoever_asks(bench):
+    lane = bench.source()
+    for _ in range(3):
+        bench.queue(bench.submit(), lane.lease.name)
+    asked = lane.without_estimate(["Add"])
+    assert len(asked) == 3
+    lane.estimate({asked[0].id: 5.0, asked[1].id: None})
+    assert [ticket.id for ticket in lane.without_estimate(["Add"])] == [asked[2].id]
+    assert [bench.read(ticket).expected_seconds for ticket in asked] == [5.0, None, None]
 
 
 def test_a_move_says_how_long_the_loading_takes_that_it_brings(bench):
@@ -611,14 +623,39 @@ def test_position_and_eta_count_what_is_ahead(bench):
     tickets = [bench.submit() for _ in range(3)]
     for ticket in tickets:
         bench.queue(ticket, lane.lease.name)
-    assert [bench.web.outlook(ticket).position for ticket in tickets] == [1, 2, 3]
-    assert [bench.web.outlook(ticket).eta_seconds for ticket in tickets] == [4.0, 8.0, 12.0]
+    assert [bench.outlook(ticket).position for ticket in tickets] == [1, 2, 3]
+    assert [bench.outlook(ticket).eta_seconds for ticket in tickets] == [4.0, 8.0, 12.0]
     lane.estimate({tickets[0].id: 10.0})
-    assert bench.web.outlook(tickets[1]).eta_seconds == 14.0
+    assert bench.outlook(tickets[1]).eta_seconds == 14.0
     lane.claim(["Add-1"])
-    assert bench.web.outlook(tickets[0]).position is None
-    assert 9.0 < bench.web.outlook(tickets[0]).eta_seconds <= 10.0
-    assert bench.web.outlook(running).eta_seconds is None
+    assert bench.outlook(tickets[0]).position is None
+    assert 9.0 < bench.outlook(tickets[0]).eta_seconds <= 10.0
+    assert bench.outlook(running).eta_seconds is None
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ("UPDATE compute_sources SET drained = true", "is drained"),
+        ("UPDATE compute_sources SET problem = 'no device'", "cannot be used now"),
+        ("UPDATE leases SET expires = clock_timestamp() - interval '1 second' WHERE name = 'here/cpu-0'", "is away"),
+        ("UPDATE offers SET epoch = 0", "has not loaded it yet"),
+    ],
+)
+def test_no_end_is_promised_where_nothing_is_started_and_the_reason_is_told(bench, change, why):
+    lane = bench.source()
+    bench.sources.take("manager", "m")
+    running, queued, waiting = bench.claimed(lane), bench.submit(), bench.submit()
+    bench.queue(queued, lane.lease.name)
+    assert bench.outlook(queued).eta_seconds is not None
+    assert (bench.outlook(waiting), bench.web.lines().why_unavailable("Add-1")) == (Outlook(), None)
+    bench.run(change)
+    assert bench.outlook(queued) == Outlook(position=1, why_waiting=f"here/cpu-0 {why}.")
+    everywhere = f"No compute source takes it now: here/cpu-0 {why}."
+    assert bench.outlook(waiting) == Outlook(why_waiting=everywhere)
+    assert bench.web.lines().why_unavailable("Add-1") == everywhere
+    assert (bench.outlook(running).eta_seconds is None) == (why == "is away")
+    assert bench.outlook(running).why_waiting == ("here/cpu-0 is away." if why == "is away" else None)
 
 
 def test_of_two_that_run_neither_waits_for_the_other_and_the_next_waits_for_the_one_that_performs(bench):
@@ -626,10 +663,10 @@ def test_of_two_that_run_neither_waits_for_the_other_and_the_next_waits_for_the_
     packed, performed, waiting = bench.claimed(lane), bench.claimed(lane), bench.submit()
     bench.queue(waiting, lane.lease.name)
     lane.estimate({packed.id: 1000.0, performed.id: 50.0, waiting.id: 3.0})
-    assert bench.web.outlook(packed).eta_seconds > 900.0, "it was through sooner than it thought"
-    assert 40.0 < bench.web.outlook(performed).eta_seconds <= 50.0
-    assert 43.0 < bench.web.outlook(waiting).eta_seconds <= 53.0
-    assert bench.web.outlook(waiting).position == 1
+    assert bench.outlook(packed).eta_seconds > 900.0, "it was through sooner than it thought"
+    assert 40.0 < bench.outlook(performed).eta_seconds <= 50.0
+    assert 43.0 < bench.outlook(waiting).eta_seconds <= 53.0
+    assert bench.outlook(waiting).position == 1
     (queue,) = bench.manager.queues()
     assert 40.0 < queue.running_left_seconds <= 50.0
 
@@ -670,11 +707,11 @@ def test_no_statement_of_the_doors_reads_the_whole_history(bench):
     for _ in range(7):
         ticket = bench.claimed(lane)
         waiting = bench.submit()
-        lane.without_estimate(["Add"], asked=[])
+        lane.without_estimate(["Add"])
         lane.report(ticket, 0.5, "half")
         lane.left_running()
         lane.next_queued(["Add-1"])
-        bench.web.outlook(ticket)
+        bench.outlook(ticket)
         bench.web.count_waiting()
         bench.web.ahead()
         bench.web.states_of([ticket.id, waiting.id])

@@ -3,10 +3,7 @@
 import contextlib
 import errno
 import io
-import json
 import os
-import socket
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -18,82 +15,15 @@ import structlog
 import waitress.buffers
 import waitress.receiver
 
-from tests.unit.fake_store import GOOD, MIB, Web
+from tests.unit.fake_store import GOOD, MIB
+from tests.web_server import problem_in, read_all, until
 from tomaat.archives import ArchiveLimits
 from tomaat.tickets.states import SUCCEEDED
 from tomaat.web.http.connection import Connection
 from tomaat.web.http.problems import Problem
-from tomaat.web.http.serve import PortBusy, WebServer
+from tomaat.web.http.serve import PortBusy
 
 LARGE = ArchiveLimits(largest_upload_bytes=300 * MIB, largest_unpacked_bytes=400 * MIB)
-
-
-class Server(Web):
-    """The application behind waitress on a free port."""
-
-    def __init__(self, folder, *, threads=4, **how):
-        super().__init__(folder, places=threads // 2, **how)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.threads = threads
-        self.server = self.listen("127.0.0.1")
-        self.server.start()
-        self.url = f"http://127.0.0.1:{self.port}"
-
-    def listen(self, host):
-        return WebServer(
-            self.app,
-            host=host,
-            port=self.port,
-            threads=self.threads,
-            largest_request_bytes=self.api.largest_request_bytes,
-            temporary=self.storage.temporary,
-            note_refused=self.metrics.note_refused,
-        )
-
-    def send(self, payload=GOOD, **how):
-        files = {"payload": ("payload.tar.gz", payload)}
-        return requests.post(
-            f"{self.url}/request", data={"service": "FloatComputation"}, files=files, timeout=30, **how
-        )
-
-    def get(self, path, **how):
-        return requests.get(self.url + path, timeout=30, **how)
-
-    def connect(self, receive_bytes=None):
-        """A raw connection, for what no proper client does."""
-        connection = socket.socket()
-        if receive_bytes:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
-        connection.settimeout(20)
-        connection.connect(("127.0.0.1", self.port))
-        return connection
-
-    def stop(self):
-        self.close()
-        self.server.stop()
-        tempfile.tempdir = None  # the server chose one for its process, which here is everybody's
-
-
-@pytest.fixture
-def start(tmp_path):
-    started = []
-
-    def start(**how):
-        started.append(Server(tmp_path / str(len(started)), **how))
-        return started[-1]
-
-    yield start
-    for server in started:
-        server.stop()
-
-
-def until(true, seconds=10):
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def open_files():
@@ -103,20 +33,6 @@ def open_files():
         with contextlib.suppress(FileNotFoundError):
             names.append(str(path.readlink()))
     return names
-
-
-def read_all(connection):
-    data = bytearray()
-    while chunk := connection.recv(65536):
-        data += chunk
-    return bytes(data)
-
-
-def problem_in(answer):
-    head, _, body = answer.partition(b"\r\n\r\n")
-    assert b"application/problem+json" in head
-    assert b"no-referrer" in head
-    return int(head.split()[1]), json.loads(body)
 
 
 def test_a_ticket_goes_its_way_over_sockets(start):
@@ -133,12 +49,15 @@ def test_a_ticket_goes_its_way_over_sockets(start):
     ("how", "body", "fetched"),
     [
         ({"headers": {"Range": "bytes=0-999999"}}, 1_000_000, False),
-        ({"headers": {"Range": "bytes=4000000-"}}, 1_000_000, True),
+        ({"headers": {"Range": "bytes=4000000-"}}, 1_000_000, False),
+        ({"headers": {"Range": "bytes=-1"}}, 1, False),
+        ({"headers": {"Range": "bytes=1-"}}, 4_999_999, False),
+        ({"headers": {"Range": "bytes=0-"}}, 5_000_000, True),
         ({"headers": {"Range": "bytes=0-1,4-5"}}, 5_000_000, True),
         ({"headers": {"If-None-Match": "*"}}, 0, False),
     ],
 )
-def test_fetched_means_that_the_last_byte_was_sent(start, how, body, fetched):
+def test_fetched_means_that_all_bytes_were_sent(start, how, body, fetched):
     web = start()
     content = os.urandom(5_000_000)
     ticket = web.send().json()
@@ -149,6 +68,21 @@ def test_fetched_means_that_the_last_byte_was_sent(start, how, body, fetched):
     requests.head(web.url + ticket["links"]["result"], timeout=10)
     time.sleep(0.3)
     assert web.store.fetched == [ticket["id"]] * fetched
+
+
+def test_a_download_that_goes_on_where_it_broke_is_fetched_when_all_of_it_was_sent(start):
+    web = start()
+    ticket = web.send().json()
+    web.succeed(ticket, bytes(30 * MIB))
+    with web.connect(receive_bytes=4096) as connection:
+        connection.sendall(f"GET {ticket['links']['result']} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        connection.recv(1000)
+    until(lambda: ticket["id"] in web.api.sent_spans.spans)
+    (span,) = web.api.sent_spans.spans[ticket["id"]]
+    for wanted in ("bytes=-1", f"bytes={span[1] // 2}-{25 * MIB}", f"bytes={20 * MIB}-{30 * MIB - 2}"):
+        assert web.store.fetched == []
+        assert web.get(ticket["links"]["result"], headers={"Range": wanted}).status_code == 206
+    until(lambda: web.store.fetched == [ticket["id"]])
 
 
 def test_a_broken_off_download_is_not_fetched_and_its_file_is_closed(start):
@@ -374,23 +308,14 @@ def test_a_percent_encoded_ampersand_is_one(start):
 def test_a_taken_port_is_told_with_the_setting_that_changes_it(start):
     web = start()
     with pytest.raises(PortBusy, match=rf"^port {web.port} on 127.0.0.1 is taken .* TOMAAT_PORT"):
-        WebServer(
-            web.app,
-            host="127.0.0.1",
-            port=web.port,
-            threads=1,
-            largest_request_bytes=1,
-            temporary=web.storage.temporary,
-        )
+        web.listen("127.0.0.1")
 
 
 @pytest.mark.parametrize("host", ["no.such.host.invalid", "203.0.113.7"])
 def test_an_address_of_another_machine_is_told_with_the_setting_that_changes_it(start, host):
     web = start()
     with pytest.raises(PortBusy, match="TOMAAT_HOST"):
-        WebServer(
-            web.app, host=host, port=web.port, threads=1, largest_request_bytes=1, temporary=web.storage.temporary
-        )
+        web.listen(host)
 
 
 def test_a_stopping_server_answers_who_waits_and_listens_no_more(start):

@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import tarfile
+import threading
 from datetime import datetime, timedelta, timezone
 from queue import Empty, SimpleQueue
 
@@ -16,16 +17,19 @@ from tomaat.access.key_store import ApiKey, Usage
 from tomaat.archives import ArchiveLimits
 from tomaat.database import DatabaseUnavailable
 from tomaat.storage import Storage
+from tomaat.tickets.lines import Line, Lines
 from tomaat.tickets.operator_store import Hour, LatestReading, Overview, SeenTicket, Source
-from tomaat.tickets.states import CANCELLED, ENDED, FAILED, QUEUED, RUNNING, SUBMITTED, SUCCEEDED
+from tomaat.tickets.states import CANCELLED, ENDED, FAILED, RUNNING, SUBMITTED, SUCCEEDED
 from tomaat.tickets.ticket import Ticket
-from tomaat.tickets.ticket_store import AgainRules, OfferedService, Outlook, ShortestQueue
+from tomaat.tickets.ticket_store import AgainRules, OfferedService, ShortestQueue
 from tomaat.tickets.watch_store import World
 from tomaat.web.api.api import Api
 from tomaat.web.api.examples import Examples
 from tomaat.web.api.waiters import Waiters
 from tomaat.web.http.access import Access
+from tomaat.web.http.addresses import Proxies
 from tomaat.web.http.app import create_app
+from tomaat.web.http.gate import Gate
 from tomaat.web.operator.operator import Operator
 from tomaat.web.page.documents import Page
 from tomaat.web.watch.health import Health
@@ -38,6 +42,18 @@ ADD = [
     SingleChoiceInput("op", "Operation", choices=["add", "multiply"], default="add"),
 ]
 SMOOTH = [VolumeInput("scan", "Scan"), FloatInput("sigma", "Width", minimum=0.1, maximum=10, unit="mm")]
+LINE = Line(
+    source="here/gpu-0",
+    held=True,
+    usable=True,
+    drained=False,
+    offers={"FloatComputation-1": True},
+    means={},
+    running={1: 4.0},
+    orders=[1, 2, 3],
+    ends=[6.0, 9.0, 12.3456],
+)
+DRAINED = dataclasses.replace(LINE, source="here/gpu-1", drained=True, offers={"GaussianSmoothing-1": True})
 LIMITS = ArchiveLimits(largest_upload_bytes=8 * MIB, largest_unpacked_bytes=256 * MIB, largest_ratio=200)
 
 
@@ -98,6 +114,8 @@ class FakeStore:
         self.down = False
         self.waiting = 0
         self.asked_states = []
+        self.readings = 0  #: of the lines
+        self.line = LINE  #: the one where tickets queue
         self.acts = []
         self.going = set()  #: tickets whose files are being deleted: what can_run_again does not see yet
         self.services = [offered("FloatComputation", ADD), offered("GaussianSmoothing", SMOOTH, available=False)]
@@ -137,6 +155,8 @@ class FakeStore:
             result_sha256=None,
             result_bytes=None,
             files_removed=False,
+            queue_order=3,
+            outgrown_bytes=None,
         )
         self.tickets[ticket.id] = ticket
         self.repeatable[name] = ticket.id
@@ -154,10 +174,10 @@ class FakeStore:
         self.asked_states.append(set(ticket_ids))
         return {id: self.tickets[id].state for id in ticket_ids if id in self.tickets}
 
-    def outlook(self, ticket):
+    def lines(self):
         self._demand()
-        waits = ticket.state == QUEUED
-        return Outlook(position=3 if waits else None, eta_seconds=12.3456 if waits else None)
+        self.readings += 1
+        return Lines(manager_held=True, lines={line.source: line for line in (self.line, DRAINED)})
 
     def cancel(self, ticket, *, operator=None):
         self._demand()
@@ -236,6 +256,7 @@ class FakeKeys:
     def __init__(self, store):
         self.store = store
         self.keys = {}
+        self.asked = []
         self.used = Usage(waiting=0, within_a_minute=0)
 
     def make(self, name, services=None, *, operator=False):
@@ -244,6 +265,7 @@ class FakeKeys:
         return f"key-of-{name}"
 
     def find(self, key):
+        self.asked.append((threading.current_thread().name, key))
         self.store._demand()
         return self.keys.get(key)
 
@@ -328,21 +350,35 @@ class FakeAudit:
     def __init__(self):
         self.lines = []
 
+        self.counted = []
+
     def note(self, *, who, what, outcome, ticket=None):
         self.lines.append((who, what, ticket, outcome))
+
+    def count(self, *, what, outcome):
+        self.counted.append((what, outcome))
 
 
 class Web:
     """The application on a fake store and a real storage folder."""
 
-    def __init__(self, folder, *, places=2, poll_seconds=0.05, longest_queue=100, limits=LIMITS, keys_needed=False):
+    def __init__(
+        self, folder, *, places=2, poll_seconds=0.05, longest_queue=100, limits=LIMITS, keys_needed=False, proxies=()
+    ):
         self.storage = Storage(folder)
         self.storage.prepare()
         self.store = FakeStore()
         self.waiters = Waiters(self.store, self.store.hints, places=places, poll_seconds=poll_seconds)
         self.keys = FakeKeys(self.store)
         self.audit = FakeAudit()
-        access = Access(self.keys, needed=keys_needed, most_waiting=10, most_within_a_minute=20)
+        access = Access(
+            self.keys,
+            Proxies(proxies),
+            needed=keys_needed,
+            most_waiting=10,
+            most_within_a_minute=20,
+            most_wrong_keys=5,
+        )
         self.seen = FakeOperatorStore(self.store)
         rules = AgainRules(retention_seconds=3600.0, keep_input=False)
         operator = Operator(self.seen, self.store, self.storage, access, self.audit, rules=rules)
@@ -365,6 +401,7 @@ class Web:
         self.metrics.world.recent.seconds = self.health.failing.seconds = -1
         page = Page(key_needed=keys_needed, largest_request_bytes=self.api.largest_request_bytes)
         self.app: Flask = create_app(self.api, operator, self.metrics, self.health, page)
+        self.gate = Gate(self.app, access, self.audit, largest_request_bytes=self.api.largest_request_bytes)
         self.client = self.app.test_client()
 
     def post(self, payload=GOOD, service="FloatComputation", *, headers=None, **fields):

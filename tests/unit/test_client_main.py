@@ -34,6 +34,8 @@ def test_the_services_are_listed_with_how_their_inputs_are_written(tomaat, stub)
     assert code == 0
     assert out.splitlines()[:3] == ["Sum  Adds.", "  f1=FLOAT  The f1", "  [op=add]  The op (add, multiply)"]
     assert "Brain  Outlines.  (no compute source offers it now)" in out
+    stub.services[1]["why_unavailable"] = "No compute source takes it now: a is drained."
+    assert "Brain  Outlines.  (No compute source takes it now: a is drained.)" in tomaat("services")[1]
     assert "[points=POINTLIST]  The points (x,y,z;x,y,z in LPS)" in out
     assert tomaat("services", "Sum")[1].splitlines()[0] == "Sum  Adds."
     assert [json.loads(line)["name"] for line in tomaat("services", "--json")[1].splitlines()] == ["Sum", "Brain"]
@@ -98,6 +100,8 @@ def test_submit_status_fetch_and_cancel_know_the_ticket_by_its_folder(tomaat, st
     assert tomaat("submit", "Sum", "f1=1", "-q")[:2] == (0, "Sum-result: submitted\n")
     monkeypatch.delenv("TOMAAT_URL")
     assert tomaat("status", "Sum-result")[1] == "Sum-result: queued, 2 ahead, done in about 2 min\n"
+    stub.status_of = {"position": 1, "why_waiting": "here/gpu-0 is drained."}
+    assert tomaat("status", "Sum-result")[1] == "Sum-result: queued, next, here/gpu-0 is drained.\n"
     code, _, err = tomaat("fetch", "Sum-result")
     assert (code, err) == (7, "Sum-result: Ticket 1 is queued, and has not ended yet.\n")
     stub.states = ["queued", "succeeded"]

@@ -3,6 +3,8 @@
 import ast
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,3 +69,21 @@ def test_frames_are_lines_of_their_own(written):
 def test_a_tasks_text_is_written_only_where_the_operator_wants_it(written, log_format):
     assert "MILLER" not in written(log_format)
     assert "MILLER" in written(log_format, task_texts=True)
+
+
+LEVELS_OF = """
+import structlog
+from tomaat.processes.log import configure_logging
+configure_logging("here", "json", {level!r})
+for level in ("debug", "info", "warning", "error"):
+    getattr(structlog.get_logger(), level)("event.seen", number=1)
+"""
+
+
+@pytest.mark.parametrize("level", ["debug", "info", "warning", "error"])
+def test_a_line_below_the_level_is_not_written(level):
+    program = [sys.executable, "-c", LEVELS_OF.format(level=level)]
+    written = subprocess.run(program, cwd=REPOSITORY, capture_output=True, text=True, check=True).stderr
+    seen = [json.loads(line)["level"] for line in written.splitlines()]
+    ordered = ["debug", "info", "warning", "error"]
+    assert seen == ordered[ordered.index(level) :]

@@ -1,3 +1,4 @@
+import dataclasses
 import errno
 import io
 import json
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.hostile_archives import HOSTILE
 from tests.hostile_images import HOSTILE as HOSTILE_IMAGES
-from tests.unit.fake_store import MIB, SMOOTH, Web, offered, packed
+from tests.unit.fake_store import LINE, MIB, SMOOTH, Web, offered, packed
 from tomaat.archives import ArchiveLimits
 from tomaat.tickets.states import CANCELLED, EXPIRED, FAILED, QUEUED, RUNNING, STATES, SUBMITTED, SUCCEEDED
 from tomaat.web.http.problems import EXPLANATIONS
@@ -318,17 +319,19 @@ def test_the_log_has_one_line_per_request_and_no_path_token_or_name(web, get):
     web.succeed(ticket)
     with structlog.testing.capture_logs() as lines:
         web.client.get(ticket["links"]["status"] + "?patient=Doe")
+        web.client.get("/static/main.js?patient=Doe").close()
         get(ticket["links"]["result"])
         web.client.get("/status/1&" + "secretsecret")
         web.client.open("/request/Doe", method="DOE")
         web.post(packed(main={"f1": "Doe"}, Doe_nii=b"Doe"))
         web.client.delete(ticket["links"]["cancel"])
     answered = [line for line in lines if line["event"] == "request.answered"]
-    assert len(answered) == 6
-    assert [line.get("problem") for line in answered[2:5]] == ["not-found", "method-not-allowed", "invalid-inputs"]
+    assert len(answered) == 7
+    assert [line["log_level"] for line in answered] == ["debug"] * 2 + ["info"] * 5
+    assert [line.get("problem") for line in answered[3:6]] == ["not-found", "method-not-allowed", "invalid-inputs"]
     assert answered[0] | {"milliseconds": 0} == {
         "event": "request.answered",
-        "log_level": "info",
+        "log_level": "debug",
         "route": "/status/<path:reference>",
         "method": "GET",
         "status": 200,
@@ -337,6 +340,21 @@ def test_the_log_has_one_line_per_request_and_no_path_token_or_name(web, get):
     }
     text = str(lines)
     assert not any(secret in text for secret in (ticket["token"], "Doe", "DOE", "secretsecret"))
+
+
+def test_polling_that_goes_well_is_no_line_of_the_log_and_what_fails_is_one(web):
+    ticket = web.submit(state=QUEUED)
+    link = ticket["links"]
+    quiet = [link["status"], link["result"], "/supportedservices", "/", "/static/page.css", "/health/live"]
+    told = ["/static/none.js", "/status/1&x", "/result/1&x", "/queues", link["status"] + "?wait=x", "/openapi.json"]
+    for path in quiet + told:
+        with structlog.testing.capture_logs() as lines:
+            web.client.get(path).close()
+        levels = [line["log_level"] for line in lines if line["event"] == "request.answered"]
+        assert levels == ["debug" if path in quiet else "info"], path
+    with structlog.testing.capture_logs() as lines:
+        web.client.delete(link["cancel"])
+    assert [line["log_level"] for line in lines if line["event"] == "request.answered"] == ["info"]
 
 
 def test_a_crash_tells_the_client_a_reference_and_the_log_the_place_but_neither_the_text(web, monkeypatch):
@@ -375,9 +393,36 @@ def test_a_status_has_exactly_the_fields_of_the_protocol(web):
         "started": None,
         "finished": None,
         "eta_seconds": 12.3,
+        "why_waiting": None,
         "error": None,
         "links": ticket["links"],
     }
+
+
+def test_a_queue_that_starts_nothing_promises_no_time_and_says_why(web):
+    ticket = web.submit(state=QUEUED, source="here/gpu-0")
+    web.store.line = dataclasses.replace(LINE, drained=True)
+    status = web.client.get(ticket["links"]["status"]).get_json()
+    assert (status["position"], status["eta_seconds"]) == (3, None)
+    assert status["why_waiting"] == "here/gpu-0 is drained."
+    services = {service["name"]: service for service in web.client.get("/supportedservices").get_json()}
+    assert services["FloatComputation"]["why_unavailable"] is None, "it is available"
+    assert services["GaussianSmoothing"]["why_unavailable"] == "No compute source takes it now: here/gpu-1 is drained."
+
+
+def test_the_places_of_all_tickets_are_read_once_for_all_who_ask_in_a_moment(web):
+    tickets = [web.submit(state=QUEUED, source="here/gpu-0") for _ in range(10)]
+    web.api.lines.seconds = 3600.0
+    for ticket in tickets * 5:
+        assert web.client.get(ticket["links"]["status"]).get_json()["position"] == 3
+    assert web.store.readings == 1
+
+
+def test_a_poll_of_an_ended_ticket_reads_no_line(web):
+    ticket = web.submit()
+    web.succeed(ticket)
+    web.client.get(ticket["links"]["status"])
+    assert web.store.readings == 0
 
 
 def test_an_ended_ticket_asks_nobody_to_come_again(web):

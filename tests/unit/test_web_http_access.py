@@ -1,5 +1,7 @@
 """Who may submit: API keys, their services and limits, and the audit trail of it."""
 
+import time
+
 import pytest
 
 from tests.unit.fake_store import Web, packed
@@ -75,8 +77,8 @@ def test_each_submission_refusal_and_read_is_in_the_audit_trail(web):
     for headers in ({}, {"Range": "bytes=0-2"}):
         web.client.get(ticket["links"]["result"], headers=headers, environ_overrides=FILE_WRAPPER)
     web.client.head(ticket["links"]["result"])
+    assert web.audit.counted == [("submit", "key-needed")], "anybody can repeat it"
     assert web.audit.lines == [
-        ("anybody", "submit", None, "key-needed"),
         ("radiology", "submit", None, "unknown-service"),
         ("holder of the token", "read result", ticket["id"], "200"),
         ("holder of the token", "read result", ticket["id"], "206"),
@@ -111,3 +113,46 @@ def test_an_idempotency_key_that_is_none_is_refused(open_web, sent):
 def test_without_an_idempotency_key_the_same_payload_is_a_new_request(open_web):
     first, second = (open_web.post().get_json() for _ in range(2))
     assert first["id"] != second["id"]
+
+
+def wrong(web, *, address="203.0.113.9", key="wrong", path=None):
+    how = {"headers": {"X-API-Key": key}, "environ_overrides": {"REMOTE_ADDR": address}}
+    return web.client.get(path, **how) if path else web.client.post("/request", data={}, **how)
+
+
+@pytest.mark.parametrize("path", [None, "/queues", "/metrics"])
+def test_an_address_may_try_few_wrong_keys_within_a_minute(web, path):
+    right = web.keys.make("radiology", operator=True)
+    assert [wrong(web, path=path).status_code for _ in range(5)] == [401] * 5
+    asked = len(web.keys.asked)
+    answer = wrong(web, path=path)
+    problem_of(answer, 429, "busy")
+    assert answer.headers["Retry-After"] == "60"
+    assert wrong(web, path=path, key=right).status_code == 429, "it was not seen before, so that nobody looks"
+    assert len(web.keys.asked) == asked, "the database is not asked any more"
+    assert wrong(web, path=path, address="203.0.113.10").status_code == 401
+
+
+def test_a_key_that_was_right_is_let_in_from_an_address_that_tries_wrong_ones(web):
+    right = web.keys.make("radiology")
+    assert wrong(web, key=right).status_code == 415
+    for _ in range(9):
+        wrong(web)
+    assert wrong(web, key=right).status_code == 415
+    del web.keys.keys[right]  # revoked
+    assert wrong(web, key=right).status_code == 401
+    assert wrong(web, key=right).status_code == 429
+
+
+def test_a_new_minute_forgets_wrong_keys(web, monkeypatch):
+    for _ in range(9):
+        wrong(web)
+    now = time.monotonic()
+    monkeypatch.setattr("tomaat.web.http.wrong_keys.time.monotonic", lambda: now + 61)
+    assert wrong(web).status_code == 401
+
+
+def test_a_proxy_that_does_not_say_for_whom_it_speaks_is_not_bounded(tmp_path):
+    web = Web(tmp_path, keys_needed=True, proxies=["127.0.0.1"])
+    assert [wrong(web, address="127.0.0.1").status_code for _ in range(9)] == [401] * 9
+    web.close()

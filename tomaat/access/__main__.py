@@ -28,7 +28,7 @@ def main() -> int:
     arguments = parse()
     settings = read_settings()
     keep_private()
-    configure_logging("keys", settings.LOG_FORMAT)
+    configure_logging("keys", settings.LOG_FORMAT, settings.LOG_LEVEL)
     database = connect(settings.DATABASE_URL, deadline_seconds=settings.database_deadline_seconds)
     try:
         with outages_named():

@@ -18,6 +18,7 @@ from tomaat.archives.archive_limits import ArchiveLimits
 from tomaat.archives.errors import ArchiveRefused, ArchiveTooLarge
 from tomaat.archives.names import parts_of
 from tomaat.archives.unpack import empty
+from tomaat.archives.zip_directory import check_directory
 
 METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 ENCRYPTED = 0x1
@@ -33,8 +34,10 @@ def unzip_dicom(archive: Path, folder: Path, limits: ArchiveLimits) -> int:
     raised, what was written is removed first.
     """
     try:
-        with zipfile.ZipFile(archive) as source:
-            return _Unzipping(source, archive.stat().st_size, limits).write(folder)
+        with archive.open("rb") as file:
+            check_directory(file, limits)
+            with zipfile.ZipFile(file) as source:
+                return _Unzipping(source, os.fstat(file.fileno()).st_size, limits).write(folder)
     except BaseException as error:
         empty(folder)
         if isinstance(error, ArchiveRefused) or not isinstance(error, Exception):
@@ -56,10 +59,6 @@ class _Unzipping:
 
     def write(self, folder: Path) -> int:
         members = self.source.infolist()
-        most = self.limits.most_members
-        if len(members) > most:
-            rule = f"The zip archive has {len(members)} members; at most {most} are taken."
-            raise ArchiveTooLarge("too-many-members", rule)
         for member in members:
             _check(member, self.limits)
         for number, member in enumerate(members):

@@ -114,7 +114,8 @@ class Program:
         asked, client = self.asked, self.client()
         service = client.service(asked.service)
         if not service.get("available", True):
-            self.display.note(f"No compute source offers {asked.service} now; the request waits for one.")
+            why = service.get("why_unavailable") or "No compute source offers it now."
+            self.display.note(f"{asked.service}: {why} The request waits for one.")
         errands = []
         faults: list[dict[str, Any]] = []
         for case in cases_of(read_inputs(asked.inputs), service["interface"]):

@@ -15,7 +15,7 @@ from tomaat.client.step import seconds_text
 def service_lines(service: Mapping[str, Any]) -> list[str]:
     """Describe a service, and how each of its inputs is written."""
     if not service.get("available", True):
-        queue = "  (no compute source offers it now)"
+        queue = f"  ({service.get('why_unavailable') or 'no compute source offers it now'})"
     else:
         queue = f"  ({service['waiting']} ahead of a new one)" if service.get("waiting") else ""
     lines = [f"{service['name']}  {service.get('description', '')}{queue}"]
@@ -64,6 +64,8 @@ def state_text(status: Mapping[str, Any]) -> str:
         parts.append(f"{status['progress']:.0%} {status.get('stage') or ''}".strip())
     if status.get("eta_seconds") is not None:
         parts.append(f"done in about {seconds_text(status['eta_seconds'])}")
+    if status.get("why_waiting"):
+        parts.append(str(status["why_waiting"]))
     if status.get("error"):
         parts.append(str(status["error"].get("detail")))
     return ", ".join(parts)

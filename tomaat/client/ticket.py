@@ -69,12 +69,12 @@ class Ticket:
         """Show a status."""
         if status["state"] == "running":
             return Step(RUNNING, status["progress"], str(status["stage"] or ""))
-        position, eta = status["position"], status["eta_seconds"]
+        position, eta, why = status["position"], status["eta_seconds"], status.get("why_waiting")
         if position is None:
-            return Step(WAITING, None, "")
+            return Step(WAITING, None, str(why or ""))
         self.first_position = max(position, self.first_position or 0)
         text = f"{position - 1} ahead" if position > 1 else "next"
-        about = "" if eta is None else f", done in about {seconds_text(eta)}"
+        about = f", {why}" if why else "" if eta is None else f", done in about {seconds_text(eta)}"
         return Step(WAITING, 1 - position / (self.first_position + 1), text + about)
 
     def fetch(self, out: str | Path, *, replace: bool = False, on_step: OnStep = ignore) -> Result:

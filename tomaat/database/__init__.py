@@ -3,7 +3,7 @@
 from tomaat.database.connection import DatabaseUnavailable, RowRefused, connect, wait_for_database
 from tomaat.database.facts import ServerFacts, server_facts
 from tomaat.database.hinter import Hinter
-from tomaat.database.hints import CHANGED, QUEUED, SUBMITTED, Hints, hint
+from tomaat.database.hints import CHANGED, QUEUED, SUBMITTED, Hints, hint, hints_arrive
 from tomaat.database.migrate import SchemaTooNew, applied_migrations, known_migrations, migrate
 from tomaat.database.run import run
 
@@ -20,6 +20,7 @@ __all__ = [
     "applied_migrations",
     "connect",
     "hint",
+    "hints_arrive",
     "known_migrations",
     "migrate",
     "run",

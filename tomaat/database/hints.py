@@ -22,6 +22,7 @@ from tomaat.processes.waker import Waker
 
 SUBMITTED = "tomaat_submitted"  #: the manager has something to assign or to move
 QUEUED = "tomaat_queued"  #: a compute source has something to do
+DOCTOR = "tomaat_doctor"  #: the doctor sees whether hints arrive
 CHANGED = "tomaat_changed"  #: a ticket changed that a client may wait for
 
 
@@ -34,6 +35,21 @@ def hint(database: sqlalchemy.Engine, channel: str) -> None:
         database.connect() as connection,
     ):
         connection.execute(sqlalchemy.text(f"NOTIFY {channel}"))
+
+
+def hints_arrive(database: sqlalchemy.Engine, url: str, *, deadline_seconds: float, within_seconds: float) -> bool:
+    """Send a hint to a connection of the own, and tell whether it arrives: a pooler may keep it to itself."""
+    hints = Hints(url, DOCTOR, deadline_seconds=deadline_seconds)
+    try:
+        hints.wait(0)  # it listens from now on
+        hint(database, DOCTOR)
+        until = time.monotonic() + within_seconds
+        while (left := until - time.monotonic()) > 0:
+            if DOCTOR in hints.wait(left):
+                return True
+        return False
+    finally:
+        hints.close()
 
 
 class Hints:

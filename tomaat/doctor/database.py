@@ -13,6 +13,7 @@ from tomaat.database import (
     ServerFacts,
     applied_migrations,
     connect,
+    hints_arrive,
     known_migrations,
     server_facts,
 )
@@ -27,6 +28,7 @@ from TOMAATSettings import Settings
 OLDEST_VERSION = 13
 COMMITTED = {"on", "remote_apply", "remote_write", "local"}
 SKEW_SECONDS = 2.0
+HINT_SECONDS = 3.0
 CONNECTIONS_BESIDE = 20  #: of the doors, beside the web server's: QueueManager's, TaskScheduling's, listeners, a person
 
 
@@ -40,6 +42,7 @@ def look_at_database(settings: Settings) -> Iterator[Finding]:
         version = f"PostgreSQL {facts.version // 10000}.{facts.version % 10000}"
         yield ok(about, f"{version} answers at {where(database)}")
         yield from _server(facts, settings)
+        yield _hints(database, settings)
         yield from _schema(database, facts, settings)
     except DatabaseUnavailable as error:
         yield wrong(about, f"{where(database)}: {error}{unset}", mending(str(error), database.url))
@@ -65,11 +68,29 @@ def _server(facts: ServerFacts, settings: Settings) -> Iterator[Finding]:
     if facts.idle_session_seconds:
         says = f"it ends sessions that are idle for {facts.idle_session_seconds:g} s, those that wait for hints too"
         yield warning(about, says, "ALTER ROLE … SET idle_session_timeout = 0")
+    if facts.talkative:
+        says = f"its log may hold values of statements, which may name patients ({', '.join(facts.talkative)})"
+        yield warning("database log", says, "as a superuser: the lines of docs/production.md, Install")
     if abs(facts.ahead_seconds) > SKEW_SECONDS:
         says = f"its clock is {facts.ahead_seconds:+.0f} s off this machine's; logs and files do not go with its times"
         yield warning("clock", says, "let both machines ask one time server (timedatectl)")
     else:
         yield ok("clock", f"the database's and this machine's differ by {abs(facts.ahead_seconds):.1f} s")
+
+
+def _hints(database: sqlalchemy.Engine, settings: Settings) -> Finding:
+    """See whether NOTIFY reaches a LISTEN, as the doors need it to be fast."""
+    deadline_seconds = settings.database_deadline_seconds
+    if hints_arrive(database, settings.DATABASE_URL, deadline_seconds=deadline_seconds, within_seconds=HINT_SECONDS):
+        return ok("hints", "one that was sent arrived")
+    says = (
+        f"one that was sent did not arrive within {HINT_SECONDS:g} s: "
+        f"each step of a ticket waits for TOMAAT_POLL_SECONDS ({settings.POLL_SECONDS:g} s)"
+    )
+    mend = (
+        "a pooler in transaction mode (PgBouncer) keeps hints: connect the doors directly, or set pool_mode = session"
+    )
+    return warning("hints", says, mend)
 
 
 def _schema(database: sqlalchemy.Engine, facts: ServerFacts, settings: Settings) -> Iterator[Finding]:
@@ -92,7 +113,7 @@ def _schema(database: sqlalchemy.Engine, facts: ServerFacts, settings: Settings)
         return
     yield ok(about, f"version {max(applied)}")
     yield from _pair(database, Storage(settings.BASE_STORAGE_DIR))
-    yield from _doors(WatchStore(database))
+    yield from _doors(WatchStore(database), settings)
     yield from _questions(QuestionStore(database, lambda _channel: None))
     yield from _keys(KeyStore(database), settings)
 
@@ -111,7 +132,7 @@ def _pair(database: sqlalchemy.Engine, storage: Storage) -> Iterator[Finding]:
         yield wrong(about, found, mend)
 
 
-def _doors(store: WatchStore) -> Iterator[Finding]:
+def _doors(store: WatchStore, settings: Settings) -> Iterator[Finding]:
     world = store.world()
     if world.manager_held:
         yield ok("QueueManager", "is alive")
@@ -122,7 +143,10 @@ def _doors(store: WatchStore) -> Iterator[Finding]:
         if source.drained:
             yield warning(about, "is drained: it claims nothing more", "resume it at /queues, when it shall work again")
         elif not source.held:
-            mend = "start TaskScheduling.py on its host, or make serve; drain it if it is gone for good"
+            mend = (
+                "start TaskScheduling.py on its host, or make serve; if it is gone for good, "
+                f"tomaat-server sources forget {source.name} (beside make serve: make sources ARGS=...)"
+            )
             yield warning(about, "nobody holds it", mend)
         elif not source.usable:
             mend = "TaskScheduling's log says why (source.unusable, task.refused); a starting one needs a moment"
@@ -133,7 +157,10 @@ def _doors(store: WatchStore) -> Iterator[Finding]:
     if not world.services:
         yield warning("offers", "no service was offered yet", "start TaskScheduling.py, or make serve")
     elif away:
-        mend = "start a source that offers them, or resume a drained one; their tickets wait until then"
+        mend = (
+            "start a source that offers them, or resume a drained one; their tickets wait until then, and "
+            f"{settings.WITHDRAW_HOURS:g} h after the last offer they are withdrawn"
+        )
         yield warning("offers", f"no source that takes tickets offers {', '.join(away)}", mend)
     else:
         yield ok("offers", ", ".join(world.services))

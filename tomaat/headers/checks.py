@@ -25,6 +25,9 @@ LARGEST_SPACING_MM = 1000.0
 SMALLEST_SPACING_MM = 1e-4
 FARTHEST_MM = 1e6  #: beyond it a double cannot tell finely resolved neighbours apart for long
 DEFLATED = {"gzip", "zlib"}
+LARGEST_SIDE = 65_535  #: of one DICOM image, in pixels: its standard has no larger number
+MOST_PIXELS = 64 * 1024**2  #: of one DICOM image; a mammogram has 14 million
+MOST_OF_IMAGES = 1000  #: bytes of voxels that may come of one byte of a series' files; lossy ones come of 1:20
 MOST_INFLATED = 1032  #: bytes that come out of one: deflate's longest match, 258 bytes, takes two bits
 NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?|[-+]?(nan|inf|infinity)", re.ASCII | re.IGNORECASE)
 WHOLE_NUMBER = re.compile(r"-?\d{1,12}", re.ASCII)
@@ -90,8 +93,15 @@ def check_origin(origin: Sequence[float]) -> Point:
     return three(origin)
 
 
+def check_pixels(columns: int, rows: int) -> None:
+    """Demand that one DICOM image is not larger than a decoder may be asked for."""
+    if max(columns, rows) > LARGEST_SIDE or columns * rows > MOST_PIXELS:
+        rule = f"at most {LARGEST_SIDE} x {LARGEST_SIDE} and {MOST_PIXELS} pixels are taken"
+        raise VolumeRefused("too-large", f"An image claims {columns} x {rows} pixels; {rule}.")
+
+
 def check_size(header: VolumeHeader, file_bytes: int, largest_voxel_bytes: float) -> VolumeHeader:
-    """Demand that the voxels fit the limit, on disk and in memory, and the file where they are not compressed."""
+    """Demand that the voxels fit the limit, on disk and in memory, and the file, or the files of a series."""
     claimed = max(header.voxel_bytes, header.value_bytes)
     if claimed > largest_voxel_bytes:
         rule = f"The header claims {claimed} bytes of voxels; at most {largest_voxel_bytes} are taken."
@@ -99,6 +109,9 @@ def check_size(header: VolumeHeader, file_bytes: int, largest_voxel_bytes: float
     if header.compression in DEFLATED and header.voxel_bytes > MOST_INFLATED * file_bytes:
         rule = f"The header claims {header.voxel_bytes} bytes of voxels; {file_bytes} bytes cannot inflate to as many."
         raise VolumeRefused("size", rule)
+    if header.compression == "images" and header.voxel_bytes > MOST_OF_IMAGES * file_bytes:
+        rule = f"The images claim {header.voxel_bytes} bytes of voxels, more than {MOST_OF_IMAGES} times their files"
+        raise VolumeRefused("ratio", f"{rule} ({file_bytes} bytes), which no series needs.")
     if header.compression == "none" and file_bytes - header.voxel_offset != header.voxel_bytes:
         raise VolumeRefused(
             "size",

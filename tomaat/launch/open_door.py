@@ -20,10 +20,10 @@ log = structlog.get_logger()
 MISCONFIGURED = 2  #: exit status that tells a supervisor not to try again
 
 
-def open_door(name: str, log_format: str, work: Callable[[Stop], None]) -> int:
+def open_door(name: str, log_format: str, log_level: str, work: Callable[[Stop], None]) -> int:
     """Run a door, whose settings are read, until it is asked to stop; return its exit status."""
     forget_database()
-    configure_logging(name, log_format)
+    configure_logging(name, log_format, log_level)
     stop = Stop()
     log.info("door.opened")
     try:

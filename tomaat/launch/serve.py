@@ -20,7 +20,7 @@ def main() -> int:
     """Serve; return the exit status."""
     settings = read_settings()
     forget_database()
-    configure_logging("serve", settings.LOG_FORMAT)
+    configure_logging("serve", settings.LOG_FORMAT, settings.LOG_LEVEL)
     stop = Stop()
     instance = Instance(settings)
     ready = False

@@ -14,6 +14,7 @@ from tomaat.manager.duties import Duties
 from tomaat.manager.fitting import fitting, misfits, unfit
 from tomaat.manager.steady_clock import SteadyClock
 from tomaat.manager.sweep import Permit, Sweep
+from tomaat.manager.withdrawals import Withdrawals
 from tomaat.tickets.manager_store import MOST_AT_ONCE, ManagerStore, Within
 from tomaat.tickets.question_store import CLOCK, QuestionStore
 from tomaat.tickets.queue import Queue
@@ -43,12 +44,20 @@ class Manager:
     """Holds the manager's lease and does one round at a time; it remembers no ticket between two rounds."""
 
     def __init__(
-        self, store: ManagerStore, sources: SourceStore, questions: QuestionStore, sweep: Sweep, *, rules: Rules
+        self,
+        store: ManagerStore,
+        sources: SourceStore,
+        questions: QuestionStore,
+        sweep: Sweep,
+        withdrawals: Withdrawals,
+        *,
+        rules: Rules,
     ) -> None:
         self.store = store
         self.sources = sources
         self.questions = questions
         self.sweep = sweep
+        self.withdrawals = withdrawals
         self.rules = rules
         self.lease: Lease | None = None
         self.connected_at: float | None = None
@@ -64,6 +73,7 @@ class Manager:
                 self._unqueue_stranded,
                 self._fail_unfit,
                 self._fail_waited,
+                self._withdraw,
                 self._expire,
                 self._prune,
                 self._prune_audit,
@@ -224,6 +234,9 @@ class Manager:
         for ticket in failed:
             log.warning("ticket.failed", ticket=ticket, reason="waited too long")
         return len(failed) >= most
+
+    def _withdraw(self, most: int) -> bool:
+        return self._settled and self.withdrawals.look(within=self._for_ages, most=most)
 
     def _expire(self, most: int) -> bool:
         expired = self.store.expire(

@@ -13,6 +13,7 @@ from queue import Empty, SimpleQueue
 import structlog
 
 from tomaat.database import DatabaseUnavailable
+from tomaat.manager.resisting import Resisting
 from tomaat.processes.log import frames_of
 from tomaat.storage.storage import STRAY_SECONDS, Storage
 from tomaat.tickets.manager_store import Ended, ManagerStore, Within
@@ -20,7 +21,7 @@ from tomaat.tickets.question_store import QUARANTINE, QuestionStore
 
 log = structlog.get_logger()
 
-EVERY_SECONDS = 600.0  #: how often all folders are compared with the rows, and files that resisted are tried again
+EVERY_SECONDS = 600.0  #: how often all folders are compared with the rows
 ASKING_SECONDS = 60.0  #: how often it is looked whether an operator agreed
 BATCH = 1000
 AT_ONCE = 100  #: folders removed before their rows are noted
@@ -62,7 +63,7 @@ class Sweep:
         self.retention_hours = retention_hours
         self.expired: SimpleQueue[Ended] = SimpleQueue()
         self.looked_back_to: int | None = 0  #: the last expired ticket of earlier managers that was looked at
-        self.resisting: dict[int, float] = {}  #: tickets whose files cannot be removed, and when they are tried again
+        self.resisting = Resisting()
         self.strays_at = 0.0
         self.said: str | None = None
         self.permit: Permit | None = None
@@ -140,22 +141,24 @@ class Sweep:
 
     def _remove_ended(self, permit: Permit) -> bool:
         """Remove the folders of some ended tickets, and note it in their rows."""
-        now = time.monotonic()
-        self.resisting = {ticket: again for ticket, again in self.resisting.items() if again > now}
+        pausing = self.resisting.pausing()
         removable = self.store.removable(
             retention_hours=self.retention_hours,
             keep_input=self.keep_input,
             within=permit.within,
-            resisting=self.resisting,
+            resisting=pausing,
             most=AT_ONCE,
         )
+        if len(removable) < AT_ONCE:
+            self.resisting.keep([*pausing, *(ended.id for ended in removable)])
         gone = []
         for ended in removable:
             path = self.storage.folder_of(ended.folder).path
             shutil.rmtree(path, ignore_errors=True)
             if path.exists():
-                log.error("ticket.files_not_removed", ticket=ended.id, reason="it resists; look at its permissions")
-                self.resisting[ended.id] = now + EVERY_SECONDS
+                if self.resisting.note(ended.id):
+                    self.store.forget_texts(ended.id)
+                    log.error("ticket.files_not_removed", ticket=ended.id, reason="it resists; look at its permissions")
             else:
                 gone.append(ended.id)
         if gone:

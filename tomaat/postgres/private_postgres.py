@@ -18,6 +18,7 @@ import sqlalchemy
 import structlog
 
 from tomaat.database.connection import first_line
+from tomaat.database.facts import QUIET_LOG
 from tomaat.postgres.account import PrivatePostgresFailed, choose_account
 from tomaat.postgres.binaries import find_binaries
 from tomaat.postgres.home import NAME, PLACE_FOR_ROOT, data_of, prepare_home, remove_home
@@ -41,8 +42,7 @@ CONFIGURATION = {
     "synchronous_commit": "on",
     "timezone": "UTC",
     "log_timezone": "UTC",
-    "log_error_verbosity": "terse",  # neither values
-    "log_min_error_statement": "panic",  # nor statements in the log
+    **QUIET_LOG,  # neither values nor statements in the log
     "max_parallel_workers_per_gather": "0",  # a container's small /dev/shm would fail them
     "logging_collector": "off",
 }

@@ -15,8 +15,10 @@ MOST_FRAMES = 20  #: of one error; of more, the first ten and the last ten
 MOST_ERRORS = 3  #: of a chain in which one was raised because of another
 
 
-def configure_logging(door: str, log_format: str, *, task_texts: bool = False, stream: TextIO | None = None) -> None:
-    """Let structlog write lines to standard error, and the libraries their warnings and errors.
+def configure_logging(
+    door: str, log_format: str, log_level: str = "info", *, task_texts: bool = False, stream: TextIO | None = None
+) -> None:
+    """Let structlog write lines of a level or above to standard error, and the libraries their troubles.
 
     The fact ``task_text``, which may name a patient, is dropped unless the operator wants ``task_texts``. ``stream``
     takes structlog's lines instead of standard error.
@@ -49,6 +51,7 @@ def configure_logging(door: str, log_format: str, *, task_texts: bool = False, s
                 ]
             ),
         ],
+        wrapper_class=structlog.make_filtering_bound_logger(log_level),
         logger_factory=structlog.PrintLoggerFactory(lines),
         cache_logger_on_first_use=False,
     )

@@ -22,6 +22,7 @@ from pydicom.charset import python_encoding
 from pydicom.filereader import read_partial
 from pydicom.uid import UID, AllTransferSyntaxes, MediaStorageDirectoryStorage
 
+from tomaat.headers.checks import check_pixels
 from tomaat.headers.dicom_files import file_names
 from tomaat.headers.volume_header import BYTES_OF
 from tomaat.headers.volume_refused import VolumeRefused
@@ -154,6 +155,7 @@ def _told(number: int, file: Path, image: pydicom.FileDataset, pixel_bytes: int 
     }
     try:
         if rows and columns and facts["frames"] == facts["samples"] == 1:
+            check_pixels(columns, rows)
             _check(image, pixel_bytes, rows * columns)
             facts["dtype"] = _voxel_type(file)
     except VolumeRefused as refusal:

@@ -36,6 +36,7 @@ from typing import Any, NoReturn
 import numpy as np
 import SimpleITK as sitk
 
+from tomaat.headers.checks import MOST_PIXELS
 from tomaat.headers.dicom_files import file_names
 from tomaat.headers.volume_header import BYTES_OF, VolumeHeader
 from tomaat.headers.volume_refused import VolumeRefused
@@ -47,6 +48,9 @@ from tomaat.reader.inflate import inflate, plain_head
 
 LARGEST_REQUEST = 64 * 1024
 SPARE_BYTES = 128 * 1024**2  #: beyond the voxels, for the libraries
+DECODED_BYTES = 48  #: for each pixel of the image that is decoded: GDCM was seen to take 34, of 16 bits, rescaled
+LOOKED_AT_BYTES = 24  #: for each pixel of an image of which GDCM reads the header: of RLE it decodes all (22 were seen)
+LOOKED_AT_RATIO = 700  #: at most, for each byte of the file: RLE makes 64 bytes of one
 MOST_DESCRIPTORS = 64
 SHOWN_AS = MOST_DESCRIPTORS - 1  #: the descriptor behind which SimpleITK finds the volume
 IMAGE_IO = {"nifti": "NiftiImageIO", "nrrd": "NrrdImageIO", "mha": "MetaImageIO"}
@@ -177,8 +181,11 @@ def answer_series(source: int, memory: int, asked: dict[str, Any], guards: list[
     """Read the headers of a folder's images, or the voxels of some of them, likewise."""
     memory_bytes = os.fstat(memory).st_size
     largest = max(os.stat(name, dir_fd=source, follow_symlinks=False).st_size for name in file_names(source))
-    slice_bytes = 8 * asked.get("columns", 0) * asked.get("rows", 0)
-    confine(4 * memory_bytes + 4 * (largest + slice_bytes), asked["seconds"], guards, source)
+    if "order" in asked:
+        decoder_bytes = DECODED_BYTES * asked["columns"] * asked["rows"]
+    else:
+        decoder_bytes = min(LOOKED_AT_BYTES * MOST_PIXELS, LOOKED_AT_RATIO * largest)
+    confine(memory_bytes + 4 * largest + decoder_bytes, asked["seconds"], guards, source)
     if "order" in asked:
         dicom_read.fill(source, SHOWN_AS, Path(asked["folder"]), asked, memory)
         return {"filled": True}

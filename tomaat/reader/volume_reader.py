@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,7 @@ class VolumeReader:
                 length = self._ask(asked, folder, memory, READ_SECONDS + count).get("told")
                 slices, headers = take_apart(_content(memory, length))
             series = arrange(slices, wanted)
-            header = check_size(series.header, 0, self.largest_voxel_bytes)
+            header = check_size(series.header, _bytes_of(folder, series.order), self.largest_voxel_bytes)
             if demand is not None:
                 demand(header)
             with sealed_memory(header.voxel_bytes) as memory:
@@ -267,6 +267,13 @@ def _told(reply: dict[str, Any]) -> dict[str, Any]:
         }
     except (ValueError, KeyError, TypeError, OverflowError):
         raise _nothing_read() from None
+
+
+def _bytes_of(folder: int, numbers: Collection[int]) -> int:
+    """Add up the sizes of a folder's files, by their numbers; each counts once."""
+    names = file_names(folder)
+    chosen = [names[number] for number in set(numbers) if 0 <= number < len(names)]
+    return sum(os.stat(name, dir_fd=folder, follow_symlinks=False).st_size for name in chosen)
 
 
 def _nothing_read() -> VolumeRefused:

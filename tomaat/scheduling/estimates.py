@@ -18,7 +18,6 @@ class Estimates:
         self.store = store
         self.storage = storage
         self.keeper = keeper
-        self.not_estimated: set[int] = set()
 
     def ask(self) -> None:
         """Ask about the running and the queued tickets whose task can say, unless an answer is on its way."""
@@ -26,7 +25,7 @@ class Estimates:
         if self.keeper.estimating or not services:
             return
         try:
-            tickets = self.store.without_estimate(services, asked=self.not_estimated)
+            tickets = self.store.without_estimate(services)
         except DatabaseUnavailable:
             return
         if tickets:
@@ -42,10 +41,10 @@ class Estimates:
         """Write the seconds that the worker answered; seconds for which it was not asked are dropped."""
         seconds = {ticket: answer.seconds.get(ticket) for ticket in self.keeper.estimating}
         self.keeper.estimating = set()
-        self.not_estimated |= {ticket for ticket, expected in seconds.items() if expected is None}
         try:
-            self.store.estimate({ticket: expected for ticket, expected in seconds.items() if expected is not None})
+            self.store.estimate(seconds)
         except DatabaseUnavailable:
             return  # asked again later
-        except RowRefused:
-            self.not_estimated |= set(seconds)
+        except RowRefused:  # then as if the task could not say
+            with contextlib.suppress(DatabaseUnavailable, RowRefused):
+                self.store.estimate(dict.fromkeys(seconds))

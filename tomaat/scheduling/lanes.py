@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 
 import structlog
 
@@ -332,10 +333,17 @@ class Lane:
         if self.lease_lost:
             return "lost"
         if self.stop_asked:
-            run.limits.allow("stopped", self.times.grace_seconds)
+            self._wait_for(run)
         due = run.limits.due()
         packs = any(other.stage is Stage.PACKING for other in self.running if other is not run)
         return None if due in {"deadline", "too_slow_to_cancel"} and packs else due
+
+    def _wait_for(self, run: RunningTicket) -> None:
+        """Let a running ticket go on for the grace time, and say once until when."""
+        grace = timedelta(seconds=self.times.grace_seconds)
+        if run.limits.allow("stopped", grace.total_seconds()) and grace:
+            until = (datetime.now(timezone.utc) + grace).isoformat(timespec="seconds")
+            self.log.info("ticket.waited_for", ticket=run.ticket.id, until=until, then="it is put back")
 
     def _end_by_force(self, run: RunningTicket, due: str) -> None:
         """End the worker because of one ticket, and put back another one that was in it."""

@@ -2,3 +2,4 @@
 
 HOLDER = "holder of the token"
 ANYBODY = "anybody"  #: no API key was needed, and none was shown
+COMMAND_LINE = "command line"  #: somebody who may run commands on the server

@@ -11,11 +11,13 @@ from tomaat.database import run
 from tomaat.processes.holder import is_gone
 from tomaat.storage.storage import TicketFolder
 from tomaat.tickets.problems import files_lost
-from tomaat.tickets.sql import UNENDED, back_to_waiting
+from tomaat.tickets.sql import FORGET_WORDS, UNENDED, back_to_waiting
 from tomaat.tickets.states import EXPIRED, FAILED, RUNNING, SUCCEEDED
 
 #: Doors fill these tables without any client. A database with rows in no other table holds nothing to be missed.
-IDLE_TABLES = ("instance", "schema_versions", "leases", "compute_sources", "offers", "durations", "questions")
+IDLE_TABLES = (
+    *("instance", "schema_versions", "leases", "compute_sources", "offers", "durations", "last_offered", "questions"),
+)
 BATCH = 1000
 
 EMPTY = """
@@ -49,11 +51,11 @@ RESET search_path;
 UPDATE leases SET expires = clock_timestamp() - interval '1 microsecond';
 UPDATE instance SET bound = true;
 UPDATE tickets SET state = '{FAILED}', finished = clock_timestamp(), error = '{{lost}}', files_removed = true,
-    epoch = NULL
+    epoch = NULL, {FORGET_WORDS}
   WHERE state IN {UNENDED} AND NOT cancel_requested
     AND NOT EXISTS (SELECT FROM kept WHERE kept.folder = tickets.folder);
 UPDATE tickets SET {back_to_waiting()} WHERE state = '{RUNNING}';
-UPDATE tickets SET state = '{EXPIRED}', files_removed = true
+UPDATE tickets SET state = '{EXPIRED}', files_removed = true, {FORGET_WORDS}
   WHERE state = '{SUCCEEDED}' AND NOT EXISTS (SELECT FROM kept WHERE kept.folder = tickets.folder);
 INSERT INTO audit (who, what, outcome) VALUES ('restore', 'restore', 'restored');
 """  #: ends every lease, stops what ran, and fails or expires tickets without files

@@ -226,26 +226,25 @@ class LaneStore:
         for channel in IDLE:
             self.hint(channel)
 
-    def without_estimate(self, services: Collection[str], *, asked: Collection[int], limit: int = 100) -> list[Ticket]:
-        """List queued and running tickets whose task can estimate their duration and was not ``asked`` yet."""
+    def without_estimate(self, services: Collection[str], *, limit: int = 100) -> list[Ticket]:
+        """List queued and running tickets whose task can estimate their duration and was not asked yet."""
         rows = run(
             self.database,
             f"""SELECT {COLUMNS} FROM (SELECT * FROM tickets WHERE state = '{QUEUED}' AND source = :source
                   UNION ALL SELECT * FROM tickets WHERE state = '{RUNNING}' AND source = :source) own
-                WHERE expected_seconds IS NULL AND service = ANY(:services) AND id <> ALL(:asked)
+                WHERE expected_seconds IS NULL AND NOT not_estimated AND service = ANY(:services)
                 ORDER BY queue_order LIMIT :limit""",
             source=self.lease.name,
             services=list(services),
-            asked=list(asked),
             limit=limit,
         )
         return [Ticket.of(row) for row in rows]
 
-    def estimate(self, expected_seconds: Mapping[int, float]) -> None:
-        """Write the durations that tasks expect for their tickets."""
+    def estimate(self, expected_seconds: Mapping[int, float | None]) -> None:
+        """Write the durations that tasks expect for their tickets; ``None``: it cannot say, and is not asked again."""
         run(
             self.database,
-            f"""UPDATE tickets t SET expected_seconds = e.seconds
+            f"""UPDATE tickets t SET expected_seconds = e.seconds, not_estimated = e.seconds IS NULL
                FROM jsonb_to_recordset(CAST(:estimates AS jsonb)) AS e(id bigint, seconds double precision)
                WHERE t.id = e.id AND t.state IN {ON_A_SOURCE}""",
             estimates=json.dumps([{"id": id, "seconds": seconds} for id, seconds in expected_seconds.items()]),

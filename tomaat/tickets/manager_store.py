@@ -19,6 +19,7 @@ from tomaat.tickets.problems import fits_nowhere, waited_too_long, worker_lost
 from tomaat.tickets.queue import Misfit, Placement, Queue, Waiting
 from tomaat.tickets.sql import (
     DURATIONS,
+    FORGET_TEXTS,
     HELD,
     LINE,
     OFFERS,
@@ -378,7 +379,7 @@ class ManagerStore:
         return [Ended(id=row.id, folder=row.folder) for row in rows]
 
     def note_removed(self, ticket_ids: Collection[int]) -> None:
-        """Note that ended tickets' folders are gone, and forget their errors' details, which may name a patient."""
+        """Note that ended tickets' folders are gone, and forget their texts, which may name a patient."""
         try:
             self._note_removed(list(ticket_ids))
         except RowRefused:
@@ -389,17 +390,23 @@ class ManagerStore:
     def _note_removed(self, ticket_ids: Sequence[int]) -> None:
         run(
             self.database,
-            """WITH removed AS (
-                 UPDATE tickets SET files_removed = true,
-                   error = CASE WHEN error IS NOT NULL THEN jsonb_build_object('type', error->'type', 'title',
-                     error->'title', 'status', error->'status', 'detail',
-                     'The details are no longer kept.') END
+            f"""WITH removed AS (
+                 UPDATE tickets SET files_removed = true, {FORGET_TEXTS}
                  WHERE id = ANY(:ids) AND finished IS NOT NULL AND NOT files_removed RETURNING id, state
                )
                INSERT INTO audit (who, what, ticket, outcome) SELECT 'QueueManager', 'delete files', id, state
                FROM removed""",
             ids=list(ticket_ids),
         )
+
+    def forget_texts(self, ticket_id: int) -> None:
+        """Forget the texts of an ended ticket whose files should be gone, and resist."""
+        with self._leaving(ticket_id):
+            run(
+                self.database,
+                f"UPDATE tickets SET {FORGET_TEXTS} WHERE id = :id AND finished IS NOT NULL",
+                id=ticket_id,
+            )
 
     def prune(self, *, days: float, within: Within = ANY_TIME, most: int = MOST_AT_ONCE) -> list[int]:
         """Delete the oldest rows of tickets that ended ``days`` ago and have no files; return their ids."""

@@ -16,6 +16,7 @@ KINDS_OF_FAILURE = (
     "out-of-memory",
     "deadline-passed",
     "waited-too-long",
+    "service-withdrawn",
     "result-not-stored",
     "not-loaded",
     "server-fault",
@@ -79,6 +80,15 @@ def waited_too_long(service: str, hours: float) -> dict[str, Any]:
         "waited-too-long",
         "No compute source was free in time",
         f"{service}: no compute source ran the ticket within {hours:g} hours.",
+    )
+
+
+def service_withdrawn(service: str, hours: float) -> dict[str, Any]:
+    """Say that nobody offers the ticket's service any more."""
+    return problem(
+        "service-withdrawn",
+        "The service was withdrawn",
+        f"{service}: no compute source has offered it for {hours:g} hours; it was withdrawn.",
     )
 
 

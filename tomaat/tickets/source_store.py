@@ -15,6 +15,7 @@ import structlog
 
 from tomaat.database import RowRefused, run
 from tomaat.processes.holder import is_gone, this_process
+from tomaat.tickets.actors import COMMAND_LINE
 from tomaat.tickets.sql import HELD
 
 log = structlog.get_logger()
@@ -262,6 +263,26 @@ class SourceStore:
             epoch=lease.epoch,
             services=list(services),
         )
+
+    def forget(self, lease: Lease) -> bool:
+        """Delete a source, its offers and its measurements; ``False`` if another process has it now.
+
+        The row of its lease stays, so that its epochs never begin again.
+        """
+        rows = run(
+            self.database,
+            f"""WITH forgotten AS (
+                 DELETE FROM compute_sources WHERE EXISTS ({OWN_LEASE}) AND name = :name RETURNING name
+               ), withdrawn AS (DELETE FROM offers WHERE source IN (SELECT name FROM forgotten)),
+               unmeasured AS (DELETE FROM durations WHERE source IN (SELECT name FROM forgotten)),
+               noted AS (INSERT INTO audit (who, what, outcome) SELECT :who, 'forget', name FROM forgotten)
+               SELECT name FROM forgotten""",
+            name=lease.name,
+            holder=lease.holder,
+            epoch=lease.epoch,
+            who=COMMAND_LINE,
+        )
+        return bool(rows)
 
     def offers_of(self, name: str) -> list[dict[str, Any]]:
         """List what workers of a source have offered and measured (bytes, seconds), as ``KnownOffer`` takes it."""

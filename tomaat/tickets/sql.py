@@ -59,6 +59,13 @@ LENGTH = f"""(SELECT count(*) FILTER (WHERE t.state = '{QUEUED}') AS waiting,
       coalesce(sum({SECONDS_LEFT}), 0) AS wait_seconds
     FROM {LINE} t {DURATIONS})"""
 
+#: The SET of an UPDATE that forgets a ticket's texts that may name a patient, but those of its error.
+FORGET_WORDS = "stage = NULL, idempotency_key = NULL, payload_sha256 = NULL"
+#: The SET of an UPDATE that forgets all of a ticket's texts that may name a patient.
+FORGET_TEXTS = f"""{FORGET_WORDS}, error = CASE WHEN error IS NOT NULL THEN jsonb_build_object(
+    'type', error->'type', 'title', error->'title', 'status', error->'status',
+    'detail', 'The details are no longer kept.') END"""
+
 
 #: The database's clock is as the manager expects it, and not just set: the bounds of ``Within``.
 TRUSTED = "clock_timestamp() BETWEEN CAST(:earliest AS timestamptz) AND CAST(:latest AS timestamptz)"

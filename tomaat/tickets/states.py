@@ -74,7 +74,9 @@ MOVES = (
     _move(RUNNING, CANCELLED, MANAGER, "its compute source's holder is gone, and it was given up"),
     _move(SUBMITTED, CANCELLED, WEB, "the client, or an operator, gives it up"),
     _move(QUEUED, CANCELLED, WEB, "the client, or an operator, gives it up"),
-    _move(SUBMITTED, FAILED, MANAGER, "it waited longer than WAIT_LIMIT_HOURS, or fits nowhere"),
+    _move(
+        SUBMITTED, FAILED, MANAGER, "it waited longer than WAIT_LIMIT_HOURS, fits nowhere, or nobody offers its service"
+    ),
     _move(QUEUED, FAILED, MANAGER, "it waited longer than WAIT_LIMIT_HOURS"),
     _move(SUCCEEDED, EXPIRED, MANAGER, "its time is over, or the client asked for its deletion"),
     _move(RUNNING, SUBMITTED, RESTORE, "it ran when the backup was made (no attempt)"),

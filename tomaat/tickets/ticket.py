@@ -14,7 +14,8 @@ TicketId: TypeAlias = Annotated[int, Ge(1), Le(LARGEST_ID)]
 COLUMNS = (
     "id, token_hash, service, interface_hash, folder, state, source, claim, epoch, attempts, expected_seconds,"
     " cancel_requested, delete_requested, progress, stage, created, started, finished, error, result_sha256,"
-    " result_bytes, files_removed, key_name, payload_sha256, later_token_hashes, claim_folder"
+    " result_bytes, files_removed, key_name, payload_sha256, later_token_hashes, queue_order, outgrown_bytes,"
+    " claim_folder"
 )
 
 
@@ -47,6 +48,8 @@ class Ticket:
     key_name: str | None  #: of the API key that submitted it
     payload_sha256: bytes | None  #: only beside an idempotency key
     later_token_hashes: tuple[bytes, ...]
+    queue_order: int  #: its place among those that wait
+    outgrown_bytes: int | None  #: memory that it did not fit into
     claim_folder: str | None = None  #: of its present claim; ``None`` before the first, and of claims of older versions
 
     @property

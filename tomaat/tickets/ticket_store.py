@@ -11,13 +11,14 @@ import sqlalchemy
 from tomaat.database import DatabaseUnavailable, run
 from tomaat.tickets.actors import ANYBODY, HOLDER
 from tomaat.tickets.hints import EVERY_DOOR, hints_of
+from tomaat.tickets.lines import Line, Lines, line_ends
+from tomaat.tickets.source_store import MANAGER_LEASE
 from tomaat.tickets.sql import (
     DURATIONS,
+    HELD,
     LENGTH,
     OFFERS,
-    ON_A_SOURCE,
     OPEN,
-    PERFORMED,
     SECONDS_LEFT,
     UNENDED,
     WAITING,
@@ -41,14 +42,6 @@ class AgainRules:
 
     retention_seconds: float
     keep_input: bool  #: also once the result has expired
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outlook:
-    """A waiting or running ticket's place and expected end."""
-
-    position: int | None  #: 1: the next of its queue
-    eta_seconds: float | None  #: expected seconds until its end
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,32 +202,35 @@ class TicketStore:
         rows = run(self.database, "SELECT id, state FROM tickets WHERE id = ANY(:ids)", ids=list(ticket_ids))
         return {row.id: row.state for row in rows}
 
-    def outlook(self, ticket: Ticket) -> Outlook:
-        """Tell a queued or running ticket's place and expected end; nothing for other states.
+    def lines(self) -> Lines:
+        """Read what runs and waits at every compute source, in one statement for all tickets.
 
         A ticket whose result is being packed delays nobody.
         """
+        at_source = f"FROM tickets t {DURATIONS} WHERE t.source = s.name AND t.state"
         rows = run(
             self.database,
             f"""
-            WITH mine AS (SELECT * FROM tickets WHERE id = :id AND state IN {ON_A_SOURCE}),
-            ahead AS (
-                SELECT t.* FROM tickets t JOIN mine ON t.source = mine.source
-                WHERE t.state = '{QUEUED}' AND mine.state = '{QUEUED}' AND t.queue_order <= mine.queue_order
-                UNION ALL
-                SELECT * FROM mine WHERE state = '{RUNNING}'
-                UNION ALL
-                SELECT t.* FROM (SELECT source AS name FROM mine WHERE state = '{QUEUED}') s
-                  CROSS JOIN LATERAL {PERFORMED} t
-            )
-            SELECT count(*) FILTER (WHERE t.state = '{QUEUED}') AS queued, sum({SECONDS_LEFT}) AS seconds
-            FROM ahead t {DURATIONS}
+            SELECT EXISTS (SELECT FROM leases l WHERE l.name = :manager AND {HELD}) AS manager_held,
+              s.name, {HELD} AS held, s.problem IS NULL AS usable, s.drained, s.memory_bytes,
+              (SELECT json_agg(o) FROM (SELECT interface_hash, bool_or(epoch = l.epoch) AS now FROM offers
+                 WHERE source = s.name GROUP BY interface_hash) o) AS offers,
+              (SELECT json_object_agg(service, mean_seconds) FROM durations WHERE source = s.name) AS means,
+              r.ids, r.seconds AS running_seconds, w.orders, w.seconds AS waiting_seconds
+            FROM (SELECT) one LEFT JOIN compute_sources s ON true LEFT JOIN leases l ON l.name = s.name
+            CROSS JOIN LATERAL (
+              SELECT array_agg(t.id ORDER BY t.started) AS ids, array_agg({SECONDS_LEFT} ORDER BY t.started) AS seconds
+              {at_source} = '{RUNNING}') r
+            CROSS JOIN LATERAL (
+              SELECT array_agg(t.queue_order ORDER BY t.queue_order) AS orders,
+                array_agg({SECONDS_LEFT} ORDER BY t.queue_order) AS seconds
+              {at_source} = '{QUEUED}') w
             """,
-            id=ticket.id,
+            manager=MANAGER_LEASE,
         )
-        position = rows[0].queued or None
-        seconds = rows[0].seconds
-        return Outlook(position=position, eta_seconds=None if seconds is None else float(seconds))
+        return Lines(
+            manager_held=rows[0].manager_held, lines={row.name: _line_of(row) for row in rows if row.name is not None}
+        )
 
     def cancel(self, ticket: Ticket, *, operator: str | None = None) -> Ticket:
         """Give a ticket up: at once while it waits; asked for while it runs; a deletion after its end.
@@ -268,7 +264,7 @@ class TicketStore:
         return Ticket.of(rows[0])
 
     def mark_fetched(self, ticket_id: int) -> None:
-        """Note that the last byte of the result was sent; each repetition starts the grace time again."""
+        """Note that all of the result was sent; each repetition starts the grace time again."""
         run(
             self.database,
             f"UPDATE tickets SET fetched = clock_timestamp() WHERE id = :id AND state = '{SUCCEEDED}'",
@@ -331,3 +327,19 @@ class TicketStore:
         return {
             row.interface_hash: ShortestQueue(waiting=row.waiting, wait_seconds=float(row.wait_seconds)) for row in rows
         }
+
+
+def _line_of(row: sqlalchemy.Row[Any]) -> Line:
+    running = dict(zip(row.ids or (), row.running_seconds or (), strict=True))
+    return Line(
+        source=row.name,
+        held=row.held,
+        usable=row.usable,
+        drained=row.drained,
+        offers={offer["interface_hash"]: offer["now"] is True for offer in row.offers or ()},
+        memory_bytes=row.memory_bytes,
+        means=row.means or {},
+        running=running,
+        orders=row.orders or (),
+        ends=line_ends(row.waiting_seconds or (), running),
+    )

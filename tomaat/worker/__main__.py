@@ -223,13 +223,15 @@ def main() -> None:
     parser.add_argument("--memory-bytes", type=int)
     parser.add_argument("--largest-volume-bytes", type=int, required=True)
     parser.add_argument("--log-format", required=True)
+    parser.add_argument("--log-level", default="info")
     parser.add_argument("--task-errors", default="off")
     parser.add_argument("--log", type=int, required=True)  # what tasks print goes elsewhere, and is bounded
     arguments = parser.parse_args()
     die_with_parent(arguments.parent, signal.SIGKILL)  # no orphan keeps a GPU
     os.set_inheritable(arguments.log, False)
     stream = os.fdopen(arguments.log, "w", buffering=1, encoding="utf-8", errors="backslashreplace")
-    configure_logging("worker", arguments.log_format, task_texts=arguments.task_errors == "log", stream=stream)
+    task_texts = arguments.task_errors == "log"
+    configure_logging("worker", arguments.log_format, arguments.log_level, task_texts=task_texts, stream=stream)
     channel = Channel(socket.socket(fileno=arguments.channel), FROM_LANE)
     performer = start(channel, arguments, prepare_device)
     if performer is None:

@@ -13,12 +13,14 @@ from tomaat.access import Audit
 from tomaat.archives import ArchiveLimits
 from tomaat.storage import Storage
 from tomaat.tickets.actors import ANYBODY, HOLDER
+from tomaat.tickets.lines import Outlook
 from tomaat.tickets.states import CANCELLED, EXPIRED, FAILED, RUNNING, STATES, SUCCEEDED, UNENDED
 from tomaat.tickets.ticket import Ticket
 from tomaat.tickets.ticket_store import TicketStore
 from tomaat.web.api.examples import Examples
 from tomaat.web.api.openapi import describe_api
 from tomaat.web.api.results import send_result
+from tomaat.web.api.sent_spans import SentSpans
 from tomaat.web.api.shapes import Accepted, Explanation, Service, Status
 from tomaat.web.api.submission import Submission
 from tomaat.web.api.tokens import find_ticket
@@ -27,7 +29,7 @@ from tomaat.web.http.access import HEADER as KEY_HEADER
 from tomaat.web.http.access import Access
 from tomaat.web.http.problems import EXPLANATIONS, Problem, invalid, retry_later, too_large
 from tomaat.web.http.recent import Recent
-from tomaat.web.http.request import content_length
+from tomaat.web.http.request import client_address, content_length
 from tomaat.web.http.shapes import answer
 
 log = structlog.get_logger()
@@ -62,9 +64,11 @@ class Api:
         self.largest_request_bytes = archive_limits.largest_upload_bytes + FORM_BYTES
         self.longest_wait_seconds = longest_wait_seconds
         self.longest_queue = longest_queue
+        self.sent_spans = SentSpans()
         self.submission = Submission(store, storage, archive_limits, largest_voxel_bytes)
         self.services = Recent(store.offered_services, seconds=RECENT_SECONDS)
         self.ahead = Recent(store.ahead, seconds=RECENT_SECONDS)
+        self.lines = Recent(store.lines, seconds=RECENT_SECONDS)
         self.waiting = Recent(store.count_waiting, seconds=RECENT_SECONDS)
 
     def register(self, app: Flask) -> None:
@@ -79,16 +83,19 @@ class Api:
         app.add_url_rule("/problems/<slug>", view_func=self.explain)
 
     def submit(self) -> Response:
-        """Take a request and give a ticket; a refusal is noted in the audit trail."""
+        """Take a request and give a ticket; a refusal is noted in the audit trail, or counted where no key is shown."""
         g.who = ANYBODY
         try:
             return self._submit()
         except Problem as problem:
-            self.audit.note(who=g.who, what="submit", outcome=problem.slug)
+            if g.who == ANYBODY:
+                self.audit.count(what="submit", outcome=problem.slug)
+            else:
+                self.audit.note(who=g.who, what="submit", outcome=problem.slug)
             raise
 
     def _submit(self) -> Response:
-        key = self.access.admit(request.headers.get(KEY_HEADER))
+        key = self.access.admit(request.headers.get(KEY_HEADER), client_address())
         if key is not None:
             g.who = key.name
         claimed = content_length()
@@ -114,9 +121,9 @@ class Api:
         ticket = self._wait(self._find(reference), UNENDED)
         _demand_result(ticket)
         path = self.storage.result_of(ticket.folder, ticket.out)
-        fetched = partial(self._note_fetched, ticket.id)
+        note_sent = partial(self._note_sent, ticket.id, ticket.result_bytes or 0)
         try:
-            sent = send_result(request, ticket, path, fetched)
+            sent = send_result(request, ticket, path, note_sent)
             if request.method == "GET" and sent.status_code in {200, 206}:
                 self.audit.note(who=HOLDER, what="read result", outcome=str(sent.status_code), ticket=ticket.id)
         except FileNotFoundError:  # it expired between the two looks
@@ -149,16 +156,26 @@ class Api:
         return answer(Explanation(type=f"/problems/{slug}", explanation=EXPLANATIONS[slug]))
 
     def _services(self) -> list[Service]:
-        ahead = self.ahead.get()
+        ahead, lines = self.ahead.get(), self.lines.get()
         return [
-            Service.of(service, ahead.get(service.interface_hash), self.examples.of(service))
+            Service.of(
+                service,
+                ahead.get(service.interface_hash),
+                lines.why_unavailable(service.interface_hash),
+                self.examples.of(service),
+            )
             for service in self.services.get()
         ]
 
-    def _note_fetched(self, ticket_id: int) -> None:
-        """Write down, after an answer, that its last byte was sent."""
-        log.info("ticket.fetched", ticket=ticket_id)
-        self.waiters.do_later(partial(self.store.mark_fetched, ticket_id))
+    def _note_sent(self, ticket_id: int, size: int, first: int, end: int) -> None:
+        """Let the thread that may wait note, after an answer, which bytes of a result were sent."""
+        self.waiters.do_later(partial(self._note_fetched, ticket_id, size, first, end))
+
+    def _note_fetched(self, ticket_id: int, size: int, first: int, end: int) -> None:
+        """Write down that a result was fetched, once all of its bytes were sent."""
+        if self.sent_spans.complete(ticket_id, first, end, size):
+            log.info("ticket.fetched", ticket=ticket_id)
+            self.store.mark_fetched(ticket_id)
 
     def _find(self, reference: str) -> Ticket:
         ticket = find_ticket(self.store, reference)
@@ -183,7 +200,8 @@ class Api:
         return seconds
 
     def _describe(self, ticket: Ticket, status: int = 200) -> Response:
-        described = Status.of(ticket, self.store.outlook(ticket), _token_in_path())
+        outlook = self.lines.get().outlook(ticket) if ticket.state in UNENDED else Outlook()
+        described = Status.of(ticket, outlook, _token_in_path())
         again = {"Retry_After": "1"} if ticket.state in UNENDED else {}
         return answer(described, status, **again)
 

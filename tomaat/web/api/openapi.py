@@ -121,7 +121,7 @@ def _submit(services: Sequence[Service]) -> Json:
         "submit",
         "Ask for a service.",
         {202: shape_answer("A ticket.", Accepted, **headers("Location", "Retry-After"), links=links)},
-        *(400, 401, 403, 404, 413, 415, 422, 429, 507),
+        *(400, 401, 403, 404, 408, 413, 415, 422, 429, 507),
         parameters=SUBMIT_HEADERS,
         security=[{}, {"key": []}],
         requestBody=body,

@@ -13,17 +13,20 @@ from werkzeug.http import parse_range_header
 from tomaat.tickets.ticket import Ticket
 from tomaat.web.http.problems import Problem
 
+OnSent = Callable[[int, int], None]  #: is told the first byte that was sent, and the one behind the last
+
 
 class SentFile:
-    """An open file that tells, when the server closes it, whether its last byte was sent.
+    """An open file that tells, when the server closes it, which of its bytes were sent.
 
     waitress moves the file's position as bytes leave, and closes the file after the last of them or when the client
     went away.
     """
 
-    def __init__(self, file: IO[bytes], size: int, sent: Callable[[], None]) -> None:
+    def __init__(self, file: IO[bytes], end: int, sent: OnSent) -> None:
         self.file = file
-        self.size = size
+        self.first = file.tell()
+        self.end = end
         self.sent = sent
         self.read = file.read
         self.seek = file.seek
@@ -31,14 +34,18 @@ class SentFile:
 
     def close(self) -> None:
         """Close the file."""
-        complete = not self.file.closed and self.file.tell() >= self.size
-        self.file.close()
-        if complete:
-            self.sent()
+        if not self.file.closed:
+            end = min(self.file.tell(), self.end)
+            self.file.close()
+            if end > self.first:
+                self.sent(self.first, end)
 
 
-def send_result(request: Request, ticket: Ticket, path: Path, fetched: Callable[[], None]) -> Response:
-    """Answer with a succeeded ticket's archive, honouring ``Range`` and the conditions that it may have."""
+def send_result(request: Request, ticket: Ticket, path: Path, sent: OnSent) -> Response:
+    """Answer with a succeeded ticket's archive, honouring ``Range`` and the conditions that it may have.
+
+    ``sent`` is called once the answer has left, whole or in part.
+    """
     size = ticket.result_bytes or 0
     headers = {
         "ETag": f'"{ticket.result_sha256}"',
@@ -62,7 +69,7 @@ def send_result(request: Request, ticket: Ticket, path: Path, fetched: Callable[
         raise FileNotFoundError(path)
     file.seek(start)
     wrap = request.environ["wsgi.file_wrapper"]
-    body = wrap(SentFile(file, size, fetched), 256 * 1024)
+    body = wrap(SentFile(file, end, sent), 256 * 1024)
     return Response(body, status, headers=headers, content_type="application/gzip", direct_passthrough=True)
 
 

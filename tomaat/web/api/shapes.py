@@ -10,9 +10,10 @@ from annotated_types import Ge, Le
 from pydantic import with_config
 from typing_extensions import NotRequired, TypedDict
 
+from tomaat.tickets.lines import Outlook
 from tomaat.tickets.states import State
 from tomaat.tickets.ticket import Ticket, TicketId
-from tomaat.tickets.ticket_store import OfferedService, Outlook, ShortestQueue
+from tomaat.tickets.ticket_store import OfferedService, ShortestQueue
 from tomaat.web.http.problems import ProblemDetails
 
 
@@ -73,7 +74,9 @@ class Status:
     started: datetime | None
     finished: datetime | None
     eta_seconds: float | None
-    """Expected, until it has ended."""
+    """Expected, until it has ended; null where no end can be expected."""
+    why_waiting: str | None
+    """Why no end can be expected, where that is known."""
     error: ProblemDetails | None
     """Why it failed."""
     links: Links
@@ -94,6 +97,7 @@ class Status:
             started=ticket.started,
             finished=ticket.finished,
             eta_seconds=None if outlook.eta_seconds is None else round(outlook.eta_seconds, 1),
+            why_waiting=outlook.why_waiting,
             error=cast("ProblemDetails | None", ticket.error),
             links=Links.of(ticket.id, token),
         )
@@ -148,6 +152,8 @@ class Service:
     version: str
     available: bool
     """A compute source that takes tickets offers it now."""
+    why_unavailable: str | None
+    """Why none does; null where one does."""
     memory_bytes: dict[str, Annotated[int, Ge(0)]]
     """The most that its tickets were measured to need, by compute source."""
     waiting: int | None
@@ -160,13 +166,16 @@ class Service:
     """Values by the inputs' ids, to try it with; may be empty. A volume has `file`, its address here, and `about`."""
 
     @classmethod
-    def of(cls, offered: OfferedService, ahead: ShortestQueue | None, example: dict[str, Any]) -> Service:
+    def of(
+        cls, offered: OfferedService, ahead: ShortestQueue | None, why: str | None, example: dict[str, Any]
+    ) -> Service:
         """Describe a service, and the queue that a new ticket would join."""
         return cls(
             name=offered.name,
             description=offered.description,
             version=offered.version,
             available=offered.available,
+            why_unavailable=None if offered.available else why,
             memory_bytes=offered.memory_bytes,
             waiting=None if ahead is None else ahead.waiting,
             wait_seconds=None if ahead is None else round(ahead.wait_seconds, 1),

@@ -2,39 +2,75 @@
 
 from __future__ import annotations
 
+import math
+import time
+
+from tomaat.access.hashing import hash_of
 from tomaat.access.key_store import ApiKey, KeyStore
+from tomaat.web.http.addresses import Proxies
 from tomaat.web.http.problems import Problem, retry_later
+from tomaat.web.http.wrong_keys import WrongKeys
 
 HEADER = "X-API-Key"
+KNOWN_SECONDS = 3600.0
 
 
 class Access:
     """Lets requests in. A key that is shown must be right, also where none is needed."""
 
-    def __init__(self, keys: KeyStore, *, needed: bool, most_waiting: int, most_within_a_minute: int) -> None:
+    def __init__(
+        self,
+        keys: KeyStore,
+        proxies: Proxies,
+        *,
+        needed: bool,
+        most_waiting: int,
+        most_within_a_minute: int,
+        most_wrong_keys: int,
+    ) -> None:
         self.keys = keys
+        self.proxies = proxies
+        self.wrong = WrongKeys(proxies, most=most_wrong_keys)
         self.needed = needed
         self.most_waiting = most_waiting
         self.most_within_a_minute = most_within_a_minute
+        self.known: dict[bytes, float] = {}  #: hashes of keys that were right, and when last
 
-    def admit(self, shown: str | None) -> ApiKey | None:
+    def admit(self, shown: str | None, address: str) -> ApiKey | None:
         """Let a submission in, or raise the ``Problem`` that keeps it out, before its body is read."""
         if not shown:
-            if self.needed:
-                raise _key_needed(f"This server takes requests with an API key only, in the header {HEADER}.")
+            self.demand_some(shown)
             return None
-        key = self.keys.find(shown)
-        if key is None:
-            raise _key_needed(f"The API key in {HEADER} is wrong or was revoked.")
+        key = self.find(shown, address)
         self._limit(key)
         return key
 
-    def demand_operator(self, shown: str | None) -> ApiKey:
-        """Let an operator in, or raise the ``Problem`` that keeps others out, also where no other key is needed."""
-        key = self.keys.find(shown) if shown else None
+    def demand_some(self, shown: str | None) -> None:
+        """Raise a ``Problem`` where a key is needed and none is shown; no database is asked."""
+        if self.needed and not shown:
+            raise _key_needed(f"This server takes requests with an API key only, in the header {HEADER}.")
+
+    def was_right(self, shown: str) -> bool:
+        """Tell whether a key was right within the last hour; no database is asked."""
+        return time.monotonic() - self.known.get(hash_of(shown), -math.inf) < KNOWN_SECONDS
+
+    def find(self, shown: str, address: str) -> ApiKey:
+        """Find a key, or raise the ``Problem`` of a wrong one; of an address that shows many, none is looked for."""
+        if not self.was_right(shown):
+            self.wrong.demand_few(address)
+        key = self.keys.find(shown)
         if key is None:
-            said = f"is wrong or was revoked: {HEADER}" if shown else f"is needed, in the header {HEADER}"
-            raise _key_needed(f"An operator's API key {said}.")
+            self.known.pop(hash_of(shown), None)
+            self.wrong.note(address)
+            raise _key_needed(f"The API key in {HEADER} is wrong or was revoked.")
+        self.known[hash_of(shown)] = time.monotonic()
+        return key
+
+    def demand_operator(self, shown: str | None, address: str) -> ApiKey:
+        """Let an operator in, or raise the ``Problem`` that keeps others out, also where no other key is needed."""
+        if not shown:
+            raise _key_needed(f"An operator's API key is needed, in the header {HEADER}.")
+        key = self.find(shown, address)
         if not key.operator:
             made = "python3 -m tomaat.access make NAME --operator"
             detail = f"The API key {key.name} is no operator's; `{made}` makes one."

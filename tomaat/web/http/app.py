@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from http import HTTPStatus
 from typing import Protocol
 
 import structlog
@@ -12,7 +13,7 @@ from werkzeug.exceptions import HTTPException
 
 from tomaat.database import DatabaseUnavailable
 from tomaat.processes.log import frames_of
-from tomaat.web.http.problems import Problem, problem_response, retry_later
+from tomaat.web.http.problems import Problem, nothing_here, problem_response, retry_later, wrong_method
 from tomaat.web.http.request import method_of_request, route_of_request
 from tomaat.web.http.shapes import ShapeWriter
 
@@ -24,7 +25,9 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 PROBED = {"/metrics", "/health/live", "/health/ready"}  #: asked every few seconds
-QUIET = {200, 503}  #: answers to these that are no lines of the log; that health changed is one
+QUIET = {200, 503}  #: answers to these that are not worth a line; that health changed is one
+#: Asked again and again, or by a browser for its page: an answer that is well is not worth a line.
+POLLED = {"/status/<path:reference>", "/supportedservices", "/queues", "/", "/static/<path:name>"}
 ASKING = {"GET", "HEAD"}  #: methods that change nothing
 
 
@@ -60,18 +63,26 @@ def _finish(answer: Response) -> Response:
     """Add the headers, and log the route's template, never its path: a path holds a token."""
     for name, value in HEADERS.items():
         answer.headers.setdefault(name, value)
-    route = route_of_request()
-    if route not in PROBED or answer.status_code not in QUIET:
-        log.info(
-            "request.answered",
-            route=route,
-            method=method_of_request(),
-            status=answer.status_code,
-            milliseconds=round(1000 * (time.monotonic() - g.began), 1),
-            **({"problem": g.problem} if "problem" in g else {}),
-            **_ticket(),
-        )
+    write = log.debug if _is_routine(answer) else log.info
+    write(
+        "request.answered",
+        route=route_of_request(),
+        method=method_of_request(),
+        status=answer.status_code,
+        milliseconds=round(1000 * (time.monotonic() - g.began), 1),
+        **({"problem": g.problem} if "problem" in g else {}),
+        **_ticket(),
+    )
     return answer
+
+
+def _is_routine(answer: Response) -> bool:
+    """Tell whether an answer tells nobody anything: to a probe, to polling that goes well, a file of the page."""
+    route = route_of_request()
+    if route in PROBED:
+        return answer.status_code in QUIET
+    well = answer.status_code < HTTPStatus.BAD_REQUEST or g.get("problem") == "not-ready"
+    return request.method in ASKING and well and (route in POLLED or "problem" in g)
 
 
 def _refuse(problem: Problem) -> Response:
@@ -89,11 +100,9 @@ def _http_problem(error: HTTPException) -> Response:
     status = error.code or 500
     allow = error.get_response().headers.get("Allow")
     if status == 404:  # noqa: PLR2004 (Not Found)
-        return _refuse(Problem(404, "not-found", "Not found", "There is nothing at this address."))
+        return _refuse(nothing_here())
     if status == 405:  # noqa: PLR2004 (Method Not Allowed)
-        detail = f"This address does not take {request.method[:20]}; it takes {allow}."
-        headers = {"Allow": allow or ""}
-        return _refuse(Problem(405, "method-not-allowed", "Method not allowed", detail, headers=headers))
+        return _refuse(wrong_method(request.method, allow or ""))
     return _refuse(Problem(status, "invalid-request", error.name, error.description or error.name))
 
 

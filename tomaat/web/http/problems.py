@@ -20,6 +20,7 @@ EXPLANATIONS = {
     "invalid-request": "The request is not of the form that the API describes; its detail names the fault.",
     "unreadable-archive": "The payload cannot be unpacked: it is broken, or holds something that no payload may hold.",
     "not-gzip": "The payload must be a gzip-compressed tar archive (.tar.gz).",
+    "too-slow": "The request's body came slower than this server waits for; send it again over a faster line.",
     "too-large": "The payload is beyond a size limit of this server, packed or unpacked.",
     "nothing-offered": "No service is offered yet: the networks are still being loaded; see Retry-After.",
     "unknown-service": "No service of this name is offered here; GET /supportedservices lists those that are.",
@@ -51,6 +52,7 @@ EXPLANATIONS = {
     "out-of-memory": "The ticket needs more memory than the compute source has.",
     "deadline-passed": "The task took longer than its deadline.",
     "waited-too-long": "No compute source ran the ticket within the time that tickets may wait.",
+    "service-withdrawn": "No compute source has offered the ticket's service for long; it was withdrawn.",
     "result-not-stored": "The server could not write the result to its storage.",
     "not-loaded": "The network of the service did not load in time.",
     "server-fault": "The server made an error of its own; its log has it under the reference in the detail.",
@@ -113,6 +115,17 @@ def not_found() -> Problem:
 def retry_later(status: int, slug: str, title: str, detail: str, seconds: int = 1) -> Problem:
     """Ask the client to come again."""
     return Problem(status, slug, title, detail, headers={"Retry-After": str(seconds)})
+
+
+def nothing_here() -> Problem:
+    """Make the answer to an address that does not exist."""
+    return Problem(404, "not-found", "Not found", "There is nothing at this address.")
+
+
+def wrong_method(method: str, allowed: str) -> Problem:
+    """Make the answer to a method that the address does not take."""
+    detail = f"This address does not take {method[:20]}; it takes {allowed}."
+    return Problem(405, "method-not-allowed", "Method not allowed", detail, headers={"Allow": allowed})
 
 
 def invalid(detail: str, errors: list[dict[str, Any]] | None = None) -> Problem:

@@ -4,23 +4,47 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
 Value = TypeVar("Value")
+MOST_TIMES = 5  #: as old as this many times ``seconds`` a value may become while another thread reads it
 
 
 class Recent(Generic[Value]):
-    """Reads a value again ``seconds`` after it was read; two threads may read it twice, which harms nobody."""
+    """Reads a value again ``seconds`` after it was read, in the first thread that asks then.
+
+    The others get the last value meanwhile, so that a slow reading costs one statement however many ask. The right to
+    read is a token in a queue: there are no locks.
+    """
 
     def __init__(self, read: Callable[[], Value], *, seconds: float) -> None:
         self.read = read
         self.seconds = seconds
         self.known: tuple[float, Value] | None = None
+        self.turn: SimpleQueue[None] = SimpleQueue()
+        self.turn.put(None)
 
     def get(self) -> Value:
-        """Return the value, read at most ``seconds`` ago."""
+        """Return the value, read at most ``seconds`` ago, or a few times that while it is being read."""
         known = self.known
-        if known is None or time.monotonic() - known[0] > self.seconds:
-            value = self.read()
-            known = self.known = (time.monotonic(), value)
-        return known[1]
+        if known is not None and _age(known) <= self.seconds:
+            return known[1]
+        try:
+            self.turn.get_nowait()
+        except Empty:
+            return known[1] if known is not None and _age(known) <= MOST_TIMES * self.seconds else self._read()
+        try:
+            known = self.known  # another thread may have read it since
+            return known[1] if known is not None and _age(known) <= self.seconds else self._read()
+        finally:
+            self.turn.put(None)
+
+    def _read(self) -> Value:
+        value = self.read()
+        self.known = (time.monotonic(), value)
+        return value
+
+
+def _age(known: tuple[float, object]) -> float:
+    return time.monotonic() - known[0]

@@ -32,3 +32,8 @@ def bearer_token() -> str:
     """Read the token of ``Authorization: Bearer <token>``; an empty one where there is none."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def client_address() -> str:
+    """Name the client's address, as ``Connection`` found it; it is counted by, and never logged."""
+    return request.remote_addr or ""

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +17,16 @@ import structlog
 
 from tomaat.processes.log import frames_of
 from tomaat.processes.misconfigured import Misconfigured
-from tomaat.web.http.connection import Connection
+from tomaat.web.http.connection import IN_MEMORY_BYTES, Connection
+from tomaat.web.http.connections import LOOK_SECONDS, Connections, Doorkeeper
 from tomaat.web.http.problems import Problem
 from tomaat.web.http.waitress_parts import LOG, QUEUE_LOG, create_server, wasyncore
 
 log = structlog.get_logger()
 
-MOST_CONNECTIONS = 1000
 MOST_OPEN_FILES = 4096  #: a connection may have a spooled body or a result open besides
 LARGEST_HEADER_BYTES = 64 * 1024
 RECEIVE_BYTES = 64 * 1024
-IN_MEMORY_BYTES = 64 * 1024  #: larger bodies are spooled to the disk
-LOOK_SECONDS = 1.0
 LAST_ANSWERS_SECONDS = 5.0  #: how long a stopping server sends what it has begun
 
 
@@ -41,12 +39,13 @@ class WebServer:
 
     def __init__(
         self,
-        app: Callable[..., Iterable[bytes]],
+        gate: Doorkeeper,
         *,
         host: str,
         port: int,
         threads: int,
-        largest_request_bytes: int,
+        most_connections_of_one_address: int,
+        largest_spools_bytes: int,
         temporary: Path,
         note_refused: Callable[[Problem], None] = lambda _: None,
     ) -> None:
@@ -57,17 +56,17 @@ class WebServer:
         self.sockets: dict[int, Any] = {}
         try:
             self.server = create_server(
-                app,
+                gate.app,
                 map=self.sockets,
                 host=host,
                 port=port,
                 threads=threads,
-                connection_limit=MOST_CONNECTIONS,
+                connection_limit=sys.maxsize,  # at it waitress would listen no more; Connections closes some instead
                 asyncore_use_poll=True,
                 recv_bytes=RECEIVE_BYTES,
                 inbuf_overflow=IN_MEMORY_BYTES,
                 max_request_header_size=LARGEST_HEADER_BYTES,
-                max_request_body_size=sys.maxsize,  # Connection.before_body bounds each body
+                max_request_body_size=sys.maxsize,  # the gate bounds each body
                 clear_untrusted_proxy_headers=True,
                 log_socket_errors=False,
                 ident=None,
@@ -76,9 +75,19 @@ class WebServer:
             wasyncore.close_all(self.sockets)
             raise PortBusy(_why_not(error, host, port)) from error
         self.listening = [each for each in self.sockets.values() if hasattr(each, "channel_class")]
+        self.connections = Connections(
+            self.sockets,
+            gate,
+            most_of_one_address=most_connections_of_one_address,
+            largest_spools_bytes=largest_spools_bytes,
+            most_unpacking=3 * threads // 8,
+            start=self.server.task_dispatcher.add_task,
+            wake=self._wake,
+        )
         for each in self.listening:
             each.channel_class = Connection
-            each.largest_request_bytes = largest_request_bytes
+            each.connections = self.connections
+            each.add_task = self.connections.add_task
             each.note_refused = note_refused
         self.url = f"http://{host}:{port}"
         self.stopping = False
@@ -93,7 +102,7 @@ class WebServer:
         """Stop listening, answer what was asked completely, and close."""
         if not self.stopping:
             self.stopping = True
-            self.listening[0].pull_trigger()
+            self._wake()
             self.thread.join(timeout=2 * LAST_ANSWERS_SECONDS)
 
     def _run(self) -> None:
@@ -102,18 +111,19 @@ class WebServer:
         for each in self.listening:
             wasyncore.dispatcher.close(each)  # its trigger stays: the threads still pull it
         until = time.monotonic() + LAST_ANSWERS_SECONDS
-        while time.monotonic() < until and any(channel.busy for channel in self._channels()):
+        while time.monotonic() < until and any(each.busy for each in self.connections.all()):
             self._turn(0.1)
         self.server.task_dispatcher.shutdown(timeout=1)
-        for channel in self._channels():
-            channel.handle_close()
+        for each in self.connections.all():
+            each.handle_close()
         wasyncore.close_all(self.sockets, ignore_all=True)
 
-    def _channels(self) -> list[Connection]:
-        return [each for each in self.sockets.values() if isinstance(each, Connection)]
+    def _wake(self) -> None:
+        self.listening[0].pull_trigger()
 
     def _turn(self, seconds: float) -> None:
         wasyncore.loop(timeout=seconds, use_poll=True, map=self.sockets, count=1)
+        self.connections.turn()
 
 
 def _why_not(error: OSError | ValueError, host: str, port: int) -> str:

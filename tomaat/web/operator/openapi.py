@@ -79,7 +79,7 @@ def paths() -> Json:
         "queues",
         "All compute sources and tickets, for operators.",
         {200: content_answer("Sources and tickets; for people the page, which needs no key.", content)},
-        *(400, 401, 403),
+        *(400, 401, 403, 429),
         parameters=PARAMETERS,
         security=SECURITY,
     )
@@ -92,7 +92,7 @@ def _describe(act: Act) -> Json:
         f"queues-{act.name}",
         act.summary,
         {status: shape_answer(act.summary, act.answer) for status in act.statuses},
-        *(400, 401, 403, 404, 409, 413, 415, 507),
+        *(400, 401, 403, 404, 409, 413, 415, 429, 507),
         security=SECURITY,
         requestBody={"required": True, "content": body},
     )

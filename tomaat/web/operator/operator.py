@@ -19,7 +19,7 @@ from tomaat.tickets.ticket_store import AgainRules, TicketStore
 from tomaat.web.http.access import HEADER as KEY_HEADER
 from tomaat.web.http.access import Access
 from tomaat.web.http.problems import Problem, invalid, refused_where_disk_is_full, too_large
-from tomaat.web.http.request import content_length, prefers_a_page
+from tomaat.web.http.request import client_address, content_length, prefers_a_page
 from tomaat.web.http.shapes import answer
 from tomaat.web.operator.last_day import LastDay
 from tomaat.web.operator.shapes import Drained, OfSource, OfTicket, Queues, RunAgain, Stopped
@@ -67,7 +67,7 @@ class Operator:
         if prefers_a_page():
             sent = operators_page()
         else:
-            self.access.demand_operator(request.headers.get(KEY_HEADER))
+            self.access.demand_operator(request.headers.get(KEY_HEADER), client_address())
             overview = self.sources.overview(rules=self.rules)
             tickets = self.sources.tickets(rules=self.rules, up_to=_up_to())
             hours = self.last_day.hours(overview.now)
@@ -134,7 +134,7 @@ class Operator:
         """Let an operator act. A refusal goes to the audit trail, where the stores write the acts themselves."""
 
         def view() -> Response:
-            key = self.access.demand_operator(request.headers.get(KEY_HEADER))
+            key = self.access.demand_operator(request.headers.get(KEY_HEADER), client_address())
             try:
                 return act(key)
             except Problem as problem:

@@ -31,10 +31,12 @@ class EndedTickets:
         self.known: dict[int, float] = {}  #: tickets that were listed, and when last
         self.lost = False
 
-    def follow(self, stop: Stop) -> None:
-        """Look again and again until the door is asked to stop."""
+    def follow(self, stop: Stop, *also: Callable[[], None]) -> None:
+        """Look again and again until the door is asked to stop; call ``also`` each time."""
         while not stop.sleep(LOOK_SECONDS):
             self.look()
+            for each in also:
+                each()
 
     def look(self) -> None:
         """Tell the tickets that ended since the last look; after an outage of the database, those that ended in it."""

@@ -13,7 +13,7 @@ from tomaat.tickets.watch_store import EndedTicket, WatchStore
 from tomaat.web.http.access import HEADER as KEY_HEADER
 from tomaat.web.http.access import Access
 from tomaat.web.http.problems import EXPLANATIONS, Problem
-from tomaat.web.http.request import bearer_token, method_of_request, route_of_request
+from tomaat.web.http.request import bearer_token, client_address, method_of_request, route_of_request
 from tomaat.web.watch.ended_tickets import EndedTickets
 from tomaat.web.watch.world_collector import WorldCollector
 
@@ -79,7 +79,7 @@ class Metrics:
         """Show all figures, to an operator where keys are needed."""
         try:
             if self.access.needed:
-                self.access.demand_operator(request.headers.get(KEY_HEADER) or bearer_token())
+                self.access.demand_operator(request.headers.get(KEY_HEADER) or bearer_token(), client_address())
         except DatabaseUnavailable:  # which has the keys of operators
             return Response(DATABASE_AWAY, content_type=CONTENT_TYPE_PLAIN_0_0_4)
         for service in self.world.services():

@@ -21,7 +21,7 @@ def paths() -> Json:
         "metrics",
         "Figures for Prometheus; for operators, where the server asks for API keys.",
         {200: content_answer("Prometheus' text format 0.0.4.", {"text/plain": {"type": "string"}})},
-        *(401, 403),
+        *(401, 403, 429),
         security=[{}, {"key": []}, {"operator": []}],
     )
     return {"/health/live": {"get": live}, "/health/ready": {"get": ready}, "/metrics": {"get": metrics}}

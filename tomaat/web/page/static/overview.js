@@ -4,7 +4,7 @@ import { fill, make, redraw } from "./dom.js";
 import { ticketPlace } from "./links.js";
 import { STATES } from "./states.js";
 import { forgetAll, tickets } from "./store.js";
-import { atTime, counted, inTime } from "./words.js";
+import { atTime, counted, inPlainWords, inTime } from "./words.js";
 
 /** @typedef {import("./shapes.d.ts").Service} Service */
 
@@ -52,9 +52,10 @@ export function makeOverview() {
 }
 
 /** Whether a service is live, and how long its queue is now. @param {Service} service */
-export function serviceText({ available, waiting, wait_seconds: seconds }) {
+export function serviceText({ available, why_unavailable: why, waiting, wait_seconds: seconds }) {
   if (!available) {
-    return "Not live: the computer for it is away or paused; tickets wait, and fail if that lasts too long";
+    const reason = why ? inPlainWords(why) : "The computer for it is away or paused.";
+    return `Not live. ${reason} Tickets wait, and fail if that lasts too long`;
   }
   if (waiting === null || seconds === null) return "Live";
   const expected = seconds >= 1 ? `, about ${inTime(seconds)}` : "";

@@ -147,6 +147,8 @@ export interface Service {
   version: string;
   /** A compute source that takes tickets offers it now. */
   available: boolean;
+  /** Why none does; null where one does. */
+  why_unavailable: string | null;
   /** The most that its tickets were measured to need, by compute source. */
   memory_bytes: Record<string, number>;
   /** Tickets in the shortest queue that a new one may join; null where none is available. */
@@ -195,8 +197,10 @@ export interface Status {
   created: string;
   started: string | null;
   finished: string | null;
-  /** Expected, until it has ended. */
+  /** Expected, until it has ended; null where no end can be expected. */
   eta_seconds: number | null;
+  /** Why no end can be expected, where that is known. */
+  why_waiting: string | null;
   /** Why it failed. */
   error: Problem | null;
   links: Links;

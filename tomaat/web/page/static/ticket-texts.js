@@ -26,13 +26,14 @@ export function textOf(now, cancelAsked) {
 export function moreOf(now) {
   const parts = [];
   if (now.eta_seconds !== null && now.eta_seconds >= 1) parts.push(`about ${inTime(now.eta_seconds)} to go`);
-  if (now.state === "submitted") parts.push("no computer has taken it yet");
+  if (now.state === "submitted" && !now.why_waiting) parts.push("no computer has taken it yet");
   if (now.started && now.finished) {
     parts.push(`took ${inSeconds((Date.parse(now.finished) - Date.parse(now.started)) / 1000)}`);
   }
   if (now.compute_source && (now.started || !ENDED.includes(now.state))) parts.push(`on ${now.compute_source}`);
   const line = parts.join(", ");
-  return line && `${line[0].toUpperCase()}${line.slice(1)}.`;
+  const sentence = line && `${line[0].toUpperCase()}${line.slice(1)}.`;
+  return [now.why_waiting && `No end is in sight: ${inPlainWords(now.why_waiting)}`, sentence].filter(Boolean).join(" ");
 }
 
 /** A sentence about an error. @param {unknown} error */

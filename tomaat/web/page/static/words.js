@@ -46,7 +46,7 @@ const TOKENS = /\btoken(s?)\b/g;
 
 /** A sentence of the API, without the words of people who run servers. @param {string} text */
 export function inPlainWords(text) {
-  return text.replaceAll("compute source", "computer").replaceAll(TOKENS, "access code$1");
+  return text.replaceAll("compute source", "computer").replaceAll("is drained", "is paused").replaceAll(TOKENS, "access code$1");
 }
 
 const OF_A_PROGRAM = [TypeError, SyntaxError, ReferenceError];

@@ -1,0 +1,52 @@
+"""Try seldom to remove files that resist, and say so seldom."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+
+FIRST_PAUSE_SECONDS = 1.0  #: after the first failure; doubles with each
+LONGEST_PAUSE_SECONDS = 3600.0  #: also between two lines of the log about one ticket
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trouble:
+    """The failures of one ticket's removal so far."""
+
+    pause_seconds: float
+    try_at: float
+    say_at: float
+
+
+class Resisting:
+    """Remembers the tickets whose files could not be removed."""
+
+    def __init__(self) -> None:
+        self.troubles: dict[int, Trouble] = {}
+
+    def due(self, ticket: int) -> bool:
+        """Tell whether the ticket's files may be tried now."""
+        known = self.troubles.get(ticket)
+        return known is None or time.monotonic() >= known.try_at
+
+    def pausing(self) -> list[int]:
+        """List the tickets whose files may not be tried now."""
+        return [ticket for ticket in self.troubles if not self.due(ticket)]
+
+    def note(self, ticket: int) -> bool:
+        """Note a failure; tell whether to log it."""
+        now = time.monotonic()
+        known = self.troubles.get(ticket, Trouble(pause_seconds=FIRST_PAUSE_SECONDS, try_at=now, say_at=now))
+        says = now >= known.say_at
+        self.troubles[ticket] = Trouble(
+            pause_seconds=min(2 * known.pause_seconds, LONGEST_PAUSE_SECONDS),
+            try_at=now + known.pause_seconds,
+            say_at=now + LONGEST_PAUSE_SECONDS if says else known.say_at,
+        )
+        return says
+
+    def keep(self, tickets: Collection[int]) -> None:
+        """Forget all others: their files are gone, or nobody wants them removed any more."""
+        for ticket in self.troubles.keys() - set(tickets):
+            del self.troubles[ticket]
