@@ -8,7 +8,7 @@ PAGE_CHECKS := tools/page-checks
 ARGS ?=
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: help demo serve keys sources manager backup doctor docs pictures test test-quick check check-python check-page benchmark mutants chaos
+.PHONY: help demo serve keys manager sources backup doctor docs pictures test test-quick check check-python check-page benchmark mutants chaos
 .PHONY: train-inner-ear evaluate-inner-ear clean
 .DEFAULT_GOAL := help
 
@@ -25,11 +25,11 @@ serve: $(VENV)/requirements  ## run PostgreSQL and the three doors until Ctrl-C
 keys: $(VENV)/requirements  ## API keys: make keys ARGS="make radiology", ARGS=list, ARGS="revoke radiology"
 	@$(VENV)/bin/python -m tomaat.launch keys $(ARGS)
 
-sources: $(VENV)/requirements  ## compute sources: make sources ARGS=list, ARGS="forget NAME" for one that is gone for good
-	@$(VENV)/bin/python -m tomaat.launch sources $(ARGS)
-
 manager: $(VENV)/requirements  ## what QueueManager asks an operator: make manager ARGS=questions, ARGS="agree clock"
 	@$(VENV)/bin/python -m tomaat.launch manager $(ARGS)
+
+sources: $(VENV)/requirements  ## compute sources: make sources ARGS=list, ARGS="forget NAME" for one that is gone for good
+	@$(VENV)/bin/python -m tomaat.launch sources $(ARGS)
 
 backup: $(VENV)/requirements  ## make backup ARGS="make PLACE --keep 7", ARGS="verify FOLDER", ARGS="restore FOLDER"
 	@$(VENV)/bin/python -m tomaat.launch backup $(ARGS)

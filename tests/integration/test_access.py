@@ -101,6 +101,14 @@ def test_old_lines_of_the_trail_are_pruned(bench):
     assert len(bench.run("SELECT FROM audit")) == 1
 
 
+def test_tickets_of_a_time_that_a_clock_took_back_are_not_new(keys, bench):
+    """Else a key is refused for an hour, after a clock was set back by one."""
+    keys.make("radiology", None)
+    bench.web.submit(bench.new_ticket(key_name="radiology"))
+    bench.run("UPDATE tickets SET created = clock_timestamp() + interval '30 minutes'")
+    assert keys.usage("radiology", most_waiting=10, most_within_a_minute=10).within_a_minute == 0
+
+
 def counted(bench):
     return [tuple(row) for row in bench.run("SELECT who, what, outcome, times FROM audit ORDER BY outcome")]
 
@@ -135,11 +143,3 @@ def test_counts_that_cannot_be_written_are_kept(bench, monkeypatch):
     audit.count(what="submit", outcome="key-needed")
     audit.write_counts(at_once=True)
     assert counted(bench) == [("anybody", "submit", "key-needed", 2)]
-
-
-def test_tickets_of_a_time_that_a_clock_took_back_are_not_new(keys, bench):
-    """Else a key is refused for an hour, after a clock was set back by one."""
-    keys.make("radiology", None)
-    bench.web.submit(bench.new_ticket(key_name="radiology"))
-    bench.run("UPDATE tickets SET created = clock_timestamp() + interval '30 minutes'")
-    assert keys.usage("radiology", most_waiting=10, most_within_a_minute=10).within_a_minute == 0

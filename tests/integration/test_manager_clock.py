@@ -145,10 +145,10 @@ def test_after_a_step_the_clock_counts_again_once_an_operator_agrees(world, step
 
 
 def test_an_agreement_counts_for_one_step_and_none_before_it(world):
-    world.step(HOUR)
+    world.step(DAYS)
     world.rounds(1.0)
     world.manager.questions.agree(CLOCK)
-    world.step(DAYS)
+    world.step(HOUR)
     world.rounds(30.0)
     assert world.bench.read(world.done).state == "succeeded"
     assert world.manager.questions.agree("quarantine") is None

@@ -269,7 +269,9 @@ def test_all_texts_go_with_the_files_and_also_without_them(bench, storage, monke
     bench.web.cancel(ticket)
     if resist:
         monkeypatch.setattr(sys.modules["tomaat.manager.sweep"].shutil, "rmtree", lambda *_, **__: None)
-    manager(bench, storage).turn()
+    made = manager(bench, storage)
+    made.round()
+    made.sweep.work()
     assert bench.read(ticket).files_removed != resist
     assert [tuple(row) for row in bench.run(TEXTS)] == [(None, None, None, "The details are no longer kept.", None)]
     columns = bench.run("SELECT to_json(t) AS row FROM tickets t")
@@ -287,6 +289,7 @@ def test_files_that_resist_are_told_once_and_go_as_soon_as_they_can(bench, stora
     with structlog.testing.capture_logs() as lines:
         made.round()
         for _ in range(20):
+            made.round()
             made.sweep.work()
     assert [line["ticket"] for line in lines if line["event"] == "ticket.files_not_removed"] == [ticket.id]
     assert tried.count(folder.path) < 20, "it was not tried each time"

@@ -89,13 +89,13 @@ def test_without_a_group_nothing_is_lent(tmp_path):
         (folder.inputs / "main.json").touch(mode=0o600)
     inputs = storage.lend_input(folder.name)
     assert oct((inputs / "main.json").stat().st_mode)[-3:] == "600"
-    out = storage.folder_of(folder.name).claim(1)
+    out = storage.folder_of(folder.name).claim("1")
     storage.make_claim_folder(out)
     assert oct(out.stat().st_mode)[-3:] == "700"
 
 
 def test_a_result_is_taken_back_before_it_is_sealed(storage, folder):
-    out = folder.claim(1)
+    out = folder.claim("1")
     storage.make_claim_folder(out)
     assert [mode(out.parent), mode(out)] == ["710", "770"]
     draft = out / "draft"
@@ -107,7 +107,7 @@ def test_a_result_is_taken_back_before_it_is_sealed(storage, folder):
 
 @pytest.mark.parametrize("what", ["a link", "a second name", "a pipe", "a folder"])
 def test_what_is_no_file_of_its_own_becomes_no_result(storage, folder, tmp_path, what):
-    out = folder.claim(1)
+    out = folder.claim("1")
     storage.make_claim_folder(out)
     secret = tmp_path / "secret"
     secret.write_text("of the doors alone")

@@ -11,11 +11,12 @@ import sys
 from collections.abc import Sequence
 
 DOORS = {"webservice": "WebService", "queuemanager": "QueueManager", "taskscheduling": "TaskScheduling"}
+PROGRAMS = {"keys": "tomaat.access.__main__", "manager": "tomaat.manager.__main__", "sources": "tomaat.launch.sources"}
 COMMANDS = {
     "serve": "run PostgreSQL and the three doors until Ctrl-C",
     "keys": "make, list and revoke API keys",
-    "sources": "list the compute sources, and forget one that is gone for good",
     "manager": "list what the manager asks an operator, and agree",
+    "sources": "list the compute sources, and forget one that is gone for good",
     "backup": "make, verify and restore backups",
     "doctor": "say what is wrong with the set-up, and what to do; nothing is changed",
     "reload": "let the running server load changed tasks",
@@ -47,8 +48,7 @@ def run(command: str, words: Sequence[str]) -> int:
         case "try" | "reload":
             return int(importlib.import_module("tomaat.services.__main__").main([command, *words]))
         case "keys" | "manager" | "sources":
-            programs = {"keys": "access.__main__", "manager": "manager.__main__", "sources": "launch.sources"}
-            return _with_database(f"tomaat.{programs[command]}")
+            return _with_database(PROGRAMS[command])
         case "backup":
             backup = importlib.import_module("tomaat.backup.__main__")
             return int(backup.main()) if backup.parse(None).command == "verify" else _with_database(backup.__name__)

@@ -13,6 +13,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from tomaat.database import DatabaseUnavailable, connect, hint
 from tomaat.database.connection import first_line, mending, outages_named
+from tomaat.processes.holder import this_process
 from tomaat.processes.log import configure_logging
 from tomaat.tickets.hints import EVERY_DOOR
 from tomaat.tickets.source_store import SourceStore, take_lease
@@ -62,7 +63,7 @@ def forget(database: sqlalchemy.Engine, name: str, *, lease_seconds: float) -> i
     if name not in names:
         print(f"There is no compute source {name}; there are: {', '.join(names) or 'none yet'}.", file=sys.stderr)
         return 1
-    lease = take_lease(store, name)
+    lease = take_lease(store, name) or store.take(name, this_process())  # one look: by the database's clock
     if lease is None:
         says = f"A TaskScheduling holds {name}: end it, or take {name} out of its TOMAAT_COMPUTE_SOURCES, first."
         print(says, file=sys.stderr)

@@ -73,6 +73,7 @@ class Manager:
                 self._unqueue_stranded,
                 self._fail_unfit,
                 self._fail_waited,
+                self._withdraw,
                 self._expire,
                 self._prune,
                 self._prune_audit,
@@ -235,6 +236,9 @@ class Manager:
             log.warning("ticket.failed", ticket=ticket, reason="waited too long")
         return len(failed) >= most
 
+    def _withdraw(self, most: int) -> bool:
+        return self._settled and self.withdrawals.look(within=self._for_ages, most=most)
+
     def _expire(self, most: int) -> bool:
         expired = self.store.expire(
             retention_hours=self.rules.retention_hours,
@@ -255,11 +259,6 @@ class Manager:
 
     def _prune_audit(self, most: int) -> bool:
         return self.store.prune_audit(days=self.rules.audit_days, within=self._for_ages, most=most) >= most
-
-    def _withdraw(self, _most: int) -> bool:
-        if self._settled and self._are_steady:
-            self.withdrawals.look()
-        return False
 
     # Queues
 

@@ -21,7 +21,7 @@ from tomaat.tickets.question_store import QUARANTINE, QuestionStore
 
 log = structlog.get_logger()
 
-EVERY_SECONDS = 600.0  #: how often all folders are compared with the rows, and files that resisted are tried again
+EVERY_SECONDS = 600.0  #: how often all folders are compared with the rows
 ASKING_SECONDS = 60.0  #: how often it is looked whether an operator agreed
 BATCH = 1000
 AT_ONCE = 100  #: folders removed before their rows are noted
@@ -141,13 +141,16 @@ class Sweep:
 
     def _remove_ended(self, permit: Permit) -> bool:
         """Remove the folders of some ended tickets, and note it in their rows."""
+        pausing = self.resisting.pausing()
         removable = self.store.removable(
             retention_hours=self.retention_hours,
             keep_input=self.keep_input,
             within=permit.within,
-            resisting=self.resisting.pausing(),
+            resisting=pausing,
             most=AT_ONCE,
         )
+        if len(removable) < AT_ONCE:
+            self.resisting.keep([*pausing, *(ended.id for ended in removable)])
         gone = []
         for ended in removable:
             path = self.storage.folder_of(ended.folder).path

@@ -6,7 +6,8 @@ import time
 
 import structlog
 
-from tomaat.tickets.withdrawal_store import WithdrawalStore
+from tomaat.tickets.manager_store import ANY_TIME, Within
+from tomaat.tickets.withdrawal_store import MOST_FAILED, WithdrawalStore
 
 log = structlog.get_logger()
 
@@ -26,22 +27,32 @@ class Withdrawals:
         self.began: float | None = None
         self.looked: float | None = None
 
-    def look(self) -> None:
-        """Note what is offered, and withdraw the rest, once a minute at most."""
+    def look(self, *, within: Within = ANY_TIME, most: int = MOST_FAILED) -> bool:
+        """Note what is offered, and withdraw the rest, once a minute at most; tell whether more tickets have to fail.
+
+        A service counts as long withdrawn only ``within`` the expected time; ``most`` tickets of each fail at once.
+        """
         now = time.monotonic()
         if self.looked is not None and now - self.looked < EVERY_SECONDS:
-            return
+            return False
         if self.began is None or self.looked is None or now - self.looked > 2 * EVERY_SECONDS:
             self.began = now  # nobody watched meanwhile
         self.looked = now
         self.store.note_offered()
-        if now - self.began >= self.watch_seconds:
-            self._withdraw()
+        more = now - self.began >= self.watch_seconds and self._withdraw(within, most)
+        if more:
+            self.looked = now - EVERY_SECONDS
+        return more
 
-    def _withdraw(self) -> None:
-        for service in self.store.withdraw(hours=self.after_hours):
+    def _withdraw(self, within: Within, most: int) -> bool:
+        for service in self.store.withdraw(hours=self.after_hours, within=within):
             log.warning("service.withdrawn", service=service, hours_without_an_offer=self.after_hours)
-        for withdrawn in self.store.awaited(hours=self.after_hours):
-            for ticket in self.store.fail_awaiting(withdrawn, hours=self.after_hours):
+        failed = 0
+        for withdrawn in self.store.awaited(hours=self.after_hours, within=within):
+            for ticket in self.store.fail_awaiting(withdrawn, hours=self.after_hours, most=most - failed):
                 log.warning("ticket.failed", ticket=ticket, reason="its service was withdrawn")
-        self.store.forget_withdrawn(hours=self.after_hours)
+                failed += 1
+            if failed >= most:
+                return True
+        self.store.forget_withdrawn(hours=self.after_hours, within=within)
+        return False

@@ -45,5 +45,6 @@ class Estimates:
             self.store.estimate(seconds)
         except DatabaseUnavailable:
             return  # asked again later
-        except RowRefused:
-            self.store.estimate(dict.fromkeys(seconds))
+        except RowRefused:  # then as if the task could not say
+            with contextlib.suppress(DatabaseUnavailable, RowRefused):
+                self.store.estimate(dict.fromkeys(seconds))

@@ -401,11 +401,12 @@ class ManagerStore:
 
     def forget_texts(self, ticket_id: int) -> None:
         """Forget the texts of an ended ticket whose files should be gone, and resist."""
-        run(
-            self.database,
-            f"UPDATE tickets SET {FORGET_TEXTS} WHERE id = :id AND finished IS NOT NULL",
-            id=ticket_id,
-        )
+        with self._leaving(ticket_id):
+            run(
+                self.database,
+                f"UPDATE tickets SET {FORGET_TEXTS} WHERE id = :id AND finished IS NOT NULL",
+                id=ticket_id,
+            )
 
     def prune(self, *, days: float, within: Within = ANY_TIME, most: int = MOST_AT_ONCE) -> list[int]:
         """Delete the oldest rows of tickets that ended ``days`` ago and have no files; return their ids."""

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import sqlalchemy
 
 from tomaat.database import run
 from tomaat.tickets.hints import hints_of
+from tomaat.tickets.manager_store import ANY_TIME, Within
 from tomaat.tickets.problems import service_withdrawn
-from tomaat.tickets.sql import HELD, OFFERS
+from tomaat.tickets.sql import HELD, OFFERS, ago
 from tomaat.tickets.states import FAILED, MANAGER, SUBMITTED
 
 MOST_FAILED = 1000  #: tickets in one statement
 STRAGGLERS_SECONDS = 3600.0  #: so long the last offer is still known, for tickets that came while it was withdrawn
 
-LONG_AGO = "(SELECT clock_timestamp() - make_interval(secs => :seconds))"
+LONG_AGO = ago("seconds")
 #: No present holder of a source offers it.
 OFFERED_BY_NOBODY = f"NOT EXISTS (SELECT FROM leases l WHERE l.name = o.source AND l.epoch = o.epoch AND {HELD})"
 
@@ -47,7 +48,7 @@ class WithdrawalStore:
                ON CONFLICT (interface_hash) DO UPDATE SET at = clock_timestamp()""",
         )
 
-    def withdraw(self, *, hours: float) -> list[str]:
+    def withdraw(self, *, hours: float, within: Within = ANY_TIME) -> list[str]:
         """Delete the offers that no source has made for ``hours``; return the names of their services."""
         rows = run(
             self.database,
@@ -62,10 +63,11 @@ class WithdrawalStore:
                SELECT service FROM names ORDER BY service""",
             seconds=hours * 3600,
             who=MANAGER,
+            **asdict(within),
         )
         return [row.service for row in rows]
 
-    def awaited(self, *, hours: float) -> list[WithdrawnService]:
+    def awaited(self, *, hours: float, within: Within = ANY_TIME) -> list[WithdrawnService]:
         """List the services that submitted tickets wait for, and that no source has offered for ``hours``."""
         rows = run(
             self.database,
@@ -77,10 +79,11 @@ class WithdrawalStore:
                     < {LONG_AGO}
                 ORDER BY service""",
             seconds=hours * 3600,
+            **asdict(within),
         )
         return [WithdrawnService(service=row.service, interface_hash=row.interface_hash) for row in rows]
 
-    def fail_awaiting(self, withdrawn: WithdrawnService, *, hours: float) -> list[int]:
+    def fail_awaiting(self, withdrawn: WithdrawnService, *, hours: float, most: int = MOST_FAILED) -> list[int]:
         """Fail the oldest submitted tickets of a withdrawn service, unless a source offers it by now."""
         rows = run(
             self.database,
@@ -92,18 +95,19 @@ class WithdrawalStore:
                RETURNING id""",
             interface_hash=withdrawn.interface_hash,
             error=json.dumps(service_withdrawn(withdrawn.service, hours)),
-            limit=MOST_FAILED,
+            limit=most,
         )
         if rows:
             for channel in hints_of(SUBMITTED, FAILED, MANAGER):
                 self.hint(channel)
         return [row.id for row in rows]
 
-    def forget_withdrawn(self, *, hours: float) -> None:
+    def forget_withdrawn(self, *, hours: float, within: Within = ANY_TIME) -> None:
         """Delete what is known of services that were withdrawn a while ago."""
         run(
             self.database,
             f"""DELETE FROM last_offered a WHERE at < {LONG_AGO}
                AND NOT EXISTS (SELECT FROM offers o WHERE o.interface_hash = a.interface_hash)""",
             seconds=hours * 3600 + STRAGGLERS_SECONDS,
+            **asdict(within),
         )
