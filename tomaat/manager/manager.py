@@ -77,7 +77,6 @@ class Manager:
                 self._expire,
                 self._prune,
                 self._prune_audit,
-                self._withdraw,
             ]
         )
 

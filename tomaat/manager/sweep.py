@@ -141,16 +141,13 @@ class Sweep:
 
     def _remove_ended(self, permit: Permit) -> bool:
         """Remove the folders of some ended tickets, and note it in their rows."""
-        pausing = self.resisting.pausing()
         removable = self.store.removable(
             retention_hours=self.retention_hours,
             keep_input=self.keep_input,
             within=permit.within,
-            resisting=pausing,
+            resisting=self.resisting.pausing(),
             most=AT_ONCE,
         )
-        if len(removable) < AT_ONCE:
-            self.resisting.keep([*pausing, *(ended.id for ended in removable)])
         gone = []
         for ended in removable:
             path = self.storage.folder_of(ended.folder).path
