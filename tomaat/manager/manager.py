@@ -73,7 +73,6 @@ class Manager:
                 self._unqueue_stranded,
                 self._fail_unfit,
                 self._fail_waited,
-                self._withdraw,
                 self._expire,
                 self._prune,
                 self._prune_audit,

@@ -30,10 +30,6 @@ class Resisting:
         now = time.monotonic()
         return [ticket for ticket, known in self.troubles.items() if now < known.try_at]
 
-    def pausing(self) -> list[int]:
-        """List the tickets whose files may not be tried now."""
-        return [ticket for ticket in self.troubles if not self.due(ticket)]
-
     def note(self, ticket: int) -> bool:
         """Note a failure; tell whether to log it."""
         now = time.monotonic()

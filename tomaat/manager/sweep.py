@@ -149,8 +149,6 @@ class Sweep:
             resisting=pausing,
             most=AT_ONCE,
         )
-        if len(removable) < AT_ONCE:
-            self.resisting.keep([*pausing, *(ended.id for ended in removable)])
         gone = []
         for ended in removable:
             path = self.storage.folder_of(ended.folder).path
