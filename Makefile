@@ -8,7 +8,7 @@ PAGE_CHECKS := tools/page-checks
 ARGS ?=
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: help demo serve keys manager sources backup doctor docs pictures test test-quick check check-python check-page benchmark mutants chaos
+.PHONY: help demo serve reload keys manager sources backup doctor docs pictures test test-quick check check-python check-page benchmark mutants chaos
 .PHONY: train-inner-ear evaluate-inner-ear clean
 .DEFAULT_GOAL := help
 
@@ -30,6 +30,9 @@ manager: $(VENV)/requirements  ## what QueueManager asks an operator: make manag
 
 sources: $(VENV)/requirements  ## compute sources: make sources ARGS=list, ARGS="forget NAME" for one that is gone for good
 	@$(VENV)/bin/python -m tomaat.launch sources $(ARGS)
+
+reload: $(VENV)/requirements  ## let the running server load changed tasks: make reload, or make reload ARGS=Liver
+	@$(VENV)/bin/python -m tomaat.launch reload $(ARGS)
 
 backup: $(VENV)/requirements  ## make backup ARGS="make PLACE --keep 7", ARGS="verify FOLDER", ARGS="restore FOLDER"
 	@$(VENV)/bin/python -m tomaat.launch backup $(ARGS)

@@ -129,7 +129,8 @@ def test_a_source_whose_row_is_refused_does_not_cost_the_others_their_lease(benc
     renewed: list[str] = []
     sources = Refusing(bench.database, lease_seconds=3600)
     lanes = [bench.source(name) for name in ("here/cpu-0", "here/cpu-1")]
-    scheduler = Scheduler([], sources, None, Mock(), None, watch=None, lease_seconds=3600)
+    reloads = Mock(asked=Mock(return_value=[]))
+    scheduler = Scheduler([], sources, None, Mock(), None, watch=None, reloads=reloads, lease_seconds=3600)
     scheduler.usable = [Named(lane.lease) for lane in lanes]
     scheduler.running = {lane.lease.name: Running(lane.lease) for lane in lanes}
     scheduler._note_readings = lambda: None
