@@ -34,6 +34,7 @@ class CrashingTask(Task):
 '''
 OF_NO_TICKET = {  # what doors log of themselves while a ticket is on its way
     "source.ready",
+    "task.loading",
     "worker.left_over_ended",
 }
 

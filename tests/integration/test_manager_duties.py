@@ -159,7 +159,11 @@ def test_files_that_resist_are_told_once_in_a_while_and_hold_no_others_up(bench,
     many(bench, "failed", finished=True, many=120)
     for row in bench.run("SELECT folder FROM tickets"):
         (storage.tickets / row.folder).mkdir()
-    monkeypatch.setattr("shutil.rmtree", lambda path, **_: path.name.endswith("7") or path.rmdir())
+    monkeypatch.setattr("tomaat.manager.resisting.FIRST_PAUSE_SECONDS", 3600.0)
+    tried = []
+    monkeypatch.setattr(
+        "shutil.rmtree", lambda path, **_: tried.append(path.name) or path.name.endswith("7") or path.rmdir()
+    )
     keeping = manager(bench, storage)
     keeping.round()
     with structlog.testing.capture_logs() as logs:
@@ -167,6 +171,7 @@ def test_files_that_resist_are_told_once_in_a_while_and_hold_no_others_up(bench,
             keeping.sweep.work()
     resisting = [line["ticket"] for line in logs if line["event"] == "ticket.files_not_removed"]
     assert len(resisting) == len(set(resisting)) == 12
+    assert len(tried) == len(set(tried)) == 120, "none was tried in each round"
     assert len(list(storage.tickets.iterdir())) == 12
 
 

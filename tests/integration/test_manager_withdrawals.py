@@ -164,6 +164,7 @@ def command(bench, monkeypatch, capsys):
     """Run the command of the sources; give exit code, standard output and standard error."""
     url = bench.database.url.render_as_string(hide_password=False).replace("+psycopg2", "")
     monkeypatch.setenv("TOMAAT_DATABASE_URL", url)
+    monkeypatch.setenv("TOMAAT_LEASE_SECONDS", "1")
 
     monkeypatch.setattr(sources, "configure_logging", lambda *_: None)  # it would keep a test's own stderr
 
@@ -186,7 +187,7 @@ def test_a_source_that_is_gone_is_forgotten_with_its_offers_and_its_epochs_go_on
         "here/cpu-1: held, 0 tickets wait",
     ]
     code, out, _ = command("forget", "here/cpu-0")
-    assert (code, out.splitlines()[0]) == (0, "here/cpu-0 is forgotten.")
+    assert (code, out.splitlines()[0]) == (0, "here/cpu-0 is forgotten."), "its holder did not give it back"
     assert "Nobody offers Add any more" in out
     assert command("list")[1] == "here/cpu-1: held, 0 tickets wait\n"
     assert [service.name for service in bench.web.offered_services()] == ["Blur"]

@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 
 import sqlalchemy
 from sqlalchemy.exc import ProgrammingError
 
 from tomaat.database import DatabaseUnavailable, connect, hint
 from tomaat.database.connection import first_line, mending, outages_named
-from tomaat.processes.holder import this_process
 from tomaat.processes.log import configure_logging
 from tomaat.tickets.hints import EVERY_DOOR
-from tomaat.tickets.source_store import SourceStore, take_lease
+from tomaat.tickets.source_store import Lease, SourceStore, take_lease
 from tomaat.tickets.watch_store import SourceNow, WatchStore
 from TOMAATSettings import read_settings
 
+LOOK_SECONDS = 0.5
 OLDER = "The door that starts next makes the tables, or brings them up to date."
 
 
@@ -59,11 +60,13 @@ def forget(database: sqlalchemy.Engine, name: str, *, lease_seconds: float) -> i
     """Forget a source. Its tickets go to other sources; it comes back by itself if a TaskScheduling takes it."""
     watch, store = WatchStore(database), SourceStore(database, lease_seconds=lease_seconds)
     before = watch.world()
-    names = [source.name for source in before.sources]
-    if name not in names:
-        print(f"There is no compute source {name}; there are: {', '.join(names) or 'none yet'}.", file=sys.stderr)
+    held = {source.name: source.held for source in before.sources}
+    if name not in held:
+        print(f"There is no compute source {name}; there are: {', '.join(held) or 'none yet'}.", file=sys.stderr)
         return 1
-    lease = take_lease(store, name) or store.take(name, this_process())  # one look: by the database's clock
+    lease = take_lease(store, name)
+    if lease is None and not held[name]:
+        lease = _take_when_silent(store, name)
     if lease is None:
         says = f"A TaskScheduling holds {name}: end it, or take {name} out of its TOMAAT_COMPUTE_SOURCES, first."
         print(says, file=sys.stderr)
@@ -79,6 +82,17 @@ def forget(database: sqlalchemy.Engine, name: str, *, lease_seconds: float) -> i
     if gone:
         print(f"Nobody offers {', '.join(gone)} any more: new requests get 404, waiting tickets fail in time.")
     return 0
+
+
+def _take_when_silent(store: SourceStore, name: str) -> Lease | None:
+    """Take the lease of a holder that did not give it back, once it was silent for a lease."""
+    print(f"Waiting {store.lease_seconds:g} s to see that nobody holds {name}.", file=sys.stderr)
+    deadline = time.monotonic() + store.lease_seconds + LOOK_SECONDS
+    lease = None
+    while lease is None and time.monotonic() < deadline:
+        time.sleep(LOOK_SECONDS)
+        lease = take_lease(store, name)
+    return lease
 
 
 def described(source: SourceNow) -> str:

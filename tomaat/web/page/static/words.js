@@ -42,11 +42,12 @@ export function inDigits(value, digits = Number.isSafeInteger(value) ? 16 : 6) {
   return rounded.toLocaleString("en", { maximumFractionDigits: 10 }).replaceAll(",", "\u202f");
 }
 
+const DRAINED = /\bis drained\b/g;
 const TOKENS = /\btoken(s?)\b/g;
 
 /** A sentence of the API, without the words of people who run servers. @param {string} text */
 export function inPlainWords(text) {
-  return text.replaceAll("compute source", "computer").replaceAll("is drained", "is paused").replaceAll(TOKENS, "access code$1");
+  return text.replaceAll("compute source", "computer").replaceAll(DRAINED, "is paused").replaceAll(TOKENS, "access code$1");
 }
 
 const OF_A_PROGRAM = [TypeError, SyntaxError, ReferenceError];
