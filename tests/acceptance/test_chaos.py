@@ -64,6 +64,26 @@ def test_clocks_an_hour_off_change_nothing(stage, tmp_path):
     trials.shift_clocks(stage, trials.build_clock(tmp_path))
 
 
+def test_a_database_whose_clock_is_set_starts_fails_and_deletes_nothing(tmp_path):
+    own = Stage(tmp_path)
+    try:
+        own.open()
+        assert trials.step_the_database_clock(own) == {"started again": 0, "attempts": 0, "failed or expired": 0}
+        assert_clean(own)
+    finally:
+        own.close()
+
+
+def test_slow_clients_of_one_address_keep_nobody_away(tmp_path):
+    own = Stage(tmp_path, TRUSTED_PROXIES="[]")
+    try:
+        own.open()
+        assert 0 < trials.outlast_slow_clients(own) <= 50
+        assert_clean(own)
+    finally:
+        own.close()
+
+
 def test_random_kills_under_load_are_recovered_from(stage):
     trials.kill_at_random(stage, kills=20, seed=20261124)
 

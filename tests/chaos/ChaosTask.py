@@ -75,6 +75,22 @@ class Chaos(Task):
         return {"nonce": nonce, "run": run, "ballast": np.frombuffer(secrets.token_bytes(kilobytes * 1024), np.uint8)}
 
 
+class ChaosPoisons(Task):
+    """Says what no database, log or page can take, and expects what no sum can hold."""
+
+    task_identifier = "ChaosPoisons"
+    description = "Says what nothing can take."
+    inputs = (StringInput("nonce", "A word that no other ticket has"),)
+
+    def expected_seconds(self, inputs: Any) -> float:
+        return float("inf") if inputs["nonce"] < "M" else 1.7e308
+
+    def perform(self, nonce: str) -> Outputs:
+        self.progress(float("nan"), "slice\0 of caf\udce9")
+        time.sleep(0.5)
+        raise TaskRefused("series 1.2.3\0 of caf\udce9.dcm is too short. " + 200_000 * "x")
+
+
 class ChaosHangs(Task):
     """Never ends by itself."""
 

@@ -80,7 +80,7 @@ class Stage(Service):
     def open(self) -> None:
         """Start the doors and wait until the task is offered."""
         self.start()
-        self.wait_until_ready("Chaos", "ChaosHangs")
+        self.wait_until_ready("Chaos", "ChaosHangs", "ChaosPoisons")
         database = sqlalchemy.create_engine(self.database_url, isolation_level="AUTOCOMMIT")
         with database.connect() as connection:
             connection.execute(sqlalchemy.text(TRANSITIONS))

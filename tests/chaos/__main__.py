@@ -46,6 +46,8 @@ def run_share(share: int, shares: int, rounds: int, kills: int, seed: int) -> No
     if share == 0:
         with_stage(lambda stage: run_others(stage, rounds))
         with_stage(trials.behave_badly, ATTEMPTS="2")
+        with_stage(lambda stage: say(clock_set=trials.step_the_database_clock(stage)))
+        with_stage(lambda stage: say(slow_kept=trials.outlast_slow_clients(stage)), TRUSTED_PROXIES="[]")
         run_full_disks(rounds)
 
 

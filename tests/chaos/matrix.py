@@ -14,6 +14,10 @@ OTHERWISE = {
     "disk of PostgreSQL full": "a whole load while the disk is full: whatever the database writes at any moment fails",
     "a task segfaults, is killed, exits, hangs, raises": "it runs at *mid-run* only; tried there, five ways",
     "the clock of a process an hour off": "a clock has no moment: a whole load, each door's clock off by another hour",
+    "the clock of the database is set": "by an hour, by three days, and back, each while tickets run",
+    "a task says what nothing can take": "NUL, half characters, 200 kB, infinite seconds; beside good neighbours",
+    "200 slow clients of one address": "a whole load of others meanwhile",
+    "two primaries of one database": "tests/integration/test_two_primaries.py: claims of both, completions of both",
 }
 
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import random
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -20,13 +21,18 @@ from tests.service import DOORS
 CLIENTS = 6
 HOUR = 3600
 LONGEST_PAUSE_SECONDS = 2.0
-BAD = {
-    "raises": "/problems/task-crashed",
-    "refuses": "/problems/refused",
-    "segfault": "/problems/worker-died",
-    "kill": "/problems/worker-died",
-    "exit": "/problems/worker-died",
-}
+BAD = ("raises", "refuses", "segfault", "kill", "exit")  #: ways in which a task behaves badly
+SLOW = 200  #: connections that send a header, and never its end
+STEPS = {"+1 h": HOUR, "+3 days": 3 * 24 * HOUR, "-1 h": -HOUR}  #: of the database's clock
+#: Functions of this schema are found before PostgreSQL's own of the same names.
+STEPPED_CLOCK = """
+    CREATE SCHEMA stepped;
+    CREATE TABLE stepped.step (seconds double precision NOT NULL);
+    INSERT INTO stepped.step VALUES (0);
+    CREATE FUNCTION stepped.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS
+        'SELECT pg_catalog.clock_timestamp() + make_interval(secs => seconds) FROM stepped.step';
+    GRANT USAGE ON SCHEMA stepped TO PUBLIC; GRANT SELECT ON stepped.step TO PUBLIC;
+"""
 
 
 def kill_at_random(stage: Stage, kills: int, seed: int) -> dict[str, int]:
@@ -73,9 +79,10 @@ def behave_badly(stage: Stage) -> dict[str, str]:
         (bad,) = stage.send(how=how)
         expected[bad.nonce] = "failed"
         stage.send()
-    (hanging,) = stage.send(service="ChaosHangs")
-    expected[hanging.nonce] = "failed"
-    stage.send()
+    for service in ("ChaosHangs", "ChaosPoisons"):
+        (bad,) = stage.send(service=service)
+        expected[bad.nonce] = "failed"
+        stage.send()
     stage.settle()
     return expected
 
@@ -117,6 +124,55 @@ def shift_clocks(stage: Stage, library: Path) -> None:
     for door in DOORS:
         stage.kill(door)
     stage.heal()
+
+
+def step_the_database_clock(stage: Stage) -> dict[str, int]:
+    """Set PostgreSQL's clock by an hour, by days and back while tickets run; count what must not come of it."""
+    stage.rows(STEPPED_CLOCK)
+    name = stage.rows("SELECT current_database() AS name")[0].name
+    stage.rows(f'ALTER DATABASE "{name}" SET search_path = stepped, pg_catalog, public')
+    for door in DOORS:
+        stage.kill(door)
+    stage.heal()
+    stage.wait_until_ready("Chaos")
+    first = stage.rows("SELECT coalesce(max(id), 0) AS id FROM tickets")[0].id
+    stage.send(CLIENTS)
+    stage.settle()
+    for seconds in STEPS.values():
+        stage.control.arm("mid-run")
+        stage.send(CLIENTS)
+        stage.control.wait_reached("mid-run", 30)
+        stage.rows("UPDATE stepped.step SET seconds = seconds + :seconds", seconds=seconds)
+        time.sleep(3 * LEASE_SECONDS)
+        stage.control.release("mid-run")
+        stage.settle()
+    return dict(
+        stage.rows(
+            """SELECT count(*) FILTER (WHERE claim > 1) AS "started again", count(*) FILTER (WHERE attempts > 0) AS
+                 attempts, count(*) FILTER (WHERE state IN ('failed', 'expired')) AS "failed or expired"
+               FROM tickets WHERE id > :first""",
+            first=first,
+        )[0]._mapping
+    )
+
+
+def outlast_slow_clients(stage: Stage) -> int:
+    """Let one address hold connections open while clients of another come and go; return how many it kept."""
+    slow = [socket.create_connection(("127.0.0.1", stage.port), 10, ("127.0.0.2", 0)) for _ in range(SLOW)]
+    for connection in slow:
+        with contextlib.suppress(OSError):
+            connection.sendall(b"POST /request HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+    stage.send(CLIENTS)
+    stage.settle()
+    kept = 0
+    for connection in slow:
+        connection.setblocking(False)
+        with connection, contextlib.suppress(OSError):
+            try:
+                kept += connection.recv(1) != b""
+            except BlockingIOError:
+                kept += 1
+    return kept
 
 
 def build_clock(folder: Path) -> Path:

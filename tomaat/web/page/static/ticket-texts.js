@@ -33,7 +33,9 @@ export function moreOf(now) {
   if (now.compute_source && (now.started || !ENDED.includes(now.state))) parts.push(`on ${now.compute_source}`);
   const line = parts.join(", ");
   const sentence = line && `${line[0].toUpperCase()}${line.slice(1)}.`;
-  return [now.why_waiting && `No end is in sight: ${inPlainWords(now.why_waiting)}`, sentence].filter(Boolean).join(" ");
+  return [now.why_waiting && `No end is in sight: ${inPlainWords(now.why_waiting)}`, sentence]
+    .filter(Boolean)
+    .join(" ");
 }
 
 /** A sentence about an error. @param {unknown} error */

@@ -47,7 +47,10 @@ const TOKENS = /\btoken(s?)\b/g;
 
 /** A sentence of the API, without the words of people who run servers. @param {string} text */
 export function inPlainWords(text) {
-  return text.replaceAll("compute source", "computer").replaceAll(DRAINED, "is paused").replaceAll(TOKENS, "access code$1");
+  return text
+    .replaceAll("compute source", "computer")
+    .replaceAll(DRAINED, "is paused")
+    .replaceAll(TOKENS, "access code$1");
 }
 
 const OF_A_PROGRAM = [TypeError, SyntaxError, ReferenceError];
