@@ -86,6 +86,7 @@ class ChaosPoisons(Task):
         return float("inf") if inputs["nonce"] < "M" else 1.7e308
 
     def perform(self, nonce: str) -> Outputs:
+        del nonce
         self.progress(float("nan"), "slice\0 of caf\udce9")
         time.sleep(0.5)
         raise TaskRefused("series 1.2.3\0 of caf\udce9.dcm is too short. " + 200_000 * "x")

@@ -603,6 +603,22 @@ def test_what_a_worker_has_measured_is_told_to_the_next_one(play):
     assert [each.peak_bytes for each in worker.known] == [None]
 
 
+def test_more_services_than_one_message_holds_are_told_to_the_next_worker(play):
+    services = [f"Service{number:04}" for number in range(1300)]
+    play.bench.offer(play.store.lease, *services)
+    worker = play.begin()
+    worker.hear(Begin)
+    assert [each.service for each in worker.known] == services
+
+
+def test_a_worker_that_reads_nothing_is_ended(play, monkeypatch):
+    monkeypatch.setattr("tomaat.messages.channel.SEND_SECONDS", 1)
+    play.bench.offer(play.store.lease, *(f"Service{number:04}" for number in range(2000)))
+    worker = play.begin()
+    play.until(lambda: worker.process.poll() is not None)
+    play.workers.get(timeout=SECONDS).hear(Begin)
+
+
 def test_the_loading_of_a_network_is_no_part_of_its_tickets_duration(play):
     worker = play.begin()
     (first, one), (second, two) = two_under_way(play, worker)

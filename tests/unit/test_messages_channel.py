@@ -72,3 +72,16 @@ def test_the_other_ends_death_is_noticed(ends):
         here.receive()
     with pytest.raises(ChannelClosed):
         here.send(Forget())
+
+
+def send_for_ever(channel):
+    while True:
+        channel.send(Forget())
+
+
+def test_a_worker_that_reads_nothing_is_waited_for_no_longer_than_agreed(monkeypatch):
+    monkeypatch.setattr("tomaat.messages.channel.SEND_SECONDS", 1)
+    lane, there = Channel.pair()
+    with there, pytest.raises(ChannelClosed):
+        send_for_ever(lane)
+    lane.close()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+import struct
 from collections.abc import Mapping
 from typing import Generic
 
 from tomaat.messages.fields import MessageRefused
 from tomaat.messages.messages import FROM_WORKER, FromLane, FromWorker, Heard, read, write
 
+SEND_SECONDS = 30  #: that a worker may let its lane wait before it reads on
 LARGEST_MESSAGE = 160 * 1024  #: bytes that a socket of this kind takes whole
 
 
@@ -28,6 +30,7 @@ class Channel(Generic[Heard]):
     def pair() -> tuple[Channel[FromWorker], socket.socket]:
         """Make the lane's end of a channel, and the other end's socket, to be inherited by the worker."""
         here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        here.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", SEND_SECONDS, 0))
         return Channel(here, FROM_WORKER), there
 
     def fileno(self) -> int:
@@ -37,15 +40,17 @@ class Channel(Generic[Heard]):
     def send(self, message: FromLane | FromWorker, *, or_drop: bool = False) -> None:
         """Send a message; with ``or_drop`` it is lost rather than waited for when the other end is slow.
 
-        Raises ``ChannelClosed``, and ``MessageRefused`` for a message that is too long or breaks a rule.
+        Raises ``ChannelClosed``, also when the other end reads nothing for long, and ``MessageRefused`` for a message
+        that is too long or breaks a rule.
         """
         data = write(message)
         if len(data) > LARGEST_MESSAGE:
             raise MessageRefused(f"a message of {len(data)} bytes is longer than {LARGEST_MESSAGE}")
         try:
             self.end.send(data, socket.MSG_DONTWAIT if or_drop else 0)
-        except BlockingIOError:
-            pass
+        except BlockingIOError as error:
+            if not or_drop:
+                raise ChannelClosed from error
         except OSError as error:
             raise ChannelClosed from error
 

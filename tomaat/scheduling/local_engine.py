@@ -68,10 +68,14 @@ class Worker:
         """Tell whether it still runs."""
         return not self._ended_within(0.0)
 
-    def stop(self) -> None:
+    def kill(self) -> None:
         """Kill it, with the processes that it has started: it holds nothing that could be lost."""
         end_session(self.process.pid)
         self.process.kill()
+
+    def stop(self) -> None:
+        """Kill it, and give its handle back."""
+        self.kill()
         self.process.wait()
         os.close(self.pidfd)
         self.channel.close()

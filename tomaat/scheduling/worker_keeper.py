@@ -121,10 +121,12 @@ class WorkerKeeper:
         return [offered.interface_hash for offered in self.offers.values()]
 
     def tell(self, message: FromLane) -> None:
-        """Send the worker a message. That it has ended is heard later, after its last messages."""
+        """Send the worker a message; one that reads nothing is ended. That is heard later, after its last messages."""
         if self.worker is not None:
-            with contextlib.suppress(ChannelClosed):
+            try:
                 self.worker.send(message)
+            except ChannelClosed:
+                self.worker.kill()
 
     def ready(self) -> bool:
         """Tell whether there is a worker, after an attempt to start one where there is none.
