@@ -702,7 +702,10 @@ def test_a_service_is_offered_and_its_tickets_run_while_others_are_loaded(play):
     play.offering = {"services": (), "ready": False}
     worker = play.begin()
     play.bench.run("DELETE FROM offers")
+    loading = lambda: [name for _, name, _ in play.bench.watch.loading()]  # noqa: E731
+    play.until(lambda: loading() == ["its tasks"])
     worker.channel.send(Loading(name="Liver"))
+    play.until(lambda: loading() == ["Liver"])
     worker.offer("Add")
     (first,) = play.queue(1)
     one = worker.hear(Perform)
@@ -710,6 +713,9 @@ def test_a_service_is_offered_and_its_tickets_run_while_others_are_loaded(play):
     worker.say(Performed, one)
     worker.pack(one)
     play.until_state(first, "succeeded")
+    worker.channel.send(Loaded())
+    worker.channel.send(WorkerReady())
+    play.until(lambda: loading() == [])
 
 
 def test_a_service_that_the_new_worker_does_not_offer_is_withdrawn_once_all_are_loaded(play):

@@ -196,3 +196,19 @@ def test_something_is_offered_while_a_held_source_without_a_problem_offers_drain
     bench.run("UPDATE compute_sources SET problem = NULL")
     bench.lapse(lane.lease.name)
     assert not bench.watch.offers_anything()
+
+
+def test_what_is_loaded_is_told_of_held_sources_in_order_until_all_is(bench):
+    lane = bench.source()
+    assert bench.watch.loading() == []
+    bench.sources.note_loading(lane.lease, "Liver", 40.0)
+    ((source, name, seconds),) = bench.watch.loading()
+    assert (source, name) == ("here/cpu-0", "Liver")
+    assert 40 <= seconds < 60
+    bench.lapse(lane.lease.name)
+    assert bench.watch.loading() == []
+    again = bench.source(holder="b")
+    bench.sources.note_loading(lane.lease, "Kidney", 1.0)
+    assert [name for _, name, _ in bench.watch.loading()] == ["Liver"], "a stale holder's word does not count"
+    bench.sources.note_loading(again.lease, None, 0.0)
+    assert bench.watch.loading() == []

@@ -302,6 +302,7 @@ class FakeOperatorStore:
             device="GPU",
             memory_bytes=9,
             problem=None,
+            loading=None,
             live=True,
             takes_tickets=True,
             drained=self.drained,

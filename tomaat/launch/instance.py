@@ -9,10 +9,12 @@ import os
 import socket
 from pathlib import Path
 
+from tomaat.database import DatabaseUnavailable, connect
 from tomaat.launch.cannot_start import CannotStart
 from tomaat.launch.door import Door
 from tomaat.launch.supervisor import Program, Supervisor
 from tomaat.postgres.private_postgres import PrivatePostgres
+from tomaat.tickets.watch_store import WatchStore
 from TOMAATSettings import ANYWHERE, CODE, Settings
 
 DOORS = ("QueueManager", "TaskScheduling", "WebService")  #: as they start; they stop the other way round
@@ -30,12 +32,13 @@ class Instance:
         self.url = f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{settings.PORT}"
         self.postgres = None if settings.database_given else PrivatePostgres(settings.BASE_STORAGE_DIR / "postgres")
         self.supervisor: Supervisor | None = None
+        self.database_url: str | None = None
 
     def start(self) -> None:
         """Start everything; return as soon as PostgreSQL answers, while the doors still wake up."""
         self._check_port()
-        database_url = self.settings.DATABASE_URL if self.postgres is None else self.postgres.start()
-        environment = os.environ | {"TOMAAT_DATABASE_URL": database_url}
+        self.database_url = self.settings.DATABASE_URL if self.postgres is None else self.postgres.start()
+        environment = os.environ | {"TOMAAT_DATABASE_URL": self.database_url}
         if self.logs is not None:
             self.logs.mkdir(parents=True, exist_ok=True)
         doors = [
@@ -59,7 +62,22 @@ class Instance:
             self.postgres.keep_log_small()
 
     def is_ready(self) -> bool:
-        """Tell whether a request can be served: the web service answers and a compute source offers something."""
+        """Tell whether requests can be served: a compute source offers something, and has loaded all that it offers."""
+        return self._offers() and not self.loading()
+
+    def loading(self) -> list[tuple[str, str, float]]:
+        """List the sources that still load: the source, the file or service, and the seconds."""
+        if self.database_url is None:
+            return []
+        database = connect(self.database_url, deadline_seconds=ANSWER_SECONDS)
+        try:
+            return WatchStore(database).loading()
+        except DatabaseUnavailable:
+            return []
+        finally:
+            database.dispose()
+
+    def _offers(self) -> bool:
         with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
             connection = http.client.HTTPConnection(self.host, self.settings.PORT, timeout=ANSWER_SECONDS)
             with contextlib.closing(connection):

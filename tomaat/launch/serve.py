@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 
 from tomaat.launch.cannot_start import CannotStart
 from tomaat.launch.instance import Instance
@@ -14,6 +15,7 @@ from tomaat.processes.stop import Stop
 from TOMAATSettings import read_settings
 
 LOOK_SECONDS = 0.2
+TELL_SECONDS = 10.0  #: between two lines about what is still loaded
 
 
 def main() -> int:
@@ -23,7 +25,7 @@ def main() -> int:
     configure_logging("serve", settings.LOG_FORMAT, settings.LOG_LEVEL)
     stop = Stop()
     instance = Instance(settings)
-    ready = False
+    ready, tell_at = False, time.monotonic() + TELL_SECONDS
     try:
         instance.start()
         while not stop.sleep(LOOK_SECONDS):
@@ -31,6 +33,10 @@ def main() -> int:
             if not ready and instance.is_ready():
                 ready = True
                 print(f"TOMAAT is ready at {instance.url}", flush=True)
+            elif not ready and time.monotonic() > tell_at:
+                tell_at = time.monotonic() + TELL_SECONDS
+                for source, name, seconds in instance.loading():
+                    print(f"{source} loads {name}, {seconds:.0f} s", flush=True)
     except (CannotStart, PrivatePostgresFailed) as error:
         print(error, file=sys.stderr)
         return MISCONFIGURED

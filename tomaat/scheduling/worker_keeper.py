@@ -48,6 +48,7 @@ LEFT_OUT_SECONDS = 3600.0  #: no worker loads meanwhile what has ended one
 MOST_ENDED = 2  #: workers that one file or network may end while it is loaded
 MOST_DEADLY = 3  #: services that may end a worker one after the other before the source counts as broken
 MOST_FAILURES = 6  #: whose pause is the longest
+ITS_TASKS = "its tasks"  #: are loaded, as long as nothing else is named
 KNOWN_AT_ONCE = 200  #: offers that fit into one message
 NONSENSE = "sent a message that cannot be read"  #: how a worker ended that was ended for it
 
@@ -109,6 +110,7 @@ class WorkerKeeper:
         self.withdrawn = False  #: what it does not offer is not in the database any longer
         self.loading: Loading | None = None
         self.loading_since = 0.0
+        self.told_loading: str | None = ITS_TASKS  #: as the database has it
         self.broken: str | None = None  #: why the device can be used by this worker no longer
         self.reloading: Reload | None = None  #: what the worker was told to load anew
         self.refusals: list[str] = []  #: the reasons for what was not offered meanwhile
@@ -194,18 +196,30 @@ class WorkerKeeper:
     @property
     def has_news(self) -> bool:
         """Whether the database does not know yet what the worker offers."""
-        return bool(self.untold) or self.complete is not self.withdrawn
+        return bool(self.untold) or self.complete is not self.withdrawn or self.told_loading != self._loads
+
+    @property
+    def _loads(self) -> str | None:
+        """What is still loaded before all that the worker offers is; networks that were let go do not count."""
+        if self.complete and self.reloading is None:
+            return None
+        return ITS_TASKS if self.loading is None else self.loading.name
 
     def tell_offers(self) -> None:
         """Write the new offers, and withdraw the others once it is known that no more will come."""
         if not self.has_news:
             return
+        loads = self._loads
         try:
             self.sources.offer(self.lease, [as_row(offered) for offered in self.untold])
             self.untold = []
             if self.complete:
                 self.sources.withdraw_others(self.lease, self.offers)
                 self.withdrawn = True
+            if loads != self.told_loading:
+                since = time.monotonic() if self.loading is None else self.loading_since
+                self.sources.note_loading(self.lease, loads, time.monotonic() - since)
+                self.told_loading = loads
         except DatabaseUnavailable as error:
             self.log.warning("database.lost", reason=str(error))
 
@@ -325,6 +339,7 @@ class WorkerKeeper:
             raise LeaseLost
         problem = self._hear_of_device()
         self._insist(lambda: self._describe(problem))
+        self._insist(lambda: self.sources.note_loading(self.lease, ITS_TASKS, 0.0))
         if problem is not None:
             self.log.error("source.unusable", reason=problem)
             self.end()

@@ -50,6 +50,8 @@ class Source:
     """For networks and tickets; null: whatever is free."""
     problem: str | None
     """Why it cannot be used."""
+    loading: str | None
+    """The file or service that its worker loads now, and for how long; null: all are loaded."""
     live: bool
     """A TaskScheduling holds it now."""
     takes_tickets: bool
@@ -154,6 +156,7 @@ class OperatorStore:
         sources = run(
             self.database,
             f"""SELECT clock_timestamp() AS now, s.*, s.device_name AS device,
+                 extract(epoch FROM clock_timestamp() - s.loading_since) AS loading_seconds,
                  {HELD} AS live, {TAKES_TICKETS} AS takes_tickets,
                  EXISTS (SELECT FROM leases l WHERE l.name = :manager AND {HELD}) AS manager_live,
                  (SELECT count(*) FROM tickets WHERE state = '{SUBMITTED}') AS unqueued,
@@ -235,7 +238,8 @@ def _source_of(row: sqlalchemy.Row[Any]) -> Source:
             read=row.device_read,
         )
     columns = row._mapping  # noqa: SLF001 (SQLAlchemy's public name)
-    values = {**columns, "reading": reading, "services": tuple(row.services)}
+    loading = None if row.loading is None else f"{row.loading}, {float(row.loading_seconds):.0f} s"
+    values = {**columns, "reading": reading, "services": tuple(row.services), "loading": loading}
     return Source(**{field.name: values[field.name] for field in fields(Source)})
 
 

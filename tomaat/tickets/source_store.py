@@ -253,6 +253,20 @@ class SourceStore:
             epoch=lease.epoch,
         )
 
+    def note_loading(self, lease: Lease, name: str | None, seconds: float) -> None:
+        """Write which file or network is loaded now, and for how many seconds already; ``None``: all are."""
+        run(
+            self.database,
+            f"""UPDATE compute_sources SET loading = CAST(:loading AS text),
+                  loading_since = clock_timestamp() - make_interval(secs => :seconds)
+                WHERE name = :name AND EXISTS ({OWN_LEASE})""",
+            name=lease.name,
+            holder=lease.holder,
+            epoch=lease.epoch,
+            loading=name,
+            seconds=seconds,
+        )
+
     def withdraw_others(self, lease: Lease, services: Collection[str]) -> None:
         """Withdraw all offers of a source but those of ``services``."""
         run(

@@ -97,6 +97,16 @@ class WatchStore:
         rows = run(self.database, f"SELECT FROM {OFFERS} WHERE {HELD} AND s.problem IS NULL LIMIT 1")
         return bool(rows)
 
+    def loading(self) -> list[tuple[str, str, float]]:
+        """List the held sources that still load what they offer: the source, the file or service, and the seconds."""
+        rows = run(
+            self.database,
+            f"""SELECT s.name, s.loading, extract(epoch FROM clock_timestamp() - s.loading_since) AS seconds
+               FROM compute_sources s JOIN leases l ON l.name = s.name
+               WHERE {HELD} AND s.problem IS NULL AND s.loading IS NOT NULL ORDER BY s.name""",
+        )
+        return [(row.name, row.loading, float(row.seconds)) for row in rows]
+
     def ended(self, since: datetime | None) -> tuple[datetime, list[EndedTicket]]:
         """Return the time and the tickets that ended after ``LATEST_COMMIT_SECONDS`` before ``since``, or before now.
 

@@ -76,8 +76,9 @@ function makeCard(name, setDrained) {
       const usable = source.live && !source.problem;
       state.className = `state ${usable && !drained ? "live" : "away"}`;
       state.textContent = stateText(source);
-      problem.textContent = source.problem ?? "";
-      problem.hidden = !source.problem;
+      const trouble = source.problem ?? (source.loading ? `Loading ${source.loading}` : "");
+      problem.textContent = trouble;
+      problem.hidden = !trouble;
       const reading = source.reading;
       const { used_bytes: used = null, total_bytes: total = null, use = null, celsius = null } = reading ?? {};
       const memory = used === null || total === null ? null : `${inBytes(used)} of ${inBytes(total)}`;

@@ -169,6 +169,8 @@ export interface Source {
   memory_bytes: number | null;
   /** Why it cannot be used. */
   problem: string | null;
+  /** The file or service that its worker loads now, and for how long; null: all are loaded. */
+  loading: string | null;
   /** A TaskScheduling holds it now. */
   live: boolean;
   /** It may start tickets now, and its worker has offered services. */
