@@ -29,6 +29,7 @@ from tomaat.messages import (
     Forget,
     GiveUp,
     KnownOffers,
+    Loaded,
     Loading,
     Measured,
     NotOffered,
@@ -767,6 +768,22 @@ def test_only_what_ends_two_workers_while_it_loads_is_left_out(play):
         assert worker.hear(Begin).without == without
 
 
+def test_a_network_that_breaks_the_device_of_two_workers_while_it_loads_is_left_out(play):
+    play.offering = {"services": (), "ready": False}
+    worker = play.begin()
+    for without in ((), ("Liver",)):
+        for message in (
+            Loading(name="Liver"),
+            Loaded(),
+            NotOffered(reason="Liver: load() failed"),
+            Loading(name="Liver"),
+        ):
+            worker.channel.send(message)
+        worker.channel.send(DeviceBroken(reason="CUDA error: device-side assert triggered"))
+        worker = play.workers.get(timeout=SECONDS)
+        assert worker.hear(Begin).without == without
+
+
 def test_a_ticket_is_not_to_blame_for_a_worker_that_dies_while_another_network_loads(play):
     play.offering = {"ready": False}
     worker = play.begin()
@@ -879,6 +896,17 @@ def test_a_service_is_loaded_anew_by_its_name_even_if_its_file_has_not_changed(p
     (play.tasks / "BlurTask.py").write_text("1")
     ask_to_reload(play, "Add")
     assert worker.hear(Reload).files == ("AddTask.py",)
+
+
+def test_a_service_that_was_left_out_is_loaded_when_it_is_asked_for(play):
+    (play.tasks / "LiverTask.py").write_text("1")
+    play.kept.take(play.kept.renewed({"LiverTask.py"}), ())
+    worker = play.begin()
+    play.until(lambda: play.lane.keeper.complete)
+    play.lane.keeper.leave_out("Liver", "it was not loaded within 30 s")
+    ask_to_reload(play, "Liver")
+    assert worker.hear(Reload).files == ("LiverTask.py",)
+    assert "Liver" not in play.lane.keeper.left_out
 
 
 def test_a_service_that_no_file_offers_is_told(play):

@@ -27,6 +27,10 @@ class KeptTasks:
         now, then = _texts(self.folder), _texts(self.copy)
         return {name for name in now.keys() | then.keys() if now.get(name) != then.get(name)}
 
+    def files(self) -> set[str]:
+        """Name the files of the copy that may hold tasks."""
+        return {name for name in _texts(self.copy) if is_task_file(name)}
+
     def renewed(self, names: Collection[str]) -> Path:
         """Make another copy, with these files as they are now."""
         copy = self._new_folder()

@@ -96,7 +96,7 @@ class WorkerKeeper:
         self.waker = waker
         self.ending = ending
         self.failures = 0
-        self.ended_by: Counter[str] = Counter()  #: workers that ended while a file or a service was loaded
+        self.ended_by: Counter[str] = Counter()  #: workers that ended while they loaded this at their start
         self.left_out: dict[str, float] = {}  #: files and services, and until when
         self.deadly: set[str] = set()  #: services with which a worker died, since one ticket succeeded
         self._hold(None)
@@ -174,8 +174,6 @@ class WorkerKeeper:
                 self.loading, self.loading_since = message, time.monotonic()
                 self.log.info("task.loading", name=message.name)
             case Loaded():
-                if self.loading is not None:
-                    self.ended_by.pop(self.loading.name, None)
                 self.loading = None
             case Offered():
                 self.offers[message.service] = message
@@ -185,6 +183,7 @@ class WorkerKeeper:
                 self.log.error("task.refused", reason=message.reason)
             case WorkerReady():
                 self.failures = 0
+                self.ended_by.clear()
                 self.complete = True
                 self.tell_offers()
                 self.log.info("source.ready", services=sorted(self.offers), device=self.source.torch_device)
@@ -219,10 +218,7 @@ class WorkerKeeper:
         """
         changed = self.kept.changed()
         helpers = {name for name in changed if not is_task_file(name)}
-        offered = None if service is None else self.offers.get(service)
-        files = changed - helpers if offered is None else {str(offered.offer["file"])}
-        if helpers and service is None:
-            files |= {str(each.offer["file"]) for each in self.offers.values()}
+        files = self._files_of(service, changed - helpers, all_of_them=bool(helpers))
         if not files:
             return False
         for name in (*files, *([] if service is None else [service])):
@@ -231,6 +227,16 @@ class WorkerKeeper:
         self.reloading = Reload(copy=self.kept.renewed(files | helpers), files=tuple(sorted(files)))
         self.tell(self.reloading)
         return True
+
+    def _files_of(self, service: str | None, changed: set[str], *, all_of_them: bool) -> set[str]:
+        """Choose the files to load anew; a service that is not offered may be in any file that offers nothing."""
+        offered = {name: str(each.offer["file"]) for name, each in self.offers.items()}
+        if service is None:
+            return changed | (set(offered.values()) if all_of_them else set())
+        if service in offered:
+            return {offered[service]}
+        files = self.kept.files()
+        return changed | (files - set(offered.values()) or files)
 
     def end_reload(self, reloaded: Reloaded) -> list[str]:
         """Keep the new code of what has loaded, and withdraw what is gone; return why the rest was refused."""
