@@ -330,6 +330,7 @@ def test_a_failed_ticket_whose_deletion_is_asked_for_does_not_expire(bench):
     bench.web.cancel(ticket)
     assert expire(bench) == []
     assert bench.read(ticket).state == "failed"
+    assert bench.manager.refused == [], "nor is that left to the trigger"
 
 
 def test_a_result_expires_after_its_retention_time(bench):

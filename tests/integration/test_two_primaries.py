@@ -1,5 +1,7 @@
 """Two databases that were one, after a failover to a replica that lagged: no claim of the one counts in the other."""
 
+from dataclasses import replace
+
 import pytest
 import sqlalchemy
 import structlog
@@ -105,6 +107,16 @@ def test_an_end_in_the_one_removes_no_folder_of_the_other(primaries):
         Ends(store, structlog.get_logger(), attempts=3).carry_out(Succeed(**RESULT_ROW), ticket, folder)
     done = new.read(claimed)
     assert primaries.storage.result_of(done.folder, done.out).read_text() == SOURCES[1]
+
+
+def test_a_lane_of_another_source_ends_nothing_even_under_the_same_epoch(bench):
+    lane = bench.source("here/gpu-0")
+    ticket = bench.claimed(lane)
+    other = LaneStore(bench.database, replace(lane.lease, name="here/gpu-1"), bench.hints.append)
+    assert not other.succeed(ticket, **RESULT_ROW)
+    assert not other.put_back(ticket)
+    assert other.look(ticket) is None
+    assert lane.look(ticket) is False
 
 
 def test_the_folders_of_earlier_claims_go_with_a_success(bench, tmp_path):

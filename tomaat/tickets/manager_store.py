@@ -315,14 +315,13 @@ class ManagerStore:
         rows = self._change(
             f"state = '{EXPIRED}'",
             due,
-            picked=f"""(SELECT id FROM tickets WHERE delete_requested AND NOT files_removed
-                   AND state = '{SUCCEEDED}' LIMIT :most)
+            picked=f"""(SELECT id FROM tickets t WHERE {due} AND delete_requested LIMIT :most)
                  UNION ALL
-                 (SELECT id FROM tickets WHERE state = '{SUCCEEDED}' AND NOT files_removed
-                   AND finished < {ago("retention")} ORDER BY finished LIMIT :most)
+                 (SELECT id FROM tickets t WHERE {due} AND finished < {ago("retention")}
+                   ORDER BY finished LIMIT :most)
                  UNION ALL
-                 (SELECT id FROM tickets WHERE fetched IS NOT NULL AND NOT files_removed AND state = '{SUCCEEDED}'
-                   AND fetched < {ago("grace")} ORDER BY fetched LIMIT :most)""",
+                 (SELECT id FROM tickets t WHERE {due} AND fetched IS NOT NULL AND fetched < {ago("grace")}
+                   ORDER BY fetched LIMIT :most)""",
             most=most,
             retention=retention_hours * 3600,
             grace=fetched_grace_seconds,
