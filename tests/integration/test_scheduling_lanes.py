@@ -735,7 +735,7 @@ def load_too_long(play):
     play.lane.wake()
 
 
-def test_a_network_that_loads_too_long_is_left_out_and_the_others_serve(play, capfd):
+def test_a_network_that_loads_too_long_is_left_out_and_the_others_serve(capfd, play):
     play.offering = {"services": (), "ready": False}
     worker = play.begin()
     worker.channel.send(Loading(name="Liver", deadline_seconds=30.0))
@@ -942,7 +942,7 @@ def test_a_broken_device_costs_the_ticket_that_broke_it_and_its_neighbour_is_put
     assert after.hear(Perform).key == f"{third.id}/1"
 
 
-def test_a_source_whose_workers_die_with_three_services_in_a_row_is_unusable_for_a_while(play, capfd):
+def test_a_source_whose_workers_die_with_three_services_in_a_row_is_unusable_for_a_while(capfd, play):
     play.offering = {"services": ("Add", "Blur", "Cut")}
     worker = play.begin()
     for service in ("Add", "Blur", "Blur", "Cut"):
@@ -969,7 +969,7 @@ def test_a_child_that_keeps_the_channel_open_does_not_keep_the_ticket_of_a_dead_
 # Our own faults
 
 
-def test_an_error_of_ours_fails_the_ticket_at_which_it_comes_up_and_the_lane_goes_on(play, monkeypatch, capfd):
+def test_an_error_of_ours_fails_the_ticket_at_which_it_comes_up_and_the_lane_goes_on(capfd, play, monkeypatch):
     worker = play.begin()
     (first, one), (second, _two) = two_under_way(play, worker)
     monkeypatch.setattr(RunningTicket, "seal", lambda *_: 1 / 0)
@@ -1027,7 +1027,7 @@ GARBAGE = [
 
 
 @pytest.mark.parametrize("said", GARBAGE, ids=lambda said: repr(said[:30]))
-def test_a_worker_that_sends_no_message_is_ended_and_its_ticket_spends_an_attempt(play, capfd, said):
+def test_a_worker_that_sends_no_message_is_ended_and_its_ticket_spends_an_attempt(capfd, play, said):
     worker = play.begin()
     (first,) = play.queue(1)
     worker.hear(Perform)
@@ -1045,7 +1045,7 @@ def test_a_worker_that_sends_no_message_is_ended_and_its_ticket_spends_an_attemp
     play.until_state(first, "succeeded")
 
 
-def test_what_a_worker_has_said_in_a_message_that_is_none_reaches_no_log(play, capfd):
+def test_what_a_worker_has_said_in_a_message_that_is_none_reaches_no_log(capfd, play):
     worker = play.begin()
     (first,) = play.queue(1)
     one = worker.hear(Perform)
