@@ -8,8 +8,8 @@ from tests.service import REPOSITORY
 
 TESTS = REPOSITORY / "tests"
 CHANGES_THE_USER = re.compile(r"\bos\.set(e|re|res)?[ug]id\b|\bos\.(initgroups|setgroups)\b")
-#: Processes of their own, which become somebody else.
-OF_ANOTHER_USER = {"nobody.py", "confined.py"}
+#: Processes of their own, which become somebody else, or texts of such programs.
+OF_ANOTHER_USER = {"nobody.py", "confined.py", "opened.py", "test_processes_private.py"}
 NEEDS_MORE = re.compile(
     r"\b(postgres_url|make_database|own_service|make_service|evaluate|tests\.data)\b|\.backward\(|\btrain\.main\("
 )
