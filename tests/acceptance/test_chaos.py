@@ -1,4 +1,4 @@
-"""The fault matrix, each cell once, and the checker's verdict over all that happened; `make chaos` does more.
+"""A third of the fault matrix, and the checker's verdict over all that happened; `make chaos` tries all of it.
 
 The seconds are told in the report of `make chaos`; here one fails only at ten times its bound.
 """
@@ -8,7 +8,7 @@ import pytest
 from tests.chaos import trials
 from tests.chaos.disks import small_disk
 from tests.chaos.faults import BOUNDS
-from tests.chaos.matrix import CELLS, DISK_CELLS
+from tests.chaos.matrix import DISK_CELLS, SOME_CELLS
 from tests.chaos.Stage import Stage
 from tests.chaos.trial import run_cell
 from tests.chaos.Verdict import check
@@ -50,7 +50,9 @@ def run(stage, moment, fault):
         assert figures.get(name, 0) < 10 * bound, (name, figures)
 
 
-@pytest.mark.parametrize(("moment", "fault"), CELLS, ids=[f"{fault.name} · {moment.name}" for moment, fault in CELLS])
+@pytest.mark.parametrize(
+    ("moment", "fault"), SOME_CELLS, ids=[f"{fault.name} · {moment.name}" for moment, fault in SOME_CELLS]
+)
 def test_a_fault_at_a_moment_is_recovered_from(stage, moment, fault):
     run(stage, moment, fault)
 

@@ -9,6 +9,9 @@ FULL_AT = {"upload half way", "after claim", "result half written"}  #: moments 
 CELLS = [(moment, fault) for fault in FAULTS for moment in MOMENTS]
 DISK_CELLS = [(moment, DISK_FULL) for moment in MOMENTS if moment.name in FULL_AT]
 
+#: A part of the cells for each ``make test``: a third of them, each fault at five moments, each moment with some faults.
+SOME_CELLS = [cell for number, cell in enumerate(CELLS) if (number // len(MOMENTS) + number) % 3 == 0]
+
 #: Faults that are tried otherwise than at these moments, and how.
 OTHERWISE = {
     "disk of PostgreSQL full": "a whole load while the disk is full: whatever the database writes at any moment fails",
