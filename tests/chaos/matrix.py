@@ -9,7 +9,7 @@ FULL_AT = {"upload half way", "after claim", "result half written"}  #: moments 
 CELLS = [(moment, fault) for fault in FAULTS for moment in MOMENTS]
 DISK_CELLS = [(moment, DISK_FULL) for moment in MOMENTS if moment.name in FULL_AT]
 
-#: A part of the cells for each ``make test``: a third of them, each fault at five moments, each moment with some faults.
+#: A third of the cells, for each ``make test``: each fault at five moments, each moment with three or four faults.
 SOME_CELLS = [cell for number, cell in enumerate(CELLS) if (number // len(MOMENTS) + number) % 3 == 0]
 
 #: Faults that are tried otherwise than at these moments, and how.
