@@ -31,9 +31,9 @@ def check_all(instance, tickets):
         result = json.loads(instance.result(ticket)["result.json"])
         if value is not None:
             assert result["outputs"][0]["value"] == value
-    for row in instance.rows("SELECT folder, claim FROM tickets"):
+    for row in instance.rows("SELECT folder, claim_folder FROM tickets"):
         out = instance.folder / "storage/tickets" / row.folder / "out"
-        assert [path.name for path in out.iterdir()] == [str(row.claim)]
+        assert [path.name for path in out.iterdir()] == [row.claim_folder]
 
 
 @pytest.mark.parametrize("door", DOORS)
