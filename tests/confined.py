@@ -69,16 +69,17 @@ def allow_only(calls: set[int], families: list[str]) -> None:
     _prctl(PR_SET_SECCOMP, 2, struct.pack("HxxxxxxP", len(program), ctypes.addressof(code)))
 
 
-def open_way(program: Path) -> None:
-    """Let other users run a program below a folder that only root may enter: all else in there is hidden from them."""
-    for parent in reversed(program.parents):
+def open_way(*places: Path) -> None:
+    """Let other users reach places below a folder that only root may enter: all else in there is hidden from them."""
+    for parent in (parent for place in places for parent in reversed(place.parents)):
         if not parent.stat().st_mode & 0o001:
-            child = parent / program.relative_to(parent).parts[0]
-            descriptor = os.open(child, os.O_PATH | os.O_DIRECTORY)
+            children = {parent / place.relative_to(parent).parts[0] for place in places if parent in place.parents}
+            opened = {child: os.open(child, os.O_PATH | os.O_DIRECTORY) for child in children}
             _mount("-t", "tmpfs", "-o", "mode=0755", "tmpfs", parent)
-            child.mkdir()
-            _mount("--no-canonicalize", "--bind", f"/proc/{os.getpid()}/fd/{descriptor}", child)
-            os.close(descriptor)
+            for child, descriptor in opened.items():
+                child.mkdir()
+                _mount("--no-canonicalize", "--bind", f"/proc/{os.getpid()}/fd/{descriptor}", child)
+                os.close(descriptor)
 
 
 def make_read_only(writable: Path) -> None:

@@ -35,11 +35,11 @@ def become(uid: int, capabilities: list[int]) -> None:
 
 
 def main(uid: int, capabilities: list[int], command: list[str]) -> None:
-    """Open the way to Python, for this program and its children alone, and become the command."""
+    """Open the way to Python and to this code, for this program and its children alone, and become the command."""
     if LIBC.unshare(CLONE_NEWNS) != 0:
         raise OSError(ctypes.get_errno(), "unshare")
     _mount("--make-rprivate", "/")
-    open_way(Path(sys.executable).resolve())
+    open_way(Path(sys.executable).resolve(), Path(__file__).resolve().parents[1])
     if uid >= 0:
         become(uid, capabilities)
     os.execv(command[0], command)  # noqa: S606 (this program's purpose)
