@@ -110,6 +110,7 @@ def test_one_ticket_is_followed_from_submission_to_deletion(service):
     ticket = service.submit("Dummy", {"seconds": 0.3})
     assert service.wait(ticket)["state"] == "succeeded"
     fetch_and_delete(service, ticket)
+    service.until(lambda: set(FROM_THE_RESULT) <= set(way(service, ticket)))  # a line comes after its row
     seen = way(service, ticket)
     for door in ("WebService", "QueueManager", "TaskScheduling"):
         assert [step for step in seen if step[0] == door] == [
