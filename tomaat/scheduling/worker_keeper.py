@@ -181,7 +181,8 @@ class WorkerKeeper:
                 self.offers[message.service] = message
                 self.untold.append(message)
             case NotOffered():
-                self.refusals.append(message.reason)
+                if self.reloading is not None:
+                    self.refusals.append(message.reason)
                 self.log.error("task.refused", reason=message.reason)
             case WorkerReady():
                 self.failures = 0

@@ -62,14 +62,19 @@ from tomaat.worker.reading import InputReader
 from tomaat.worker.report import Report
 
 
+def hear(channel: Channel[FromLane]) -> FromLane:
+    """Wait for the lane's next message; end the process when the lane is gone."""
+    try:
+        return channel.receive()
+    except ChannelClosed:
+        os._exit(0)
+
+
 def listen(channel: Channel[FromLane], performer: Performer, reading: InputReader) -> None:
     """Take the lane's messages while other threads work; end the process when the lane is gone."""
     jobs: deque[Job] = deque(maxlen=MOST_UNDER_WAY)
     while True:
-        try:
-            message = channel.receive()
-        except ChannelClosed:
-            os._exit(0)
+        message = hear(channel)
         match message:
             case Perform():
                 job = Job(
@@ -140,10 +145,7 @@ def hear_begin(channel: Channel[FromLane]) -> tuple[list[KnownOffer], Begin]:
     """Wait for the offers of earlier workers, and the word to begin; end the process when the lane is gone."""
     known: list[KnownOffer] = []
     while True:
-        try:
-            message = channel.receive()
-        except ChannelClosed:
-            os._exit(0)
+        message = hear(channel)
         match message:
             case KnownOffers():
                 known += message.offers
