@@ -84,15 +84,20 @@ class Worker:
         """Say how it ended, for a client to read."""
         if not self._ended_within(STOP_SECONDS):
             return "closed its channel"
-        status = self.process.returncode
-        if status is None:
-            told = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOWAIT)  # its id stays taken until ``stop``
-            if told is None:  # it cannot be without WNOHANG
-                return "ended"
-            status = told.si_status if told.si_code == os.CLD_EXITED else -told.si_status
+        status = self._status()
         if status < 0:
             return f"was ended by signal {-status} ({signal.Signals(-status).name})"
         return f"exited with status {status}"
+
+    def _status(self) -> int:
+        """Tell with which status it ended; its id stays taken until ``stop``, unless somebody waited for it already."""
+        try:
+            told = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOWAIT)
+        except ChildProcessError:
+            return self.process.wait()
+        if told is None:  # it cannot be without WNOHANG
+            return 0
+        return told.si_status if told.si_code == os.CLD_EXITED else -told.si_status
 
     def _ended_within(self, seconds: float) -> bool:
         poll = select.poll()
