@@ -48,6 +48,7 @@ def serve(settings: Settings, stop: Stop) -> None:
     hints = Hints(settings.DATABASE_URL, CHANGED, deadline_seconds=deadline)
     waiters = Waiters(store, hints, places=settings.WEB_THREADS // 2, poll_seconds=settings.POLL_SECONDS)
     audit = Audit(database)
+    watch = WatchStore(database)
     api = Api(
         store,
         storage,
@@ -64,10 +65,10 @@ def serve(settings: Settings, stop: Stop) -> None:
         largest_voxel_bytes=settings.LARGEST_VOLUME_BYTES,
         longest_wait_seconds=settings.LONGEST_WAIT_SECONDS,
         longest_queue=settings.LONGEST_QUEUE,
+        still_loading=lambda: bool(watch.loading()),
     )
     rules = AgainRules(retention_seconds=settings.RETENTION_HOURS * 3600, keep_input=settings.keeps_only_input)
     operator = Operator(OperatorStore(database, hinter.send), store, storage, access, audit, rules=rules)
-    watch = WatchStore(database)
     metrics = Metrics(watch, storage, access)
     metrics.ended.look()
     page = Page(key_needed=settings.keys_needed, largest_request_bytes=api.largest_request_bytes)

@@ -1,6 +1,6 @@
 """Run a program where other users may run this Python, and, as root, with a unit's capabilities alone.
 
-``python opened.py UID CAPABILITIES COMMAND…``: UID -1 stays root; CAPABILITIES are numbers with commas between, which
+``python -m tests.opened UID CAPABILITIES COMMAND…``: UID -1 stays root; CAPABILITIES are numbers with commas between, which
 the program keeps as that user, as systemd's ``AmbientCapabilities`` gives them. GROUPS in the environment adds groups.
 """
 
@@ -11,7 +11,7 @@ import os
 import sys
 from pathlib import Path
 
-from confined import CLONE_NEWNS, LIBC, _mount, open_way
+from tests.confined import CLONE_NEWNS, LIBC, _mount, open_way
 
 PR_SET_KEEPCAPS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE = 8, 47, 2
 CAPABILITY_VERSION_3 = 0x20080522

@@ -116,7 +116,9 @@ def test_what_a_dead_worker_has_started_ends_with_it_and_its_ticket_does_not_wai
 def test_a_changed_task_is_loaded_on_purpose_and_by_no_workers_death(instance, folder):
     assert version(instance) == "VERSION"
     write(folder, "FineTask", FINE.replace("VERSION", "2"))
-    os.kill(instance.worker_pid(), signal.SIGKILL)
+    killed = instance.worker_pid()
+    os.kill(killed, signal.SIGKILL)
+    instance.until(lambda: instance.worker_pid() != killed, 60)  # a ticket that it was just given would die with it
     assert version(instance) == "VERSION"
     told = reload(instance)
     assert (told.returncode, told.stderr) == (0, "")

@@ -170,7 +170,7 @@ def plain(make_service, public):
 
 
 def opened(uid, capabilities):
-    words = [os.sys.executable, str(REPOSITORY / "tests/opened.py"), str(uid), ",".join(map(str, capabilities))]
+    words = [os.sys.executable, "-m", "tests.opened", str(uid), ",".join(map(str, capabilities))]
     return lambda door: words if door == "TaskScheduling.py" or uid >= 0 else []
 
 

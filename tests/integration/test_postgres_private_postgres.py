@@ -282,6 +282,15 @@ def test_two_launchers_on_an_empty_home_make_one_server(home):
             process.communicate()
 
 
+def test_refusals_of_clients_are_nobodys_last_words(home):
+    """Two servers that start at once on one home write into one log; the winner refuses clients until it is ready."""
+    server = PrivatePostgres(home)
+    home.mkdir()
+    words = ['FATAL:  lock file "postmaster.pid" already exists', "FATAL:  the database system is starting up"]
+    server.log_file.write_text("an older line\n" + "\n".join(words) + "\n")
+    assert server._last_words(14) == words[0]
+
+
 def test_a_server_that_cannot_start_says_its_own_last_words(home):
     with running(home) as server:
         pass

@@ -76,6 +76,7 @@ class World:
             largest_voxel_bytes=2**30,
             longest_wait_seconds=30,
             longest_queue=100,
+            still_loading=lambda: False,
         )
         operator = Operator(self.operator, bench.web, storage, access, audit, rules=RULES)
         app = create_app(api, operator, Metrics(bench.watch, storage, access), Health(bench.watch, storage))

@@ -209,6 +209,20 @@ def test_what_is_loaded_is_told_of_held_sources_in_order_until_all_is(bench):
     assert bench.watch.loading() == []
     again = bench.source(holder="b")
     bench.sources.note_loading(lane.lease, "Kidney", 1.0)
-    assert [name for _, name, _ in bench.watch.loading()] == ["Liver"], "a stale holder's word does not count"
+    assert [name for _, name, _ in bench.watch.loading()] == ["its tasks"], "a stale holder's word does not count"
     bench.sources.note_loading(again.lease, None, 0.0)
     assert bench.watch.loading() == []
+
+
+def test_a_source_that_was_just_taken_loads_its_tasks_whatever_its_last_holder_had_loaded(bench):
+    lane = bench.source()
+    bench.sources.note_loading(lane.lease, None, 0.0)
+    bench.lapse(lane.lease.name)
+    assert bench.sources.take(lane.lease.name, "another") is not None
+    ((_, name, seconds),) = bench.watch.loading()
+    assert name == "its tasks"
+    assert 0 <= seconds < 20
+    assert bench.sources.take(lane.lease.name, "a third") is None
+    bench.run("UPDATE compute_sources SET loading = NULL")
+    assert bench.sources.take(lane.lease.name, "a third") is None
+    assert bench.watch.loading() == [], "it was not taken"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from openapi_spec_validator import validate
 
-from tests.integration.test_web_http_serve import Server
+from tests.web_server import Server
 from tomaat.tickets.states import SUBMITTED
 
 REPOSITORY = Path(__file__).resolve().parents[2]

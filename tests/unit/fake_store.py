@@ -112,6 +112,7 @@ class FakeStore:
         self.numbers = itertools.count(1)
         self.fetched = []
         self.down = False
+        self.loading = False
         self.waiting = 0
         self.asked_states = []
         self.readings = 0  #: of the lines
@@ -394,6 +395,7 @@ class Web:
             largest_voxel_bytes=2**30,
             longest_wait_seconds=30,
             longest_queue=longest_queue,
+            still_loading=lambda: self.store.loading,
         )
         self.api.services.seconds = self.api.ahead.seconds = self.api.waiting.seconds = -1  # never old in a test
         self.watch = FakeWatch(self.store)

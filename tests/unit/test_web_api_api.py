@@ -117,9 +117,18 @@ def test_an_unknown_service_is_404_and_names_what_there_is(web):
 def test_while_nothing_was_ever_offered_a_request_is_asked_to_come_again(web):
     web.store.services = []
     answer = web.post(service="FloatComputation")
-    problem = problem_of(answer, 503, "nothing-offered")
-    assert "still being loaded" in problem["detail"]
+    problem = problem_of(answer, 503, "not-offered-yet")
+    assert "not offered yet: no TaskScheduling has loaded any network." in problem["detail"]
     assert answer.headers["Retry-After"] == "5"
+
+
+def test_a_service_may_be_among_those_that_are_still_being_loaded(web):
+    web.store.loading = True
+    answer = web.post(service="Div")
+    problem = problem_of(answer, 503, "not-offered-yet")
+    assert "'Div' is not offered yet: networks are still being loaded; offered are: Float" in problem["detail"]
+    assert answer.headers["Retry-After"] == "5"
+    assert web.uploads_left() == []
 
 
 def test_for_an_unknown_service_named_first_nothing_is_unpacked(web, monkeypatch):

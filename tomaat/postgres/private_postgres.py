@@ -34,6 +34,7 @@ LARGEST_LOG_BYTES = 10 * 1024**2
 PREDECESSOR_SECONDS = 5.0  #: how long a server of another launcher, which does not say that it stops, is waited for
 EMPTY_SECONDS = 2.0  #: a living server has written its pid long before
 PASSING = ("lock file", "shared memory block")  #: in the last words of a server whose predecessor is not quite gone
+CLIENT_REFUSED = "the database system is "  #: starting up, or shutting down
 CONFIGURATION = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
@@ -217,10 +218,14 @@ class PrivatePostgres:
                     cursor.execute(f"CREATE DATABASE {NAME}")
 
     def _last_words(self, log_start: int) -> str:
-        """Return the last line that the server, or the attempt to start it, wrote about its end."""
+        """Return the last line that the server, or the attempt to start it, wrote about its end.
+
+        Refusals of clients are none; while another launcher's server starts, it writes such into the same log.
+        """
         with self.log_file.open("rb") as log_file:
             log_file.seek(log_start)
-            lines = log_file.read().decode(errors="replace").splitlines()
+            written = log_file.read().decode(errors="replace").splitlines()
+        lines = [line for line in written if CLIENT_REFUSED not in line]
         fatal = [line for line in lines if "FATAL" in line or "PANIC" in line]
         return (fatal or lines or [""])[-1].strip()
 

@@ -38,7 +38,7 @@ from tomaat.processes.waker import Waker
 from tomaat.scheduling.kept_tasks import KeptTasks, is_task_file
 from tomaat.scheduling.lane_times import LaneTimes
 from tomaat.scheduling.local_engine import LocalEngine, Worker
-from tomaat.tickets.source_store import Lease, SourceStore
+from tomaat.tickets.source_store import ITS_TASKS, Lease, SourceStore
 
 Answer = TypeVar("Answer")
 
@@ -48,7 +48,6 @@ LEFT_OUT_SECONDS = 3600.0  #: no worker loads meanwhile what has ended one
 MOST_ENDED = 2  #: workers that one file or network may end while it is loaded
 MOST_DEADLY = 3  #: services that may end a worker one after the other before the source counts as broken
 MOST_FAILURES = 6  #: whose pause is the longest
-ITS_TASKS = "its tasks"  #: are loaded, as long as nothing else is named
 KNOWN_AT_ONCE = 200  #: offers that fit into one message
 NONSENSE = "sent a message that cannot be read"  #: how a worker ended that was ended for it
 

@@ -20,6 +20,7 @@ from tomaat.tickets.sql import HELD
 
 log = structlog.get_logger()
 
+ITS_TASKS = "its tasks"  #: are loaded, as long as nothing else is named
 MANAGER_LEASE = "manager"  #: the lease of the one QueueManager
 #: The lease is still its holder's: the condition on all that a holder writes.
 OWN_LEASE = "SELECT FROM leases WHERE name = :name AND holder = :holder AND epoch = :epoch"
@@ -58,23 +59,30 @@ class SourceStore:
     ) -> Lease | None:
         """Take a lease that is free, has run out, or is still in the name of ``dead_holder``, as it was ``seen``.
 
-        Return ``None`` while another process holds it. Each taking gives a higher epoch, which no other lease has had.
+        Return ``None`` while another process holds it. A compute source that is taken has to load its tasks anew, so
+        what its last holder had loaded counts no longer. Each taking gives a higher epoch, which no other lease has had.
         """
         rows = run(
             self.database,
-            f"""INSERT INTO leases AS l (name, epoch, holder, expires, seconds)
-               VALUES (:name, nextval('lease_epochs'), :holder, clock_timestamp() + make_interval(secs => :seconds),
-                 :seconds)
-               ON CONFLICT (name) DO UPDATE SET epoch = excluded.epoch, holder = :holder, expires = excluded.expires,
-                 seconds = :seconds
-               WHERE NOT {HELD} OR l.holder = :holder
-                 OR (l.holder = :dead_holder AND l.expires = coalesce(CAST(:seen AS timestamptz), l.expires))
-               RETURNING epoch""",
+            f"""WITH taken AS (
+                 INSERT INTO leases AS l (name, epoch, holder, expires, seconds)
+                 VALUES (:name, nextval('lease_epochs'), :holder, clock_timestamp() + make_interval(secs => :seconds),
+                   :seconds)
+                 ON CONFLICT (name) DO UPDATE SET epoch = excluded.epoch, holder = :holder, expires = excluded.expires,
+                   seconds = :seconds
+                 WHERE NOT {HELD} OR l.holder = :holder
+                   OR (l.holder = :dead_holder AND l.expires = coalesce(CAST(:seen AS timestamptz), l.expires))
+                 RETURNING name, epoch
+               ), starting AS (
+                 UPDATE compute_sources SET loading = :all_tasks, loading_since = clock_timestamp()
+                 WHERE name IN (SELECT name FROM taken)
+               ) SELECT epoch FROM taken""",
             name=name,
             holder=holder,
             dead_holder=dead_holder,
             seen=seen,
             seconds=self.lease_seconds,
+            all_tasks=ITS_TASKS,
         )
         return Lease(name=name, holder=holder, epoch=rows[0].epoch) if rows else None
 

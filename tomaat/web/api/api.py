@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import partial
 
 import structlog
@@ -54,6 +54,7 @@ class Api:
         largest_voxel_bytes: int,
         longest_wait_seconds: float,
         longest_queue: int,
+        still_loading: Callable[[], bool],
     ) -> None:
         self.store = store
         self.storage = storage
@@ -65,7 +66,7 @@ class Api:
         self.longest_wait_seconds = longest_wait_seconds
         self.longest_queue = longest_queue
         self.sent_spans = SentSpans()
-        self.submission = Submission(store, storage, archive_limits, largest_voxel_bytes)
+        self.submission = Submission(store, storage, archive_limits, largest_voxel_bytes, still_loading)
         self.services = Recent(store.offered_services, seconds=RECENT_SECONDS)
         self.ahead = Recent(store.ahead, seconds=RECENT_SECONDS)
         self.lines = Recent(store.lines, seconds=RECENT_SECONDS)

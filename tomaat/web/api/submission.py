@@ -33,8 +33,16 @@ LONGEST_IDEMPOTENCY_KEY = 255  #: characters
 class Submission:
     """Takes ``POST /request`` from its first byte to the row."""
 
-    def __init__(self, store: TicketStore, storage: Storage, limits: ArchiveLimits, largest_voxel_bytes: int) -> None:
+    def __init__(
+        self,
+        store: TicketStore,
+        storage: Storage,
+        limits: ArchiveLimits,
+        largest_voxel_bytes: int,
+        still_loading: Callable[[], bool],
+    ) -> None:
         self.store = store
+        self.still_loading = still_loading
         self.storage = storage
         self.limits = limits
         self.largest_voxel_bytes = largest_voxel_bytes
@@ -47,7 +55,7 @@ class Submission:
         repeatable = idempotency_key(request.headers.get("Idempotency-Key"))
         form = Form(request.environ["wsgi.input"], request.headers.get("Content-Type", ""))
         with refused_where_disk_is_full(), self.storage.receiving() as folder:
-            service, digest = self._unpack(form, folder, partial(_offered, services, key))
+            service, digest = self._unpack(form, folder, partial(self._offered, services, key))
             self._check(folder, service)
         token, token_hash = new_token()
         submission = NewTicket(
@@ -60,6 +68,18 @@ class Submission:
             payload_sha256=None if repeatable is None else digest,
         )
         return self._enter(submission), token
+
+    def _offered(self, services: Mapping[str, OfferedService], key: ApiKey | None, name: str) -> OfferedService:
+        """Return the service of this name if it is offered and the key may ask for it."""
+        if name in services:
+            demand_service(key, name)
+            return services[name]
+        names = f"; offered are: {', '.join(list(services)[:MOST_NAMED])}." if services else "."
+        if self.still_loading() or not services:
+            reason = "networks are still being loaded" if services else "no TaskScheduling has loaded any network"
+            detail = f"service: {shown(name)} is not offered yet: {reason}{names}"
+            raise retry_later(503, "not-offered-yet", "Not offered yet", detail, RETRY_SECONDS)
+        raise Problem(404, "unknown-service", "Unknown service", f"service: {shown(name)} is not offered here{names}")
 
     def _unpack(
         self, form: Form, folder: TicketFolder, permitted: Callable[[str], OfferedService]
@@ -123,19 +143,6 @@ def _noting(chunks: Iterator[bytes], note: Callable[[bytes], None]) -> Iterator[
     for chunk in chunks:
         note(chunk)
         yield chunk
-
-
-def _offered(services: Mapping[str, OfferedService], key: ApiKey | None, name: str) -> OfferedService:
-    """Return the service of this name if it is offered and the key may ask for it."""
-    if name in services:
-        demand_service(key, name)
-        return services[name]
-    if not services:
-        detail = "No service is offered yet: the networks are still being loaded, or no TaskScheduling runs."
-        raise retry_later(503, "nothing-offered", "Nothing is offered yet", detail, RETRY_SECONDS)
-    names = ", ".join(list(services)[:MOST_NAMED])
-    detail = f"service: {shown(name)} is not offered here; offered are: {names}."
-    raise Problem(404, "unknown-service", "Unknown service", detail)
 
 
 def _archive_problem(error: ArchiveRefused) -> Problem:

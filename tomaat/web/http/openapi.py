@@ -67,7 +67,7 @@ KINDS = {
     422: ["invalid-inputs", "idempotency-key-reused"],
     429: ["queue-full", "busy"],
     500: ["internal-error"],
-    503: ["queue-full", "unavailable", "not-serving", "nothing-offered"],
+    503: ["queue-full", "unavailable", "not-serving", "not-offered-yet"],
     507: ["storage-full"],
 }
 

@@ -22,7 +22,7 @@ EXPLANATIONS = {
     "not-gzip": "The payload must be a gzip-compressed tar archive (.tar.gz).",
     "too-slow": "The request's body came slower than this server waits for; send it again over a faster line.",
     "too-large": "The payload is beyond a size limit of this server, packed or unpacked.",
-    "nothing-offered": "No service is offered yet: the networks are still being loaded; see Retry-After.",
+    "not-offered-yet": "The service is not offered, and networks are still being loaded; see Retry-After.",
     "unknown-service": "No service of this name is offered here; GET /supportedservices lists those that are.",
     "invalid-inputs": "The service does not take these inputs; `errors` lists every fault.",
     "queue-full": "As many tickets wait as this server takes; try again later.",
