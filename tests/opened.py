@@ -1,7 +1,8 @@
 """Run a program where other users may run this Python, and, as root, with a unit's capabilities alone.
 
-``python -m tests.opened UID CAPABILITIES COMMAND…``: UID -1 stays root; CAPABILITIES are numbers with commas between, which
-the program keeps as that user, as systemd's ``AmbientCapabilities`` gives them. GROUPS in the environment adds groups.
+``python -m tests.opened UID CAPABILITIES COMMAND…``: UID -1 stays root; CAPABILITIES are numbers with commas between,
+which the program keeps as that user, as systemd's ``AmbientCapabilities`` gives them. GROUPS in the environment adds
+groups.
 """
 
 from __future__ import annotations

@@ -12,7 +12,6 @@ import pytest
 import sqlalchemy
 
 from tests.nobody import NOBODY
-from tests.service import REPOSITORY
 from tomaat.scheduling.worker_output import MOST_BYTES
 from tomaat.scheduling.worker_user import CAPABILITIES
 

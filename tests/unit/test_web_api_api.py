@@ -131,6 +131,14 @@ def test_a_service_may_be_among_those_that_are_still_being_loaded(web):
     assert web.uploads_left() == []
 
 
+def test_a_service_is_asked_for_as_soon_as_it_has_loaded(web):
+    web.api.services.seconds = 3600.0
+    services, web.store.services = web.store.services, []
+    assert web.client.get("/supportedservices").get_json() == []
+    web.store.services = services
+    assert web.post().status_code == 202
+
+
 def test_for_an_unknown_service_named_first_nothing_is_unpacked(web, monkeypatch):
     written = []
     monkeypatch.setattr("os.write", lambda _, data: written.append(data))

@@ -60,7 +60,8 @@ class SourceStore:
         """Take a lease that is free, has run out, or is still in the name of ``dead_holder``, as it was ``seen``.
 
         Return ``None`` while another process holds it. A compute source that is taken has to load its tasks anew, so
-        what its last holder had loaded counts no longer. Each taking gives a higher epoch, which no other lease has had.
+        what its last holder had loaded counts no longer. Each taking gives a higher epoch, which no other lease has
+        had.
         """
         rows = run(
             self.database,

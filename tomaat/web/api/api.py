@@ -66,8 +66,15 @@ class Api:
         self.longest_wait_seconds = longest_wait_seconds
         self.longest_queue = longest_queue
         self.sent_spans = SentSpans()
-        self.submission = Submission(store, storage, archive_limits, largest_voxel_bytes, still_loading)
         self.services = Recent(store.offered_services, seconds=RECENT_SECONDS)
+        self.submission = Submission(
+            store,
+            storage,
+            archive_limits,
+            largest_voxel_bytes=largest_voxel_bytes,
+            offered=self.services,
+            still_loading=still_loading,
+        )
         self.ahead = Recent(store.ahead, seconds=RECENT_SECONDS)
         self.lines = Recent(store.lines, seconds=RECENT_SECONDS)
         self.waiting = Recent(store.count_waiting, seconds=RECENT_SECONDS)
@@ -105,8 +112,7 @@ class Api:
         if self.waiting.get() >= self.longest_queue:
             detail = f"{self.longest_queue} tickets wait already; try again later."
             raise retry_later(503, "queue-full", "Queue full", detail, 30)
-        services = {service.name: service for service in self.services.get()}
-        ticket, token = self.submission.take(request, services, key)
+        ticket, token = self.submission.take(request, key)
         g.ticket = ticket.id
         accepted = Accepted.of(ticket, token)
         return answer(accepted, 202, Location=accepted.links.status, Retry_After="1")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -22,6 +22,7 @@ from tomaat.web.api.form import Form
 from tomaat.web.api.tokens import new_token
 from tomaat.web.http.access import demand_service
 from tomaat.web.http.problems import Problem, invalid, refused_where_disk_is_full, retry_later
+from tomaat.web.http.recent import Recent
 
 log = structlog.get_logger()
 
@@ -38,16 +39,19 @@ class Submission:
         store: TicketStore,
         storage: Storage,
         limits: ArchiveLimits,
+        *,
         largest_voxel_bytes: int,
+        offered: Recent[list[OfferedService]],
         still_loading: Callable[[], bool],
     ) -> None:
         self.store = store
+        self.offered = offered
         self.still_loading = still_loading
         self.storage = storage
         self.limits = limits
         self.largest_voxel_bytes = largest_voxel_bytes
 
-    def take(self, request: Request, services: Mapping[str, OfferedService], key: ApiKey | None) -> tuple[Ticket, str]:
+    def take(self, request: Request, key: ApiKey | None) -> tuple[Ticket, str]:
         """Return the ticket and a token of it. Raises ``Problem``; then nothing of the upload is left.
 
         The ticket is new, unless the request repeats one by its ``Idempotency-Key``.
@@ -55,7 +59,7 @@ class Submission:
         repeatable = idempotency_key(request.headers.get("Idempotency-Key"))
         form = Form(request.environ["wsgi.input"], request.headers.get("Content-Type", ""))
         with refused_where_disk_is_full(), self.storage.receiving() as folder:
-            service, digest = self._unpack(form, folder, partial(self._offered, services, key))
+            service, digest = self._unpack(form, folder, partial(self._service, key))
             self._check(folder, service)
         token, token_hash = new_token()
         submission = NewTicket(
@@ -69,13 +73,18 @@ class Submission:
         )
         return self._enter(submission), token
 
-    def _offered(self, services: Mapping[str, OfferedService], key: ApiKey | None, name: str) -> OfferedService:
+    def _service(self, key: ApiKey | None, name: str) -> OfferedService:
         """Return the service of this name if it is offered and the key may ask for it."""
+        services = _by_name(self.offered.get())
+        loading = False
+        if name not in services:
+            loading = self.still_loading()  # asked first, so that what has loaded since is found
+            services = _by_name(self.offered.renew())
         if name in services:
             demand_service(key, name)
             return services[name]
         names = f"; offered are: {', '.join(list(services)[:MOST_NAMED])}." if services else "."
-        if self.still_loading() or not services:
+        if loading or not services:
             reason = "networks are still being loaded" if services else "no TaskScheduling has loaded any network"
             detail = f"service: {shown(name)} is not offered yet: {reason}{names}"
             raise retry_later(503, "not-offered-yet", "Not offered yet", detail, RETRY_SECONDS)
@@ -137,6 +146,10 @@ def idempotency_key(sent: str | None) -> str | None:
     if not 1 <= len(sent) <= LONGEST_IDEMPOTENCY_KEY or not sent.isascii() or not sent.isprintable():
         raise invalid(f"Idempotency-Key: must be 1 to {LONGEST_IDEMPOTENCY_KEY} printable ASCII characters.")
     return sent
+
+
+def _by_name(services: Iterable[OfferedService]) -> dict[str, OfferedService]:
+    return {service.name: service for service in services}
 
 
 def _noting(chunks: Iterator[bytes], note: Callable[[bytes], None]) -> Iterator[bytes]:

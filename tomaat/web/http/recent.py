@@ -33,14 +33,15 @@ class Recent(Generic[Value]):
         try:
             self.turn.get_nowait()
         except Empty:
-            return known[1] if known is not None and _age(known) <= MOST_TIMES * self.seconds else self._read()
+            return known[1] if known is not None and _age(known) <= MOST_TIMES * self.seconds else self.renew()
         try:
             known = self.known  # another thread may have read it since
-            return known[1] if known is not None and _age(known) <= self.seconds else self._read()
+            return known[1] if known is not None and _age(known) <= self.seconds else self.renew()
         finally:
             self.turn.put(None)
 
-    def _read(self) -> Value:
+    def renew(self) -> Value:
+        """Read the value now, whatever is known of it."""
         value = self.read()
         self.known = (time.monotonic(), value)
         return value
