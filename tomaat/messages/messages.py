@@ -4,7 +4,7 @@
 lane                  worker
 ====================  ==============================================================================================
 (start)               ``DeviceUsable``, or ``DeviceUnusable``
-``KnownOffers``…,     of each file and network: ``Loading``, ``Offered`` or ``NotOffered``, ``Loaded``; at last
+``KnownOffer``…,      of each file and network: ``Loading``, ``Offered`` or ``NotOffered``, ``Loaded``; at last
 ``Begin``             ``WorkerReady``; tickets for what is offered may come before it
 ``Perform``           ``Progress``…, ``Performing`` (its inputs are read), ``Progress``…, ``Performed`` (the device is
                       free), ``Progress``…, ``Packed``; or, wherever it ends early, ``TicketRefused``,
@@ -59,7 +59,7 @@ LONGEST_REASON = 4000  #: characters of a sentence for a task's author
 
 @dataclass(frozen=True, kw_only=True)
 class KnownOffer:
-    """A service as an earlier worker of the source offered and measured it."""
+    """Tell a starting worker a service as an earlier worker of the source offered and measured it."""
 
     service: Annotated[str, word]
     file: Annotated[str, sentence()]  #: the task's; empty: not known
@@ -68,18 +68,6 @@ class KnownOffer:
     network_bytes: Annotated[int | None, optional(count)]
     peak_bytes: Annotated[int | None, optional(count)]
     load_seconds: Annotated[float | None, optional(seconds)]
-
-
-def known_offer(value: object) -> KnownOffer:
-    """Take a ``KnownOffer``, or the JSON of one."""
-    return _part(value, KnownOffer)
-
-
-@dataclass(frozen=True, kw_only=True)
-class KnownOffers:
-    """Tell a starting worker some offers of earlier ones; there may be more than one message holds."""
-
-    offers: Annotated[tuple[KnownOffer, ...], each(known_offer)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -323,7 +311,7 @@ class DiskFull(OfOneJob):
 
 
 NoResult = TicketRefused | TaskCrashed | Outgrown | TaskStopped | DiskFull
-FromLane = KnownOffers | Begin | Reload | Perform | ReadAhead | Forget | GiveUp | Estimate
+FromLane = KnownOffer | Begin | Reload | Perform | ReadAhead | Forget | GiveUp | Estimate
 FromWorker = (
     DeviceUsable
     | DeviceUnusable
@@ -351,7 +339,7 @@ Heard = TypeVar("Heard")
 Part = TypeVar("Part")
 RULES: dict[type, dict[str, Rule]] = {
     kind: {name: hint.__metadata__[0] for name, hint in get_type_hints(kind, include_extras=True).items()}
-    for kind in (*get_args(FromLane), *get_args(FromWorker), ToEstimate, KnownOffer)
+    for kind in (*get_args(FromLane), *get_args(FromWorker), ToEstimate)
 }
 FROM_LANE: dict[str, type[FromLane]] = {kind.__name__: kind for kind in get_args(FromLane)}
 FROM_WORKER: dict[str, type[FromWorker]] = {kind.__name__: kind for kind in get_args(FromWorker)}

@@ -2,85 +2,106 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
 
 from structlog.typing import FilteringBoundLogger
 
 from tomaat.database import DatabaseUnavailable
 from tomaat.messages import Forget, Perform, ReadAhead
-from tomaat.scheduling.running_tickets import RunningTicket
+from tomaat.scheduling.ends import Fail, PutBack
+from tomaat.scheduling.running_tickets import RunningTicket, RunningTickets
 from tomaat.scheduling.worker_keeper import WorkerKeeper
 from tomaat.storage import Storage
 from tomaat.tickets.lane_store import LaneStore
+from tomaat.tickets.problems import deadline_passed
 from tomaat.tickets.ticket import Ticket
 
 
 class Claims:
-    """Used by the lane's thread, which knows the tickets that run."""
+    """Used by the lane's thread."""
 
     def __init__(
-        self, source: str, store: LaneStore, storage: Storage, keeper: WorkerKeeper, log: FilteringBoundLogger
+        self,
+        source: str,
+        store: LaneStore,
+        storage: Storage,
+        keeper: WorkerKeeper,
+        running: RunningTickets,
+        *,
+        log: FilteringBoundLogger,
+        look_seconds: float,
     ) -> None:
         self.source = source
         self.store = store
         self.storage = storage
         self.keeper = keeper
+        self.running = running
         self.log = log
+        self.look_seconds = look_seconds  #: between two looks for a ticket that runs and nobody here knows
+        self.look_at = 0.0
         self.outcome_unknown = False  #: of the last claim
+        self.abandoned: list[int] = []  #: tickets that run by their rows, whose end cannot be written
 
-    def claim(self, running: Sequence[RunningTicket]) -> RunningTicket | None:
+    def claim(self) -> RunningTicket | None:
         """Claim the oldest ticket that the worker can run, if one waits."""
-        ticket = self._claim(running)
-        if ticket is None:
-            return None
-        self.log.info("ticket.claimed", ticket=ticket.id, service=ticket.service, claim=ticket.claim)
-        for other in running:
-            other.relieve()
-        return RunningTicket(
-            ticket,
-            self.storage.folder_of(ticket.folder).claim(ticket.out),
-            deadline_seconds=self.keeper.offers[ticket.service].offer["deadline_seconds"],
-        )
-
-    def _claim(self, running: Sequence[RunningTicket]) -> Ticket | None:
         try:
-            if self.outcome_unknown:
-                ticket = self.store.left_running(known=[run.ticket.id for run in running])
-                self.outcome_unknown = False
-                if ticket is not None:
-                    return ticket
-            beside_another = any(run.in_worker for run in running)
-            ticket = self.store.claim(
-                self.keeper.interface_hashes,
-                beside_another=beside_another,
-                running=[run.ticket.id for run in running],
-            )
-            if ticket is None and not running:
-                self.store.ask_for_work()
+            ticket = self._claim()
         except DatabaseUnavailable as error:
             if not self.outcome_unknown:
                 self.log.warning("database.lost", reason=str(error))
             self.outcome_unknown = True
             return None
+        if ticket is None:
+            return None
+        self.log.info("ticket.claimed", ticket=ticket.id, service=ticket.service, claim=ticket.claim)
+        for other in self.running:
+            other.relieve()
+        return RunningTicket(ticket, self.storage.folder_of(ticket.folder).claim(ticket.out))
+
+    def _claim(self) -> Ticket | None:
+        if self.outcome_unknown or time.monotonic() >= self.look_at:
+            ticket = self.store.left_running(known=[*self.running.ids, *self.abandoned])
+            self.outcome_unknown = False
+            self.look_at = time.monotonic() + self.look_seconds  # a claim of unknown outcome may be made later still
+            if ticket is not None:
+                return ticket
+        offering = self.keeper.offering
+        ticket = self.store.claim(
+            offering.interface_hashes,
+            beside_another=bool(self.running.in_worker) or not offering.complete,  # should the worker die of it
+            running=self.running.ids,
+        )
+        if ticket is None and not self.running:
+            self.store.ask_for_work()
         return ticket
 
     def hand_over(self, run: RunningTicket) -> None:
-        """Let the worker read, perform and pack a claimed ticket. Raises ``OSError`` without a folder."""
+        """Let the worker read, perform and pack a claimed ticket; one that it does not offer is put back.
+
+        Raises ``OSError`` without a folder.
+        """
+        ticket = run.ticket
+        offered = self.keeper.offering.offers.get(ticket.service)
+        if offered is None or offered.interface_hash != ticket.interface_hash:
+            run.end_as(PutBack())
+            return
+        seconds = offered.offer["deadline_seconds"]
+        run.limits.allow(seconds, Fail(problem=deadline_passed(ticket.service, seconds), reason="deadline"))
         self.storage.make_claim_folder(run.out)
-        inputs = self.storage.lend_input(run.ticket.folder)
+        inputs = self.storage.lend_input(ticket.folder)
         self.keeper.ahead = None
-        self.keeper.count_output(run.ticket.id)
+        self.keeper.count_output(ticket.id)
         self.keeper.tell(
             Perform(
                 key=run.key,
-                service=run.ticket.service,
+                service=ticket.service,
                 inputs=inputs,
                 out=run.out,
                 source=self.source,
             )
         )
 
-    def look_ahead(self, running: Sequence[RunningTicket]) -> None:
+    def look_ahead(self) -> None:
         """Let the worker read, while it is busy, the ticket that waits next; this claims nothing.
 
         Nothing is read beside a ticket that runs alone, nor is such a ticket.
@@ -88,9 +109,9 @@ class Claims:
         ticket = None
         if self.outcome_unknown:
             return
-        if running and not any(run.runs_alone for run in running):
+        if self.running and not self.running.need_no_neighbour:
             try:
-                ticket = self.store.next_queued(self.keeper.interface_hashes)
+                ticket = self.store.next_queued(self.keeper.offering.interface_hashes)
             except DatabaseUnavailable:
                 return
         if ticket is not None and ticket.claim == 0:

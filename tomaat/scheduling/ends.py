@@ -9,7 +9,6 @@ from typing import Any
 
 from structlog.typing import FilteringBoundLogger
 
-from tomaat.database import RowRefused
 from tomaat.storage import TicketFolder
 from tomaat.tickets.lane_store import LaneStore
 from tomaat.tickets.states import CANCELLED, FAILED
@@ -79,17 +78,9 @@ class Ends:
     def carry_out(self, end: End, ticket: Ticket, out: Path) -> bool:
         """End a ticket whose claim wrote into ``out``; unless it succeeds, that folder goes.
 
-        Tells whether the ticket has ended for good, by this. A ticket whose end PostgreSQL refuses is left, and nothing
-        else with it. Raises ``DatabaseUnavailable`` when it is not known whether the ticket has ended.
+        Tells whether the ticket has ended for good, by this. Raises ``DatabaseUnavailable`` when it is not known
+        whether the ticket has ended, and ``RowRefused`` when PostgreSQL does not take this end.
         """
-        try:
-            return self._carry_out(end, ticket, out)
-        except RowRefused as error:
-            self.log.error("ticket.end_refused", ticket=ticket.id, end=type(end).__name__, reason=str(error))
-            shutil.rmtree(out, ignore_errors=True)
-            return False
-
-    def _carry_out(self, end: End, ticket: Ticket, out: Path) -> bool:
         kept = ended = False
         match end:
             case Succeed():

@@ -21,7 +21,7 @@ class Estimates:
 
     def ask(self) -> None:
         """Ask about the running and the queued tickets whose task can say, unless an answer is on its way."""
-        services = [name for name, offered in self.keeper.offers.items() if offered.offer["estimates"]]
+        services = [name for name, offered in self.keeper.offering.offers.items() if offered.offer["estimates"]]
         if self.keeper.estimating or not services:
             return
         try:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
 import time
-from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 
 import structlog
 
-from tomaat.database import DatabaseUnavailable
+from tomaat.database import DatabaseUnavailable, RowRefused
 from tomaat.devices.compute_source import ComputeSource
 from tomaat.messages import (
     MOST_UNDER_WAY,
@@ -35,24 +33,24 @@ from tomaat.messages import (
     TicketRefused,
     WorkerReady,
 )
-from tomaat.processes.log import frames_of
 from tomaat.processes.waker import Waker
 from tomaat.scheduling.claims import Claims
-from tomaat.scheduling.ends import End, Ends, Fail, Lose, PutBack, SpendAttempt, Succeed
+from tomaat.scheduling.ends import Cancel, End, Ends, Fail, Lose, PutBack, SpendAttempt, Succeed
 from tomaat.scheduling.estimates import Estimates
+from tomaat.scheduling.forced_ends import ForcedEnds
 from tomaat.scheduling.kept_tasks import KeptTasks
 from tomaat.scheduling.lane_times import LaneTimes
 from tomaat.scheduling.local_engine import LocalEngine
 from tomaat.scheduling.reloads import Reloads
 from tomaat.scheduling.room import Room
-from tomaat.scheduling.running_tickets import RunningTicket, Stage
+from tomaat.scheduling.running_tickets import RunningTicket, RunningTickets, Stage
 from tomaat.scheduling.sealer import Sealer
-from tomaat.scheduling.verdicts import end_due, end_of_worker, end_told
+from tomaat.scheduling.verdicts import end_told
 from tomaat.scheduling.worker_keeper import RETRY_SECONDS, LeaseLost, Stopping, WorkerEnded, WorkerKeeper
 from tomaat.storage import Storage
 from tomaat.storage.disk import is_disk_full
 from tomaat.tickets.lane_store import LaneStore
-from tomaat.tickets.problems import loading_too_long, result_not_stored, server_fault
+from tomaat.tickets.problems import result_not_stored, without_details
 from tomaat.tickets.reload_store import ReloadAsked, ReloadStore
 from tomaat.tickets.source_store import Lease, SourceStore
 
@@ -96,14 +94,16 @@ class Lane:
             ending=self._ending,
             kept=kept,
         )
-        self.reloads = Reloads(reloads, self.keeper, self.log)
-        self.claims = Claims(source.name, store, storage, self.keeper, self.log)
+        self.running = RunningTickets()
+        self.forced = ForcedEnds(self.keeper, self.running, self.log)
+        self.reloads = Reloads(reloads, self.keeper, kept, self.log)
+        self.claims = Claims(
+            source.name, store, storage, self.keeper, self.running, log=self.log, look_seconds=times.poll_seconds
+        )
         self.estimates = Estimates(store, storage, self.keeper)
         self.room = Room(storage.base, self.log)
         self.sealer = Sealer(storage, source.name, self.wake)
         self.ends = Ends(store, self.log, attempts=attempts)
-        self.running: list[RunningTicket] = []
-        self.about: RunningTicket | None = None  #: the ticket that is looked at
         self.look_at = 0.0
         self.stop_asked = False
         self.lease_lost = False
@@ -137,7 +137,11 @@ class Lane:
         self.waker.close()
 
     def run(self) -> None:
-        """Claim and run tickets until told to end; an error of ours ends one ticket and the worker, not the lane."""
+        """Claim and run tickets until told to end; an error of ours ends one ticket and the worker, not the lane.
+
+        When that does not help either, the lane ends as if its lease were lost. The source is then taken afresh, and
+        the manager takes back what ran.
+        """
         try:
             while self.running or not self._ending():
                 try:
@@ -146,58 +150,29 @@ class Lane:
                 except Stopping:
                     raise
                 except Exception as error:  # noqa: BLE001 (the neighbours go on, whatever it is)
-                    self._end_by_fault(error)
+                    if not self.forced.by_fault(error):
+                        self.lease_lost = True
         except LeaseLost:
             self.lease_lost = True
         except Stopping:
             pass
         finally:
-            self.keeper.end()
-            self.sealer.close()
-
-    def _end_by_fault(self, error: Exception) -> None:
-        """Fail the ticket at which an error of ours came up; another one in the worker is put back.
-
-        When that does not help either, the lane ends as if its lease were lost. The source is then taken afresh, and
-        the manager takes back what ran.
-        """
-        reference = secrets.token_hex(4)
-        self.log.error("lane.fault", reference=reference, error=type(error).__name__, frames=frames_of(error))
-        self.keeper.failures += 1  # so that a fault which stays is met at long intervals
-        self.keeper.end()
-        at, self.about = self.about, None
-        if at is not None and at.faulty:
-            self.lease_lost = True
-        for run in self.running:
-            if run is at:
-                run.faulty = True
-                run.end_as(Lose() if self.lease_lost else Fail(problem=server_fault(reference), reason="our fault"))
-            elif run.in_worker:
-                run.end_as(PutBack())
-
-    def _each_running(self) -> Iterator[RunningTicket]:
-        """Go through the running tickets, and remember which one is looked at while something goes wrong."""
-        for run in list(self.running):
-            self.about = run
-            yield run
-        self.about = None
+            try:
+                self.keeper.end()
+            finally:
+                self.sealer.close()
 
     def _ending(self) -> bool:
         return self.stop_asked or self.lease_lost
 
     def _step(self) -> None:
         """Carry out the ends that have come, claim if the device is free, and wait for news."""
-        for run in self._each_running():
-            self._follow(run)
-        if self.keeper.loading_left(1.0) == 0.0:
-            self._end_loading()
-        if self.keeper.broken is not None and not any(run.holds_device for run in self.running):
-            self._renew_worker()
-        for run in self._each_running():
+        self._end_by_force()
+        for run in self.running.each():
             if run.end is not None:
                 self._carry_out(run.end, run)
         self.reloads.look()
-        if self.keeper.complete and self.reloads.present is None and not any(run.holds_device for run in self.running):
+        if self.keeper.offering.complete and self.reloads.present is None and not self.running.hold_device:
             self.reloads.begin()
         if self.keeper.worker is not None and self._is_free():
             self._claim()
@@ -214,10 +189,10 @@ class Lane:
         longest = self.times.poll_seconds
         if self.claims.outcome_unknown or any(run.stage is Stage.ENDING for run in self.running):
             longest = min(longest, RETRY_SECONDS)
-        if self.keeper.has_news or any(run.progress for run in self.running):
+        if self.keeper.offering.has_news or any(run.progress for run in self.running):
             longest = min(longest, self.times.report_seconds)
-        limited = [run.limits for run in self.running if run.in_worker and run.limits.due() is None]
-        return min([self.keeper.loading_left(longest), *(limits.left(longest) for limits in limited)])
+        limited = [run.limits for run in self.running.in_worker if run.limits.due() is None]
+        return min([self.keeper.offering.loading_left(longest), *(limits.left(longest) for limits in limited)])
 
     # Claiming
 
@@ -228,33 +203,35 @@ class Lane:
             and self.keeper.broken is None
             and not self.reloads.waits
             and len(self.running) < MOST_UNDER_WAY
-            and not any(run.holds_device or run.runs_alone for run in self.running)
+            and not self.running.hold_device
+            and not self.running.need_no_neighbour
             and self.room.is_there()
         )
 
     def _claim(self) -> None:
         """Claim a ticket, if one waits, and let the worker go on with it; look at once for the ticket after it."""
-        run = self.claims.claim(self.running)
+        run = self.claims.claim()
         if run is not None:
-            self.running.append(run)
+            self.running.add(run)
             try:
                 self.claims.hand_over(run)
             except OSError as error:
                 self._not_stored(run, error)
+            self.running.about = None
         if run is not None or self.keeper.ahead is not None:
-            self.claims.look_ahead(self.running)
+            self.claims.look_ahead()
 
     # Following
 
     def _look_round(self) -> None:
         """Record progress, notice given-up tickets, look for the next one, and ask how long tickets will take."""
         self.look_at = time.monotonic() + self.times.report_seconds
-        for run in self._each_running():
+        for run in self.running.each():
             if run.in_worker and not self._record(run):
-                self._end_by_force(run, "lost")
+                self.forced.end_for(run, Lose())
         if self.keeper.worker is not None:
-            self.keeper.tell_offers()
-            self.claims.look_ahead(self.running)
+            self.keeper.offering.tell()
+            self.claims.look_ahead()
             self.estimates.ask()
 
     def _record(self, run: RunningTicket) -> bool:
@@ -271,14 +248,14 @@ class Lane:
             self.keeper.tell(GiveUp(key=run.key))
             run.give_up_told = True
             if run.holds_device:
-                run.limits.allow("too_slow_to_cancel", self.times.cancel_seconds)
+                run.limits.allow(self.times.cancel_seconds, Cancel())
         return given_up is not None
 
     def _hear(self, message: FromWorker | WorkerEnded) -> None:
         """Take a message from the worker."""
         match message:
             case WorkerEnded():
-                self._lose_worker(message.ending)
+                self.forced.by_death(message.ending)
             case Loading() | Loaded() | Offered() | NotOffered() | WorkerReady() | DeviceBroken():
                 self.keeper.note(message)
             case Reloaded():
@@ -286,11 +263,11 @@ class Lane:
             case Estimated():
                 self.estimates.note(message)
             case Measured():
-                self.keeper.note_measured(message)
+                self.keeper.offering.note_measured(message)
                 for run in self.running:
                     run.loading_seconds += message.loading_seconds if run.holds_device else 0.0
             case OfOneJob():
-                for run in self._each_running():
+                for run in self.running.each():
                     if run.in_worker and run.key == message.key:
                         self._hear_of(run, message)
 
@@ -307,94 +284,52 @@ class Lane:
             case Packed():
                 run.seal(self.sealer.seal(run.out))
             case DiskFull():
-                self._put_back_until_room(run)
+                self._await_room(run)
             case TicketRefused() | TaskCrashed() | Outgrown() | TaskStopped():
                 run.end_as(end_told(message, run.ticket, self.source))
 
-    def _follow(self, run: RunningTicket) -> None:
-        """Notice that a ticket is sealed, or has to be ended by force."""
-        if run.in_worker:
-            due = self._due(run)
-            if due is not None:
-                self._end_by_force(run, due)
-        elif run.stage is Stage.SEALING and run.sealing is not None and run.sealing.done():
-            try:
-                sha256, size_bytes = run.sealing.result()
-            except OSError as error:
-                self._not_stored(run, error)
-            else:
-                self.keeper.note_success()
-                run.end_as(Succeed(sha256=sha256, size_bytes=size_bytes, seconds=run.occupied_seconds))
-
     # Ending
 
-    def _due(self, run: RunningTicket) -> str | None:
-        """Tell why a ticket in the worker has to be ended now, if so; the result of another one is packed first."""
-        if self.lease_lost:
-            return "lost"
+    def _end_by_force(self) -> None:
+        """End the worker where a ticket in it, a loading or the device asks for that; note what was sealed."""
+        if self.lease_lost and self.running.in_worker:
+            self.forced.end_worker(lambda _: Lose())
+        for run in self.running.each():
+            if run.in_worker and (end := self._due(run)) is not None:
+                self.forced.end_for(run, end)
+            elif run.stage is Stage.SEALING:
+                self._note_sealed(run)
+        if self.keeper.offering.loading_left(1.0) == 0.0:
+            self.forced.by_loading()
+        if self.keeper.broken is not None and not self.running.hold_device:
+            self.forced.by_broken_device()
+
+    def _due(self, run: RunningTicket) -> End | None:
+        """Tell how a ticket in the worker has to end now, if so; the result of another one is packed first."""
         if self.stop_asked:
             self._wait_for(run)
-        due = run.limits.due()
+        end = run.limits.due()
         packs = any(other.stage is Stage.PACKING for other in self.running if other is not run)
-        return None if due in {"deadline", "too_slow_to_cancel"} and packs else due
+        return None if packs and isinstance(end, Fail | Cancel) else end
 
     def _wait_for(self, run: RunningTicket) -> None:
         """Let a running ticket go on for the grace time, and say once until when."""
         grace = timedelta(seconds=self.times.grace_seconds)
-        if run.limits.allow("stopped", grace.total_seconds()) and grace:
+        if run.limits.allow(grace.total_seconds(), PutBack()) and grace:
             until = (datetime.now(timezone.utc) + grace).isoformat(timespec="seconds")
             self.log.info("ticket.waited_for", ticket=run.ticket.id, until=until, then="it is put back")
 
-    def _end_by_force(self, run: RunningTicket, due: str) -> None:
-        """End the worker because of one ticket, and put back another one that was in it."""
-        self.keeper.end()
-        run.end_as(end_due(due, run))
-        for other in self.running:
-            if other.in_worker:
-                other.end_as(Lose() if self.lease_lost else PutBack())
-
-    def _lose_worker(self, ending: str) -> None:
-        """End the tickets that were in a worker that died: one alone spends an attempt, two run alone afterwards.
-
-        A worker that loaded a network for no ticket in it died of that.
-        """
-        loading = self.keeper.loading
-        self.keeper.suspect_loading()
-        self.keeper.end()
-        died = [run for run in self.running if run.in_worker]
-        if not died:
-            self.log.error("worker.died", ending=ending)
-        for run in died:
-            self.log.error("worker.died", ticket=run.ticket.id, claim=run.ticket.claim, ending=ending)
-            alone = len(died) == 1 and (loading is None or self._loads_for(run, loading))
-            if alone:
-                self.keeper.note_death(run.ticket.service, ending)
-            run.end_as(end_of_worker(ending, run.ticket, alone=alone))
-
-    @staticmethod
-    def _loads_for(run: RunningTicket, loading: Loading) -> bool:
-        return run.stage is Stage.PERFORMING and run.ticket.service == loading.name
-
-    def _end_loading(self) -> None:
-        """End the worker because a loading lasts too long: a ticket that waits for it fails, others are put back."""
-        loading, seconds = self.keeper.loading, self.keeper.load_deadline_seconds
-        if loading is None:
+    def _note_sealed(self, run: RunningTicket) -> None:
+        """End a ticket whose result has been made durable."""
+        if run.sealing is None or not run.sealing.done():
             return
-        self.keeper.leave_out(loading.name, f"it was not loaded within {seconds:g} s")
-        self.keeper.end()
-        for run in self.running:
-            if run.in_worker and self._loads_for(run, loading):
-                run.end_as(Fail(problem=loading_too_long(run.ticket.service, seconds), reason="not loaded"))
-            elif run.in_worker:
-                run.end_as(PutBack())
-
-    def _renew_worker(self) -> None:
-        """End a worker whose device is broken; what is packed in it is done again by the next one."""
-        self.keeper.suspect_loading()
-        self.keeper.end()
-        for run in self.running:
-            if run.in_worker:
-                run.end_as(PutBack())
+        try:
+            sha256, size_bytes = run.sealing.result()
+        except OSError as error:
+            self._not_stored(run, error)
+        else:
+            self.keeper.suspects.note_success()
+            run.end_as(Succeed(sha256=sha256, size_bytes=size_bytes, seconds=run.occupied_seconds))
 
     def _carry_out(self, end: End, run: RunningTicket) -> None:
         """End a ticket, now or when the database is back.
@@ -407,20 +342,31 @@ class Lane:
             self.log.warning("database.lost", ticket=run.ticket.id, reason=str(error))
             if self._ending() and all(other.stage is Stage.ENDING for other in self.running):
                 raise Stopping from error  # the files stay, since the ticket may have succeeded
+        except RowRefused as error:
+            self._end_otherwise(end, run, error)
         else:
             self.running.remove(run)
             if ended:
                 self.storage.end_loan(run.ticket.folder)
 
+    def _end_otherwise(self, end: End, run: RunningTicket, error: RowRefused) -> None:
+        """Fail a ticket whose end PostgreSQL refuses; one whose failure it refuses, too, is left as it is."""
+        self.log.error("ticket.end_refused", ticket=run.ticket.id, end=type(end).__name__, reason=str(error))
+        if isinstance(end, Fail):
+            self.claims.abandoned.append(run.ticket.id)
+            run.end_as(Lose())
+        else:
+            run.end_as(Fail(problem=without_details(), reason="its end was refused"))
+
     def _not_stored(self, run: RunningTicket, error: OSError) -> None:
         """Tell a full disk, which is waited out, from one that spends an attempt."""
         if is_disk_full(error, self.storage.base):
-            self._put_back_until_room(run)
+            self._await_room(run)
             return
         self.log.error("result.not_stored", ticket=run.ticket.id, error=type(error).__name__)
         run.end_as(SpendAttempt(problem=result_not_stored()))
 
-    def _put_back_until_room(self, run: RunningTicket) -> None:
-        """Let a ticket whose result does not fit wait, no attempt spent; the lane claims none before there is room."""
-        self.room.lacks(run.ticket.id, run.out)
-        run.end_as(PutBack())
+    def _await_room(self, run: RunningTicket) -> None:
+        """Claim no ticket before there is room for a result that did not fit; one that never will spends an attempt."""
+        waits = self.room.may_come(run.ticket.id, run.out)
+        run.end_as(PutBack() if waits else SpendAttempt(problem=result_not_stored()))

@@ -25,7 +25,13 @@ class Room:
             self.wanted_bytes = 0
         return not self.wanted_bytes
 
-    def lacks(self, ticket: int, out: Path) -> None:
-        """Note that a ticket's result, as far as it is in ``out``, did not fit."""
-        self.wanted_bytes = max(LEAST_ROOM_BYTES, 2 * bytes_below(out))
-        self.log.error("storage.full", ticket=ticket, waits_for_free_bytes=self.wanted_bytes)
+    def may_come(self, ticket: int, out: Path) -> bool:
+        """Note that a ticket's result, as far as it is in ``out``, did not fit; tell whether one such ever may.
+
+        A result that alone takes a quarter of the disk is not waited for: its task may write without end.
+        """
+        wanted = max(LEAST_ROOM_BYTES, 2 * bytes_below(out))
+        fits = wanted <= shutil.disk_usage(self.base).total / 2
+        self.wanted_bytes = wanted if fits else LEAST_ROOM_BYTES
+        self.log.error("storage.full", ticket=ticket, waits_for_free_bytes=self.wanted_bytes, result_fits=fits)
+        return fits

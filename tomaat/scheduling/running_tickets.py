@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future
 from enum import Enum, auto
 from pathlib import Path
@@ -26,12 +27,11 @@ class Stage(Enum):
 class RunningTicket:
     """A ticket that a lane has claimed, its stage, and its end once it is known."""
 
-    def __init__(self, ticket: Ticket, out: Path, *, deadline_seconds: float) -> None:
+    def __init__(self, ticket: Ticket, out: Path) -> None:
         self.ticket = ticket
         self.out = out
-        self.deadline_seconds = deadline_seconds
         self.stage = Stage.READING
-        self.limits = Limits(deadline_seconds=deadline_seconds)
+        self.limits = Limits()
         self.claimed_at = time.monotonic()
         self.relieved_at: float | None = None  #: when the next ticket was claimed
         self.loading_seconds = 0.0  #: its network's, which is no part of its duration
@@ -77,3 +77,53 @@ class RunningTicket:
     def occupied_seconds(self) -> float:
         """For how long it kept its source from the next ticket, the loading of its network aside."""
         return (self.relieved_at or time.monotonic()) - self.claimed_at - self.loading_seconds
+
+
+class RunningTickets:
+    """The tickets that a lane has claimed and whose end is not known yet, in the order of their claims."""
+
+    def __init__(self) -> None:
+        self.runs: list[RunningTicket] = []
+        self.about: RunningTicket | None = None  #: the ticket that is looked at, should something go wrong
+
+    def __iter__(self) -> Iterator[RunningTicket]:
+        return iter(list(self.runs))
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+    def add(self, run: RunningTicket) -> None:
+        """Take a ticket that was just claimed, and look at it."""
+        self.runs.append(run)
+        self.about = run
+
+    def remove(self, run: RunningTicket) -> None:
+        """Leave out a ticket whose end is known."""
+        self.runs.remove(run)
+
+    def each(self) -> Iterator[RunningTicket]:
+        """Look at one after the other."""
+        for run in self:
+            self.about = run
+            yield run
+        self.about = None
+
+    @property
+    def ids(self) -> list[int]:
+        """The tickets' ids."""
+        return [run.ticket.id for run in self.runs]
+
+    @property
+    def in_worker(self) -> list[RunningTicket]:
+        """Those that would be lost with the worker."""
+        return [run for run in self.runs if run.in_worker]
+
+    @property
+    def hold_device(self) -> bool:
+        """Whether one of them does."""
+        return any(run.holds_device for run in self.runs)
+
+    @property
+    def need_no_neighbour(self) -> bool:
+        """Whether one of them has to run alone."""
+        return any(run.runs_alone for run in self.runs)

@@ -1,19 +1,11 @@
-"""Judges how a ticket ends: by its worker's message, or by the limit that it passed."""
+"""Judges how a ticket ends: by its worker's message, or by its worker's death."""
 
 from __future__ import annotations
 
 from tomaat.devices.compute_source import ComputeSource
 from tomaat.messages import Outgrown, TaskCrashed, TaskStopped, TicketRefused
-from tomaat.scheduling.ends import Cancel, End, Fail, Lose, Outgrow, PutBack, SpendAttempt
-from tomaat.scheduling.running_tickets import RunningTicket
-from tomaat.tickets.problems import (
-    deadline_passed,
-    out_of_memory,
-    refused,
-    result_not_stored,
-    task_crashed,
-    worker_died,
-)
+from tomaat.scheduling.ends import Cancel, End, Fail, Outgrow, PutBack, SpendAttempt
+from tomaat.tickets.problems import out_of_memory, refused, task_crashed, worker_died
 from tomaat.tickets.ticket import Ticket
 
 
@@ -31,20 +23,6 @@ def end_told(told: TicketRefused | TaskCrashed | Outgrown | TaskStopped, ticket:
             return Cancel()
 
 
-def end_due(due: str, run: RunningTicket) -> End:
-    """Judge a ticket for which the worker had to be ended: it passed a limit."""
-    match due:
-        case "deadline":
-            return Fail(problem=deadline_passed(run.ticket.service, run.deadline_seconds), reason=due)
-        case "too_slow_to_cancel":
-            return Cancel()
-        case "not_packed":
-            return SpendAttempt(problem=result_not_stored())
-        case "lost":
-            return Lose()
-    return PutBack()  # the door stops
-
-
-def end_of_worker(ending: str, ticket: Ticket, *, alone: bool) -> End:
+def end_of_worker(ending: str, ticket: Ticket, *, blamed: bool) -> End:
     """Judge a ticket whose worker died; of two in it, nobody knows which one it died of."""
-    return SpendAttempt(problem=worker_died(ending, ticket.attempts + 1)) if alone else PutBack()
+    return SpendAttempt(problem=worker_died(ending, ticket.attempts + 1)) if blamed else PutBack()

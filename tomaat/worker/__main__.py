@@ -37,7 +37,6 @@ from tomaat.messages import (
     FromLane,
     GiveUp,
     KnownOffer,
-    KnownOffers,
     Loaded,
     Loading,
     NotOffered,
@@ -147,8 +146,8 @@ def hear_begin(channel: Channel[FromLane]) -> tuple[list[KnownOffer], Begin]:
     while True:
         message = hear(channel)
         match message:
-            case KnownOffers():
-                known += message.offers
+            case KnownOffer():
+                known.append(message)
             case Begin():
                 return known, message
 

@@ -1,0 +1,125 @@
+"""What one worker offers and loads, and how much of it the database has been told."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from dataclasses import asdict
+
+from structlog.typing import FilteringBoundLogger
+
+from tomaat.database import DatabaseUnavailable
+from tomaat.messages import Loaded, Loading, Measured, NotOffered, Offered, WorkerReady
+from tomaat.tickets.source_store import ITS_TASKS, Lease, SourceStore
+
+
+class Offering:
+    """Belongs to one worker, from its start to its end. Used by the lane's thread."""
+
+    def __init__(self, sources: SourceStore, lease: Lease, log: FilteringBoundLogger, *, load_seconds: float) -> None:
+        self.sources = sources
+        self.lease = lease
+        self.log = log
+        self.load_seconds = load_seconds
+        self.offers: dict[str, Offered] = {}
+        self.untold: list[Offered] = []  #: that are not in the database yet
+        self.complete = False  #: the worker offers nothing else
+        self.withdrawn = False  #: what it does not offer is not in the database any longer
+        self.loading: Loading | None = None
+        self.loading_since = 0.0
+        self.told_loading: str | None = ITS_TASKS  #: as the database has it
+        self.reloads = False  #: the worker loads changed tasks, as it was told to
+        self.refusals: list[str] = []  #: the reasons for what was not offered meanwhile
+
+    @property
+    def interface_hashes(self) -> list[str]:
+        """The hashes of the interfaces that the worker runs."""
+        return [offered.interface_hash for offered in self.offers.values()]
+
+    def note(self, message: Loading | Loaded | Offered | NotOffered | WorkerReady) -> None:
+        """Take a message of the worker about what it offers."""
+        match message:
+            case Loading():
+                self.loading, self.loading_since = message, time.monotonic()
+                self.log.info("task.loading", name=message.name)
+            case Loaded():
+                self.loading = None
+            case Offered():
+                self.offers[message.service] = message
+                self.untold.append(message)
+            case NotOffered():
+                if self.reloads:
+                    self.refusals.append(message.reason)
+                self.log.error("task.refused", reason=message.reason)
+            case WorkerReady():
+                self.complete = True
+                self.tell()
+
+    # Loading
+
+    @property
+    def load_deadline_seconds(self) -> float:
+        """The seconds that the present loading may take."""
+        declared = self.loading.deadline_seconds if self.loading is not None else None
+        return self.load_seconds if declared is None else declared
+
+    def loading_left(self, longest: float) -> float:
+        """Tell for how many seconds the present loading may still last, at most ``longest``."""
+        if self.loading is None:
+            return longest
+        return max(0.0, min(longest, self.loading_since + self.load_deadline_seconds - time.monotonic()))
+
+    def begin_reload(self) -> None:
+        """Note that the worker was told to load changed tasks."""
+        self.reloads, self.refusals = True, []
+
+    def end_reload(self, services: Collection[str]) -> None:
+        """Note that the worker has loaded changed tasks, and offers ``services`` and nothing else."""
+        self.reloads = False
+        self.offers = {name: offered for name, offered in self.offers.items() if name in services}
+        self.withdrawn = False
+        self.tell()
+
+    # Telling
+
+    @property
+    def has_news(self) -> bool:
+        """Whether the database does not know yet what the worker offers."""
+        return bool(self.untold) or self.complete is not self.withdrawn or self.told_loading != self._loads
+
+    @property
+    def _loads(self) -> str | None:
+        """What is still loaded before all that the worker offers is; networks that were let go do not count."""
+        if self.complete and not self.reloads:
+            return None
+        return ITS_TASKS if self.loading is None else self.loading.name
+
+    def tell(self) -> None:
+        """Write the new offers, and withdraw the others once it is known that no more will come."""
+        if not self.has_news:
+            return
+        loads = self._loads
+        try:
+            self.sources.offer(self.lease, [as_row(offered) for offered in self.untold])
+            self.untold = []
+            if self.complete:
+                self.sources.withdraw_others(self.lease, self.offers)
+                self.withdrawn = True
+            if loads != self.told_loading:
+                since = time.monotonic() if self.loading is None else self.loading_since
+                self.sources.note_loading(self.lease, loads, time.monotonic() - since)
+                self.told_loading = loads
+        except DatabaseUnavailable as error:
+            self.log.warning("database.lost", reason=str(error))
+
+    def note_measured(self, measured: Measured) -> None:
+        """Write a measurement; one that the database did not take comes again with the next change."""
+        try:
+            self.sources.note_needs(self.lease, {**asdict(measured), "warm": list(measured.warm)})
+        except DatabaseUnavailable as error:
+            self.log.warning("database.lost", reason=str(error))
+
+
+def as_row(offered: Offered) -> dict[str, object]:
+    """Give an offer as ``SourceStore.offer`` writes it."""
+    return {**asdict(offered), "service": offered.service}
