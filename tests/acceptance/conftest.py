@@ -9,6 +9,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from tests.acceptance.page import Door
 from tests.browser import Visitor, launch
+from tests.chaos.Stage import Stage
 from tests.service import Service
 
 
@@ -51,3 +52,12 @@ def door(service: Service, tmp_path: Path) -> Iterator[Door]:
     door = Door(service, tmp_path)
     yield door
     door.kill()
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """An instance for faults, which a module's trials strike one after another."""
+    made = Stage(tmp_path_factory.mktemp("stage"))
+    made.open()
+    yield made
+    made.close()
