@@ -3,15 +3,25 @@
 The seconds are told in the report of `make chaos`; here one fails only at ten times its bound.
 """
 
+import os
+
 import pytest
 
 from tests.chaos import trials
 from tests.chaos.disks import small_disk
 from tests.chaos.faults import BOUNDS
-from tests.chaos.matrix import DISK_CELLS, SOME_CELLS
+from tests.chaos.matrix import DISK_CELLS, THIRD, some_cells
 from tests.chaos.Stage import Stage
 from tests.chaos.trial import run_cell
 from tests.chaos.Verdict import assert_clean
+
+CELLS_OF_TODAY = some_cells(int(os.environ[THIRD]))
+
+
+@pytest.fixture(autouse=True)
+def _told(request):
+    """Tell with each failure how the same cells are tried again."""
+    request.node.add_report_section("setup", "cells", f"{THIRD}={os.environ[THIRD]} make test tries these cells again.")
 
 
 @pytest.fixture
@@ -35,7 +45,7 @@ def run(stage, moment, fault):
 
 
 @pytest.mark.parametrize(
-    ("moment", "fault"), SOME_CELLS, ids=[f"{fault.name} · {moment.name}" for moment, fault in SOME_CELLS]
+    ("moment", "fault"), CELLS_OF_TODAY, ids=[f"{fault.name} · {moment.name}" for moment, fault in CELLS_OF_TODAY]
 )
 def test_a_fault_at_a_moment_is_recovered_from(stage, moment, fault):
     run(stage, moment, fault)
