@@ -1,8 +1,10 @@
 """One private PostgreSQL for all tests, and instances of the whole service, each with a database of its own in it."""
 
 import itertools
+import os
 import sys
 from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from unittest import mock
 
@@ -12,6 +14,7 @@ import sqlalchemy
 
 import tomaat.client.cohort  # noqa: F401 (its waits are shortened)
 from tests import needs
+from tests.chaos.matrix import THIRD
 from tests.service import Service
 from tests.stub_server import StubServer, running
 from tomaat.database import connect
@@ -20,6 +23,11 @@ from tomaat.postgres.private_postgres import CONFIGURATION, PrivatePostgres
 
 hypothesis.settings.register_profile("any machine", deadline=None)  # a busy one is slow, and no example's fault
 hypothesis.settings.load_profile("any machine")
+
+
+def pytest_configure() -> None:
+    """Choose the day's third of the fault matrix before other processes start: they must list the same tests."""
+    os.environ.setdefault(THIRD, str(datetime.now(timezone.utc).toordinal() % 3))
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

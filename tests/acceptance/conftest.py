@@ -1,12 +1,15 @@
-"""An instance of the whole service that tests share, and a browser."""
+"""An instance of the whole service that tests share, a browser, and who visits the one with the other."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.browser import launch
+from tests.acceptance.page import Door
+from tests.browser import Visitor, launch
+from tests.chaos.Stage import Stage
 from tests.service import Service
 
 
@@ -27,3 +30,34 @@ def browser() -> Iterator[Browser]:
         started = launch(playwright)
         yield started
         started.close()
+
+
+@pytest.fixture
+def visit(browser: Browser, service: Service) -> Iterator[Callable[..., Visitor]]:
+    """Make visitors of the shared service, or of another one that works on its tickets."""
+    made: list[Visitor] = []
+
+    def make(url: str = service.url, **how: Any) -> Visitor:
+        made.append(Visitor(browser, url, **how))
+        return made[-1]
+
+    yield make
+    for visitor in made:
+        visitor.close()
+
+
+@pytest.fixture
+def door(service: Service, tmp_path: Path) -> Iterator[Door]:
+    """A second WebService on the tickets of the shared one, to be killed and started again."""
+    door = Door(service, tmp_path)
+    yield door
+    door.kill()
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """An instance for faults, which a module's trials strike one after another."""
+    made = Stage(tmp_path_factory.mktemp("stage"))
+    made.open()
+    yield made
+    made.close()

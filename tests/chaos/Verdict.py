@@ -13,6 +13,7 @@ from tests.chaos.Client import CANARY
 from tests.chaos.Stage import Stage
 from tests.service import ENDED
 
+CLEAN = dict.fromkeys(("lost", "accepted_twice", "stale_accepted", "wrong", "leaked", "orphan_files", "stuck"), 0)
 STRAYS_SECONDS = 60.0  #: within which a trial's manager has put away what has no row
 
 
@@ -75,6 +76,12 @@ def check(stage: Stage, expected: dict[str, str] | None = None) -> Verdict:
     _check_files(verdict, stage)
     _check_leaks(verdict, stage, [event["token"] for own in events.values() for event in own if "token" in event])
     return verdict
+
+
+def assert_clean(stage: Stage, expected: dict[str, str] | None = None) -> None:
+    """Fail with the evidence if anything went wrong on a stage."""
+    verdict = check(stage, expected)
+    assert verdict.faults == CLEAN, "\n".join(verdict.evidence[:20])
 
 
 def _check_client(  # noqa: PLR0917 (all that there is to compare)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy
 
+from tests.integration.played_lane import Play
 from tests.web_server import Server
 from tomaat.database import connect, migrate
 from tomaat.tickets.lane_store import LaneStore
@@ -124,6 +125,14 @@ class Bench:
 @pytest.fixture
 def bench(database: sqlalchemy.Engine) -> Bench:
     return Bench(database)
+
+
+@pytest.fixture
+def play(bench: Bench, tmp_path: Path) -> Iterator[Play]:
+    """A lane whose worker the test plays."""
+    made = Play(bench, tmp_path / "storage")
+    yield made
+    made.close()
 
 
 @pytest.fixture

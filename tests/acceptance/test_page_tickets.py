@@ -1,0 +1,317 @@
+"""Tickets as a real browser shows them, against the real service; the pictures lie in .cache/screenshots."""
+
+import json
+import re
+import time
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.acceptance.page import PHONE, problem, status_of, ticket_of
+from tests.browser import check_access, fits, picture
+
+
+def follow_fake(visitor, number=1, told=None):
+    """Open a ticket of which the server tells what the test says."""
+    visitor.context.route(
+        re.compile(f"/status/{number}\\b"),
+        lambda route: route.fulfill(body=json.dumps(status_of(number, **(told or {})))),
+    )
+    page = visitor.open(f"#/tickets/{number}/fake")
+    expect(page.get_by_role("heading", name="Dummy")).to_be_visible()
+    return page
+
+
+def test_a_ticket_is_followed_cancelled_and_told_so(visit, service):
+    page = visit().open("#/services/Dummy")
+    page.get_by_role("spinbutton", name="How long").fill("120")
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_text("Runs: first half", exact=True)).to_be_visible()
+    expect(page.get_by_text(re.compile(r"About \d min to go"))).to_be_visible()
+    expect(page.locator(".percent")).to_have_text(re.compile("^[1-9]\\d? %$"))
+    expect(page.get_by_role("progressbar", name="Progress")).to_be_visible()
+    check_access(page)
+    picture(page, "running")
+    waiting = visit(**PHONE).open("#/services/Dummy")
+    waiting.get_by_role("button", name="Send").click()
+    expect(waiting.get_by_text("Next in its queue.", exact=True)).to_be_visible()
+    assert fits(waiting)
+    picture(waiting, "waiting-phone")
+    check_access(waiting)
+    for each in (waiting, page):
+        each.get_by_role("button", name="Cancel").click()
+        expect(each.get_by_text("Cancelled.", exact=True)).to_be_visible()
+        assert service.status(ticket_of(each))["state"] == "cancelled"
+    check_access(page)
+    picture(page, "cancelled")
+
+
+@pytest.mark.parametrize(
+    ("state", "button", "done"),
+    [("running", "Cancel", "cancelled"), ("succeeded", "Delete from the server", "deleted")],
+)
+def test_an_action_whose_outcome_is_unknown_is_told_so_until_the_next_one(visit, state, button, done):
+    page = follow_fake(visit(), told={"state": state})
+    page.on("dialog", lambda dialog: dialog.accept())
+    answers = []
+    page.route("**/request/*", lambda route: route.fulfill(**answers[-1]) if answers[-1] else route.abort())
+    for answer, told in (
+        ({"status": 503, "body": problem(503)}, f"It is busy. Whether it was {done} is unknown."),
+        ({"status": 429, "body": problem(429)}, f"It is busy. It was not {done}."),
+        ({}, f"The server does not answer. Whether it was {done} is unknown."),
+    ):
+        answers.append(answer)
+        page.get_by_role("button", name=button).click()
+        expect(page.get_by_text(told, exact=True)).to_be_visible()
+    if state == "running":
+        for _ in range(2):
+            with page.expect_response("**/status/*"):
+                pass
+        expect(page.get_by_text(told, exact=True)).to_be_visible()
+    check_access(page)
+    answers.append({"body": json.dumps(status_of(1, state="cancelled"))})
+    page.get_by_role("button", name=button).click()
+    expect(page.get_by_text(told, exact=True)).to_be_hidden()
+
+
+def test_cancel_keeps_the_focus_while_the_ticket_comes_to_run(visit):
+    visitor, told = visit(), {"state": "submitted"}
+    page = follow_fake(visitor, told=told)
+    page.get_by_role("button", name="Cancel").focus()
+    for now, text in (
+        ({"state": "queued", "position": 1}, "Next in its queue."),
+        ({"state": "running"}, "Runs."),
+        ({"state": "submitted"}, "Waits for a queue."),
+    ):
+        told.update(now)
+        expect(page.get_by_text(text, exact=True)).to_be_visible()
+        expect(page.get_by_role("button", name="Cancel")).to_be_focused()
+
+
+def test_a_queued_ticket_whose_place_is_not_known_is_in_a_queue(visit):
+    page = follow_fake(visit(), told={"state": "queued"})
+    expect(page.locator(".told")).to_have_text("In a queue.")
+
+
+def test_how_long_a_ticket_took_is_told_as_it_was_measured(visit):
+    times = {"started": "2026-01-02T03:04:10Z", "finished": "2026-01-02T03:05:52.4Z"}
+    page = follow_fake(visit(), told={"state": "cancelled", "compute_source": "test/cpu-0", **times})
+    expect(page.get_by_text("Took 1 min 42 s, on test/cpu-0.", exact=True)).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("state", "button"), [("running", "Cancel"), ("succeeded", "Delete from the server")], ids=["cancel", "delete"]
+)
+def test_an_answer_that_comes_after_its_view_was_left_writes_nothing_over_the_next(visit, state, button):
+    visitor, held = visit(), []
+    page = follow_fake(visitor, told={"state": state})
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.route("**/request/*", lambda route: held.append(route))  # noqa: PLW0108 (Playwright marks it)
+    with page.expect_request("**/request/*"):
+        page.get_by_role("button", name=button).click()
+    page.get_by_role("link", name="All services and tickets").click()
+    expect(page.get_by_role("heading", name="Services")).to_be_visible()
+    page.evaluate("document.querySelector('#announcer').textContent = 'What the next view says.'")
+    held[0].fulfill(json=status_of(state="cancelled", service="Dummy"))
+    page.wait_for_function("localStorage.getItem('tomaat.tickets').match(/cancelled|expired/)")
+    assert page.title() == "TOMAAT"
+    expect(page.locator("#announcer")).to_have_text("What the next view says.")
+
+
+def test_tickets_survive_a_reload_and_a_closed_tab_until_they_are_forgotten(visit):
+    visitor = visit()
+    page = visitor.open("#/services/FloatComputation")
+    page.get_by_role("button", name="Fill in the example").click()
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_text("Done.", exact=True)).to_be_visible()
+    ticket = ticket_of(page)
+    link = page.locator("#link").input_value()
+    assert ticket["token"] in link
+    page.reload()
+    expect(page.locator("dl.values")).to_have_text("Result6.5")
+    page.close()
+    page = visitor.open()
+    listed = page.get_by_role("link", name=f"FloatComputation {ticket['id']}")
+    expect(listed).to_be_visible()
+    expect(page.locator(".tickets")).to_contain_text("Done")
+    check_access(page)
+    picture(page, "tickets")
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Forget them all").click()
+    expect(listed).to_be_hidden()
+    assert ticket["token"] not in page.evaluate("JSON.stringify([localStorage, sessionStorage])")
+    page.goto(f"{visitor.url}/#/tickets/{ticket['id']}")
+    told = f"This browser does not know ticket {ticket['id']}. Open the link that was saved."
+    expect(page.locator(".told")).to_have_text(told)
+    check_access(page)
+    stranger = visit()
+    page = stranger.context.new_page()
+    page.goto(link)
+    expect(page.locator("dl.values")).to_have_text("Result6.5")
+    assert ticket_of(page)["token"] == ticket["token"]
+    assert not any(
+        ticket["token"] in url for url in visitor.asked + stranger.asked if url.startswith(stranger.url + "/")
+    )
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Delete from the server").click()
+    expect(page.locator(".told")).to_have_text("Deleted from the server.")
+    page.reload()
+    expect(page.locator(".told")).to_have_text(re.compile("no longer kept|deleted at its client's wish"))
+    check_access(page)
+    picture(page, "expired")
+    expect(page.get_by_role("link", name="Download")).to_be_hidden()
+
+
+def test_back_and_forward_lead_to_the_filled_form_and_to_the_ticket(visit):
+    page = visit().open()
+    page.get_by_role("link", name="FloatComputation", exact=True).click()
+    page.get_by_role("button", name="Fill in the example").click()
+    filled = page.get_by_role("spinbutton").first.input_value()
+    page.get_by_role("button", name="Send").click()
+    expect(page.locator("dl.values")).to_have_text("Result6.5")
+    number = ticket_of(page)["id"]
+    page.go_back()
+    expect(page.get_by_role("spinbutton").first).to_have_value(filled)
+    expect(page.get_by_role("button", name="Send")).to_be_enabled()
+    page.go_back()
+    expect(page.get_by_role("link", name=f"FloatComputation {number}")).to_be_visible()
+    page.go_forward()
+    page.go_forward()
+    expect(page.locator("dl.values")).to_have_text("Result6.5")
+    assert ticket_of(page)["id"] == number
+
+
+def test_where_nothing_can_be_stored_the_address_keeps_the_token(visit):
+    visitor = visit()
+    visitor.context.add_init_script("Storage.prototype.setItem = () => { throw new Error('It is full.'); };")
+    page = visitor.open("#/services/FloatComputation")
+    page.get_by_role("button", name="Fill in the example").click()
+    page.get_by_role("button", name="Send").click()
+    expect(page.locator("dl.values")).to_have_text("Result6.5")
+    assert page.url == page.locator("#link").input_value()
+    page.reload()
+    expect(page.locator("dl.values")).to_have_text("Result6.5")
+
+
+def test_a_tab_is_told_at_once_what_another_one_keeps_and_forgets(visit):
+    visitor = visit()
+    listing, sending = visitor.open(), visitor.open("#/services/FloatComputation")
+    expect(listing.get_by_text("None yet.")).to_be_visible()
+    listing.clock.install()
+    listing.clock.pause_at(time.time() + 60)  # it asks for nothing by itself any more
+    sending.get_by_role("button", name="Fill in the example").click()
+    sending.get_by_role("button", name="Send").click()
+    expect(sending.locator("dl.values")).to_have_text("Result6.5")
+    listed = listing.get_by_role("link", name=f"FloatComputation {ticket_of(sending)['id']}")
+    expect(listed).to_be_visible()
+    expect(listing.locator(".tickets")).to_contain_text("Done")
+    sending.get_by_role("link", name="All services and tickets").click()
+    sending.on("dialog", lambda dialog: dialog.accept())
+    sending.get_by_role("button", name="Forget them all").click()
+    expect(listed).to_be_hidden()
+
+
+def keep_in(visitor, *kept):
+    """Let a browser have tickets from before, the newest first."""
+    tickets = [{"service": "Dummy", "created": "2026-01-02T03:04:05Z", "state": "queued", **each} for each in kept]
+    page = visitor.open()
+    page.evaluate("kept => localStorage.setItem('tomaat.tickets', JSON.stringify(kept))", tickets)
+    return page
+
+
+def test_a_list_that_stays_open_past_midnight_says_which_day_it_means(visit):
+    visitor = visit()
+    page = keep_in(visitor, {"id": 1, "token": "t", "state": "succeeded", "created": "2026-01-02T14:05:00Z"})
+    page.clock.set_fixed_time("2026-01-02T23:59:00Z")
+    page.reload()
+    listed = page.locator(".tickets time")
+    expect(listed).to_have_text("14:05")
+    page.clock.set_fixed_time("2026-01-03T00:01:00Z")
+    expect(listed).to_have_text("2 Jan 2026, 14:05")
+
+
+def test_what_was_heard_before_the_server_was_lost_is_shown(visit):
+    visitor = visit()
+    visitor.context.route(re.compile(r"/status/1\b"), lambda route: route.fulfill(body=json.dumps(status_of())))
+    visitor.context.route(re.compile(r"/status/2\b"), lambda route: route.abort())
+    page = keep_in(visitor, {"id": 2, "token": "t2"}, {"id": 1, "token": "t1"})
+    page.clock.install()
+    page.clock.pause_at(time.time() + 60)  # it asks once
+    page.reload()
+    expect(page.locator(".tickets .state")).to_have_text(["Waits", "Runs"])
+
+
+def test_of_many_open_tickets_each_is_asked_for_in_its_turn(visit):
+    visitor = visit()
+    visitor.context.route("**/status/*", lambda route: route.fulfill(body=json.dumps(status_of(state="queued"))))
+    visitor.context.route(re.compile(r"/status/[135]\b"), lambda route: route.fulfill(body=json.dumps(status_of())))
+    visitor.context.route(re.compile(r"/status/2\b"), lambda route: route.abort())
+    page = keep_in(visitor, *({"id": number, "token": f"t{number}"} for number in range(25, 0, -1)))
+    visitor.asked.clear()
+    page.reload()
+    lines = page.locator(".tickets li")
+    expect(lines.filter(has_text="Runs")).to_have_count(3)
+    numbers = range(1, 26)
+    page.wait_for_function(
+        "all => performance.getEntriesByType('resource').filter(({name}) => name.includes('/status/')).length >= all",
+        arg=len(numbers),
+    )
+    asked = [int(url.rsplit("/", 1)[1]) for url in visitor.asked if "/status/" in url]
+    assert asked[: len(numbers)] == list(numbers), "each once, the oldest first, and none keeps the others waiting"
+
+
+def test_a_ticket_that_is_followed_stays_forgotten_when_another_tab_forgets_it(visit):
+    visitor = visit()
+    page = follow_fake(visitor)
+    stored = "localStorage.getItem('tomaat.tickets')"
+    assert "fake" in page.evaluate(stored)
+    page.evaluate("localStorage.clear()")
+    for _ in range(2):
+        with page.expect_response("**/status/*"):
+            pass
+    assert page.evaluate(stored) is None
+
+
+@pytest.mark.parametrize("token", ["nothing", "n\u00f6thing\u2026", "no thing", "n%0Aothing"])
+def test_a_link_that_is_not_whole_is_told(visit, token):
+    page = visit().open(f"#/tickets/1/{token}")
+    expect(page.get_by_text("The server knows no such ticket.")).to_be_visible()
+    check_access(page)
+
+
+def test_a_lost_server_is_told_and_nothing_is_lost_with_it(visit, door):
+    visitor = visit(door.start())
+    page = visitor.open("#/services/Dummy")
+    page.get_by_role("spinbutton", name="How long").fill("20")
+    door.kill()
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_role("alert")).to_contain_text("The server does not answer. Nothing is lost")
+    check_access(page)
+    picture(page, "lost-while-sending")
+    door.start()
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_text("Runs: first half", exact=True)).to_be_visible()
+    door.kill()
+    expect(page.get_by_text("The server does not answer. Your ticket is safe; asking again.")).to_be_visible()
+    check_access(page)
+    picture(page, "lost-while-waiting")
+    door.start(LONGEST_WAIT_SECONDS="0.5")  # shorter than what the page asks for
+    expect(page.get_by_text("Done.", exact=True)).to_be_visible()
+    expect(page.get_by_text("The server does not answer.")).to_be_hidden()
+    expect(page.locator("dl.values")).to_contain_text("Slept seconds")
+
+
+def test_behind_a_proxy_that_takes_the_header_for_itself_the_token_goes_by_the_address(visit):
+    visitor = visit()
+
+    def proxy(route):
+        if route.request.header_value("Authorization") is None:
+            route.continue_()
+        else:
+            route.fulfill(status=401, body="<h1>Who are you?</h1>", headers={"WWW-Authenticate": "Basic"})
+
+    visitor.context.route(re.compile("/(status|result)/"), proxy)
+    page = visitor.open("#/services/FloatComputation")
+    page.get_by_role("button", name="Fill in the example").click()
+    page.get_by_role("button", name="Send").click()
+    expect(page.locator("dl.values")).to_have_text("Result6.5")

@@ -1,0 +1,223 @@
+"""A lane on a real PostgreSQL and real folders, whose worker the test plays."""
+
+import contextlib
+import select
+import subprocess
+import threading
+import time
+from queue import SimpleQueue
+
+from tomaat.devices.compute_source import ComputeSource
+from tomaat.messages import (
+    DRAFT,
+    FROM_LANE,
+    Begin,
+    Channel,
+    ChannelClosed,
+    DeviceUsable,
+    KnownOffers,
+    Offered,
+    Packed,
+    Perform,
+    Performed,
+    Progress,
+    ReadAhead,
+    WorkerReady,
+)
+from tomaat.scheduling.kept_tasks import KeptTasks
+from tomaat.scheduling.lane_times import LaneTimes
+from tomaat.scheduling.lanes import Lane
+from tomaat.scheduling.local_engine import Worker
+from tomaat.storage import Storage
+from tomaat.tickets.reload_store import ReloadStore
+
+SOURCE = "here/cpu-0"
+SECONDS = 60.0  #: after which the test gives up
+
+
+class PlayedWorker:
+    """The worker's end of a channel, and a process that does nothing."""
+
+    def __init__(self, first_words=None, *, estimates=False, services=("Add",), ready=True):
+        self.known = []  #: the offers of earlier workers, as the lane has told them
+        self.without = None  #: the names that the lane told it to leave out
+        self.process = subprocess.Popen(["sleep", "600"])
+        self.lane_end, there = Channel.pair()
+        self.channel = Channel(there, FROM_LANE)
+        if first_words is not None:
+            there.send(first_words)
+            return
+        self.channel.send(DeviceUsable())
+        for service in services:
+            self.offer(service, estimates=estimates)
+        if ready:
+            self.channel.send(WorkerReady())
+
+    def offer(self, service, *, estimates=False):
+        offer = {
+            "service": service,
+            "description": "adds",
+            "version": "1",
+            "interface": {"a": {}},
+            "deadline_seconds": 3600.0,
+            "estimates": estimates,
+            "example": {},
+            "file": f"{service}Task.py",
+        }
+        nothing = dict.fromkeys(["network_bytes", "peak_bytes", "load_seconds", "warm"])
+        self.channel.send(Offered(offer=offer, interface_hash=f"{service}-1", **nothing))
+
+    def say(self, what, job, **facts):
+        self.channel.send(what(key=job.key, **facts))
+
+    def hear(self, kind):
+        """Take what the lane says next; it has to be of this kind."""
+        assert select.select([self.channel], [], [], SECONDS)[0], f"the lane said no {kind.__name__}"
+        message = self.channel.receive()
+        if isinstance(message, (KnownOffers, Begin)):
+            self.note_begin(message)
+            return message if isinstance(message, kind) else self.hear(kind)
+        assert isinstance(message, kind), message
+        return message
+
+    def note_begin(self, message):
+        if isinstance(message, KnownOffers):
+            self.known += message.offers
+        else:
+            self.without = message.without
+
+    def heard(self):
+        """Take all that the lane has said by now."""
+        heard = []
+        while select.select([self.channel], [], [], 0)[0]:
+            heard.append(self.channel.receive())
+        return heard
+
+    def pack(self, job):
+        (job.out / "files").mkdir()
+        (job.out / DRAFT).write_bytes(b"a result")
+        self.say(Packed, job)
+
+    def die(self):
+        self.process.kill()
+        self.process.wait()
+        self.channel.close()
+
+    def is_ended(self):
+        with contextlib.suppress(ChannelClosed):
+            while True:
+                self.channel.receive()
+        return self.process.poll() is not None
+
+
+class Play:
+    """A lane in a thread, the tickets of its queue, and one played worker after the other."""
+
+    def __init__(self, bench, folder):
+        self.bench = bench
+        self.storage = Storage(folder)
+        self.storage.prepare()
+        self.workers = SimpleQueue()
+        self.started = []
+        self.copies = []  #: the text from which each worker was started
+        self.offering = {}
+        self.first_words = []
+        self.estimates = False
+        self.tasks = folder / "tasks"
+        self.tasks.mkdir()
+        (self.tasks / "AddTask.py").write_text("1")
+        self.kept = KeptTasks(self.tasks, folder / "kept")
+        self.reloads = ReloadStore(bench.database)
+        self.store = bench.source(SOURCE)
+
+    def begin(self, memory_bytes=None, **times):
+        source = ComputeSource(
+            name=SOURCE,
+            device_name="CPU",
+            memory_bytes=memory_bytes,
+            torch_device="cpu",
+            visible_devices="",
+            services=None,
+            problem=None,
+        )
+        waits = {"poll_seconds": 0.05, "grace_seconds": SECONDS, "cancel_seconds": SECONDS, "report_seconds": 0.02}
+        self.lane = Lane(
+            source,
+            self.store,
+            self.bench.sources,
+            self.storage,
+            self,
+            attempts=3,
+            times=LaneTimes(**(waits | times)),
+            kept=self.kept,
+            reloads=self.reloads,
+        )
+        self.thread = threading.Thread(target=self.lane.run)
+        self.thread.start()
+        return self.workers.get(timeout=SECONDS)
+
+    def start(self, _source, kept):
+        """Be the engine."""
+        self.copies.append((kept / "AddTask.py").read_text())
+        first_words = self.first_words.pop() if self.first_words else None
+        played = PlayedWorker(first_words, estimates=self.estimates, **self.offering)
+        self.started.append(played)
+        self.workers.put(played)
+        return Worker(process=played.process, channel=played.lane_end, started=1)
+
+    def queue(self, count, *, claim=0, service="Add"):
+        tickets = []
+        for _ in range(count):
+            new = self.bench.new_ticket(service, folder=f"folder-{len(list(self.storage.tickets.iterdir()))}")
+            self.storage.folder_of(new.folder).inputs.mkdir(parents=True)
+            ticket = self.bench.web.submit(new)
+            self.bench.run("UPDATE tickets SET claim = :claim WHERE id = :id", claim=claim, id=ticket.id)
+            self.bench.queue(ticket, SOURCE)
+            tickets.append(ticket)
+        return tickets
+
+    def row(self, ticket):
+        return self.bench.read(ticket)
+
+    def until(self, true):
+        give_up = time.monotonic() + SECONDS
+        while not true():
+            assert time.monotonic() < give_up
+            time.sleep(0.01)
+
+    def until_state(self, ticket, state):
+        self.until(lambda: self.row(ticket).state == state)
+
+    def until_looked(self, worker, job):
+        """Wait until the lane has taken whatever was said before, and has looked round."""
+        word = f"stage {time.monotonic()}"
+        worker.say(Progress, job, fraction=0.5, stage=word)
+        self.until(lambda: self.bench.run("SELECT FROM tickets WHERE stage = :word", word=word))
+
+    def pass_limit(self, job, reason):
+        """Let the moment have come at which a running ticket is ended for this reason."""
+        (run,) = (run for run in self.lane.running if run.key == job.key)
+        assert reason in run.limits.moments
+        run.limits.moments[reason] = time.monotonic()
+
+    def close(self):
+        self.lane.abandon()
+        self.thread.join(SECONDS)
+        assert not self.thread.is_alive()
+        self.lane.close()
+        for worker in self.started:
+            worker.process.kill()
+            worker.process.wait()
+            worker.channel.close()
+
+
+def two_under_way(play, worker, *, more=0):
+    """Bring two tickets as far as that the first is packed and the second performs; return both with their jobs."""
+    first, second, *others = play.queue(2 + more)
+    one = worker.hear(Perform)
+    worker.hear(ReadAhead)
+    worker.say(Performed, one)
+    two = worker.hear(Perform)
+    if more:
+        worker.hear(ReadAhead)
+    return (first, one), (second, two), *others

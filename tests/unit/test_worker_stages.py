@@ -1,0 +1,189 @@
+"""Three tickets at once in a worker: one is read, one performs, one is packed."""
+
+import contextlib
+import io
+import os
+import sys
+import threading
+import weakref
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from threading import Event
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+
+from Inputs import FloatInput, VolumeInput
+from tests.hostile_images import nifti
+from tests.unit.driven_worker import Add, Worker, result_of, stages
+from tomaat.messages import DRAFT, Forget, GiveUp, Packed, Perform, Performed, ReadAhead, TicketRefused
+from tomaat.worker.__main__ import listen
+
+
+class _Scan(Add):
+    """Does with the volume what a test says, for the ticket of this x."""
+
+    task_identifier = "Scan"
+    inputs = (FloatInput("x", "X"), VolumeInput("scan", "Scan"))
+    during: ClassVar = {}
+    seen = staticmethod(lambda _scan: None)
+
+    def perform(self, x, scan):
+        type(self).seen(scan)
+        self.during.get(x, lambda: None)()
+        return {"x": x, "copy": scan}
+
+
+class _Reusing(Add):
+    """Returns what it fills again for the next ticket."""
+
+    task_identifier = "Reusing"
+    folder: ClassVar[Path]
+
+    def load(self, device):
+        self.array = np.zeros(2)
+        self.tensor = torch.zeros(2, device=device)
+        self.value = {"x": [0.0]}
+
+    def perform(self, x):
+        self.array[:] = x
+        self.tensor[:] = x
+        self.value["x"][0] = x
+        file = self.folder / "file.txt"
+        file.write_text(f"{x:g}")
+        return {"array": self.array, "tensor": self.tensor, "file": file, "value": self.value}
+
+
+@pytest.fixture
+def worker():
+    with closing(Worker()) as made:
+        yield made
+
+
+@pytest.fixture
+def job(tmp_path, worker):
+    return partial(worker.job, tmp_path)
+
+
+def test_while_a_ticket_performs_the_next_is_read_and_the_last_packed(worker, job):
+    """The one that performs ends only after both: were they behind it, nobody would ever be through."""
+    worker.load(_Scan)
+    last, present, coming = (job("Scan", key=f"{n}/1", x=n, volume=nifti()) for n in (1, 2, 3))
+    worker.read(last)
+    worker.perform()
+    worker.read(present)
+    waits, goes_on = Event(), Event()
+    _Scan.during[2] = lambda: (waits.set(), goes_on.wait(60))
+    performing = threading.Thread(target=worker.perform)
+    performing.start()
+    assert waits.wait(60)
+    worker.reading.take(ReadAhead(service="Scan", inputs=coming.inputs))
+    worker.pack()
+    assert worker.reading.ahead.arguments["scan"].array.shape == (4, 5, 6)
+    assert Packed(key="1/1") in worker.hear()
+    assert performing.is_alive()
+    goes_on.set()
+    performing.join()
+    assert worker.hear()[-1] == Performed(key="2/1")
+
+
+def test_what_was_read_ahead_is_performed_without_reading_it_again(worker, job):
+    worker.load(_Scan)
+    scan = job("Scan", volume=nifti())
+    worker.reading.take(ReadAhead(service="Scan", inputs=scan.inputs))
+    (scan.inputs / "file-scan.nii").write_bytes(nifti() + b"so that another reading would be refused")
+    assert worker.run(scan) == Packed(key="1/1")
+    assert "reading" not in stages(worker.heard)
+
+
+def test_what_was_read_ahead_is_thrown_away_when_another_ticket_comes(worker, job):
+    worker.load(_Scan)
+    ahead, other = job("Scan", key="1/1", x=1, volume=nifti()), job("Scan", key="2/1", x=7, volume=nifti())
+    worker.reading.take(ReadAhead(service="Scan", inputs=ahead.inputs))
+    assert worker.run(other) == Packed(key="2/1")
+    assert result_of(other)[0]["outputs"][0]["value"] == 7.0
+    assert worker.reading.ahead is None
+
+
+def test_what_was_read_ahead_is_let_go_when_the_lane_says_so(worker, job):
+    worker.load(_Scan)
+    worker.reading.take(ReadAhead(service="Scan", inputs=job("Scan", volume=nifti()).inputs))
+    memory = weakref.ref(worker.reading.ahead.arguments["scan"].array)
+    worker.reading.take(Forget())
+    assert memory() is None
+
+
+def test_reading_ahead_makes_way_for_what_is_asked_since(worker, job):
+    worker.load(_Scan)
+    scan = job("Scan", volume=nifti())
+    worker.reading.asked.put(scan)
+    worker.reading.take(ReadAhead(service="Scan", inputs=scan.inputs))
+    assert worker.reading.ahead is None
+
+
+def test_a_ticket_that_was_refused_ahead_is_told_so_once_it_is_claimed(worker, job):
+    worker.load(_Scan)
+    broken = job("Scan", volume=nifti()[:-1])
+    worker.reading.take(ReadAhead(service="Scan", inputs=broken.inputs))
+    assert worker.hear() == []
+    end = worker.run(broken)
+    assert isinstance(end, TicketRefused)
+    assert end.errors[0]["input"] == "scan"
+
+
+def test_no_stage_keeps_a_ticket_that_has_left_it(worker, job):
+    """A volume may be a gigabyte, and an idle worker waits for hours."""
+    worker.load(_Scan)
+    arrays = []
+    _Scan.during[2] = lambda: None
+    _Scan.seen = lambda scan: arrays.append(weakref.ref(scan.array))
+    assert worker.run(job("Scan", volume=nifti())) == Packed(key="1/1")
+    assert [array() for array in arrays] == [None]
+
+
+def test_a_result_is_its_own_tickets_also_when_the_task_fills_the_same_memory_and_file_again(worker, job, tmp_path):
+    _Reusing.folder = tmp_path
+    worker.load(_Reusing)
+    first, second = job("Reusing", key="1/1", x=1), job("Reusing", key="2/1", x=2)
+    for each in (first, second):
+        worker.read(each)
+        worker.perform()
+    worker.pack()
+    worker.pack()
+    for each, x in ((first, 1), (second, 2)):
+        result, files = result_of(each)
+        assert result["outputs"][-1]["value"] == {"x": [float(x)]}
+        assert np.load(io.BytesIO(files["array.npy"])).tolist() == [x, x]
+        assert np.load(io.BytesIO(files["tensor.npy"])).tolist() == [x, x]
+        assert files["file.txt"] == f"{x:g}".encode()
+        assert sorted(path.name for path in each.out.iterdir()) == ["files", DRAFT]
+
+
+def test_a_cancelling_meets_its_own_job_of_two_that_are_under_way(worker, job, monkeypatch):
+    worker.load(_Scan)
+    monkeypatch.setattr(os, "_exit", lambda _status: sys.exit())
+
+    def listen_until_the_lane_is_gone():
+        with contextlib.suppress(SystemExit):
+            listen(worker.channel, worker.performer, worker.reading)
+
+    listening = threading.Thread(target=listen_until_the_lane_is_gone)
+    listening.start()
+    try:
+        for key in ("1/1", "2/1"):
+            made = job("Scan", key=key, volume=nifti())
+            asked = Perform(key=key, service="Scan", inputs=made.inputs, out=made.out, source="here/cpu-0")
+            worker.lane.send(asked)
+        one, two = (worker.reading.asked.get(timeout=60) for _ in range(2))
+        worker.lane.send(GiveUp(key="2/1"))
+        worker.lane.send(ReadAhead(service="Scan", inputs=two.inputs))
+        worker.lane.send(Forget())
+        assert worker.reading.asked.get(timeout=60) == ReadAhead(service="Scan", inputs=two.inputs)
+        assert worker.reading.asked.get(timeout=60) == Forget()
+        assert (one.report.given_up, two.report.given_up) == (False, True)
+    finally:  # before os._exit is itself again
+        worker.lane.close()
+        listening.join()
