@@ -15,7 +15,7 @@ from tomaat.messages import (
     Channel,
     ChannelClosed,
     DeviceUsable,
-    KnownOffers,
+    KnownOffer,
     Offered,
     Packed,
     Perform,
@@ -72,17 +72,18 @@ class PlayedWorker:
 
     def hear(self, kind):
         """Take what the lane says next; it has to be of this kind."""
-        assert select.select([self.channel], [], [], SECONDS)[0], f"the lane said no {kind.__name__}"
-        message = self.channel.receive()
-        if isinstance(message, (KnownOffers, Begin)):
-            self.note_begin(message)
-            return message if isinstance(message, kind) else self.hear(kind)
-        assert isinstance(message, kind), message
-        return message
+        while True:
+            assert select.select([self.channel], [], [], SECONDS)[0], f"the lane said no {kind.__name__}"
+            message = self.channel.receive()
+            if isinstance(message, (KnownOffer, Begin)):
+                self.note_begin(message)
+            if isinstance(message, kind):
+                return message
+            assert isinstance(message, (KnownOffer, Begin)), message
 
     def note_begin(self, message):
-        if isinstance(message, KnownOffers):
-            self.known += message.offers
+        if isinstance(message, KnownOffer):
+            self.known.append(message)
         else:
             self.without = message.without
 
@@ -152,7 +153,7 @@ class Play:
             kept=self.kept,
             reloads=self.reloads,
         )
-        self.thread = threading.Thread(target=self.lane.run)
+        self.thread = threading.Thread(target=self.lane.run, daemon=True)  # a lane that never ends fails its test alone
         self.thread.start()
         return self.workers.get(timeout=SECONDS)
 
@@ -194,11 +195,10 @@ class Play:
         worker.say(Progress, job, fraction=0.5, stage=word)
         self.until(lambda: self.bench.run("SELECT FROM tickets WHERE stage = :word", word=word))
 
-    def pass_limit(self, job, reason):
-        """Let the moment have come at which a running ticket is ended for this reason."""
+    def pass_limit(self, job, kind):
+        """Let the moment have come at which a running ticket is ended in this way."""
         (run,) = (run for run in self.lane.running if run.key == job.key)
-        assert reason in run.limits.moments
-        run.limits.moments[reason] = time.monotonic()
+        run.limits.moments[kind] = (time.monotonic(), run.limits.moments[kind][1])
 
     def close(self):
         self.lane.abandon()

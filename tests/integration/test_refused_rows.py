@@ -6,7 +6,6 @@ from unittest.mock import Mock
 import structlog
 
 from tomaat.database import RowRefused
-from tomaat.scheduling.ends import Ends, Fail, PutBack
 from tomaat.scheduling.scheduler import Scheduler
 from tomaat.tickets.source_store import SourceStore
 from tomaat.web.watch.ended_tickets import EndedTickets
@@ -64,18 +63,6 @@ def test_a_duration_that_no_row_takes_does_not_cost_the_result(bench):
         ticket = bench.claimed(lane)
         assert lane.succeed(ticket, sha256="0" * 64, size_bytes=1, seconds=seconds)
         assert bench.read(ticket).state == "succeeded"
-
-
-def test_an_end_that_is_refused_is_left_and_said(bench, tmp_path):
-    lane = bench.source()
-    ticket, out = bench.claimed(lane), tmp_path / "out" / "1"
-    out.mkdir(parents=True)
-    refuse(bench, ticket)
-    with structlog.testing.capture_logs() as logs:
-        for end in (Fail(problem={}, reason="x"), PutBack()):
-            Ends(lane, structlog.get_logger(), attempts=3).carry_out(end, ticket, out)
-    assert [line["event"] for line in logs].count("ticket.end_refused") == 2
-    assert not out.exists()
 
 
 def test_an_offer_that_cannot_be_stored_is_left_out_and_the_others_are_made(bench):

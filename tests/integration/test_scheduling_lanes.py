@@ -1,8 +1,10 @@
 """A lane on a real PostgreSQL and real folders, whose worker the test plays: one performs while another is packed."""
 
+import shutil
 import threading
 import time
 from datetime import datetime, timezone
+from types import SimpleNamespace
 
 import pytest
 import structlog
@@ -26,6 +28,7 @@ from tomaat.messages import (
     TaskStopped,
     TicketRefused,
 )
+from tomaat.scheduling.ends import Fail, SpendAttempt
 from tomaat.scheduling.running_tickets import Stage
 from tomaat.tickets.problems import out_of_memory, refused, task_crashed
 
@@ -97,7 +100,7 @@ def test_a_result_is_packed_before_the_worker_is_ended_for_the_sake_of_another_t
     worker = play.begin(cancel_seconds=0.0)
     (first, one), (second, two) = two_under_way(play, worker)
     if how == "deadline":
-        play.pass_limit(two, "deadline")
+        play.pass_limit(two, Fail)
     else:
         play.bench.web.cancel(second)
         assert worker.hear(GiveUp).key == two.key
@@ -112,7 +115,7 @@ def test_a_result_is_packed_before_the_worker_is_ended_for_the_sake_of_another_t
 def test_a_packing_that_never_ends_ends_the_worker_and_the_other_ticket_spends_no_attempt(play):
     worker = play.begin()
     (first, one), (second, _) = two_under_way(play, worker)
-    play.pass_limit(one, "not_packed")
+    play.pass_limit(one, SpendAttempt)
     play.until_state(first, "submitted")
     play.until_state(second, "submitted")
     assert worker.is_ended()
@@ -311,8 +314,9 @@ def test_a_slow_disk_holds_up_no_other_ticket(play, monkeypatch):
     play.until_state(first, "succeeded")
 
 
-def test_a_result_that_finds_the_disk_full_is_put_back_and_the_other_ticket_goes_on(play):
+def test_a_result_that_finds_the_disk_full_is_put_back_and_the_other_ticket_goes_on(play, monkeypatch):
     worker = play.begin()
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=0, total=2**40))
     (first, one), (second, two) = two_under_way(play, worker)
     worker.say(DiskFull, one)
     play.until_state(first, "submitted")

@@ -6,9 +6,11 @@ import socket
 import pytest
 
 from tests.integration.played_lane import SECONDS, SOURCE, two_under_way
-from tomaat.messages import DeviceBroken, Perform, Performed, TaskCrashed
+from tomaat.database import RowRefused
+from tomaat.messages import DeviceBroken, DiskFull, Perform, Performed, ReadAhead, TaskCrashed
 from tomaat.scheduling.running_tickets import RunningTicket
-from tomaat.tickets.problems import task_crashed
+from tomaat.tickets.lane_store import LaneStore
+from tomaat.tickets.problems import task_crashed, without_details
 
 # A broken device
 
@@ -156,7 +158,7 @@ def test_a_worker_that_sends_no_message_while_it_starts_is_replaced(play):
     play.first_words = [b"six by"]
     worker = play.begin()
     play.workers.get(timeout=SECONDS)
-    play.until(lambda: play.lane.keeper.offers)
+    play.until(lambda: play.lane.keeper.offering.offers)
     assert worker.is_ended()
 
 
@@ -179,3 +181,92 @@ def test_a_broken_stage_of_a_task_reaches_its_client_cleaned(play):
     play.until(lambda: play.row(first).stage)
     assert play.row(first).stage.startswith("slice\ufffdof xxx")
     assert len(play.row(first).stage) == 200
+
+
+# A ticket that its lane does not know, or cannot end
+
+
+def claimed_unseen(play, ticket, interface_hash):
+    """Let a ticket be claimed as a claim does that is made long after the lane has asked for its outcome."""
+    late = LaneStore(play.bench.database, play.store.lease, lambda _: None).claim([interface_hash])
+    assert late.id == ticket.id
+
+
+def test_a_claim_that_is_made_long_after_its_outcome_was_looked_for_is_found(play, monkeypatch):
+    worker = play.begin()
+    monkeypatch.setattr(play.lane.store, "claim", lambda *_args, **_how: None)
+    (first,) = play.queue(1)
+    claimed_unseen(play, first, "Add-1")
+    one = worker.hear(Perform)
+    assert one.key == f"{first.id}/1"
+    worker.say(Performed, one)
+    worker.pack(one)
+    play.until_state(first, "succeeded")
+
+
+def test_a_found_ticket_whose_service_is_not_offered_is_put_back(play):
+    worker = play.begin()
+    (first,) = play.queue(1, service="Blur")
+    claimed_unseen(play, first, "Blur-1")
+    play.until_state(first, "submitted")
+    assert play.row(first).attempts == 0
+    (second,) = play.queue(1)
+    assert worker.hear(Perform).key == f"{second.id}/1"
+
+
+def test_an_error_of_ours_while_a_ticket_is_handed_over_fails_that_ticket(play, monkeypatch):
+    worker = play.begin()
+    monkeypatch.setattr(play.storage, "lend_input", lambda _: 1 / 0)
+    (first,) = play.queue(1)
+    play.until_state(first, "failed")
+    assert play.row(first).error["type"] == "/problems/server-fault"
+    monkeypatch.undo()
+    assert worker.is_ended()
+
+
+def test_a_ticket_whose_end_is_refused_fails_without_details(play, monkeypatch):
+    worker = play.begin()
+    (first,) = play.queue(1)
+    one = worker.hear(Perform)
+
+    def refuse(_ticket):
+        raise RowRefused("no such end")
+
+    monkeypatch.setattr(play.lane.store, "put_back", refuse)
+    monkeypatch.setattr(play.lane.room, "may_come", lambda *_: True)
+    worker.say(DiskFull, one)
+    play.until_state(first, "failed")
+    assert play.row(first).error == without_details()
+    assert play.started == [worker]
+
+
+def test_a_ticket_whose_row_takes_no_end_is_left_and_neither_run_again_nor_in_the_way(capfd, play):
+    worker = play.begin()
+    first, second = play.queue(2)
+    one = worker.hear(Perform)
+    worker.hear(ReadAhead)
+    play.bench.run(
+        f"CREATE TRIGGER refuse_{first.id} BEFORE UPDATE ON tickets FOR EACH ROW"
+        f" WHEN (NEW.id = {first.id}) EXECUTE FUNCTION refuse_move()"
+    )
+    worker.say(TaskCrashed, one, error="OSError", reference="abcd1234")
+    two = worker.hear(Perform)
+    assert two.key == f"{second.id}/1"
+    worker.say(Performed, two)
+    worker.pack(two)
+    play.until_state(second, "succeeded")
+    assert "ticket.end_refused" in capfd.readouterr().out
+    (third,) = play.queue(1)
+    assert worker.hear(Perform).key == f"{third.id}/1"
+    assert play.row(first).state == "running"
+    assert play.started == [worker]
+
+
+def test_a_result_that_never_fits_the_disk_spends_an_attempt(play, monkeypatch):
+    worker = play.begin()
+    (first,) = play.queue(1)
+    one = worker.hear(Perform)
+    monkeypatch.setattr(play.lane.room, "may_come", lambda *_: False)
+    worker.say(DiskFull, one)
+    play.until(lambda: play.row(first).attempts == 1)
+    assert play.started == [worker]

@@ -51,8 +51,8 @@ def test_a_service_that_the_new_worker_does_not_offer_is_withdrawn_once_all_are_
 
 def load_too_long(play):
     """Let the present loading have passed its deadline."""
-    play.until(lambda: play.lane.keeper.loading is not None)
-    play.lane.keeper.loading_since -= 1e6
+    play.until(lambda: play.lane.keeper.offering.loading is not None)
+    play.lane.keeper.offering.loading_since -= 1e6
     play.lane.wake()
 
 
@@ -89,7 +89,7 @@ def test_only_what_ends_two_workers_while_it_loads_is_left_out(play):
     worker = play.begin()
     for without in ((), ("Liver",)):
         worker.channel.send(Loading(name="Liver"))
-        play.until(lambda: play.lane.keeper.loading is not None)
+        play.until(lambda: play.lane.keeper.offering.loading is not None)
         worker.die()
         worker = play.workers.get(timeout=SECONDS)
         assert worker.hear(Begin).without == without
@@ -142,7 +142,7 @@ def test_a_file_that_has_changed_is_loaded_only_when_it_is_asked_for(play):
     worker.die()
     worker = play.workers.get(timeout=SECONDS)
     assert play.copies == ["1", "1"]
-    play.until(lambda: play.lane.keeper.complete)
+    play.until(lambda: play.lane.keeper.offering.complete)
     id = ask_to_reload(play)
     told = worker.hear(Reload)
     assert (told.files, (told.copy / "AddTask.py").read_text()) == (("AddTask.py",), "2")
@@ -156,7 +156,7 @@ def test_a_file_that_has_changed_is_loaded_only_when_it_is_asked_for(play):
 def test_a_file_that_failed_stays_as_it_was_and_the_reason_is_told(play):
     worker = play.begin()
     (play.tasks / "AddTask.py").write_text("2")
-    play.until(lambda: play.lane.keeper.complete)
+    play.until(lambda: play.lane.keeper.offering.complete)
     id = ask_to_reload(play)
     worker.hear(Reload)
     worker.channel.send(NotOffered(reason="Add: load() failed: OSError: no weights"))
@@ -171,16 +171,16 @@ def test_a_file_that_failed_stays_as_it_was_and_the_reason_is_told(play):
 def test_a_worker_that_dies_while_it_loads_on_purpose_is_followed_by_one_with_the_former_tasks(play):
     worker = play.begin()
     (play.tasks / "AddTask.py").write_text("2")
-    play.until(lambda: play.lane.keeper.complete)
+    play.until(lambda: play.lane.keeper.offering.complete)
     for _ in range(3):
         id = ask_to_reload(play)
         worker.hear(Reload)
         worker.channel.send(Loading(name="Add"))
-        play.until(lambda: play.lane.keeper.loading is not None)
+        play.until(lambda: play.lane.keeper.offering.loading is not None)
         worker.die()
         assert outcome(play, id).says == "the worker ended while it loaded; the former tasks serve"
         worker = play.workers.get(timeout=SECONDS)
-        play.until(lambda: play.lane.keeper.complete)
+        play.until(lambda: play.lane.keeper.offering.complete)
     assert set(play.copies) == {"1"}
     assert not worker.without, "the former version is not left out"
 
@@ -207,7 +207,7 @@ def test_a_ticket_waits_for_what_is_loaded_on_purpose_and_a_running_one_is_not_d
 
 def test_a_service_that_the_changed_files_no_longer_hold_is_withdrawn(play):
     worker = play.begin()
-    play.until(lambda: play.lane.keeper.complete)
+    play.until(lambda: play.lane.keeper.offering.complete)
     (play.tasks / "AddTask.py").unlink()
     id = ask_to_reload(play)
     assert not (worker.hear(Reload).copy / "AddTask.py").exists()
@@ -218,7 +218,7 @@ def test_a_service_that_the_changed_files_no_longer_hold_is_withdrawn(play):
 
 def test_a_service_is_loaded_anew_by_its_name_even_if_its_file_has_not_changed(play):
     worker = play.begin()
-    play.until(lambda: play.lane.keeper.complete)
+    play.until(lambda: play.lane.keeper.offering.complete)
     assert outcome(play, ask_to_reload(play)).says == "nothing has changed"
     (play.tasks / "BlurTask.py").write_text("1")
     ask_to_reload(play, "Add")
@@ -229,18 +229,57 @@ def test_a_service_that_was_left_out_is_loaded_when_it_is_asked_for(play):
     (play.tasks / "LiverTask.py").write_text("1")
     play.kept.take(play.kept.renewed({"LiverTask.py"}), ())
     worker = play.begin()
-    play.until(lambda: play.lane.keeper.complete)
+    play.until(lambda: play.lane.keeper.offering.complete)
     play.lane.keeper.leave_out("Liver", "it was not loaded within 30 s")
     ask_to_reload(play, "Liver")
     assert worker.hear(Reload).files == ("LiverTask.py",)
-    assert "Liver" not in play.lane.keeper.left_out
+    assert "Liver" not in play.lane.keeper.suspects.left_out
+
+
+def test_what_was_left_out_and_has_been_loaded_anew_is_left_out_no_longer(play):
+    worker = play.begin()
+    play.until(lambda: play.lane.keeper.offering.complete)
+    play.lane.keeper.leave_out("Add", "it was not loaded within 30 s")
+    (play.tasks / "AddTask.py").write_text("2")
+    id = ask_to_reload(play)
+    worker.hear(Reload)
+    worker.channel.send(Reloaded(services=("Add",), refused=()))
+    assert not outcome(play, id).failed
+    assert "Add" not in play.lane.keeper.suspects.left_out
 
 
 def test_a_service_that_no_file_offers_is_told(play):
     worker = play.begin()
-    play.until(lambda: play.lane.keeper.complete)
+    play.until(lambda: play.lane.keeper.offering.complete)
     (play.tasks / "BlurTask.py").write_text("1")
     id = ask_to_reload(play, "Cut")
     worker.hear(Reload)
     worker.channel.send(Reloaded(services=("Add",), refused=()))
     assert outcome(play, id) == ReloadOutcome(failed=True, says="no file in the folder of tasks offers Cut")
+
+
+def test_a_ticket_that_was_in_a_worker_that_ended_while_it_loaded_waits_until_nothing_loads(play):
+    play.offering = {"ready": False}
+    worker = play.begin()
+    (first,) = play.queue(1)
+    worker.hear(Perform)
+    worker.channel.send(Loading(name="Liver"))
+    play.until(lambda: play.lane.keeper.offering.loading is not None)
+    worker.die()
+    play.until_state(first, "submitted")
+    assert play.row(first).attempts == 0, "the loading may have been the cause"
+    play.bench.queue(first, SOURCE)
+    after = play.workers.get(timeout=SECONDS)
+    play.until(lambda: play.lane.keeper.offering.offers)
+    for _ in range(10):
+        play.lane.wake()
+        assert play.row(first).state == "queued"
+    after.channel.send(WorkerReady())
+    assert after.hear(Perform).key == f"{first.id}/2"
+
+
+def test_a_ticket_that_runs_again_does_not_wait_for_loadings_that_are_under_no_suspicion(play):
+    play.offering = {"ready": False}
+    worker = play.begin()
+    (first,) = play.queue(1, claim=1)
+    assert worker.hear(Perform).key == f"{first.id}/2"

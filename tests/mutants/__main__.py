@@ -39,8 +39,8 @@ def main() -> int:
         for number in range(AT_ONCE):
             copies.put(copy_repository(Path(name, str(number))))
         for mutant, noticed in zip(chosen, pool.map(partial(try_out, copies), chosen), strict=True):
-            living += noticed is None
-            lines.append(f"| {mutant.guard} | `{mutant.file}` | {noticed or '**nobody**'} |")
+            living += noticed.startswith("**")
+            lines.append(f"| {mutant.guard} | `{mutant.file}` | {noticed} |")
             print(lines[-1], flush=True)
     print(f"\n{len(chosen) - living} of {len(chosen)} were noticed.")
     if chosen == mutants:
@@ -57,11 +57,14 @@ def copy_repository(copy: Path) -> Path:
     return copy
 
 
-def try_out(copies: SimpleQueue[Path], mutant: Mutant) -> str | None:
-    """Apply a mutant in a copy that nobody uses, run its tests, take it back; return the test that noticed."""
+def try_out(copies: SimpleQueue[Path], mutant: Mutant) -> str:
+    """Apply a mutant in a copy that nobody uses, run its tests, take it back; tell which one noticed."""
     copy = copies.get()
     try:
-        return try_in(copy, mutant)
+        return try_in(copy, mutant) or "**nobody**"
+    except (RuntimeError, subprocess.TimeoutExpired) as error:  # the others are tried all the same
+        print(f"{mutant.guard}: {error}", file=sys.stderr)
+        return "**its tests did not run**"
     finally:
         copies.put(copy)
 
@@ -71,7 +74,7 @@ def try_in(copy: Path, mutant: Mutant) -> str | None:
     path = copy / mutant.file
     source = path.read_text(encoding="utf-8")
     if source.count(mutant.old) != 1:
-        raise SystemExit(f"{mutant.guard}: {mutant.file} has its text {source.count(mutant.old)} times, not once")
+        raise RuntimeError(f"{mutant.file} has its text {source.count(mutant.old)} times, not once")
     path.write_text(source.replace(mutant.old, mutant.new), encoding="utf-8")
     try:
         run = subprocess.run(
@@ -88,7 +91,7 @@ def try_in(copy: Path, mutant: Mutant) -> str | None:
         return None
     failed = [line for line in run.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
     if run.returncode != 1 or not failed:
-        raise SystemExit(f"{mutant.guard}: the tests did not run:\n{run.stdout[-2000:]}{run.stderr[-1000:]}")
+        raise RuntimeError(f"the tests did not run:\n{run.stdout[-2000:]}{run.stderr[-1000:]}")
     return "`" + failed[0].split("::")[-1].split(" - ")[0].split("[")[0] + "`"
 
 

@@ -23,7 +23,6 @@ from tomaat.messages import (
     Forget,
     GiveUp,
     KnownOffer,
-    KnownOffers,
     Loaded,
     Loading,
     Measured,
@@ -71,7 +70,7 @@ KNOWN = KnownOffer(
 )
 FAULT = {"input": None, "code": "more-faults", "detail": "3 more."}
 EXAMPLES = [
-    KnownOffers(offers=(KNOWN,)),
+    KNOWN,
     Begin(without=("AddTask.py", "Liver")),
     Perform(key="42/1", service="Add", inputs=Path("/in"), out=Path("/out/é\udce9"), source="here/cpu-0"),
     ReadAhead(service="Add", inputs=Path("/in")),

@@ -1,4 +1,4 @@
-"""How a ticket ends by what its worker told, and by the limit that it passed."""
+"""How a ticket ends by what its worker told, and by its worker's death."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -6,10 +6,10 @@ from types import SimpleNamespace
 import pytest
 
 from tomaat.messages import Outgrown, TaskCrashed, TaskStopped, TicketRefused
-from tomaat.scheduling.ends import Cancel, Fail, Lose, Outgrow, PutBack, SpendAttempt
+from tomaat.scheduling.ends import Cancel, Fail, Outgrow, PutBack, SpendAttempt
 from tomaat.scheduling.running_tickets import RunningTicket, Stage
-from tomaat.scheduling.verdicts import end_due, end_of_worker, end_told
-from tomaat.tickets.problems import deadline_passed, result_not_stored, worker_died
+from tomaat.scheduling.verdicts import end_of_worker, end_told
+from tomaat.tickets.problems import worker_died
 
 TICKET = SimpleNamespace(id=42, claim=1, service="Liver", attempts=1)
 SOURCE = SimpleNamespace(name="here/GPU-1", memory_bytes=24 * 10**9)
@@ -58,22 +58,13 @@ def test_a_ticket_that_was_given_up_is_cancelled():
     assert end_told(TaskStopped(key=KEY), TICKET, SOURCE) == Cancel()
 
 
-def test_each_limit_has_its_end():
-    run = RunningTicket(TICKET, Path("/out/1"), deadline_seconds=60.0)
-    assert end_due("deadline", run) == Fail(problem=deadline_passed("Liver", 60.0), reason="deadline")
-    assert end_due("too_slow_to_cancel", run) == Cancel()
-    assert end_due("not_packed", run) == SpendAttempt(problem=result_not_stored())
-    assert end_due("lost", run) == Lose()
-    assert end_due("stopped", run) == PutBack()
-
-
 def test_one_alone_in_a_worker_that_died_spends_an_attempt_and_two_do_not():
-    assert end_of_worker("was killed", TICKET, alone=True) == SpendAttempt(problem=worker_died("was killed", 2))
-    assert end_of_worker("was killed", TICKET, alone=False) == PutBack()
+    assert end_of_worker("was killed", TICKET, blamed=True) == SpendAttempt(problem=worker_died("was killed", 2))
+    assert end_of_worker("was killed", TICKET, blamed=False) == PutBack()
 
 
 def test_a_tickets_stage_tells_who_has_it():
-    run = RunningTicket(TICKET, Path("/out/1"), deadline_seconds=60.0)
+    run = RunningTicket(TICKET, Path("/out/1"))
     seen = []
     for stage in Stage:
         run.stage = stage

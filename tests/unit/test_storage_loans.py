@@ -119,3 +119,13 @@ def test_what_is_no_file_of_its_own_becomes_no_result(storage, folder, tmp_path,
     with pytest.raises(OSError, match="is no file of its own"):
         storage.seal_result(draft)
     assert not (out / "result.tar.gz").exists()
+
+
+def test_what_earlier_claims_have_left_goes_when_a_ticket_is_claimed_again(tmp_path):
+    storage = Storage(tmp_path)
+    outs = [tmp_path / "tickets/folder/out" / name for name in ("1-aa", "2-bb", "3-cc", "3-dd")]
+    for out in outs:
+        (out / "files").mkdir(parents=True)
+    storage.make_claim_folder(outs[2])
+    assert sorted(out.name for out in outs[0].parent.iterdir()) == ["3-cc", "3-dd"], "3-dd is another database's"
+    assert list(outs[2].iterdir()) == []

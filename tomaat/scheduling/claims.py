@@ -68,7 +68,7 @@ class Claims:
         offering = self.keeper.offering
         ticket = self.store.claim(
             offering.interface_hashes,
-            beside_another=bool(self.running.in_worker) or not offering.complete,  # should the worker die of it
+            beside_another=bool(self.running.in_worker) or (not offering.complete and self.keeper.suspects.in_doubt),
             running=self.running.ids,
         )
         if ticket is None and not self.running:

@@ -200,7 +200,6 @@ class Lane:
         """Tell whether the device is, and nothing else that is under way keeps the next ticket from it."""
         return (
             not self._ending()
-            and self.keeper.broken is None
             and not self.reloads.waits
             and len(self.running) < MOST_UNDER_WAY
             and not self.running.hold_device

@@ -26,12 +26,14 @@ class Room:
         return not self.wanted_bytes
 
     def may_come(self, ticket: int, out: Path) -> bool:
-        """Note that a ticket's result, as far as it is in ``out``, did not fit; tell whether one such ever may.
+        """Note that a ticket's result, as far as it is in ``out``, did not fit; tell whether there may be room for it.
 
-        A result that alone takes a quarter of the disk is not waited for: its task may write without end.
+        Where a tenth of the disk is free without it, the result is too large by itself: its task may write without end.
         """
-        wanted = max(LEAST_ROOM_BYTES, 2 * bytes_below(out))
-        fits = wanted <= shutil.disk_usage(self.base).total / 2
-        self.wanted_bytes = wanted if fits else LEAST_ROOM_BYTES
-        self.log.error("storage.full", ticket=ticket, waits_for_free_bytes=self.wanted_bytes, result_fits=fits)
-        return fits
+        size_bytes, disk = bytes_below(out), shutil.disk_usage(self.base)
+        is_too_large = disk.free + size_bytes > max(LEAST_ROOM_BYTES, disk.total // 10)
+        self.wanted_bytes = LEAST_ROOM_BYTES if is_too_large else max(LEAST_ROOM_BYTES, 2 * size_bytes)
+        self.log.error(
+            "storage.full", ticket=ticket, waits_for_free_bytes=self.wanted_bytes, result_is_too_large=is_too_large
+        )
+        return not is_too_large

@@ -43,6 +43,11 @@ class Suspects:
         self.left_out = {name: until for name, until in self.left_out.items() if until > time.monotonic()}
         return tuple(self.left_out)
 
+    @property
+    def in_doubt(self) -> bool:
+        """Whether a worker ended while it loaded, and none has loaded all since."""
+        return bool(self.ended_by)
+
     def note_ready(self) -> None:
         """Note that a worker has loaded all that it offers."""
         self.ended_by.clear()

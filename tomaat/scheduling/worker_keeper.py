@@ -101,7 +101,7 @@ class WorkerKeeper:
 
     def tell(self, message: FromLane) -> None:
         """Send the worker a message; one that reads nothing is ended. That is heard later, after its last messages."""
-        if self.worker is not None:
+        if self.worker is not None and self.worker.alive():
             try:
                 self.worker.send(message)
             except ChannelClosed:

@@ -170,8 +170,12 @@ class Storage:
         return folder.inputs
 
     def make_claim_folder(self, out: Path) -> None:
-        """Make an empty folder into which the worker of this claim writes. Raises ``OSError`` on a full disk."""
-        shutil.rmtree(out, ignore_errors=True)
+        """Make an empty folder into which the worker of this claim writes; what earlier claims have left there goes.
+
+        Raises ``OSError`` on a full disk.
+        """
+        for left in (out, *TicketFolder(path=out.parent.parent).before(_number_of(out.name))):
+            shutil.rmtree(left, ignore_errors=True)
         out.mkdir(mode=0o700, parents=True)
         if self.workers_group is not None:
             loans.lend_output(out, self.workers_group)
