@@ -25,6 +25,30 @@ from tomaat.web.watch import Health, Metrics
 from TOMAATSettings import Settings, read_settings
 
 
+def access_of(settings: Settings, keys: KeyStore) -> Access:
+    """Make the rules of access. Raises ``Misconfigured`` where keys are needed and there is none."""
+    if settings.keys_needed and not any(key.revoked is None for key in keys.all()):
+        raise Misconfigured(settings.key_missing)
+    return Access(
+        keys,
+        Proxies(settings.TRUSTED_PROXIES),
+        needed=settings.keys_needed,
+        most_waiting=settings.LONGEST_QUEUE_PER_KEY,
+        most_within_a_minute=settings.MOST_TICKETS_PER_MINUTE,
+        most_wrong_keys=settings.MOST_WRONG_KEYS_PER_MINUTE,
+    )
+
+
+def archive_limits_of(settings: Settings) -> ArchiveLimits:
+    """Make the limits of an upload, packed and unpacked."""
+    return ArchiveLimits(
+        largest_upload_bytes=settings.LARGEST_UPLOAD_BYTES,
+        largest_unpacked_bytes=settings.LARGEST_UNPACKED_BYTES,
+        most_members=settings.MOST_MEMBERS,
+        largest_ratio=settings.LARGEST_RATIO,
+    )
+
+
 def serve(settings: Settings, stop: Stop) -> None:
     """Answer requests until the door is asked to stop."""
     deadline = settings.database_deadline_seconds
@@ -34,17 +58,7 @@ def serve(settings: Settings, stop: Stop) -> None:
         return
     hinter = Hinter(database)
     store = TicketStore(database, hinter.send)
-    keys = KeyStore(database)
-    if settings.keys_needed and not any(key.revoked is None for key in keys.all()):
-        raise Misconfigured(settings.key_missing)
-    access = Access(
-        keys,
-        Proxies(settings.TRUSTED_PROXIES),
-        needed=settings.keys_needed,
-        most_waiting=settings.LONGEST_QUEUE_PER_KEY,
-        most_within_a_minute=settings.MOST_TICKETS_PER_MINUTE,
-        most_wrong_keys=settings.MOST_WRONG_KEYS_PER_MINUTE,
-    )
+    access = access_of(settings, KeyStore(database))
     hints = Hints(settings.DATABASE_URL, CHANGED, deadline_seconds=deadline)
     waiters = Waiters(store, hints, places=settings.WEB_THREADS // 2, poll_seconds=settings.POLL_SECONDS)
     audit = Audit(database)
@@ -56,12 +70,7 @@ def serve(settings: Settings, stop: Stop) -> None:
         access,
         audit,
         examples=Examples(settings.CUSTOM_TASKS_DIR / "examples"),
-        archive_limits=ArchiveLimits(
-            largest_upload_bytes=settings.LARGEST_UPLOAD_BYTES,
-            largest_unpacked_bytes=settings.LARGEST_UNPACKED_BYTES,
-            most_members=settings.MOST_MEMBERS,
-            largest_ratio=settings.LARGEST_RATIO,
-        ),
+        archive_limits=archive_limits_of(settings),
         largest_voxel_bytes=settings.LARGEST_VOLUME_BYTES,
         longest_wait_seconds=settings.LONGEST_WAIT_SECONDS,
         longest_queue=settings.LONGEST_QUEUE,
