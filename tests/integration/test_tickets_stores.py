@@ -361,6 +361,43 @@ def test_a_ticket_that_waits_too_long_fails_with_that_reason(bench):
     assert "no compute source ran the ticket within 1 hours" in bench.read(ticket).error["detail"]
 
 
+@pytest.mark.parametrize("how", ["put_back", "give_up", "take_back"])
+def test_a_ticket_that_came_back_waits_since_then_and_not_since_it_was_created(bench, how):
+    lane = bench.source()
+    ticket = bench.claimed(lane)
+    bench.run("UPDATE tickets SET created = clock_timestamp() - interval '25 hours'")
+    if how == "put_back":
+        lane.put_back(ticket)
+    elif how == "give_up":
+        lane.give_up_attempt(ticket, attempts=3, error=ERROR)
+    else:
+        bench.lapse(lane.lease.name)
+        bench.manager.take_back(settled=True, attempts=3)
+    for state in ("submitted", "queued"):
+        assert bench.read(ticket).state == state
+        assert bench.manager.fail_waited(hours=24) == []
+        bench.queue(ticket, lane.lease.name)
+    bench.run("UPDATE tickets SET waiting_since = waiting_since - interval '25 hours'")
+    assert bench.manager.fail_waited(hours=24) == [ticket.id]
+
+
+def test_a_ticket_that_came_back_between_two_statements_is_not_failed(bench):
+    """It had waited too long when the manager looked; then it was claimed, and put back."""
+    lane = bench.source()
+    ticket = bench.submit()
+    bench.run("UPDATE tickets SET created = clock_timestamp() - interval '25 hours'")
+    bench.queue(ticket, lane.lease.name)
+    change = bench.manager._change
+
+    def change_later(*how, **values):
+        lane.put_back(lane.claim(["Add-1"]))
+        return change(*how, **values)
+
+    bench.manager._change = change_later
+    assert bench.manager.fail_waited(hours=24) == []
+    assert bench.read(ticket).state == "submitted"
+
+
 def test_only_what_still_waits_where_it_was_read_is_queued_or_moved(bench):
     for name in ("here/cpu-0", "here/cpu-1"):
         bench.source(name)

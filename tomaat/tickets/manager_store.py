@@ -272,27 +272,29 @@ class ManagerStore:
         return [(row.id, row.state) for row in rows]
 
     def fail_waited(self, *, hours: float, within: Within = ANY_TIME, most: int = MOST_AT_ONCE) -> list[int]:
-        """Fail the tickets that wait for longer than ``hours``."""
+        """Fail the tickets that wait for longer than ``hours`` since they came, or came back from a source."""
+        long_ago = f"coalesce(waiting_since, created) < {ago('seconds')}"
+        limits = {"seconds": hours * 3600, **asdict(within)}
         waited = " UNION ALL ".join(
-            f"(SELECT id, service FROM tickets WHERE state = '{state}' AND created < {ago('seconds')} LIMIT :most)"
+            f"(SELECT id, service FROM tickets WHERE state = '{state}' AND {long_ago} LIMIT :most)"
             for state in (SUBMITTED, QUEUED)
         )
         candidates = run(
             self.database,
             f"SELECT id, service FROM ({waited}) waited WHERE id <> ALL(:refused) LIMIT :most",
-            seconds=hours * 3600,
             most=most,
             refused=self.refused,
-            **asdict(within),
+            **limits,
         )
         failed: list[int] = []
         for service in sorted({candidate.service for candidate in candidates}):
             rows = self._change(
                 f"state = '{FAILED}', finished = clock_timestamp(), error = CAST(:error AS jsonb)",
-                f"t.state IN {WAITING} AND t.id = ANY(:ids)",
+                f"t.state IN {WAITING} AND t.id = ANY(:ids) AND {long_ago}",
                 most=most,
                 ids=[candidate.id for candidate in candidates if candidate.service == service],
                 error=json.dumps(waited_too_long(service, hours)),
+                **limits,
             )
             failed += [row.id for row in rows]
         if failed:

@@ -87,4 +87,5 @@ def back_to_waiting(*, failing: str | None = None) -> str:
         state = f"{state} WHEN {failing} THEN '{FAILED}'"
         error = f", error = CASE WHEN NOT cancel_requested AND {failing} THEN CAST(:error AS jsonb) END"
     return f"""state = CASE {state} ELSE '{SUBMITTED}' END, finished = CASE WHEN {ends} THEN clock_timestamp() END,
-      source = CASE WHEN {ends} THEN source END, epoch = NULL, progress = NULL, stage = NULL{error}"""
+      source = CASE WHEN {ends} THEN source END, epoch = NULL, progress = NULL, stage = NULL,
+      waiting_since = clock_timestamp(){error}"""
