@@ -340,7 +340,10 @@ class ManagerStore:
         return [Ended(id=row.id, folder=row.folder) for row in rows]
 
     def expired_with_files(self, *, after: int = 0, most: int = MOST_AT_ONCE) -> list[Ended]:
-        """List expired tickets whose input is still kept, in the order of their ids, beyond one."""
+        """List expired tickets whose input is still kept, in the order of their ids, beyond one.
+
+        The first condition is there for the index ``tickets_unwanted``, which is used only where it is implied.
+        """
         rows = run(
             self.database,
             f"""SELECT id, folder FROM tickets WHERE state IN {one_of(CANCELLED, EXPIRED)} AND state = '{EXPIRED}'
