@@ -110,7 +110,9 @@ class Settings(BaseSettings):
     ATTEMPTS: int = Field(default=3, ge=1, description="How often a ticket is started when its worker dies.")
 
     WAIT_LIMIT_HOURS: float = Field(
-        default=24.0, gt=0, description="Hours after which a ticket that still waits fails."
+        default=24.0,
+        gt=0,
+        description="Hours after which a ticket that waits fails; they count anew once it comes back from a source.",
     )
     WITHDRAW_HOURS: float = Field(
         default=72.0,

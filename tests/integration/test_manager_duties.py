@@ -191,8 +191,40 @@ def test_a_row_that_is_refused_is_left_alone_and_the_others_are_done(bench, stor
         manager(bench, storage).turn()
     assert bench.read(good).state == "queued"
     assert bench.run("SELECT count(*) AS n FROM tickets WHERE state = 'succeeded'")[0].n == 1
-    refused = [line["ticket"] for line in logs if line["event"] == "ticket.refused_by_database"]
+    refused = [line["ticket"] for line in logs if line["event"] == "row.refused_by_database"]
     assert len(refused) == 2, "each is tried once"
+
+
+def test_an_old_row_or_line_that_is_refused_keeps_no_other_one(bench):
+    many(bench, "failed", finished=True, files_removed=True, many=30)
+    bench.run(
+        "INSERT INTO audit (at, who, what, outcome) SELECT '2020-01-01', n, 'x', 'y' FROM generate_series(1, 30) n"
+    )
+    bench.run("CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'damaged'; END $$")
+    for table, bad in (("tickets", "OLD.folder = 'failed-7'"), ("audit", "OLD.who = '7'")):
+        bench.run(f"CREATE TRIGGER refuse BEFORE DELETE ON {table} FOR EACH ROW WHEN ({bad}) EXECUTE FUNCTION refuse()")
+    with structlog.testing.capture_logs() as logs:
+        assert [len(bench.manager.prune(days=0.01)), bench.manager.prune_audit(days=100)] == [29, 29]
+        assert [len(bench.manager.prune(days=0.01)), bench.manager.prune_audit(days=100)] == [0, 0]
+    assert [row.folder for row in bench.run("SELECT folder FROM tickets")] == ["failed-7"]
+    assert [row.who for row in bench.run("SELECT who FROM audit")] == ["7"]
+    assert [sorted(line) for line in logs] == [
+        ["event", "log_level", "reason", "ticket"],
+        ["event", "line", "log_level", "reason"],
+    ], "each is tried once"
+
+
+def test_more_refused_rows_than_one_statement_changes_keep_no_result(bench):
+    """They are the oldest: without a word in the inner selection each statement would pick them alone."""
+    many(bench, "succeeded", finished=True, many=30)
+    bench.run(
+        "CREATE TRIGGER refuse BEFORE UPDATE ON tickets FOR EACH ROW WHEN (NEW.folder <> 'succeeded-1')"
+        " EXECUTE FUNCTION refuse_move()"
+    )  # the first ended last
+    expired = []
+    for _ in range(4):
+        expired += bench.manager.expire(retention_hours=0.1, fetched_grace_seconds=None, most=10)
+    assert [ended.folder for ended in expired] == ["succeeded-1"]
 
 
 def test_a_refused_duty_ends_no_round(bench, storage):

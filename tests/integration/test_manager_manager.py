@@ -6,12 +6,14 @@ from dataclasses import replace
 import pytest
 import structlog
 
+from tomaat.database import connect
 from tomaat.manager.manager import Manager, Rules
 from tomaat.manager.sweep import Sweep
 from tomaat.manager.withdrawals import Withdrawals
 from tomaat.storage import Storage
 from tomaat.storage.storage import RESULT
 from tomaat.tickets.question_store import QuestionStore
+from tomaat.tickets.source_store import SourceStore
 from tomaat.tickets.withdrawal_store import WithdrawalStore
 
 RESULT_ROW = {"sha256": "0" * 64, "size_bytes": 1, "seconds": 1.0}
@@ -45,6 +47,14 @@ def manager(bench, storage, strategy="KEEP_ALL", **rules):
     own = replace(RULES, fetched_grace_seconds=None if strategy == "KEEP_ALL" else 0.0, **rules)
     withdrawals = Withdrawals(WithdrawalStore(bench.database, bench.hints.append), after_hours=72.0)
     return Turning(bench.manager, bench.sources, questions, sweep, withdrawals, rules=own)
+
+
+def test_a_manager_that_is_stopped_while_the_database_is_away_ends_in_peace(bench, storage):
+    keeping = manager(bench, storage)
+    keeping.round()
+    keeping.sources = SourceStore(connect("postgresql://localhost:1/none", deadline_seconds=1), lease_seconds=1)
+    keeping.close()
+    assert keeping.sweep.stopped
 
 
 class Turning(Manager):

@@ -5,6 +5,7 @@ from unittest import mock
 
 import pytest
 
+from tests.integration.test_refused_rows import refuse
 from tomaat.launch import sources
 from tomaat.manager import withdrawals
 from tomaat.manager.withdrawals import EVERY_SECONDS, WATCH_SECONDS, Withdrawals
@@ -133,6 +134,19 @@ def test_a_ticket_that_came_while_its_service_was_withdrawn_fails_too(bench, wat
     assert bench.read(straggler).state == "failed"
     age(bench, 1)
     watch.pass_by(EVERY_SECONDS)
+    assert bench.run("SELECT FROM last_offered") == []
+
+
+def test_a_ticket_whose_row_is_refused_keeps_no_other_one_and_no_other_service(bench, watch):
+    bench.source("here/cpu-0", services=("Add", "Blur"))
+    watch.pass_by(WATCH_SECONDS)
+    tickets = [bench.submit(service) for service in ("Add", "Add", "Blur")]
+    refuse(bench, tickets[0])
+    bench.lapse("here/cpu-0")
+    bench.run("UPDATE last_offered SET at = at - interval '50 hours'")
+    bench.run("UPDATE offers SET offered = offered - interval '50 hours'")
+    watch.pass_by(EVERY_SECONDS)
+    assert [bench.read(ticket).state for ticket in tickets] == ["submitted", "failed", "failed"]
     assert bench.run("SELECT FROM last_offered") == []
 
 

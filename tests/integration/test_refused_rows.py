@@ -39,6 +39,60 @@ def test_a_ticket_whose_row_is_refused_is_left_alone_and_the_next_is_claimed(ben
     assert [(line["event"], line["ticket"]) for line in logs] == [("ticket.not_claimed", bad.id)]
 
 
+def test_a_ticket_that_comes_to_the_front_when_another_ones_row_is_refused_is_not_blamed(bench):
+    """The refused one has left the queue before the lane looks which one it was."""
+    lane = bench.source()
+    bad, good, last = (bench.submit() for _ in range(3))
+    for ticket in (bad, good, last):
+        bench.queue(ticket, lane.lease.name)
+    refuse(bench, bad)
+    look = lane.next_queued
+
+    def look_late(*how, **values):
+        allow(bench, bad)
+        bench.web.cancel(bad)
+        refuse(bench, last)
+        return look(*how, **values)
+
+    lane.next_queued = look_late
+    assert lane.claim(["Add-1"]).id == good.id
+    assert lane.refused == []
+
+
+def test_the_front_may_change_once_more_and_nobody_is_blamed(bench):
+    """Whoever is in front when the claim comes again was not looked at: it is left to the next claim."""
+    lane = bench.source()
+    bad, good, worse = (bench.submit() for _ in range(3))
+    for ticket in (bad, good, worse):
+        bench.queue(ticket, lane.lease.name)
+    for ticket in (bad, worse):
+        refuse(bench, ticket)
+    look = lane.next_queued
+
+    def look_early(*how, **values):
+        allow(bench, bad)
+        bench.web.cancel(bad)
+        found = look(*how, **values)
+        bench.web.cancel(good)
+        return found
+
+    lane.next_queued = look_early
+    with structlog.testing.capture_logs() as logs:
+        assert lane.claim(["Add-1"]) is None
+    assert (lane.refused, logs) == ([], [])
+
+
+def test_a_ticket_that_runs_here_still_is_not_blamed_for_the_next_ones_row(bench):
+    lane = bench.source()
+    running = bench.claimed(lane)
+    bench.force("UPDATE tickets SET state = 'queued'")
+    bad = bench.submit()
+    bench.queue(bad, lane.lease.name)
+    refuse(bench, bad)
+    assert lane.claim(["Add-1"], running=[running.id]) is None
+    assert lane.refused == [bad.id]
+
+
 def test_an_error_that_cannot_be_stored_fails_its_ticket_without_details(bench):
     lane = bench.source()
     ticket = bench.claimed(lane)

@@ -1,9 +1,12 @@
 """Each move of a ticket, on a real PostgreSQL, and the guards that keep two hands off one ticket."""
 
+import re
 import threading
 import time
+from contextlib import contextmanager
 
 import pytest
+import sqlalchemy
 
 from tomaat.devices.need import Need
 from tomaat.tickets.lines import Outlook
@@ -99,6 +102,44 @@ def test_a_ticket_that_a_claim_of_unknown_outcome_took_is_found_beside_known_one
     known, taken = bench.claimed(lane), bench.claimed(lane)
     assert lane.left_running(known=[known.id]).id == taken.id
     assert lane.left_running(known=[known.id, taken.id]) is None
+
+
+def test_of_what_runs_the_lane_is_told_the_oldest_that_is_its_own_and_unknown(bench):
+    former, neighbour = bench.source("here/cpu-0", holder="a"), bench.source("here/cpu-1")
+    of_former = bench.claimed(former)
+    bench.lapse("here/cpu-0")
+    lane = bench.source("here/cpu-0", holder="b")
+    ended, put_back, *own = (bench.claimed(lane) for _ in range(5))
+    lane.succeed(ended, **RESULT)
+    lane.put_back(put_back)
+    bench.queue(put_back, "here/cpu-0")
+    of_neighbour = bench.claimed(neighbour)
+    bench.run("UPDATE tickets SET stage = 'moved' WHERE id = :id", id=own[0].id)  # its row is now behind the others'
+    told = []
+    while (ticket := lane.left_running(known=told)) is not None:
+        told.append(ticket.id)
+    assert told == [ticket.id for ticket in own]
+    assert former.left_running().id == of_former.id
+    assert neighbour.left_running().id == of_neighbour.id
+
+
+def test_to_look_for_a_ticket_that_runs_costs_the_same_with_a_hundred_thousand(bench):
+    lane = bench.source()
+    bench.force(
+        """INSERT INTO tickets (token_hash, service, interface_hash, folder, state, finished, source, epoch,
+             result_sha256, result_bytes)
+           SELECT '\\x00', 'Add', 'Add-1', 'old' || n, CASE WHEN n % 2 = 0 THEN 'queued' ELSE 'succeeded' END,
+             CASE WHEN n % 2 = 1 THEN now() END, 'here/cpu-0', :epoch, 'x', 1 FROM generate_series(1, 100000) n""",
+        epoch=lane.lease.epoch,
+    )
+    for _ in range(3):
+        lane.claim(["Add-1"])
+    bench.run("VACUUM ANALYZE tickets")
+    with explained(bench) as plans:
+        assert lane.left_running(known=[1, 2]) is not None
+    (plan,) = plans
+    assert "tickets_running" in plan
+    assert int(re.search(r"Buffers: shared hit=(\d+)", plan)[1]) < 50
 
 
 def test_many_claimers_never_take_one_ticket_twice(bench):
@@ -330,7 +371,7 @@ def test_a_failed_ticket_whose_deletion_is_asked_for_does_not_expire(bench):
     bench.web.cancel(ticket)
     assert expire(bench) == []
     assert bench.read(ticket).state == "failed"
-    assert bench.manager.refused == [], "nor is that left to the trigger"
+    assert bench.manager.tickets.refused == [], "nor is that left to the trigger"
 
 
 def test_a_result_expires_after_its_retention_time(bench):
@@ -359,6 +400,43 @@ def test_a_ticket_that_waits_too_long_fails_with_that_reason(bench):
     bench.run("UPDATE tickets SET created = clock_timestamp() - interval '61 minutes'")
     assert bench.manager.fail_waited(hours=1.0) == [ticket.id]
     assert "no compute source ran the ticket within 1 hours" in bench.read(ticket).error["detail"]
+
+
+@pytest.mark.parametrize("how", ["put_back", "give_up", "take_back"])
+def test_a_ticket_that_came_back_waits_since_then_and_not_since_it_was_created(bench, how):
+    lane = bench.source()
+    ticket = bench.claimed(lane)
+    bench.run("UPDATE tickets SET created = clock_timestamp() - interval '25 hours'")
+    if how == "put_back":
+        lane.put_back(ticket)
+    elif how == "give_up":
+        lane.give_up_attempt(ticket, attempts=3, error=ERROR)
+    else:
+        bench.lapse(lane.lease.name)
+        bench.manager.take_back(settled=True, attempts=3)
+    for state in ("submitted", "queued"):
+        assert bench.read(ticket).state == state
+        assert bench.manager.fail_waited(hours=24) == []
+        bench.queue(ticket, lane.lease.name)
+    bench.run("UPDATE tickets SET waiting_since = waiting_since - interval '25 hours'")
+    assert bench.manager.fail_waited(hours=24) == [ticket.id]
+
+
+def test_a_ticket_that_came_back_between_two_statements_is_not_failed(bench):
+    """It had waited too long when the manager looked; then it was claimed, and put back."""
+    lane = bench.source()
+    ticket = bench.submit()
+    bench.run("UPDATE tickets SET created = clock_timestamp() - interval '25 hours'")
+    bench.queue(ticket, lane.lease.name)
+    change = bench.manager.tickets.change
+
+    def change_later(*how, **values):
+        lane.put_back(lane.claim(["Add-1"]))
+        return change(*how, **values)
+
+    bench.manager.tickets.change = change_later
+    assert bench.manager.fail_waited(hours=24) == []
+    assert bench.read(ticket).state == "submitted"
 
 
 def test_only_what_still_waits_where_it_was_read_is_queued_or_moved(bench):
@@ -735,6 +813,20 @@ def test_no_statement_of_the_doors_reads_the_whole_history(bench):
         bench.manager.known(["f1"])
         bench.manager.prune(days=1)
     assert sequential_scans(bench) == before
+
+
+@contextmanager
+def explained(bench):
+    """Write down the plan of each statement as PostgreSQL carried it out."""
+    plans = []
+
+    def explain(_connection, cursor, statement, parameters, *_more):
+        cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS) {statement}", parameters)
+        plans.append("\n".join(row[0] for row in cursor.fetchall()))
+
+    sqlalchemy.event.listen(bench.database, "before_cursor_execute", explain)
+    yield plans
+    sqlalchemy.event.remove(bench.database, "before_cursor_execute", explain)
 
 
 def sequential_scans(bench):

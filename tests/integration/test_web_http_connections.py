@@ -128,6 +128,72 @@ def test_a_key_that_cannot_be_asked_for_is_503(start, monkeypatch):
         assert problem_in(read_all(connection))[0] == 503
 
 
+def test_in_an_outage_one_waits_for_the_database_and_all_others_are_answered_at_once(start, monkeypatch):
+    web = start(keys_needed=True)
+    asked, give_up = [], threading.Event()
+
+    def silent(key):
+        asked.append(key)
+        give_up.wait(30)
+        raise DatabaseUnavailable
+
+    monkeypatch.setattr(web.keys, "find", silent)
+    monkeypatch.setattr(connections_module, "AWAY_SECONDS", 30.0)
+    waiting = [web.connect() for _ in range(5)]
+    for number, connection in enumerate(waiting):
+        connection.sendall(upload(f"key-{number}")[0])
+    until(lambda: asked and web.server.connections.keys_to_find.qsize() == 4)
+    give_up.set()
+    for connection in waiting:
+        with connection:
+            assert problem_in(read_all(connection))[0] == 503
+    assert asked == ["key-0"]
+
+
+def test_once_the_database_was_away_it_is_asked_again_after_a_while(start, monkeypatch):
+    web = start(keys_needed=True)
+    key, find = web.keys.make("radiology"), web.keys.find
+
+    def away(key):
+        raise DatabaseUnavailable(key)
+
+    monkeypatch.setattr(web.keys, "find", away)
+    monkeypatch.setattr(connections_module, "AWAY_SECONDS", 0.0)
+    head, body = upload(key)
+    for how, status in ((away, 503), (find, 202)):
+        monkeypatch.setattr(web.keys, "find", how)
+        with web.connect() as connection:
+            connection.sendall(head + body)
+            assert status_of(read_all(connection)) == status
+
+
+def test_no_key_is_asked_for_whose_client_has_left(start, monkeypatch):
+    web = start(keys_needed=True)
+    asked, go_on = [], threading.Event()
+    find = web.keys.find
+
+    def slowly(key):
+        asked.append(key)
+        go_on.wait(30)
+        return find(key)
+
+    monkeypatch.setattr(web.keys, "find", slowly)
+    with web.connect() as first:
+        first.sendall(upload("first")[0])
+        until(lambda: asked)
+        with web.connect() as leaving:
+            leaving.sendall(upload("leaves")[0])
+            until(lambda: web.server.connections.keys_to_find.qsize() == 1)
+        with web.connect() as last:
+            last.sendall(upload("last")[0])
+            until(lambda: web.server.connections.keys_to_find.qsize() == 2)
+            go_on.set()
+            assert status_of(read_all(last)) == 401
+        assert status_of(read_all(first)) == 401
+    assert asked == ["first", "last"]
+    until(lambda: not all_of(web))
+
+
 @pytest.mark.parametrize(
     ("first", "status"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
@@ -93,10 +94,11 @@ class Manager:
         return self.rules.poll_seconds
 
     def close(self) -> None:
-        """Give the manager's place to the next one."""
+        """Give the manager's place to the next one; where the database is away, the lease runs out."""
         self.sweep.close()
         if self.lease is not None:
-            self.sources.release(self.lease)
+            with suppress(DatabaseUnavailable):
+                self.sources.release(self.lease)
 
     def _round(self) -> float:
         """Give tickets to queues first; the duties come after that, and never take long."""

@@ -3,9 +3,11 @@
 ::
 
     <base>/ tickets/              --x  of the group: it enters, and lists nothing; the names are random
-    <base>/tickets/<random>/      --x  while its ticket is read, performed or packed; nothing before and after
+    <base>/tickets/<random>/      --x  from the first estimate, reading ahead or claim on, until its end is known
     <base>/tickets/<random>/in/   r-x  files r--
     <base>/tickets/<random>/out/<claim>/  rwx  until its result is sealed
+
+Only a lane that knows a ticket's end takes the loan back: one that waits, also again, or that ends waiting stays lent.
 """
 
 from __future__ import annotations

@@ -52,58 +52,75 @@ class LaneStore:
         where they are. A ticket whose row PostgreSQL refuses to change is left from then on.
         """
         try:
-            rows = self._claim(interface_hashes, beside_another=beside_another, running=running)
-        except RowRefused as error:
-            front = self.next_queued(interface_hashes)
-            if front is not None:
-                self.refused.append(front.id)
-                log.error("ticket.not_claimed", ticket=front.id, source=self.lease.name, reason=str(error))
-            return None
+            rows = self._claim(interface_hashes, running, beside_another=beside_another)
+        except RowRefused:
+            rows = self._claim_by_id(interface_hashes, running, beside_another=beside_another)
         if not rows:
             return None
         self._tell(RUNNING, before=QUEUED)
         return Ticket.of(rows[0])
 
     def _claim(
-        self, interface_hashes: Collection[str], *, beside_another: bool, running: Collection[int]
+        self,
+        interface_hashes: Collection[str],
+        running: Collection[int],
+        *,
+        beside_another: bool,
+        only: int | None = None,
     ) -> list[sqlalchemy.Row[Any]]:
         return run(
             self.database,
             f"""UPDATE tickets SET state = '{RUNNING}', claim = claim + 1, epoch = :epoch,
                   claim_folder = claim + 1 || '-' || CAST(:random AS text),
                   started = clock_timestamp(), progress = 0, stage = NULL
-                WHERE id = (SELECT id {FRONT})
+                WHERE id = (SELECT id {FRONT}) AND id = coalesce(CAST(:only AS bigint), id)
                   AND (claim = 0 OR NOT :beside_another)
                   AND state = '{QUEUED}' AND source = :source
                   AND EXISTS (SELECT FROM leases l WHERE l.name = :source AND l.holder = :holder
                                 AND l.epoch = :epoch AND {HELD})
                 RETURNING {COLUMNS}""",
-            source=self.lease.name,
+            **self._front(interface_hashes, running),
+            only=only,
             holder=self.lease.holder,
             epoch=self.lease.epoch,
-            hashes=list(interface_hashes),
-            left_alone=[*self.refused, *running],
             beside_another=beside_another,
             random=secrets.token_hex(8),
         )
 
-    def next_queued(self, interface_hashes: Collection[str]) -> Ticket | None:
+    def _claim_by_id(
+        self, interface_hashes: Collection[str], running: Collection[int], *, beside_another: bool
+    ) -> list[sqlalchemy.Row[Any]]:
+        """Claim the ticket that is in front now, and no other; it is left from now on if its row is refused."""
+        front = self.next_queued(interface_hashes, running=running)
+        if front is None:
+            return []
+        try:
+            return self._claim(interface_hashes, running, beside_another=beside_another, only=front.id)
+        except RowRefused as error:
+            self.refused.append(front.id)
+            log.error("ticket.not_claimed", ticket=front.id, source=self.lease.name, reason=str(error))
+            return []
+
+    def next_queued(self, interface_hashes: Collection[str], *, running: Collection[int] = ()) -> Ticket | None:
         """Look which ticket a claim would take now. It is not claimed: it may be gone when the claim comes."""
-        rows = run(
-            self.database,
-            f"SELECT {COLUMNS} {FRONT}",
-            source=self.lease.name,
-            hashes=list(interface_hashes),
-            left_alone=self.refused,
-        )
+        rows = run(self.database, f"SELECT {COLUMNS} {FRONT}", **self._front(interface_hashes, running))
         return Ticket.of(rows[0]) if rows else None
 
+    def _front(self, interface_hashes: Collection[str], running: Collection[int]) -> dict[str, Any]:
+        """Give the values that ``FRONT`` needs."""
+        return {
+            "source": self.lease.name,
+            "hashes": list(interface_hashes),
+            "left_alone": [*self.refused, *running],
+        }
+
     def left_running(self, *, known: Collection[int] = ()) -> Ticket | None:
-        """Find a ticket that a claim of unknown outcome took: it runs under the own epoch, and is not ``known``."""
+        """Find the oldest ticket that a claim of unknown outcome took: it runs under the own epoch, not ``known``."""
         rows = run(
             self.database,
             f"""SELECT {COLUMNS} FROM tickets
-                WHERE state = '{RUNNING}' AND source = :source AND epoch = :epoch AND id <> ALL(:known)""",
+                WHERE state = '{RUNNING}' AND source = :source AND epoch = :epoch AND id <> ALL(:known)
+                ORDER BY queue_order LIMIT 1""",
             source=self.lease.name,
             epoch=self.lease.epoch,
             known=list(known),

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any
 
 import sqlalchemy
-import structlog
 
 from tomaat.database import RowRefused, run
 from tomaat.devices.need import Need
 from tomaat.tickets.hints import hints_of
 from tomaat.tickets.problems import fits_nowhere, waited_too_long, worker_lost
 from tomaat.tickets.queue import Misfit, Placement, Queue, Waiting
+from tomaat.tickets.row_by_row import ONE_BY_ONE, RowByRow
 from tomaat.tickets.sql import (
     DURATIONS,
+    FAIL,
     FORGET_TEXTS,
     HELD,
     LINE,
@@ -34,18 +34,12 @@ from tomaat.tickets.sql import (
 )
 from tomaat.tickets.states import CANCELLED, EXPIRED, FAILED, MANAGER, QUEUED, RUNNING, SUBMITTED, SUCCEEDED
 
-log = structlog.get_logger()
-
-Rows: TypeAlias = "list[sqlalchemy.Row[Any]]"
-
 #: A lease that ran out counts as its holder's end only when the manager is ``:settled``, by a clock that was not just
 #: set, and one lease after PostgreSQL's start, if that lies in the past.
 HOLDER_COUNTS = f"""({HELD} OR NOT :settled OR NOT coalesce({TRUSTED}, false)
                      OR clock_timestamp() BETWEEN pg_postmaster_start_time()
                           AND pg_postmaster_start_time() + make_interval(secs => :lease))"""
 MOST_AT_ONCE = 1000  #: tickets changed in one statement
-MOST_REFUSED = 1000  #: tickets remembered as refused
-ONE_BY_ONE = 50  #: tickets changed each by itself, where one of them is refused
 FRONT = 200  #: tickets read of each queue's front when some source is idle
 
 
@@ -79,7 +73,8 @@ class ManagerStore:
         self.database = database
         self.hint = hint
         self.lease_seconds = lease_seconds
-        self.refused: list[int] = []
+        self.tickets = RowByRow(database, "tickets", word="ticket")
+        self.lines = RowByRow(database, "audit", word="line")
 
     def now(self) -> datetime:
         """Read the database's clock."""
@@ -132,7 +127,7 @@ class ManagerStore:
             f"""SELECT id AS ticket, queue_order AS "order", service, interface_hash, expected_seconds, source,
                   coalesce(loading_seconds, 0) AS loading_seconds, coalesce(outgrown_bytes, 0) AS outgrown_bytes
                 FROM tickets WHERE id <> ALL(:refused) AND {where}""",
-            refused=self.refused,
+            refused=self.tickets.refused,
             **values,
         )
         return [Waiting(**row._mapping) for row in rows]  # noqa: SLF001 (SQLAlchemy's public name for a row's columns)
@@ -153,7 +148,7 @@ class ManagerStore:
         except RowRefused:
             rows = []
             for move in moves[:ONE_BY_ONE]:
-                with self._leaving(move.ticket):
+                with self.tickets.leaving(move.ticket):
                     rows += self._place(before, guard, [move])
         if rows:
             self._tell((before, QUEUED))
@@ -168,34 +163,6 @@ class ManagerStore:
                 WHERE t.id = m.ticket AND t.state = '{before}' AND {guard} RETURNING t.id, t.source""",
             moves=json.dumps([asdict(move) for move in moves]),
         )
-
-    def _change(self, update: str, due: str, *, most: int, picked: str | None = None, **values: Any) -> Rows:
-        """Change at most ``most`` tickets ``t`` that are ``due``, in one statement; return their rows.
-
-        ``picked`` selects them where that is quicker than to look for ``due`` itself.
-        """
-        picked = picked or f"SELECT t.id FROM tickets t WHERE {due}"
-        picked = f"SELECT id FROM ({picked}) picked WHERE id <> ALL(:refused) LIMIT :most"
-        changed = f"UPDATE tickets t SET {update} WHERE {due}"
-        returning = "RETURNING t.id, t.state, t.folder"
-        values["refused"] = self.refused
-        try:
-            return run(self.database, f"{changed} AND t.id = ANY(ARRAY({picked})) {returning}", most=most, **values)
-        except RowRefused:
-            rows = []
-            for one in run(self.database, picked, most=min(most, ONE_BY_ONE), **values):
-                with self._leaving(one.id):
-                    rows += run(self.database, f"{changed} AND t.id = :id {returning}", id=one.id, **values)
-            return rows
-
-    @contextmanager
-    def _leaving(self, ticket: int) -> Iterator[None]:
-        """Leave a ticket alone from now on if its row is refused."""
-        try:
-            yield
-        except RowRefused as error:
-            log.error("ticket.refused_by_database", ticket=ticket, reason=str(error))
-            self.refused = [*self.refused, ticket][-MOST_REFUSED:]
 
     def _tell(self, *moves: tuple[str, str]) -> None:
         channels = (channel for before, after in moves for channel in hints_of(before, after, MANAGER))
@@ -216,8 +183,8 @@ class ManagerStore:
         the sources with the interfaces that they are too small for. A lease that ran out counts only when ``settled``,
         ``within`` the expected time, and one lease after PostgreSQL's start.
         """
-        rows = self._change(
-            f"state = '{SUBMITTED}', source = NULL",
+        rows = self.tickets.change(
+            f"UPDATE tickets t SET state = '{SUBMITTED}', source = NULL",
             f"""t.state = '{QUEUED}' AND (NOT EXISTS (
                  SELECT FROM leases l JOIN compute_sources s ON s.name = l.name JOIN offers o ON o.source = l.name
                  WHERE l.name = t.source AND s.problem IS NULL AND o.interface_hash = t.interface_hash
@@ -237,8 +204,8 @@ class ManagerStore:
 
     def fail_unfit(self, misfit: Misfit, *, most: int = MOST_AT_ONCE) -> list[int]:
         """Fail the submitted tickets of a service that is too large for every compute source that offers it."""
-        rows = self._change(
-            f"state = '{FAILED}', finished = clock_timestamp(), error = CAST(:error AS jsonb)",
+        rows = self.tickets.change(
+            FAIL,
             f"t.state = '{SUBMITTED}' AND t.interface_hash = :interface_hash",
             most=most,
             interface_hash=misfit.interface_hash,
@@ -257,11 +224,13 @@ class ManagerStore:
         manager is ``settled``, ``within`` the expected time, and one lease after PostgreSQL's start. An attempt is
         spent.
         """
-        rows = self._change(
-            f"attempts = attempts + 1, {back_to_waiting(failing='attempts + 1 >= :attempts')}",
+        rows = self.tickets.change(
+            f"""UPDATE tickets t SET attempts = attempts + 1,
+                {back_to_waiting(failing="attempts + 1 >= :attempts")}""",
             f"""t.state = '{RUNNING}' AND NOT EXISTS (
                  SELECT FROM leases l WHERE l.name = t.source AND l.epoch = t.epoch AND {HOLDER_COUNTS})""",
             most=most,
+            returning="t.id, t.state",
             settled=settled,
             attempts=attempts,
             lease=self.lease_seconds,
@@ -272,27 +241,29 @@ class ManagerStore:
         return [(row.id, row.state) for row in rows]
 
     def fail_waited(self, *, hours: float, within: Within = ANY_TIME, most: int = MOST_AT_ONCE) -> list[int]:
-        """Fail the tickets that wait for longer than ``hours``."""
+        """Fail the tickets that wait for longer than ``hours`` since they came, or came back from a source."""
+        long_ago = f"coalesce(waiting_since, created) < {ago('seconds')}"
+        limits = {"seconds": hours * 3600, **asdict(within)}
         waited = " UNION ALL ".join(
-            f"(SELECT id, service FROM tickets WHERE state = '{state}' AND created < {ago('seconds')} LIMIT :most)"
+            f"(SELECT id, service FROM tickets WHERE state = '{state}' AND {long_ago} LIMIT :most)"
             for state in (SUBMITTED, QUEUED)
         )
         candidates = run(
             self.database,
             f"SELECT id, service FROM ({waited}) waited WHERE id <> ALL(:refused) LIMIT :most",
-            seconds=hours * 3600,
             most=most,
-            refused=self.refused,
-            **asdict(within),
+            refused=self.tickets.refused,
+            **limits,
         )
         failed: list[int] = []
         for service in sorted({candidate.service for candidate in candidates}):
-            rows = self._change(
-                f"state = '{FAILED}', finished = clock_timestamp(), error = CAST(:error AS jsonb)",
-                f"t.state IN {WAITING} AND t.id = ANY(:ids)",
+            rows = self.tickets.change(
+                FAIL,
+                f"t.state IN {WAITING} AND t.id = ANY(:ids) AND {long_ago}",
                 most=most,
                 ids=[candidate.id for candidate in candidates if candidate.service == service],
                 error=json.dumps(waited_too_long(service, hours)),
+                **limits,
             )
             failed += [row.id for row in rows]
         if failed:
@@ -311,9 +282,10 @@ class ManagerStore:
 
         ``fetched_grace_seconds`` is ``None`` where fetched results are kept. The row changes first, files go second.
         """
-        due = f"t.state = '{SUCCEEDED}' AND t.finished IS NOT NULL AND NOT t.files_removed"
-        rows = self._change(
-            f"state = '{EXPIRED}'",
+        due = f"""t.state = '{SUCCEEDED}' AND t.finished IS NOT NULL AND NOT t.files_removed
+                  AND t.id <> ALL(:refused)"""
+        rows = self.tickets.change(
+            f"UPDATE tickets t SET state = '{EXPIRED}'",
             due,
             picked=f"""(SELECT id FROM tickets t WHERE {due} AND delete_requested LIMIT :most)
                  UNION ALL
@@ -323,6 +295,7 @@ class ManagerStore:
                  (SELECT id FROM tickets t WHERE {due} AND fetched IS NOT NULL AND fetched < {ago("grace")}
                    ORDER BY fetched LIMIT :most)""",
             most=most,
+            returning="t.id, t.folder",
             retention=retention_hours * 3600,
             grace=fetched_grace_seconds,
             **asdict(within),
@@ -360,14 +333,17 @@ class ManagerStore:
                ) due LIMIT :most""",
             keep_input=keep_input,
             retention=retention_hours * 3600,
-            left=[*self.refused, *resisting],
+            left=[*self.tickets.refused, *resisting],
             most=most,
             **asdict(within),
         )
         return [Ended(id=row.id, folder=row.folder) for row in rows]
 
     def expired_with_files(self, *, after: int = 0, most: int = MOST_AT_ONCE) -> list[Ended]:
-        """List expired tickets whose input is still kept, in the order of their ids, beyond one."""
+        """List expired tickets whose input is still kept, in the order of their ids, beyond one.
+
+        The first condition is there for the index ``tickets_unwanted``, which is used only where it is implied.
+        """
         rows = run(
             self.database,
             f"""SELECT id, folder FROM tickets WHERE state IN {one_of(CANCELLED, EXPIRED)} AND state = '{EXPIRED}'
@@ -383,7 +359,7 @@ class ManagerStore:
             self._note_removed(list(ticket_ids))
         except RowRefused:
             for ticket in ticket_ids:
-                with self._leaving(ticket):
+                with self.tickets.leaving(ticket):
                     self._note_removed([ticket])
 
     def _note_removed(self, ticket_ids: Sequence[int]) -> None:
@@ -400,7 +376,7 @@ class ManagerStore:
 
     def forget_texts(self, ticket_id: int) -> None:
         """Forget the texts of an ended ticket whose files should be gone, and resist."""
-        with self._leaving(ticket_id):
+        with self.tickets.leaving(ticket_id):
             run(
                 self.database,
                 f"UPDATE tickets SET {FORGET_TEXTS} WHERE id = :id AND finished IS NOT NULL",
@@ -409,27 +385,26 @@ class ManagerStore:
 
     def prune(self, *, days: float, within: Within = ANY_TIME, most: int = MOST_AT_ONCE) -> list[int]:
         """Delete the oldest rows of tickets that ended ``days`` ago and have no files; return their ids."""
-        rows = run(
-            self.database,
-            f"""DELETE FROM tickets WHERE files_removed AND id = ANY(ARRAY(
-                 SELECT id FROM tickets WHERE files_removed
-                   AND finished < {ago("seconds")}
-                 ORDER BY finished LIMIT :most))
-               RETURNING id""",
-            seconds=days * 86400,
+        due = f"t.files_removed AND t.finished < {ago('seconds')}"
+        rows = self.tickets.change(
+            "DELETE FROM tickets t",
+            due,
+            picked=f"SELECT t.id FROM tickets t WHERE {due} ORDER BY t.finished",
             most=most,
+            seconds=days * 86400,
             **asdict(within),
         )
         return [row.id for row in rows]
 
     def prune_audit(self, *, days: float, within: Within = ANY_TIME, most: int = MOST_AT_ONCE) -> int:
         """Delete the oldest lines of the audit trail, older than ``days``, at least 30; return how many."""
-        rows = run(
-            self.database,
-            f"""DELETE FROM audit WHERE id = ANY(ARRAY(
-                 SELECT id FROM audit WHERE at < {ago("seconds")} ORDER BY at LIMIT :most)) RETURNING id""",
-            seconds=days * 86400,
+        due = f"t.at < {ago('seconds')}"
+        rows = self.lines.change(
+            "DELETE FROM audit t",
+            due,
+            picked=f"SELECT t.id FROM audit t WHERE {due} ORDER BY t.at",
             most=most,
+            seconds=days * 86400,
             **asdict(within),
         )
         return len(rows)

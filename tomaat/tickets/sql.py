@@ -66,6 +66,8 @@ FORGET_TEXTS = f"""{FORGET_WORDS}, error = CASE WHEN error IS NOT NULL THEN json
     'type', error->'type', 'title', error->'title', 'status', error->'status',
     'detail', 'The details are no longer kept.') END"""
 
+#: The beginning of an UPDATE that fails tickets with ``:error``.
+FAIL = f"""UPDATE tickets t SET state = '{FAILED}', finished = clock_timestamp(), error = CAST(:error AS jsonb)"""
 
 #: The database's clock is as the manager expects it, and not just set: the bounds of ``Within``.
 TRUSTED = "clock_timestamp() BETWEEN CAST(:earliest AS timestamptz) AND CAST(:latest AS timestamptz)"
@@ -87,4 +89,5 @@ def back_to_waiting(*, failing: str | None = None) -> str:
         state = f"{state} WHEN {failing} THEN '{FAILED}'"
         error = f", error = CASE WHEN NOT cancel_requested AND {failing} THEN CAST(:error AS jsonb) END"
     return f"""state = CASE {state} ELSE '{SUBMITTED}' END, finished = CASE WHEN {ends} THEN clock_timestamp() END,
-      source = CASE WHEN {ends} THEN source END, epoch = NULL, progress = NULL, stage = NULL{error}"""
+      source = CASE WHEN {ends} THEN source END, epoch = NULL, progress = NULL, stage = NULL,
+      waiting_since = clock_timestamp(){error}"""

@@ -12,7 +12,8 @@ from tomaat.database import run
 from tomaat.tickets.hints import hints_of
 from tomaat.tickets.manager_store import ANY_TIME, Within
 from tomaat.tickets.problems import service_withdrawn
-from tomaat.tickets.sql import HELD, OFFERS, ago
+from tomaat.tickets.row_by_row import RowByRow
+from tomaat.tickets.sql import FAIL, HELD, OFFERS, ago
 from tomaat.tickets.states import FAILED, MANAGER, SUBMITTED
 
 MOST_FAILED = 1000  #: tickets in one statement
@@ -37,6 +38,7 @@ class WithdrawalStore:
     def __init__(self, database: sqlalchemy.Engine, hint: Callable[[str], None]) -> None:
         self.database = database
         self.hint = hint
+        self.tickets = RowByRow(database, "tickets", word="ticket")
 
     def note_offered(self) -> None:
         """Write that the present offers of all held sources are offered now."""
@@ -84,18 +86,14 @@ class WithdrawalStore:
         return [WithdrawnService(service=row.service, interface_hash=row.interface_hash) for row in rows]
 
     def fail_awaiting(self, withdrawn: WithdrawnService, *, hours: float, most: int = MOST_FAILED) -> list[int]:
-        """Fail the oldest submitted tickets of a withdrawn service, unless a source offers it by now."""
-        rows = run(
-            self.database,
-            f"""UPDATE tickets SET state = '{FAILED}', finished = clock_timestamp(), error = CAST(:error AS jsonb)
-               WHERE state = '{SUBMITTED}' AND id = ANY(ARRAY(
-                 SELECT id FROM tickets WHERE state = '{SUBMITTED}' AND interface_hash = :interface_hash
-                 ORDER BY queue_order LIMIT :limit))
-                 AND NOT EXISTS (SELECT FROM offers WHERE interface_hash = :interface_hash)
-               RETURNING id""",
+        """Fail submitted tickets of a withdrawn service, unless a source offers it by now."""
+        rows = self.tickets.change(
+            FAIL,
+            f"""t.state = '{SUBMITTED}' AND t.interface_hash = :interface_hash
+                AND NOT EXISTS (SELECT FROM offers o WHERE o.interface_hash = :interface_hash)""",
+            most=most,
             interface_hash=withdrawn.interface_hash,
             error=json.dumps(service_withdrawn(withdrawn.service, hours)),
-            limit=most,
         )
         if rows:
             for channel in hints_of(SUBMITTED, FAILED, MANAGER):

@@ -174,7 +174,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # waitress has no types
 
     def decide(self, request: Parser, decision: int | Problem) -> None:
         """Go on with a request of which ``before_body`` could not tell."""
-        if request is not self.request or not request.asks or self.will_close:
+        if not self.waits_for(request):
             return
         if isinstance(decision, Problem):
             self.refuse(decision)
@@ -189,6 +189,19 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # waitress has no types
             self.send_continue()
         if held:
             self.received(held)
+
+    def waits_for(self, request: Parser) -> bool:
+        """Tell whether it is not decided yet how large this request's body may be; any thread may ask."""
+        return request is self.request and request.asks and not self.will_close
+
+    def client_has_left(self) -> bool:
+        """Tell whether the client has closed, with nothing more to read; any thread may ask."""
+        try:
+            return not self.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
 
     @property
     def spooled_bytes(self) -> int:

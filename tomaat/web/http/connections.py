@@ -1,7 +1,8 @@
 """All connections together: how many there may be, how much they spool, and how many uploads are unpacked at once.
 
-The thread that serves all connections calls everything here but ``leave_unpacking``. It waits for nobody: a key that
-was not seen before is asked for in a thread of its own, and an upload that finds no place waits without a thread.
+The thread that serves all connections calls what is public here, but ``leave_unpacking``. It waits for nobody: a key
+that was not seen before is looked for in another thread, which calls ``_find_keys``, and an upload that finds no place
+waits without a thread.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ log = structlog.get_logger()
 
 MOST_CONNECTIONS = 1000
 LOOK_SECONDS = 1.0
+AWAY_SECONDS = 1.0  #: for which the database is not asked, after it was found away
 TELL_SECONDS = 60.0  #: between two lines of the log about closed connections
 
 
@@ -72,11 +74,12 @@ class Connections:
         self.wake = wake
         self.waiting: deque[Connection] = deque()  #: with an upload that finds no place
         self.unpacking: set[Connection] = set()
-        self.asked: SimpleQueue[tuple[Connection, Parser, str, str]] = SimpleQueue()
+        self.keys_to_find: SimpleQueue[tuple[Connection, Parser, str, str]] = SimpleQueue()
         self.decided: SimpleQueue[tuple[Connection, Parser, int | Problem]] = SimpleQueue()
         self.looked = self.told = time.monotonic()
         self.closed: Counter[str] = Counter()
-        threading.Thread(target=self._ask_for_keys, name="keys", daemon=True).start()
+        self.away_until = 0.0  #: of the database, for the thread ``keys``
+        threading.Thread(target=self._find_keys, name="keys", daemon=True).start()
 
     def all(self) -> list[Connection]:
         """List the connections, the oldest first."""
@@ -100,7 +103,7 @@ class Connections:
 
     def ask(self, connection: Connection, request: Parser) -> None:
         """Let a thread ask for the key of a request."""
-        self.asked.put((connection, request, request.headers.get(KEY_HEADER, ""), connection.addr[0]))
+        self.keys_to_find.put((connection, request, request.headers.get(KEY_HEADER, ""), connection.addr[0]))
 
     def reserve(self, connection: Connection, request: Parser, body_bytes: int) -> None:
         """Reserve room for a spool. Raises ``Problem``, unless all the others have none."""
@@ -147,19 +150,29 @@ class Connections:
             self.unpacking.add(connection)
             self.start(connection)
 
-    def _ask_for_keys(self) -> None:
+    def _find_keys(self) -> None:
         while True:
-            connection, request, shown, address = self.asked.get()
-            self.decided.put((connection, request, self._decision(shown, address)))
+            connection, request, shown, address = self.keys_to_find.get()
+            if not connection.waits_for(request):
+                continue
+            if connection.client_has_left():
+                connection.will_close = True  # the loop, which does not read of it now, closes it at its next turn
+            else:
+                self.decided.put((connection, request, self._decision(shown, address)))
             self.wake()
 
     def _decision(self, shown: str, address: str) -> int | Problem:
+        """Ask for a key; while the database is away, only once in a while, so that nobody waits for all before him."""
+        away = retry_later(503, "unavailable", "Unavailable", "The server's database does not answer now.", 5)
+        if time.monotonic() < self.away_until:
+            return away
         try:
             return self.gate.ask(shown, address)
         except Problem as problem:
             return problem
         except DatabaseUnavailable:
-            return retry_later(503, "unavailable", "Unavailable", "The server's database does not answer now.", 5)
+            self.away_until = time.monotonic() + AWAY_SECONDS
+            return away
         except Exception as error:  # noqa: BLE001 (whatever it is, others wait for this thread)
             log.error("keys.crashed", error=type(error).__name__, frames=frames_of(error))
             return Problem(500, "internal-error", "Internal error", "The server made a mistake.")
