@@ -20,6 +20,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+from tomaat.archives import ArchiveLimits
+
 CODE = Path(__file__).resolve().parent  #: the doors lie beside this file
 HOME = CODE if (CODE / "pyproject.toml").is_file() else Path.cwd()  #: the clone; an installed server's current folder
 MIB = 1024**2
@@ -258,6 +260,16 @@ class Settings(BaseSettings):
         if "@" in f"{url.host}{url.database}":
             raise ValueError("write a password's @ as %40")
         return value
+
+    @property
+    def archive_limits(self) -> ArchiveLimits:
+        """The limits of an upload, packed and unpacked."""
+        return ArchiveLimits(
+            largest_upload_bytes=self.LARGEST_UPLOAD_BYTES,
+            largest_unpacked_bytes=self.LARGEST_UNPACKED_BYTES,
+            most_members=self.MOST_MEMBERS,
+            largest_ratio=self.LARGEST_RATIO,
+        )
 
     @property
     def database_given(self) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 
 from tomaat.access import Audit, KeyStore
-from tomaat.archives import ArchiveLimits
 from tomaat.database import CHANGED, Hinter, Hints, connect
 from tomaat.launch.open_door import open_door, prepare
 from tomaat.processes.misconfigured import Misconfigured
@@ -39,16 +38,6 @@ def access_of(settings: Settings, keys: KeyStore) -> Access:
     )
 
 
-def archive_limits_of(settings: Settings) -> ArchiveLimits:
-    """Make the limits of an upload, packed and unpacked."""
-    return ArchiveLimits(
-        largest_upload_bytes=settings.LARGEST_UPLOAD_BYTES,
-        largest_unpacked_bytes=settings.LARGEST_UNPACKED_BYTES,
-        most_members=settings.MOST_MEMBERS,
-        largest_ratio=settings.LARGEST_RATIO,
-    )
-
-
 def serve(settings: Settings, stop: Stop) -> None:
     """Answer requests until the door is asked to stop."""
     deadline = settings.database_deadline_seconds
@@ -70,7 +59,7 @@ def serve(settings: Settings, stop: Stop) -> None:
         access,
         audit,
         examples=Examples(settings.CUSTOM_TASKS_DIR / "examples"),
-        archive_limits=archive_limits_of(settings),
+        archive_limits=settings.archive_limits,
         largest_voxel_bytes=settings.LARGEST_VOLUME_BYTES,
         longest_wait_seconds=settings.LONGEST_WAIT_SECONDS,
         longest_queue=settings.LONGEST_QUEUE,

@@ -111,7 +111,7 @@ class Claims:
             return
         if self.running and not self.running.need_no_neighbour:
             try:
-                ticket = self.store.next_queued(self.keeper.offering.interface_hashes)
+                ticket = self.store.next_queued(self.keeper.offering.interface_hashes, running=self.running.ids)
             except DatabaseUnavailable:
                 return
         if ticket is not None and ticket.claim == 0:
