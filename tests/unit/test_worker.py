@@ -218,7 +218,7 @@ class Worker:
         self.performer = Performer(self.channel, "cpu", ProcessMemory(10**12), {})
         networks = self.performer.networks
         self.reader = VolumeReader(largest_voxel_bytes=1000)
-        self.reading = InputReader(self.channel, self.reader, networks, self.performer.asked)
+        self.reading = InputReader(self.channel, self.reader, networks, self.performer.to_perform)
         self.packing = Packer(self.channel, networks)
 
     def load(self, *tasks):
@@ -236,10 +236,10 @@ class Worker:
         self.reading.take(job)
 
     def perform(self):
-        self.performer.take(*self.performer.asked.get_nowait(), self.packing.asked)
+        self.performer.take(*self.performer.to_perform.get_nowait(), self.packing.to_pack)
 
     def pack(self):
-        self.packing.take(self.packing.asked.get_nowait())
+        self.packing.take(self.packing.to_pack.get_nowait())
 
     def hear(self):
         """Take all that it has said by now."""
@@ -251,9 +251,9 @@ class Worker:
     def run(self, job):
         """Take a job through the stages; return how it ended."""
         self.read(job)
-        if not self.performer.asked.empty():
+        if not self.performer.to_perform.empty():
             self.perform()
-        if not self.packing.asked.empty():
+        if not self.packing.to_pack.empty():
             self.pack()
         self.heard = self.hear()
         return self.heard[-1]
@@ -789,7 +789,7 @@ def test_what_was_read_ahead_is_let_go_when_the_lane_says_so(worker, job):
 def test_reading_ahead_makes_way_for_what_is_asked_since(worker, job):
     worker.load(_Scan)
     scan = job("Scan", volume=nifti())
-    worker.reading.asked.put(scan)
+    worker.reading.to_read.put(scan)
     worker.reading.take(ReadAhead(service="Scan", inputs=scan.inputs))
     assert worker.reading.ahead is None
 
@@ -847,12 +847,12 @@ def test_a_cancelling_meets_its_own_job_of_two_that_are_under_way(worker, job, m
             made = job("Scan", key=key, volume=nifti())
             asked = Perform(key=key, service="Scan", inputs=made.inputs, out=made.out, source="here/cpu-0")
             worker.lane.send(asked)
-        one, two = (worker.reading.asked.get(timeout=60) for _ in range(2))
+        one, two = (worker.reading.to_read.get(timeout=60) for _ in range(2))
         worker.lane.send(GiveUp(key="2/1"))
         worker.lane.send(ReadAhead(service="Scan", inputs=two.inputs))
         worker.lane.send(Forget())
-        assert worker.reading.asked.get(timeout=60) == ReadAhead(service="Scan", inputs=two.inputs)
-        assert worker.reading.asked.get(timeout=60) == Forget()
+        assert worker.reading.to_read.get(timeout=60) == ReadAhead(service="Scan", inputs=two.inputs)
+        assert worker.reading.to_read.get(timeout=60) == Forget()
         assert (one.report.given_up, two.report.given_up) == (False, True)
     finally:  # before os._exit is itself again
         worker.lane.close()

@@ -86,11 +86,11 @@ def listen(channel: Channel[FromLane], performer: Performer, reading: InputReade
                     report=Report(channel, message.key),
                 )
                 jobs.append(job)
-                reading.asked.put(job)
+                reading.to_read.put(job)
             case Reload():
-                performer.asked.put(message)
+                performer.to_perform.put(message)
             case ReadAhead() | Forget():
-                reading.asked.put(message)
+                reading.to_read.put(message)
             case GiveUp():
                 for job in jobs:
                     job.report.given_up |= job.key == message.key
@@ -239,12 +239,12 @@ def main() -> None:
     if performer is None:
         return
     reader = VolumeReader(largest_voxel_bytes=arguments.largest_volume_bytes)
-    reading = InputReader(channel, reader, performer.networks, performer.asked)
-    performer.networks.make_way = lambda: reading.asked.put(Forget())
+    reading = InputReader(channel, reader, performer.networks, performer.to_perform)
+    performer.networks.make_way = lambda: reading.to_read.put(Forget())
     packing = Packer(channel, performer.networks)
     for work in (lambda: listen(channel, performer, reading), reading.work, packing.work):
         threading.Thread(target=work_for_life, args=(work,), daemon=True).start()
-    performer.work(packing.asked)
+    performer.work(packing.to_pack)
 
 
 if __name__ == "__main__":

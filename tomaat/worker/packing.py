@@ -40,12 +40,12 @@ class Packer:
     def __init__(self, channel: Channel[FromLane], networks: Networks) -> None:
         self.channel = channel
         self.networks = networks
-        self.asked: SimpleQueue[Returned] = SimpleQueue()
+        self.to_pack: SimpleQueue[Returned] = SimpleQueue()
 
     def work(self) -> None:
         """Pack one result after the other, until the process ends."""
         while True:
-            returned = self.asked.get()
+            returned = self.to_pack.get()
             with bound_contextvars(**returned.job.facts):
                 self.take(returned)
 

@@ -82,7 +82,7 @@ class Performer:
             known=known,
             tell=channel.send,
         )
-        self.asked: SimpleQueue[tuple[Job, Read] | Reload] = SimpleQueue()
+        self.to_perform: SimpleQueue[tuple[Job, Read] | Reload] = SimpleQueue()
         self.folder = folder
         self.wanted = wanted
         self.to_load: dict[str, Task] = {}
@@ -137,9 +137,9 @@ class Performer:
         if not self.order:
             self.channel.send(WorkerReady())
         while True:
-            while self.order and self.asked.empty():
+            while self.order and self.to_perform.empty():
                 self.load()
-            asked = self.asked.get()
+            asked = self.to_perform.get()
             if isinstance(asked, Reload):
                 self.reload(asked)
                 continue
