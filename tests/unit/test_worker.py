@@ -400,6 +400,13 @@ def test_a_cancelled_jobs_next_progress_ends_it_and_not_the_next_job(worker, job
     assert worker.run(job("Add", key="2/1")) == Packed(key="2/1")
 
 
+def test_a_task_that_raises_cancelled_though_nobody_gave_up_has_crashed(worker, job, monkeypatch):
+    monkeypatch.setattr(_Raising, "error", Cancelled())
+    worker.load(_Raising)
+    end = worker.run(job("Raising"))
+    assert (type(end), end.error) == (TaskCrashed, "Cancelled")
+
+
 def test_a_job_cancelled_while_it_is_packed_ends_before_its_next_file(worker, job, monkeypatch):
     worker.load(_Add)
     packed = job("Add")

@@ -39,7 +39,7 @@ def writing(out: Path) -> Iterator[None]:
 def end_of(job: Job, error: BaseException) -> NoResult:
     """Make the message that ends a job by an error, whichever stage raised it."""
     match error:
-        case Cancelled():
+        case Cancelled() if job.report.given_up:  # of its own accord a task cancels nothing
             return TaskStopped(key=job.key)
         case NotWritten():
             return DiskFull(key=job.key)
