@@ -159,6 +159,13 @@ class _Unloadable(_Add):
         raise FileNotFoundError("weights/liver.pt2")
 
 
+class _Mute(Exception):
+    """Has no text, and would end the program of whoever wants one."""
+
+    def __str__(self):
+        raise SystemExit(4)
+
+
 class _Talkative(_Add):
     task_identifier = "Talkative"
     inputs = (SingleChoiceInput("x", "X", choices=[f"{number:0200}" for number in range(1000)]),)
@@ -392,6 +399,20 @@ def test_a_refusal_reaches_the_client_verbatim(worker, job):
     assert end == TicketRefused(key="1/1", detail="x: 2.0 shows no head.")
 
 
+class _Unsaid(TaskRefused):
+    """A refusal of a task's own that has no sentence."""
+
+    def __init__(self):
+        self.reason = 1
+
+
+def test_a_refusal_without_a_sentence_is_a_crash_and_ends_no_worker(worker, job, monkeypatch):
+    monkeypatch.setattr(_Raising, "error", _Unsaid())
+    worker.load(_Raising)
+    end = worker.run(job("Raising"))
+    assert (type(end), end.error) == (TaskCrashed, "_Unsaid")
+
+
 def test_a_cancelled_jobs_next_progress_ends_it_and_not_the_next_job(worker, job):
     worker.load(_Add)
     cancelled = job("Add")
@@ -436,6 +457,18 @@ def test_a_task_that_cannot_load_is_reported_and_the_others_serve(worker):
     problem, offer = worker.offers
     assert problem == NotOffered(reason="Unloadable: load() failed: FileNotFoundError: weights/liver.pt2")
     assert (offer.service, offer.warm, offer.peak_bytes) == ("Add", 1, None)
+
+
+def test_a_task_that_cannot_load_for_an_error_without_a_text_is_reported_too(worker, monkeypatch):
+    monkeypatch.setattr(_Raising, "load", lambda *_: (_ for _ in ()).throw(_Mute()))
+    worker.load(_Raising, _Add)
+    problem, offer = worker.offers
+    assert problem == NotOffered(reason="Raising: load() failed: _Mute: its text cannot be made")
+    assert offer.service == "Add"
+
+
+def test_a_driver_whose_error_has_no_text_is_told_too():
+    assert performing.first_line(_Mute()) == "its text cannot be made"
 
 
 def test_a_service_is_offered_as_soon_as_it_is_loaded_and_its_ticket_comes_before_the_next_network(worker, job):
@@ -619,8 +652,9 @@ def test_an_error_that_breaks_the_device_ends_the_worker_after_the_tickets_own_e
 def test_a_network_that_breaks_the_device_while_it_loads_is_named_and_ends_the_worker(worker):
     with pytest.raises(_Ended):
         worker.load(_Unloadable)
-    *_, loading, broken = worker.hear()
-    assert (loading.name, type(broken)) == ("Unloadable", DeviceBroken)
+    *_, loading, refusal, broken = worker.hear()
+    assert loading.name == "Unloadable", "so that it is left out, and what ends the worker here may be the error itself"
+    assert (type(refusal), type(broken)) == (NotOffered, DeviceBroken)
 
 
 def test_a_device_that_does_not_answer_ends_the_worker_and_the_ticket_has_its_own_end(worker, job, monkeypatch):

@@ -13,6 +13,7 @@ import structlog
 
 from tomaat.devices.need import Need
 from tomaat.messages import Loaded, Loading, Measured
+from tomaat.processes.log import text_of
 from tomaat.services import Offer, Task
 from tomaat.storage.files import sha256_of, size_of
 from tomaat.worker.device_memory import DeviceMemory
@@ -345,7 +346,7 @@ def to_let_go(sizes: Mapping[str, int], short_bytes: int) -> list[str]:
 
 def is_out_of_memory(error: Exception) -> bool:
     """Tell whether the device's, or the machine's, memory was exhausted; torch says so in its own ways."""
-    words = str(error)
+    words = text_of(error)
     return (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"

@@ -32,6 +32,7 @@ from tomaat.messages import (
     WorkerReady,
 )
 from tomaat.messages.fields import MOST_SECONDS
+from tomaat.processes.log import text_of
 from tomaat.refusals import WrongValue
 from tomaat.services import Offer, Task
 from tomaat.services.find import find_tasks_in
@@ -112,8 +113,8 @@ class Performer:
 
     def _tell_not_loaded(self, name: str, error: BaseException) -> None:
         """Report a network that did not load; end the process if the device was broken by it."""
-        self.channel.send(NotOffered(reason=f"{name}: load() failed: {type(error).__name__}: {error}"))
-        self.channel.send(Loading(name=name))  # if the device is broken, the next worker leaves this one out
+        self.channel.send(Loading(name=name))  # what ends the worker now is its error, or the device
+        self.channel.send(NotOffered(reason=f"{name}: load() failed: {type(error).__name__}: {text_of(error)}"))
         broken = self._broken()
         if broken is not None:
             self._end(broken)
@@ -266,4 +267,4 @@ def expected(seconds: float) -> float:
 
 def first_line(error: Exception) -> str:
     """Tell an error of a driver, which may have many lines, in one."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return (text_of(error).strip().splitlines() or [type(error).__name__])[0]
