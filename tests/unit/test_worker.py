@@ -226,7 +226,7 @@ class Worker:
         networks = self.performer.networks
         self.reader = VolumeReader(largest_voxel_bytes=1000)
         self.reading = InputReader(self.channel, self.reader, networks, self.performer.to_perform)
-        self.packing = Packer(self.channel, networks)
+        self.packing = Packer(self.channel)
 
     def load(self, *tasks):
         made = {task.task_identifier: task() for task in tasks}
@@ -614,6 +614,22 @@ def test_a_text_that_has_changed_is_not_read_before_it_is_asked_for(shelf):
     shelf.write("First", 2)
     found = find_tasks(shelf.folder, kept=shelf.kept.copy)
     assert found.tasks["First"].perform(1) == {"version": "1"}
+
+
+@pytest.mark.parametrize("gone", [False, True], ids=["changed", "removed"])
+def test_a_result_is_labelled_with_the_task_that_made_it_though_a_reload_came_before_it_was_packed(shelf, job, gone):
+    worker, performed = shelf.worker, job("First")
+    worker.read(performed)
+    worker.perform()
+    former = shelf.worker.performer.networks.tasks["First"].version
+    if gone:
+        (shelf.folder / "FirstTask.py").unlink()
+    else:
+        shelf.write("First", 2, load="type(self).version = 'another'")
+    shelf.reload()
+    worker.pack()
+    assert worker.hear()[-1] == Packed(key="1/1")
+    assert result_of(performed)[0]["version"] == former
 
 
 # A broken device

@@ -241,7 +241,7 @@ def main() -> None:
     reader = VolumeReader(largest_voxel_bytes=arguments.largest_volume_bytes)
     reading = InputReader(channel, reader, performer.networks, performer.to_perform)
     performer.networks.make_way = lambda: reading.to_read.put(Forget())
-    packing = Packer(channel, performer.networks)
+    packing = Packer(channel)
     for work in (lambda: listen(channel, performer, reading), reading.work, packing.work):
         threading.Thread(target=work_for_life, args=(work,), daemon=True).start()
     performer.work(packing.to_pack)

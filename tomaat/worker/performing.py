@@ -206,12 +206,23 @@ class Performer:
             seconds = time.monotonic() - began
             with writing(job.out):
                 outputs = keep_outputs(outputs, job.out / KEPT)
+            returned = self._returned(job, read, outputs, seconds)
         except BaseException as error:  # noqa: BLE001 (other people's code may raise anything, SystemExit too)
             self._take_error(job, error)
         else:
             self.crashed.clear()
-            packs.put(Returned(job=job, read=read, outputs=outputs, seconds=seconds))
+            packs.put(returned)
             self.channel.send(Performed(key=job.key))
+
+    def _returned(self, job: Job, read: Read, outputs: Any, seconds: float) -> Returned:
+        return Returned(
+            job=job,
+            read=read,
+            outputs=outputs,
+            version=self.networks.tasks[job.service].version,
+            weights_sha256=self.networks.weights_sha256(job.service),
+            seconds=seconds,
+        )
 
     def _take_error(self, job: Job, error: BaseException) -> None:
         end = end_of(job, error)
