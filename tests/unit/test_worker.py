@@ -60,7 +60,7 @@ from tomaat.services.found import Found
 from tomaat.services.kept import import_from_copy
 from tomaat.volumes import Volume
 from tomaat.worker import packing, performing
-from tomaat.worker.__main__ import listen, start
+from tomaat.worker.__main__ import find, listen, start
 from tomaat.worker.job import Job
 from tomaat.worker.packing import Packer
 from tomaat.worker.performing import Performer
@@ -514,17 +514,20 @@ class {name}(Task):
 class Shelf:
     """A folder of tasks, and its copy, from which a worker imports."""
 
-    def __init__(self, worker, top):
+    def __init__(self, worker, top, *, wanted=None, loads=None):
         self.worker = worker
         self.folder, self.top = top / "tasks", top
         self.folder.mkdir()
-        self.write("First", 1)
-        self.write("Second", 1)
+        for service in ("First", "Second"):
+            self.write(service, 1, load=(loads or {}).get(service, "pass"))
         self.kept = KeptTasks(self.folder, top / "kept")
         import_from_copy(self.folder, self.kept.copy)
-        worker.performer.folder = self.folder
-        worker.performer.take_in(find_tasks(self.folder, kept=self.kept.copy))
-        self.offers = [worker.load_next(), worker.load_next()]
+        worker.performer.folder, worker.performer.wanted = self.folder, wanted
+        services = "*" if wanted is None else ",".join(wanted)
+        arguments = argparse.Namespace(tasks=self.folder, kept=self.kept.copy, services=services)
+        worker.performer.take_in(find(worker.channel, arguments, {}, ()))
+        worker.hear()
+        self.offers = [worker.load_next() for _ in list(worker.performer.order)]
         worker.hear()
 
     def write(self, name, version, *, load="pass", file=None):
@@ -594,6 +597,64 @@ def test_a_file_that_was_renamed_or_removed_takes_its_service_along(shelf):
     shelf.write("Third", 1)
     _, reloaded = shelf.reload()
     assert set(reloaded.services) == {"Second", "Third"}
+
+
+def test_a_file_whose_service_never_loaded_can_be_mended_and_removed(worker, tmp_path):
+    shelf = Shelf(worker, tmp_path, loads={"Second": "raise OSError('no weights')"})
+    assert list(worker.performer.networks.tasks) == ["First"]
+    shelf.write("Other", 1, file="SecondTask.py")
+    assert set(shelf.reload()[1].services) == {"First", "Other"}
+    (shelf.folder / "SecondTask.py").unlink()
+    _, reloaded = shelf.reload()
+    assert (reloaded.services, reloaded.refused) == (("First",), ())
+    for service in ("Second", "Other"):
+        shelf.write(service, 1, file=f"New{service}.py")
+    assert set(shelf.reload()[1].services) == {"First", "Second", "Other"}, "no file that is gone holds on to its own"
+
+
+def test_a_file_with_services_that_this_source_does_not_offer_can_be_changed(worker, tmp_path):
+    shelf = Shelf(worker, tmp_path, wanted=["First"])
+    both = VERSION.format(name="First", version=2, load="pass") + VERSION.format(name="Second", version=2, load="pass")
+    for text in (both, both + "\n"):
+        (shelf.folder / "FirstTask.py").write_text(text)
+        (shelf.folder / "SecondTask.py").unlink(missing_ok=True)
+        _, reloaded = shelf.reload()
+        assert (reloaded.services, reloaded.refused, shelf.version("First")) == (("First",), (), "2")
+
+
+@pytest.mark.parametrize("file", ["ATask.py", "ZTask.py"])
+def test_a_service_may_move_from_one_file_to_another(shelf, file):
+    shelf.write("First", 2, file=file)
+    shelf.write("Other", 1, file="FirstTask.py")
+    _, reloaded = shelf.reload()
+    assert (set(reloaded.services), reloaded.refused) == ({"First", "Second", "Other"}, ())
+    assert shelf.version("First") == "2"
+    (shelf.folder / "FirstTask.py").unlink()
+    assert set(shelf.reload()[1].services) == {"First", "Second"}, "its former file takes it along no longer"
+
+
+@pytest.mark.parametrize("failing", ["First", "Other"])
+def test_a_service_that_moves_stays_where_it_was_if_one_of_both_files_fails(shelf, failing):
+    loads = {"First": "pass", "Other": "pass"} | {failing: "raise OSError('no weights')"}
+    shelf.write("First", 2, file="ATask.py", load=loads["First"])
+    shelf.write("Other", 1, file="FirstTask.py", load=loads["Other"])
+    shelf.write("Second", 2)
+    (told, reloaded) = shelf.reload()
+    (refusal,) = (each for each in told if isinstance(each, NotOffered))
+    assert refusal.reason == f"{failing}: load() failed: OSError: no weights"
+    assert (set(reloaded.services), reloaded.refused) == ({"First", "Second"}, ("ATask.py", "FirstTask.py"))
+    assert [shelf.version(service) for service in ("First", "Second")] == ["1", "2"]
+
+
+def test_a_changed_file_whose_interface_cannot_be_told_leaves_the_former_task(shelf):
+    text = VERSION.format(name="First", version=2, load="pass")
+    long = 'SingleChoiceInput("x", "X", choices=[f"{number:0200}" for number in range(1000)])'
+    text = text.replace('FloatInput("x", "X")', long).replace("import FloatInput", "import SingleChoiceInput")
+    (shelf.folder / "FirstTask.py").write_text(text)
+    ((refusal,), reloaded) = shelf.reload()
+    assert refusal.reason.startswith("First: its interface cannot be told")
+    assert (reloaded.services, reloaded.refused) == (("First", "Second"), ("FirstTask.py",))
+    assert shelf.version("First") == "1"
 
 
 def test_a_helper_that_has_changed_comes_with_the_task_that_imports_it(shelf, monkeypatch):
