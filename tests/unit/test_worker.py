@@ -31,6 +31,8 @@ from tomaat.messages import (
     Channel,
     DeviceBroken,
     DeviceUnusable,
+    Estimate,
+    Estimated,
     Forget,
     GiveUp,
     Loaded,
@@ -49,6 +51,7 @@ from tomaat.messages import (
     TaskCrashed,
     TaskStopped,
     TicketRefused,
+    ToEstimate,
     WorkerReady,
 )
 from tomaat.reader import VolumeReader
@@ -61,6 +64,7 @@ from tomaat.services.kept import import_from_copy
 from tomaat.volumes import Volume
 from tomaat.worker import packing, performing
 from tomaat.worker.__main__ import find, listen, start
+from tomaat.worker.estimating import Estimator
 from tomaat.worker.job import Job
 from tomaat.worker.packing import Packer
 from tomaat.worker.performing import Performer
@@ -227,6 +231,7 @@ class Worker:
         self.reader = VolumeReader(largest_voxel_bytes=1000)
         self.reading = InputReader(self.channel, self.reader, networks, self.performer.to_perform)
         self.packing = Packer(self.channel)
+        self.estimating = Estimator(self.channel, networks)
 
     def load(self, *tasks):
         made = {task.task_identifier: task() for task in tasks}
@@ -336,7 +341,7 @@ def test_a_task_that_would_end_its_program_fails_its_ticket_and_the_next_one_run
     end = worker.run(job("Raising"))
     assert isinstance(end, TaskCrashed)
     assert end.error == (error if isinstance(error, type) else type(error)).__name__
-    assert worker.performer.estimate("Raising", job("Raising").inputs) is None
+    assert worker.estimating.estimate("Raising", job("Raising").inputs) is None
     assert worker.run(job("Add", key="2/1")) == Packed(key="2/1")
 
 
@@ -389,7 +394,7 @@ def test_an_estimate_that_is_no_number_of_seconds_is_told_to_the_log(worker, job
     monkeypatch.setattr(_Add, "expected_seconds", lambda *_: float("inf"))
     worker.load(_Add)
     with structlog.testing.capture_logs() as lines:
-        assert worker.performer.estimate("Add", job("Add").inputs) is None
+        assert worker.estimating.estimate("Add", job("Add").inputs) is None
     assert lines[0]["told"] == "expected_seconds() returned …; return at most 1e+09 seconds, or None"
 
 
@@ -778,9 +783,9 @@ def test_what_does_not_fit_at_all_fails_with_a_clear_error_and_the_next_ticket_r
 
 def test_an_estimate_that_fails_costs_nothing(worker, job):
     worker.load(_Broken, _Add)
-    assert worker.performer.estimate("Broken", job("Broken").inputs) is None
-    assert worker.performer.estimate("Add", job("Add").inputs) is None
-    assert worker.performer.estimate("Gone", job("Gone").inputs) is None
+    assert worker.estimating.estimate("Broken", job("Broken").inputs) is None
+    assert worker.estimating.estimate("Add", job("Add").inputs) is None
+    assert worker.estimating.estimate("Gone", job("Gone").inputs) is None
 
 
 def test_a_device_that_torch_cannot_use_is_told(worker):
@@ -950,21 +955,33 @@ def test_a_result_is_its_own_tickets_also_when_the_task_fills_the_same_memory_an
         assert sorted(path.name for path in each.out.iterdir()) == ["files", DRAFT]
 
 
-def test_a_cancelling_meets_its_own_job_of_two_that_are_under_way(worker, job, monkeypatch):
-    worker.load(_Scan)
+@contextlib.contextmanager
+def listening(worker, monkeypatch):
+    """Let the worker hear its lane, in a thread."""
     monkeypatch.setattr(os, "_exit", lambda _status: sys.exit())
 
     def listen_until_the_lane_is_gone():
         with contextlib.suppress(SystemExit):
-            listen(worker.channel, worker.performer, worker.reading)
+            listen(worker.channel, worker.performer, worker.reading, worker.estimating)
 
-    listening = threading.Thread(target=listen_until_the_lane_is_gone)
-    listening.start()
+    thread = threading.Thread(target=listen_until_the_lane_is_gone)
+    thread.start()
     try:
+        yield
+    finally:  # before os._exit is itself again
+        worker.lane.close()
+        thread.join()
+
+
+def asked_to_perform(job):
+    return Perform(key=job.key, service=job.service, inputs=job.inputs, out=job.out, source=job.source)
+
+
+def test_a_cancelling_meets_its_own_job_of_two_that_are_under_way(worker, job, monkeypatch):
+    worker.load(_Scan)
+    with listening(worker, monkeypatch):
         for key in ("1/1", "2/1"):
-            made = job("Scan", key=key, volume=nifti())
-            asked = Perform(key=key, service="Scan", inputs=made.inputs, out=made.out, source="here/cpu-0")
-            worker.lane.send(asked)
+            worker.lane.send(asked_to_perform(job("Scan", key=key, volume=nifti())))
         one, two = (worker.reading.to_read.get(timeout=60) for _ in range(2))
         worker.lane.send(GiveUp(key="2/1"))
         worker.lane.send(ReadAhead(service="Scan", inputs=two.inputs))
@@ -972,9 +989,24 @@ def test_a_cancelling_meets_its_own_job_of_two_that_are_under_way(worker, job, m
         assert worker.reading.to_read.get(timeout=60) == ReadAhead(service="Scan", inputs=two.inputs)
         assert worker.reading.to_read.get(timeout=60) == Forget()
         assert (one.report.given_up, two.report.given_up) == (False, True)
-    finally:  # before os._exit is itself again
-        worker.lane.close()
-        listening.join()
+
+
+def test_a_task_that_never_says_how_long_it_takes_keeps_nobody_from_hearing_the_lane(worker, job, monkeypatch):
+    says, asked = Event(), Event()
+    monkeypatch.setattr(_Add, "expected_seconds", lambda *_: asked.set() or (says.wait(30) and 7.0))
+    worker.load(_Add)
+    inputs = job("Add").inputs
+    estimator = worker.estimating
+    estimating = threading.Thread(target=lambda: estimator.take(estimator.to_estimate.get()), daemon=True)
+    estimating.start()
+    with listening(worker, monkeypatch):
+        worker.lane.send(Estimate(tickets=tuple(ToEstimate(ticket=n, service="Add", inputs=inputs) for n in (1, 2))))
+        assert asked.wait(60)
+        worker.lane.send(asked_to_perform(job("Add", key="3/1")))
+        assert worker.reading.to_read.get(timeout=20).key == "3/1"
+        says.set()
+        estimating.join()
+        assert worker.hear() == [Estimated(seconds={1: 7.0})], "each is answered by itself"
 
 
 def test_a_worker_gets_no_settings_and_no_secrets(monkeypatch):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 import time
@@ -33,19 +32,15 @@ from tomaat.messages import (
     WorkerReady,
     write,
 )
-from tomaat.messages.fields import MOST_SECONDS
 from tomaat.processes.log import text_of
-from tomaat.refusals import WrongValue
 from tomaat.services import Offer, Task
 from tomaat.services.find import find_tasks_in
 from tomaat.services.found import Found
 from tomaat.services.keep import keep_outputs
 from tomaat.services.kept import import_from_copy
-from tomaat.services.payload import check_payload
 from tomaat.services.task_problem import TaskProblem
 from tomaat.worker.device_memory import DeviceMemory
 from tomaat.worker.endings import end_of, writing
-from tomaat.worker.errors import facts_of
 from tomaat.worker.job import Job
 from tomaat.worker.networks import Fresh, Known, Networks
 from tomaat.worker.packing import KEPT, Returned
@@ -262,17 +257,6 @@ class Performer:
             self.channel.send(end)
         os._exit(1)
 
-    def estimate(self, service: str, inputs: Path) -> float | None:
-        """Ask a task how long it will take; one that cannot say costs nothing."""
-        try:
-            task = self.networks.tasks[service]
-            payload = check_payload(inputs, task.inputs)
-            seconds = task.expected_seconds({**payload.values, **payload.headers})
-            return None if seconds is None else expected(seconds)
-        except BaseException as error:  # noqa: BLE001 (other people's code may raise anything, SystemExit too)
-            log.warning("estimate.failed", service=service, **facts_of(error))
-            return None
-
 
 def together(files: Iterable[str], moves: Iterable[set[str]]) -> list[set[str]]:
     """Join the files between which a service moves: they are taken, or refused, as one.
@@ -298,13 +282,6 @@ def offer_of(task: Task, file: str) -> Offer:
 
 def _offered(offer: Offer, facts: Mapping[str, Any]) -> Offered:
     return Offered(offer=offer.to_json(), interface_hash=offer.interface_hash, **facts)
-
-
-def expected(seconds: float) -> float:
-    """Check the seconds that a task expects; raises ``WrongValue`` if they are not finite, or too many."""
-    if not math.isfinite(seconds) or seconds > MOST_SECONDS:
-        raise WrongValue(f"expected_seconds() returned {{}}; return at most {MOST_SECONDS:g} seconds, or None", seconds)
-    return max(0.0, float(seconds))
 
 
 def first_line(error: Exception) -> str:
