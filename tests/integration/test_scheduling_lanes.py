@@ -28,6 +28,7 @@ from tomaat.messages import (
     TaskStopped,
     TicketRefused,
 )
+from tomaat.scheduling import estimates
 from tomaat.scheduling.ends import Fail, SpendAttempt
 from tomaat.scheduling.running_tickets import Stage
 from tomaat.tickets.problems import out_of_memory, refused, task_crashed
@@ -364,6 +365,57 @@ def test_what_a_task_expects_is_asked_once_and_written(play):
     assert play.row(third).expected_seconds is None
     play.until_looked(worker, one)
     assert worker.heard() == []
+
+
+def test_a_ticket_whose_task_never_says_is_not_asked_about_again_and_the_next_one_is(play, monkeypatch):
+    monkeypatch.setattr(estimates, "ANSWER_SECONDS", 0.1)
+    play.estimates = True
+    first, second = play.queue(2)
+    worker = play.begin()
+    one = worker.hear(Perform)
+    worker.hear(ReadAhead)
+    worker.hear(Estimate)
+    play.until(lambda: cannot_say(play) == {first.id, second.id})
+    worker.channel.send(Estimated(seconds={first.id: 12.5}))
+    (third,) = play.queue(1)
+    assert [each.ticket for each in worker.hear(Estimate).tickets] == [third.id]
+    play.until_looked(worker, one)
+    assert play.row(first).expected_seconds is None, "its answer came too late"
+
+
+def test_answers_that_come_one_by_one_are_waited_for(play):
+    play.estimates = True
+    first, second = play.queue(2)
+    worker = play.begin()
+    one = worker.hear(Perform)
+    worker.hear(ReadAhead)
+    worker.hear(Estimate)
+    for ticket, seconds in ((second, 5.0), (first, 12.5)):
+        worker.channel.send(Estimated(seconds={ticket.id: seconds}))
+        play.until(lambda ticket=ticket, seconds=seconds: play.row(ticket).expected_seconds == seconds)
+        play.until_looked(worker, one)
+        assert cannot_say(play) == set()
+        assert worker.heard() == []
+
+
+def test_a_ticket_whose_files_are_gone_keeps_no_other_from_being_asked_about(play, monkeypatch):
+    def lend_input(folder):
+        if folder == second.folder:
+            raise FileNotFoundError(folder)
+        return play.storage.folder_of(folder).inputs
+
+    monkeypatch.setattr(play.storage, "lend_input", lend_input)
+    play.estimates = True
+    first, second = play.queue(2)
+    worker = play.begin()
+    worker.hear(Perform)
+    assert [each.ticket for each in worker.hear(Estimate).tickets] == [first.id]
+    play.until(lambda: cannot_say(play) == {second.id})
+
+
+def cannot_say(play):
+    """The tickets whose task is not asked again how long they take."""
+    return {row.id for row in play.bench.run("SELECT id FROM tickets WHERE not_estimated")}
 
 
 def test_what_a_worker_has_measured_is_told_to_the_next_one(play):

@@ -10,6 +10,7 @@ from tomaat.messages import DRAFT, FROM_LANE, Channel, NotOffered, Offered, Prog
 from tomaat.reader import VolumeReader
 from tomaat.services import Task, TaskRefused
 from tomaat.services.found import Found
+from tomaat.worker.estimating import Estimator
 from tomaat.worker.job import Job
 from tomaat.worker.packing import Packer
 from tomaat.worker.performing import Performer
@@ -76,8 +77,9 @@ class Worker:
         self.performer = Performer(self.channel, "cpu", ProcessMemory(10**12), {})
         networks = self.performer.networks
         self.reader = VolumeReader(largest_voxel_bytes=1000)
-        self.reading = InputReader(self.channel, self.reader, networks, self.performer.asked)
-        self.packing = Packer(self.channel, networks)
+        self.reading = InputReader(self.channel, self.reader, networks, self.performer.to_perform)
+        self.packing = Packer(self.channel)
+        self.estimating = Estimator(self.channel, networks)
 
     def load(self, *tasks):
         made = {task.task_identifier: task() for task in tasks}
@@ -111,10 +113,10 @@ class Worker:
         self.reading.take(job)
 
     def perform(self):
-        self.performer.take(*self.performer.asked.get_nowait(), self.packing.asked)
+        self.performer.take(*self.performer.to_perform.get_nowait(), self.packing.to_pack)
 
     def pack(self):
-        self.packing.take(self.packing.asked.get_nowait())
+        self.packing.take(self.packing.to_pack.get_nowait())
 
     def hear(self):
         """Take all that it has said by now."""
@@ -126,9 +128,9 @@ class Worker:
     def run(self, job):
         """Take a job through the stages; return how it ended."""
         self.read(job)
-        if not self.performer.asked.empty():
+        if not self.performer.to_perform.empty():
             self.perform()
-        if not self.packing.asked.empty():
+        if not self.packing.to_pack.empty():
             self.pack()
         self.heard = self.hear()
         return self.heard[-1]

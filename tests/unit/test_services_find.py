@@ -42,6 +42,11 @@ def reasons(found):
         ("import no_such_library", "broken.py: ModuleNotFoundError: No module named 'no_such_library' (line 1)"),
         ("x = 1\n\ny = 1 / 0", "broken.py: ZeroDivisionError: division by zero (line 3)"),
         ("import sys\nsys.exit(3)", "broken.py: SystemExit: 3 (line 2)"),
+        (
+            "class Mute(Exception):\n    def __str__(self): raise KeyError\nraise Mute",
+            "broken.py: Mute: its text cannot be made (line 3)",
+        ),
+        (good(more="inputs = property(lambda self: 1 / 0)"), "broken.py: ZeroDivisionError: division by zero (line 9)"),
         ("x = 1", "broken.py: TypeError: no class in it extends tomaat.services.task; name helper modules _*.py"),
         (good(more="def __init__(self): raise OSError('no weights')"), "broken.py: OSError: no weights (line 9)"),
         (good(identifier="a b"), "broken.py: GoodTask: task_identifier is 'a b'; set it to a name of letters"),

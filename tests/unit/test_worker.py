@@ -123,7 +123,7 @@ def test_a_task_that_would_end_its_program_fails_its_ticket_and_the_next_one_run
     end = worker.run(job("Raising"))
     assert isinstance(end, TaskCrashed)
     assert end.error == (error if isinstance(error, type) else type(error)).__name__
-    assert worker.performer.estimate("Raising", job("Raising").inputs) is None
+    assert worker.estimating.estimate("Raising", job("Raising").inputs) is None
     assert worker.run(job("Add", key="2/1")) == Packed(key="2/1")
 
 
@@ -167,7 +167,7 @@ def test_an_estimate_that_is_no_number_of_seconds_is_told_to_the_log(worker, job
     monkeypatch.setattr(Add, "expected_seconds", lambda *_: float("inf"))
     worker.load(Add)
     with structlog.testing.capture_logs() as lines:
-        assert worker.performer.estimate("Add", job("Add").inputs) is None
+        assert worker.estimating.estimate("Add", job("Add").inputs) is None
     assert lines[0]["told"] == "expected_seconds() returned …; return at most 1e+09 seconds, or None"
 
 
@@ -177,12 +177,33 @@ def test_a_refusal_reaches_the_client_verbatim(worker, job):
     assert end == TicketRefused(key="1/1", detail="x: 2.0 shows no head.")
 
 
+class _Unsaid(TaskRefused):
+    """A refusal of a task's own that has no sentence."""
+
+    def __init__(self):
+        self.reason = 1
+
+
+def test_a_refusal_without_a_sentence_is_a_crash_and_ends_no_worker(worker, job, monkeypatch):
+    monkeypatch.setattr(Raising, "error", _Unsaid())
+    worker.load(Raising)
+    end = worker.run(job("Raising"))
+    assert (type(end), end.error) == (TaskCrashed, "_Unsaid")
+
+
 def test_a_cancelled_jobs_next_progress_ends_it_and_not_the_next_job(worker, job):
     worker.load(Add)
     cancelled = job("Add")
     cancelled.report.given_up = True
     assert worker.run(cancelled) == TaskStopped(key="1/1")
     assert worker.run(job("Add", key="2/1")) == Packed(key="2/1")
+
+
+def test_a_task_that_raises_cancelled_though_nobody_gave_up_has_crashed(worker, job, monkeypatch):
+    monkeypatch.setattr(Raising, "error", Cancelled())
+    worker.load(Raising)
+    end = worker.run(job("Raising"))
+    assert (type(end), end.error) == (TaskCrashed, "Cancelled")
 
 
 def test_a_job_cancelled_while_it_is_packed_ends_before_its_next_file(worker, job, monkeypatch):
@@ -218,9 +239,9 @@ def test_what_does_not_fit_at_all_fails_with_a_clear_error_and_the_next_ticket_r
 
 def test_an_estimate_that_fails_costs_nothing(worker, job):
     worker.load(Broken, Add)
-    assert worker.performer.estimate("Broken", job("Broken").inputs) is None
-    assert worker.performer.estimate("Add", job("Add").inputs) is None
-    assert worker.performer.estimate("Gone", job("Gone").inputs) is None
+    assert worker.estimating.estimate("Broken", job("Broken").inputs) is None
+    assert worker.estimating.estimate("Add", job("Add").inputs) is None
+    assert worker.estimating.estimate("Gone", job("Gone").inputs) is None
 
 
 def test_a_worker_gets_no_settings_and_no_secrets(monkeypatch):
@@ -273,8 +294,9 @@ def test_an_error_that_breaks_the_device_ends_the_worker_after_the_tickets_own_e
 def test_a_network_that_breaks_the_device_while_it_loads_is_named_and_ends_the_worker(worker):
     with pytest.raises(_Ended):
         worker.load(Unloadable)
-    *_, loading, broken = worker.hear()
-    assert (loading.name, type(broken)) == ("Unloadable", DeviceBroken)
+    *_, loading, refusal, broken = worker.hear()
+    assert loading.name == "Unloadable", "so that it is left out, and what ends the worker here may be the error itself"
+    assert (type(refusal), type(broken)) == (NotOffered, DeviceBroken)
 
 
 def test_a_device_that_does_not_answer_ends_the_worker_and_the_ticket_has_its_own_end(worker, job, monkeypatch):

@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 from Inputs import SingleChoiceInput
-from tests.unit.driven_worker import Add, Broken, Raising, Refusing, Unloadable, Worker
+from tests.unit.driven_worker import Add, Broken, Raising, Refusing, Unloadable, Worker, result_of
 from tomaat.devices.need import Need
 from tomaat.messages import Begin, DeviceUnusable, Loaded, Loading, NotOffered, Offered, Packed, Reload, WorkerReady
 from tomaat.scheduling.kept_tasks import KeptTasks
@@ -16,7 +16,8 @@ from tomaat.services import Offer
 from tomaat.services.find import find_tasks
 from tomaat.services.found import Found
 from tomaat.services.kept import import_from_copy
-from tomaat.worker.__main__ import start
+from tomaat.worker import performing
+from tomaat.worker.__main__ import find, start
 
 
 @pytest.fixture
@@ -46,6 +47,18 @@ def test_a_task_that_cannot_load_is_reported_and_the_others_serve(worker):
     assert (offer.service, offer.warm, offer.peak_bytes) == ("Add", 1, None)
 
 
+def test_a_task_that_cannot_load_for_an_error_without_a_text_is_reported_too(worker, monkeypatch):
+    monkeypatch.setattr(Raising, "load", lambda *_: (_ for _ in ()).throw(_Mute()))
+    worker.load(Raising, Add)
+    problem, offer = worker.offers
+    assert problem == NotOffered(reason="Raising: load() failed: _Mute: its text cannot be made")
+    assert offer.service == "Add"
+
+
+def test_a_driver_whose_error_has_no_text_is_told_too():
+    assert performing.first_line(_Mute()) == "its text cannot be made"
+
+
 def test_a_service_is_offered_as_soon_as_it_is_loaded_and_its_ticket_comes_before_the_next_network(worker, job):
     made = {task.task_identifier: task() for task in (Add, Broken)}
     worker.performer.take_in(Found(tasks=made, files=dict.fromkeys(made, "tasks.py"), problems=[]))
@@ -65,6 +78,13 @@ def test_what_loaded_before_is_loaded_first_and_the_quickest_of_it(worker):
     }
     performer.take_in(Found(tasks=tasks, files=dict.fromkeys(tasks, "tasks.py"), problems=[]))
     assert performer.order == ["Refusing", "Broken", "Add"]
+
+
+class _Mute(Exception):
+    """Has no text, and would end the program of whoever wants one."""
+
+    def __str__(self):
+        raise SystemExit(4)
 
 
 class _Talkative(Add):
@@ -172,17 +192,20 @@ class {name}(Task):
 class Shelf:
     """A folder of tasks, and its copy, from which a worker imports."""
 
-    def __init__(self, worker, top):
+    def __init__(self, worker, top, *, wanted=None, loads=None):
         self.worker = worker
         self.folder, self.top = top / "tasks", top
         self.folder.mkdir()
-        self.write("First", 1)
-        self.write("Second", 1)
+        for service in ("First", "Second"):
+            self.write(service, 1, load=(loads or {}).get(service, "pass"))
         self.kept = KeptTasks(self.folder, top / "kept")
         import_from_copy(self.folder, self.kept.copy)
-        worker.performer.folder = self.folder
-        worker.performer.take_in(find_tasks(self.folder, kept=self.kept.copy))
-        self.offers = [worker.load_next(), worker.load_next()]
+        worker.performer.folder, worker.performer.wanted = self.folder, wanted
+        services = "*" if wanted is None else ",".join(wanted)
+        arguments = argparse.Namespace(tasks=self.folder, kept=self.kept.copy, services=services)
+        worker.performer.take_in(find(worker.channel, arguments, {}, ()))
+        worker.hear()
+        self.offers = [worker.load_next() for _ in list(worker.performer.order)]
         worker.hear()
 
     def write(self, name, version, *, load="pass", file=None):
@@ -254,6 +277,64 @@ def test_a_file_that_was_renamed_or_removed_takes_its_service_along(shelf):
     assert set(reloaded.services) == {"Second", "Third"}
 
 
+def test_a_file_whose_service_never_loaded_can_be_mended_and_removed(worker, tmp_path):
+    shelf = Shelf(worker, tmp_path, loads={"Second": "raise OSError('no weights')"})
+    assert list(worker.performer.networks.tasks) == ["First"]
+    shelf.write("Other", 1, file="SecondTask.py")
+    assert set(shelf.reload()[1].services) == {"First", "Other"}
+    (shelf.folder / "SecondTask.py").unlink()
+    _, reloaded = shelf.reload()
+    assert (reloaded.services, reloaded.refused) == (("First",), ())
+    for service in ("Second", "Other"):
+        shelf.write(service, 1, file=f"New{service}.py")
+    assert set(shelf.reload()[1].services) == {"First", "Second", "Other"}, "no file that is gone holds on to its own"
+
+
+def test_a_file_with_services_that_this_source_does_not_offer_can_be_changed(worker, tmp_path):
+    shelf = Shelf(worker, tmp_path, wanted=["First"])
+    both = VERSION.format(name="First", version=2, load="pass") + VERSION.format(name="Second", version=2, load="pass")
+    for text in (both, both + "\n"):
+        (shelf.folder / "FirstTask.py").write_text(text)
+        (shelf.folder / "SecondTask.py").unlink(missing_ok=True)
+        _, reloaded = shelf.reload()
+        assert (reloaded.services, reloaded.refused, shelf.version("First")) == (("First",), (), "2")
+
+
+@pytest.mark.parametrize("file", ["ATask.py", "ZTask.py"])
+def test_a_service_may_move_from_one_file_to_another(shelf, file):
+    shelf.write("First", 2, file=file)
+    shelf.write("Other", 1, file="FirstTask.py")
+    _, reloaded = shelf.reload()
+    assert (set(reloaded.services), reloaded.refused) == ({"First", "Second", "Other"}, ())
+    assert shelf.version("First") == "2"
+    (shelf.folder / "FirstTask.py").unlink()
+    assert set(shelf.reload()[1].services) == {"First", "Second"}, "its former file takes it along no longer"
+
+
+@pytest.mark.parametrize("failing", ["First", "Other"])
+def test_a_service_that_moves_stays_where_it_was_if_one_of_both_files_fails(shelf, failing):
+    loads = {"First": "pass", "Other": "pass"} | {failing: "raise OSError('no weights')"}
+    shelf.write("First", 2, file="ATask.py", load=loads["First"])
+    shelf.write("Other", 1, file="FirstTask.py", load=loads["Other"])
+    shelf.write("Second", 2)
+    (told, reloaded) = shelf.reload()
+    (refusal,) = (each for each in told if isinstance(each, NotOffered))
+    assert refusal.reason == f"{failing}: load() failed: OSError: no weights"
+    assert (set(reloaded.services), reloaded.refused) == ({"First", "Second"}, ("ATask.py", "FirstTask.py"))
+    assert [shelf.version(service) for service in ("First", "Second")] == ["1", "2"]
+
+
+def test_a_changed_file_whose_interface_cannot_be_told_leaves_the_former_task(shelf):
+    text = VERSION.format(name="First", version=2, load="pass")
+    long = 'SingleChoiceInput("x", "X", choices=[f"{number:0200}" for number in range(1000)])'
+    text = text.replace('FloatInput("x", "X")', long).replace("import FloatInput", "import SingleChoiceInput")
+    (shelf.folder / "FirstTask.py").write_text(text)
+    ((refusal,), reloaded) = shelf.reload()
+    assert refusal.reason.startswith("First: its interface cannot be told")
+    assert (reloaded.services, reloaded.refused) == (("First", "Second"), ("FirstTask.py",))
+    assert shelf.version("First") == "1"
+
+
 def test_a_helper_that_has_changed_comes_with_the_task_that_imports_it(shelf, monkeypatch):
     monkeypatch.syspath_prepend(str(shelf.folder))
     (shelf.folder / "_helper.py").write_text("VERSION = 1")
@@ -272,3 +353,19 @@ def test_a_text_that_has_changed_is_not_read_before_it_is_asked_for(shelf):
     shelf.write("First", 2)
     found = find_tasks(shelf.folder, kept=shelf.kept.copy)
     assert found.tasks["First"].perform(1) == {"version": "1"}
+
+
+@pytest.mark.parametrize("gone", [False, True], ids=["changed", "removed"])
+def test_a_result_is_labelled_with_the_task_that_made_it_though_a_reload_came_before_it_was_packed(shelf, job, gone):
+    worker, performed = shelf.worker, job("First")
+    worker.read(performed)
+    worker.perform()
+    former = shelf.worker.performer.networks.tasks["First"].version
+    if gone:
+        (shelf.folder / "FirstTask.py").unlink()
+    else:
+        shelf.write("First", 2, load="type(self).version = 'another'")
+    shelf.reload()
+    worker.pack()
+    assert worker.hear()[-1] == Packed(key="1/1")
+    assert result_of(performed)[0]["version"] == former

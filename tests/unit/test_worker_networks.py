@@ -220,6 +220,21 @@ def test_weights_larger_than_what_is_free_are_not_tried_at_the_start(make, tmp_p
     assert list(networks.loaded) == [B]
 
 
+def test_a_new_version_that_runs_out_of_memory_leaves_no_half_of_itself_beside_the_next_try(make):
+    def load(self, device):
+        self.device = device
+        device.take(id(self), int(2.5 * GIB))
+        device.take(id(self), int(2.5 * GIB))
+
+    networks = make(8, network(A, 2), network(B, 2))
+    fresh = networks.load_beside(network(B, 5, load=load), "B.py")
+    assert networks.memory.in_use_bytes() == 7 * GIB, "the former version's, which still serves, and the new one's"
+    networks.take_fresh(fresh)
+    assert networks.memory.in_use_bytes() == 5 * GIB
+    assert networks.perform(B, {})
+    assert networks.perform(A, {})
+
+
 # Letting go
 
 

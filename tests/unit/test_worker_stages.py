@@ -19,7 +19,19 @@ import torch
 from Inputs import FloatInput, VolumeInput
 from tests.hostile_images import nifti
 from tests.unit.driven_worker import Add, Worker, result_of, stages
-from tomaat.messages import DRAFT, Forget, GiveUp, Packed, Perform, Performed, ReadAhead, TicketRefused
+from tomaat.messages import (
+    DRAFT,
+    Estimate,
+    Estimated,
+    Forget,
+    GiveUp,
+    Packed,
+    Perform,
+    Performed,
+    ReadAhead,
+    TicketRefused,
+    ToEstimate,
+)
 from tomaat.worker.__main__ import listen
 
 
@@ -119,7 +131,7 @@ def test_what_was_read_ahead_is_let_go_when_the_lane_says_so(worker, job):
 def test_reading_ahead_makes_way_for_what_is_asked_since(worker, job):
     worker.load(_Scan)
     scan = job("Scan", volume=nifti())
-    worker.reading.asked.put(scan)
+    worker.reading.to_read.put(scan)
     worker.reading.take(ReadAhead(service="Scan", inputs=scan.inputs))
     assert worker.reading.ahead is None
 
@@ -162,28 +174,55 @@ def test_a_result_is_its_own_tickets_also_when_the_task_fills_the_same_memory_an
         assert sorted(path.name for path in each.out.iterdir()) == ["files", DRAFT]
 
 
-def test_a_cancelling_meets_its_own_job_of_two_that_are_under_way(worker, job, monkeypatch):
-    worker.load(_Scan)
+@contextlib.contextmanager
+def listening(worker, monkeypatch):
+    """Let the worker hear its lane, in a thread."""
     monkeypatch.setattr(os, "_exit", lambda _status: sys.exit())
 
     def listen_until_the_lane_is_gone():
         with contextlib.suppress(SystemExit):
-            listen(worker.channel, worker.performer, worker.reading)
+            listen(worker.channel, worker.performer, worker.reading, worker.estimating)
 
-    listening = threading.Thread(target=listen_until_the_lane_is_gone)
-    listening.start()
+    thread = threading.Thread(target=listen_until_the_lane_is_gone)
+    thread.start()
     try:
+        yield
+    finally:  # before os._exit is itself again
+        worker.lane.close()
+        thread.join()
+
+
+def asked_to_perform(job):
+    return Perform(key=job.key, service=job.service, inputs=job.inputs, out=job.out, source=job.source)
+
+
+def test_a_cancelling_meets_its_own_job_of_two_that_are_under_way(worker, job, monkeypatch):
+    worker.load(_Scan)
+    with listening(worker, monkeypatch):
         for key in ("1/1", "2/1"):
-            made = job("Scan", key=key, volume=nifti())
-            asked = Perform(key=key, service="Scan", inputs=made.inputs, out=made.out, source="here/cpu-0")
-            worker.lane.send(asked)
-        one, two = (worker.reading.asked.get(timeout=60) for _ in range(2))
+            worker.lane.send(asked_to_perform(job("Scan", key=key, volume=nifti())))
+        one, two = (worker.reading.to_read.get(timeout=60) for _ in range(2))
         worker.lane.send(GiveUp(key="2/1"))
         worker.lane.send(ReadAhead(service="Scan", inputs=two.inputs))
         worker.lane.send(Forget())
-        assert worker.reading.asked.get(timeout=60) == ReadAhead(service="Scan", inputs=two.inputs)
-        assert worker.reading.asked.get(timeout=60) == Forget()
+        assert worker.reading.to_read.get(timeout=60) == ReadAhead(service="Scan", inputs=two.inputs)
+        assert worker.reading.to_read.get(timeout=60) == Forget()
         assert (one.report.given_up, two.report.given_up) == (False, True)
-    finally:  # before os._exit is itself again
-        worker.lane.close()
-        listening.join()
+
+
+def test_a_task_that_never_says_how_long_it_takes_keeps_nobody_from_hearing_the_lane(worker, job, monkeypatch):
+    says, asked = Event(), Event()
+    monkeypatch.setattr(Add, "expected_seconds", lambda *_: asked.set() or (says.wait(30) and 7.0))
+    worker.load(Add)
+    inputs = job("Add").inputs
+    estimator = worker.estimating
+    estimating = threading.Thread(target=lambda: estimator.take(estimator.to_estimate.get()), daemon=True)
+    estimating.start()
+    with listening(worker, monkeypatch):
+        worker.lane.send(Estimate(tickets=tuple(ToEstimate(ticket=n, service="Add", inputs=inputs) for n in (1, 2))))
+        assert asked.wait(60)
+        worker.lane.send(asked_to_perform(job("Add", key="3/1")))
+        assert worker.reading.to_read.get(timeout=20).key == "3/1"
+        says.set()
+        estimating.join()
+        assert worker.hear() == [Estimated(seconds={1: 7.0})], "each is answered by itself"

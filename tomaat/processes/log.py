@@ -76,6 +76,14 @@ def frames_of(error: BaseException, *, of_callers: Path | None = None) -> list[s
     return lines
 
 
+def text_of(error: BaseException) -> str:
+    """Give the text of an error, which may be other people's and have none that can be made."""
+    try:
+        return str(error)
+    except BaseException:  # noqa: BLE001 (it may raise anything, SystemExit too)
+        return "its text cannot be made"
+
+
 def errors_of(error: BaseException) -> list[BaseException]:
     """List an error behind the errors of which it was raised, at most three."""
     chain = [error]

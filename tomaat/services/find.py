@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from Inputs import Input, InputRefused
+from tomaat.processes.log import text_of
 from tomaat.services.example import check_example
 from tomaat.services.found import Found
 from tomaat.services.kept import loader_of
@@ -63,12 +64,11 @@ def find_tasks_in(
     for path in paths:
         begin(path.name)
         try:
-            tasks = _tasks_of(_import(path))
+            faults = [(task, fault_of(task)) for task in _tasks_of(_import(path))]
         except BaseException as error:  # noqa: BLE001 (a file may also exit)
             problems.append(TaskProblem(file=path.name, reason=_where(error, path)))
             continue
-        for task in tasks:
-            fault = fault_of(task)
+        for task, fault in faults:
             if fault is None:
                 by_identifier[task.task_identifier].append((path.name, task))
             else:
@@ -128,7 +128,7 @@ def _tasks_of(module: ModuleType) -> list[Task]:
 def _where(error: BaseException, path: Path) -> str:
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
     place = f" (line {lines[-1]})" if lines else ""
-    return f"{type(error).__name__}: {error}{place}"
+    return f"{type(error).__name__}: {text_of(error)}{place}"
 
 
 def fault_of(task: Task) -> str | None:

@@ -4,7 +4,8 @@ It runs other people's networks, so it gets a folder and a channel, and no crede
 ``tomaat/messages/messages.py`` lists the messages.
 
 A job passes three stages, each in a thread of its own: ``InputReader``, ``Performer`` in the main thread, ``Packer``.
-So the device performs one ticket while the next one is read and the last one packed.
+So the device performs one ticket while the next one is read and the last one packed. Two more threads hear the lane and
+ask tasks for their estimates.
 """
 
 from __future__ import annotations
@@ -17,10 +18,9 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-from structlog.contextvars import bound_contextvars
 
 from tomaat.devices.need import Need
 from tomaat.messages import (
@@ -32,7 +32,6 @@ from tomaat.messages import (
     DeviceUnusable,
     DeviceUsable,
     Estimate,
-    Estimated,
     Forget,
     FromLane,
     GiveUp,
@@ -52,6 +51,7 @@ from tomaat.services.found import Found
 from tomaat.services.kept import import_from_copy
 from tomaat.worker.cuda_memory import CudaMemory
 from tomaat.worker.device_memory import DeviceMemory
+from tomaat.worker.estimating import Estimator
 from tomaat.worker.job import Job
 from tomaat.worker.networks import Known
 from tomaat.worker.packing import Packer
@@ -69,41 +69,40 @@ def hear(channel: Channel[FromLane]) -> FromLane:
         os._exit(0)
 
 
-def listen(channel: Channel[FromLane], performer: Performer, reading: InputReader) -> None:
-    """Take the lane's messages while other threads work; end the process when the lane is gone."""
+def listen(channel: Channel[FromLane], performer: Performer, reading: InputReader, estimating: Estimator) -> None:
+    """Take the lane's messages while other threads work; end the process when the lane is gone.
+
+    Nothing of a task runs here: what waited in this thread would be heard by nobody.
+    """
     jobs: deque[Job] = deque(maxlen=MOST_UNDER_WAY)
     while True:
         message = hear(channel)
         match message:
             case Perform():
-                job = Job(
-                    key=message.key,
-                    service=message.service,
-                    inputs=message.inputs,
-                    out=message.out,
-                    source=message.source,
-                    report=Report(channel, message.key),
-                )
-                jobs.append(job)
-                reading.asked.put(job)
+                jobs.append(job_of(message, channel))
+                reading.to_read.put(jobs[-1])
             case Reload():
-                performer.asked.put(message)
+                performer.to_perform.put(message)
             case ReadAhead() | Forget():
-                reading.asked.put(message)
+                reading.to_read.put(message)
             case GiveUp():
                 for job in jobs:
                     job.report.given_up |= job.key == message.key
             case Estimate():
-                channel.send(Estimated(seconds=estimates(performer, message)))
+                for each in message.tickets:
+                    estimating.to_estimate.put(each)
 
 
-def estimates(performer: Performer, asked: Estimate) -> dict[int, float | None]:
-    """Ask tasks how long their tickets will take."""
-    seconds = {}
-    for each in asked.tickets:
-        with bound_contextvars(ticket=each.ticket):
-            seconds[each.ticket] = performer.estimate(each.service, each.inputs)
-    return seconds
+def job_of(message: Perform, channel: Channel[FromLane]) -> Job:
+    """Make the job that the lane asks for."""
+    return Job(
+        key=message.key,
+        service=message.service,
+        inputs=message.inputs,
+        out=message.out,
+        source=message.source,
+        report=Report(channel, message.key),
+    )
 
 
 def work_for_life(work: Callable[[], None]) -> None:
@@ -211,8 +210,8 @@ def find(
     return found
 
 
-def main() -> None:
-    """Start, then perform job after job until the lane ends this process."""
+def read_arguments() -> argparse.Namespace:
+    """Read what the lane tells on the command line."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--channel", type=int, required=True)
     parser.add_argument("--parent", type=int, required=True)
@@ -227,23 +226,38 @@ def main() -> None:
     parser.add_argument("--log-level", default="info")
     parser.add_argument("--task-errors", default="off")
     parser.add_argument("--log", type=int, required=True)  # what tasks print goes elsewhere, and is bounded
-    arguments = parser.parse_args()
-    die_with_parent(arguments.parent, signal.SIGKILL)  # no orphan keeps a GPU
+    return parser.parse_args()
+
+
+def begin_log(arguments: argparse.Namespace) -> None:
+    """Let the worker's own lines go where its lane reads them; no process of a task inherits that."""
     os.set_inheritable(arguments.log, False)
     stream = os.fdopen(arguments.log, "w", buffering=1, encoding="utf-8", errors="backslashreplace")
     task_texts = arguments.task_errors == "log"
     configure_logging("worker", arguments.log_format, arguments.log_level, task_texts=task_texts, stream=stream)
+
+
+def work(channel: Channel[FromLane], performer: Performer, reader: VolumeReader) -> None:
+    """Let the stages work, each in its thread, until the process ends."""
+    reading = InputReader(channel, reader, performer.networks, performer.to_perform)
+    performer.networks.make_way = lambda: reading.to_read.put(Forget())
+    packing = Packer(channel)
+    estimating = Estimator(channel, performer.networks)
+    listening = partial(listen, channel, performer, reading, estimating)
+    for each in (listening, reading.work, packing.work, estimating.work):
+        threading.Thread(target=work_for_life, args=(each,), daemon=True).start()
+    performer.work(packing.to_pack)
+
+
+def main() -> None:
+    """Start, then perform job after job until the lane ends this process."""
+    arguments = read_arguments()
+    die_with_parent(arguments.parent, signal.SIGKILL)  # no orphan keeps a GPU
+    begin_log(arguments)
     channel = Channel(socket.socket(fileno=arguments.channel), FROM_LANE)
     performer = start(channel, arguments, prepare_device)
-    if performer is None:
-        return
-    reader = VolumeReader(largest_voxel_bytes=arguments.largest_volume_bytes)
-    reading = InputReader(channel, reader, performer.networks, performer.asked)
-    performer.networks.make_way = lambda: reading.asked.put(Forget())
-    packing = Packer(channel, performer.networks)
-    for work in (lambda: listen(channel, performer, reading), reading.work, packing.work):
-        threading.Thread(target=work_for_life, args=(work,), daemon=True).start()
-    performer.work(packing.asked)
+    if performer is not None:
+        work(channel, performer, VolumeReader(largest_voxel_bytes=arguments.largest_volume_bytes))
 
 
 if __name__ == "__main__":

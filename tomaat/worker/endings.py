@@ -38,8 +38,17 @@ def writing(out: Path) -> Iterator[None]:
 
 def end_of(job: Job, error: BaseException) -> NoResult:
     """Make the message that ends a job by an error, whichever stage raised it."""
+    try:
+        told = _told_by(job, error)
+    except BaseException:  # noqa: BLE001 (a refusal may be of a task's own class, without a sentence)
+        told = None
+    return told or crashed(job, error)
+
+
+def _told_by(job: Job, error: BaseException) -> NoResult | None:
+    """Make the message of an error that the lane has one for; ``None``: the task crashed."""
     match error:
-        case Cancelled():
+        case Cancelled() if job.report.given_up:  # of its own accord a task cancels nothing
             return TaskStopped(key=job.key)
         case NotWritten():
             return DiskFull(key=job.key)
@@ -49,7 +58,7 @@ def end_of(job: Job, error: BaseException) -> NoResult:
             return TicketRefused(key=job.key, detail=str(error.detail))
         case OutOfMemory():
             return Outgrown(key=job.key, needed_bytes=error.needed_bytes, total_bytes=error.total_bytes)
-    return crashed(job, error)
+    return None
 
 
 def crashed(job: Job, error: BaseException) -> TaskCrashed:

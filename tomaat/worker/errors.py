@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tomaat.messages.fields import cleaned
-from tomaat.processes.log import errors_of, frames_of
+from tomaat.processes.log import errors_of, frames_of, text_of
 from tomaat.refusals import TaskFault
 
 OURS = Path(__file__).resolve().parents[1]  #: the worker's own code, which called the task's
@@ -18,7 +18,7 @@ def facts_of(error: BaseException) -> dict[str, Any]:
 
     ``task_text`` has the error's text, which may name a patient: the log drops it unless the operator wants it.
     """
-    texts = "\n".join(f"{type(each).__name__}: {_text_of(each)}" for each in errors_of(error))
+    texts = "\n".join(f"{type(each).__name__}: {text_of(each)}" for each in errors_of(error))
     own = {"told": error.told} if isinstance(error, TaskFault) else {}
     return {
         "error": type(error).__name__,
@@ -26,10 +26,3 @@ def facts_of(error: BaseException) -> dict[str, Any]:
         "frames": frames_of(error, of_callers=OURS),
         "task_text": cleaned(texts, LONGEST_TEXT, lines=True),
     }
-
-
-def _text_of(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:  # noqa: BLE001 (other people's errors may raise anything)
-        return "its text cannot be made"

@@ -13,6 +13,7 @@ import structlog
 
 from tomaat.devices.need import Need
 from tomaat.messages import Loaded, Loading, Measured
+from tomaat.processes.log import text_of
 from tomaat.services import Offer, Task
 from tomaat.storage.files import sha256_of, size_of
 from tomaat.worker.device_memory import DeviceMemory
@@ -33,6 +34,7 @@ class Fresh:
     """A task whose network was loaded while its former version still serves."""
 
     task: Task
+    file: str  #: that holds it
     held_bytes: int
     seconds: float
     sha256: str | None  #: of its weights
@@ -72,6 +74,7 @@ class Networks:
         #: asks the other threads to free the memory that they can spare
         self.make_way: Callable[[], None] = lambda: None
         self.tasks: dict[str, Task] = {}
+        self.files: dict[str, str] = {}  #: that hold them
         self.loaded: dict[str, int] = {}  #: the bytes that each warm network holds, least recently used first
         self.needs: dict[str, Need] = {}
         self.told_peaks: dict[str, int | None] = {}
@@ -90,7 +93,7 @@ class Networks:
         offer = Offer.of(task)
         return self.known.get((offer.interface_hash, offer.version))
 
-    def load(self, service: str, task: Task) -> None:
+    def load(self, service: str, task: Task, file: str = "") -> None:
         """Take a task in, before the first ticket, and load its network.
 
         One that does not fit beside those before it stays cold: it is loaded for its first ticket. Raises any error
@@ -99,7 +102,7 @@ class Networks:
         need = self._known_need(task)
         if need is not None:
             self.needs[service] = need
-        self.tasks[service] = task
+        self.tasks[service], self.files[service] = task, file
         del task  # one that runs out of memory is made afresh, and the old one's memory must come back
         try:
             self._take_in(service)
@@ -115,20 +118,20 @@ class Networks:
             return
         self._load_network(service)
 
-    def load_beside(self, task: Task) -> Fresh:
-        """Load a new version of a task; where memory runs out, let all other networks but the former's go.
+    def load_beside(self, kind: type[Task], file: str) -> Fresh:
+        """Make and load a new version of a task; where memory runs out, let all other networks but the former's go.
 
         Raises any error of ``load``; then the former version is as it was.
         """
         try:
-            return self._load_fresh(task)
+            return self._load_fresh(kind(), file)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-        self._let_go(self._others(task.task_identifier))
-        return self._load_fresh(type(task)())
+        self._let_go(self._others(kind.task_identifier))
+        return self._load_fresh(kind(), file)  # the one that ran out of memory is gone
 
-    def _load_fresh(self, task: Task) -> Fresh:
+    def _load_fresh(self, task: Task, file: str) -> Fresh:
         in_use, began = self.memory.in_use_bytes(), time.monotonic()
         self.tell(Loading(name=task.task_identifier, deadline_seconds=task.load_deadline_seconds))
         try:
@@ -138,13 +141,13 @@ class Networks:
         finally:
             self.tell(Loaded())
         held = max(0, self.memory.in_use_bytes() - in_use)
-        return Fresh(task=task, held_bytes=held, seconds=seconds, sha256=sha256)
+        return Fresh(task=task, file=file, held_bytes=held, seconds=seconds, sha256=sha256)
 
     def take_fresh(self, fresh: Fresh) -> None:
         """Let a new version serve instead of the former one, if there is one, whose memory comes back."""
         task, service = fresh.task, fresh.task.task_identifier
         self.loaded.pop(service, None)
-        self.tasks[service] = task
+        self.tasks[service], self.files[service] = task, fresh.file
         self.loaded[service] = fresh.held_bytes
         self.needs[service] = Need(network_bytes=fresh.held_bytes, peak_bytes=None, load_seconds=fresh.seconds)
         self.weights.pop(service, None)
@@ -153,9 +156,9 @@ class Networks:
         self.memory.give_back()
 
     def drop(self, service: str) -> None:
-        """Forget a task that cannot be offered."""
-        del self.tasks[service]
-        self.loaded.pop(service, None)
+        """Forget a task that cannot be offered, if it is there."""
+        for each in (self.tasks, self.files, self.loaded):
+            each.pop(service, None)
 
     def weights_sha256(self, service: str) -> str | None:
         """Tell the SHA-256 of a service's weights; ``None`` where the task names none."""
@@ -345,7 +348,7 @@ def to_let_go(sizes: Mapping[str, int], short_bytes: int) -> list[str]:
 
 def is_out_of_memory(error: Exception) -> bool:
     """Tell whether the device's, or the machine's, memory was exhausted; torch says so in its own ways."""
-    words = str(error)
+    words = text_of(error)
     return (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"

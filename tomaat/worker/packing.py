@@ -18,7 +18,6 @@ from tomaat.services.outputs import write_outputs
 from tomaat.storage.files import sha256_of
 from tomaat.worker.endings import end_of, writing
 from tomaat.worker.job import Job
-from tomaat.worker.networks import Networks
 from tomaat.worker.reading import Read
 
 KEPT = "kept"  #: folder in ``out`` of the files that a task returned, until they are packed
@@ -26,26 +25,27 @@ KEPT = "kept"  #: folder in ``out`` of the files that a task returned, until the
 
 @dataclass(frozen=True, kw_only=True)
 class Returned:
-    """The outputs of a task, kept apart from the task, and its inputs."""
+    """What a task returned, kept apart from the task, of which another version may be loaded before it is packed."""
 
     job: Job
     read: Read
     outputs: Any
+    version: str
+    weights_sha256: str | None
     seconds: float
 
 
 class Packer:
     """The last stage of a worker, in a thread of its own."""
 
-    def __init__(self, channel: Channel[FromLane], networks: Networks) -> None:
+    def __init__(self, channel: Channel[FromLane]) -> None:
         self.channel = channel
-        self.networks = networks
-        self.asked: SimpleQueue[Returned] = SimpleQueue()
+        self.to_pack: SimpleQueue[Returned] = SimpleQueue()
 
     def work(self) -> None:
         """Pack one result after the other, until the process ends."""
         while True:
-            returned = self.asked.get()
+            returned = self.to_pack.get()
             with bound_contextvars(**returned.job.facts):
                 self.take(returned)
 
@@ -65,7 +65,7 @@ class Packer:
         """Write the outputs, labels on the grid of the volume that was segmented, and the facts about them."""
         files = job.out / FILES
         files.mkdir()
-        facts = self._facts(returned, job)
+        facts = _facts(returned, job)
         facts["outputs"] = write_outputs(
             returned.outputs, files, returned.read.segmented, returned.read.payload.format, facts
         )
@@ -73,17 +73,18 @@ class Packer:
         pack(_members(job, files), job.out / DRAFT)
         shutil.rmtree(job.out / KEPT, ignore_errors=True)
 
-    def _facts(self, returned: Returned, job: Job) -> dict[str, Any]:
-        hashed = [job.inputs / "main.json", *returned.read.payload.files.values()]
-        return {
-            "service": job.service,
-            "version": self.networks.tasks[job.service].version,
-            "weights_sha256": self.networks.weights_sha256(job.service),
-            "inputs": {path.name: sha256_of(path)[0] for path in hashed},
-            "outputs": [],
-            "compute_source": job.source,
-            "timings_seconds": {"read": round(returned.read.seconds, 4), "perform": round(returned.seconds, 4)},
-        }
+
+def _facts(returned: Returned, job: Job) -> dict[str, Any]:
+    hashed = [job.inputs / "main.json", *returned.read.payload.files.values()]
+    return {
+        "service": job.service,
+        "version": returned.version,
+        "weights_sha256": returned.weights_sha256,
+        "inputs": {path.name: sha256_of(path)[0] for path in hashed},
+        "outputs": [],
+        "compute_source": job.source,
+        "timings_seconds": {"read": round(returned.read.seconds, 4), "perform": round(returned.seconds, 4)},
+    }
 
 
 def _members(job: Job, files: Path) -> Iterator[tuple[str, Path]]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -15,6 +14,7 @@ import structlog
 from structlog.contextvars import bound_contextvars
 
 from tomaat.messages import (
+    LARGEST_MESSAGE,
     Channel,
     DeviceBroken,
     FromLane,
@@ -30,27 +30,26 @@ from tomaat.messages import (
     Reloaded,
     TaskCrashed,
     WorkerReady,
+    write,
 )
-from tomaat.messages.fields import MOST_SECONDS
-from tomaat.refusals import WrongValue
+from tomaat.processes.log import text_of
 from tomaat.services import Offer, Task
 from tomaat.services.find import find_tasks_in
 from tomaat.services.found import Found
 from tomaat.services.keep import keep_outputs
 from tomaat.services.kept import import_from_copy
-from tomaat.services.payload import check_payload
 from tomaat.services.task_problem import TaskProblem
 from tomaat.worker.device_memory import DeviceMemory
 from tomaat.worker.endings import end_of, writing
-from tomaat.worker.errors import facts_of
 from tomaat.worker.job import Job
-from tomaat.worker.networks import Known, Networks
+from tomaat.worker.networks import Fresh, Known, Networks
 from tomaat.worker.packing import KEPT, Returned
 from tomaat.worker.reading import Read
 
 log = structlog.get_logger()
 
 PROBE_SECONDS = 30.0  #: in which a device has to do a small operation
+FACTS_BYTES = 200  #: of a message that offers a service, for the measurements, which change
 MOST_CRASHED = 3  #: services that may crash one after the other, none of which succeeds, before the worker is renewed
 
 
@@ -82,52 +81,49 @@ class Performer:
             known=known,
             tell=channel.send,
         )
-        self.asked: SimpleQueue[tuple[Job, Read] | Reload] = SimpleQueue()
+        self.to_perform: SimpleQueue[tuple[Job, Read] | Reload] = SimpleQueue()
         self.folder = folder
         self.wanted = wanted
-        self.to_load: dict[str, Task] = {}
+        self.to_load = Found(tasks={}, files={}, problems=[])
         self.order: list[str] = []  #: of ``to_load``
-        self.files: dict[str, str] = {}
 
     def take_in(self, found: Found) -> None:
         """Take tasks to load and offer; those that are known to load soon are the first.
 
         ``found.tasks`` is emptied: a network that is let go must be nobody else's, or its memory does not come back.
         """
-        self.files = found.files
-        self.to_load = found.tasks
+        self.to_load = found
         self.order = sorted(found.tasks, key=lambda name: self.networks.expected_loading(found.tasks[name]))
 
     def load(self) -> None:
         """Load the next task's network onto the device and offer it; one that cannot be offered is reported."""
         name = self.order.pop(0)
         try:
-            self.networks.load(name, self.to_load.pop(name))
+            self.networks.load(name, self.to_load.tasks.pop(name), self.to_load.files[name])
+            offer = offer_of(self.networks.tasks[name], self.networks.files[name])
         except BaseException as error:  # noqa: BLE001 (other people's code may raise anything, SystemExit too)
+            self.networks.drop(name)
             self._tell_not_loaded(name, error)
         else:
-            self._offer(name)
+            self._tell_offer(offer)
         if not self.order:
             self.channel.send(WorkerReady())
 
     def _tell_not_loaded(self, name: str, error: BaseException) -> None:
-        """Report a network that did not load; end the process if the device was broken by it."""
-        self.channel.send(NotOffered(reason=f"{name}: load() failed: {type(error).__name__}: {error}"))
-        self.channel.send(Loading(name=name))  # if the device is broken, the next worker leaves this one out
+        """Report a task that cannot be offered; end the process if the device was broken by it."""
+        self.channel.send(Loading(name=name))  # what ends the worker now is its error, or the device
+        if isinstance(error, MessageRefused):
+            reason = f"its interface cannot be told: {error}"
+        else:
+            reason = f"load() failed: {type(error).__name__}: {text_of(error)}"
+        self.channel.send(NotOffered(reason=f"{name}: {reason}"))
         broken = self._broken()
         if broken is not None:
             self._end(broken)
         self.channel.send(Loaded())
 
-    def _offer(self, name: str) -> None:
-        offer = Offer.of(self.networks.tasks[name], self.files[name])
-        try:
-            self.channel.send(
-                Offered(offer=offer.to_json(), interface_hash=offer.interface_hash, **self.networks.facts(name))
-            )
-        except MessageRefused as error:
-            self.networks.drop(name)
-            self.channel.send(NotOffered(reason=f"{name}: its interface cannot be told: {error}"))
+    def _tell_offer(self, offer: Offer) -> None:
+        self.channel.send(_offered(offer, self.networks.facts(offer.service)))
 
     def work(self, packs: SimpleQueue[Returned]) -> None:
         """Load the networks, and perform the tickets as they are read, until the process ends.
@@ -137,9 +133,9 @@ class Performer:
         if not self.order:
             self.channel.send(WorkerReady())
         while True:
-            while self.order and self.asked.empty():
+            while self.order and self.to_perform.empty():
                 self.load()
-            asked = self.asked.get()
+            asked = self.to_perform.get()
             if isinstance(asked, Reload):
                 self.reload(asked)
                 continue
@@ -150,47 +146,52 @@ class Performer:
     def reload(self, asked: Reload) -> None:
         """Load changed files; one that fails leaves its former tasks as they were."""
         import_from_copy(self.folder, asked.copy)
-        refused = [file for file in asked.files if not self._reload_file(file, asked.copy)]
-        self.channel.send(Reloaded(services=tuple(self.networks.tasks), refused=tuple(refused)))
+        found = self._find(asked)
+        for trouble in found.problems:
+            self.channel.send(NotOffered(reason=f"{trouble.file}: {trouble.reason}"))
+        faulty = {trouble.file for trouble in found.problems}
+        moves = [{file, self.networks.files.get(service, file)} for service, file in found.files.items()]
+        refused: set[str] = set()
+        for files in together(asked.files, moves):
+            if files & faulty or not self._take_files(files, found):
+                refused |= files
+        self.channel.send(Reloaded(services=tuple(self.networks.tasks), refused=tuple(sorted(refused))))
 
-    def _reload_file(self, file: str, copy: Path) -> bool:
-        """Load all tasks of a file, then let them serve instead of its former ones; ``False``: these stay."""
-        former = {service for service, place in self.files.items() if place == file}
-        found = self._find_in(file) if (copy / file).exists() else Found(tasks={}, files={}, problems=[])
-        if found.problems:
-            for trouble in found.problems:
-                self.channel.send(NotOffered(reason=f"{trouble.file}: {trouble.reason}"))
-            return False
-        fresh = []
-        for name, task in found.tasks.items():
-            try:
-                fresh.append(self.networks.load_beside(task))
-            except BaseException as error:  # noqa: BLE001 (other people's code may raise anything, SystemExit too)
-                self._tell_not_loaded(name, error)
-                return False
-        for each in fresh:
-            self.networks.take_fresh(each)
-        self.files |= found.files
-        for service in found.tasks:
-            self._offer(service)
-        for service in former - found.tasks.keys():
-            self.networks.drop(service)
-            del self.files[service]
-        return True
-
-    def _find_in(self, file: str) -> Found:
-        """Find the wanted tasks of one file; an identifier that is another file's is a fault."""
-        self.channel.send(Loading(name=file))
-        found = find_tasks_in([self.folder / file])
+    def _find(self, asked: Reload) -> Found:
+        """Find the wanted tasks of changed files; an identifier of a file that is not loaded anew is a fault."""
+        found = find_tasks_in(
+            [self.folder / file for file in asked.files if (asked.copy / file).exists()],
+            offered=self.networks.files,
+            begin=lambda file: self.channel.send(Loading(name=file)),
+        )
         self.channel.send(Loaded())
-        for service in list(found.tasks):
-            place = self.files.get(service, file)
-            if place != file:
+        for service, file in list(found.files.items()):
+            place = self.networks.files.get(service, file)
+            if place not in asked.files:
                 reason = f"the task_identifier {service!r} is {place}'s, which offers it; give this file its own"
                 found.problems.append(TaskProblem(file=file, reason=reason))
             if self.wanted is not None and service not in self.wanted:
-                del found.tasks[service], found.files[service]
+                del found.files[service]
         return found
+
+    def _take_files(self, files: set[str], found: Found) -> bool:
+        """Load all tasks of some files, then let them serve instead of the former ones; ``False``: these stay."""
+        offers: list[tuple[Fresh, Offer]] = []
+        for service in [service for service, file in found.files.items() if file in files]:
+            try:
+                fresh = self.networks.load_beside(type(found.tasks[service]), found.files[service])
+                offers.append((fresh, offer_of(fresh.task, fresh.file)))
+            except BaseException as error:  # noqa: BLE001 (other people's code may raise anything, SystemExit too)
+                self._tell_not_loaded(service, error)
+                return False
+        former = {service for service, file in self.networks.files.items() if file in files}
+        for fresh, _ in offers:
+            self.networks.take_fresh(fresh)
+        for _, offer in offers:
+            self._tell_offer(offer)
+        for service in former - {offer.service for _, offer in offers}:
+            self.networks.drop(service)
+        return True
 
     def take(self, job: Job, read: Read, packs: SimpleQueue[Returned]) -> None:
         """Perform one job and hand it on; from then on nothing of it is the task's, and the device is free.
@@ -205,12 +206,23 @@ class Performer:
             seconds = time.monotonic() - began
             with writing(job.out):
                 outputs = keep_outputs(outputs, job.out / KEPT)
+            returned = self._returned(job, read, outputs, seconds)
         except BaseException as error:  # noqa: BLE001 (other people's code may raise anything, SystemExit too)
             self._take_error(job, error)
         else:
             self.crashed.clear()
-            packs.put(Returned(job=job, read=read, outputs=outputs, seconds=seconds))
+            packs.put(returned)
             self.channel.send(Performed(key=job.key))
+
+    def _returned(self, job: Job, read: Read, outputs: Any, seconds: float) -> Returned:
+        return Returned(
+            job=job,
+            read=read,
+            outputs=outputs,
+            version=self.networks.tasks[job.service].version,
+            weights_sha256=self.networks.weights_sha256(job.service),
+            seconds=seconds,
+        )
 
     def _take_error(self, job: Job, error: BaseException) -> None:
         end = end_of(job, error)
@@ -245,25 +257,33 @@ class Performer:
             self.channel.send(end)
         os._exit(1)
 
-    def estimate(self, service: str, inputs: Path) -> float | None:
-        """Ask a task how long it will take; one that cannot say costs nothing."""
-        try:
-            task = self.networks.tasks[service]
-            payload = check_payload(inputs, task.inputs)
-            seconds = task.expected_seconds({**payload.values, **payload.headers})
-            return None if seconds is None else expected(seconds)
-        except BaseException as error:  # noqa: BLE001 (other people's code may raise anything, SystemExit too)
-            log.warning("estimate.failed", service=service, **facts_of(error))
-            return None
+
+def together(files: Iterable[str], moves: Iterable[set[str]]) -> list[set[str]]:
+    """Join the files between which a service moves: they are taken, or refused, as one.
+
+    >>> [sorted(group) for group in together(["A.py", "B.py", "C.py"], [{"A.py", "C.py"}])]
+    [['B.py'], ['A.py', 'C.py']]
+    """
+    groups = [{file} for file in files]
+    for move in moves:
+        joined = [group for group in groups if group & move]
+        groups = [group for group in groups if group not in joined] + [set().union(*joined)]
+    return groups
 
 
-def expected(seconds: float) -> float:
-    """Check the seconds that a task expects; raises ``WrongValue`` if they are not finite, or too many."""
-    if not math.isfinite(seconds) or seconds > MOST_SECONDS:
-        raise WrongValue(f"expected_seconds() returned {{}}; return at most {MOST_SECONDS:g} seconds, or None", seconds)
-    return max(0.0, float(seconds))
+def offer_of(task: Task, file: str) -> Offer:
+    """Describe a task. Raises ``MessageRefused`` for a description that cannot be told to the lane."""
+    offer = Offer.of(task, file)
+    unknown = dict.fromkeys(["network_bytes", "peak_bytes", "load_seconds", "warm"])
+    if len(write(_offered(offer, unknown))) > LARGEST_MESSAGE - FACTS_BYTES:
+        raise MessageRefused(f"it is longer than {LARGEST_MESSAGE - FACTS_BYTES} bytes")
+    return offer
+
+
+def _offered(offer: Offer, facts: Mapping[str, Any]) -> Offered:
+    return Offered(offer=offer.to_json(), interface_hash=offer.interface_hash, **facts)
 
 
 def first_line(error: Exception) -> str:
     """Tell an error of a driver, which may have many lines, in one."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return (text_of(error).strip().splitlines() or [type(error).__name__])[0]

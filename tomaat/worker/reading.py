@@ -36,7 +36,7 @@ class Read:
 class InputReader:
     """The first stage of a worker, in one thread that lives as long as the worker, as ``VolumeReader`` demands.
 
-    It takes claimed jobs, and the lane's ``ReadAhead`` and ``Forget``, from ``asked``. It holds at most one ticket's
+    It takes claimed jobs, and the lane's ``ReadAhead`` and ``Forget``, from ``to_read``. It holds at most one ticket's
     volumes.
     """
 
@@ -51,13 +51,13 @@ class InputReader:
         self.reader = reader
         self.networks = networks
         self.performs = performs
-        self.asked: SimpleQueue[Job | ReadAhead | Forget] = SimpleQueue()
+        self.to_read: SimpleQueue[Job | ReadAhead | Forget] = SimpleQueue()
         self.ahead: Read | None = None
 
     def work(self) -> None:
         """Read one ticket after the other, as the lane asks, until the process ends."""
         while True:
-            self.take(self.asked.get())
+            self.take(self.to_read.get())
 
     def take(self, asked: Job | ReadAhead | Forget) -> None:
         """Hand a claimed job on; read a waiting ticket ahead, unless something newer is asked for already."""
@@ -66,7 +66,7 @@ class InputReader:
                 self._hand_on(asked)
             return
         self.ahead = None
-        if isinstance(asked, ReadAhead) and self.asked.empty():
+        if isinstance(asked, ReadAhead) and self.to_read.empty():
             with contextlib.suppress(BaseException):  # it is read again, and the reason told, once it is claimed
                 self.ahead = self._read(asked.service, asked.inputs)
 
