@@ -17,6 +17,7 @@ from tests.unit.driven_worker import Add, Broken, Raising, Refusing, Unloadable,
 from tomaat.messages import (
     DeviceBroken,
     Measured,
+    NotOffered,
     Outgrown,
     Packed,
     Performed,
@@ -27,7 +28,7 @@ from tomaat.messages import (
     TicketRefused,
 )
 from tomaat.scheduling.local_engine import scrubbed
-from tomaat.services import Cancelled
+from tomaat.services import Cancelled, TaskRefused
 from tomaat.volumes import Volume
 from tomaat.worker import packing, performing
 
