@@ -323,6 +323,38 @@ def test_what_has_no_row_goes_into_quarantine_and_what_has_one_stays(bench, stor
     assert known.path.exists()
 
 
+TIDYING = {"_put_uploads_away", "_put_strays_away", "_empty_quarantine"}
+
+
+@pytest.mark.parametrize("part", ["_remove_ended", "_remove_results", "_tidy", *sorted(TIDYING)])
+def test_a_part_of_the_sweep_that_fails_holds_no_other_up(bench, storage, monkeypatch, part):
+    def fail(_sweep, *_how):
+        raise PermissionError
+
+    fail.__name__ = part
+    monkeypatch.setattr(Sweep, part, fail)
+    monkeypatch.setattr(sys.modules["tomaat.manager.sweep"], "_older", lambda folder, _seconds: list(folder.iterdir()))
+    lane = bench.source()
+    deleted, fetched = finished(bench, storage, lane), finished(bench, storage, lane)
+    bench.web.cancel(deleted[0])
+    bench.web.mark_fetched(fetched[0].id)
+    upload, stray = storage.new_incoming(), storage.keep(storage.new_incoming())
+    quarantined = storage.quarantine / "old"
+    quarantined.mkdir()
+    with structlog.testing.capture_logs() as logs:
+        manager(bench, storage, "KEEP_ONLY_INPUT").turn()
+    assert {line["part"] for line in logs if line["event"] == "sweep.crashed"} == {part}
+    paths = {
+        "_remove_ended": deleted[1].path,
+        "_remove_results": fetched[1].claim(fetched[0].out),
+        "_put_uploads_away": upload.path,
+        "_put_strays_away": stray.path,
+        "_empty_quarantine": quarantined,
+    }
+    left = {name for name, path in paths.items() if path.exists()}
+    assert left == (TIDYING if part == "_tidy" else {part})
+
+
 def test_an_upload_is_kept_whole_or_dropped(storage):
     folder = storage.new_incoming()
     (folder.inputs / "main.json").write_text("{}")
