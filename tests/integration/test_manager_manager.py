@@ -13,6 +13,7 @@ from tomaat.storage import Storage
 from tomaat.storage.storage import RESULT
 from tomaat.tickets.question_store import QuestionStore
 from tomaat.tickets.withdrawal_store import WithdrawalStore
+from TOMAATSettings import HUNDRED_YEARS_DAYS, HUNDRED_YEARS_HOURS
 
 RESULT_ROW = {"sha256": "0" * 64, "size_bytes": 1, "seconds": 1.0}
 
@@ -321,6 +322,19 @@ def test_what_has_no_row_goes_into_quarantine_and_what_has_one_stays(bench, stor
     assert (storage.quarantine / stray.name).exists()
     assert (storage.quarantine / whole.name).exists()
     assert known.path.exists()
+
+
+def test_what_is_kept_for_as_long_as_a_setting_allows_is_removed_where_its_client_asks(bench, storage):
+    ticket, folder = finished(bench, storage, bench.source())
+    longest = {"retention_hours": HUNDRED_YEARS_HOURS, "wait_limit_hours": HUNDRED_YEARS_HOURS}
+    keeping = manager(bench, storage, **longest, ticket_days=HUNDRED_YEARS_DAYS, audit_days=HUNDRED_YEARS_DAYS)
+    keeping.sweep.retention_hours = HUNDRED_YEARS_HOURS
+    keeping.turn()
+    assert folder.path.exists()
+    bench.web.cancel(ticket)
+    keeping.turn()
+    assert bench.read(ticket).files_removed
+    assert not folder.path.exists()
 
 
 TIDYING = {"_put_uploads_away", "_put_strays_away", "_empty_quarantine"}
