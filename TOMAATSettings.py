@@ -26,6 +26,10 @@ CODE = Path(__file__).resolve().parent  #: the doors lie beside this file
 HOME = CODE if (CODE / "pyproject.toml").is_file() else Path.cwd()  #: the clone; an installed server's current folder
 MIB = 1024**2
 GIB = 1024**3
+PIB = 1024**5  #: no setting in bytes is more
+HUNDRED_YEARS_DAYS = 36_525  #: no age is more: PostgreSQL's dates and Python's numbers end somewhere
+HUNDRED_YEARS_HOURS = 24 * HUNDRED_YEARS_DAYS
+DAY_SECONDS = 86_400  #: no time within which something happens is more
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (addresses to listen on, and where to ask then)
 #: The documents list the settings in these groups, in the order of the fields; each group begins at a field.
 GROUPS = {
@@ -41,9 +45,9 @@ RULES = {
     "int_from_float": "is no whole number",
     "int_type": "is no whole number",
     "float_parsing": "is no number",
-    "greater_than": "is not more than {gt:g}",
-    "greater_than_equal": "is less than {ge:g}",
-    "less_than_equal": "is more than {le:g}",
+    "greater_than": "is not more than {gt:.16g}",
+    "greater_than_equal": "is less than {ge:.16g}",
+    "less_than_equal": "is more than {le:.16g}",
     "literal_error": "is none of {expected}",
     "dict_type": "is no object; write it as JSON",
     "list_type": "is no list",
@@ -76,98 +80,131 @@ class Settings(BaseSettings):
         "machine), `always` or `never`.",
     )
     RETENTION_HOURS: float = Field(
-        default=72.0, gt=0, description="Hours after a ticket's end when its files are deleted."
+        default=72.0, gt=0, le=HUNDRED_YEARS_HOURS, description="Hours after a ticket's end when its files are deleted."
     )
 
-    LARGEST_UPLOAD_BYTES: int = Field(default=2 * GIB, ge=1, description="Largest payload, as it is sent.")
-    LARGEST_UNPACKED_BYTES: int = Field(default=8 * GIB, ge=1, description="Largest payload, unpacked.")
+    LARGEST_UPLOAD_BYTES: int = Field(default=2 * GIB, ge=1, le=PIB, description="Largest payload, as it is sent.")
+    LARGEST_UNPACKED_BYTES: int = Field(default=8 * GIB, ge=1, le=PIB, description="Largest payload, unpacked.")
     LARGEST_RATIO: float = Field(
-        default=1000.0, gt=1, description="Largest ratio of unpacked to packed bytes, after 16 MiB."
+        default=1000.0, gt=1, le=1_000_000, description="Largest ratio of unpacked to packed bytes, after 16 MiB."
     )
-    MOST_MEMBERS: int = Field(default=3000, ge=1, description="Most files and folders in a payload.")
+    MOST_MEMBERS: int = Field(default=3000, ge=1, le=1_000_000, description="Most files and folders in a payload.")
     LARGEST_VOLUME_BYTES: int = Field(
-        default=4 * GIB, ge=1, description="Most bytes that the voxels of one volume may take."
+        default=4 * GIB, ge=1, le=PIB, description="Most bytes that the voxels of one volume may take."
     )
-    LONGEST_QUEUE: int = Field(default=20_000, ge=1, description="Waiting tickets at which a request is answered 503.")
+    LONGEST_QUEUE: int = Field(
+        default=20_000, ge=1, le=1_000_000, description="Waiting tickets at which a request is answered 503."
+    )
     LONGEST_QUEUE_PER_KEY: int = Field(
-        default=5000, ge=1, description="Waiting tickets of one API key at which its request is answered 429."
+        default=5000,
+        ge=1,
+        le=1_000_000,
+        description="Waiting tickets of one API key at which its request is answered 429.",
     )
     MOST_TICKETS_PER_MINUTE: int = Field(
-        default=600, ge=1, description="Tickets of one API key within a minute, above which it is answered 429."
+        default=600,
+        ge=1,
+        le=1_000_000,
+        description="Tickets of one API key within a minute, above which it is answered 429.",
     )
     MOST_WRONG_KEYS_PER_MINUTE: int = Field(
         default=20,
         ge=1,
+        le=1_000_000,
         description="Wrong API keys from one address within a minute, above which it is answered 429. Keys that were "
         "right within the last hour are still let in.",
     )
     MOST_CONNECTIONS_PER_ADDRESS: int = Field(
-        default=50, ge=1, description="Connections of one address; `TOMAAT_TRUSTED_PROXIES` have no such limit."
+        default=50,
+        ge=1,
+        le=1_000_000,
+        description="Connections of one address; `TOMAAT_TRUSTED_PROXIES` have no such limit.",
     )
     LARGEST_SPOOLS_BYTES: int = Field(
         default=16 * GIB,
         ge=1,
+        le=PIB,
         description="Bytes of all uploads that are on their way together; beyond them one is answered 503.",
     )
-    ATTEMPTS: int = Field(default=3, ge=1, description="How often a ticket is started when its worker dies.")
+    ATTEMPTS: int = Field(default=3, ge=1, le=1000, description="How often a ticket is started when its worker dies.")
 
     WAIT_LIMIT_HOURS: float = Field(
+<<<<<<< HEAD
         default=24.0,
         gt=0,
         description="Hours after which a ticket that waits fails; they count anew once it comes back from a source.",
+=======
+        default=24.0, gt=0, le=HUNDRED_YEARS_HOURS, description="Hours after which a ticket that still waits fails."
+>>>>>>> h-bounds
     )
     WITHDRAW_HOURS: float = Field(
         default=72.0,
         gt=0,
+        le=HUNDRED_YEARS_HOURS,
         description="Hours after which a service that no compute source has offered is withdrawn: requests get 404, "
         "waiting tickets fail.",
     )
     FETCHED_GRACE_SECONDS: float = Field(
         default=600.0,
         ge=0,
+        le=DAY_SECONDS * HUNDRED_YEARS_DAYS,
         description="How long a fetched result can be fetched again, where the storage strategy removes it.",
     )
     TICKET_DAYS: float = Field(
-        default=365.0, gt=0, description="Days after a ticket's end when its row is deleted; its files are gone then."
+        default=365.0,
+        gt=0,
+        le=HUNDRED_YEARS_DAYS,
+        description="Days after a ticket's end when its row is deleted; its files are gone then.",
     )
     AUDIT_DAYS: float = Field(
-        default=365.0, ge=30, description="Days after which a line of the audit trail is deleted."
+        default=365.0,
+        ge=30,
+        le=HUNDRED_YEARS_DAYS,
+        description="Days after which a line of the audit trail is deleted.",
     )
     CLOCK_STEADY_SECONDS: float = Field(
         default=3600.0,
         ge=0,
+        le=DAY_SECONDS,
         description="How long a clock that was set, the database's or this machine's, has to be steady before anything "
         "is too old again.",
     )
     LONGEST_WAIT_SECONDS: float = Field(
-        default=60.0, ge=0, description="Longest time in seconds that a request may wait for a ticket (`?wait=`)."
+        default=60.0,
+        ge=0,
+        le=3600,
+        description="Longest time in seconds that a request may wait for a ticket (`?wait=`).",
     )
     GRACE_SECONDS: float = Field(
         default=10.0,
         ge=0,
+        le=DAY_SECONDS,
         description="How long a stopping TaskScheduling lets a running ticket finish before it is put back.",
     )
     LOAD_DEADLINE_SECONDS: float = Field(
         default=600.0,
         gt=0,
+        le=DAY_SECONDS,
         description="How long a network, or a file of tasks, may take to load before it is left out for an hour.",
     )
     CANCEL_SECONDS: float = Field(
         default=1.0,
         ge=0,
+        le=DAY_SECONDS,
         description="How long a cancelled task may take to stop by itself before its worker is killed.",
     )
     LEASE_SECONDS: float = Field(
         default=15.0,
         ge=1,
+        le=3600,
         description="After how many silent seconds another TaskScheduling may take a device, and another QueueManager "
         "the queues.",
     )
     DATABASE_DEADLINE_SECONDS: float = Field(
-        default=5.0, gt=0, description="Deadline of one database statement; at most 0.4 leases."
+        default=5.0, gt=0, le=3600, description="Deadline of one database statement; at most 0.4 leases."
     )
     POLL_SECONDS: float = Field(
-        default=1.0, gt=0, description="How often each loop looks by itself when no hint arrives."
+        default=1.0, gt=0, le=3600, description="How often each loop looks by itself when no hint arrives."
     )
 
     CUSTOM_TASKS_DIR: Path = Field(default=HOME / "CustomTasks", description="Folder whose tasks are offered.")
@@ -189,7 +226,7 @@ class Settings(BaseSettings):
         default_factory=dict,
         description='JSON: a source\'s torch device where it is not the GPU itself, for tests: `{"GPU-…": "cpu"}`.',
     )
-    COMPUTE_MEMORY_BYTES: dict[str, Annotated[int, Field(ge=1)]] = Field(
+    COMPUTE_MEMORY_BYTES: dict[str, Annotated[int, Field(ge=1, le=PIB)]] = Field(
         default_factory=dict,
         description='JSON: memory of a source that networks and tickets may take: `{"GPU-…": 8000000000}`. Unset: all '
         "of a GPU's; on the CPU whatever is free.",
@@ -197,6 +234,7 @@ class Settings(BaseSettings):
     WEB_THREADS: int = Field(
         default=32,
         ge=4,
+        le=1000,
         description="Threads of the web server; at most half of them wait for `?wait=`, three eighths unpack uploads.",
     )
     TRUSTED_PROXIES: list[str] = Field(

@@ -15,6 +15,7 @@ from tomaat.storage.storage import RESULT
 from tomaat.tickets.question_store import QuestionStore
 from tomaat.tickets.source_store import SourceStore
 from tomaat.tickets.withdrawal_store import WithdrawalStore
+from TOMAATSettings import HUNDRED_YEARS_DAYS, HUNDRED_YEARS_HOURS
 
 RESULT_ROW = {"sha256": "0" * 64, "size_bytes": 1, "seconds": 1.0}
 
@@ -331,6 +332,51 @@ def test_what_has_no_row_goes_into_quarantine_and_what_has_one_stays(bench, stor
     assert (storage.quarantine / stray.name).exists()
     assert (storage.quarantine / whole.name).exists()
     assert known.path.exists()
+
+
+def test_what_is_kept_for_as_long_as_a_setting_allows_is_removed_where_its_client_asks(bench, storage):
+    ticket, folder = finished(bench, storage, bench.source())
+    longest = {"retention_hours": HUNDRED_YEARS_HOURS, "wait_limit_hours": HUNDRED_YEARS_HOURS}
+    keeping = manager(bench, storage, **longest, ticket_days=HUNDRED_YEARS_DAYS, audit_days=HUNDRED_YEARS_DAYS)
+    keeping.sweep.retention_hours = HUNDRED_YEARS_HOURS
+    keeping.turn()
+    assert folder.path.exists()
+    bench.web.cancel(ticket)
+    keeping.turn()
+    assert bench.read(ticket).files_removed
+    assert not folder.path.exists()
+
+
+TIDYING = {"_put_uploads_away", "_put_strays_away", "_empty_quarantine"}
+
+
+@pytest.mark.parametrize("part", ["_remove_ended", "_remove_results", "_tidy", *sorted(TIDYING)])
+def test_a_part_of_the_sweep_that_fails_holds_no_other_up(bench, storage, monkeypatch, part):
+    def fail(_sweep, *_how):
+        raise PermissionError
+
+    fail.__name__ = part
+    monkeypatch.setattr(Sweep, part, fail)
+    monkeypatch.setattr(sys.modules["tomaat.manager.sweep"], "_older", lambda folder, _seconds: list(folder.iterdir()))
+    lane = bench.source()
+    deleted, fetched = finished(bench, storage, lane), finished(bench, storage, lane)
+    bench.web.cancel(deleted[0])
+    bench.web.mark_fetched(fetched[0].id)
+    upload, stray = storage.new_incoming(), storage.keep(storage.new_incoming())
+    quarantined = storage.quarantine / "old"
+    quarantined.mkdir()
+    with structlog.testing.capture_logs() as logs:
+        manager(bench, storage, "KEEP_ONLY_INPUT").turn()
+    assert {line["part"] for line in logs if line["event"] == "sweep.crashed"} == {part}
+    paths = {
+        "_remove_ended": deleted[1].path,
+        "_remove_results": fetched[1].claim(fetched[0].out),
+        "_put_uploads_away": upload.path,
+        "_put_strays_away": stray.path,
+        "_empty_quarantine": quarantined,
+    }
+    left = {name for name, path in paths.items() if path.exists()}
+    assert left == (TIDYING if part == "_tidy" else {part})
 
 
 def test_an_upload_is_kept_whole_or_dropped(storage):

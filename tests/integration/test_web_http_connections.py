@@ -2,6 +2,7 @@
 
 import io
 import random
+import re
 import socket
 import tarfile
 import threading
@@ -245,6 +246,46 @@ def test_a_chunked_body_that_outgrows_the_room_is_refused_on_its_way(start, monk
             second.sendall(bytes(MIB))
         assert problem_in(read_all(second))[0] == 503
     first.close()
+
+
+CHUNKED = f"{POST}Transfer-Encoding: chunked\r\n\r\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("endless", "detail"),
+    [
+        (b"0" * 20_000, "The body's line before a chunk has at most 1024 bytes; this one has more."),
+        (b"1;" + b"x" * 20_000, "The body's line before a chunk has at most 1024 bytes; this one has more."),
+        (b"0\r\n" + b"x" * 100_000, "The body's trailer has at most 65536 bytes; this one has more."),
+        (b"0\r\n" + b"x: y\r\n" * 20_000, "The body's trailer has at most 65536 bytes; this one has more."),
+    ],
+)
+def test_what_a_chunked_body_holds_in_memory_is_bounded(start, endless, detail):
+    web = start()
+    with web.connect() as connection:
+        connection.sendall(CHUNKED + endless)
+        status, problem = problem_in(read_all(connection))
+    assert (status, problem["type"], problem["detail"]) == (400, "/problems/invalid-request", detail)
+
+
+@pytest.mark.parametrize("size", [b"ffffffff", b"f" * 500])
+def test_a_chunk_that_is_too_large_is_refused_before_it_comes(start, spools, size):
+    web = start()
+    with web.connect() as connection:
+        connection.sendall(CHUNKED + size + b"\r\n")
+        assert problem_in(read_all(connection))[0] == 413
+    assert spools == []
+
+
+def test_an_upload_may_come_in_chunks_with_extensions_and_a_trailer(start):
+    web = start()
+    head, body = upload()
+    head = re.sub(rb"Content-Length: \d+", b"Transfer-Encoding: chunked", head)
+    chunks = [body[at : at + 100_000] for at in range(0, len(body), 100_000)]
+    framed = b"".join(b"%x;part=%s\r\n%s\r\n" % (len(chunk), b"x" * 900, chunk) for chunk in chunks)
+    with web.connect() as connection:
+        connection.sendall(head + framed + b"0\r\n" + b"x: y\r\n" * 9000 + b"\r\n")
+        assert status_of(read_all(connection)) == 202
 
 
 def test_two_hundred_slow_connections_of_one_address_keep_nobody_else_away(start):

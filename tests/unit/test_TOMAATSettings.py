@@ -49,6 +49,11 @@ def test_a_variable_sets_a_value(monkeypatch, tmp_path):
         ("PORT", "9" * 5000, "999' is no whole number that fits."),
         ("RETENTION_HOURS", "never", "TOMAAT_RETENTION_HOURS: 'never' is no number."),
         ("RETENTION_HOURS", "0", "TOMAAT_RETENTION_HOURS: '0' is not more than 0."),
+        ("RETENTION_HOURS", "1e12", "TOMAAT_RETENTION_HOURS: '1e12' is more than 876600."),
+        ("RETENTION_HOURS", "inf", "TOMAAT_RETENTION_HOURS: 'inf' is more than 876600."),
+        ("LONGEST_WAIT_SECONDS", "1e300", "TOMAAT_LONGEST_WAIT_SECONDS: '1e300' is more than 3600."),
+        ("LARGEST_SPOOLS_BYTES", "9" * 16, f"'{'9' * 16}' is more than 1125899906842624."),
+        ("COMPUTE_MEMORY_BYTES", f'{{"cpu-0": {10**16}}}', f"cpu-0: {10**16} is more than 1125899906842624."),
         ("STORAGE_STRATEGY", "KEEP", "'KEEP' is none of 'KEEP_ALL', 'KEEP_ONLY_INPUT' or 'KEEP_NOTHING'."),
         ("COMPUTE_SOURCES", "cpu-0", "TOMAAT_COMPUTE_SOURCES: 'cpu-0' is no object; write it as JSON."),
         ("COMPUTE_SOURCES", '{"cpu-0": 3}', "TOMAAT_COMPUTE_SOURCES: cpu-0: 3 is no list."),
@@ -87,6 +92,19 @@ def test_no_setting_is_refused_in_the_words_of_a_library(monkeypatch, capsys, na
         assert all(line.startswith(f"TOMAAT_{name}: ") for line in told)
         assert all(len(line) < 200 for line in told)
         assert not re.search(r"[Ii]nput|valid|[Vv]alue error|parse|[Ss]tring|Env", " ".join(told)), (value, told)
+
+
+NUMBERS = [name for name, field in Settings.model_fields.items() if field.annotation in {int, float}]
+
+
+@pytest.mark.parametrize("value", ["inf", "nan", "1e300", "9" * 20])
+@pytest.mark.parametrize("name", NUMBERS)
+def test_no_number_is_endless(monkeypatch, capsys, name, value):
+    monkeypatch.setenv(f"TOMAAT_{name}", value)
+    with pytest.raises(SystemExit):
+        read_settings()
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.startswith(f"TOMAAT_{name}: {value!r} is ")
 
 
 def test_all_faults_are_told_at_once(monkeypatch, capsys):

@@ -1,6 +1,7 @@
 """What every log line keeps to."""
 
 import ast
+import errno
 import io
 import json
 import subprocess
@@ -87,3 +88,54 @@ def test_a_line_below_the_level_is_not_written(level):
     seen = [json.loads(line)["level"] for line in written.splitlines()]
     ordered = ["debug", "info", "warning", "error"]
     assert seen == ordered[ordered.index(level) :]
+
+
+class FullAtTimes(io.StringIO):
+    """A stream on a disk that is full for a while; what it did not take is lost."""
+
+    full = False
+
+    def write(self, text):
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().write(text)
+
+    def flush(self):
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_line_that_cannot_be_written_is_lost_whole_and_the_next_ones_are_written():
+    stream = FullAtTimes()
+    configure_logging("here", "json", stream=stream)
+    try:
+        for number, stream.full in enumerate((False, True, True, False)):
+            structlog.get_logger().info("event.seen", number=number)
+    finally:
+        structlog.reset_defaults()
+    assert [json.loads(line)["number"] for line in stream.getvalue().splitlines()] == [0, 3]
+
+
+THREAD_THAT_LOGS = """
+import sys, threading
+import structlog
+from tomaat.processes.log import configure_logging
+
+def work():
+    for number in range(2000):
+        structlog.get_logger().info("event.seen", number=number)
+    print("worked")
+
+configure_logging("here", {log_format!r})
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+"""
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_a_full_disk_under_the_log_ends_no_thread(log_format):
+    program = [sys.executable, "-c", THREAD_THAT_LOGS.format(log_format=log_format)]
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(program, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=full, text=True, check=False)
+    assert ended.stdout == "worked\n"

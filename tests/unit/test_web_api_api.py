@@ -449,11 +449,20 @@ def test_an_ended_ticket_asks_nobody_to_come_again(web):
 
 
 @pytest.mark.parametrize(
-    "query", ["wait=x", "wait=-1", "wait=nan", "wait=inf", "wait=31", "wait=", "state=x", "wait=1&state="]
+    "query",
+    [
+        *("wait=x", "wait=-1", "wait=nan", "wait=inf", "wait=31", "wait=", "wait=1_0", "wait=\u0661", "wait=%201"),
+        *("wait=1e9999", "state=x", "wait=1&state="),
+    ],
 )
 def test_a_wait_that_cannot_be_is_400(web, query):
     ticket = web.submit()
     problem_of(web.client.get(f"{ticket['links']['status']}?{query}"), 400, "invalid-request")
+
+
+@pytest.mark.parametrize("wait", ["0", "-0.0", "0.01", "1e-2", "5E-324"])
+def test_a_wait_is_a_number_as_json_has_them(web, wait):
+    assert web.client.get(f"{web.submit()['links']['status']}?wait={wait}").status_code == 200
 
 
 def test_a_wait_ends_when_the_state_is_left(web):
@@ -504,6 +513,7 @@ def test_a_result_comes_whole_with_its_headers(web, get):
         ("bytes=-3", 206, "bytes 7-9/10", b"789"),
         ("bytes=8-99", 206, "bytes 8-9/10", b"89"),
         ("bytes=-99", 206, "bytes 0-9/10", b"0123456789"),
+        ("bytes=-0", 416, "bytes */10", None),
         ("bytes=10-", 416, "bytes */10", None),
         ("bytes=99-100", 416, "bytes */10", None),
         ("bytes=0-1,3-4", 200, None, b"0123456789"),

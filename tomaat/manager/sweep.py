@@ -107,19 +107,27 @@ class Sweep:
                     pass
             except DatabaseUnavailable as error:
                 log.warning("database.lost", reason=str(error))
-            except Exception as error:  # noqa: BLE001 (a folder's fault ends no thread; the manager permits again soon)
-                log.error("sweep.crashed", error=type(error).__name__, frames=frames_of(error))
 
     def work(self) -> bool:
         """Do a part of the work; tell whether there is more of it now."""
         permit = self.permit
         if permit is None or time.monotonic() > permit.until:
             return False
-        more = self._remove_ended(permit)
+        more = self._attempt(self._remove_ended, permit)
         if permit.steady:
-            more |= self._remove_results()
-            self._tidy()
+            more |= self._attempt(self._remove_results)
+            self._attempt(self._tidy)
         return more
+
+    def _attempt(self, part: Callable[..., bool | None], *how: object) -> bool:
+        """Do a part; tell whether there is more of it. What ends it, a folder's fault for example, ends no other."""
+        try:
+            return bool(part(*how))
+        except DatabaseUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 (no thread ends; the manager permits again soon)
+            log.error("sweep.crashed", part=part.__name__, error=type(error).__name__, frames=frames_of(error))
+            return False
 
     def _remove_results(self) -> bool:
         """Remove the results of some expired tickets that keep their input."""
@@ -166,10 +174,7 @@ class Sweep:
         return len(removable) == AT_ONCE
 
     def _tidy(self) -> None:
-        """Put folders without a row for an hour into quarantine; delete those that lay there for the retention time.
-
-        A large part of all folders is put away only with an operator's word.
-        """
+        """Put folders without a row for an hour into quarantine; delete those that lay there for the retention time."""
         if time.monotonic() < self.strays_at:
             return
         self.strays_at = time.monotonic() + EVERY_SECONDS
@@ -177,12 +182,21 @@ class Sweep:
         if wrong is not None:
             log.error("storage.foreign", reason=wrong)
             return
+        for part in (self._put_uploads_away, self._put_strays_away, self._empty_quarantine):
+            self._attempt(part)
+
+    def _put_uploads_away(self) -> None:
         for path in _older(self.storage.incoming, STRAY_SECONDS):
             self._put_away(path)
+
+    def _put_strays_away(self) -> None:
+        """Put tickets' folders without a row away; a large part of all only with an operator's word."""
         strays, folders = self._strays()
         if self._may_put_away(len(strays), folders):
             for path in strays:
                 self._put_away(path)
+
+    def _empty_quarantine(self) -> None:
         for path in _older(self.storage.quarantine, self.retention_hours * 3600):
             shutil.rmtree(path, ignore_errors=True)
             log.info("files.quarantine_deleted", folder=path.name)

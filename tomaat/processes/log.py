@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import traceback
@@ -13,6 +14,26 @@ from structlog.typing import EventDict
 
 MOST_FRAMES = 20  #: of one error; of more, the first ten and the last ten
 MOST_ERRORS = 3  #: of a chain in which one was raised because of another
+
+
+class LossyStream:
+    """Writes to ``stream``, and loses what cannot be written, to a full disk for example.
+
+    Nobody who logs a line dies of it. Later lines are written again once there is room.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> None:
+        """Write, if it can be done."""
+        with contextlib.suppress(OSError):
+            self.stream.write(text)
+
+    def flush(self) -> None:
+        """Flush, if it can be done."""
+        with contextlib.suppress(OSError):
+            self.stream.flush()
 
 
 def configure_logging(
@@ -52,7 +73,7 @@ def configure_logging(
             ),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(log_level),
-        logger_factory=structlog.PrintLoggerFactory(lines),
+        logger_factory=structlog.WriteLoggerFactory(LossyStream(lines)),  # type: ignore[arg-type]  # all that it asks for
         cache_logger_on_first_use=False,
     )
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")

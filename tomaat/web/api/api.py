@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import math
+<<<<<<< HEAD
 from collections.abc import Callable, Collection
+=======
+import re
+from collections.abc import Collection
+>>>>>>> h-bounds
 from functools import partial
 
 import structlog
@@ -35,6 +40,7 @@ from tomaat.web.http.shapes import answer
 log = structlog.get_logger()
 
 RECENT_SECONDS = 1.0
+NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")  #: as JSON has them, not as Python reads them
 FORM_BYTES = 64 * 1024  #: most that a form may add around its payload
 
 
@@ -198,10 +204,7 @@ class Api:
 
     def _seconds_asked_for(self) -> float:
         text = request.args.get("wait", "0")
-        try:
-            seconds = float(text)
-        except ValueError:
-            seconds = math.nan
+        seconds = float(text) if NUMBER.fullmatch(text) else math.nan
         if not 0 <= seconds <= self.longest_wait_seconds:
             raise invalid(f"wait: {text[:40]!r} is not between 0 and {self.longest_wait_seconds:g} seconds.")
         return seconds

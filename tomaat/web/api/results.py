@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
@@ -13,6 +14,7 @@ from werkzeug.http import parse_range_header
 from tomaat.tickets.ticket import Ticket
 from tomaat.web.http.problems import Problem
 
+LAST_NONE = re.compile(r"bytes=[ \t]*-0+[ \t]*", re.IGNORECASE)  #: a range of the last 0 bytes
 OnSent = Callable[[int, int], None]  #: is told the first byte that was sent, and the one behind the last
 
 
@@ -75,7 +77,9 @@ def send_result(request: Request, ticket: Ticket, path: Path, sent: OnSent) -> R
 
 def _range(request: Request, size: int, ticket: Ticket) -> tuple[int, int, int]:
     """Return the bytes to send, and the status; an unreadable range, or an outdated If-Range, means all."""
-    wanted = parse_range_header(request.headers.get("Range"))
+    text = request.headers.get("Range", "")
+    # the last 0 bytes lie behind the end; werkzeug cannot read such a range
+    wanted = parse_range_header(f"bytes={size}-" if LAST_NONE.fullmatch(text) else text)
     if wanted is None or wanted.units != "bytes" or len(wanted.ranges) != 1 or request.method == "HEAD":
         return 0, size, 200
     if request.headers.get("If-Range", f'"{ticket.result_sha256}"') != f'"{ticket.result_sha256}"':

@@ -13,7 +13,7 @@ import structlog
 
 from tomaat.storage.disk import DISK_FULL
 from tomaat.web.http.app import HEADERS
-from tomaat.web.http.problems import Problem, problem_response, storage_full, too_large
+from tomaat.web.http.problems import Problem, invalid, problem_response, storage_full, too_large
 from tomaat.web.http.waitress_parts import ErrorTask, HTTPChannel, HTTPRequestParser
 
 log = structlog.get_logger()
@@ -22,6 +22,8 @@ HEADER_SECONDS = 20.0  #: within which a header comes
 BODY_SECONDS = 20.0  #: in each of which as much of a body comes as the least rate asks for
 LEAST_BYTES_PER_SECOND = 1000
 IN_MEMORY_BYTES = 64 * 1024  #: larger bodies are spooled to the disk
+LARGEST_CHUNK_LINE_BYTES = 1024  #: the line before each chunk of a body of unknown length
+LARGEST_TRAILER_BYTES = 64 * 1024  #: the lines after its last chunk; as much as a header
 CHUNKED_STEP_BYTES = 8 * 1024**2  #: reserved ahead for a body of unknown length
 DRAIN_SECONDS = 30.0  #: how long the rest of a refused upload is read and forgotten
 DRAIN_BYTES = 64 * 1024
@@ -63,6 +65,8 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
             try:
                 if in_header:
                     self.largest_body_bytes = self.before_body(self)
+                if self.chunked:
+                    self._demand_short_lines()
                 self._look()
             except Problem as problem:
                 self.error = problem
@@ -89,12 +93,21 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
         self.expect_continue = self.invites
         return held
 
+    def _demand_short_lines(self) -> None:
+        """Demand that the lines around the chunks end: waitress holds them in memory."""
+        for what, held, largest_bytes in (
+            ("line before a chunk", self.body_rcv.control_line, LARGEST_CHUNK_LINE_BYTES),
+            ("trailer", self.body_rcv.trailer, LARGEST_TRAILER_BYTES),
+        ):
+            if len(held) > largest_bytes:
+                raise invalid(f"The body's {what} has at most {largest_bytes} bytes; this one has more.")
+
     def _look(self) -> None:
-        """Demand that the body fits the limit and the spools; chunked: as it comes."""
+        """Demand that the body fits the limit and the spools; chunked: as it comes, the chunk that has begun whole."""
         if self.largest_body_bytes is None:
             return
         body_bytes = max(self.content_length, self.body_bytes_received)
-        if body_bytes > self.largest_body_bytes:
+        if body_bytes + (self.body_rcv.chunk_remainder if self.chunked else 0) > self.largest_body_bytes:
             raise too_large(None, self.largest_body_bytes)
         if body_bytes > max(self.reserved_bytes, IN_MEMORY_BYTES):
             self.reserve(self, body_bytes + (CHUNKED_STEP_BYTES if self.chunked else 0))

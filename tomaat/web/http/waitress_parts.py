@@ -10,6 +10,7 @@ from waitress import wasyncore
 from waitress.buffers import ReadOnlyFileBasedBuffer, TempfileBasedBuffer
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
+from waitress.receiver import ChunkedReceiver
 from waitress.server import BaseWSGIServer, create_server
 from waitress.task import ErrorTask, ThreadedTaskDispatcher
 from waitress.utilities import Error
@@ -75,7 +76,11 @@ ATTRIBUTES = {
     (HTTPRequestParser, "error"): None,
     (HTTPRequestParser, "content_length"): 0,
     (HTTPRequestParser, "body_bytes_received"): 0,
+    (HTTPRequestParser, "chunked"): False,
     (HTTPRequestParser, "body_rcv"): None,
+    (ChunkedReceiver, "control_line"): b"",  # has no limit, as the trailer has none
+    (ChunkedReceiver, "trailer"): b"",
+    (ChunkedReceiver, "chunk_remainder"): 0,
     (ErrorTask, "status"): "200 OK",
     (ErrorTask, "content_length"): None,
     (BaseWSGIServer, "channel_class"): HTTPChannel,
