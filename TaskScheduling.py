@@ -56,7 +56,6 @@ def schedule(settings: Settings, stop: Stop) -> None:
         wake_main=hints.wake,
         user=user,
     )
-    kept = keep_tasks(settings.CUSTOM_TASKS_DIR, [source.name for source in found])
     reloads = ReloadStore(database)
     sources = SourceStore(database, lease_seconds=settings.LEASE_SECONDS)
     times = LaneTimes(
@@ -66,6 +65,7 @@ def schedule(settings: Settings, stop: Stop) -> None:
         load_seconds=settings.LOAD_DEADLINE_SECONDS,
     )
     watch = DeviceWatch(found, every_seconds=settings.LEASE_SECONDS / BEATS_PER_LEASE)
+    kept = keep_tasks(settings.CUSTOM_TASKS_DIR, [source.name for source in found])
     Scheduler(
         found,
         sources,
@@ -92,6 +92,7 @@ def schedule(settings: Settings, stop: Stop) -> None:
 
 def main() -> int:
     """Open the door; return its exit status."""
+    Stop.on_hangup(lambda: None)  # until there are lanes: the tasks are read after that, as they are then
     settings = read_settings()
     return open_door("TaskScheduling", settings.LOG_FORMAT, settings.LOG_LEVEL, lambda stop: schedule(settings, stop))
 
