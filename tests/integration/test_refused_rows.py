@@ -132,13 +132,15 @@ def test_a_source_whose_row_is_refused_does_not_cost_the_others_their_lease(benc
     sources = Refusing(bench.database, lease_seconds=3600)
     lanes = [bench.source(name) for name in ("here/cpu-0", "here/cpu-1")]
     reloads = Mock(asked=Mock(return_value=[]))
-    scheduler = Scheduler([], sources, None, Mock(), None, watch=None, reloads=reloads, lease_seconds=3600)
+    kept = Mock()
+    scheduler = Scheduler([], sources, None, Mock(), None, watch=None, reloads=reloads, kept=[kept], lease_seconds=3600)
     scheduler.usable = [Named(lane.lease) for lane in lanes]
     scheduler.running = {lane.lease.name: Running(lane.lease) for lane in lanes}
     scheduler._note_readings = lambda: None
     with structlog.testing.capture_logs() as lines:
         scheduler._beat()
     assert renewed == ["here/cpu-0", "here/cpu-1"]
+    kept.hold.assert_called_once()
     assert [line["event"] for line in lines] in (["source.refused"], ["beat.fault"])
 
 

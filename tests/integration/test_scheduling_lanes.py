@@ -915,6 +915,21 @@ def test_a_service_that_was_left_out_is_loaded_when_it_is_asked_for(play):
     assert "Liver" not in play.lane.keeper.left_out
 
 
+def test_files_that_cannot_be_copied_are_told_and_cost_no_worker(play, monkeypatch):
+    def renewed(_names):
+        raise OSError(28, "No space left on device")
+
+    worker = play.begin()
+    play.until(lambda: play.lane.keeper.complete)
+    (play.tasks / "AddTask.py").write_text("2")
+    monkeypatch.setattr(play.kept, "renewed", renewed)
+    assert outcome(play, ask_to_reload(play)) == ReloadOutcome(
+        failed=True,
+        says="the files cannot be copied ([Errno 28] No space left on device); the former tasks serve",
+    )
+    assert play.lane.keeper.worker.pid == worker.process.pid
+
+
 def test_a_service_that_no_file_offers_is_told(play):
     worker = play.begin()
     play.until(lambda: play.lane.keeper.complete)

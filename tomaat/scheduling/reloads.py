@@ -43,8 +43,11 @@ class Reloads:
             self.present = self.asked.get_nowait()
         except Empty:
             return
-        if not self.keeper.reload(self.present.service):
-            self._end(failed=False, says="nothing has changed")
+        try:
+            if not self.keeper.reload(self.present.service):
+                self._end(failed=False, says="nothing has changed")
+        except OSError as error:
+            self._end(failed=True, says=f"the files cannot be copied ({error}); the former tasks serve")
 
     def hear(self, reloaded: Reloaded) -> None:
         """Take the worker's answer."""

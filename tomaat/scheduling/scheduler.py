@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 
@@ -16,6 +16,7 @@ from tomaat.devices.compute_source import ComputeSource
 from tomaat.devices.device_watch import DeviceWatch
 from tomaat.processes.log import frames_of
 from tomaat.processes.stop import Stop
+from tomaat.scheduling.kept_tasks import KeptTasks
 from tomaat.scheduling.lanes import Lane
 from tomaat.scheduling.local_engine import LocalEngine, end_left_over
 from tomaat.tickets.reload_store import ReloadAsked, ReloadStore
@@ -48,10 +49,12 @@ class Scheduler:
         *,
         watch: DeviceWatch,
         reloads: ReloadStore,
+        kept: Collection[KeptTasks],
         lease_seconds: float,
     ) -> None:
         self.reloads = reloads
         self.reload_asked = False
+        self.kept = kept
         self.usable = [source for source in compute_sources if source.problem is None]
         self.unusable = [source for source in compute_sources if source.problem is not None]
         self.sources = sources
@@ -79,8 +82,15 @@ class Scheduler:
 
         Nor does an error of the machine: the other sources' leases are renewed all the same.
         """
-        holds: list[Callable[[], None]] = [partial(self._hold, source) for source in self.usable]
-        for part in [self._tell_unusable, *holds, self._note_readings, self._ask_to_reload, self.engine.end_orphans]:
+        parts: list[Callable[[], None]] = [
+            *(kept.hold for kept in self.kept),
+            self._tell_unusable,
+            *(partial(self._hold, source) for source in self.usable),
+            self._note_readings,
+            self._ask_to_reload,
+            self.engine.end_orphans,
+        ]
+        for part in parts:
             try:
                 part()
             except DatabaseUnavailable as error:
