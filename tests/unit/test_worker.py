@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import pickle
 import select
 import subprocess
 import sys
@@ -52,7 +53,7 @@ from tomaat.messages import (
     WorkerReady,
 )
 from tomaat.reader import VolumeReader
-from tomaat.scheduling.kept_tasks import KeptTasks
+from tomaat.scheduling.kept_tasks import KeptTasks, is_task_file
 from tomaat.scheduling.local_engine import scrubbed
 from tomaat.services import Cancelled, Offer, Task, TaskRefused
 from tomaat.services.find import find_tasks
@@ -494,7 +495,8 @@ class Shelf:
         """Load what has changed; return the messages about it."""
         changed = self.kept.changed()
         copy = self.kept.renewed(changed)
-        self.worker.performer.reload(Reload(copy=copy, files=tuple(sorted(changed))))
+        files = sorted(name for name in changed if is_task_file(name))
+        self.worker.performer.reload(Reload(copy=copy, files=tuple(files)))
         *told, reloaded = self.worker.hear()
         self.kept.take(copy, reloaded.refused)
         return [each for each in told if not isinstance(each, Loading | Loaded)], reloaded
@@ -568,6 +570,33 @@ def test_a_helper_that_has_changed_comes_with_the_task_that_imports_it(shelf, mo
     shelf.reload()
     assert helper() == 2
     sys.modules.pop("_helper")
+
+
+def test_a_task_finds_its_own_classes_after_another_file_was_loaded_anew(shelf):
+    shelf.write("First", 2)
+    shelf.reload()
+    for task in shelf.worker.performer.networks.tasks.values():
+        pickle.dumps(task)
+
+
+def test_a_task_whose_new_file_is_refused_finds_its_own_classes(shelf):
+    shelf.write("First", 2, load="raise OSError")
+    shelf.write("Second", 2)
+    assert shelf.reload()[1].refused == ("FirstTask.py",)
+    for task in shelf.worker.performer.networks.tasks.values():
+        pickle.dumps(task)
+
+
+def test_tasks_whose_new_files_are_all_refused_find_their_helper(shelf, monkeypatch):
+    monkeypatch.syspath_prepend(str(shelf.folder))
+    (shelf.folder / "_helper.py").write_text("VERSION = 1")
+    shelf.write("First", "a", load="import _helper")
+    shelf.reload()
+    (shelf.folder / "_helper.py").write_text("this is no Python")
+    shelf.write("First", "b", load="import _helper")
+    _, reloaded = shelf.reload()
+    assert reloaded.refused == ("FirstTask.py",)
+    assert sys.modules.pop("_helper").VERSION == 1
 
 
 def test_a_text_that_has_changed_is_not_read_before_it_is_asked_for(shelf):

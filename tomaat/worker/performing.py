@@ -37,7 +37,7 @@ from tomaat.services import Offer, Task
 from tomaat.services.find import find_tasks_in
 from tomaat.services.found import Found
 from tomaat.services.keep import keep_outputs
-from tomaat.services.kept import import_from_copy
+from tomaat.services.kept import import_from_copy, put_back
 from tomaat.services.payload import check_payload
 from tomaat.services.task_problem import TaskProblem
 from tomaat.worker.device_memory import DeviceMemory
@@ -149,8 +149,9 @@ class Performer:
 
     def reload(self, asked: Reload) -> None:
         """Load changed files; one that fails leaves its former tasks as they were."""
-        import_from_copy(self.folder, asked.copy)
+        former = import_from_copy(self.folder, asked.copy, asked.files)
         refused = [file for file in asked.files if not self._reload_file(file, asked.copy)]
+        put_back(former, refused, asked.files)
         self.channel.send(Reloaded(services=tuple(self.networks.tasks), refused=tuple(refused)))
 
     def _reload_file(self, file: str, copy: Path) -> bool:
