@@ -129,13 +129,10 @@ class Settings(BaseSettings):
     ATTEMPTS: int = Field(default=3, ge=1, le=1000, description="How often a ticket is started when its worker dies.")
 
     WAIT_LIMIT_HOURS: float = Field(
-<<<<<<< HEAD
         default=24.0,
         gt=0,
+        le=HUNDRED_YEARS_HOURS,
         description="Hours after which a ticket that waits fails; they count anew once it comes back from a source.",
-=======
-        default=24.0, gt=0, le=HUNDRED_YEARS_HOURS, description="Hours after which a ticket that still waits fails."
->>>>>>> h-bounds
     )
     WITHDRAW_HOURS: float = Field(
         default=72.0,

@@ -46,17 +46,14 @@ def schedule(settings: Settings, stop: Stop) -> None:
     stop.also_wake(hints.wake)
     engine = LocalEngine(
         [
-            *("--tasks", str(settings.CUSTOM_TASKS_DIR)),
-            *("--threads", str(threads_of_each(found))),
-            *("--largest-volume-bytes", str(settings.LARGEST_VOLUME_BYTES)),
+            *("--tasks", str(settings.CUSTOM_TASKS_DIR), "--task-errors", settings.TASK_ERRORS),
+            *("--threads", str(threads_of_each(found)), "--largest-volume-bytes", str(settings.LARGEST_VOLUME_BYTES)),
             *("--log-format", settings.LOG_FORMAT, "--log-level", settings.LOG_LEVEL),
-            *("--task-errors", settings.TASK_ERRORS),
         ],
         folder=HOME,
         wake_main=hints.wake,
         user=user,
     )
-    kept = keep_tasks(settings.CUSTOM_TASKS_DIR, [source.name for source in found])
     reloads = ReloadStore(database)
     sources = SourceStore(database, lease_seconds=settings.LEASE_SECONDS)
     times = LaneTimes(
@@ -66,6 +63,7 @@ def schedule(settings: Settings, stop: Stop) -> None:
         load_seconds=settings.LOAD_DEADLINE_SECONDS,
     )
     watch = DeviceWatch(found, every_seconds=settings.LEASE_SECONDS / BEATS_PER_LEASE)
+    kept = keep_tasks(settings.CUSTOM_TASKS_DIR, [source.name for source in found], storage)
     Scheduler(
         found,
         sources,
@@ -84,6 +82,7 @@ def schedule(settings: Settings, stop: Stop) -> None:
         hints,
         watch=watch,
         reloads=reloads,
+        kept=kept.values(),
         lease_seconds=settings.LEASE_SECONDS,
     ).run(stop)
     watch.close()
@@ -92,6 +91,7 @@ def schedule(settings: Settings, stop: Stop) -> None:
 
 def main() -> int:
     """Open the door; return its exit status."""
+    Stop.on_hangup(lambda: None)  # until there are lanes: the tasks are read after that, as they are then
     settings = read_settings()
     return open_door("TaskScheduling", settings.LOG_FORMAT, settings.LOG_LEVEL, lambda stop: schedule(settings, stop))
 

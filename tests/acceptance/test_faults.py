@@ -132,6 +132,14 @@ def test_a_door_that_still_waits_for_its_database_ends_on_sigterm(own_service):
         assert ":x@" not in instance.log(door)
 
 
+def test_a_hangup_before_there_are_lanes_does_not_end_the_scheduler(own_service):
+    instance = own_service(DATABASE_URL="postgresql://nobody:x@127.0.0.1:9/none")
+    instance.start("TaskScheduling.py")
+    instance.until(lambda: "database.waiting" in instance.log("TaskScheduling.py"))
+    instance.doors["TaskScheduling.py"].send_signal(signal.SIGHUP)
+    assert instance.terminate("TaskScheduling.py", timeout=10) == 0
+
+
 def test_a_stopping_scheduler_puts_a_long_ticket_back_and_spends_no_attempt(own_service):
     instance = own_service(GRACE_SECONDS="0.5")
     instance.start()

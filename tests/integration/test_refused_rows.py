@@ -3,6 +3,7 @@
 import threading
 from unittest.mock import Mock
 
+import pytest
 import structlog
 
 from tomaat.database import RowRefused
@@ -159,24 +160,29 @@ def test_a_row_that_cannot_be_read_stops_the_counting_only_as_long_as_it_is_list
     assert second.id in {each.id for each in told}
 
 
-def test_a_source_whose_row_is_refused_does_not_cost_the_others_their_lease(bench):
+@pytest.mark.parametrize("error", [RowRefused("DataError 22P05"), FileNotFoundError("/proc/self/task/7/children")])
+def test_a_source_whose_row_is_refused_does_not_cost_the_others_their_lease(bench, error):
     class Refusing(SourceStore):
         def renew(self, lease):
             renewed.append(lease.name)
             if lease.name == "here/cpu-0":
-                raise RowRefused("DataError 22P05")
+                raise error
             return super().renew(lease)
 
     renewed: list[str] = []
     sources = Refusing(bench.database, lease_seconds=3600)
     lanes = [bench.source(name) for name in ("here/cpu-0", "here/cpu-1")]
     reloads = Mock(asked=Mock(return_value=[]))
-    scheduler = Scheduler([], sources, None, Mock(), None, watch=None, reloads=reloads, lease_seconds=3600)
+    kept = Mock()
+    scheduler = Scheduler([], sources, None, Mock(), None, watch=None, reloads=reloads, kept=[kept], lease_seconds=3600)
     scheduler.usable = [Named(lane.lease) for lane in lanes]
     scheduler.running = {lane.lease.name: Running(lane.lease) for lane in lanes}
     scheduler._note_readings = lambda: None
-    scheduler._beat()
+    with structlog.testing.capture_logs() as lines:
+        scheduler._beat()
     assert renewed == ["here/cpu-0", "here/cpu-1"]
+    kept.hold.assert_called_once()
+    assert [line["event"] for line in lines] in (["source.refused"], ["beat.fault"])
 
 
 class Named:

@@ -270,3 +270,18 @@ def test_a_result_that_never_fits_the_disk_spends_an_attempt(play, monkeypatch):
     worker.say(DiskFull, one)
     play.until(lambda: play.row(first).attempts == 1)
     assert play.started == [worker]
+
+
+def test_a_source_without_a_worker_is_unusable_until_one_starts(play, monkeypatch):
+    start, problems = play.start, []
+
+    def refuse_once(source, kept):
+        problems.extend(row.problem for row in play.bench.run("SELECT problem FROM compute_sources"))
+        if len(problems) == 1:
+            raise OSError("its former worker, process 42, was killed and is still there")
+        return start(source, kept)
+
+    monkeypatch.setattr(play, "start", refuse_once)
+    play.begin()
+    assert problems == [None, "no worker can be started: its former worker, process 42, was killed and is still there"]
+    play.until(lambda: play.bench.run("SELECT FROM compute_sources WHERE problem IS NULL"))

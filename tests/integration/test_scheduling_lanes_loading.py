@@ -248,6 +248,21 @@ def test_what_was_left_out_and_has_been_loaded_anew_is_left_out_no_longer(play):
     assert "Add" not in play.lane.keeper.suspects.left_out
 
 
+def test_files_that_cannot_be_copied_are_told_and_cost_no_worker(play, monkeypatch):
+    def renewed(_names):
+        raise OSError(28, "No space left on device")
+
+    worker = play.begin()
+    play.until(lambda: play.lane.keeper.offering.complete)
+    (play.tasks / "AddTask.py").write_text("2")
+    monkeypatch.setattr(play.kept, "renewed", renewed)
+    assert outcome(play, ask_to_reload(play)) == ReloadOutcome(
+        failed=True,
+        says="the files cannot be copied ([Errno 28] No space left on device); the former tasks serve",
+    )
+    assert play.lane.keeper.worker.pid == worker.process.pid
+
+
 def test_a_service_that_no_file_offers_is_told(play):
     worker = play.begin()
     play.until(lambda: play.lane.keeper.offering.complete)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 
+from tomaat.processes import leftovers
 from tomaat.processes.leftovers import end_session
 from tomaat.processes.proc import session_members, start_time
 
@@ -56,3 +57,14 @@ def test_a_process_that_left_the_session_of_a_parent_that_ended_is_adopted_and_e
     orphan, *rest = told.stdout.split()
     assert rest == ["True", "True"], "its own child goes on"
     assert is_gone(int(orphan))
+
+
+def test_an_orphan_that_the_kernel_does_not_end_is_not_waited_for(monkeypatch):
+    child = subprocess.Popen(["sleep", str(SECONDS)])
+    with monkeypatch.context() as kernel:
+        kernel.setattr(leftovers, "own_children", lambda: {child.pid})
+        kernel.setattr(os, "kill", lambda *_: None)
+        leftovers.end_orphans(())
+    assert child.poll() is None
+    child.kill()
+    child.wait()

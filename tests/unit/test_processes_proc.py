@@ -40,6 +40,15 @@ def test_the_threads_of_this_process_are_counted():
     thread.join()
 
 
+def test_a_thread_that_ends_meanwhile_hides_no_child_of_another(monkeypatch, tmp_path):
+    monkeypatch.setattr(proc, "PROC", tmp_path)
+    for thread in ("10", "11", "12"):
+        (tmp_path / "self/task" / thread).mkdir(parents=True)
+    (tmp_path / "self/task/10/children").write_text("21 22 ")
+    (tmp_path / "self/task/12/children").write_text("23 ")
+    assert proc.own_children() == {21, 22, 23}
+
+
 def test_sizes_are_in_bytes():
     assert 10**6 < proc.own_memory_bytes("VmRSS") < proc.own_mapped_bytes()
     assert proc.machine_memory_bytes("MemAvailable") < proc.machine_memory_bytes("MemTotal")

@@ -1,6 +1,10 @@
 """What of a task's prints reaches the log."""
 
+import errno
 import os
+import sys
+from threading import Event
+from unittest.mock import Mock
 
 import pytest
 import structlog
@@ -35,6 +39,26 @@ def test_the_pipe_is_emptied_until_nobody_holds_it_any_more(capsys):
     output.thread.join(60)
     assert not output.thread.is_alive()
     assert capsys.readouterr().err.count("a") == MOST_BYTES
+
+
+def test_a_log_without_room_costs_no_task_its_prints(monkeypatch):
+    def write(text):
+        written.append(text)
+        if len(written) == 1:
+            refused.set()
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    written, refused = [], Event()
+    monkeypatch.setattr(sys, "stderr", Mock(write=write))
+    output = WorkerOutput("here/cpu-0")
+    with os.fdopen(os.dup(output.pipe_in), "wb", buffering=0) as pipe:
+        output.start()
+        pipe.write(b"lost")
+        assert refused.wait(60)
+        pipe.write(b"there is room")
+    output.thread.join(60)
+    assert not output.thread.is_alive()
+    assert written == ["lost", "there is room"]
 
 
 def test_what_is_printed_arrives_also_before_the_first_ticket(passed):

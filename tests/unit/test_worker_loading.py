@@ -1,6 +1,7 @@
 """How a worker loads other people's tasks, at its start and on purpose, without its process."""
 
 import argparse
+import pickle
 import sys
 from contextlib import closing
 from functools import partial
@@ -11,7 +12,7 @@ from Inputs import SingleChoiceInput
 from tests.unit.driven_worker import Add, Broken, Raising, Refusing, Unloadable, Worker, result_of
 from tomaat.devices.need import Need
 from tomaat.messages import Begin, DeviceUnusable, Loaded, Loading, NotOffered, Offered, Packed, Reload, WorkerReady
-from tomaat.scheduling.kept_tasks import KeptTasks
+from tomaat.scheduling.kept_tasks import KeptTasks, is_task_file
 from tomaat.services import Offer
 from tomaat.services.find import find_tasks
 from tomaat.services.found import Found
@@ -215,7 +216,8 @@ class Shelf:
         """Load what has changed; return the messages about it."""
         changed = self.kept.changed()
         copy = self.kept.renewed(changed)
-        self.worker.performer.reload(Reload(copy=copy, files=tuple(sorted(changed))))
+        files = sorted(name for name in changed if is_task_file(name))
+        self.worker.performer.reload(Reload(copy=copy, files=tuple(files)))
         *told, reloaded = self.worker.hear()
         self.kept.take(copy, reloaded.refused)
         return [each for each in told if not isinstance(each, Loading | Loaded)], reloaded
@@ -347,6 +349,33 @@ def test_a_helper_that_has_changed_comes_with_the_task_that_imports_it(shelf, mo
     shelf.reload()
     assert helper() == 2
     sys.modules.pop("_helper")
+
+
+def test_a_task_finds_its_own_classes_after_another_file_was_loaded_anew(shelf):
+    shelf.write("First", 2)
+    shelf.reload()
+    for task in shelf.worker.performer.networks.tasks.values():
+        pickle.dumps(task)
+
+
+def test_a_task_whose_new_file_is_refused_finds_its_own_classes(shelf):
+    shelf.write("First", 2, load="raise OSError")
+    shelf.write("Second", 2)
+    assert shelf.reload()[1].refused == ("FirstTask.py",)
+    for task in shelf.worker.performer.networks.tasks.values():
+        pickle.dumps(task)
+
+
+def test_tasks_whose_new_files_are_all_refused_find_their_helper(shelf, monkeypatch):
+    monkeypatch.syspath_prepend(str(shelf.folder))
+    (shelf.folder / "_helper.py").write_text("VERSION = 1")
+    shelf.write("First", "a", load="import _helper")
+    shelf.reload()
+    (shelf.folder / "_helper.py").write_text("this is no Python")
+    shelf.write("First", "b", load="import _helper")
+    _, reloaded = shelf.reload()
+    assert reloaded.refused == ("FirstTask.py",)
+    assert sys.modules.pop("_helper").VERSION == 1
 
 
 def test_a_text_that_has_changed_is_not_read_before_it_is_asked_for(shelf):

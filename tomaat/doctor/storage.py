@@ -41,7 +41,7 @@ def look_at_storage(base: Path, largest_unpacked_bytes: int) -> Iterator[Finding
     storage = Storage(base)
     troubles = list(_troubles(base))
     if os.access(base, os.X_OK, effective_ids=True):  # else nothing below can be looked at
-        folders = (storage.incoming, storage.tickets, storage.quarantine, storage.temporary)
+        folders = (storage.incoming, storage.tickets, storage.quarantine, storage.temporary, storage.code)
         troubles += [trouble for folder in folders if folder.exists() for trouble in _troubles(folder)]
     yield from troubles
     if not troubles:

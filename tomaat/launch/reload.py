@@ -15,6 +15,10 @@ from tomaat.tickets.reload_store import ReloadAsked, ReloadOutcome, ReloadStore
 from TOMAATSettings import read_settings
 
 LOOK_SECONDS = 0.2
+SILENT = (
+    "did not answer within {seconds:g} s. Most likely a ticket still holds its device: the files are loaded as soon as "
+    "that has ended, and the log of TaskScheduling tells how it went."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,7 +71,7 @@ def told(waited: Sequence[ReloadAsked], outcomes: dict[int, ReloadOutcome], long
     """Tell which sources did not answer; return the exit status."""
     silent = [each.source for each in waited if each.id not in outcomes]
     for source in silent:
-        print(f"{source}: did not answer within {longest:g} s; its log may say why.", file=sys.stderr)
+        print(f"{source}: {SILENT.format(seconds=longest)}", file=sys.stderr)
     return 1 if silent or any(outcome.failed for outcome in outcomes.values()) else 0
 
 

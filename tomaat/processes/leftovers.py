@@ -27,10 +27,13 @@ def end_session(leader: int) -> None:
 
 
 def end_orphans(own: Collection[int]) -> set[int]:
-    """Kill the children of this process that are not its ``own`` but were adopted; return the own that still live."""
+    """Kill the children of this process that are not its ``own`` but were adopted; return the own that still live.
+
+    Of those that were killed, one that has not ended yet is a child still, and is met again the next time.
+    """
     children = own_children()
     for orphan in children - set(own):
         with contextlib.suppress(OSError):  # it ended just now
             os.kill(orphan, signal.SIGKILL)
-            os.waitpid(orphan, 0)
+            os.waitpid(orphan, os.WNOHANG)
     return children & set(own)

@@ -38,11 +38,11 @@ def session_members(leader: int) -> list[int]:
 
 def own_children() -> set[int]:
     """List the children of this process, those included that it has adopted."""
-    return {
-        int(child)
-        for thread in (PROC / "self/task").iterdir()
-        for child in (thread / "children").read_text(encoding="ascii").split()
-    }
+    children: set[int] = set()
+    for thread in (PROC / "self/task").iterdir():
+        with contextlib.suppress(OSError):  # it ended just now, and its children are another thread's
+            children.update(map(int, (thread / "children").read_text(encoding="ascii").split()))
+    return children
 
 
 def _pids() -> list[int]:

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import atexit
+import os
+import secrets
 import shutil
-import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
+
+from tomaat.storage import Storage, loans
+
+ABANDONED_SECONDS = 3600.0  #: for which nobody has held a copy: its TaskScheduling was killed
 
 
 class KeptTasks:
     """The copy from which one source's workers import the tasks."""
 
-    def __init__(self, folder: Path, under: Path) -> None:
-        """Copy the Python files of ``folder`` into a new folder in ``under``; every user may read it."""
+    def __init__(self, folder: Path, under: Path, *, group: int | None = None) -> None:
+        """Copy the Python files of ``folder`` into a new folder in ``under``; the workers' ``group`` may read it."""
         self.folder = folder
         self.under = under
+        self.group = group
         self.numbers = count()
-        self.copy = self._new_folder()
-        for name in _texts(folder):
-            self._bring(name, folder, self.copy)
+        self.copy = self._made(dict.fromkeys(_texts(folder), folder))
+
+    def hold(self) -> None:
+        """Show that this copy is somebody's, at least once an hour. Raises ``OSError`` where it is gone."""
+        os.utime(self.under)
 
     def changed(self) -> set[str]:
         """Name the files that were added, changed or removed since, relative to the folder of tasks."""
@@ -32,18 +41,14 @@ class KeptTasks:
         return {name for name in _texts(self.copy) if is_task_file(name)}
 
     def renewed(self, names: Collection[str]) -> Path:
-        """Make another copy, with these files as they are now."""
-        copy = self._new_folder()
-        for name in _texts(self.copy):
-            self._bring(name, self.copy, copy)
-        for name in names:
-            self._bring(name, self.folder, copy)
-        return copy
+        """Make another copy, with these files as they are now. Raises ``OSError`` on a full disk."""
+        return self._made(dict.fromkeys(_texts(self.copy), self.copy) | dict.fromkeys(names, self.folder))
 
     def take(self, copy: Path, refused: Collection[str]) -> None:
         """Let the workers that start from now on import from another copy; files that were refused stay as before."""
         for name in refused:
             self._bring(name, self.copy, copy)
+        self._lend(copy)
         self.drop(self.copy)
         self.copy = copy
 
@@ -52,31 +57,50 @@ class KeptTasks:
         """Remove a copy that is not needed."""
         shutil.rmtree(copy, ignore_errors=True)
 
-    def _new_folder(self) -> Path:
+    def _made(self, sources: dict[str, Path]) -> Path:
+        """Make a copy of files, each from its folder; of what fails nothing is left."""
         copy = self.under / str(next(self.numbers))
-        copy.mkdir(mode=0o755, parents=True)
+        copy.mkdir(parents=True)
+        try:
+            for name, source in sources.items():
+                self._bring(name, source, copy)
+            self._lend(copy)
+        except BaseException:
+            self.drop(copy)
+            raise
         return copy
+
+    def _lend(self, copy: Path) -> None:
+        if self.group is not None:
+            loans.lend_to_read(self.under, copy, self.group)
 
     @staticmethod
     def _bring(name: str, source: Path, copy: Path) -> None:
         """Make one file in ``copy`` as it is in ``source``, or remove it where it is not there."""
         place = copy / name
-        try:
-            text = (source / name).read_bytes()
-        except FileNotFoundError:
+        text = _text_of(source / name)
+        if text is None:
             place.unlink(missing_ok=True)
-            return
-        place.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        place.write_bytes(text)
-        place.chmod(0o644)
+        else:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(text)
 
 
-def keep_tasks(folder: Path, sources: Sequence[str]) -> dict[str, KeptTasks]:
-    """Copy the code for each source, since one may refuse what another has loaded; the copies go with this process."""
-    top = Path(tempfile.mkdtemp(prefix="tomaat-tasks-"))
-    atexit.register(shutil.rmtree, top, ignore_errors=True)
-    top.chmod(0o755)  # a worker may run as another user
-    return {source: KeptTasks(folder, top / str(number)) for number, source in enumerate(sources)}
+def keep_tasks(folder: Path, sources: Sequence[str], storage: Storage) -> dict[str, KeptTasks]:
+    """Copy the code for each source, since one may refuse what another has loaded.
+
+    The copies go with this process; those of processes that were killed are removed here.
+    """
+    places = {source: storage.code / secrets.token_hex(16) for source in sources}
+    made = {source: KeptTasks(folder, place, group=storage.workers_group) for source, place in places.items()}
+    for kept in made.values():
+        atexit.register(shutil.rmtree, kept.under, ignore_errors=True)
+    now = max(kept.under.stat().st_mtime for kept in made.values())  # of the clock by which the others are held
+    for other in storage.code.iterdir():
+        with suppress(FileNotFoundError):  # somebody else removed it just now
+            if other.stat().st_mtime < now - ABANDONED_SECONDS:
+                shutil.rmtree(other, ignore_errors=True)
+    return made
 
 
 def is_task_file(name: str) -> bool:
@@ -85,4 +109,32 @@ def is_task_file(name: str) -> bool:
 
 
 def _texts(folder: Path) -> dict[str, bytes]:
-    return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*.py"))}
+    texts = {str(file.relative_to(folder)): _text_of(file) for file in _files(folder)}
+    return {name: text for name, text in texts.items() if text is not None}
+
+
+def _text_of(file: Path) -> bytes | None:
+    """Read a regular file, if it is one; what cannot be read becomes code that says so where it is imported."""
+    try:
+        return file.read_bytes() if file.is_file() else None
+    except FileNotFoundError:  # it was there a moment ago
+        return None
+    except OSError as error:
+        return f"raise OSError({error.errno}, {error.strerror!r}, {str(file)!r})\n".encode()
+
+
+def _files(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """List what is named as a module of Python is, in ``folder`` and below."""
+    _, folders, files = next(os.walk(folder), ("", [], []))
+    for name in files:
+        if name.endswith(".py") and not name.startswith("."):
+            yield folder / name
+    above = (*above, folder.resolve())
+    for name in folders:
+        if not name.startswith(".") and _leads_to_modules(folder / name, above):
+            yield from _files(folder / name, above)
+
+
+def _leads_to_modules(folder: Path, above: Collection[Path]) -> bool:
+    """Of links, follow those to a package: others may lead to any amount of data, or back to where they lie."""
+    return not folder.is_symlink() or (os.access(folder / "__init__.py", os.F_OK) and folder.resolve() not in above)

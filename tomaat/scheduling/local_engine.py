@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from queue import SimpleQueue
 
+import structlog
+
 from tomaat.devices.compute_source import ComputeSource
 from tomaat.messages import Channel, FromLane, FromWorker
 from tomaat.processes.leftovers import adopt_orphans, end_orphans, end_session
@@ -22,8 +24,11 @@ from tomaat.processes.proc import start_time
 from tomaat.scheduling.worker_output import WorkerOutput
 from tomaat.scheduling.worker_user import UMASK, WorkerUser
 
+log = structlog.get_logger()
+
 KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 STOP_SECONDS = 5.0
+KILL_SECONDS = 10.0  #: after which a worker that was killed counts as one that a driver holds
 
 
 class Worker:
@@ -46,6 +51,7 @@ class Worker:
         self.started = started
         self.output = output
         self.pidfd = os.pidfd_open(process.pid)
+        self.gone = False
 
     @property
     def pid(self) -> int:
@@ -74,11 +80,20 @@ class Worker:
         self.process.kill()
 
     def stop(self) -> None:
-        """Kill it, and give its handle back."""
+        """Kill it, and give its handle back; one that the kernel does not end, for a driver's sake, is left."""
         self.kill()
-        self.process.wait()
-        os.close(self.pidfd)
         self.channel.close()
+        self._ended_within(KILL_SECONDS)
+        if not self.is_gone():
+            log.error("worker.not_ended", pid=self.pid, reason=f"it was killed, and is there {KILL_SECONDS:g} s later")
+
+    def is_gone(self) -> bool:
+        """Tell whether it has ended after ``stop``, so that another worker may have its device."""
+        if not self.gone and not self.alive():
+            self.process.wait()
+            os.close(self.pidfd)
+            self.gone = True
+        return self.gone
 
     def ending(self) -> str:
         """Say how it ended, for a client to read."""
@@ -128,20 +143,21 @@ class LocalEngine:
         self.user = user
         self.folder = folder
         self.wake_main = wake_main
-        self.requests: SimpleQueue[tuple[ComputeSource, Path, SimpleQueue[Worker | OSError]]] = SimpleQueue()
+        self.requests: SimpleQueue[tuple[ComputeSource, Path, SimpleQueue[Worker | Exception]]] = SimpleQueue()
         self.workers: set[int] = set()  #: the ids of all processes that were started
+        self.latest: dict[str, Worker] = {}  #: by the source's name
         adopt_orphans()
 
     def start(self, source: ComputeSource, kept: Path) -> Worker:
         """Let the main thread start a worker, which imports the tasks from the copy ``kept``.
 
-        Raises ``OSError`` when the machine refuses another process.
+        Raises ``OSError`` when the machine refuses another process, or when the source's former worker does not end.
         """
-        answer: SimpleQueue[Worker | OSError] = SimpleQueue()
+        answer: SimpleQueue[Worker | Exception] = SimpleQueue()
         self.requests.put((source, kept, answer))
         self.wake_main()
         started = answer.get()
-        if isinstance(started, OSError):
+        if isinstance(started, Exception):
             raise started
         return started
 
@@ -151,7 +167,7 @@ class LocalEngine:
             source, kept, answer = self.requests.get()
             try:
                 answer.put(self._start(source, kept))
-            except OSError as error:
+            except Exception as error:  # noqa: BLE001 (the lane that waits for the answer hears it, whatever it is)
                 answer.put(error)
 
     def end_orphans(self) -> None:
@@ -159,6 +175,9 @@ class LocalEngine:
         self.workers = end_orphans(self.workers)
 
     def _start(self, source: ComputeSource, kept: Path) -> Worker:
+        former = self.latest.get(source.name)
+        if former is not None and not former.is_gone():
+            raise OSError(f"its former worker, process {former.pid}, was killed and is still there")
         channel, other_end = Channel.pair()
         output = WorkerOutput(source.name)
         log_lines = os.dup(sys.stderr.fileno())
@@ -175,6 +194,7 @@ class LocalEngine:
             *self.worker_options,
         ]
         environment = scrubbed(os.environ, source.visible_devices)
+        process: subprocess.Popen[bytes] | None = None
         try:
             process = subprocess.Popen(
                 command if self.user is None else self.user.command(command),
@@ -187,16 +207,22 @@ class LocalEngine:
                 umask=-1 if self.user is None else UMASK,
                 start_new_session=True,
             )
-        except OSError:
+            started = start_time(process.pid) or 0
+            worker = Worker(process=process, channel=channel, started=started, output=output)
+            output.start()
+        except BaseException:
+            if process is not None:  # nobody else could end it
+                process.kill()
+                process.wait()
             output.give_up()
             channel.close()
             raise
         finally:
             other_end.close()
             os.close(log_lines)
-        output.start()
         self.workers.add(process.pid)
-        return Worker(process=process, channel=channel, started=start_time(process.pid) or 0, output=output)
+        self.latest[source.name] = worker
+        return worker
 
 
 def scrubbed(environment: Mapping[str, str], visible_devices: str) -> dict[str, str]:

@@ -50,7 +50,7 @@ class Reloads:
         try:
             reload = self._reload_of(self.present.service)
         except OSError as error:
-            self._end(failed=True, says=f"the tasks cannot be copied: {error}")
+            self._end(failed=True, says=f"the files cannot be copied ({error}); the former tasks serve")
             return
         if reload is None:
             self._end(failed=False, says="nothing has changed")

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import structlog
 
 from tomaat.database import DatabaseUnavailable, Hints, RowRefused
 from tomaat.devices.compute_source import ComputeSource
 from tomaat.devices.device_watch import DeviceWatch
+from tomaat.processes.log import frames_of
 from tomaat.processes.stop import Stop
+from tomaat.scheduling.kept_tasks import KeptTasks
 from tomaat.scheduling.lanes import Lane
 from tomaat.scheduling.local_engine import LocalEngine, end_left_over
 from tomaat.tickets.reload_store import ReloadAsked, ReloadStore
@@ -45,10 +49,12 @@ class Scheduler:
         *,
         watch: DeviceWatch,
         reloads: ReloadStore,
+        kept: Collection[KeptTasks],
         lease_seconds: float,
     ) -> None:
         self.reloads = reloads
         self.reload_asked = False
+        self.kept = kept
         self.usable = [source for source in compute_sources if source.problem is None]
         self.unusable = [source for source in compute_sources if source.problem is not None]
         self.sources = sources
@@ -72,19 +78,27 @@ class Scheduler:
             self._end_lanes()
 
     def _beat(self) -> None:
-        """Renew the leases that are held, take those that are free; an outage of the database ends nothing."""
-        try:
-            self._tell_unusable()
-            for source in self.usable:
-                try:
-                    self._hold(source)
-                except RowRefused as error:  # the others' leases are renewed all the same
-                    log.error("source.refused", source=source.name, reason=str(error))
-            self._note_readings()
-            self._ask_to_reload()
-            self.engine.end_orphans()
-        except DatabaseUnavailable as error:
-            log.warning("database.lost", reason=str(error))
+        """Renew the leases that are held, take those that are free; an outage of the database ends nothing.
+
+        Nor does an error of the machine: the other sources' leases are renewed all the same.
+        """
+        parts: list[Callable[[], None]] = [
+            *(kept.hold for kept in self.kept),
+            self._tell_unusable,
+            *(partial(self._hold, source) for source in self.usable),
+            self._note_readings,
+            self._ask_to_reload,
+            self.engine.end_orphans,
+        ]
+        for part in parts:
+            try:
+                part()
+            except DatabaseUnavailable as error:
+                log.warning("database.lost", reason=str(error))
+                return
+            except OSError as error:
+                reference = secrets.token_hex(4)
+                log.error("beat.fault", reference=reference, error=type(error).__name__, frames=frames_of(error))
 
     def ask_to_reload(self) -> None:
         """Let all lanes load what has changed; safe in a signal's handler."""
@@ -118,7 +132,14 @@ class Scheduler:
                 return
 
     def _hold(self, source: ComputeSource) -> None:
-        """Renew the lease of a source, or take it; a lane that has ended is followed by another."""
+        """Renew the lease of a source, or take it; a row that is refused is told."""
+        try:
+            self._renew_or_take(source)
+        except RowRefused as error:
+            log.error("source.refused", source=source.name, reason=str(error))
+
+    def _renew_or_take(self, source: ComputeSource) -> None:
+        """Renew the lease, or take it; a lane that has ended is followed by another."""
         running = self.running.get(source.name)
         if running is None:
             self._take(source)

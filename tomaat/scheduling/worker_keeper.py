@@ -196,6 +196,7 @@ class WorkerKeeper:
             worker = self.engine.start(self.source, self.kept.copy)
         except OSError as error:
             self.log.error("worker.not_started", reason=str(error))
+            self._insist(lambda: self._describe(f"no worker can be started: {error}"))
             return False
         self._hold(worker)
         if not self._insist(lambda: self.sources.note_worker(self.lease, worker.pid, worker.started)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import os
 import sys
 import threading
@@ -42,8 +43,8 @@ class WorkerOutput:
 
     def start(self) -> None:
         """Begin to pass on; the worker holds its end of the pipe by now."""
+        self.thread.start()  # first, so that the pipe can be given up where this fails
         os.close(self.pipe_in)
-        self.thread.start()
 
     def give_up(self) -> None:
         """Close the pipe of a worker that was not started."""
@@ -60,11 +61,12 @@ class WorkerOutput:
         text = self.decoder.decode(printed[: allowance.left])
         cut = len(printed) > allowance.left > 0
         allowance.left = max(0, allowance.left - len(printed))
-        if text:
-            sys.stderr.write(cleaned(text, len(text), lines=True) + ("\n" if cut else ""))
-            sys.stderr.flush()
-        if cut:
-            log.warning("worker.output_cut", source=self.source, ticket=allowance.ticket, after_bytes=MOST_BYTES)
+        with contextlib.suppress(OSError):  # a log without room costs the prints, and no task that prints
+            if text:
+                sys.stderr.write(cleaned(text, len(text), lines=True) + ("\n" if cut else ""))
+                sys.stderr.flush()
+            if cut:
+                log.warning("worker.output_cut", source=self.source, ticket=allowance.ticket, after_bytes=MOST_BYTES)
 
     def _pass_on(self) -> None:
         with os.fdopen(self.pipe_out, "rb", buffering=0) as pipe:

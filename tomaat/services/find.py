@@ -18,7 +18,7 @@ from Inputs import Input, InputRefused
 from tomaat.processes.log import text_of
 from tomaat.services.example import check_example
 from tomaat.services.found import Found
-from tomaat.services.kept import loader_of
+from tomaat.services.kept import OF_TASKS, loader_of
 from tomaat.services.task import Task
 from tomaat.services.task_problem import TaskProblem
 
@@ -101,7 +101,7 @@ def _doubled(identifier: str, files: Sequence[str], kept: str) -> list[TaskProbl
 
 
 def _import(path: Path) -> ModuleType:
-    name = f"custom_tasks_{path.stem}"
+    name = f"{OF_TASKS}{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path, loader=loader_of(name, path))
     if spec is None or spec.loader is None:
         raise ImportError(f"{path.name} cannot be imported")

@@ -2,7 +2,8 @@
 
 ::
 
-    <base>/ tickets/              --x  of the group: it enters, and lists nothing; the names are random
+    <base>/ tickets/ code/        --x  of the group: it enters, and lists nothing; the names are random
+    <base>/code/<random>/         --x  and below it r-x, files r--
     <base>/tickets/<random>/      --x  from the first estimate, reading ahead or claim on, until its end is known
     <base>/tickets/<random>/in/   r-x  files r--
     <base>/tickets/<random>/out/<claim>/  rwx  until its result is sealed
@@ -27,13 +28,13 @@ def let_enter(folder: Path, group: int) -> None:
         give(folder, group, ENTER)
 
 
-def lend_input(ticket: Path, inputs: Path, group: int) -> None:
-    """Let the group read a ticket's input; the way to it is opened last."""
-    for folder, _, names in os.walk(inputs):
+def lend_to_read(way: Path, lent: Path, group: int) -> None:
+    """Let the group read the folder ``lent``, such as a ticket's input; the ``way`` to it is opened last."""
+    for folder, _, names in os.walk(lent):
         for name in names:
             give(Path(folder, name), group, READ_FILE)
         give(Path(folder), group, READ_FOLDER)
-    give(ticket, group, ENTER)
+    give(way, group, ENTER)
 
 
 def lend_output(claim: Path, group: int) -> None:

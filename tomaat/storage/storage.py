@@ -8,6 +8,7 @@
     <base>/tickets/<random>/out/<claim>-<random>/result.tar.gz
     <base>/quarantine/<random>/    folders without a row, until they are deleted
     <base>/tmp/                    the web server's spool
+    <base>/code/<random>/          a copy of the tasks' code, from which one source's workers import
     <base>/restoring/              the files of a restore, until all are in place
     <base>/before-restore-<time>/  files that a restore set aside, until somebody deletes them
 """
@@ -71,16 +72,17 @@ class Storage:
         self.tickets = base / "tickets"
         self.quarantine = base / "quarantine"
         self.temporary = base / "tmp"
+        self.code = base / "code"
         self.restoring = base / "restoring"
 
     def prepare(self) -> None:
-        """Make the folders, for this user only; the workers' group may enter where their tickets lie."""
+        """Make the folders, for this user only; the workers' group may enter where their tickets and code lie."""
         self.base.mkdir(parents=True, exist_ok=True)
-        for folder in (self.incoming, self.tickets, self.quarantine, self.temporary):
+        for folder in (self.incoming, self.tickets, self.quarantine, self.temporary, self.code):
             folder.mkdir(mode=0o700, exist_ok=True)
         if self.workers_group is not None:
             try:
-                for folder in (self.base, self.tickets):
+                for folder in (self.base, self.tickets, self.code):
                     loans.let_enter(folder, self.workers_group)
             except PermissionError as error:
                 raise Misconfigured(
@@ -166,7 +168,7 @@ class Storage:
         """Let the workers read a ticket's input; return its folder. Raises ``OSError`` where it is gone."""
         folder = self.folder_of(folder_name)
         if self.workers_group is not None:
-            loans.lend_input(folder.path, folder.inputs, self.workers_group)
+            loans.lend_to_read(folder.path, folder.inputs, self.workers_group)
         return folder.inputs
 
     def make_claim_folder(self, out: Path) -> None:

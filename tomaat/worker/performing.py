@@ -37,7 +37,7 @@ from tomaat.services import Offer, Task
 from tomaat.services.find import find_tasks_in
 from tomaat.services.found import Found
 from tomaat.services.keep import keep_outputs
-from tomaat.services.kept import import_from_copy
+from tomaat.services.kept import import_from_copy, put_back
 from tomaat.services.task_problem import TaskProblem
 from tomaat.worker.device_memory import DeviceMemory
 from tomaat.worker.endings import end_of, writing
@@ -145,7 +145,7 @@ class Performer:
 
     def reload(self, asked: Reload) -> None:
         """Load changed files; one that fails leaves its former tasks as they were."""
-        import_from_copy(self.folder, asked.copy)
+        former = import_from_copy(self.folder, asked.copy, asked.files)
         found = self._find(asked)
         for trouble in found.problems:
             self.channel.send(NotOffered(reason=f"{trouble.file}: {trouble.reason}"))
@@ -155,6 +155,7 @@ class Performer:
         for files in together(asked.files, moves):
             if files & faulty or not self._take_files(files, found):
                 refused |= files
+        put_back(former, refused, asked.files)
         self.channel.send(Reloaded(services=tuple(self.networks.tasks), refused=tuple(sorted(refused))))
 
     def _find(self, asked: Reload) -> Found:

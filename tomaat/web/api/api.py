@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import math
-<<<<<<< HEAD
-from collections.abc import Callable, Collection
-=======
 import re
-from collections.abc import Collection
->>>>>>> h-bounds
+from collections.abc import Callable, Collection
 from functools import partial
 
 import structlog

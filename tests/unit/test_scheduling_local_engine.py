@@ -1,0 +1,107 @@
+"""A worker is started by the main thread, or its lane hears why not; and one that does not end has no successor."""
+
+import os
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+import structlog
+
+from tomaat.devices.compute_source import ComputeSource
+from tomaat.processes.proc import start_time
+from tomaat.scheduling import local_engine
+from tomaat.scheduling.local_engine import LocalEngine, Worker
+
+SOURCE = ComputeSource(
+    name="here/cpu-0",
+    device_name="CPU",
+    memory_bytes=None,
+    torch_device="cpu",
+    visible_devices="",
+    services=None,
+    problem=None,
+)
+
+
+class Engine(LocalEngine):
+    """Its processes only sleep, and every lane's request is served at once."""
+
+    def __init__(self):
+        self.asked = threading.Event()
+        super().__init__([], folder=Path("/"), wake_main=self.asked.set)
+        self.processes = []
+
+    def start_one(self):
+        """Let a lane, a thread of its own, ask for a worker; return it, or the error that the lane gets."""
+        heard = []
+
+        def ask():
+            try:
+                heard.append(self.start(SOURCE, Path("/kept")))
+            except (OSError, ValueError) as error:
+                heard.append(error)
+
+        self.asked.clear()
+        lane = threading.Thread(target=ask, daemon=True)
+        lane.start()
+        assert self.asked.wait(60)
+        self.serve_requests()
+        lane.join(60)
+        assert heard, "the lane waits for ever"
+        return heard[0]
+
+
+@pytest.fixture
+def engine(monkeypatch):
+    monkeypatch.setattr(local_engine, "adopt_orphans", lambda: None)  # this process is that of other tests, too
+    made = Engine()
+
+    class Sleeping(subprocess.Popen):
+        def __init__(self, _command, **options):
+            super().__init__(["sleep", "600"], **{name: options[name] for name in ("pass_fds", "start_new_session")})
+            made.processes.append(self)
+
+    monkeypatch.setattr(local_engine.subprocess, "Popen", Sleeping)
+    with os.fdopen(os.dup(2), "w") as stderr:
+        monkeypatch.setattr(local_engine.sys, "stderr", stderr)
+        yield made
+    for process in made.processes:
+        process.kill()
+        process.wait()
+
+
+def fail(*_arguments, **_options):
+    raise ValueError("embedded null byte")
+
+
+def test_a_start_that_fails_in_any_way_is_heard_by_its_lane(engine, monkeypatch):
+    monkeypatch.setattr(local_engine.subprocess, "Popen", fail)
+    assert isinstance(engine.start_one(), ValueError)
+
+
+@pytest.mark.parametrize("step", [(os, "pidfd_open"), (local_engine.WorkerOutput, "start")])
+def test_a_process_whose_start_fails_halfway_is_ended(engine, monkeypatch, step):
+    monkeypatch.setattr(*step, fail)
+    assert isinstance(engine.start_one(), ValueError)
+    (process,) = engine.processes
+    assert start_time(process.pid) is None
+    assert process.pid not in engine.workers
+
+
+def test_a_worker_that_does_not_end_is_said_and_has_no_successor_until_it_has(engine, monkeypatch):
+    monkeypatch.setattr(local_engine, "KILL_SECONDS", 0.01)
+    worker = engine.start_one()
+    with monkeypatch.context() as kernel, structlog.testing.capture_logs() as lines:
+        kernel.setattr(Worker, "kill", lambda _: None)
+        worker.stop()
+    assert [(line["event"], line["pid"]) for line in lines] == [("worker.not_ended", worker.pid)]
+    refused = engine.start_one()
+    assert str(refused) == f"its former worker, process {worker.pid}, was killed and is still there"
+    worker.process.kill()
+    worker.process.wait()
+    successor = engine.start_one()
+    assert isinstance(successor, Worker)
+    successor.stop()
+    assert worker.gone
+    assert successor.is_gone()
