@@ -195,8 +195,9 @@ class WorkerKeeper:
         try:
             worker = self.engine.start(self.source, self.kept.copy)
         except OSError as error:
+            not_started = f"no worker can be started: {error}"
             self.log.error("worker.not_started", reason=str(error))
-            self._insist(lambda: self._describe(f"no worker can be started: {error}"))
+            self._insist(lambda: self._describe(not_started))
             return False
         self._hold(worker)
         if not self._insist(lambda: self.sources.note_worker(self.lease, worker.pid, worker.started)):
