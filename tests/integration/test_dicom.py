@@ -14,7 +14,10 @@ import SimpleITK as sitk
 from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 from pydicom.uid import (
+    CTImageStorage,
     DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
     MRImageStorage,
@@ -34,6 +37,7 @@ OBLIQUE[:3, :3] = np.linalg.qr(np.random.default_rng(5).normal(size=(3, 3)))[0] 
 OBLIQUE[:3, 2] *= np.sign(np.linalg.det(OBLIQUE[:3, :3]))
 OBLIQUE[:3, 3] = (-120.5, 33.25, 800)
 VOXELS = voxels_of(SHAPE)
+SIEMENS = "1.3.12.2.1107.5.9.1"  #: a class of theirs, of files without pixels
 
 
 @pytest.fixture(scope="module")
@@ -133,13 +137,83 @@ def test_of_several_series_the_chosen_one_is_read(tmp_path, reader):
     assert np.array_equal(reader.read(folder, series="1.9").array, VOXELS[:, :, :2] + 1)
 
 
-def test_an_index_and_a_report_beside_the_images_are_left(tmp_path, reader):
-    index = changed(image(VOXELS[:, :, 0].T, PixelData=None))
-    made = pydicom.dcmread(io.BytesIO(index))
-    made.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.1.3.10"
-    report = image(VOXELS[:, :, 0].T, PixelData=None, Rows=None, Columns=None, SeriesInstanceUID="1.8", Modality="SR")
-    folder = written(series(VOXELS) | {"DICOMDIR": saved(made), "report": report}, tmp_path)
-    assert reader.read(folder).array.shape == SHAPE
+BESIDE = {
+    "index": {"SOPClassUID": "1.2.840.10008.1.3.10", "SeriesInstanceUID": None},
+    "report": {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.88.67"},
+    "contours": {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.481.3"},
+    "presentation": {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.11.1"},
+    "spectrum": {"SOPClassUID": SIEMENS},
+}
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian], ids=["explicit", "implicit"])
+@pytest.mark.parametrize("name", BESIDE)
+def test_what_is_no_image_is_left_beside_the_images(name, syntax, tmp_path, reader):
+    folder = written(series(VOXELS) | {"Z": beside(syntax, **BESIDE[name])}, tmp_path)
+    assert np.array_equal(reader.read(folder).array, VOXELS)
+
+
+def beside(syntax=ExplicitVRLittleEndian, **changes):
+    """Make what a scanner puts beside its images: a file without any attribute of an image's pixels."""
+    none = dict.fromkeys(("PixelData", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit"))
+    return image(PIXELS, syntax, **none, **{"SeriesInstanceUID": "1.8", "Modality": "OT", **changes})
+
+
+def test_only_what_is_no_image_is_no_volume(tmp_path, reader):
+    with pytest.raises(VolumeRefused, match=r"^No DICOM image was sent\.$"):
+        reader.read(written({"a": beside(**BESIDE["report"])}, tmp_path))
+
+
+def broken(data, at, how):
+    filler = {"cut": b"", "zeros": bytes(len(data) - at), "noise": random.Random(at).randbytes(len(data) - at)}
+    return data[:at] + filler[how]
+
+
+@pytest.mark.parametrize("how", ["cut", "zeros", "noise"])
+@pytest.mark.parametrize(
+    "syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, JPEG2000Lossless]
+)
+def test_no_slice_is_lost_with_a_broken_header(syntax, how, tmp_path, reader):
+    """Wherever it breaks, of the first, the last or a slice between: the others were an image that looks whole."""
+    files = series(VOXELS, syntax=syntax)
+    names = sorted(files)
+    for turn, at in enumerate([132, 140, 300, 400, *range(133, 700, 71)]):
+        name = names[turn % len(names)]
+        damaged = broken(files[name], at, how)
+        with pytest.raises(VolumeRefused) as refusal:
+            reader.read(written(files | {name: damaged}, tmp_path))
+        number = names.index(name) + 1
+        assert refusal.value.detail.startswith(f"1 of 5 DICOM files cannot be read: number {number} (by name"), at
+        assert refusal.value.code == "unreadable"
+
+
+@pytest.mark.parametrize("kind", [b"", CTImageStorage.encode(), SIEMENS.encode(), b"1.2.840.10008.5.1.4.1.1.999"])
+def test_an_image_that_ends_before_its_pixels_is_not_taken_for_something_else(kind, tmp_path, reader):
+    own = image(PIXELS, SOPClassUID="1.2.840.10008.5.1.4.1.1.123", ImagePositionPatient=[0, 0, 5])
+    own = own.replace(b"1.2.840.10008.5.1.4.1.1.123", kind.ljust(27, b"\0"))
+    for start in (b"\x20\x00\x0d\x00UI", b"\x20\x00\x0e\x00UI", b"\x28\x00\x11\x00US", b"\xe0\x7f\x10\x00O"):
+        for at in (own.index(start), own.index(start) + 10):  # between two attributes, and within one
+            with pytest.raises(VolumeRefused, match="1 of 6 DICOM files cannot be read: number 6 "):
+                reader.read(written(series(VOXELS) | {"Z": own[:at]}, tmp_path))
+
+
+def test_a_few_of_many_broken_files_are_numbered(tmp_path, reader):
+    files = dict.fromkeys("abcdef", GOOD[:300]) | {"g": GOOD}
+    with pytest.raises(VolumeRefused, match=r"^6 of 7 DICOM files cannot be read: number 1, 2, 3, 4, … \(by name"):
+        reader.read(written(files, tmp_path))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("syntax", EXACT.values(), ids=list(EXACT))
+def test_no_slice_is_read_without_some_of_its_pixels(syntax, tmp_path, reader):
+    files = series(VOXELS[:, :, :2], syntax=syntax)
+    for at in range(max(map(len, files.values())) - 1, PIXELS_AT, -47):
+        damaged = written(files | {"IM00000": files["IM00000"][:at]}, tmp_path)
+        try:
+            array = reader.read(damaged).array
+        except VolumeRefused:
+            continue
+        assert np.array_equal(array, VOXELS[:, :, :2])  # the mark of the end alone was cut
 
 
 def saved(made):
@@ -200,9 +274,9 @@ TOO_LONG = b"\x08\x00\x05\x10UN\0\0\xff\xff\xff\x7f"
 FEWER_ROWS = b"\x28\x00\x10\x00US\x02\x00\x10\x00"  # GDCM keeps an attribute's first value, pydicom its last
 HOSTILE = {
     "cut-in-the-pixels": (GOOD[:-100], "unreadable"),
-    "cut-in-the-header": (GOOD[: PIXELS_AT - 30], "no-pixels"),
-    "magic-only": (bytes(128) + b"DICM", "no-pixels"),
-    "noise": (bytes(128) + b"DICM" + np.random.default_rng(1).bytes(5000), "no-pixels"),
+    "cut-in-the-header": (GOOD[: PIXELS_AT - 30], "unreadable"),
+    "magic-only": (bytes(128) + b"DICM", "unreadable"),
+    "noise": (bytes(128) + b"DICM" + np.random.default_rng(1).bytes(5000), "unreadable"),
     "fewer-pixels-than-rows-need": (image(PIXELS, PixelData=PIXELS.tobytes()[:200]), "size"),
     "rows-and-columns-lie": (image(PIXELS, Rows=65535, Columns=65535), "too-large"),
     "rows-lie": (image(PIXELS, Rows=60), "size"),
@@ -213,7 +287,7 @@ HOSTILE = {
     "rows-and-columns-lie-compressed": (changed(compressed(J2K), Rows=65535, Columns=65535), "too-large"),
     "rows-lie-compressed": (changed(compressed(J2K), Rows=16), "unreadable"),
     "rows-twice": (GOOD[:PIXELS_AT] + FEWER_ROWS + GOOD[PIXELS_AT:], "dimensions"),
-    "no-pixel-data": (image(PIXELS, PixelData=None), "no-pixels"),
+    "no-pixel-data": (image(PIXELS, PixelData=None), "unreadable"),
     "no-rows": (image(PIXELS, Rows=None), "no-pixels"),
     "colour": (image(PIXELS, SamplesPerPixel=3, PhotometricInterpretation="RGB"), "colour"),
     "palette": (image(PIXELS, PhotometricInterpretation="PALETTE COLOR"), "photometric"),
@@ -246,10 +320,10 @@ HOSTILE = {
     "rle-segments-far": (compressed(RLE[:4] + b"\xff" * 60 + RLE[64:], RLELossless), "unreadable"),
     "nested-50000-deep": (nested(50_000), "unreadable"),
     "deflated-bomb": (bomb(), "unreadable"),
-    "deflated-noise": (changed(GOOD).replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.1.99"), "no-pixels"),
+    "deflated-noise": (changed(GOOD).replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.1.99"), "unreadable"),
     "length-beyond-the-end": (
         GOOD[:PIXELS_AT] + b"\x08\x00\x05\x10UN\0\0\xff\xff\xff\x7f" + GOOD[PIXELS_AT:],
-        "no-pixels",
+        "unreadable",
     ),
 }
 

@@ -118,6 +118,12 @@ def test_what_is_scaled_is_bounded_as_it_is_held(tmp_path):
         read_header(tmp_path / "x.nii", largest_voxel_bytes=479)
 
 
+def test_voxels_that_begin_beyond_the_files_end_are_none(tmp_path):
+    (tmp_path / "x.nii").write_bytes(nifti(vox_offset=1e6))
+    with pytest.raises(VolumeRefused, match=r"^The header claims 240 bytes of voxels; 0 are there\.$"):
+        read_header(tmp_path / "x.nii")
+
+
 def test_one_slice_lies_where_nibabel_says(tmp_path, reader):
     affine = np.diag([2.0, 3.0, 1.0, 1.0])
     affine[:3, 3] = (10, -20, 15)

@@ -1,10 +1,14 @@
 """What a task returned is taken away from it."""
 
 import json
+import os
+from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
+from tomaat.refusals import WrongValue
 from tomaat.services.keep import keep_outputs
 from tomaat.volumes import Labels, Volume
 
@@ -49,3 +53,26 @@ def test_what_is_no_output_is_left_for_who_writes_it_to_refuse(tmp_path):
     generator = (n for n in range(3))
     assert keep_outputs({"numbers": generator}, tmp_path)["numbers"] is generator
     assert keep_outputs([1, 2], tmp_path) == [1, 2]
+
+
+@pytest.mark.parametrize("kind", ["device", "pipe", "link to a device", "folder", "nothing"])
+def test_a_path_of_no_regular_file_is_refused_and_not_read(kind, tmp_path):
+    """A device that never ends would fill the disk, and a pipe into which nobody writes would hold the worker."""
+    path = Path("/dev/null") if kind == "device" else tmp_path / "made"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "link to a device":
+        path.symlink_to("/dev/null")
+    elif kind == "folder":
+        path.mkdir()
+    with pytest.raises(WrongValue) as fault:
+        keep_outputs({"mesh": path}, tmp_path / "kept")
+    assert fault.value.told == "the output … is a path at which there is no regular file; return a regular file"
+
+
+def test_a_link_to_a_regular_file_is_copied_as_that_file(tmp_path):
+    (tmp_path / "made.csv").write_text("a,b")
+    (tmp_path / "latest.csv").symlink_to("made.csv")
+    kept = keep_outputs({"table": tmp_path / "latest.csv"}, tmp_path / "kept")["table"]
+    assert kept.read_text() == "a,b"
+    assert not kept.is_symlink()

@@ -91,6 +91,13 @@ def test_a_broken_form_is_a_problem_and_no_crash(data):
     assert caught.value.status == 400
 
 
+def test_a_file_name_in_another_encoding_is_told_as_such():
+    named = PAYLOAD.replace(b"payload.tar.gz", b"M\xfcller.tar.gz")
+    with pytest.raises(Problem, match="file is not UTF-8; give the file another name") as caught:
+        list(form(SERVICE, named).payload())
+    assert caught.value.status == 400
+
+
 class Endless(io.RawIOBase):
     """A body that never ends."""
 

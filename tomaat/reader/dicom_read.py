@@ -20,7 +20,7 @@ import pydicom
 import SimpleITK as sitk
 from pydicom.charset import python_encoding
 from pydicom.filereader import read_partial
-from pydicom.uid import UID, AllTransferSyntaxes, MediaStorageDirectoryStorage
+from pydicom.uid import UID, AllTransferSyntaxes
 
 from tomaat.headers.checks import check_pixels
 from tomaat.headers.dicom_files import file_names
@@ -31,8 +31,9 @@ from tomaat.refusals import shown
 
 SHOWN_FILE = "volume.dcm"  #: the name under which GDCM finds the image that is being read
 PIXELS = 0x7FE00010
-PIXEL_GROUP = 0x7FE0
 UNDEFINED_LENGTH = 0xFFFFFFFF
+MOST_NAMED = 4  #: broken files that a refusal lists
+COUNTED = "(by name, or as a zip archive has them)"  #: how files are counted in a refusal: a name may be a patient's
 READ_TAGS = (  # beside those that are handed on
     *(0x00080008, 0x00280002, 0x00280004, 0x00280008, 0x00280100, 0x00280101, 0x00280102, 0x00280103),
     *(0x00281052, 0x00281053, 0x00283000),
@@ -43,6 +44,7 @@ TRANSFER_SYNTAXES = {
     *("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"),
     "1.2.840.10008.1.2.5",
 }  #: uncompressed, deflated, JPEG, JPEG-LS, JPEG 2000, RLE
+IMAGES = "Image Storage"  #: in the names of the standard's classes of images
 COMPRESSED = "1.2.840.10008.1.2.4."
 RLE = "1.2.840.10008.1.2.5"
 VOXEL_TYPES = {
@@ -71,8 +73,21 @@ def prepare() -> None:
 
 
 def tell(folder: int, shown_as: int, names: Path) -> list[dict[str, Any]]:
-    """Read each image's header in a folder, for ``dicom_told``; the index of a medium (DICOMDIR) is no image."""
-    return list(filter(None, (_facts(number, file) for number, file in _files(folder, shown_as, names))))
+    """Read each image's header in a folder, for ``dicom_told``; what lies beside images, as a report, is left out.
+
+    Raises ``VolumeRefused`` where any file is cut or broken: left out, a slice would be missing, and nobody be told.
+    """
+    told, broken = [], []
+    for number, file in _files(folder, shown_as, names):
+        try:
+            told.append(_facts(number, file))
+        except Exception:  # noqa: BLE001 (pydicom raises whatever a broken file makes it, for lack of memory too)
+            broken.append(str(number + 1))
+    if broken:
+        listed = ", ".join(broken[:MOST_NAMED]) + (", …" if len(broken) > MOST_NAMED else "")
+        rule = f"{len(broken)} of {len(file_names(folder))} DICOM files cannot be read: number {listed} {COUNTED}"
+        raise VolumeRefused("unreadable", f"{rule}; cut, broken, or an image without pixels.")
+    return list(filter(None, told))
 
 
 def fill(folder: int, shown_as: int, names: Path, asked: dict[str, Any], memory: int) -> None:
@@ -110,31 +125,38 @@ def _files(folder: int, shown_as: int, names: Path, wanted: Any = None) -> Itera
 
 
 def _facts(number: int, file: Path) -> dict[str, Any] | None:
-    """Read the header of one image; ``None`` for the index of a medium."""
-    pixel_bytes = None
+    """Read the header of one image; ``None`` for what is none. Raises anything where the file is broken."""
+    last = last_bytes = end = 0
 
     def at_pixels(tag: int, _vr: str | None, length: int) -> bool:
-        nonlocal pixel_bytes
-        if tag == PIXELS:
-            pixel_bytes = length
-        return tag >> 16 >= PIXEL_GROUP
+        nonlocal last, last_bytes, end
+        last, last_bytes, end = tag, length, opened.tell() + length
+        return tag == PIXELS
 
     tags: list[Any] = [*(int(tag, 16) for tag in ATTRIBUTES), *READ_TAGS]
-    try:
-        with file.open("rb") as opened:
-            image = read_partial(opened, stop_when=at_pixels, specific_tags=tags)
-        if image.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
-            return None
-        return _told(number, file, image, pixel_bytes)
-    except MemoryError:
-        raise
-    except Exception:  # noqa: BLE001 (pydicom raises whatever a broken file makes it)
-        rule = "The header of a DICOM file is broken and cannot be read."
-        raise VolumeRefused("unreadable", rule) from None
+    with file.open("rb") as opened:
+        image = read_partial(opened, stop_when=at_pixels, specific_tags=tags)
+        whole = last_bytes == UNDEFINED_LENGTH or end == os.fstat(opened.fileno()).st_size
+    if last == PIXELS:
+        return _told(number, file, image, last_bytes)
+    if not _is_no_image(image, whole=whole):
+        raise ValueError("an image without pixels")
+    return None
 
 
-def _told(number: int, file: Path, image: pydicom.FileDataset, pixel_bytes: int | None) -> dict[str, Any]:
-    rows, columns = (_whole(image, name) if pixel_bytes is not None else 0 for name in ("Rows", "Columns"))
+def _is_no_image(image: pydicom.FileDataset, *, whole: bool) -> bool:
+    """Tell whether a file without pixels was never an image: a report, a plan, the index of a medium (DICOMDIR).
+
+    Of a class that the standard does not have, this is believed of a file that is all there and has a series.
+    """
+    kind = UID(_text(image.file_meta, "MediaStorageSOPClassUID") or _text(image, "SOPClassUID"))
+    if kind.name != kind:  # the standard has it
+        return IMAGES not in kind.name
+    return whole and kind != "" and _text(image, "SeriesInstanceUID") != "" and "Rows" not in image
+
+
+def _told(number: int, file: Path, image: pydicom.FileDataset, pixel_bytes: int) -> dict[str, Any]:
+    rows, columns = (_whole(image, name) for name in ("Rows", "Columns"))
     spacing = _numbers(image, "PixelSpacing", 2)
     facts = {
         "number": number,
@@ -157,13 +179,13 @@ def _told(number: int, file: Path, image: pydicom.FileDataset, pixel_bytes: int 
         if rows and columns and facts["frames"] == facts["samples"] == 1:
             check_pixels(columns, rows)
             _check(image, pixel_bytes, rows * columns)
-            facts["dtype"] = _voxel_type(file)
+            facts["dtype"] = _voxel_type(number, file)
     except VolumeRefused as refusal:
         facts["fault"] = [refusal.code, refusal.detail]
     return facts
 
 
-def _check(image: pydicom.FileDataset, pixel_bytes: int | None, pixels: int) -> None:
+def _check(image: pydicom.FileDataset, pixel_bytes: int, pixels: int) -> None:
     """Refuse an image that would be read as something else than was stored."""
     syntax = _text(image.file_meta, "TransferSyntaxUID")
     if syntax not in TRANSFER_SYNTAXES:
@@ -189,12 +211,12 @@ def _check(image: pydicom.FileDataset, pixel_bytes: int | None, pixels: int) -> 
             raise VolumeRefused("header", f"{name} is no number that values can be rescaled with.")
     if syntax.startswith(COMPRESSED) or syntax == RLE:
         return
-    if pixel_bytes == UNDEFINED_LENGTH or pixel_bytes is None or pixel_bytes < pixels * allocated // 8:
+    if pixel_bytes == UNDEFINED_LENGTH or pixel_bytes < pixels * allocated // 8:
         rule = f"An image needs {pixels * allocated // 8} bytes of pixels; {pixel_bytes} are there."
         raise VolumeRefused("size", rule)
 
 
-def _voxel_type(file: Path) -> str:
+def _voxel_type(number: int, file: Path) -> str:
     """Ask GDCM for the type that it will make of the pixels, rescaled."""
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
@@ -202,7 +224,8 @@ def _voxel_type(file: Path) -> str:
     try:
         reader.ReadImageInformation()
     except RuntimeError:
-        raise VolumeRefused("unreadable", "An image cannot be read by GDCM.") from None
+        rule = f"DICOM file number {number + 1} {COUNTED} cannot be read by GDCM; it may be cut or broken."
+        raise VolumeRefused("unreadable", rule) from None
     name = VOXEL_TYPES.get(reader.GetPixelID())
     if name is None:
         raise VolumeRefused("voxel-type", f"Pixels of the type {reader.GetPixelID()} of SimpleITK are not taken.")

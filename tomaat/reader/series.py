@@ -126,8 +126,6 @@ def _one_series(slices: Sequence[Slice], wanted: str | None) -> list[Slice]:
     by_series: dict[str, list[Slice]] = defaultdict(list)
     for one in slices:
         by_series[one.series].append(one)
-    if any(one.rows for one in slices):  # reports, plans and the like that lie beside the images
-        by_series = {uid: own for uid, own in by_series.items() if any(one.rows for one in own)}
     listed = "; ".join(
         f"{_ascii(uid)} ({_ascii(own[0].modality)} {shown(own[0].description)}, {len(own)} images)"
         for uid, own in list(by_series.items())[:MOST_NAMED]

@@ -114,5 +114,8 @@ class Form:
                         return
                     if isinstance(event, (Field, File, Data)):
                         yield event
+        except UnicodeDecodeError as error:
+            rule = "The name of a field or of its file is not UTF-8; give the file another name."
+            raise invalid(f"{rule} {HOW}") from error
         except (ValueError, RequestEntityTooLarge) as error:
             raise invalid(f"The form is broken or cut off, or has more than {MOST_PARTS} fields. {HOW}") from error
