@@ -53,7 +53,8 @@ class Engine(LocalEngine):
 
 
 @pytest.fixture
-def engine(monkeypatch):
+def engine(monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr(local_engine, "adopt_orphans", lambda: None)  # this process is that of other tests, too
     made = Engine()
 
@@ -105,3 +106,11 @@ def test_a_worker_that_does_not_end_is_said_and_has_no_successor_until_it_has(en
     successor.stop()
     assert worker.gone
     assert successor.is_gone()
+
+
+def test_a_workers_temporary_folder_goes_with_it(engine):
+    worker = engine.start_one()
+    (folder,) = engine.temporary.top.glob(engine.temporary.made_by + "*")
+    (folder / "left").write_text("voxels")
+    worker.stop()
+    assert not folder.exists()

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -21,6 +22,7 @@ from tomaat.devices.compute_source import ComputeSource
 from tomaat.messages import Channel, FromLane, FromWorker
 from tomaat.processes.leftovers import adopt_orphans, end_orphans, end_session
 from tomaat.processes.proc import start_time
+from tomaat.scheduling.temporary_folders import TemporaryFolders
 from tomaat.scheduling.worker_output import WorkerOutput
 from tomaat.scheduling.worker_user import UMASK, WorkerUser
 
@@ -44,12 +46,17 @@ class Worker:
         channel: Channel[FromWorker],
         started: int,
         output: WorkerOutput | None = None,
+        clean_up: Callable[[], None] = lambda: None,
     ) -> None:
-        """Hold a process that ``started`` so many clock ticks after the boot; ``output`` bounds what it prints."""
+        """Hold a process that ``started`` so many clock ticks after the boot; ``output`` bounds what it prints.
+
+        Once it has ended, ``clean_up`` is called.
+        """
         self.process = process
         self.channel = channel
         self.started = started
         self.output = output
+        self.clean_up = clean_up
         self.pidfd = os.pidfd_open(process.pid)
         self.gone = False
 
@@ -93,6 +100,7 @@ class Worker:
             self.process.wait()
             os.close(self.pidfd)
             self.gone = True
+            self.clean_up()
         return self.gone
 
     def ending(self) -> str:
@@ -146,6 +154,8 @@ class LocalEngine:
         self.requests: SimpleQueue[tuple[ComputeSource, Path, SimpleQueue[Worker | Exception]]] = SimpleQueue()
         self.workers: set[int] = set()  #: the ids of all processes that were started
         self.latest: dict[str, Worker] = {}  #: by the source's name
+        self.temporary = TemporaryFolders(user)
+        self.temporary.remove_left_over()
         adopt_orphans()
 
     def start(self, source: ComputeSource, kept: Path) -> Worker:
@@ -178,28 +188,17 @@ class LocalEngine:
         former = self.latest.get(source.name)
         if former is not None and not former.is_gone():
             raise OSError(f"its former worker, process {former.pid}, was killed and is still there")
+        temporary = self.temporary.make()
         channel, other_end = Channel.pair()
         output = WorkerOutput(source.name)
         log_lines = os.dup(sys.stderr.fileno())
-        command = [
-            sys.executable,
-            *("-m", "tomaat.worker"),
-            *("--channel", str(other_end.fileno())),
-            *("--log", str(log_lines)),
-            *("--parent", str(os.getpid())),
-            *("--device", source.torch_device),
-            *("--kept", str(kept)),
-            *("--services", "*" if source.services is None else ",".join(source.services)),
-            *([] if source.memory_bytes is None else ["--memory-bytes", str(source.memory_bytes)]),
-            *self.worker_options,
-        ]
-        environment = scrubbed(os.environ, source.visible_devices)
+        command = self._command(source, kept, channel=other_end.fileno(), log=log_lines)
         process: subprocess.Popen[bytes] | None = None
         try:
             process = subprocess.Popen(
                 command if self.user is None else self.user.command(command),
                 cwd=self.folder,
-                env=environment if self.user is None else self.user.environment(environment),
+                env=self._environment(source, temporary),
                 pass_fds=[other_end.fileno(), log_lines],
                 stdin=subprocess.DEVNULL,
                 stdout=output.pipe_in,
@@ -207,13 +206,19 @@ class LocalEngine:
                 umask=-1 if self.user is None else UMASK,
                 start_new_session=True,
             )
-            started = start_time(process.pid) or 0
-            worker = Worker(process=process, channel=channel, started=started, output=output)
+            worker = Worker(
+                process=process,
+                channel=channel,
+                started=start_time(process.pid) or 0,
+                output=output,
+                clean_up=partial(self.temporary.remove, temporary),
+            )
             output.start()
         except BaseException:
             if process is not None:  # nobody else could end it
                 process.kill()
                 process.wait()
+            self.temporary.remove(temporary)
             output.give_up()
             channel.close()
             raise
@@ -223,6 +228,27 @@ class LocalEngine:
         self.workers.add(process.pid)
         self.latest[source.name] = worker
         return worker
+
+    def _command(self, source: ComputeSource, kept: Path, *, channel: int, log: int) -> list[str]:
+        return [
+            sys.executable,
+            *("-m", "tomaat.worker"),
+            *("--channel", str(channel)),
+            *("--log", str(log)),
+            *("--parent", str(os.getpid())),
+            *("--device", source.torch_device),
+            *("--kept", str(kept)),
+            *("--services", "*" if source.services is None else ",".join(source.services)),
+            *([] if source.memory_bytes is None else ["--memory-bytes", str(source.memory_bytes)]),
+            *self.worker_options,
+        ]
+
+    def _environment(self, source: ComputeSource, temporary: Path | None) -> dict[str, str]:
+        """Make a worker's environment; what torch compiles holds nothing of a ticket, and stays."""
+        environment = scrubbed(os.environ, source.visible_devices)
+        if self.user is not None:
+            environment = self.user.environment(environment)
+        return environment if temporary is None else environment | self.temporary.environment(temporary)
 
 
 def scrubbed(environment: Mapping[str, str], visible_devices: str) -> dict[str, str]:
