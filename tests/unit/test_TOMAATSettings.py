@@ -146,7 +146,7 @@ def test_a_clone_keeps_its_files_beside_the_code_and_an_installed_server_in_the_
     for name in ("TOMAATSettings.py", *(["pyproject.toml"] if pyproject else [])):
         shutil.copy(repository / name, code)
     program = "import TOMAATSettings; print(TOMAATSettings.Settings().BASE_STORAGE_DIR)"
-    environment = {"PYTHONPATH": str(code), "PATH": os.environ["PATH"]}
+    environment = {"PYTHONPATH": f"{code}:{repository}", "PATH": os.environ["PATH"]}
     command = [sys.executable, "-c", program]
     said = subprocess.run(command, cwd=current, env=environment, capture_output=True, text=True, check=True).stdout
     assert Path(said.strip()) == (code if pyproject else current) / "storage"
