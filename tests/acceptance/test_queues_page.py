@@ -203,14 +203,28 @@ def test_what_is_cancelled_can_be_run_again_and_the_old_token_opens_it(enter, op
     assert ("cancel", ticket["id"]) in [tuple(line) for line in lines]
 
 
-def test_strange_names_and_stages_are_text(enter, operated):
+@pytest.fixture
+def new_source(operated):
+    """A source that somebody else holds, and whose worker has offered nothing yet."""
+    operated.rows("INSERT INTO compute_sources (name, device_name) VALUES ('test/GPU-new', 'GPU') RETURNING name")
+    operated.rows(
+        """INSERT INTO leases (name, epoch, holder, expires)
+           VALUES ('test/GPU-new', 1, 'nobody', clock_timestamp() + interval '1 hour') RETURNING name"""
+    )
+    yield "test/GPU-new"
+    operated.rows("DELETE FROM leases WHERE name = 'test/GPU-new' RETURNING name")
+    operated.rows("DELETE FROM compute_sources WHERE name = 'test/GPU-new' RETURNING name")
+
+
+def test_strange_names_and_stages_are_text(enter, operated, new_source):
     operated.rows(
         """SET LOCAL session_replication_role = replica;  -- no ticket begins like this one
            INSERT INTO tickets (token_hash, service, interface_hash, folder, state, source, claim, epoch, progress,
              stage, started, key_name)
            SELECT 'x', :hostile, 'none', 'none', 'running', name, 1, epoch, 0.5, :hostile, clock_timestamp(), :hostile
-           FROM leases WHERE name = 'test/cpu-1' RETURNING id""",
+           FROM leases WHERE name = :source RETURNING id""",
         hostile=HOSTILE,
+        source=new_source,
     )
     page = enter()
     try:
@@ -221,18 +235,8 @@ def test_strange_names_and_stages_are_text(enter, operated):
         operated.rows("DELETE FROM tickets WHERE folder = 'none' RETURNING id")
 
 
-def test_a_source_whose_worker_has_offered_nothing_yet_is_starting(enter, operated):
-    operated.rows("INSERT INTO compute_sources (name, device_name) VALUES ('test/GPU-new', 'GPU') RETURNING name")
-    operated.rows(
-        """INSERT INTO leases (name, epoch, holder, expires)
-           VALUES ('test/GPU-new', 1, 'nobody', clock_timestamp() + interval '1 hour') RETURNING name"""
-    )
-    page = enter()
-    try:
-        expect(source_of(page, "test/GPU-new")).to_contain_text("Starting: its worker has offered nothing yet")
-    finally:
-        operated.rows("DELETE FROM leases WHERE name = 'test/GPU-new' RETURNING name")
-        operated.rows("DELETE FROM compute_sources WHERE name = 'test/GPU-new' RETURNING name")
+def test_a_source_whose_worker_has_offered_nothing_yet_is_starting(enter, new_source):
+    expect(source_of(enter(), new_source)).to_contain_text("Starting: its worker has offered nothing yet")
 
 
 def a_busy_day(operated):
