@@ -14,7 +14,7 @@ import sqlalchemy
 
 import tomaat.client.cohort  # noqa: F401 (its waits are shortened)
 from tests import needs
-from tests.chaos.matrix import THIRD
+from tests.chaos.matrix import PART, PARTS
 from tests.service import Service
 from tests.stub_server import StubServer, running
 from tomaat.database import connect
@@ -26,8 +26,8 @@ hypothesis.settings.load_profile("any machine")
 
 
 def pytest_configure() -> None:
-    """Choose the day's third of the fault matrix before other processes start: they must list the same tests."""
-    os.environ.setdefault(THIRD, str(datetime.now(timezone.utc).toordinal() % 3))
+    """Choose the day's part of the fault matrix before other processes start: they must list the same tests."""
+    os.environ.setdefault(PART, str(datetime.now(timezone.utc).toordinal() % PARTS))
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

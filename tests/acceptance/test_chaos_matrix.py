@@ -1,4 +1,4 @@
-"""A third of the fault matrix, and the checker's verdict over all that happened; `make chaos` tries all of it.
+"""A fifth of the fault matrix, and the checker's verdict over all that happened; `make chaos` tries all of it.
 
 The seconds are told in the report of `make chaos`; here one fails only at ten times its bound.
 """
@@ -10,18 +10,18 @@ import pytest
 from tests.chaos import trials
 from tests.chaos.disks import small_disk
 from tests.chaos.faults import BOUNDS
-from tests.chaos.matrix import DISK_CELLS, THIRD, some_cells
+from tests.chaos.matrix import DISK_CELLS, PART, some_cells
 from tests.chaos.Stage import Stage
 from tests.chaos.trial import run_cell
 from tests.chaos.Verdict import assert_clean
 
-CELLS_OF_TODAY = some_cells(int(os.environ[THIRD]))
+CELLS_OF_TODAY = some_cells(int(os.environ[PART]))
 
 
 @pytest.fixture(autouse=True)
 def _told(request):
     """Tell with each failure how the same cells are tried again."""
-    request.node.add_report_section("setup", "cells", f"{THIRD}={os.environ[THIRD]} make test tries these cells again.")
+    request.node.add_report_section("setup", "cells", f"{PART}={os.environ[PART]} make test tries these cells again.")
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import os
 import random
 import tarfile
 import textwrap
@@ -14,10 +15,11 @@ import pytest
 import requests
 import SimpleITK as sitk
 
+from tests.chaos.matrix import PART, PARTS
 from tests.dicom_series import series, zipped
 from tests.service import payload
 
-CASES = 1000
+CASES = 1000  #: of which each day tries another fifth
 WITHIN_MM = 0.001
 FARTHEST_MM = 2000.0  #: beyond, NIfTI's single precision is coarser
 INPUTS = (".nii.gz", ".nii", ".nrrd", ".mha", ".zip")  #: the last is a DICOM series
@@ -155,7 +157,7 @@ def place_of_the_mark(files, tmp_path):
     return (affine @ [*index, 1])[:3]
 
 
-def test_the_mark_comes_back_at_the_same_place_in_1000_of_1000_cases(instance, tmp_path):
+def test_the_mark_comes_back_at_the_same_place_in_every_case(instance, tmp_path):
     def one(number):
         case = Case(number)
         answer = instance.post("Mark", case.payload())
@@ -169,5 +171,5 @@ def test_the_mark_comes_back_at_the_same_place_in_1000_of_1000_cases(instance, t
         return np.abs(place_of_the_mark(files, folder) - case.place).max()
 
     with ThreadPoolExecutor(4) as pool:
-        apart_mm = list(pool.map(one, range(CASES)))
-    assert sum(apart <= WITHIN_MM for apart in apart_mm) == CASES, sorted(apart_mm)[-10:]
+        apart_mm = list(pool.map(one, range(int(os.environ[PART]) % PARTS, CASES, PARTS)))
+    assert sum(apart <= WITHIN_MM for apart in apart_mm) == CASES // PARTS, sorted(apart_mm)[-10:]

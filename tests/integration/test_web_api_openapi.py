@@ -52,7 +52,7 @@ def test_schemathesis_finds_no_difference_between_the_api_and_its_description(we
     run = subprocess.run(
         [
             *(sys.executable, "-m", "schemathesis.cli", "run", f"{web.url}/openapi.json"),
-            *("--phases", "examples,coverage,fuzzing,stateful", "--checks", "all", "--max-examples", "25"),
+            *("--phases", "examples,coverage,fuzzing,stateful", "--checks", "all", "--max-examples", "15"),
             *("--seed", "1", "--warnings", "off", "--generation-database", "none"),
         ],
         cwd=tmp_path,
