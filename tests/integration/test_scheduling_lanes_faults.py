@@ -4,10 +4,12 @@ import json
 import socket
 
 import pytest
+import structlog
 
 from tests.integration.played_lane import SECONDS, SOURCE, two_under_way
 from tomaat.database import RowRefused
 from tomaat.messages import DeviceBroken, DiskFull, Perform, Performed, ReadAhead, TaskCrashed
+from tomaat.scheduling.ends import Cancel, Ends, Fail
 from tomaat.scheduling.running_tickets import RunningTicket
 from tomaat.tickets.lane_store import LaneStore
 from tomaat.tickets.problems import task_crashed, without_details
@@ -285,3 +287,14 @@ def test_a_source_without_a_worker_is_unusable_until_one_starts(play, monkeypatc
     play.begin()
     assert problems == [None, "no worker can be started: its former worker, process 42, was killed and is still there"]
     play.until(lambda: play.bench.run("SELECT FROM compute_sources WHERE problem IS NULL"))
+
+
+def test_an_end_that_comes_too_late_is_not_said_to_have_been_made(bench, tmp_path):
+    lane = bench.source()
+    ticket = bench.claimed(lane)
+    bench.run("UPDATE tickets SET epoch = 0")  # somebody else's
+    ends = Ends(lane, structlog.get_logger(), attempts=3)
+    with structlog.testing.capture_logs() as lines:
+        for end in (Fail(problem={}, reason="refused"), Cancel()):
+            assert not ends.carry_out(end, ticket, tmp_path / "out/1")
+    assert [line["event"] for line in lines] == ["ticket.too_late", "ticket.too_late"]

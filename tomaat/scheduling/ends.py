@@ -14,6 +14,7 @@ from tomaat.tickets.lane_store import LaneStore
 from tomaat.tickets.states import CANCELLED, FAILED
 from tomaat.tickets.ticket import Ticket
 
+TOO_LATE = "ticket.too_late"  #: it is another claim's by now, or has ended otherwise
 ENDED = {FAILED, CANCELLED}  #: an attempt may be the last one
 
 
@@ -87,14 +88,14 @@ class Ends:
                 kept = ended = self._succeed(end, ticket, out)
             case Fail():
                 ended = self.store.fail(ticket, end.problem)
-                self.log.info("ticket.failed", ticket=ticket.id, reason=end.reason)
+                self.log.info("ticket.failed" if ended else TOO_LATE, ticket=ticket.id, reason=end.reason)
             case Outgrow():
                 state = self.store.outgrow(ticket, end.memory_bytes, end.problem)
                 ended = state in ENDED
                 self.log.warning("ticket.outgrown", ticket=ticket.id, memory_bytes=end.memory_bytes, state=state)
             case Cancel():
                 ended = self.store.cancelled(ticket)
-                self.log.info("ticket.cancelled", ticket=ticket.id)
+                self.log.info("ticket.cancelled" if ended else TOO_LATE, ticket=ticket.id)
             case PutBack():
                 self.store.put_back(ticket)
                 self.log.info("ticket.put_back", ticket=ticket.id)
@@ -114,5 +115,5 @@ class Ends:
         if kept:
             for other in TicketFolder(path=out.parent.parent).before(ticket.claim):
                 shutil.rmtree(other, ignore_errors=True)
-        self.log.info("ticket.succeeded" if kept else "ticket.too_late", ticket=ticket.id, claim=ticket.claim)
+        self.log.info("ticket.succeeded" if kept else TOO_LATE, ticket=ticket.id, claim=ticket.claim)
         return kept
