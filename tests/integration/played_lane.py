@@ -141,7 +141,8 @@ class Play:
             services=None,
             problem=None,
         )
-        waits = {"poll_seconds": 0.05, "grace_seconds": SECONDS, "cancel_seconds": SECONDS, "report_seconds": 0.02}
+        waits = {"grace_seconds": SECONDS, "cancel_seconds": SECONDS}
+        waits |= {"poll_seconds": 0.05, "report_seconds": 0.02, "look_seconds": 0.05}
         self.lane = Lane(
             source,
             self.store,

@@ -98,7 +98,7 @@ class Lane:
         self.forced = ForcedEnds(self.keeper, self.running, self.log)
         self.reloads = Reloads(reloads, self.keeper, kept, self.log)
         self.claims = Claims(
-            source.name, store, storage, self.keeper, self.running, log=self.log, look_seconds=times.poll_seconds
+            source.name, store, storage, self.keeper, self.running, log=self.log, look_seconds=times.look_seconds
         )
         self.estimates = Estimates(store, storage, self.keeper)
         self.room = Room(storage.base, self.log)
