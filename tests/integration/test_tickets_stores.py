@@ -447,6 +447,7 @@ def test_only_what_still_waits_where_it_was_read_is_queued_or_moved(bench):
     bench.web.cancel(gone)
     assert len(bench.manager.assign(to_first)) == 1
     assert bench.read(gone).state == "cancelled"
+    assert bench.manager.tickets.refused == [], "the statement itself leaves it, before the table of moves is asked"
     away = [Placement(ticket=each.id, from_source="here/cpu-1", to_source="here/cpu-0") for each in (gone, moved)]
     assert not bench.manager.move(away), "neither waits where it was read"
     there = [Placement(ticket=moved.id, from_source="here/cpu-0", to_source="here/cpu-1")]

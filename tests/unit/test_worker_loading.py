@@ -69,6 +69,21 @@ def test_a_service_is_offered_as_soon_as_it_is_loaded_and_its_ticket_comes_befor
     assert worker.hear()[-1] == WorkerReady()
 
 
+def test_a_ticket_that_waits_is_performed_before_the_next_network_is_loaded(worker, job, monkeypatch):
+    made = {task.task_identifier: task() for task in (Add, Broken)}
+    worker.performer.take_in(Found(tasks=made, files=dict.fromkeys(made, "tasks.py"), problems=[]))
+    worker.load_next()
+    worker.read(job("Add"))
+
+    def take(*_):
+        raise InterruptedError
+
+    monkeypatch.setattr(worker.performer, "take", take)
+    with pytest.raises(InterruptedError):
+        worker.performer.work(worker.packing.to_pack)
+    assert worker.performer.order == ["Broken"]
+
+
 def test_what_loaded_before_is_loaded_first_and_the_quickest_of_it(worker):
     known = {("Broken", 5.0), ("Refusing", 1.0)}
     performer = worker.performer
