@@ -4,8 +4,6 @@ import asyncio
 import os
 import subprocess
 import sys
-from contextlib import closing
-from functools import partial
 from threading import Event
 from typing import ClassVar
 
@@ -13,7 +11,7 @@ import numpy as np
 import pytest
 import structlog
 
-from tests.unit.driven_worker import Add, Broken, Raising, Refusing, Unloadable, Worker, result_of, stages
+from tests.unit.driven_worker import Add, Broken, Raising, Refusing, Unloadable, result_of, stages
 from tomaat.messages import (
     DeviceBroken,
     Measured,
@@ -81,17 +79,6 @@ class _Hungry(Add):
 
     def perform(self, x):
         raise OutOfMemoryError(f"CUDA out of memory. Tried to allocate {x} GiB")
-
-
-@pytest.fixture
-def worker():
-    with closing(Worker()) as made:
-        yield made
-
-
-@pytest.fixture
-def job(tmp_path, worker):
-    return partial(worker.job, tmp_path)
 
 
 def test_a_job_is_read_performed_and_packed(worker, job):

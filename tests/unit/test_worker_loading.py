@@ -3,13 +3,11 @@
 import argparse
 import pickle
 import sys
-from contextlib import closing
-from functools import partial
 
 import pytest
 
 from Inputs import SingleChoiceInput
-from tests.unit.driven_worker import Add, Broken, Raising, Refusing, Unloadable, Worker, result_of
+from tests.unit.driven_worker import Add, Broken, Raising, Refusing, Unloadable, result_of
 from tomaat.devices.need import Need
 from tomaat.messages import Begin, DeviceUnusable, Loaded, Loading, NotOffered, Offered, Packed, Reload, WorkerReady
 from tomaat.scheduling.kept_tasks import KeptTasks, is_task_file
@@ -19,17 +17,6 @@ from tomaat.services.found import Found
 from tomaat.services.kept import import_from_copy
 from tomaat.worker import performing
 from tomaat.worker.__main__ import find, start
-
-
-@pytest.fixture
-def worker():
-    with closing(Worker()) as made:
-        yield made
-
-
-@pytest.fixture
-def job(tmp_path, worker):
-    return partial(worker.job, tmp_path)
 
 
 def test_a_task_whose_load_would_end_the_program_is_not_offered_and_the_others_are(worker, monkeypatch):

@@ -6,19 +6,16 @@ import os
 import sys
 import threading
 import weakref
-from contextlib import closing
-from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import ClassVar
 
 import numpy as np
-import pytest
 import torch
 
 from Inputs import FloatInput, VolumeInput
 from tests.hostile_images import nifti
-from tests.unit.driven_worker import Add, Worker, result_of, stages
+from tests.unit.driven_worker import Add, result_of, stages
 from tomaat.messages import (
     DRAFT,
     Estimate,
@@ -67,17 +64,6 @@ class _Reusing(Add):
         file = self.folder / "file.txt"
         file.write_text(f"{x:g}")
         return {"array": self.array, "tensor": self.tensor, "file": file, "value": self.value}
-
-
-@pytest.fixture
-def worker():
-    with closing(Worker()) as made:
-        yield made
-
-
-@pytest.fixture
-def job(tmp_path, worker):
-    return partial(worker.job, tmp_path)
 
 
 def test_while_a_ticket_performs_the_next_is_read_and_the_last_packed(worker, job):
