@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from functools import partial
 
-from tomaat.database import SUBMITTED, Hinter, Hints, connect
+from tomaat.database import IDLE, SUBMITTED, Hinter, Hints, connect
 from tomaat.launch.open_door import open_door, prepare
 from tomaat.manager.manager import Manager, Rules
 from tomaat.manager.sweep import Sweep
@@ -30,7 +30,7 @@ def manage(settings: Settings, stop: Stop) -> None:
     if not prepare(database, storage, stop):
         return
     hinter = Hinter(database)
-    hints = Hints(settings.DATABASE_URL, SUBMITTED, deadline_seconds=settings.database_deadline_seconds)
+    hints = Hints(settings.DATABASE_URL, SUBMITTED, IDLE, deadline_seconds=settings.database_deadline_seconds)
     stop.also_wake(hints.wake)
     store = ManagerStore(database, hinter.send, lease_seconds=settings.LEASE_SECONDS)
     questions = QuestionStore(database, hinter.send)
@@ -58,8 +58,7 @@ def manage(settings: Settings, stop: Stop) -> None:
     withdrawals = Withdrawals(WithdrawalStore(database, hinter.send), after_hours=settings.WITHDRAW_HOURS)
     manager = Manager(store, sources, questions, sweep, withdrawals, rules=rules)
     sweep.start()
-    while not stop.asked:
-        hints.wait(manager.round())
+    manager.manage(hints, stop)
     manager.close()
     hinter.close()
 

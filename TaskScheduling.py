@@ -84,6 +84,7 @@ def schedule(settings: Settings, stop: Stop) -> None:
         reloads=reloads,
         kept=kept.values(),
         lease_seconds=settings.LEASE_SECONDS,
+        poll_seconds=settings.POLL_SECONDS,
     ).run(stop)
     watch.close()
     hinter.close()

@@ -3,15 +3,18 @@
 from tomaat.database.connection import DatabaseUnavailable, RowRefused, connect, wait_for_database
 from tomaat.database.facts import ServerFacts, server_facts
 from tomaat.database.hinter import Hinter
-from tomaat.database.hints import CHANGED, QUEUED, SUBMITTED, Hints, hint, hints_arrive
+from tomaat.database.hint import CHANGED, IDLE, QUEUED, SUBMITTED, Hint
+from tomaat.database.hints import Hints, hints_arrive, send_hints
 from tomaat.database.migrate import SchemaTooNew, applied_migrations, known_migrations, migrate
 from tomaat.database.run import run
 
 __all__ = [
     "CHANGED",
+    "IDLE",
     "QUEUED",
     "SUBMITTED",
     "DatabaseUnavailable",
+    "Hint",
     "Hinter",
     "Hints",
     "RowRefused",
@@ -19,11 +22,11 @@ __all__ = [
     "ServerFacts",
     "applied_migrations",
     "connect",
-    "hint",
     "hints_arrive",
     "known_migrations",
     "migrate",
     "run",
+    "send_hints",
     "server_facts",
     "wait_for_database",
 ]

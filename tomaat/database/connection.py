@@ -71,18 +71,28 @@ def connect(url: str, *, deadline_seconds: float, pool_size: int = 5, read_only:
     """Make the pool of connections of one door; it connects when it is first used.
 
     Every statement is a transaction of its own (autocommit) and ends or fails within ``deadline_seconds``. On
-    ``read_only`` connections PostgreSQL itself refuses every change.
+    ``read_only`` connections PostgreSQL itself refuses every change. No statement asks whether a connection still
+    lives: one that PostgreSQL has closed is seen to be closed, any other is noticed by the next statement.
     """
     wait_with_deadline(deadline_seconds)
-    return sqlalchemy.create_engine(
+    database = sqlalchemy.create_engine(
         _with_driver(url),
         isolation_level="AUTOCOMMIT",
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=deadline_seconds,
-        pool_pre_ping=True,
         connect_args=connect_arguments(deadline_seconds, read_only=read_only),
     )
+    sqlalchemy.event.listen(database, "checkout", _demand_silent)
+    return database
+
+
+def _demand_silent(connection: pg.connection, _record: object, _proxy: object) -> None:
+    """Let the pool open another connection instead of one on which PostgreSQL said something unasked: its last word."""
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    if connection.closed or poll.poll(0):
+        raise sqlalchemy.exc.DisconnectionError
 
 
 def connect_arguments(deadline_seconds: float, *, read_only: bool = False) -> dict[str, object]:
@@ -116,7 +126,7 @@ _attempt = threading.local()  #: when this thread's statement began, its connect
 
 @contextmanager
 def one_deadline() -> Iterator[None]:
-    """Let all calls within count as one: testing a pooled connection, opening another, and the statement."""
+    """Let all calls within count as one: opening a connection, and the statement."""
     _attempt.began = time.monotonic()
     try:
         yield

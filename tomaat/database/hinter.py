@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import threading
-from queue import SimpleQueue
+import time
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 
 import sqlalchemy
 
-from tomaat.database.hints import hint
+from tomaat.database.hint import Hint
+from tomaat.database.hints import send_hints
+
+LATER_SECONDS = 0.05  #: for which a hint that can wait does so
 
 
 class Hinter:
-    """Sends hints in a thread of its own, each channel once for all calls since the last sending.
+    """Sends hints in a thread of its own, in one statement all that were asked for since the last.
 
     A NOTIFY inside a ticket's transaction would let all commits of the server queue behind one global lock.
     """
 
     def __init__(self, database: sqlalchemy.Engine) -> None:
         self.database = database
-        self.wanted: SimpleQueue[str | None] = SimpleQueue()
+        self.wanted: SimpleQueue[Hint | None] = SimpleQueue()
         self.thread = threading.Thread(target=self._send_all, name="hints", daemon=True)
         self.thread.start()
 
-    def send(self, channel: str) -> None:
-        """Ask for a hint on ``channel``; returns at once."""
-        self.wanted.put(channel)
+    def send(self, hint: Hint) -> None:
+        """Ask for a hint; returns at once."""
+        self.wanted.put(hint)
 
     def close(self) -> None:
         """Send the remaining hints, and end."""
@@ -32,12 +37,20 @@ class Hinter:
         self.thread.join(timeout=5)
 
     def _send_all(self) -> None:
-        while True:
-            channels = [self.wanted.get()]
-            while not self.wanted.empty():
-                channels.append(self.wanted.get())
-            for channel in dict.fromkeys(channels):
-                if channel is not None:
-                    hint(self.database, channel)
-            if None in channels:
-                return
+        wanted: list[Hint | None] = []
+        while None not in wanted:
+            wanted = self._next()
+            hints = [each for each in wanted if each is not None]
+            if hints:
+                send_hints(self.database, hints)
+
+    def _next(self) -> list[Hint | None]:
+        """Wait for hints; those that can wait do, for one that cannot."""
+        wanted = [self.wanted.get()]
+        until = time.monotonic() + LATER_SECONDS
+        with suppress(Empty):
+            while True:
+                can_wait = all(each is not None and not each.soon for each in wanted)
+                left = max(0.0, until - time.monotonic()) if can_wait else 0.0
+                wanted.append(self.wanted.get(block=left > 0, timeout=left))
+        return wanted

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import sqlalchemy
 
-from tomaat.database import QUEUED, DatabaseUnavailable, Hinter, connect
+from tomaat.database import QUEUED, DatabaseUnavailable, Hint, Hinter, connect
 from tomaat.launch.own_database import with_database
 from tomaat.tickets.reload_store import ReloadAsked, ReloadOutcome, ReloadStore
 from TOMAATSettings import read_settings
@@ -53,7 +53,7 @@ def ask(database: sqlalchemy.Engine, services: Sequence[str | None], *, longest:
         print("No TaskScheduling runs; it loads the files as they are when it starts.", file=sys.stderr)
         return 1
     hinter = Hinter(database)
-    hinter.send(QUEUED)
+    hinter.send(Hint(QUEUED))
     hinter.close()
     deadline = time.monotonic() + longest
     outcomes: dict[int, ReloadOutcome] = {}

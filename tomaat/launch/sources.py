@@ -12,7 +12,7 @@ import time
 import sqlalchemy
 from sqlalchemy.exc import ProgrammingError
 
-from tomaat.database import DatabaseUnavailable, connect, hint
+from tomaat.database import DatabaseUnavailable, connect, send_hints
 from tomaat.database.connection import first_line, mending, outages_named
 from tomaat.processes.log import configure_logging
 from tomaat.tickets.hints import EVERY_DOOR
@@ -75,8 +75,7 @@ def forget(database: sqlalchemy.Engine, name: str, *, lease_seconds: float) -> i
         store.forget(lease)
     finally:
         store.release(lease)
-    for channel in EVERY_DOOR:
-        hint(database, channel)
+    send_hints(database, EVERY_DOOR)
     print(f"{name} is forgotten.")
     gone = sorted(before.services.keys() - watch.world().services.keys())
     if gone:

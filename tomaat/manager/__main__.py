@@ -10,7 +10,7 @@ import sys
 
 from sqlalchemy.exc import ProgrammingError
 
-from tomaat.database import DatabaseUnavailable, connect, hint
+from tomaat.database import DatabaseUnavailable, connect, send_hints
 from tomaat.database.connection import first_line, mending, outages_named
 from tomaat.processes.log import configure_logging
 from tomaat.tickets.question_store import SUBJECTS, Question, QuestionStore
@@ -23,7 +23,7 @@ def main() -> int:
     settings = read_settings()
     configure_logging("manager", settings.LOG_FORMAT)
     database = connect(settings.DATABASE_URL, deadline_seconds=settings.database_deadline_seconds)
-    questions = QuestionStore(database, lambda channel: hint(database, channel))
+    questions = QuestionStore(database, lambda hint: send_hints(database, [hint]))
     try:
         with outages_named():
             return run(questions, arguments.what)

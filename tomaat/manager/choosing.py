@@ -123,8 +123,10 @@ def _first(heap: list[tuple[float, str, Prospect]], service: str) -> Prospect | 
     return None
 
 
-def rebalance(queues: Sequence[Queue]) -> list[Placement]:
+def rebalance(queues: Sequence[Queue], *, begins_now: Collection[int] = ()) -> list[Placement]:
     """Let each idle compute source take waiting tickets from longer queues, oldest first.
+
+    It leaves those that begin now, which their own source is about to start.
 
     It first takes the oldest waiting ticket that it can run, as in list scheduling. It leaves a ticket alone if loading
     its network here takes as long as the ticket would wait there, or longer. So no source is idle while it gains
@@ -134,7 +136,11 @@ def rebalance(queues: Sequence[Queue]) -> list[Placement]:
     the queue's seconds, or at ``MOST_TAKEN`` tickets, so that it need not ask for each ticket of a long backlog.
     """
     expectations = Expectations(queues)
-    busy = {queue.source: list(queue.waiting) for queue in queues if not _idle(queue)}
+    busy = {
+        queue.source: [waiting for waiting in queue.waiting if waiting.ticket not in begins_now]
+        for queue in queues
+        if not _idle(queue)
+    }
     by_name = {queue.source: queue for queue in queues}
     moves: list[Placement] = []
     for idle in sorted((queue for queue in queues if _idle(queue)), key=lambda queue: queue.source):

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
 import structlog
 
-from tomaat.database import DatabaseUnavailable, RowRefused
+from tomaat.database import IDLE, DatabaseUnavailable, Hint, Hints, RowRefused
 from tomaat.manager.choosing import assign, rebalance
 from tomaat.manager.duties import Duties
 from tomaat.manager.fitting import fitting, misfits, unfit
 from tomaat.manager.steady_clock import SteadyClock
 from tomaat.manager.sweep import Permit, Sweep
 from tomaat.manager.withdrawals import Withdrawals
+from tomaat.processes.stop import Stop
 from tomaat.tickets.manager_store import MOST_AT_ONCE, ManagerStore, Within
 from tomaat.tickets.question_store import CLOCK, QuestionStore
 from tomaat.tickets.queue import Queue
@@ -23,7 +25,8 @@ from tomaat.tickets.source_store import MANAGER_LEASE, LastHolder, Lease, Source
 
 log = structlog.get_logger()
 
-PAUSE_SECONDS = 0.01  #: between two rounds under load, so that one statement moves many tickets
+PAUSE_SECONDS = 0.01  #: between two rounds while no source is idle, so that one statement moves many tickets
+CLAIM_SECONDS = 1.0  #: in which an idle source claims a ticket that it was given
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +45,11 @@ class Rules:
 
 
 class Manager:
-    """Holds the manager's lease and does one round at a time; it remembers no ticket between two rounds."""
+    """Holds the manager's lease and does one round at a time.
+
+    Between two rounds it remembers only what spares a look: which sources have tickets that wait there, and which
+    tickets they are about to claim.
+    """
 
     def __init__(
         self,
@@ -64,6 +71,9 @@ class Manager:
         self.connected_at: float | None = None
         self.renew_at = 0.0
         self.duties_at = 0.0
+        self.given: dict[int, float] = {}  #: tickets, and until when the idle sources that got them may claim them
+        self.crowded: set[str] = set()  #: sources where tickets wait
+        self.all_busy = False  #: by the last round, no source is idle
         self.said_held = False
         self.clock = SteadyClock(store.now, tolerance_seconds=rules.lease_seconds)
         self.machine = SteadyClock(lambda: datetime.now(timezone.utc), tolerance_seconds=rules.lease_seconds)
@@ -81,10 +91,23 @@ class Manager:
             ]
         )
 
-    def round(self) -> float:
-        """Do a round; return how many seconds to wait for a hint before the next one."""
+    def manage(self, hints: Hints, stop: Stop) -> None:
+        """Do round after round, as hints or the time ask for it, until the door is asked to stop."""
+        heard: set[Hint] = set()
+        while not stop.asked:
+            heard = hints.wait(self.round(heard))
+            until = time.monotonic() + PAUSE_SECONDS
+            while self._can_wait(heard) and not stop.asked and (left := until - time.monotonic()) > 0:
+                heard |= hints.wait(left)
+
+    def _can_wait(self, heard: Collection[Hint]) -> bool:
+        """Tell whether no ticket begins any sooner by a round now, since all sources have something to do."""
+        return self.all_busy and all(hint.channel != IDLE for hint in heard)
+
+    def round(self, heard: Collection[Hint] = ()) -> float:
+        """Do a round, because of the hints that were ``heard`` or for want of any; return how many seconds to wait."""
         try:
-            return self._round()
+            return self._round(heard)
         except DatabaseUnavailable as error:
             if self.connected_at is not None:
                 log.warning("database.lost", reason=str(error))
@@ -100,25 +123,20 @@ class Manager:
             with suppress(DatabaseUnavailable):
                 self.sources.release(self.lease)
 
-    def _round(self) -> float:
+    def _round(self, heard: Collection[Hint]) -> float:
         """Give tickets to queues first; the duties come after that, and never take long."""
         if time.monotonic() >= self.renew_at or self.connected_at is None:
             if not self._hold_lease():
                 self.sweep.forbid()
                 return self.rules.poll_seconds
             self.renew_at = time.monotonic() + min(self.rules.poll_seconds, self._fifth)
-        assigned = self._assign()
-        moved = self._rebalance() if len(assigned) < MOST_AT_ONCE else {}
-        for event, queued in (("ticket.queued", assigned), ("ticket.moved", moved)):
-            for ticket, source in queued.items():
-                log.info(event, ticket=ticket, source=source)
+        if self._concerns(heard):
+            self._place()
         if time.monotonic() >= self.duties_at:
             self._look_at_clocks()
             self._allow_sweep()
             left_over = self.duties.do(self._fifth)
             self.duties_at = time.monotonic() + (0.0 if left_over else min(self.rules.poll_seconds, self._fifth))
-        if assigned or moved:
-            return PAUSE_SECONDS
         return max(0.0, min(self.duties_at, self.renew_at) - time.monotonic())
 
     @property
@@ -263,24 +281,37 @@ class Manager:
 
     # Queues
 
-    def _assign(self) -> dict[int, str]:
-        queues = self._live_queues()
-        offered = {interface_hash for queue in queues for _, interface_hash in queue.offers}
-        if not offered:
+    def _concerns(self, heard: Collection[Hint]) -> bool:
+        """Tell whether there is anything to do; not where sources became idle while nothing waits elsewhere."""
+        idle = {hint.about for hint in heard if hint.channel == IDLE and hint.about}
+        self.crowded -= idle
+        return bool(self.crowded) or len(idle) < len(heard) or not heard
+
+    def _place(self) -> None:
+        """Give submitted tickets to queues, and let idle sources take tickets from others' queues."""
+        reading = self.store.read()
+        queues = [queue for queue in fitting(reading.queues) if queue.live]
+        runnable = {service for queue in queues for service in queue.offers}
+        submitted = [each for each in reading.submitted if (each.service, each.interface_hash) in runnable]
+        assigned = self.store.assign(assign(submitted[:MOST_AT_ONCE], queues))
+        got = set(assigned.values())
+        free = {queue.source for queue in queues if queue.running_left_seconds is None}
+        now = time.monotonic()
+        self.given = {ticket: until for ticket, until in self.given.items() if until > now}
+        self.given |= {ticket: now + CLAIM_SECONDS for ticket, source in assigned.items() if source in free}
+        self.crowded = got | {queue.source for queue in queues if queue.queued_seconds is not None}
+        moved = self._rebalance(queues) if free - got and len(assigned) < MOST_AT_ONCE else {}
+        got |= set(moved.values())
+        self.crowded |= got
+        self.all_busy = free <= got
+        for event, queued in (("ticket.queued", assigned), ("ticket.moved", moved)):
+            for ticket, source in queued.items():
+                log.debug(event, ticket=ticket, source=source)
+
+    def _rebalance(self, queues: Sequence[Queue]) -> dict[int, str]:
+        """Let idle sources take what waits elsewhere, but no ticket that its own idle source claims in a moment."""
+        if not self.crowded:
             return {}
-        largest = max(queue.memory_bytes or 0 for queue in queues)
-        return self.store.assign(assign(self.store.submitted(offered, largest_bytes=largest), queues))
-
-    def _rebalance(self) -> dict[int, str]:
-        queues = self._live_queues()
-        if not any(queue.running_left_seconds is None for queue in queues):
-            return {}
-        return self.store.move(rebalance([self._with_front(queue) for queue in queues]))
-
-    def _live_queues(self) -> list[Queue]:
-        return [queue for queue in fitting(self.store.queues()) if queue.live]
-
-    def _with_front(self, queue: Queue) -> Queue:
-        if queue.running_left_seconds is None:
-            return queue
-        return replace(queue, waiting=self.store.front(queue.source))
+        fronts = self.store.fronts(self.crowded)
+        with_fronts = [replace(queue, waiting=fronts.get(queue.source, ())) for queue in queues]
+        return self.store.move(rebalance(with_fronts, begins_now=self.given))

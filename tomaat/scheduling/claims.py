@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
+from typing import Any
 
 from structlog.typing import FilteringBoundLogger
 
 from tomaat.database import DatabaseUnavailable
 from tomaat.messages import Forget, Perform, ReadAhead
-from tomaat.scheduling.ends import Fail, PutBack
+from tomaat.scheduling.ends import Fail, PutBack, Succeed
 from tomaat.scheduling.running_tickets import RunningTicket, RunningTickets
 from tomaat.scheduling.worker_keeper import WorkerKeeper
 from tomaat.storage import Storage
@@ -39,11 +41,15 @@ class Claims:
         self.log = log
         self.look_seconds = look_seconds  #: between two looks for a ticket that runs and nobody here knows
         self.look_at = 0.0
+        self.may_wait = True  #: a ticket, in this queue, as far as is known
+        self.told_idle = False  #: the manager knows that nothing runs here, and nothing waits
         self.outcome_unknown = False  #: of the last claim
         self.abandoned: list[int] = []  #: tickets that run by their rows, whose end cannot be written
 
     def claim(self) -> RunningTicket | None:
-        """Claim the oldest ticket that the worker can run, if one waits."""
+        """Claim the oldest ticket that the worker can run, if one may wait."""
+        if not (self.may_wait or self.outcome_unknown):
+            return None
         try:
             ticket = self._claim()
         except DatabaseUnavailable as error:
@@ -51,12 +57,36 @@ class Claims:
                 self.log.warning("database.lost", reason=str(error))
             self.outcome_unknown = True
             return None
+        return self._begin(ticket)
+
+    @property
+    def can_be_joined(self) -> bool:
+        """Whether the next ticket may be claimed in the statement that completes another one."""
+        return self.may_wait and not self.outcome_unknown and time.monotonic() < self.look_at
+
+    def succeed_and_claim(self, run: RunningTicket, end: Succeed) -> tuple[bool, RunningTicket | None]:
+        """Complete a ticket that runs here, and claim the next one; see ``LaneStore``."""
+        self.outcome_unknown = True
+        kept, ticket = self.store.succeed_and_claim(run.ticket, **asdict(end), **self._wish())
+        self.outcome_unknown = False
+        self.may_wait = self.store.next is not None
+        return kept, self._begin(ticket)
+
+    def _begin(self, ticket: Ticket | None) -> RunningTicket | None:
+        """Make a claimed ticket a running one."""
         if ticket is None:
             return None
-        self.log.info("ticket.claimed", ticket=ticket.id, service=ticket.service, claim=ticket.claim)
+        self.told_idle = False
+        self.log.debug("ticket.claimed", ticket=ticket.id, service=ticket.service, claim=ticket.claim)
         for other in self.running:
             other.relieve()
         return RunningTicket(ticket, self.storage.folder_of(ticket.folder).claim(ticket.out))
+
+    def tell_idle(self) -> None:
+        """Tell the manager, once, that this source has nothing to do."""
+        if not self.told_idle and not self.may_wait and not self.running:
+            self.store.ask_for_work()
+            self.told_idle = True
 
     def _claim(self) -> Ticket | None:
         if self.outcome_unknown or time.monotonic() >= self.look_at:
@@ -65,15 +95,19 @@ class Claims:
             self.look_at = time.monotonic() + self.look_seconds  # a claim of unknown outcome may be made later still
             if ticket is not None:
                 return ticket
-        offering = self.keeper.offering
-        ticket = self.store.claim(
-            offering.interface_hashes,
-            beside_another=bool(self.running.in_worker) or (not offering.complete and self.keeper.suspects.in_doubt),
-            running=self.running.ids,
-        )
-        if ticket is None and not self.running:
-            self.store.ask_for_work()
+        ticket = self.store.claim(**self._wish())
+        self.may_wait = self.store.next is not None
         return ticket
+
+    def _wish(self) -> dict[str, Any]:
+        """Tell which tickets may be claimed now."""
+        offering = self.keeper.offering
+        return {
+            "interface_hashes": offering.interface_hashes,
+            "beside_another": bool(self.running.in_worker)
+            or (not offering.complete and self.keeper.suspects.in_doubt),
+            "running": self.running.ids,
+        }
 
     def hand_over(self, run: RunningTicket) -> None:
         """Let the worker read, perform and pack a claimed ticket; one that it does not offer is put back.
@@ -102,18 +136,22 @@ class Claims:
         )
 
     def look_ahead(self) -> None:
+        """Look which ticket waits next, where one may, and let the worker read it while it is busy."""
+        if self.outcome_unknown or not self.may_wait:
+            return
+        try:
+            self.store.next_queued(self.keeper.offering.interface_hashes, running=self.running.ids)
+        except DatabaseUnavailable:
+            return
+        self.may_wait = self.store.next is not None
+        self.read_ahead()
+
+    def read_ahead(self) -> None:
         """Let the worker read, while it is busy, the ticket that waits next; this claims nothing.
 
         Nothing is read beside a ticket that runs alone, nor is such a ticket.
         """
-        ticket = None
-        if self.outcome_unknown:
-            return
-        if self.running and not self.running.need_no_neighbour:
-            try:
-                ticket = self.store.next_queued(self.keeper.offering.interface_hashes, running=self.running.ids)
-            except DatabaseUnavailable:
-                return
+        ticket = self.store.next if self.running and not self.running.need_no_neighbour else None
         if ticket is not None and ticket.claim == 0:
             if self.keeper.ahead != ticket.id:
                 try:

@@ -82,10 +82,11 @@ class Ends:
         Tells whether the ticket has ended for good, by this. Raises ``DatabaseUnavailable`` when it is not known
         whether the ticket has ended, and ``RowRefused`` when PostgreSQL does not take this end.
         """
-        kept = ended = False
+        ended = False
         match end:
             case Succeed():
-                kept = ended = self._succeed(end, ticket, out)
+                kept = self.store.succeed(ticket, sha256=end.sha256, size_bytes=end.size_bytes, seconds=end.seconds)
+                return self.note_success(end, ticket, out, kept=kept)
             case Fail():
                 ended = self.store.fail(ticket, end.problem)
                 self.log.info("ticket.failed" if ended else TOO_LATE, ticket=ticket.id, reason=end.reason)
@@ -105,15 +106,18 @@ class Ends:
                 self.log.warning("ticket.attempt_spent", ticket=ticket.id, state=state)
             case Lose():
                 self.log.warning("ticket.lost", ticket=ticket.id, claim=ticket.claim)
-        if not kept:
-            shutil.rmtree(out, ignore_errors=True)
+        shutil.rmtree(out, ignore_errors=True)
         return ended
 
-    def _succeed(self, end: Succeed, ticket: Ticket, out: Path) -> bool:
-        """Complete a ticket; the folders of earlier claims, whose workers died, go. Tells whether it was in time."""
-        kept = self.store.succeed(ticket, sha256=end.sha256, size_bytes=end.size_bytes, seconds=end.seconds)
-        if kept:
-            for other in TicketFolder(path=out.parent.parent).before(ticket.claim):
-                shutil.rmtree(other, ignore_errors=True)
-        self.log.info("ticket.succeeded" if kept else TOO_LATE, ticket=ticket.id, claim=ticket.claim)
+    def note_success(self, end: Succeed, ticket: Ticket, out: Path, *, kept: bool) -> bool:
+        """Note that a ticket was completed, in time if ``kept``: then the folders of earlier claims go, else its own."""
+        for left in TicketFolder(path=out.parent.parent).before(ticket.claim) if kept else (out,):
+            shutil.rmtree(left, ignore_errors=True)
+        self.log.info(
+            "ticket.succeeded" if kept else TOO_LATE,
+            ticket=ticket.id,
+            service=ticket.service,
+            claim=ticket.claim,
+            seconds=round(end.seconds, 3),
+        )
         return kept

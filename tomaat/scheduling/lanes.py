@@ -104,7 +104,8 @@ class Lane:
         self.room = Room(storage.base, self.log)
         self.sealer = Sealer(storage, source.name, self.wake)
         self.ends = Ends(store, self.log, attempts=attempts)
-        self.look_at = 0.0
+        self.looked_at = 0.0
+        self.heard = False  #: something about this source has changed in the database
         self.stop_asked = False
         self.lease_lost = False
 
@@ -116,6 +117,11 @@ class Lane:
     def wake(self) -> None:
         """Let the lane look again; any thread may call it."""
         self.waker.wake()
+
+    def hear(self) -> None:
+        """Let the lane look at its queue and at its tickets; any thread may call it."""
+        self.heard = True
+        self.wake()
 
     def reload(self, asked: ReloadAsked) -> None:
         """Let the worker load changed tasks as soon as the device is free; any thread may call it."""
@@ -167,6 +173,8 @@ class Lane:
 
     def _step(self) -> None:
         """Carry out the ends that have come, claim if the device is free, and wait for news."""
+        if self.heard:
+            self.heard, self.claims.may_wait, self.looked_at = False, True, 0.0
         self._end_by_force()
         for run in self.running.each():
             if run.end is not None:
@@ -176,62 +184,76 @@ class Lane:
             self.reloads.begin()
         if self.keeper.worker is not None and self._is_free():
             self._claim()
-        if time.monotonic() >= self.look_at:
+            self.claims.tell_idle()
+        if self._look_left() <= 0:
             self._look_round()
         message = self.keeper.receive(self._longest_wait())
-        if message is None:
-            self.look_at = 0.0
-        else:
+        if message is not None:
             self._hear(message)
+
+    def _look_left(self) -> float:
+        """Tell in how many seconds the lane looks round again: soon if there is something to record."""
+        has_news = self.keeper.offering.has_news or any(run.progress for run in self.running)
+        every = self.times.report_seconds if has_news else self.times.poll_seconds
+        return self.looked_at + every - time.monotonic()
 
     def _longest_wait(self) -> float:
         """Tell for how long nothing has to be done unless the worker, or somebody else, wakes the lane."""
-        longest = self.times.poll_seconds
+        longest = self._look_left()
         if self.claims.outcome_unknown or any(run.stage is Stage.ENDING for run in self.running):
             longest = min(longest, RETRY_SECONDS)
-        if self.keeper.offering.has_news or any(run.progress for run in self.running):
-            longest = min(longest, self.times.report_seconds)
         limited = [run.limits for run in self.running.in_worker if run.limits.due() is None]
         return min([self.keeper.offering.loading_left(longest), *(limits.left(longest) for limits in limited)])
 
     # Claiming
 
-    def _is_free(self) -> bool:
-        """Tell whether the device is, and nothing else that is under way keeps the next ticket from it."""
+    def _is_free(self, *, without: RunningTicket | None = None) -> bool:
+        """Tell whether the device is, and nothing else that is under way keeps the next ticket from it.
+
+        A ticket that ends now counts no longer: ``without`` it.
+        """
+        under_way = [run for run in self.running if run is not without]
         return (
             not self._ending()
             and not self.reloads.waits
-            and len(self.running) < MOST_UNDER_WAY
-            and not self.running.hold_device
-            and not self.running.need_no_neighbour
+            and len(under_way) < MOST_UNDER_WAY
+            and not any(run.holds_device or run.runs_alone for run in under_way)
             and self.room.is_there()
         )
 
     def _claim(self) -> None:
-        """Claim a ticket, if one waits, and let the worker go on with it; look at once for the ticket after it."""
+        """Claim a ticket, if one waits, and let the worker go on with it, and read the ticket after it."""
         run = self.claims.claim()
         if run is not None:
-            self.running.add(run)
-            try:
-                self.claims.hand_over(run)
-            except OSError as error:
-                self._not_stored(run, error)
-            self.running.about = None
-        if run is not None or self.keeper.ahead is not None:
+            self._begin(run)
+        elif self.keeper.ahead is not None:
             self.claims.look_ahead()
+
+    def _begin(self, run: RunningTicket) -> None:
+        """Let the worker go on with a claimed ticket, and read the ticket after it."""
+        if not self.running:
+            self.looked_at = time.monotonic()  # there is nothing to record yet
+        self.running.add(run)
+        try:
+            self.claims.hand_over(run)
+        except OSError as error:
+            self._not_stored(run, error)
+        self.running.about = None
+        self.claims.read_ahead()
 
     # Following
 
     def _look_round(self) -> None:
         """Record progress, notice given-up tickets, look for the next one, and ask how long tickets will take."""
-        self.look_at = time.monotonic() + self.times.report_seconds
+        self.looked_at = time.monotonic()
         for run in self.running.each():
             if run.in_worker and not self._record(run):
                 self.forced.end_for(run, Lose())
         if self.keeper.worker is not None:
             self.keeper.offering.tell()
-            self.claims.look_ahead()
-            self.estimates.ask()
+            if self.running:
+                self.claims.look_ahead()
+                self.estimates.ask()
 
     def _record(self, run: RunningTicket) -> bool:
         """Write progress, if any, and notice that its client gave it up; ``False``: the ticket is ours no longer."""
@@ -257,8 +279,10 @@ class Lane:
                 self.forced.by_death(message.ending)
             case Loading() | Loaded() | Offered() | NotOffered() | WorkerReady() | DeviceBroken():
                 self.keeper.note(message)
+                self.claims.may_wait = True  # a ticket for what is offered by now
             case Reloaded():
                 self.reloads.hear(message)
+                self.claims.may_wait = True
             case Estimated():
                 self.estimates.note(message)
             case Measured():
@@ -335,8 +359,13 @@ class Lane:
 
         Raises ``Stopping`` when it is away, the lane has to end, and nothing else is waited for.
         """
+        claimed = None
         try:
-            ended = self.ends.carry_out(end, run.ticket, run.out)
+            if isinstance(end, Succeed) and self.claims.can_be_joined and self._is_free(without=run):
+                kept, claimed = self.claims.succeed_and_claim(run, end)
+                ended = self.ends.note_success(end, run.ticket, run.out, kept=kept)
+            else:
+                ended = self.ends.carry_out(end, run.ticket, run.out)
         except DatabaseUnavailable as error:
             self.log.warning("database.lost", ticket=run.ticket.id, reason=str(error))
             if self._ending() and all(other.stage is Stage.ENDING for other in self.running):
@@ -347,6 +376,8 @@ class Lane:
             self.running.remove(run)
             if ended:
                 self.storage.end_loan(run.ticket.folder)
+            if claimed is not None:
+                self._begin(claimed)
 
     def _end_otherwise(self, end: End, run: RunningTicket, error: RowRefused) -> None:
         """Fail a ticket whose end PostgreSQL refuses; one whose failure it refuses, too, is left as it is."""

@@ -51,6 +51,7 @@ class Scheduler:
         reloads: ReloadStore,
         kept: Collection[KeptTasks],
         lease_seconds: float,
+        poll_seconds: float,
     ) -> None:
         self.reloads = reloads
         self.reload_asked = False
@@ -63,6 +64,9 @@ class Scheduler:
         self.hints = hints
         self.watch = watch
         self.beat_seconds = lease_seconds / BEATS_PER_LEASE
+        self.beat_at = 0.0
+        self.poll_seconds = poll_seconds
+        self.poll_at = 0.0
         self.running: dict[str, RunningLane] = {}
         self.waited_for: set[str] = set()
         self.told = False  #: the log has the unusable sources
@@ -72,8 +76,11 @@ class Scheduler:
         stop.on_hangup(self.ask_to_reload)
         try:
             while not stop.asked:
-                self._beat()
-                self._wait(self.beat_seconds)
+                if time.monotonic() >= self.beat_at:
+                    self._beat()
+                    self.beat_at = time.monotonic() + self.beat_seconds
+                self._poll()
+                self._wait()
         finally:
             self._end_lanes()
 
@@ -85,6 +92,7 @@ class Scheduler:
         parts: list[Callable[[], None]] = [
             *(kept.hold for kept in self.kept),
             self._tell_unusable,
+            self._renew,
             *(partial(self._hold, source) for source in self.usable),
             self._note_readings,
             self._ask_to_reload,
@@ -119,38 +127,51 @@ class Scheduler:
             if reading is not None:
                 self.sources.note_reading(running.lane.lease, **asdict(reading))
 
-    def _wait(self, seconds: float) -> None:
-        """Start workers that lanes ask for, and pass hints on, until the next beat is due."""
-        deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0:
+    def _wait(self) -> None:
+        """Start workers that lanes ask for, and pass hints on to the lanes concerned, until something is due."""
+        while (left := min(self.beat_at, self.poll_at) - time.monotonic()) > 0:
             heard = self.hints.wait(left)
             self.engine.serve_requests()
-            for running in self.running.values():
-                if heard:
-                    running.lane.wake()
-            if not heard:
-                return
+            self._pass_on({hint.about for hint in heard})
+            if self.reload_asked:
+                self.beat_at = 0.0
+
+    def _pass_on(self, sources: Collection[str]) -> None:
+        """Let the lanes of some sources look; ``""`` means all sources."""
+        for name, running in self.running.items():
+            if name in sources or "" in sources:
+                running.lane.hear()
+
+    def _poll(self) -> None:
+        """Look, for all lanes at once, where tickets wait or run: a hint may have been lost."""
+        if time.monotonic() < self.poll_at:
+            return
+        self.poll_at = time.monotonic() + self.poll_seconds
+        try:
+            self._pass_on(self.sources.with_tickets(list(self.running)))
+        except DatabaseUnavailable as error:
+            log.warning("database.lost", reason=str(error))
+
+    def _renew(self) -> None:
+        """Renew the leases of all lanes; a lane whose lease somebody else has by now ends."""
+        held = [running.lane.lease for running in self.running.values() if not running.lane.lease_lost]
+        renewed = self.sources.renew_all(held)
+        for lease in held:
+            if lease.name not in renewed:
+                log.warning("source.lost", source=lease.name, reason="another TaskScheduling holds it now")
+                self.running[lease.name].lane.abandon()
 
     def _hold(self, source: ComputeSource) -> None:
-        """Renew the lease of a source, or take it; a row that is refused is told."""
-        try:
-            self._renew_or_take(source)
-        except RowRefused as error:
-            log.error("source.refused", source=source.name, reason=str(error))
-
-    def _renew_or_take(self, source: ComputeSource) -> None:
-        """Renew the lease, or take it; a lane that has ended is followed by another."""
+        """Take the lease of a source that has no lane; one that has ended is followed by another."""
         running = self.running.get(source.name)
         if running is None:
-            self._take(source)
+            try:
+                self._take(source)
+            except RowRefused as error:
+                log.error("source.refused", source=source.name, reason=str(error))
         elif not running.thread.is_alive():
             running.lane.close()
             del self.running[source.name]
-        elif running.lane.lease_lost:
-            pass  # it ends
-        elif not self.sources.renew(running.lane.lease):
-            log.warning("source.lost", source=source.name, reason="another TaskScheduling holds it now")
-            running.lane.abandon()
 
     def _take(self, source: ComputeSource) -> None:
         lease = take_lease(self.sources, source.name)
@@ -205,7 +226,6 @@ class Scheduler:
 
     def _renew_all(self) -> None:
         try:
-            for running in self.running.values():
-                self.sources.renew(running.lane.lease)
+            self.sources.renew_all([running.lane.lease for running in self.running.values()])
         except DatabaseUnavailable as error:
             log.warning("database.lost", reason=str(error))

@@ -1,25 +1,41 @@
-"""Choose the doors that a move wakes; no other place chooses channels."""
+"""Choose the doors that a move wakes, and tell them about what; no other place chooses channels."""
 
 from __future__ import annotations
 
-from tomaat.database.hints import CHANGED, QUEUED, SUBMITTED
+from tomaat.database import CHANGED, QUEUED, SUBMITTED, Hint
 from tomaat.tickets import states
 
-EVERY_DOOR = (SUBMITTED, QUEUED, CHANGED)  #: a client or an operator wants something: any door may have to act
-IDLE = (SUBMITTED,)  #: a compute source has nothing to do: the manager may move tickets to it
+EVERY_DOOR = (Hint(SUBMITTED), Hint(QUEUED), Hint(CHANGED))  #: any door may have to act, about anything
 
 
-def hints_of(before: str | None, after: str, door: str) -> tuple[str, ...]:
-    """Name the channels for the news that ``door`` moved a ticket from ``before`` to ``after``.
+def hints_of(
+    before: str | None, after: str, door: str, *, ticket: int | None = None, source: str | None = None
+) -> tuple[Hint, ...]:
+    """Name the news that ``door`` moved a ticket from ``before`` to ``after``, and to or at a ``source``.
 
     QueueManager sends no hint for a ticket that it makes ``submitted`` again. It looks for a queue in the same round,
-    and sends the hints of that move.
+    and sends the hints of that move. Whoever waits for a ticket to begin can wait a moment longer.
     """
     told = []
     if after == states.SUBMITTED and door != states.MANAGER:
-        told.append(SUBMITTED)
+        told.append(Hint(SUBMITTED))
     if after == states.QUEUED:
-        told.append(QUEUED)
+        told.append(Hint(QUEUED, source or ""))
     if before is not None and (before, after) != (states.QUEUED, states.SUBMITTED):
-        told.append(CHANGED)
+        told.append(Hint(CHANGED, _named(ticket), soon=after not in states.UNENDED))
     return tuple(told)
+
+
+def hints_of_wish(ticket: int, source: str | None) -> tuple[Hint, ...]:
+    """Name the news that a client, or an operator, wants something of a ticket: any door may have to act."""
+    at_source = () if source is None else (Hint(QUEUED, source),)
+    return (Hint(SUBMITTED), *at_source, Hint(CHANGED, _named(ticket)))
+
+
+def hints_about(source: str) -> tuple[Hint, ...]:
+    """Name the news that an operator wants something of a compute source."""
+    return (Hint(SUBMITTED), Hint(QUEUED, source), Hint(CHANGED))
+
+
+def _named(ticket: int | None) -> str:
+    return "" if ticket is None else str(ticket)

@@ -10,9 +10,10 @@ from typing import Any
 import sqlalchemy
 import structlog
 
-from tomaat.database import RowRefused, run
-from tomaat.tickets.hints import IDLE, hints_of
+from tomaat.database import IDLE, Hint, RowRefused, run
+from tomaat.tickets.hints import hints_of
 from tomaat.tickets.problems import without_details
+from tomaat.tickets.row_by_row import Rows
 from tomaat.tickets.source_store import Lease
 from tomaat.tickets.sql import HELD, ON_A_SOURCE, back_to_waiting
 from tomaat.tickets.states import CANCELLED, FAILED, QUEUED, RUNNING, SCHEDULER, SUBMITTED, SUCCEEDED
@@ -24,10 +25,37 @@ log = structlog.get_logger()
 THIS_CLAIM = """id = :id AND claim = :claim AND epoch = :epoch AND source = :source
     AND claim_folder IS NOT DISTINCT FROM :claim_folder"""
 MINE = f"{THIS_CLAIM} AND state = '{RUNNING}'"  #: the guard of every end
-FRONT = f"""FROM tickets WHERE state = '{QUEUED}' AND source = :source AND interface_hash = ANY(:hashes)
-                              AND id <> ALL(:left_alone)
-                              AND NOT EXISTS (SELECT FROM compute_sources WHERE name = :source AND drained)
-                              ORDER BY queue_order LIMIT 1"""  #: the next to be claimed; none of a drained source
+#: The next to be claimed, and the one after it; none of a drained source.
+FRONT = f"""SELECT {COLUMNS} FROM tickets WHERE state = '{QUEUED}' AND source = :source
+      AND interface_hash = ANY(:hashes) AND id <> ALL(:left_alone)
+      AND NOT EXISTS (SELECT FROM compute_sources WHERE name = :source AND drained)
+    ORDER BY queue_order LIMIT 2"""
+#: Claims the ticket in front, and tells the next one.
+CLAIM = f"""front AS MATERIALIZED ({FRONT}), claimed AS (
+      UPDATE tickets SET state = '{RUNNING}', claim = claim + 1, epoch = :epoch,
+        claim_folder = claim + 1 || '-' || CAST(:random AS text),
+        started = clock_timestamp(), progress = 0, stage = NULL
+      WHERE id = (SELECT id FROM front ORDER BY queue_order LIMIT 1) AND id = coalesce(CAST(:only AS bigint), id)
+        AND (claim = 0 OR NOT :beside_another)
+        AND state = '{QUEUED}' AND source = :source
+        AND EXISTS (SELECT FROM leases l WHERE l.name = :source AND l.holder = :holder
+                      AND l.epoch = :epoch AND {HELD})
+      RETURNING {COLUMNS}
+    ), told AS (
+      SELECT true AS is_claimed, claimed.* FROM claimed
+      UNION ALL (SELECT false, front.* FROM front WHERE id NOT IN (SELECT id FROM claimed)
+                 ORDER BY queue_order LIMIT 1)
+    )"""
+#: Completes a ticket, and adds its seconds to what is measured of its service.
+SUCCEED = f"""done AS (
+      UPDATE tickets SET state = '{SUCCEEDED}', finished = clock_timestamp(), progress = 1, stage = NULL,
+        result_sha256 = :sha256, result_bytes = :size_bytes
+      WHERE {MINE} RETURNING source, service
+    ), measured AS (
+      INSERT INTO durations (source, service, mean_seconds) SELECT source, service, :seconds FROM done
+      ON CONFLICT (source, service) DO UPDATE
+        SET mean_seconds = (1 - :weight) * durations.mean_seconds + :weight * excluded.mean_seconds
+    )"""
 MOST_SECONDS = 1e9  #: of a duration; the database takes no longer one
 WEIGHT = 0.3  #: of the newest duration in the moving mean
 
@@ -35,11 +63,12 @@ WEIGHT = 0.3  #: of the newest duration in the moving mean
 class LaneStore:
     """Makes a lane's moves, each guarded by state, claim and epoch, and tells whether the lane still had the ticket."""
 
-    def __init__(self, database: sqlalchemy.Engine, lease: Lease, hint: Callable[[str], None]) -> None:
+    def __init__(self, database: sqlalchemy.Engine, lease: Lease, hint: Callable[[Hint], None]) -> None:
         self.database = database
         self.lease = lease
         self.hint = hint
         self.refused: list[int] = []  #: tickets that PostgreSQL did not let this lane claim
+        self.next: Ticket | None = None  #: the ticket that waited next when the last one was claimed
 
     def claim(
         self, interface_hashes: Collection[str], *, beside_another: bool = False, running: Collection[int] = ()
@@ -55,10 +84,7 @@ class LaneStore:
             rows = self._claim(interface_hashes, running, beside_another=beside_another)
         except RowRefused:
             rows = self._claim_by_id(interface_hashes, running, beside_another=beside_another)
-        if not rows:
-            return None
-        self._tell(RUNNING, before=QUEUED)
-        return Ticket.of(rows[0])
+        return self._take_claim(rows)
 
     def _claim(
         self,
@@ -67,29 +93,23 @@ class LaneStore:
         *,
         beside_another: bool,
         only: int | None = None,
-    ) -> list[sqlalchemy.Row[Any]]:
+    ) -> Rows:
         return run(
             self.database,
-            f"""UPDATE tickets SET state = '{RUNNING}', claim = claim + 1, epoch = :epoch,
-                  claim_folder = claim + 1 || '-' || CAST(:random AS text),
-                  started = clock_timestamp(), progress = 0, stage = NULL
-                WHERE id = (SELECT id {FRONT}) AND id = coalesce(CAST(:only AS bigint), id)
-                  AND (claim = 0 OR NOT :beside_another)
-                  AND state = '{QUEUED}' AND source = :source
-                  AND EXISTS (SELECT FROM leases l WHERE l.name = :source AND l.holder = :holder
-                                AND l.epoch = :epoch AND {HELD})
-                RETURNING {COLUMNS}""",
-            **self._front(interface_hashes, running),
-            only=only,
-            holder=self.lease.holder,
-            epoch=self.lease.epoch,
-            beside_another=beside_another,
-            random=secrets.token_hex(8),
+            f"WITH {CLAIM} SELECT * FROM told",
+            **self._claiming(interface_hashes, running, beside_another=beside_another, only=only),
         )
 
-    def _claim_by_id(
-        self, interface_hashes: Collection[str], running: Collection[int], *, beside_another: bool
-    ) -> list[sqlalchemy.Row[Any]]:
+    def _take_claim(self, rows: Rows) -> Ticket | None:
+        """Note which ticket waits next; return the claimed one."""
+        told = {row.is_claimed: Ticket.of(row) for row in rows}
+        self.next = told.get(False)
+        claimed = told.get(True)
+        if claimed is not None:
+            self._tell(claimed, RUNNING, before=QUEUED)
+        return claimed
+
+    def _claim_by_id(self, interface_hashes: Collection[str], running: Collection[int], *, beside_another: bool) -> Rows:
         """Claim the ticket that is in front now, and no other; it is left from now on if its row is refused."""
         front = self.next_queued(interface_hashes, running=running)
         if front is None:
@@ -103,8 +123,9 @@ class LaneStore:
 
     def next_queued(self, interface_hashes: Collection[str], *, running: Collection[int] = ()) -> Ticket | None:
         """Look which ticket a claim would take now. It is not claimed: it may be gone when the claim comes."""
-        rows = run(self.database, f"SELECT {COLUMNS} {FRONT}", **self._front(interface_hashes, running))
-        return Ticket.of(rows[0]) if rows else None
+        rows = run(self.database, FRONT, **self._front(interface_hashes, running))
+        self.next = Ticket.of(rows[0]) if rows else None
+        return self.next
 
     def _front(self, interface_hashes: Collection[str], running: Collection[int]) -> dict[str, Any]:
         """Give the values that ``FRONT`` needs."""
@@ -112,6 +133,19 @@ class LaneStore:
             "source": self.lease.name,
             "hashes": list(interface_hashes),
             "left_alone": [*self.refused, *running],
+        }
+
+    def _claiming(
+        self, interface_hashes: Collection[str], running: Collection[int], *, beside_another: bool, only: int | None = None
+    ) -> dict[str, Any]:
+        """Give the values that ``CLAIM`` needs."""
+        return {
+            **self._front(interface_hashes, running),
+            "only": only,
+            "holder": self.lease.holder,
+            "epoch": self.lease.epoch,
+            "beside_another": beside_another,
+            "random": secrets.token_hex(8),
         }
 
     def left_running(self, *, known: Collection[int] = ()) -> Ticket | None:
@@ -156,26 +190,53 @@ class LaneStore:
         ``seconds`` is the time for which it kept the source from the next ticket. The call may be repeated after an
         unknown outcome.
         """
-        rows = run(
-            self.database,
-            f"""WITH done AS (
-                  UPDATE tickets SET state = '{SUCCEEDED}', finished = clock_timestamp(), progress = 1, stage = NULL,
-                    result_sha256 = :sha256, result_bytes = :size_bytes
-                  WHERE {MINE} RETURNING source, service
-                ), measured AS (
-                  INSERT INTO durations (source, service, mean_seconds) SELECT source, service, :seconds FROM done
-                  ON CONFLICT (source, service) DO UPDATE
-                    SET mean_seconds = (1 - :weight) * durations.mean_seconds + :weight * excluded.mean_seconds
-                )
-                SELECT source FROM done""",
+        succeeding = self._succeeding(ticket, sha256, size_bytes, seconds)
+        done = bool(run(self.database, f"WITH {SUCCEED} SELECT source FROM done", **succeeding))
+        return self._has_succeeded(ticket, done=done)
+
+    def succeed_and_claim(
+        self,
+        ticket: Ticket,
+        *,
+        sha256: str,
+        size_bytes: int,
+        seconds: float,
+        interface_hashes: Collection[str],
+        beside_another: bool,
+        running: Collection[int],
+    ) -> tuple[bool, Ticket | None]:
+        """Complete a ticket as ``succeed`` does, and claim the next one as ``claim`` does, in one statement.
+
+        After an unknown outcome ``succeed`` may be called, and ``left_running``. Where PostgreSQL refuses either row,
+        the ticket is completed, and none is claimed.
+        """
+        values = self._succeeding(ticket, sha256, size_bytes, seconds)
+        values |= self._claiming(interface_hashes, running, beside_another=beside_another)
+        try:
+            rows = run(
+                self.database,
+                f"""WITH {SUCCEED}, {CLAIM}
+                    SELECT EXISTS (SELECT FROM done) AS is_done, told.* FROM (SELECT) one LEFT JOIN told ON true""",
+                **values,
+            )
+        except RowRefused:
+            return self.succeed(ticket, sha256=sha256, size_bytes=size_bytes, seconds=seconds), None
+        claimed = self._take_claim([row for row in rows if row.is_claimed is not None])
+        return self._has_succeeded(ticket, done=rows[0].is_done), claimed
+
+    def _succeeding(self, ticket: Ticket, sha256: str, size_bytes: int, seconds: float) -> dict[str, Any]:
+        """Give the values that ``SUCCEED`` needs."""
+        return {
             **self._of(ticket),
-            sha256=sha256,
-            size_bytes=size_bytes,
-            seconds=min(max(seconds, 0.0), MOST_SECONDS),
-            weight=WEIGHT,
-        )
-        self._tell(SUCCEEDED)
-        return bool(rows) or self._ended_as(ticket, SUCCEEDED)
+            "sha256": sha256,
+            "size_bytes": size_bytes,
+            "seconds": min(max(seconds, 0.0), MOST_SECONDS),
+            "weight": WEIGHT,
+        }
+
+    def _has_succeeded(self, ticket: Ticket, *, done: bool) -> bool:
+        self._tell(ticket, SUCCEEDED)
+        return done or self._ended_as(ticket, SUCCEEDED)
 
     def fail(self, ticket: Ticket, error: dict[str, Any]) -> bool:
         """End a ticket whose task refused, raised, or passed its deadline.
@@ -200,7 +261,7 @@ class LaneStore:
             state=state,
             error=None if error is None else json.dumps(error),
         )
-        self._tell(state)
+        self._tell(ticket, state)
         return bool(rows) or self._ended_as(ticket, state)
 
     def give_up_attempt(self, ticket: Ticket, *, attempts: int, error: dict[str, Any]) -> str | None:
@@ -215,12 +276,12 @@ class LaneStore:
             attempts=attempts,
             error=json.dumps(error),
         )
-        return self._tell_back(rows)
+        return self._tell_back(ticket, rows)
 
     def put_back(self, ticket: Ticket) -> bool:
         """Put a running ticket back because this door stops or the disk is full; no attempt is spent."""
         rows = self._run_mine(f"UPDATE tickets SET {back_to_waiting()}", ticket)
-        return self._tell_back(rows) is not None
+        return self._tell_back(ticket, rows) is not None
 
     def outgrow(self, ticket: Ticket, memory_bytes: int | None, error: dict[str, Any]) -> str | None:
         """Put a ticket back for a larger source, since it needs more than this source's ``memory_bytes``.
@@ -236,12 +297,11 @@ class LaneStore:
             memory_bytes=memory_bytes,
             error=json.dumps(error),
         )
-        return self._tell_back(rows)
+        return self._tell_back(ticket, rows)
 
     def ask_for_work(self) -> None:
         """Hint to the manager that this source is idle."""
-        for channel in IDLE:
-            self.hint(channel)
+        self.hint(Hint(IDLE, self.lease.name))
 
     def without_estimate(self, services: Collection[str], *, limit: int = 100) -> list[Ticket]:
         """List queued and running tickets whose task can estimate their duration and was not asked yet."""
@@ -267,17 +327,17 @@ class LaneStore:
             estimates=json.dumps([{"id": id, "seconds": seconds} for id, seconds in expected_seconds.items()]),
         )
 
-    def _tell(self, after: str, *, before: str = RUNNING) -> None:
-        for channel in hints_of(before, after, SCHEDULER):
-            self.hint(channel)
+    def _tell(self, ticket: Ticket, after: str, *, before: str = RUNNING) -> None:
+        for hint in hints_of(before, after, SCHEDULER, ticket=ticket.id, source=self.lease.name):
+            self.hint(hint)
 
-    def _tell_back(self, rows: list[sqlalchemy.Row[Any]]) -> str | None:
+    def _tell_back(self, ticket: Ticket, rows: Rows) -> str | None:
         """Send the hints of a ticket that was put back: without a row, by an earlier try of unknown outcome."""
         state = rows[0].state if rows else None
-        self._tell(state or SUBMITTED)
+        self._tell(ticket, state or SUBMITTED)
         return state
 
-    def _run_mine(self, update: str, ticket: Ticket, **values: Any) -> list[sqlalchemy.Row[Any]]:
+    def _run_mine(self, update: str, ticket: Ticket, **values: Any) -> Rows:
         return run(
             self.database,
             f"{update} WHERE {MINE} RETURNING state, cancel_requested",

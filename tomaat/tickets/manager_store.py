@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy
 
-from tomaat.database import RowRefused, run
+from tomaat.database import Hint, RowRefused, run
 from tomaat.devices.need import Need
 from tomaat.tickets.hints import hints_of
+from tomaat.tickets.long_queues import LongQueues, Part
 from tomaat.tickets.problems import fits_nowhere, waited_too_long, worker_lost
 from tomaat.tickets.queue import Misfit, Placement, Queue, Waiting
 from tomaat.tickets.row_by_row import ONE_BY_ONE, RowByRow
@@ -21,9 +22,9 @@ from tomaat.tickets.sql import (
     FAIL,
     FORGET_TEXTS,
     HELD,
-    LINE,
     OFFERS,
     OPEN,
+    PERFORMED,
     SECONDS_LEFT,
     TAKES_TICKETS,
     TRUSTED,
@@ -40,7 +41,21 @@ HOLDER_COUNTS = f"""({HELD} OR NOT :settled OR NOT coalesce({TRUSTED}, false)
                      OR clock_timestamp() BETWEEN pg_postmaster_start_time()
                           AND pg_postmaster_start_time() + make_interval(secs => :lease))"""
 MOST_AT_ONCE = 1000  #: tickets changed in one statement
-FRONT = 200  #: tickets read of each queue's front when some source is idle
+FRONT = 200  #: tickets read of each queue's front
+MOVED = "t.id, t.state, t.source"  #: what hints tell of a ticket
+WAITING_COLUMNS = """id AS ticket, queue_order AS "order", service, interface_hash, expected_seconds, source,
+    coalesce(loading_seconds, 0) AS loading_seconds, coalesce(outgrown_bytes, 0) AS outgrown_bytes"""
+#: Each compute source with its queue, of which at most ``:front`` tickets are counted.
+QUEUES = f"""SELECT l.name, {TAKES_TICKETS} AS live, l.name ~ '/cpu-[0-9]+$' AS on_cpu, s.memory_bytes,
+      (SELECT json_agg(o ORDER BY o.warm) FROM (SELECT service, interface_hash, warm, network_bytes,
+         peak_bytes, load_seconds FROM offers WHERE source = l.name) o) AS offers,
+      (SELECT json_object_agg(d.service, d.mean_seconds) FROM durations d WHERE d.source = l.name) AS durations,
+      (SELECT json_agg(x ORDER BY x.place) FROM (
+         SELECT t.service, t.state, max(t.queue_order) AS place, sum({SECONDS_LEFT}) AS seconds, count(*) AS tickets
+         FROM ((SELECT * FROM tickets WHERE source = s.name AND state = '{QUEUED}' ORDER BY queue_order LIMIT :front)
+               UNION ALL {PERFORMED}) t {DURATIONS}
+         GROUP BY t.service, t.state) x) AS line
+    FROM leases l JOIN compute_sources s ON s.name = l.name ORDER BY l.name"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +68,14 @@ class Within:
 
 ANY_TIME = Within(earliest="-infinity", latest="infinity")
 NO_TIME = Within(earliest=None, latest=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """The queues and the tickets that wait for one, at one moment."""
+
+    queues: list[Queue]
+    submitted: list[Waiting]  #: in their order
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,10 +92,11 @@ class ManagerStore:
     A ticket whose row PostgreSQL refuses to change holds no other up: it is left alone from then on.
     """
 
-    def __init__(self, database: sqlalchemy.Engine, hint: Callable[[str], None], *, lease_seconds: float) -> None:
+    def __init__(self, database: sqlalchemy.Engine, hint: Callable[[Hint], None], *, lease_seconds: float) -> None:
         self.database = database
         self.hint = hint
         self.lease_seconds = lease_seconds
+        self.long_queues = LongQueues(database)
         self.tickets = RowByRow(database, "tickets", word="ticket")
         self.lines = RowByRow(database, "audit", word="line")
 
@@ -81,56 +105,59 @@ class ManagerStore:
         moment: datetime = run(self.database, "SELECT clock_timestamp() AS now")[0].now
         return moment
 
-    def queues(self) -> list[Queue]:
-        """Read each compute source's queue, also of sources that are away, without its tickets.
+    def read(self) -> Reading:
+        """Read each compute source's queue, and the oldest submitted tickets of each interface, in one statement.
 
-        A queue tells its length, the services that ran and wait, and the measurements.
+        A queue tells its length, the services that ran and wait, and the measurements, but none of its tickets; those
+        of sources that are away are there, too. A submitted ticket is one that some source takes, and that did not
+        outgrow the largest of them.
         """
         rows = run(
             self.database,
-            f"""SELECT l.name, {TAKES_TICKETS} AS live, l.name ~ '/cpu-[0-9]+$' AS on_cpu, s.memory_bytes,
-                  (SELECT json_agg(o ORDER BY o.warm) FROM (SELECT service, interface_hash, warm, network_bytes,
-                     peak_bytes, load_seconds FROM offers WHERE source = l.name) o) AS offers,
-                  (SELECT json_object_agg(d.service, d.mean_seconds) FROM durations d
-                   WHERE d.source = l.name) AS durations,
-                  (SELECT json_agg(x ORDER BY x.place) FROM (
-                     SELECT t.service, t.state, max(t.queue_order) AS place, sum({SECONDS_LEFT}) AS seconds
-                     FROM {LINE} t {DURATIONS}
-                     GROUP BY t.service, t.state) x) AS line
-                FROM leases l JOIN compute_sources s ON s.name = l.name ORDER BY l.name""",
-        )
-        return [queue_of(row) for row in rows]
-
-    def submitted(self, interface_hashes: Collection[str], *, largest_bytes: int = 0) -> list[Waiting]:
-        """List the oldest submitted tickets of some interfaces that did not outgrow ``largest_bytes`` of memory."""
-        return self._waiting(
-            f"""state = '{SUBMITTED}' AND interface_hash = ANY(:hashes)
-               AND (outgrown_bytes IS NULL OR outgrown_bytes < :largest) ORDER BY queue_order LIMIT :limit""",
-            hashes=list(interface_hashes),
-            largest=largest_bytes,
+            f"""WITH queues AS MATERIALIZED ({QUEUES})
+                SELECT (SELECT json_agg(q ORDER BY q.name) FROM queues q) AS queues,
+                  (SELECT json_agg(w ORDER BY w."order") FROM (
+                     SELECT waiting.*
+                     FROM (SELECT DISTINCT o.interface_hash FROM queues q JOIN offers o ON o.source = q.name
+                           WHERE q.live) taken
+                     CROSS JOIN LATERAL (
+                       SELECT {WAITING_COLUMNS} FROM tickets
+                       WHERE state = '{SUBMITTED}' AND interface_hash = taken.interface_hash AND id <> ALL(:refused)
+                         AND (outgrown_bytes IS NULL
+                              OR outgrown_bytes < (SELECT max(memory_bytes) FROM queues WHERE live))
+                       ORDER BY queue_order LIMIT :limit) waiting) w) AS submitted""",
+            refused=self.tickets.refused,
+            front=FRONT,
             limit=MOST_AT_ONCE,
         )
-
-    def front(self, source: str) -> tuple[Waiting, ...]:
-        """List the front of one queue, in its order."""
-        return tuple(
-            self._waiting(
-                f"state = '{QUEUED}' AND source = :source ORDER BY queue_order LIMIT :limit",
-                source=source,
-                limit=FRONT,
-            )
+        return Reading(
+            queues=self._queues_of(rows[0].queues or []),
+            submitted=[Waiting(**waiting) for waiting in rows[0].submitted or []],
         )
 
-    def _waiting(self, where: str, **values: Any) -> list[Waiting]:
+    def queues(self) -> list[Queue]:
+        """Read each compute source's queue as ``read`` does."""
+        return self._queues_of(row._mapping for row in run(self.database, QUEUES, front=FRONT))  # noqa: SLF001
+
+    def _queues_of(self, facts: Iterable[Mapping[str, Any]]) -> list[Queue]:
+        known = [dict(each) for each in facts]
+        self.long_queues.complete(known, front=FRONT)
+        return [queue_of(each) for each in known]
+
+    def fronts(self, sources: Collection[str]) -> dict[str, tuple[Waiting, ...]]:
+        """List the fronts of some queues, each in its order."""
         rows = run(
             self.database,
-            f"""SELECT id AS ticket, queue_order AS "order", service, interface_hash, expected_seconds, source,
-                  coalesce(loading_seconds, 0) AS loading_seconds, coalesce(outgrown_bytes, 0) AS outgrown_bytes
-                FROM tickets WHERE id <> ALL(:refused) AND {where}""",
+            f"""SELECT waiting.* FROM unnest(CAST(:sources AS text[])) AS s(name) CROSS JOIN LATERAL (
+                  SELECT {WAITING_COLUMNS} FROM tickets
+                  WHERE state = '{QUEUED}' AND source = s.name AND id <> ALL(:refused)
+                  ORDER BY queue_order LIMIT :front) waiting""",
+            sources=list(sources),
             refused=self.tickets.refused,
-            **values,
+            front=FRONT,
         )
-        return [Waiting(**row._mapping) for row in rows]  # noqa: SLF001 (SQLAlchemy's public name for a row's columns)
+        found = [Waiting(**row._mapping) for row in rows]  # noqa: SLF001 (SQLAlchemy's public name for a row's columns)
+        return {source: tuple(each for each in found if each.source == source) for source in sources}
 
     def assign(self, moves: Sequence[Placement]) -> dict[int, str]:
         """Queue submitted tickets; return those that were still submitted, with their queues."""
@@ -150,8 +177,9 @@ class ManagerStore:
             for move in moves[:ONE_BY_ONE]:
                 with self.tickets.leaving(move.ticket):
                     rows += self._place(before, guard, [move])
-        if rows:
-            self._tell((before, QUEUED))
+        for row in rows:
+            self.long_queues.add(row.source, Part(service=row.service, place=row.queue_order, seconds=row.seconds))
+        self._tell(before, rows)
         return {row.id: row.source for row in rows}
 
     def _place(self, before: str, guard: str, moves: Sequence[Placement]) -> list[sqlalchemy.Row[Any]]:
@@ -160,14 +188,18 @@ class ManagerStore:
             f"""UPDATE tickets t SET state = '{QUEUED}', source = m.to_source, loading_seconds = m.loading_seconds
                 FROM jsonb_to_recordset(CAST(:moves AS jsonb))
                   AS m(ticket bigint, from_source text, to_source text, loading_seconds double precision)
-                WHERE t.id = m.ticket AND t.state = '{before}' AND {guard} RETURNING t.id, t.source""",
+                WHERE t.id = m.ticket AND t.state = '{before}' AND {guard}
+                RETURNING t.id, t.source, t.state, t.service, t.queue_order,
+                  coalesce(t.expected_seconds, (SELECT mean_seconds FROM durations
+                    WHERE source = t.source AND service = t.service), 1) + t.loading_seconds AS seconds""",
             moves=json.dumps([asdict(move) for move in moves]),
         )
 
-    def _tell(self, *moves: tuple[str, str]) -> None:
-        channels = (channel for before, after in moves for channel in hints_of(before, after, MANAGER))
-        for channel in dict.fromkeys(channels):
-            self.hint(channel)
+    def _tell(self, before: str, rows: Iterable[sqlalchemy.Row[Any]]) -> None:
+        """Send the hints of tickets that have moved; their rows tell what they are now."""
+        for row in rows:
+            for hint in hints_of(before, row.state, MANAGER, ticket=row.id, source=row.source):
+                self.hint(hint)
 
     def unqueue_stranded(
         self,
@@ -209,10 +241,10 @@ class ManagerStore:
             f"t.state = '{SUBMITTED}' AND t.interface_hash = :interface_hash",
             most=most,
             interface_hash=misfit.interface_hash,
+            returning=MOVED,
             error=json.dumps(fits_nowhere(misfit.service, misfit.needed_bytes, misfit.largest_bytes)),
         )
-        if rows:
-            self._tell((SUBMITTED, FAILED))
+        self._tell(SUBMITTED, rows)
         return [row.id for row in rows]
 
     def take_back(
@@ -230,14 +262,14 @@ class ManagerStore:
             f"""t.state = '{RUNNING}' AND NOT EXISTS (
                  SELECT FROM leases l WHERE l.name = t.source AND l.epoch = t.epoch AND {HOLDER_COUNTS})""",
             most=most,
-            returning="t.id, t.state",
+            returning=MOVED,
             settled=settled,
             attempts=attempts,
             lease=self.lease_seconds,
             error=json.dumps(worker_lost(attempts)),
             **asdict(within),
         )
-        self._tell(*((RUNNING, row.state) for row in rows))
+        self._tell(RUNNING, rows)
         return [(row.id, row.state) for row in rows]
 
     def fail_waited(self, *, hours: float, within: Within = ANY_TIME, most: int = MOST_AT_ONCE) -> list[int]:
@@ -261,13 +293,13 @@ class ManagerStore:
                 FAIL,
                 f"t.state IN {WAITING} AND t.id = ANY(:ids) AND {long_ago}",
                 most=most,
+                returning=MOVED,
                 ids=[candidate.id for candidate in candidates if candidate.service == service],
                 error=json.dumps(waited_too_long(service, hours)),
                 **limits,
             )
+            self._tell(QUEUED, rows)
             failed += [row.id for row in rows]
-        if failed:
-            self._tell((QUEUED, FAILED))
         return failed
 
     def expire(
@@ -295,13 +327,12 @@ class ManagerStore:
                  (SELECT id FROM tickets t WHERE {due} AND fetched IS NOT NULL AND fetched < {ago("grace")}
                    ORDER BY fetched LIMIT :most)""",
             most=most,
-            returning="t.id, t.folder",
+            returning=f"{MOVED}, t.folder",
             retention=retention_hours * 3600,
             grace=fetched_grace_seconds,
             **asdict(within),
         )
-        if rows:
-            self._tell((SUCCEEDED, EXPIRED))
+        self._tell(SUCCEEDED, rows)
         return [Ended(id=row.id, folder=row.folder) for row in rows]
 
     def removable(
@@ -419,19 +450,19 @@ class ManagerStore:
         return {row.folder for row in rows}
 
 
-def queue_of(row: sqlalchemy.Row[Any]) -> Queue:
-    """Make a queue from a row of ``ManagerStore.queues``."""
-    offers, line = row.offers or [], row.line or []
+def queue_of(facts: Mapping[str, Any]) -> Queue:
+    """Make a queue of what ``QUEUES`` has found out."""
+    offers, line = facts["offers"] or [], facts["line"] or []
     seconds = {state: [part["seconds"] for part in line if part["state"] == state] for state in (RUNNING, QUEUED)}
     warm = [offer["service"] for offer in offers if offer["warm"] is not None]
     used = [part["service"] for state in seconds for part in line if part["state"] == state]
     return Queue(
-        source=row.name,
+        source=facts["name"],
         offers=frozenset((offer["service"], offer["interface_hash"]) for offer in offers),
         waiting=(),
         running_left_seconds=sum(seconds[RUNNING]) if line else None,
-        durations=row.durations or {},
-        queued_seconds=sum(seconds[QUEUED]),
+        durations=facts["durations"] or {},
+        queued_seconds=sum(seconds[QUEUED]) if seconds[QUEUED] else None,
         recent=tuple(dict.fromkeys(reversed([*warm, *used])))[::-1],
         needs={
             offer["service"]: Need(
@@ -442,7 +473,7 @@ def queue_of(row: sqlalchemy.Row[Any]) -> Queue:
             for offer in offers
             if offer["network_bytes"] is not None
         },
-        memory_bytes=row.memory_bytes,
-        on_cpu=row.on_cpu,
-        live=row.live,
+        memory_bytes=facts["memory_bytes"],
+        on_cpu=facts["on_cpu"],
+        live=facts["live"],
     )

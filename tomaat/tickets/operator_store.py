@@ -10,8 +10,8 @@ from typing import Annotated, Any, TypeAlias
 import sqlalchemy
 from annotated_types import Ge, Le
 
-from tomaat.database import run
-from tomaat.tickets.hints import EVERY_DOOR
+from tomaat.database import Hint, run
+from tomaat.tickets.hints import hints_about
 from tomaat.tickets.source_store import MANAGER_LEASE
 from tomaat.tickets.sql import HELD, TAKES_TICKETS, one_of
 from tomaat.tickets.states import CANCELLED, EXPIRED, FAILED, QUEUED, RUNNING, SUBMITTED, SUCCEEDED, State
@@ -121,7 +121,7 @@ class Overview:
 class OperatorStore:
     """Reads the tables for operators; no statement reads the whole history."""
 
-    def __init__(self, database: sqlalchemy.Engine, hint: Callable[[str], None]) -> None:
+    def __init__(self, database: sqlalchemy.Engine, hint: Callable[[Hint], None]) -> None:
         self.database = database
         self.hint = hint
 
@@ -147,8 +147,8 @@ class OperatorStore:
             operator=operator,
             what="drain" if drained else "resume",
         )
-        for channel in EVERY_DOOR:
-            self.hint(channel)
+        for hint in hints_about(source):
+            self.hint(hint)
         return bool(rows)
 
     def overview(self, *, rules: AgainRules) -> Overview:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import sqlalchemy
 
-from tomaat.database import SUBMITTED, run
+from tomaat.database import SUBMITTED, Hint, run
 
 CLOCK = "clock"  #: the clock that was set is right
 QUARANTINE = "quarantine"  #: so many folders belong to no ticket, and may be put away
@@ -30,7 +30,7 @@ class Question:
 class QuestionStore:
     """The table ``questions``: the manager asks, an operator agrees, the manager acts once."""
 
-    def __init__(self, database: sqlalchemy.Engine, hint: Callable[[str], None]) -> None:
+    def __init__(self, database: sqlalchemy.Engine, hint: Callable[[Hint], None]) -> None:
         self.database = database
         self.hint = hint
 
@@ -65,7 +65,7 @@ class QuestionStore:
             what=what,
             operator=OPERATOR,
         )
-        self.hint(SUBMITTED)
+        self.hint(Hint(SUBMITTED))
         return Question(**rows[0]._mapping) if rows else None  # noqa: SLF001 (SQLAlchemy's public name)
 
     def take_agreement(self, what: str, amount: int = 0) -> bool:

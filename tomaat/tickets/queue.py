@@ -31,7 +31,7 @@ class Queue:
     waiting: tuple[Waiting, ...]
     running_left_seconds: float | None  #: expected, of the ticket that it performs; ``None``: idle
     durations: Mapping[str, float]  #: measured mean seconds of each service here
-    queued_seconds: float | None = None  #: expected, of the whole queue, where ``waiting`` holds its front only
+    queued_seconds: float | None = None  #: expected, of the whole queue, where ``waiting`` does not hold all of it
     recent: tuple[str, ...] = ()  #: the warm services, then those that run and wait, each where it is used last
     needs: Mapping[str, Need] = field(default_factory=dict)  #: measured needs of each service here
     memory_bytes: int | None = None  #: ``None``: shared with other programs

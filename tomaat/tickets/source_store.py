@@ -17,6 +17,7 @@ from tomaat.database import RowRefused, run
 from tomaat.processes.holder import is_gone, this_process
 from tomaat.tickets.actors import COMMAND_LINE
 from tomaat.tickets.sql import HELD
+from tomaat.tickets.states import QUEUED, RUNNING
 
 log = structlog.get_logger()
 
@@ -122,6 +123,45 @@ class SourceStore:
             seconds=self.lease_seconds,
         )
         return bool(rows)
+
+    def renew_all(self, leases: Collection[Lease]) -> set[str]:
+        """Renew several leases in one statement; return the names of those that no other process has now.
+
+        A lease whose row PostgreSQL refuses to change is left as it is, and counts as renewed: nobody has taken it.
+        """
+        try:
+            rows = run(
+                self.database,
+                """UPDATE leases l SET expires = clock_timestamp() + make_interval(secs => :seconds), seconds = :seconds
+                   FROM unnest(CAST(:names AS text[]), CAST(:holders AS text[]), CAST(:epochs AS bigint[]))
+                     AS own(name, holder, epoch)
+                   WHERE l.name = own.name AND l.holder = own.holder AND l.epoch = own.epoch RETURNING l.name""",
+                names=[lease.name for lease in leases],
+                holders=[lease.holder for lease in leases],
+                epochs=[lease.epoch for lease in leases],
+                seconds=self.lease_seconds,
+            )
+        except RowRefused:
+            return {lease.name for lease in leases if self._renew_or_tell(lease)}
+        return {row.name for row in rows}
+
+    def _renew_or_tell(self, lease: Lease) -> bool:
+        try:
+            return self.renew(lease)
+        except RowRefused as error:
+            log.error("source.refused", source=lease.name, reason=str(error))
+            return True
+
+    def with_tickets(self, names: Collection[str]) -> set[str]:
+        """Tell at which of some sources tickets wait or run."""
+        rows = run(
+            self.database,
+            f"""SELECT name FROM unnest(CAST(:names AS text[])) AS own(name)
+                WHERE EXISTS (SELECT FROM tickets WHERE source = own.name AND state = '{QUEUED}')
+                   OR EXISTS (SELECT FROM tickets WHERE source = own.name AND state = '{RUNNING}')""",
+            names=list(names),
+        )
+        return {row.name for row in rows}
 
     def release(self, lease: Lease) -> None:
         """Give a lease back, so that the next holder need not wait."""

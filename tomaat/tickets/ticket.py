@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Annotated, Any, TypeAlias
 
@@ -64,9 +64,12 @@ class Ticket:
 
     @classmethod
     def of(cls, row: sqlalchemy.Row[Any]) -> Ticket:
-        """Make a ticket of a row that holds ``COLUMNS``."""
-        values = dict(row._mapping)  # noqa: SLF001 (SQLAlchemy's public name for a row's columns)
+        """Make a ticket of a row that holds at least ``COLUMNS``."""
+        values = {name: getattr(row, name) for name in NAMES}
         values["token_hash"] = bytes(values["token_hash"])
         values["payload_sha256"] = None if values["payload_sha256"] is None else bytes(values["payload_sha256"])
         values["later_token_hashes"] = tuple(map(bytes, values["later_token_hashes"]))
         return cls(**values)
+
+
+NAMES = tuple(each.name for each in fields(Ticket))

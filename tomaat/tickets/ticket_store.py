@@ -8,9 +8,9 @@ from typing import Any
 
 import sqlalchemy
 
-from tomaat.database import DatabaseUnavailable, run
+from tomaat.database import DatabaseUnavailable, Hint, run
 from tomaat.tickets.actors import ANYBODY, HOLDER
-from tomaat.tickets.hints import EVERY_DOOR, hints_of
+from tomaat.tickets.hints import hints_of, hints_of_wish
 from tomaat.tickets.lines import Line, Lines, line_ends
 from tomaat.tickets.source_store import MANAGER_LEASE
 from tomaat.tickets.sql import (
@@ -82,7 +82,7 @@ class OfferedService:
 class TicketStore:
     """Reads and writes the table ``tickets`` for the web server."""
 
-    def __init__(self, database: sqlalchemy.Engine, hint: Callable[[str], None]) -> None:
+    def __init__(self, database: sqlalchemy.Engine, hint: Callable[[Hint], None]) -> None:
         self.database = database
         self.hint = hint
 
@@ -100,8 +100,8 @@ class TicketStore:
         return ticket
 
     def _tell_submitted(self) -> None:
-        for channel in hints_of(None, SUBMITTED, WEB):
-            self.hint(channel)
+        for hint in hints_of(None, SUBMITTED, WEB):
+            self.hint(hint)
 
     def _insert(self, submission: NewTicket) -> Ticket:
         values = asdict(submission)
@@ -197,10 +197,10 @@ class TicketStore:
         rows = run(self.database, f"SELECT {COLUMNS} FROM tickets WHERE id = :id", id=ticket_id)
         return Ticket.of(rows[0]) if rows else None
 
-    def states_of(self, ticket_ids: Collection[int]) -> dict[int, str]:
-        """Read the states of many tickets in one query."""
-        rows = run(self.database, "SELECT id, state FROM tickets WHERE id = ANY(:ids)", ids=list(ticket_ids))
-        return {row.id: row.state for row in rows}
+    def find_all(self, ticket_ids: Collection[int]) -> dict[int, Ticket]:
+        """Read many tickets in one query."""
+        rows = run(self.database, f"SELECT {COLUMNS} FROM tickets WHERE id = ANY(:ids)", ids=list(ticket_ids))
+        return {row.id: Ticket.of(row) for row in rows}
 
     def lines(self) -> Lines:
         """Read what runs and waits at every compute source, in one statement for all tickets.
@@ -259,16 +259,17 @@ class TicketStore:
             who=operator or HOLDER,
             what="give up" if operator is None else "cancel",
         )
-        for channel in EVERY_DOOR:
-            self.hint(channel)
-        return Ticket.of(rows[0])
+        now = Ticket.of(rows[0])
+        for hint in hints_of_wish(now.id, now.source):
+            self.hint(hint)
+        return now
 
-    def mark_fetched(self, ticket_id: int) -> None:
-        """Note that all of the result was sent; each repetition starts the grace time again."""
+    def mark_fetched(self, ticket_ids: Collection[int]) -> None:
+        """Note that all of some results was sent; each repetition starts the grace time again."""
         run(
             self.database,
-            f"UPDATE tickets SET fetched = clock_timestamp() WHERE id = :id AND state = '{SUCCEEDED}'",
-            id=ticket_id,
+            f"UPDATE tickets SET fetched = clock_timestamp() WHERE id = ANY(:ids) AND state = '{SUCCEEDED}'",
+            ids=list(ticket_ids),
         )
 
     def count_waiting(self) -> int:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 import sqlalchemy
 
-from tomaat.database import run
+from tomaat.database import Hint, run
 from tomaat.tickets.hints import hints_of
 from tomaat.tickets.manager_store import ANY_TIME, Within
 from tomaat.tickets.problems import service_withdrawn
@@ -35,7 +35,7 @@ class WithdrawnService:
 class WithdrawalStore:
     """Writes when services were offered last, and withdraws them."""
 
-    def __init__(self, database: sqlalchemy.Engine, hint: Callable[[str], None]) -> None:
+    def __init__(self, database: sqlalchemy.Engine, hint: Callable[[Hint], None]) -> None:
         self.database = database
         self.hint = hint
         self.tickets = RowByRow(database, "tickets", word="ticket")
@@ -96,8 +96,8 @@ class WithdrawalStore:
             error=json.dumps(service_withdrawn(withdrawn.service, hours)),
         )
         if rows:
-            for channel in hints_of(SUBMITTED, FAILED, MANAGER):
-                self.hint(channel)
+            for hint in hints_of(SUBMITTED, FAILED, MANAGER):
+                self.hint(hint)
         return [row.id for row in rows]
 
     def forget_withdrawn(self, *, hours: float, within: Within = ANY_TIME) -> None:

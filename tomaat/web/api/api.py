@@ -183,8 +183,8 @@ class Api:
     def _note_fetched(self, ticket_id: int, size: int, first: int, end: int) -> None:
         """Write down that a result was fetched, once all of its bytes were sent."""
         if self.sent_spans.complete(ticket_id, first, end, size):
-            log.info("ticket.fetched", ticket=ticket_id)
-            self.store.mark_fetched(ticket_id)
+            log.debug("ticket.fetched", ticket=ticket_id)
+            self.waiters.note_fetched(ticket_id)
 
     def _find(self, reference: str) -> Ticket:
         ticket = find_ticket(self.store, reference)
@@ -192,11 +192,11 @@ class Api:
         return ticket
 
     def _wait(self, ticket: Ticket, while_in: Collection[str]) -> Ticket:
-        """Wait as long as the client asks for, if there is a place, and read the ticket again."""
+        """Wait as long as the client asks for, if there is a place; return the ticket as it is then."""
         seconds = self._seconds_asked_for()
-        if not seconds or ticket.state not in while_in or not self.waiters.wait(ticket.id, while_in, seconds):
+        if not seconds or ticket.state not in while_in:
             return ticket
-        return self.store.find(ticket.id) or ticket
+        return self.waiters.wait(ticket, while_in, seconds, since=g.began) or ticket
 
     def _seconds_asked_for(self) -> float:
         text = request.args.get("wait", "0")

@@ -11,27 +11,33 @@ from queue import Empty, SimpleQueue
 
 import structlog
 
-from tomaat.database import DatabaseUnavailable, Hints
+from tomaat.database import DatabaseUnavailable, Hint, Hints
 from tomaat.processes.log import frames_of
+from tomaat.tickets.ticket import Ticket
 from tomaat.tickets.ticket_store import TicketStore
 
 log = structlog.get_logger()
 
+REMEMBERED_SECONDS = 5.0  #: for which a hint is remembered, for whoever read the ticket's row before it
+FETCHED_SECONDS = 1.0  #: after which it is written down, for all at once, which results were fetched
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+
+@dataclass(kw_only=True, eq=False)
 class Waiter:
     """One request that waits until its ticket's state is none of ``while_in``."""
 
-    ticket: int
+    ticket: Ticket  #: as it was read last
     while_in: Collection[str]
+    since: float  #: when its row was read first
     done: threading.Event = field(default_factory=threading.Event)
 
 
 class Waiters:
     """At most ``places`` requests wait, so that the server's other threads always answer; all others are turned away.
 
-    Places are tokens in a queue: taking one is getting it, and there are no locks. The same thread writes down, after
-    an answer was sent, that a result was fetched.
+    Places are tokens in a queue: taking one is getting it, and there are no locks. A ticket's row is read when a hint
+    names it, and every ``poll_seconds``. The same thread writes down, after an answer was sent, that a result was
+    fetched.
     """
 
     def __init__(self, store: TicketStore, hints: Hints, *, places: int, poll_seconds: float) -> None:
@@ -42,31 +48,46 @@ class Waiters:
         for _ in range(places):
             self.places.put(None)
         self.arriving: SimpleQueue[Waiter | Callable[[], None]] = SimpleQueue()
+        self.named: dict[str, float] = {}  #: what hints were about of late, and when they were heard
+        self.fetched: set[int] = set()  #: tickets whose result was fetched, not written down yet
+        self.write_at = 0.0
         self.stopped = False
         self.thread = threading.Thread(target=self._run, name="waiters", daemon=True)
         self.thread.start()
 
-    def wait(self, ticket: int, while_in: Collection[str], seconds: float) -> bool:
-        """Wait at most ``seconds``; ``False`` at once when all places are taken or the server stops."""
+    def wait(self, ticket: Ticket, while_in: Collection[str], seconds: float, *, since: float) -> Ticket | None:
+        """Wait at most ``seconds``; return the ticket as it is then.
+
+        ``since`` is a moment of ``time.monotonic`` at or before which ``ticket`` was read. ``None`` at once when all
+        places are taken, or the server stops.
+        """
         try:
             self.places.get_nowait()
         except Empty:
-            return False
-        waiter = Waiter(ticket=ticket, while_in=while_in)
+            return None
+        waiter = Waiter(ticket=ticket, while_in=while_in, since=since)
         try:
             self.arriving.put(waiter)
             self.hints.wake()
-            if not self.stopped:  # else nobody may look at it any more
-                waiter.done.wait(seconds)
+            # when it is stopped nobody may look at the waiter any more
+            in_time = not self.stopped and waiter.done.wait(seconds)
         finally:
             waiter.done.set()  # also tells the thread to forget it
             self.places.put(None)
-        return not self.stopped
+        if self.stopped:
+            return None
+        return waiter.ticket if in_time else self.store.find(ticket.id)
 
     def do_later(self, task: Callable[[], None]) -> None:
-        """Let the thread do something that needs the database, soon."""
+        """Let the thread do something after an answer was sent, soon."""
         self.arriving.put(task)
         self.hints.wake()
+
+    def note_fetched(self, ticket_id: int) -> None:
+        """Write down within a second that a result was fetched; only for what this thread does."""
+        if not self.fetched:
+            self.write_at = time.monotonic() + FETCHED_SECONDS
+        self.fetched.add(ticket_id)
 
     def close(self) -> None:
         """Let all waiters go."""
@@ -76,16 +97,38 @@ class Waiters:
 
     def _run(self) -> None:
         waiting: list[Waiter] = []
-        asked_at = 0.0
+        poll_at = 0.0
         while not self.stopped:
-            heard = self.hints.wait(self.poll_seconds)
+            heard = self.hints.wait(self._longest_wait(poll_at))
+            now = time.monotonic()
+            self._remember(heard, now)
             arrived = self._arrivals()
             waiting = [waiter for waiter in (*waiting, *arrived) if not waiter.done.is_set()]
-            if waiting and (heard or arrived or time.monotonic() - asked_at >= self.poll_seconds):
-                self._do(partial(self._look, waiting))
-                asked_at = time.monotonic()
+            if now >= poll_at:
+                concerned, poll_at = waiting, now + self.poll_seconds
+            else:
+                concerned = [waiter for waiter in waiting if self._may_have_changed(waiter)]
+            if concerned:
+                self._do(partial(self._look, concerned))
+            if self.fetched and now >= self.write_at:
+                self._do(self._write_fetched)
         for waiter in (*waiting, *self._arrivals()):
             waiter.done.set()
+        if self.fetched:
+            self._do(self._write_fetched)
+
+    def _longest_wait(self, poll_at: float) -> float:
+        due = min(poll_at, self.write_at) if self.fetched else poll_at
+        return max(0.0, due - time.monotonic())
+
+    def _remember(self, heard: Collection[Hint], now: float) -> None:
+        self.named = {about: at for about, at in self.named.items() if now - at < REMEMBERED_SECONDS}
+        self.named |= {hint.about: now for hint in heard}
+
+    def _may_have_changed(self, waiter: Waiter) -> bool:
+        """Tell whether a hint was heard about a waiter's ticket, or about anything, since its row was read."""
+        heard = max(self.named.get(about, 0.0) for about in ("", str(waiter.ticket.id)))
+        return heard >= waiter.since or not self.hints.listening
 
     def _arrivals(self) -> list[Waiter]:
         waiters = []
@@ -106,11 +149,18 @@ class Waiters:
             log.error("waiters.crashed", error=type(error).__name__, frames=frames_of(error))
 
     def _look(self, waiting: Collection[Waiter]) -> None:
-        """Ask for all states in one query; release the waiters whose ticket left its state.
+        """Read all their tickets in one query; release the waiters whose ticket left its state.
 
         Where the database does not answer, they go on waiting, and ask for themselves when their time is over.
         """
-        states = self.store.states_of({waiter.ticket for waiter in waiting})
+        now = time.monotonic()
+        tickets = self.store.find_all({waiter.ticket.id for waiter in waiting})
         for waiter in waiting:
-            if states.get(waiter.ticket) not in waiter.while_in:
+            waiter.since = now
+            waiter.ticket = tickets.get(waiter.ticket.id, waiter.ticket)
+            if waiter.ticket.state not in waiter.while_in or waiter.ticket.id not in tickets:
                 waiter.done.set()
+
+    def _write_fetched(self) -> None:
+        self.store.mark_fetched(self.fetched)
+        self.fetched = set()
