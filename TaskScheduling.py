@@ -83,11 +83,10 @@ def schedule(settings: Settings, stop: Stop) -> None:
         watch=watch,
         reloads=reloads,
         kept=kept.values(),
-        lease_seconds=settings.LEASE_SECONDS,
         poll_seconds=settings.POLL_SECONDS,
     ).run(stop)
-    watch.close()
-    hinter.close()
+    for each in (watch, hinter):
+        each.close()
 
 
 def main() -> int:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import sqlalchemy
 
-from tomaat.database import connect, migrate
+from tomaat.database import Hint, connect, migrate
 from tomaat.postgres.private_postgres import PrivatePostgres
 from tomaat.tickets.lane_store import LaneStore
 from tomaat.tickets.manager_store import ManagerStore
@@ -39,7 +39,7 @@ class Side:
     database: sqlalchemy.Engine
 
 
-def no_hint(_: str) -> None:
+def no_hint(_: Hint) -> None:
     """Wake nobody."""
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import sqlalchemy
 
-from tomaat.database import connect, migrate
+from tomaat.database import Hint, connect, migrate
 from tomaat.postgres.private_postgres import PrivatePostgres
 from tomaat.tickets.lane_store import LaneStore
 from tomaat.tickets.manager_store import ManagerStore
@@ -59,7 +59,7 @@ class Doors:
             self.seconds["ticket"].append(times[-1] - times[0])
 
 
-def say_nothing(_channel: str) -> None:
+def say_nothing(_hint: Hint) -> None:
     """Send no hint: nobody listens."""
 
 

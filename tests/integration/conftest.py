@@ -10,7 +10,7 @@ import sqlalchemy
 
 from tests.integration.played_lane import Play
 from tests.web_server import Server
-from tomaat.database import connect, migrate
+from tomaat.database import Hint, connect, migrate
 from tomaat.tickets.lane_store import LaneStore
 from tomaat.tickets.lines import Outlook
 from tomaat.tickets.manager_store import ManagerStore
@@ -43,7 +43,7 @@ class Bench:
 
     def __init__(self, database: sqlalchemy.Engine) -> None:
         self.database = database
-        self.hints: list[str] = []
+        self.hints: list[Hint] = []
         self.web = TicketStore(database, self.hints.append)
         self.manager = ManagerStore(database, self.hints.append, lease_seconds=SETTLED_SECONDS)
         self.sources = SourceStore(database, lease_seconds=LEASE_SECONDS)

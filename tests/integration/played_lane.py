@@ -7,6 +7,7 @@ import threading
 import time
 from queue import SimpleQueue
 
+from tomaat.database import DatabaseUnavailable
 from tomaat.devices.compute_source import ComputeSource
 from tomaat.messages import (
     DRAFT,
@@ -156,7 +157,17 @@ class Play:
         )
         self.thread = threading.Thread(target=self.lane.run, daemon=True)  # a lane that never ends fails its test alone
         self.thread.start()
+        self.polling = threading.Thread(target=self._poll, daemon=True)
+        self.polling.start()
         return self.workers.get(timeout=SECONDS)
+
+    def _poll(self):
+        """Do what the main thread of TaskScheduling does: let the lane look where tickets wait or run."""
+        while self.thread.is_alive():
+            with contextlib.suppress(DatabaseUnavailable):
+                if self.bench.sources.with_tickets([SOURCE]):
+                    self.lane.hear()
+            time.sleep(0.05)
 
     def start(self, _source, kept):
         """Be the engine."""
@@ -205,6 +216,7 @@ class Play:
         self.lane.abandon()
         self.thread.join(SECONDS)
         assert not self.thread.is_alive()
+        self.polling.join(SECONDS)
         self.lane.close()
         for worker in self.started:
             worker.process.kill()

@@ -3,14 +3,28 @@
 import sys
 import threading
 import time
+from queue import SimpleQueue
 
+import psutil
 import pytest
 import sqlalchemy
 import structlog
 
 from tests.chaos.Proxy import Proxy
-from tomaat.database import DatabaseUnavailable, Hints, SchemaTooNew, connect, hint, migrate, run, wait_for_database
+from tomaat.database import (
+    DatabaseUnavailable,
+    Hint,
+    Hinter,
+    Hints,
+    SchemaTooNew,
+    connect,
+    migrate,
+    run,
+    send_hints,
+    wait_for_database,
+)
 from tomaat.database.connection import mending
+from tomaat.database.hints import MOST_NAMED
 from tomaat.database.migrate import MIGRATIONS
 from tomaat.processes.holder import is_gone, this_process
 from tomaat.storage import ForeignStorage, Storage
@@ -120,7 +134,7 @@ def test_a_silent_server_is_given_up_at_the_deadline(database_url):
     database = connect(through.render_as_string(hide_password=False), deadline_seconds=1.0)
     assert run(database, "SELECT 1 AS one")[0].one == 1
     proxy.silence()
-    for _ in range(2):  # a pooled connection that is tested first, and one to be made
+    for _ in range(2):  # a pooled connection, and one to be made
         began = time.monotonic()
         with pytest.raises(DatabaseUnavailable):
             run(database, "SELECT 1")
@@ -133,9 +147,11 @@ def test_a_silent_server_is_given_up_at_the_deadline(database_url):
 
 def test_a_hint_wakes_who_waits_and_a_wake_up_ends_the_wait(database, database_url):
     hints = Hints(database_url, "tomaat_submitted", deadline_seconds=5)
+    assert hints.wait(0.01) == {Hint("tomaat_submitted")}, "anything may have happened before it listened"
     assert hints.wait(0.01) == set()
-    hint(database, "tomaat_submitted")
-    assert hints.wait(10) == {"tomaat_submitted"}
+    news = {Hint("tomaat_submitted", "a"), Hint("tomaat_submitted", "b")}
+    send_hints(database, [*news, *news, Hint("tomaat_queued")])
+    assert hints.wait(10) == news
     hints.wake()
     began = time.monotonic()
     assert hints.wait(10) == set()
@@ -143,11 +159,55 @@ def test_a_hint_wakes_who_waits_and_a_wake_up_ends_the_wait(database, database_u
     before = hints.connection
     run(database, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")
     deadline = time.monotonic() + 10
+    heard = set()
     while hints.connection in {before, None} and time.monotonic() < deadline:
-        hints.wait(0.1)
-    hint(database, "tomaat_submitted")
-    assert hints.wait(10) == {"tomaat_submitted"}, "it listens again after its connection was lost"
+        heard = hints.wait(0.1)
+    assert heard == {Hint("tomaat_submitted")}, "anything may have happened meanwhile"
+    send_hints(database, [Hint("tomaat_submitted", "c")])
+    assert hints.wait(10) == {Hint("tomaat_submitted", "c")}, "it listens again after its connection was lost"
     hints.close()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "sent"),
+    [
+        ([Hint("a", "1"), Hint("a"), Hint("b", "1")], {Hint("a"), Hint("b", "1")}),
+        ([Hint("a", str(number)) for number in range(MOST_NAMED + 1)], {Hint("a")}),
+        ([Hint("a", str(number)) for number in range(3)], {Hint("a", "0"), Hint("a", "1"), Hint("a", "2")}),
+    ],
+)
+def test_hints_about_anything_or_very_much_are_one(database, database_url, wanted, sent):
+    hints = Hints(database_url, "a", "b", deadline_seconds=5)
+    hints.wait(0)
+    send_hints(database, wanted)
+    assert hints.wait(10) == sent
+    hints.close()
+
+
+def test_hints_are_sent_together_and_those_that_can_wait_wait_for_one_that_cannot(database, monkeypatch):
+    sent = SimpleQueue()
+    monkeypatch.setattr("tomaat.database.hinter.send_hints", lambda _, hints: sent.put(hints))
+    monkeypatch.setattr("tomaat.database.hinter.LATER_SECONDS", 20.0)
+    hinter = Hinter(database)
+    hinter.send(Hint("a", "1", soon=False))
+    hinter.send(Hint("a", "2", soon=False))
+    hinter.send(Hint("b"))
+    assert sent.get(timeout=10) == [Hint("a", "1"), Hint("a", "2"), Hint("b")]
+    hinter.send(Hint("a", "3", soon=False))
+    hinter.close()
+    assert sent.get(timeout=10) == [Hint("a", "3")]
+
+
+def test_a_connection_that_was_closed_is_noticed_without_a_statement_and_replaced(database):
+    (before,) = run(database, "SELECT pg_backend_pid() AS pid")
+    with connect(database.url.render_as_string(hide_password=False), deadline_seconds=10).connect() as other:
+        ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+        other.execute(sqlalchemy.text(ended))
+    deadline = time.monotonic() + 10
+    while psutil.pid_exists(before.pid) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    (after,) = run(database, "SELECT pg_backend_pid() AS pid")
+    assert after.pid != before.pid
 
 
 def test_a_password_is_read_alike_by_the_pool_and_by_the_hints(database, database_url):
@@ -157,8 +217,8 @@ def test_a_password_is_read_alike_by_the_pool_and_by_the_hints(database, databas
     slashed = connect(url, deadline_seconds=10)
     hints = Hints(url, "tomaat_submitted", deadline_seconds=10)
     hints.wait(0.01)
-    hint(slashed, "tomaat_submitted")
-    assert hints.wait(10) == {"tomaat_submitted"}
+    send_hints(slashed, [Hint("tomaat_submitted", "a")])
+    assert hints.wait(10) == {Hint("tomaat_submitted", "a")}
     hints.close()
     slashed.dispose()
     run(database, "DROP ROLE slashed")

@@ -224,7 +224,7 @@ def test_a_strategy_says_what_is_kept_after_the_result_was_fetched(bench, storag
     keeping = manager(bench, storage, strategy)
     keeping.turn()
     assert storage.result_of(folder.name, ticket.out).exists()
-    bench.web.mark_fetched(ticket.id)
+    bench.web.mark_fetched([ticket.id])
     keeping.turn()
     assert [folder.claim(ticket.out).exists(), folder.inputs.exists()].count(True) == left
     assert bench.read(ticket).state == ("succeeded" if strategy == "KEEP_ALL" else "expired")
@@ -361,7 +361,7 @@ def test_a_part_of_the_sweep_that_fails_holds_no_other_up(bench, storage, monkey
     lane = bench.source()
     deleted, fetched = finished(bench, storage, lane), finished(bench, storage, lane)
     bench.web.cancel(deleted[0])
-    bench.web.mark_fetched(fetched[0].id)
+    bench.web.mark_fetched([fetched[0].id])
     upload, stray = storage.new_incoming(), storage.keep(storage.new_incoming())
     quarantined = storage.quarantine / "old"
     quarantined.mkdir()

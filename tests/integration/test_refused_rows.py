@@ -3,7 +3,6 @@
 import threading
 from unittest.mock import Mock
 
-import pytest
 import structlog
 
 from tomaat.database import RowRefused
@@ -160,29 +159,60 @@ def test_a_row_that_cannot_be_read_stops_the_counting_only_as_long_as_it_is_list
     assert second.id in {each.id for each in told}
 
 
-@pytest.mark.parametrize("error", [RowRefused("DataError 22P05"), FileNotFoundError("/proc/self/task/7/children")])
-def test_a_source_whose_row_is_refused_does_not_cost_the_others_their_lease(bench, error):
-    class Refusing(SourceStore):
-        def renew(self, lease):
-            renewed.append(lease.name)
-            if lease.name == "here/cpu-0":
-                raise error
-            return super().renew(lease)
-
-    renewed: list[str] = []
-    sources = Refusing(bench.database, lease_seconds=3600)
-    lanes = [bench.source(name) for name in ("here/cpu-0", "here/cpu-1")]
+def beating(sources, lanes, **parts):
+    """A scheduler with these lanes, in the midst of its life."""
+    kept = parts.pop("kept", Mock())
     reloads = Mock(asked=Mock(return_value=[]))
-    kept = Mock()
-    scheduler = Scheduler([], sources, None, Mock(), None, watch=None, reloads=reloads, kept=[kept], lease_seconds=3600)
+    scheduler = Scheduler([], sources, None, Mock(), None, watch=None, reloads=reloads, kept=[kept], poll_seconds=1)
     scheduler.usable = [Named(lane.lease) for lane in lanes]
     scheduler.running = {lane.lease.name: Running(lane.lease) for lane in lanes}
     scheduler._note_readings = lambda: None
+    return scheduler
+
+
+def test_a_source_whose_row_is_refused_does_not_cost_the_others_their_lease(bench):
+    refused = RowRefused("DataError 22P05")
+
+    class Refusing(SourceStore):
+        def _renew_together(self, _leases):
+            raise refused
+
+        def renew(self, lease):
+            renewed.append(lease.name)
+            if lease.name == "here/cpu-0":
+                raise refused
+            return super().renew(lease)
+
+    renewed: list[str] = []
+    lanes = [bench.source(name) for name in ("here/cpu-0", "here/cpu-1")]
+    scheduler = beating(Refusing(bench.database, lease_seconds=3600), lanes)
     with structlog.testing.capture_logs() as lines:
         scheduler._beat()
     assert renewed == ["here/cpu-0", "here/cpu-1"]
+    assert [line["event"] for line in lines] == ["source.refused"]
+    assert not any(running.abandoned for running in scheduler.running.values())
+
+
+def test_an_error_of_the_machine_costs_no_source_its_lease(bench):
+    lanes = [bench.source(name) for name in ("here/cpu-0", "here/cpu-1")]
+    kept = Mock(hold=Mock(side_effect=FileNotFoundError("/proc/self/task/7/children")))
+    scheduler = beating(bench.sources, lanes, kept=kept)
+    for lane in lanes:
+        bench.lapse(lane.lease.name)
+    with structlog.testing.capture_logs() as lines:
+        scheduler._beat()
     kept.hold.assert_called_once()
-    assert [line["event"] for line in lines] in (["source.refused"], ["beat.fault"])
+    assert [line["event"] for line in lines] == ["beat.fault"]
+    assert all(source.held for source in bench.watch.world().sources)
+
+
+def test_a_lane_whose_lease_somebody_else_has_is_abandoned_and_no_other(bench):
+    lanes = [bench.source(name) for name in ("here/cpu-0", "here/cpu-1")]
+    scheduler = beating(bench.sources, lanes)
+    bench.lapse("here/cpu-1")
+    bench.sources.take("here/cpu-1", "another")
+    scheduler._beat()
+    assert [name for name, running in scheduler.running.items() if running.abandoned] == ["here/cpu-1"]
 
 
 class Named:
@@ -198,5 +228,10 @@ class Running:
     def __init__(self, lease):
         self.lane = self
         self.lease = lease
+        self.lease_lost = self.abandoned = False
+        self.thread = Mock(is_alive=lambda: True)
+
+    def abandon(self):
+        self.abandoned = True
         self.lease_lost = False
         self.thread = threading.current_thread()

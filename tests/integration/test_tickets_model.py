@@ -282,7 +282,7 @@ class Tickets(RuleBasedStateMachine):
     def queue(self):
         queues = [queue for queue in self.manager.queues() if queue.live]
         assert {queue.source for queue in queues} == self.usable()
-        moves = assign(self.manager.submitted(["h"]), queues)
+        moves = assign(self.manager.read().submitted, queues)
         assert len(self.manager.assign(moves)) == len(moves)
         assert {move.ticket for move in moves} == {
             id for id, row in self.rows.items() if row.state == SUBMITTED and queues
@@ -294,7 +294,7 @@ class Tickets(RuleBasedStateMachine):
     def move(self, between, ticket):
         """Between reading and moving somebody may claim, or a client give up."""
         queues = [
-            type(queue)(**{**vars(queue), "waiting": self.manager.front(queue.source)})
+            type(queue)(**{**vars(queue), "waiting": self.manager.fronts([queue.source])[queue.source]})
             for queue in self.manager.queues()
             if queue.live
         ]

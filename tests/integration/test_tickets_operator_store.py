@@ -6,6 +6,7 @@ import pytest
 
 from tests.integration.test_tickets_stores import ERROR, RESULT, sequential_scans
 from tomaat.access.key_store import KeyStore
+from tomaat.database import Hint
 from tomaat.manager.choosing import assign
 from tomaat.manager.fitting import fitting
 from tomaat.tickets.lane_store import LaneStore
@@ -77,7 +78,7 @@ def test_what_waits_for_a_drained_source_moves_where_it_can_run_and_stays_where_
     fresh = bench.submit("Add")
     live = [queue for queue in fitting(bench.manager.queues()) if queue.live]
     assert [queue.source for queue in live] == ["here/cpu-1"]
-    bench.manager.assign(assign(bench.manager.submitted(["Add-1", "Blur-1"]), live))
+    bench.manager.assign(assign(bench.manager.read().submitted, live))
     where = {ticket.id: (bench.read(ticket).state, bench.read(ticket).source) for ticket in (alone, movable, fresh)}
     assert where == {
         alone.id: ("queued", "here/cpu-0"),
@@ -159,7 +160,7 @@ def test_an_ended_ticket_is_run_again_as_its_clients(bench, again, end):
     assert (new.state, new.service, new.key_name, new.folder) == ("submitted", "Add", "radiology", "again")
     assert new.token_hashes == (b"x" * 32, b"y" * 32)
     assert again(ticket).id == new.id, "a folder has one ticket"
-    assert bench.hints[-1] == "tomaat_submitted"
+    assert bench.hints[-1] == Hint("tomaat_submitted")
     line = bench.run("SELECT who, what, ticket, outcome FROM audit ORDER BY id DESC LIMIT 1")[0]
     assert tuple(line) == ("anna", "run again", ticket.id, f"as ticket {new.id}")
 

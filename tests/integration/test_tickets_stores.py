@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import pytest
 import sqlalchemy
 
+from tomaat.database import CHANGED, SUBMITTED, Hint
 from tomaat.devices.need import Need
 from tomaat.tickets.lines import Outlook
 from tomaat.tickets.queue import Misfit, Placement
@@ -20,7 +21,7 @@ ERROR = {"type": "/problems/x", "title": "X", "detail": "x"}
 def test_a_submitted_ticket_waits_and_is_hinted(bench):
     ticket = bench.submit()
     assert (ticket.state, ticket.claim, ticket.source) == ("submitted", 0, None)
-    assert bench.hints == ["tomaat_submitted"]
+    assert bench.hints == [Hint(SUBMITTED)]
     assert bench.web.count_waiting() == 1
 
 
@@ -339,7 +340,7 @@ def test_a_cancelled_ticket_that_is_put_back_is_told_to_whoever_waits_for_it(ben
     bench.web.cancel(ticket)
     bench.hints.clear()
     assert lane.put_back(ticket)
-    assert bench.hints == ["tomaat_changed"]
+    assert bench.hints == [Hint(CHANGED, str(ticket.id))]
 
 
 def test_a_ticket_that_is_put_back_is_told_to_the_manager_also_where_an_earlier_try_did_it(bench):
@@ -348,7 +349,7 @@ def test_a_ticket_that_is_put_back_is_told_to_the_manager_also_where_an_earlier_
     for put_back in (True, False):
         bench.hints.clear()
         assert lane.put_back(ticket) is put_back
-        assert "tomaat_submitted" in bench.hints
+        assert Hint(SUBMITTED) in bench.hints
 
 
 def test_deleting_a_finished_ticket_expires_it_in_the_managers_next_round(bench):
@@ -387,7 +388,7 @@ def test_a_fetched_result_expires_after_its_grace_only_where_the_strategy_says_s
     lane = bench.source()
     ticket = bench.claimed(lane)
     lane.succeed(ticket, **RESULT)
-    bench.web.mark_fetched(ticket.id)
+    bench.web.mark_fetched([ticket.id])
     bench.run("UPDATE tickets SET fetched = clock_timestamp() - interval '10 seconds'")
     assert expire(bench) == []
     assert expire(bench, grace=60.0) == []
@@ -620,9 +621,9 @@ def test_a_move_says_how_long_the_loading_takes_that_it_brings(bench):
     bench.source("here/cpu-1")
     ticket = bench.submit()
     bench.manager.assign([Placement(ticket=ticket.id, from_source=None, to_source="here/cpu-0", loading_seconds=20.0)])
-    assert bench.manager.front("here/cpu-0")[0].loading_seconds == 20.0
+    assert bench.manager.fronts(["here/cpu-0"])["here/cpu-0"][0].loading_seconds == 20.0
     bench.manager.move([Placement(ticket=ticket.id, from_source="here/cpu-0", to_source="here/cpu-1")])
-    assert bench.manager.front("here/cpu-1")[0].loading_seconds == 0.0
+    assert bench.manager.fronts(["here/cpu-1"])["here/cpu-1"][0].loading_seconds == 0.0
 
 
 def test_a_ticket_that_outgrew_its_source_waits_for_a_larger_one_and_spends_no_attempt(bench):
@@ -633,8 +634,9 @@ def test_a_ticket_that_outgrew_its_source_waits_for_a_larger_one_and_spends_no_a
     assert lane.outgrow(ticket, 100, ERROR) == "submitted", "also where the larger one is away"
     read = bench.read(ticket)
     assert (read.source, read.attempts, read.error) == (None, 0, None)
-    assert bench.manager.submitted(["Add-1"], largest_bytes=100) == []
-    assert [waiting.outgrown_bytes for waiting in bench.manager.submitted(["Add-1"], largest_bytes=200)] == [100]
+    assert bench.manager.read().submitted == []
+    bench.source("here/GPU-b", holder="b", memory_bytes=200)
+    assert [waiting.outgrown_bytes for waiting in bench.manager.read().submitted] == [100]
     assert lane.outgrow(ticket, 100, ERROR) is None, "it is nobody's now"
 
 
@@ -794,19 +796,19 @@ def test_no_statement_of_the_doors_reads_the_whole_history(bench):
         bench.outlook(ticket)
         bench.web.count_waiting()
         bench.web.ahead()
-        bench.web.states_of([ticket.id, waiting.id])
+        bench.web.find_all([ticket.id, waiting.id])
         bench.watch.world()
         bench.watch.ended(None)
         bench.manager.queues()
-        bench.manager.submitted(["Add-1"])
-        bench.manager.front("here/cpu-0")
+        bench.manager.read()
+        bench.manager.fronts(["here/cpu-0"])
         bench.manager.assign([Placement(ticket=waiting.id, from_source=None, to_source="here/cpu-0")])
         bench.manager.unqueue_stranded(settled=True)
         bench.manager.fail_unfit(Misfit(service="None", interface_hash="None-1", needed_bytes=2, largest_bytes=1))
         bench.manager.take_back(settled=True, attempts=3)
         bench.manager.fail_waited(hours=1)
         lane.succeed(ticket, sha256="0" * 64, size_bytes=1, seconds=1.0)
-        bench.web.mark_fetched(ticket.id)
+        bench.web.mark_fetched([ticket.id])
         bench.manager.expire(retention_hours=1, fetched_grace_seconds=100.0)
         bench.manager.removable(retention_hours=1, keep_input=False)
         bench.manager.expired_with_files()

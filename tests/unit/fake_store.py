@@ -15,7 +15,7 @@ from flask import Flask
 from Inputs import FloatInput, SingleChoiceInput, VolumeInput
 from tomaat.access.key_store import ApiKey, Usage
 from tomaat.archives import ArchiveLimits
-from tomaat.database import DatabaseUnavailable
+from tomaat.database import DatabaseUnavailable, Hint
 from tomaat.storage import Storage
 from tomaat.tickets.lines import Line, Lines
 from tomaat.tickets.operator_store import Hour, LatestReading, Overview, SeenTicket, Source
@@ -86,20 +86,24 @@ GOOD = packed(main={"f1": 1, "f2": 2})
 
 
 class FakeHints:
-    """Hints without a database: `wake` wakes."""
+    """Hints without a database: `wake` wakes, `send` tells."""
 
     def __init__(self):
         self.wakes = SimpleQueue()
+        self.listening = True
 
     def wait(self, seconds):
         try:
-            self.wakes.get(timeout=seconds)
+            heard = self.wakes.get(timeout=seconds)
         except Empty:
             return set()
-        return {"ended"}
+        return heard
 
     def wake(self):
-        self.wakes.put(None)
+        self.wakes.put(set())
+
+    def send(self, about=""):
+        self.wakes.put({Hint("tomaat_changed", about)})
 
 
 class FakeStore:
@@ -114,7 +118,7 @@ class FakeStore:
         self.down = False
         self.loading = False
         self.waiting = 0
-        self.asked_states = []
+        self.asked = []  #: the tickets of each reading for waiters
         self.readings = 0  #: of the lines
         self.line = LINE  #: the one where tickets queue
         self.acts = []
@@ -170,10 +174,10 @@ class FakeStore:
         self._demand()
         return self.tickets.get(ticket_id)
 
-    def states_of(self, ticket_ids):
+    def find_all(self, ticket_ids):
         self._demand()
-        self.asked_states.append(set(ticket_ids))
-        return {id: self.tickets[id].state for id in ticket_ids if id in self.tickets}
+        self.asked.append(set(ticket_ids))
+        return {id: self.tickets[id] for id in ticket_ids if id in self.tickets}
 
     def lines(self):
         self._demand()
@@ -206,8 +210,9 @@ class FakeStore:
         self.tickets[new.id] = new
         return new
 
-    def mark_fetched(self, ticket_id):
-        self.fetched.append(ticket_id)
+    def mark_fetched(self, ticket_ids):
+        self._demand()
+        self.fetched += ticket_ids
 
     def count_waiting(self):
         self._demand()
@@ -224,7 +229,7 @@ class FakeStore:
     def change(self, ticket_id, **values):
         """Do what another door does to a ticket."""
         self.tickets[ticket_id] = dataclasses.replace(self.tickets[ticket_id], **values)
-        self.hints.wake()
+        self.hints.send(str(ticket_id))
         return self.tickets[ticket_id]
 
 

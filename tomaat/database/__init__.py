@@ -2,8 +2,8 @@
 
 from tomaat.database.connection import DatabaseUnavailable, RowRefused, connect, wait_for_database
 from tomaat.database.facts import ServerFacts, server_facts
-from tomaat.database.hinter import Hinter
 from tomaat.database.hint import CHANGED, IDLE, QUEUED, SUBMITTED, Hint
+from tomaat.database.hinter import Hinter
 from tomaat.database.hints import Hints, hints_arrive, send_hints
 from tomaat.database.migrate import SchemaTooNew, applied_migrations, known_migrations, migrate
 from tomaat.database.run import run

@@ -9,7 +9,6 @@ import sqlalchemy
 
 from tomaat.database.connection import RowRefused, one_deadline, outages_named
 
-
 MOST_STATEMENTS = 1000  #: kept with what SQLAlchemy has found out about them
 _statement = lru_cache(MOST_STATEMENTS)(sqlalchemy.text)
 

@@ -104,8 +104,7 @@ class Claims:
         offering = self.keeper.offering
         return {
             "interface_hashes": offering.interface_hashes,
-            "beside_another": bool(self.running.in_worker)
-            or (not offering.complete and self.keeper.suspects.in_doubt),
+            "beside_another": bool(self.running.in_worker) or (not offering.complete and self.keeper.suspects.in_doubt),
             "running": self.running.ids,
         }
 

@@ -110,7 +110,7 @@ class Ends:
         return ended
 
     def note_success(self, end: Succeed, ticket: Ticket, out: Path, *, kept: bool) -> bool:
-        """Note that a ticket was completed, in time if ``kept``: then the folders of earlier claims go, else its own."""
+        """Note that a ticket was completed: if it was ``kept``, the folders of earlier claims go, else its own."""
         for left in TicketFolder(path=out.parent.parent).before(ticket.claim) if kept else (out,):
             shutil.rmtree(left, ignore_errors=True)
         self.log.info(

@@ -50,7 +50,6 @@ class Scheduler:
         watch: DeviceWatch,
         reloads: ReloadStore,
         kept: Collection[KeptTasks],
-        lease_seconds: float,
         poll_seconds: float,
     ) -> None:
         self.reloads = reloads
@@ -63,7 +62,7 @@ class Scheduler:
         self.engine = engine
         self.hints = hints
         self.watch = watch
-        self.beat_seconds = lease_seconds / BEATS_PER_LEASE
+        self.beat_seconds = sources.lease_seconds / BEATS_PER_LEASE
         self.beat_at = 0.0
         self.poll_seconds = poll_seconds
         self.poll_at = 0.0

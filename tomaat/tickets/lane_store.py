@@ -109,7 +109,9 @@ class LaneStore:
             self._tell(claimed, RUNNING, before=QUEUED)
         return claimed
 
-    def _claim_by_id(self, interface_hashes: Collection[str], running: Collection[int], *, beside_another: bool) -> Rows:
+    def _claim_by_id(
+        self, interface_hashes: Collection[str], running: Collection[int], *, beside_another: bool
+    ) -> Rows:
         """Claim the ticket that is in front now, and no other; it is left from now on if its row is refused."""
         front = self.next_queued(interface_hashes, running=running)
         if front is None:
@@ -136,7 +138,12 @@ class LaneStore:
         }
 
     def _claiming(
-        self, interface_hashes: Collection[str], running: Collection[int], *, beside_another: bool, only: int | None = None
+        self,
+        interface_hashes: Collection[str],
+        running: Collection[int],
+        *,
+        beside_another: bool,
+        only: int | None = None,
     ) -> dict[str, Any]:
         """Give the values that ``CLAIM`` needs."""
         return {

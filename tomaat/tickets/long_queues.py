@@ -32,9 +32,7 @@ class Part:
 
     def with_one(self, other: Part) -> Part:
         """Add more tickets of the same service."""
-        return Part(
-            service=self.service, place=max(self.place, other.place), seconds=self.seconds + other.seconds
-        )
+        return Part(service=self.service, place=max(self.place, other.place), seconds=self.seconds + other.seconds)
 
 
 class LongQueues:
@@ -87,4 +85,5 @@ def _end_of_front(queue: Mapping[str, Any], front: int) -> int | None:
     waiting = [part for part in queue["line"] or () if part["state"] == QUEUED]
     if sum(part["tickets"] for part in waiting) < front:
         return None
-    return max(part["place"] for part in waiting)
+    end: int = max(part["place"] for part in waiting)
+    return end

@@ -137,12 +137,12 @@ class ManagerStore:
 
     def queues(self) -> list[Queue]:
         """Read each compute source's queue as ``read`` does."""
-        return self._queues_of(row._mapping for row in run(self.database, QUEUES, front=FRONT))  # noqa: SLF001
+        rows = run(self.database, f"SELECT json_agg(q ORDER BY q.name) AS queues FROM ({QUEUES}) q", front=FRONT)
+        return self._queues_of(rows[0].queues or [])
 
-    def _queues_of(self, facts: Iterable[Mapping[str, Any]]) -> list[Queue]:
-        known = [dict(each) for each in facts]
-        self.long_queues.complete(known, front=FRONT)
-        return [queue_of(each) for each in known]
+    def _queues_of(self, facts: Sequence[dict[str, Any]]) -> list[Queue]:
+        self.long_queues.complete(facts, front=FRONT)
+        return [queue_of(each) for each in facts]
 
     def fronts(self, sources: Collection[str]) -> dict[str, tuple[Waiting, ...]]:
         """List the fronts of some queues, each in its order."""

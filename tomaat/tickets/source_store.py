@@ -130,19 +130,22 @@ class SourceStore:
         A lease whose row PostgreSQL refuses to change is left as it is, and counts as renewed: nobody has taken it.
         """
         try:
-            rows = run(
-                self.database,
-                """UPDATE leases l SET expires = clock_timestamp() + make_interval(secs => :seconds), seconds = :seconds
-                   FROM unnest(CAST(:names AS text[]), CAST(:holders AS text[]), CAST(:epochs AS bigint[]))
-                     AS own(name, holder, epoch)
-                   WHERE l.name = own.name AND l.holder = own.holder AND l.epoch = own.epoch RETURNING l.name""",
-                names=[lease.name for lease in leases],
-                holders=[lease.holder for lease in leases],
-                epochs=[lease.epoch for lease in leases],
-                seconds=self.lease_seconds,
-            )
+            return self._renew_together(leases)
         except RowRefused:
             return {lease.name for lease in leases if self._renew_or_tell(lease)}
+
+    def _renew_together(self, leases: Collection[Lease]) -> set[str]:
+        rows = run(
+            self.database,
+            """UPDATE leases l SET expires = clock_timestamp() + make_interval(secs => :seconds), seconds = :seconds
+               FROM unnest(CAST(:names AS text[]), CAST(:holders AS text[]), CAST(:epochs AS bigint[]))
+                 AS own(name, holder, epoch)
+               WHERE l.name = own.name AND l.holder = own.holder AND l.epoch = own.epoch RETURNING l.name""",
+            names=[lease.name for lease in leases],
+            holders=[lease.holder for lease in leases],
+            epochs=[lease.epoch for lease in leases],
+            seconds=self.lease_seconds,
+        )
         return {row.name for row in rows}
 
     def _renew_or_tell(self, lease: Lease) -> bool:

@@ -97,7 +97,7 @@ class Waiters:
 
     def _run(self) -> None:
         waiting: list[Waiter] = []
-        poll_at = 0.0
+        poll_at = time.monotonic() + self.poll_seconds
         while not self.stopped:
             heard = self.hints.wait(self._longest_wait(poll_at))
             now = time.monotonic()
