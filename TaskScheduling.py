@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from tomaat.database import QUEUED, Hinter, Hints, connect
+from tomaat.database import QUEUED, WISHED, Hinter, Hints, connect
 from tomaat.devices.device_watch import DeviceWatch
 from tomaat.devices.sources import find_sources, threads_of_each
 from tomaat.launch.open_door import open_door, prepare
@@ -42,7 +42,7 @@ def schedule(settings: Settings, stop: Stop) -> None:
     if user is not None:
         user.check(storage.tickets)
     hinter = Hinter(database)
-    hints = Hints(settings.DATABASE_URL, QUEUED, deadline_seconds=deadline_seconds)
+    hints = Hints(settings.DATABASE_URL, QUEUED, WISHED, deadline_seconds=deadline_seconds)
     stop.also_wake(hints.wake)
     engine = LocalEngine(
         [

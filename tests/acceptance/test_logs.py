@@ -62,7 +62,7 @@ def service(make_service, tmp_path_factory):
     for name in ("DummyTask", "FloatComputationTask"):
         (tasks / f"{name}.py").write_text((REPOSITORY / f"CustomTasks/{name}.py").read_text())
     (tasks / "CrashingTask.py").write_text(CRASHING)
-    instance = make_service(LOG_FORMAT="json", CUSTOM_TASKS_DIR=str(tasks))
+    instance = make_service(LOG_FORMAT="json", LOG_LEVEL="debug", CUSTOM_TASKS_DIR=str(tasks))
     instance.start()
     instance.wait_until_ready("Dummy", "FloatComputation", "Crashing")
     return instance

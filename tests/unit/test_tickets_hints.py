@@ -2,7 +2,7 @@
 
 import pytest
 
-from tomaat.database import CHANGED, QUEUED, SUBMITTED, Hint
+from tomaat.database import CHANGED, QUEUED, SUBMITTED, WISHED, Hint
 from tomaat.tickets import states
 from tomaat.tickets.hints import EVERY_DOOR, hints_about, hints_of, hints_of_wish
 
@@ -28,10 +28,10 @@ def test_each_move_wakes_who_has_to_do_something_and_who_waits_for_it(before, af
 
 
 def test_a_wish_about_a_ticket_wakes_its_source_alone():
-    assert hints_of_wish(7, SOURCE) == (Hint(SUBMITTED), Hint(QUEUED, SOURCE), TICKET)
+    assert hints_of_wish(7, SOURCE) == (Hint(SUBMITTED), Hint(WISHED, SOURCE), TICKET)
     assert hints_of_wish(7, None) == (Hint(SUBMITTED), TICKET)
     assert Hint(QUEUED, SOURCE) in hints_about(SOURCE)
 
 
 def test_the_channels_are_all_known():
-    assert {hint.channel for hint in EVERY_DOOR} == {"tomaat_submitted", "tomaat_queued", "tomaat_changed"}
+    assert {hint.channel for hint in EVERY_DOOR} == {SUBMITTED, QUEUED, WISHED, CHANGED}

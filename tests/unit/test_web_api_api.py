@@ -344,7 +344,7 @@ def test_the_log_has_one_line_per_request_and_no_path_token_or_name(web, get):
         web.client.delete(ticket["links"]["cancel"])
     answered = [line for line in lines if line["event"] == "request.answered"]
     assert len(answered) == 7
-    assert [line["log_level"] for line in answered] == ["debug"] * 2 + ["info"] * 5
+    assert [line["log_level"] for line in answered] == ["debug"] * 3 + ["info"] * 3 + ["debug"]
     assert [line.get("problem") for line in answered[3:6]] == ["not-found", "method-not-allowed", "invalid-inputs"]
     assert answered[0] | {"milliseconds": 0} == {
         "event": "request.answered",
@@ -363,7 +363,7 @@ def test_polling_that_goes_well_is_no_line_of_the_log_and_what_fails_is_one(web)
     ticket = web.submit(state=QUEUED)
     link = ticket["links"]
     quiet = [link["status"], link["result"], "/supportedservices", "/", "/static/page.css", "/health/live"]
-    told = ["/static/none.js", "/status/1&x", "/result/1&x", "/queues", link["status"] + "?wait=x", "/openapi.json"]
+    told = ["/static/none.js", "/status/1&x", "/result/1&x", "/queues", link["status"] + "?wait=x", "/none"]
     for path in quiet + told:
         with structlog.testing.capture_logs() as lines:
             web.client.get(path).close()
@@ -371,7 +371,10 @@ def test_polling_that_goes_well_is_no_line_of_the_log_and_what_fails_is_one(web)
         assert levels == ["debug" if path in quiet else "info"], path
     with structlog.testing.capture_logs() as lines:
         web.client.delete(link["cancel"])
-    assert [line["log_level"] for line in lines if line["event"] == "request.answered"] == ["info"]
+    assert [(line["event"], line["log_level"]) for line in lines] == [
+        ("ticket.given_up", "info"),
+        ("request.answered", "debug"),
+    ], "what was done has a line of its own"
 
 
 def test_a_crash_tells_the_client_a_reference_and_the_log_the_place_but_neither_the_text(web, monkeypatch):

@@ -2,7 +2,7 @@
 
 from tomaat.database.connection import DatabaseUnavailable, RowRefused, connect, wait_for_database
 from tomaat.database.facts import ServerFacts, server_facts
-from tomaat.database.hint import CHANGED, IDLE, QUEUED, SUBMITTED, Hint
+from tomaat.database.hint import CHANGED, IDLE, QUEUED, SUBMITTED, WISHED, Hint
 from tomaat.database.hinter import Hinter
 from tomaat.database.hints import Hints, hints_arrive, send_hints
 from tomaat.database.migrate import SchemaTooNew, applied_migrations, known_migrations, migrate
@@ -13,6 +13,7 @@ __all__ = [
     "IDLE",
     "QUEUED",
     "SUBMITTED",
+    "WISHED",
     "DatabaseUnavailable",
     "Hint",
     "Hinter",

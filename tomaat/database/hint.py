@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 SUBMITTED = "tomaat_submitted"  #: the manager has something to assign or to move
 IDLE = "tomaat_idle"  #: a compute source has nothing to do; about it
 QUEUED = "tomaat_queued"  #: a compute source has something to do; about it
+WISHED = "tomaat_wished"  #: somebody wants something of what runs at a compute source; about it
 DOCTOR = "tomaat_doctor"  #: the doctor sees whether hints arrive
 CHANGED = "tomaat_changed"  #: a ticket changed that a client may wait for; about it
 

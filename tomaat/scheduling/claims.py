@@ -42,6 +42,7 @@ class Claims:
         self.look_seconds = look_seconds  #: between two looks for a ticket that runs and nobody here knows
         self.look_at = 0.0
         self.may_wait = True  #: a ticket, in this queue, as far as is known
+        self.looked = False  #: the store knows which ticket waits next
         self.told_idle = False  #: the manager knows that nothing runs here, and nothing waits
         self.outcome_unknown = False  #: of the last claim
         self.abandoned: list[int] = []  #: tickets that run by their rows, whose end cannot be written
@@ -69,7 +70,7 @@ class Claims:
         self.outcome_unknown = True
         kept, ticket = self.store.succeed_and_claim(run.ticket, **asdict(end), **self._wish())
         self.outcome_unknown = False
-        self.may_wait = self.store.next is not None
+        self._note_look()
         return kept, self._begin(ticket)
 
     def _begin(self, ticket: Ticket | None) -> RunningTicket | None:
@@ -96,7 +97,7 @@ class Claims:
             if ticket is not None:
                 return ticket
         ticket = self.store.claim(**self._wish())
-        self.may_wait = self.store.next is not None
+        self._note_look()
         return ticket
 
     def _wish(self) -> dict[str, Any]:
@@ -136,14 +137,21 @@ class Claims:
 
     def look_ahead(self) -> None:
         """Look which ticket waits next, where one may, and let the worker read it while it is busy."""
-        if self.outcome_unknown or not self.may_wait:
+        if self.outcome_unknown or self.looked:
             return
         try:
             self.store.next_queued(self.keeper.offering.interface_hashes, running=self.running.ids)
         except DatabaseUnavailable:
             return
-        self.may_wait = self.store.next is not None
+        self._note_look()
         self.read_ahead()
+
+    def note_news(self) -> None:
+        """Note that a ticket may wait here by now."""
+        self.may_wait, self.looked = True, False
+
+    def _note_look(self) -> None:
+        self.may_wait, self.looked = self.store.next is not None, True
 
     def read_ahead(self) -> None:
         """Let the worker read, while it is busy, the ticket that waits next; this claims nothing.

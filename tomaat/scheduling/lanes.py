@@ -105,7 +105,8 @@ class Lane:
         self.sealer = Sealer(storage, source.name, self.wake)
         self.ends = Ends(store, self.log, attempts=attempts)
         self.looked_at = 0.0
-        self.heard = False  #: something about this source has changed in the database
+        self.heard = False  #: something may wait in the queue
+        self.wished = False  #: somebody may want something of a ticket that runs
         self.stop_asked = False
         self.lease_lost = False
 
@@ -118,9 +119,10 @@ class Lane:
         """Let the lane look again; any thread may call it."""
         self.waker.wake()
 
-    def hear(self) -> None:
-        """Let the lane look at its queue and at its tickets; any thread may call it."""
+    def hear(self, *, at_once: bool = False) -> None:
+        """Let the lane look at its queue, and ``at_once`` at its tickets; any thread may call it."""
         self.heard = True
+        self.wished |= at_once
         self.wake()
 
     def reload(self, asked: ReloadAsked) -> None:
@@ -174,7 +176,10 @@ class Lane:
     def _step(self) -> None:
         """Carry out the ends that have come, claim if the device is free, and wait for news."""
         if self.heard:
-            self.heard, self.claims.may_wait, self.looked_at = False, True, 0.0
+            self.heard = False
+            self.claims.note_news()
+        if self.wished:
+            self.wished, self.looked_at = False, 0.0
         self._end_by_force()
         for run in self.running.each():
             if run.end is not None:
@@ -185,6 +190,8 @@ class Lane:
         if self.keeper.worker is not None and self._is_free():
             self._claim()
             self.claims.tell_idle()
+        elif self.running:
+            self.claims.look_ahead()
         if self._look_left() <= 0:
             self._look_round()
         message = self.keeper.receive(self._longest_wait())
@@ -227,7 +234,7 @@ class Lane:
         if run is not None:
             self._begin(run)
         elif self.keeper.ahead is not None:
-            self.claims.look_ahead()
+            self.claims.read_ahead()
 
     def _begin(self, run: RunningTicket) -> None:
         """Let the worker go on with a claimed ticket, and read the ticket after it."""
@@ -252,7 +259,6 @@ class Lane:
         if self.keeper.worker is not None:
             self.keeper.offering.tell()
             if self.running:
-                self.claims.look_ahead()
                 self.estimates.ask()
 
     def _record(self, run: RunningTicket) -> bool:
@@ -279,10 +285,10 @@ class Lane:
                 self.forced.by_death(message.ending)
             case Loading() | Loaded() | Offered() | NotOffered() | WorkerReady() | DeviceBroken():
                 self.keeper.note(message)
-                self.claims.may_wait = True  # a ticket for what is offered by now
+                self.claims.note_news()  # a ticket for what is offered by now
             case Reloaded():
                 self.reloads.hear(message)
-                self.claims.may_wait = True
+                self.claims.note_news()
             case Estimated():
                 self.estimates.note(message)
             case Measured():

@@ -11,7 +11,7 @@ from functools import partial
 
 import structlog
 
-from tomaat.database import DatabaseUnavailable, Hints, RowRefused
+from tomaat.database import QUEUED, WISHED, DatabaseUnavailable, Hints, RowRefused
 from tomaat.devices.compute_source import ComputeSource
 from tomaat.devices.device_watch import DeviceWatch
 from tomaat.processes.log import frames_of
@@ -131,15 +131,16 @@ class Scheduler:
         while (left := min(self.beat_at, self.poll_at) - time.monotonic()) > 0:
             heard = self.hints.wait(left)
             self.engine.serve_requests()
-            self._pass_on({hint.about for hint in heard})
+            self._pass_on({hint.about for hint in heard if hint.channel == QUEUED})
+            self._pass_on({hint.about for hint in heard if hint.channel == WISHED}, at_once=True)
             if self.reload_asked:
                 self.beat_at = 0.0
 
-    def _pass_on(self, sources: Collection[str]) -> None:
-        """Let the lanes of some sources look; ``""`` means all sources."""
+    def _pass_on(self, sources: Collection[str], *, at_once: bool = False) -> None:
+        """Let the lanes of some sources look at their queues, and their tickets; ``""`` means all sources."""
         for name, running in self.running.items():
             if name in sources or "" in sources:
-                running.lane.hear()
+                running.lane.hear(at_once=at_once)
 
     def _poll(self) -> None:
         """Look, for all lanes at once, where tickets wait or run: a hint may have been lost."""

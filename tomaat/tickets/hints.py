@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tomaat.database import CHANGED, QUEUED, SUBMITTED, Hint
+from tomaat.database import CHANGED, QUEUED, SUBMITTED, WISHED, Hint
 from tomaat.tickets import states
 
-EVERY_DOOR = (Hint(SUBMITTED), Hint(QUEUED), Hint(CHANGED))  #: any door may have to act, about anything
+EVERY_DOOR = (Hint(SUBMITTED), Hint(QUEUED), Hint(WISHED), Hint(CHANGED))  #: any door may have to act, about anything
 
 
 def hints_of(
@@ -28,7 +28,7 @@ def hints_of(
 
 def hints_of_wish(ticket: int, source: str | None) -> tuple[Hint, ...]:
     """Name the news that a client, or an operator, wants something of a ticket: any door may have to act."""
-    at_source = () if source is None else (Hint(QUEUED, source),)
+    at_source = () if source is None else (Hint(WISHED, source),)
     return (Hint(SUBMITTED), *at_source, Hint(CHANGED, _named(ticket)))
 
 

@@ -15,7 +15,7 @@ from tomaat.tickets.hints import hints_of
 from tomaat.tickets.problems import without_details
 from tomaat.tickets.row_by_row import Rows
 from tomaat.tickets.source_store import Lease
-from tomaat.tickets.sql import HELD, ON_A_SOURCE, back_to_waiting
+from tomaat.tickets.sql import HELD, NOT_AWAITED, ON_A_SOURCE, back_to_waiting
 from tomaat.tickets.states import CANCELLED, FAILED, QUEUED, RUNNING, SCHEDULER, SUBMITTED, SUCCEEDED
 from tomaat.tickets.ticket import COLUMNS, Ticket
 
@@ -96,7 +96,7 @@ class LaneStore:
     ) -> Rows:
         return run(
             self.database,
-            f"WITH {CLAIM} SELECT * FROM told",
+            f"WITH {CLAIM} SELECT * FROM told WHERE {NOT_AWAITED}",
             **self._claiming(interface_hashes, running, beside_another=beside_another, only=only),
         )
 
@@ -175,7 +175,11 @@ class LaneStore:
         """
         try:
             rows = self._run_mine(
-                "UPDATE tickets SET progress = :progress, stage = :stage", ticket, progress=progress, stage=stage
+                "UPDATE tickets SET progress = :progress, stage = :stage",
+                ticket,
+                f"{MINE} AND {NOT_AWAITED}",
+                progress=progress,
+                stage=stage,
             )
         except RowRefused as error:
             log.error("ticket.progress_refused", ticket=ticket.id, reason=str(error))
@@ -344,10 +348,10 @@ class LaneStore:
         self._tell(ticket, state or SUBMITTED)
         return state
 
-    def _run_mine(self, update: str, ticket: Ticket, **values: Any) -> Rows:
+    def _run_mine(self, update: str, ticket: Ticket, guard: str = MINE, **values: Any) -> Rows:
         return run(
             self.database,
-            f"{update} WHERE {MINE} RETURNING state, cancel_requested",
+            f"{update} WHERE {guard} RETURNING state, cancel_requested",
             **self._of(ticket),
             **values,
         )

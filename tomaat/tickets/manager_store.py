@@ -22,6 +22,7 @@ from tomaat.tickets.sql import (
     FAIL,
     FORGET_TEXTS,
     HELD,
+    NOT_AWAITED,
     OFFERS,
     OPEN,
     PERFORMED,
@@ -188,7 +189,7 @@ class ManagerStore:
             f"""UPDATE tickets t SET state = '{QUEUED}', source = m.to_source, loading_seconds = m.loading_seconds
                 FROM jsonb_to_recordset(CAST(:moves AS jsonb))
                   AS m(ticket bigint, from_source text, to_source text, loading_seconds double precision)
-                WHERE t.id = m.ticket AND t.state = '{before}' AND {guard}
+                WHERE t.id = m.ticket AND t.state = '{before}' AND {guard} AND {NOT_AWAITED}
                 RETURNING t.id, t.source, t.state, t.service, t.queue_order,
                   coalesce(t.expected_seconds, (SELECT mean_seconds FROM durations
                     WHERE source = t.source AND service = t.service), 1) + t.loading_seconds AS seconds""",

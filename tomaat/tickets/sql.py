@@ -66,6 +66,10 @@ FORGET_TEXTS = f"""{FORGET_WORDS}, error = CASE WHEN error IS NOT NULL THEN json
     'type', error->'type', 'title', error->'title', 'status', error->'status',
     'detail', 'The details are no longer kept.') END"""
 
+#: Added to the WHERE of an UPDATE: its commit does not wait for the disk. For moves that nobody is told of: if a crash
+#: of the server takes one back, the ticket waits as before, and what its worker does counts no longer. Decision 0020.
+NOT_AWAITED = "(SELECT set_config('synchronous_commit', 'off', true)) = 'off'"
+
 #: The beginning of an UPDATE that fails tickets with ``:error``.
 FAIL = f"""UPDATE tickets t SET state = '{FAILED}', finished = clock_timestamp(), error = CAST(:error AS jsonb)"""
 

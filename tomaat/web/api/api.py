@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from collections.abc import Callable, Collection
 from functools import partial
 
@@ -19,13 +20,14 @@ from tomaat.tickets.states import CANCELLED, EXPIRED, FAILED, RUNNING, STATES, S
 from tomaat.tickets.ticket import Ticket
 from tomaat.tickets.ticket_store import TicketStore
 from tomaat.web.api.examples import Examples
+from tomaat.web.api.known_tickets import KnownTickets
 from tomaat.web.api.openapi import describe_api
 from tomaat.web.api.results import send_result
 from tomaat.web.api.sent_spans import SentSpans
 from tomaat.web.api.shapes import Accepted, Explanation, Service, Status
 from tomaat.web.api.submission import Submission
-from tomaat.web.api.tokens import find_ticket
-from tomaat.web.api.waiters import Waiters
+from tomaat.web.api.tokens import find_ticket, shown
+from tomaat.web.api.waiters import REMEMBERED_SECONDS, Waiters
 from tomaat.web.http.access import HEADER as KEY_HEADER
 from tomaat.web.http.access import Access
 from tomaat.web.http.problems import EXPLANATIONS, Problem, invalid, retry_later, too_large
@@ -68,6 +70,7 @@ class Api:
         self.longest_wait_seconds = longest_wait_seconds
         self.longest_queue = longest_queue
         self.sent_spans = SentSpans()
+        self.known_tickets = KnownTickets(seconds=REMEMBERED_SECONDS / 2)
         self.services = Recent(store.offered_services, seconds=RECENT_SECONDS)
         self.submission = Submission(
             store,
@@ -114,20 +117,22 @@ class Api:
         if self.waiting.get() >= self.longest_queue:
             detail = f"{self.longest_queue} tickets wait already; try again later."
             raise retry_later(503, "queue-full", "Queue full", detail, 30)
+        began = time.monotonic()
         ticket, token = self.submission.take(request, key)
         g.ticket = ticket.id
+        self.known_tickets.add(ticket, began)
         accepted = Accepted.of(ticket, token)
         return answer(accepted, 202, Location=accepted.links.status, Retry_After="1")
 
     def status(self, reference: str) -> Response:
         """Tell where a ticket stands, at once or when it has left a state."""
         while_in = _state_asked_for()
-        ticket = self._wait(self._find(reference), while_in)
+        ticket = self._await(reference, while_in)
         return self._describe(ticket)
 
     def result(self, reference: str) -> Response:
         """Send the result, or say why there is none."""
-        ticket = self._wait(self._find(reference), UNENDED)
+        ticket = self._await(reference, UNENDED)
         _demand_result(ticket)
         path = self.storage.result_of(ticket.folder, ticket.out)
         note_sent = partial(self._note_sent, ticket.id, ticket.result_bytes or 0)
@@ -191,9 +196,15 @@ class Api:
         g.ticket = ticket.id
         return ticket
 
-    def _wait(self, ticket: Ticket, while_in: Collection[str]) -> Ticket:
-        """Wait as long as the client asks for, if there is a place; return the ticket as it is then."""
+    def _await(self, reference: str, while_in: Collection[str]) -> Ticket:
+        """Find a ticket, and wait as long as the client asks for, if there is a place; return it as it is then."""
         seconds = self._seconds_asked_for()
+        known = self.known_tickets.find(shown(reference).ticket_id) if seconds else None
+        if known is not None and known.ticket.state in while_in and shown(reference).opens(known.ticket):
+            g.ticket = known.ticket.id
+            waited = self.waiters.wait(known.ticket, while_in, seconds, since=known.at)
+            return waited or self._find(reference)
+        ticket = self._find(reference)
         if not seconds or ticket.state not in while_in:
             return ticket
         return self.waiters.wait(ticket, while_in, seconds, since=g.began) or ticket

@@ -26,8 +26,6 @@ HEADERS = {
 }
 PROBED = {"/metrics", "/health/live", "/health/ready"}  #: asked every few seconds
 QUIET = {200, 503}  #: answers to these that are not worth a line; that health changed is one
-#: Asked again and again, or by a browser for its page: an answer that is well is not worth a line.
-POLLED = {"/status/<path:reference>", "/supportedservices", "/queues", "/", "/static/<path:name>"}
 ASKING = {"GET", "HEAD"}  #: methods that change nothing
 
 
@@ -77,12 +75,10 @@ def _finish(answer: Response) -> Response:
 
 
 def _is_routine(answer: Response) -> bool:
-    """Tell whether an answer tells nobody anything: to a probe, to polling that goes well, a file of the page."""
-    route = route_of_request()
-    if route in PROBED:
+    """Tell whether an answer tells nobody anything: it is well, and what was done has a line of its own."""
+    if route_of_request() in PROBED:
         return answer.status_code in QUIET
-    well = answer.status_code < HTTPStatus.BAD_REQUEST or g.get("problem") == "not-ready"
-    return request.method in ASKING and well and (route in POLLED or "problem" in g)
+    return answer.status_code < HTTPStatus.BAD_REQUEST or g.get("problem") == "not-ready"
 
 
 def _refuse(problem: Problem) -> Response:
