@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 from tomaat.access import Audit, KeyStore
-from tomaat.database import CHANGED, Hinter, Hints, connect
+from tomaat.database import ENDED, MOVED, Hinter, Hints, connect
 from tomaat.launch.open_door import open_door, prepare
 from tomaat.processes.misconfigured import Misconfigured
 from tomaat.processes.stop import Stop
@@ -48,7 +48,7 @@ def serve(settings: Settings, stop: Stop) -> None:
     hinter = Hinter(database)
     store = TicketStore(database, hinter.send)
     access = access_of(settings, KeyStore(database))
-    hints = Hints(settings.DATABASE_URL, CHANGED, deadline_seconds=deadline)
+    hints = Hints(settings.DATABASE_URL, MOVED, ENDED, deadline_seconds=deadline)
     waiters = Waiters(store, hints, places=settings.WEB_THREADS // 2, poll_seconds=settings.POLL_SECONDS)
     audit = Audit(database)
     watch = WatchStore(database)

@@ -6,7 +6,7 @@ from unittest import mock
 import pytest
 
 from tests.integration.test_refused_rows import refuse
-from tomaat.database import CHANGED, Hint
+from tomaat.database import ENDED, Hint
 from tomaat.launch import sources
 from tomaat.manager import withdrawals
 from tomaat.manager.withdrawals import EVERY_SECONDS, WATCH_SECONDS, Withdrawals
@@ -62,7 +62,7 @@ def test_a_service_that_nobody_has_offered_for_the_bound_is_withdrawn_and_its_ti
     assert failed.state == "failed"
     assert failed.error["type"] == "/problems/service-withdrawn"
     assert failed.error["detail"] == "Add: no compute source has offered it for 48 hours; it was withdrawn."
-    assert Hint(CHANGED) in bench.hints
+    assert Hint(ENDED) in bench.hints
     assert bench.read(other).state == "submitted"
     noted = bench.run("SELECT who, outcome FROM audit WHERE what = 'withdraw'")
     assert [tuple(line) for line in noted] == [("QueueManager", "Add")]

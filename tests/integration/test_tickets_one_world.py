@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.fuzz import LIMITS
 from tomaat.access.audit import Audit
 from tomaat.access.key_store import KeyStore
-from tomaat.database import CHANGED, Hints
+from tomaat.database import ENDED, Hints
 from tomaat.storage import Storage
 from tomaat.tickets.operator_store import OperatorStore
 from tomaat.tickets.ticket_store import AgainRules
@@ -64,7 +64,7 @@ class World:
         storage.prepare()
         self.key = keys.make("anna", None, operator=True)
         access = Access(keys, Proxies(()), needed=False, most_waiting=10, most_within_a_minute=10, most_wrong_keys=5)
-        self.waiters = Waiters(bench.web, Hints(database_url, CHANGED, deadline_seconds=10), places=1, poll_seconds=1.0)
+        self.waiters = Waiters(bench.web, Hints(database_url, ENDED, deadline_seconds=10), places=1, poll_seconds=1.0)
         api = Api(
             bench.web,
             storage,

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 import sqlalchemy
 
-from tomaat.database import CHANGED, SUBMITTED, Hint
+from tomaat.database import ENDED, SUBMITTED, Hint
 from tomaat.devices.need import Need
 from tomaat.tickets.lines import Outlook
 from tomaat.tickets.queue import Misfit, Placement
@@ -340,7 +340,7 @@ def test_a_cancelled_ticket_that_is_put_back_is_told_to_whoever_waits_for_it(ben
     bench.web.cancel(ticket)
     bench.hints.clear()
     assert lane.put_back(ticket)
-    assert bench.hints == [Hint(CHANGED, str(ticket.id))]
+    assert bench.hints == [Hint(ENDED, str(ticket.id))]
 
 
 def test_a_ticket_that_is_put_back_is_told_to_the_manager_also_where_an_earlier_try_did_it(bench):

@@ -15,11 +15,12 @@ from flask import Flask
 from Inputs import FloatInput, SingleChoiceInput, VolumeInput
 from tomaat.access.key_store import ApiKey, Usage
 from tomaat.archives import ArchiveLimits
-from tomaat.database import DatabaseUnavailable, Hint
+from tomaat.database import ENDED as ENDED_HINT
+from tomaat.database import MOVED, DatabaseUnavailable, Hint
 from tomaat.storage import Storage
 from tomaat.tickets.lines import Line, Lines
 from tomaat.tickets.operator_store import Hour, LatestReading, Overview, SeenTicket, Source
-from tomaat.tickets.states import CANCELLED, ENDED, FAILED, RUNNING, SUBMITTED, SUCCEEDED
+from tomaat.tickets.states import CANCELLED, ENDED, FAILED, RUNNING, SUBMITTED, SUCCEEDED, UNENDED
 from tomaat.tickets.ticket import Ticket
 from tomaat.tickets.ticket_store import AgainRules, OfferedService, ShortestQueue
 from tomaat.tickets.watch_store import World
@@ -102,8 +103,8 @@ class FakeHints:
     def wake(self):
         self.wakes.put(set())
 
-    def send(self, about=""):
-        self.wakes.put({Hint("tomaat_changed", about)})
+    def send(self, about="", channel=ENDED_HINT):
+        self.wakes.put({Hint(channel, about)})
 
 
 class FakeStore:
@@ -229,7 +230,7 @@ class FakeStore:
     def change(self, ticket_id, **values):
         """Do what another door does to a ticket."""
         self.tickets[ticket_id] = dataclasses.replace(self.tickets[ticket_id], **values)
-        self.hints.send(str(ticket_id))
+        self.hints.send(str(ticket_id), MOVED if self.tickets[ticket_id].state in UNENDED else ENDED_HINT)
         return self.tickets[ticket_id]
 
 

@@ -2,15 +2,16 @@
 
 from tomaat.database.connection import DatabaseUnavailable, RowRefused, connect, wait_for_database
 from tomaat.database.facts import ServerFacts, server_facts
-from tomaat.database.hint import CHANGED, IDLE, QUEUED, SUBMITTED, WISHED, Hint
+from tomaat.database.hint import ENDED, IDLE, MOVED, QUEUED, SUBMITTED, WISHED, Hint
 from tomaat.database.hinter import Hinter
 from tomaat.database.hints import Hints, hints_arrive, send_hints
 from tomaat.database.migrate import SchemaTooNew, applied_migrations, known_migrations, migrate
 from tomaat.database.run import run
 
 __all__ = [
-    "CHANGED",
+    "ENDED",
     "IDLE",
+    "MOVED",
     "QUEUED",
     "SUBMITTED",
     "WISHED",

@@ -9,7 +9,8 @@ IDLE = "tomaat_idle"  #: a compute source has nothing to do; about it
 QUEUED = "tomaat_queued"  #: a compute source has something to do; about it
 WISHED = "tomaat_wished"  #: somebody wants something of what runs at a compute source; about it
 DOCTOR = "tomaat_doctor"  #: the doctor sees whether hints arrive
-CHANGED = "tomaat_changed"  #: a ticket changed that a client may wait for; about it
+MOVED = "tomaat_moved"  #: a ticket has gone on, to a queue or to a worker; about it
+ENDED = "tomaat_ended"  #: a ticket has ended, or expired; about it
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -72,7 +73,7 @@ class Manager:
         self.renew_at = 0.0
         self.duties_at = 0.0
         self.given: dict[int, float] = {}  #: tickets, and until when the idle sources that got them may claim them
-        self.crowded: set[str] = set()  #: sources where tickets wait
+        self.crowded: set[str] = set()  #: sources where tickets wait that are not about to be claimed
         self.all_busy = False  #: by the last round, no source is idle
         self.said_held = False
         self.clock = SteadyClock(store.now, tolerance_seconds=rules.lease_seconds)
@@ -294,24 +295,23 @@ class Manager:
         runnable = {service for queue in queues for service in queue.offers}
         submitted = [each for each in reading.submitted if (each.service, each.interface_hash) in runnable]
         assigned = self.store.assign(assign(submitted[:MOST_AT_ONCE], queues))
-        got = set(assigned.values())
+        got = Counter(assigned.values())
         free = {queue.source for queue in queues if queue.running_left_seconds is None}
         now = time.monotonic()
         self.given = {ticket: until for ticket, until in self.given.items() if until > now}
         self.given |= {ticket: now + CLAIM_SECONDS for ticket, source in assigned.items() if source in free}
-        self.crowded = got | {queue.source for queue in queues if queue.queued_seconds is not None}
-        moved = self._rebalance(queues) if free - got and len(assigned) < MOST_AT_ONCE else {}
-        got |= set(moved.values())
-        self.crowded |= got
-        self.all_busy = free <= got
+        self.crowded = {queue.source for queue in queues if queue.queued_seconds is not None}
+        self.crowded |= {source for source, tickets in got.items() if tickets > 1 or source not in free}
+        idle = free - got.keys()
+        moved = self._rebalance(queues) if idle and self.crowded and len(assigned) < MOST_AT_ONCE else {}
+        self.crowded |= set(moved.values())
+        self.all_busy = idle <= set(moved.values())
         for event, queued in (("ticket.queued", assigned), ("ticket.moved", moved)):
             for ticket, source in queued.items():
                 log.debug(event, ticket=ticket, source=source)
 
     def _rebalance(self, queues: Sequence[Queue]) -> dict[int, str]:
         """Let idle sources take what waits elsewhere, but no ticket that its own idle source claims in a moment."""
-        if not self.crowded:
-            return {}
         fronts = self.store.fronts(self.crowded)
         with_fronts = [replace(queue, waiting=fronts.get(queue.source, ())) for queue in queues]
         return self.store.move(rebalance(with_fronts, begins_now=self.given))

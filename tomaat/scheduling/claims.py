@@ -83,10 +83,10 @@ class Claims:
             other.relieve()
         return RunningTicket(ticket, self.storage.folder_of(ticket.folder).claim(ticket.out))
 
-    def tell_idle(self) -> None:
-        """Tell the manager, once, that this source has nothing to do."""
-        if not self.told_idle and not self.may_wait and not self.running:
-            self.store.ask_for_work()
+    def tell_idle(self, *, after: RunningTicket | None = None) -> None:
+        """Tell the manager, once, that this source has nothing to do, or will not ``after`` a ticket that ends now."""
+        if not self.told_idle and not self.may_wait and all(run is after for run in self.running):
+            self.store.ask_for_work(soon=after is None)  # else with the hint that it has ended
             self.told_idle = True
 
     def _claim(self) -> Ticket | None:

@@ -366,6 +366,7 @@ class Lane:
         Raises ``Stopping`` when it is away, the lane has to end, and nothing else is waited for.
         """
         claimed = None
+        self.claims.tell_idle(after=run)
         try:
             if isinstance(end, Succeed) and self.claims.can_be_joined and self._is_free(without=run):
                 kept, claimed = self.claims.succeed_and_claim(run, end)

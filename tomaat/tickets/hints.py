@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from tomaat.database import CHANGED, QUEUED, SUBMITTED, WISHED, Hint
+from tomaat.database import ENDED, MOVED, QUEUED, SUBMITTED, WISHED, Hint
 from tomaat.tickets import states
 
-EVERY_DOOR = (Hint(SUBMITTED), Hint(QUEUED), Hint(WISHED), Hint(CHANGED))  #: any door may have to act, about anything
+#: Any door may have to act, about anything.
+EVERY_DOOR = tuple(Hint(channel) for channel in (SUBMITTED, QUEUED, WISHED, MOVED, ENDED))
 
 
 def hints_of(
@@ -17,24 +18,25 @@ def hints_of(
     and sends the hints of that move. Whoever waits for a ticket to begin can wait a moment longer.
     """
     told = []
+    if before is not None and (before, after) != (states.QUEUED, states.SUBMITTED):
+        ends = after not in states.UNENDED
+        told.append(Hint(ENDED if ends else MOVED, _named(ticket), soon=ends))
     if after == states.SUBMITTED and door != states.MANAGER:
         told.append(Hint(SUBMITTED))
     if after == states.QUEUED:
         told.append(Hint(QUEUED, source or ""))
-    if before is not None and (before, after) != (states.QUEUED, states.SUBMITTED):
-        told.append(Hint(CHANGED, _named(ticket), soon=after not in states.UNENDED))
     return tuple(told)
 
 
 def hints_of_wish(ticket: int, source: str | None) -> tuple[Hint, ...]:
     """Name the news that a client, or an operator, wants something of a ticket: any door may have to act."""
     at_source = () if source is None else (Hint(WISHED, source),)
-    return (Hint(SUBMITTED), *at_source, Hint(CHANGED, _named(ticket)))
+    return (Hint(SUBMITTED), *at_source, Hint(ENDED, _named(ticket)))
 
 
 def hints_about(source: str) -> tuple[Hint, ...]:
     """Name the news that an operator wants something of a compute source."""
-    return (Hint(SUBMITTED), Hint(QUEUED, source), Hint(CHANGED))
+    return (Hint(SUBMITTED), Hint(QUEUED, source))
 
 
 def _named(ticket: int | None) -> str:

@@ -310,9 +310,9 @@ class LaneStore:
         )
         return self._tell_back(ticket, rows)
 
-    def ask_for_work(self) -> None:
+    def ask_for_work(self, *, soon: bool = True) -> None:
         """Hint to the manager that this source is idle."""
-        self.hint(Hint(IDLE, self.lease.name))
+        self.hint(Hint(IDLE, self.lease.name, soon=soon))
 
     def without_estimate(self, services: Collection[str], *, limit: int = 100) -> list[Ticket]:
         """List queued and running tickets whose task can estimate their duration and was not asked yet."""

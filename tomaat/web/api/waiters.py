@@ -11,8 +11,9 @@ from queue import Empty, SimpleQueue
 
 import structlog
 
-from tomaat.database import DatabaseUnavailable, Hint, Hints
+from tomaat.database import ENDED, MOVED, DatabaseUnavailable, Hint, Hints
 from tomaat.processes.log import frames_of
+from tomaat.tickets.states import UNENDED
 from tomaat.tickets.ticket import Ticket
 from tomaat.tickets.ticket_store import TicketStore
 
@@ -48,7 +49,7 @@ class Waiters:
         for _ in range(places):
             self.places.put(None)
         self.arriving: SimpleQueue[Waiter | Callable[[], None]] = SimpleQueue()
-        self.named: dict[str, float] = {}  #: what hints were about of late, and when they were heard
+        self.heard: dict[Hint, float] = {}  #: of late, and when
         self.fetched: set[int] = set()  #: tickets whose result was fetched, not written down yet
         self.write_at = 0.0
         self.stopped = False
@@ -122,12 +123,17 @@ class Waiters:
         return max(0.0, due - time.monotonic())
 
     def _remember(self, heard: Collection[Hint], now: float) -> None:
-        self.named = {about: at for about, at in self.named.items() if now - at < REMEMBERED_SECONDS}
-        self.named |= {hint.about: now for hint in heard}
+        self.heard = {hint: at for hint, at in self.heard.items() if now - at < REMEMBERED_SECONDS}
+        self.heard |= dict.fromkeys(heard, now)
 
     def _may_have_changed(self, waiter: Waiter) -> bool:
-        """Tell whether a hint was heard about a waiter's ticket, or about anything, since its row was read."""
-        heard = max(self.named.get(about, 0.0) for about in ("", str(waiter.ticket.id)))
+        """Tell whether a hint was heard about a waiter's ticket, or about anything, since its row was read.
+
+        Whoever waits for the end does not look because the ticket goes on.
+        """
+        channels = (ENDED,) if waiter.while_in == UNENDED else (ENDED, MOVED)
+        concerning = (Hint(channel, about) for channel in channels for about in ("", str(waiter.ticket.id)))
+        heard = max(self.heard.get(hint, 0.0) for hint in concerning)
         return heard >= waiter.since or not self.hints.listening
 
     def _arrivals(self) -> list[Waiter]:
