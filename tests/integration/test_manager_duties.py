@@ -5,10 +5,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
-import sqlalchemy
 import structlog
 
 from tests.integration.test_manager_manager import finished, manager
+from tests.integration.watched_statements import watched_statements
 from tomaat.database import RowRefused
 from tomaat.storage import Storage
 from tomaat.tickets.manager_store import MOST_AT_ONCE
@@ -36,19 +36,16 @@ def many(bench, state, *, many=MANY, **more):
 
 
 @contextmanager
-def statements(bench):
+def statements():
     """Write down each statement that changes something, and how many rows it changed."""
     told: list[tuple[str, int]] = []
 
-    def note(_connection, cursor, statement, *_more):
+    def note(cursor, statement, _values):
         if not statement.lstrip().startswith("SELECT"):
             told.append((statement, cursor.rowcount))
 
-    sqlalchemy.event.listen(bench.database, "after_cursor_execute", note)
-    try:
+    with watched_statements(after=note):
         yield told
-    finally:
-        sqlalchemy.event.remove(bench.database, "after_cursor_execute", note)
 
 
 #: What may be due, and the state that it is in afterwards.
@@ -67,7 +64,7 @@ def test_thousands_that_are_due_hold_no_ticket_up_and_are_done_in_small_parts(be
     bench.source()
     waiting = bench.submit()
     keeping = manager(bench, storage, attempts=1)
-    with statements(bench) as told:
+    with statements() as told:
         keeping.round()
     assert bench.read(waiting).state == "queued"
     changes = [statement for statement, _ in told if "UPDATE tickets" in statement or "DELETE" in statement]
@@ -75,7 +72,7 @@ def test_thousands_that_are_due_hold_no_ticket_up_and_are_done_in_small_parts(be
     assert max(rows for _, rows in told) <= MOST_AT_ONCE < MANY
     done = 0
     for _ in range(MANY):
-        with statements(bench) as told:
+        with statements() as told:
             keeping.round()
         assert max(rows for _, rows in told) <= MOST_AT_ONCE
         (left,) = bench.run(
@@ -97,7 +94,7 @@ def test_thousands_of_old_rows_and_lines_go_in_small_parts(bench, storage):
         n=MANY,
     )
     keeping = manager(bench, storage)
-    with statements(bench) as told:
+    with statements() as told:
         keeping.turn()
     assert max(rows for _, rows in told) <= MOST_AT_ONCE
     assert bench.run("SELECT (SELECT count(*) FROM tickets) + (SELECT count(*) FROM audit) AS n")[0].n == 0
@@ -110,7 +107,7 @@ def test_files_are_removed_in_small_parts_beside_the_rounds(bench, storage):
     keeping = manager(bench, storage)
     keeping.round()
     assert len(list(storage.tickets.iterdir())) == 450, "no round removes files"
-    with statements(bench) as told:
+    with statements() as told:
         assert keeping.sweep.work()
     assert len(list(storage.tickets.iterdir())) == 350
     assert max(rows for _, rows in told) == 100

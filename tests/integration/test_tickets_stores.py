@@ -6,8 +6,8 @@ import time
 from contextlib import contextmanager
 
 import pytest
-import sqlalchemy
 
+from tests.integration.watched_statements import watched_statements
 from tomaat.database import ENDED, SUBMITTED, Hint
 from tomaat.devices.need import Need
 from tomaat.tickets.lines import Outlook
@@ -136,7 +136,7 @@ def test_to_look_for_a_ticket_that_runs_costs_the_same_with_a_hundred_thousand(b
     for _ in range(3):
         lane.claim(["Add-1"])
     bench.run("VACUUM ANALYZE tickets")
-    with explained(bench) as plans:
+    with explained() as plans:
         assert lane.left_running(known=[1, 2]) is not None
     (plan,) = plans
     assert "tickets_running" in plan
@@ -819,17 +819,17 @@ def test_no_statement_of_the_doors_reads_the_whole_history(bench):
 
 
 @contextmanager
-def explained(bench):
+def explained():
     """Write down the plan of each statement as PostgreSQL carried it out."""
     plans = []
 
-    def explain(_connection, cursor, statement, parameters, *_more):
-        cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS) {statement}", parameters)
-        plans.append("\n".join(row[0] for row in cursor.fetchall()))
+    def explain(cursor, statement, values):
+        with cursor.connection.cursor() as other:
+            other.execute(f"EXPLAIN (ANALYZE, BUFFERS) {statement}", values)
+            plans.append("\n".join(row[0] for row in other.fetchall()))
 
-    sqlalchemy.event.listen(bench.database, "before_cursor_execute", explain)
-    yield plans
-    sqlalchemy.event.remove(bench.database, "before_cursor_execute", explain)
+    with watched_statements(before=explain):
+        yield plans
 
 
 def sequential_scans(bench):

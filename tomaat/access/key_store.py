@@ -6,13 +6,12 @@ import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import sqlalchemy
 from sqlalchemy.exc import IntegrityError
 
 from tomaat.access.hashing import hash_of
-from tomaat.database import RowRefused, run
+from tomaat.database import Row, RowRefused, run
 from tomaat.tickets.sql import WAITING
 
 KEY_BYTES = 32
@@ -110,7 +109,7 @@ class KeyStore:
         return Usage(waiting=rows[0].waiting, within_a_minute=rows[0].new)
 
 
-def _key_of(row: sqlalchemy.Row[Any]) -> ApiKey:
+def _key_of(row: Row) -> ApiKey:
     return ApiKey(
         name=row.name,
         services=None if row.services is None else tuple(row.services),

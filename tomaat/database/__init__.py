@@ -6,7 +6,7 @@ from tomaat.database.hint import ENDED, IDLE, MOVED, QUEUED, SUBMITTED, WISHED, 
 from tomaat.database.hinter import Hinter
 from tomaat.database.hints import Hints, hints_arrive, send_hints
 from tomaat.database.migrate import SchemaTooNew, applied_migrations, known_migrations, migrate
-from tomaat.database.run import run
+from tomaat.database.run import Row, Rows, run
 
 __all__ = [
     "ENDED",
@@ -19,7 +19,9 @@ __all__ = [
     "Hint",
     "Hinter",
     "Hints",
+    "Row",
     "RowRefused",
+    "Rows",
     "SchemaTooNew",
     "ServerFacts",
     "applied_migrations",

@@ -10,10 +10,9 @@ from typing import Any
 import sqlalchemy
 import structlog
 
-from tomaat.database import IDLE, Hint, RowRefused, run
+from tomaat.database import IDLE, Hint, RowRefused, Rows, run
 from tomaat.tickets.hints import hints_of
 from tomaat.tickets.problems import without_details
-from tomaat.tickets.row_by_row import Rows
 from tomaat.tickets.source_store import Lease
 from tomaat.tickets.sql import HELD, NOT_AWAITED, ON_A_SOURCE, back_to_waiting
 from tomaat.tickets.states import CANCELLED, FAILED, QUEUED, RUNNING, SCHEDULER, SUBMITTED, SUCCEEDED

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy
 
-from tomaat.database import Hint, RowRefused, run
+from tomaat.database import Hint, Row, RowRefused, Rows, run
 from tomaat.devices.need import Need
 from tomaat.tickets.hints import hints_of
 from tomaat.tickets.long_queues import LongQueues, Part
@@ -157,7 +157,7 @@ class ManagerStore:
             refused=self.tickets.refused,
             front=FRONT,
         )
-        found = [Waiting(**row._mapping) for row in rows]  # noqa: SLF001 (SQLAlchemy's public name for a row's columns)
+        found = [Waiting(**row._asdict()) for row in rows]
         return {source: tuple(each for each in found if each.source == source) for source in sources}
 
     def assign(self, moves: Sequence[Placement]) -> dict[int, str]:
@@ -183,7 +183,7 @@ class ManagerStore:
         self._tell(before, rows)
         return {row.id: row.source for row in rows}
 
-    def _place(self, before: str, guard: str, moves: Sequence[Placement]) -> list[sqlalchemy.Row[Any]]:
+    def _place(self, before: str, guard: str, moves: Sequence[Placement]) -> Rows:
         return run(
             self.database,
             f"""UPDATE tickets t SET state = '{QUEUED}', source = m.to_source, loading_seconds = m.loading_seconds
@@ -196,7 +196,7 @@ class ManagerStore:
             moves=json.dumps([asdict(move) for move in moves]),
         )
 
-    def _tell(self, before: str, rows: Iterable[sqlalchemy.Row[Any]]) -> None:
+    def _tell(self, before: str, rows: Iterable[Row]) -> None:
         """Send the hints of tickets that have moved; their rows tell what they are now."""
         for row in rows:
             for hint in hints_of(before, row.state, MANAGER, ticket=row.id, source=row.source):

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, TypeAlias
 
 import sqlalchemy
 from annotated_types import Ge, Le
 
-from tomaat.database import Hint, run
+from tomaat.database import Hint, Row, Rows, run
 from tomaat.tickets.hints import hints_about
 from tomaat.tickets.source_store import MANAGER_LEASE
 from tomaat.tickets.sql import HELD, TAKES_TICKETS, one_of
@@ -227,7 +227,7 @@ class OperatorStore:
         return [(row.service, _hour_of(row)) for row in rows]
 
 
-def _source_of(row: sqlalchemy.Row[Any]) -> Source:
+def _source_of(row: Row) -> Source:
     reading = None
     if row.device_read is not None:
         reading = LatestReading(
@@ -237,17 +237,17 @@ def _source_of(row: sqlalchemy.Row[Any]) -> Source:
             celsius=row.device_celsius,
             read=row.device_read,
         )
-    columns = row._mapping  # noqa: SLF001 (SQLAlchemy's public name)
+    columns = row._asdict()
     loading = None if row.loading is None else f"{row.loading}, {float(row.loading_seconds):.0f} s"
     values = {**columns, "reading": reading, "services": tuple(row.services), "loading": loading}
     return Source(**{field.name: values[field.name] for field in fields(Source)})
 
 
-def _tickets_of(rows: Sequence[sqlalchemy.Row[Any]]) -> tuple[SeenTicket, ...]:
-    return tuple(SeenTicket(**row._mapping) for row in rows)  # noqa: SLF001 (SQLAlchemy's public name)
+def _tickets_of(rows: Rows) -> tuple[SeenTicket, ...]:
+    return tuple(SeenTicket(**row._asdict()) for row in rows)
 
 
-def _hour_of(row: sqlalchemy.Row[Any]) -> Hour:
+def _hour_of(row: Row) -> Hour:
     waits, runs = row.waits or (None, None), row.runs or (None, None)
     return Hour(
         begins=row.begins,

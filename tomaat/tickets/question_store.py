@@ -37,7 +37,7 @@ class QuestionStore:
     def all(self) -> list[Question]:
         """List the questions."""
         rows = run(self.database, "SELECT what, detail, amount, asked, agreed FROM questions ORDER BY what")
-        return [Question(**row._mapping) for row in rows]  # noqa: SLF001 (SQLAlchemy's public name)
+        return [Question(**row._asdict()) for row in rows]
 
     def ask(self, what: str, detail: str, amount: int) -> None:
         """Ask an operator; an agreement to less than ``amount`` is void."""
@@ -66,7 +66,7 @@ class QuestionStore:
             operator=OPERATOR,
         )
         self.hint(Hint(SUBMITTED))
-        return Question(**rows[0]._mapping) if rows else None  # noqa: SLF001 (SQLAlchemy's public name)
+        return Question(**rows[0]._asdict()) if rows else None
 
     def take_agreement(self, what: str, amount: int = 0) -> bool:
         """Tell whether an operator agreed to at least ``amount``; the question is answered then, and counts once."""

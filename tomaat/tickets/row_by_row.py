@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import Any
 
 import sqlalchemy
 import structlog
 
-from tomaat.database import RowRefused, run
+from tomaat.database import RowRefused, Rows, run
 
 log = structlog.get_logger()
-
-Rows: TypeAlias = "list[sqlalchemy.Row[Any]]"
 
 MOST_REFUSED = 1000  #: rows remembered as refused
 ONE_BY_ONE = 50  #: rows changed each by itself, where one of them is refused

@@ -97,7 +97,7 @@ class SourceStore:
                FROM leases WHERE name = :name""",
             name=name,
         )
-        return LastHolder(**rows[0]._mapping) if rows else None  # noqa: SLF001 (SQLAlchemy's public name)
+        return LastHolder(**rows[0]._asdict()) if rows else None
 
     def is_silent(self, name: str, last: LastHolder) -> bool:
         """Tell whether a lease was not renewed for its length, by this process's own clock.
@@ -276,8 +276,8 @@ class SourceStore:
         try:
             run(
                 self.database,
-                """SELECT CAST(CAST(:offer AS json)->'offer' AS jsonb), CAST(:offer AS json)->>'service',
-                     CAST(:offer AS json)->>'interface_hash'""",
+                """SELECT CAST(o->'offer' AS jsonb) AS offer, o->>'service' AS service, o->>'interface_hash' AS interface_hash
+                   FROM (SELECT CAST(:offer AS json) AS o) told""",
                 offer=json.dumps(offer),
             )
         except RowRefused as error:
@@ -359,7 +359,7 @@ class SourceStore:
                FROM offers WHERE source = :name ORDER BY service""",
             name=name,
         )
-        return [dict(row._mapping) for row in rows]  # noqa: SLF001 (SQLAlchemy's public name for a row's columns)
+        return [row._asdict() for row in rows]
 
     def note_needs(self, lease: Lease, needs: Mapping[str, Any]) -> None:
         """Write a worker's measurements of one service, and the services that are ``warm`` now, in order of use.

@@ -6,8 +6,9 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Annotated, Any, TypeAlias
 
-import sqlalchemy
 from annotated_types import Ge, Le
+
+from tomaat.database import Row
 
 LARGEST_ID = 2**63 - 1  #: of a bigint
 TicketId: TypeAlias = Annotated[int, Ge(1), Le(LARGEST_ID)]
@@ -63,7 +64,7 @@ class Ticket:
         return (self.token_hash, *self.later_token_hashes)
 
     @classmethod
-    def of(cls, row: sqlalchemy.Row[Any]) -> Ticket:
+    def of(cls, row: Row) -> Ticket:
         """Make a ticket of a row that holds at least ``COLUMNS``."""
         values = {name: getattr(row, name) for name in NAMES}
         values["token_hash"] = bytes(values["token_hash"])

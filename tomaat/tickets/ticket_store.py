@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy
 
-from tomaat.database import DatabaseUnavailable, Hint, run
+from tomaat.database import DatabaseUnavailable, Hint, Row, run
 from tomaat.tickets.actors import ANYBODY, HOLDER
 from tomaat.tickets.hints import hints_of, hints_of_wish
 from tomaat.tickets.lines import Line, Lines, line_ends
@@ -330,7 +330,7 @@ class TicketStore:
         }
 
 
-def _line_of(row: sqlalchemy.Row[Any]) -> Line:
+def _line_of(row: Row) -> Line:
     running = dict(zip(row.ids or (), row.running_seconds or (), strict=True))
     return Line(
         source=row.name,
