@@ -276,7 +276,7 @@ class SourceStore:
         try:
             run(
                 self.database,
-                """SELECT CAST(o->'offer' AS jsonb) AS offer, o->>'service' AS service, o->>'interface_hash' AS interface_hash
+                """SELECT CAST(o->'offer' AS jsonb) AS offer, o->>'service' AS service, o->>'interface_hash' AS hash
                    FROM (SELECT CAST(:offer AS json) AS o) told""",
                 offer=json.dumps(offer),
             )
