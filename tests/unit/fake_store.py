@@ -116,6 +116,7 @@ class FakeStore:
         self.repeatable = {}
         self.numbers = itertools.count(1)
         self.fetched = []
+        self.read = []  #: tickets whose reading a look has noted
         self.down = False
         self.loading = False
         self.waiting = 0
@@ -175,9 +176,10 @@ class FakeStore:
         self._demand()
         return self.tickets.get(ticket_id)
 
-    def find_all(self, ticket_ids):
+    def find_all(self, ticket_ids, *, reading=()):
         self._demand()
         self.asked.append(set(ticket_ids))
+        self.read += [id for id in reading if id in self.tickets and self.tickets[id].has_result]
         return {id: self.tickets[id] for id in ticket_ids if id in self.tickets}
 
     def lines(self):

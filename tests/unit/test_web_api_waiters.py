@@ -35,7 +35,7 @@ def wait(waiters, ticket, seconds=20, *, while_in=UNENDED):
     """Wait as a request does that reads its ticket now; return the ticket's state afterwards."""
     since = time.monotonic()
     waited = waiters.wait(ticket, while_in, seconds, since=since)
-    return waited and waited.state
+    return waited and waited.ticket.state
 
 
 def new_ticket(store, **changes):
@@ -79,7 +79,7 @@ def test_a_change_between_the_look_and_the_wait_is_not_missed(store, waiters):
     since = time.monotonic()
     store.change(ticket.id, state=SUCCEEDED)
     time.sleep(0.1)  # the hint was heard before anybody waits
-    assert waiters.wait(ticket, UNENDED, 20, since=since).state == SUCCEEDED
+    assert waiters.wait(ticket, UNENDED, 20, since=since).ticket.state == SUCCEEDED
 
 
 def test_what_was_heard_before_the_look_is_no_reason_to_look_again(store, waiters):
@@ -199,3 +199,17 @@ def test_fetched_results_are_written_down_together_and_not_lost_in_an_outage(sto
     store.down = False
     waiters.close()
     assert sorted(store.fetched) == [3, 4]
+
+
+def test_a_reading_is_noted_by_the_look_that_finds_the_result(store, waiters):
+    ticket, other = new_ticket(store), new_ticket(store)
+    end = begin(
+        *[
+            lambda each=each: waiters.wait(each, UNENDED, 20, since=time.monotonic(), reads=True).noted
+            for each in (ticket, other)
+        ]
+    )
+    store.change(ticket.id, state=SUCCEEDED)
+    store.change(other.id, state=SUCCEEDED, delete_requested=True)
+    assert end() == [True, False]
+    assert store.read == [ticket.id]

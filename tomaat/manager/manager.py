@@ -26,7 +26,7 @@ from tomaat.tickets.source_store import MANAGER_LEASE, LastHolder, Lease, Source
 
 log = structlog.get_logger()
 
-PAUSE_SECONDS = 0.01  #: between two rounds while no source is idle, so that one statement moves many tickets
+PAUSE_SECONDS = 0.02  #: between two rounds while no source is idle, so that one statement moves many tickets
 CLAIM_SECONDS = 1.0  #: in which an idle source claims a ticket that it was given
 
 

@@ -209,6 +209,9 @@ class Lane:
         longest = self._look_left()
         if self.claims.outcome_unknown or any(run.stage is Stage.ENDING for run in self.running):
             longest = min(longest, RETRY_SECONDS)
+        for run in self.running:
+            if (left := run.ends_soon_until - time.monotonic()) > 0:
+                longest = min(longest, left)
         limited = [run.limits for run in self.running.in_worker if run.limits.due() is None]
         return min([self.keeper.offering.loading_left(longest), *(limits.left(longest) for limits in limited)])
 
@@ -225,6 +228,7 @@ class Lane:
             and not self.reloads.waits
             and len(under_way) < MOST_UNDER_WAY
             and not any(run.holds_device or run.runs_alone for run in under_way)
+            and not any(run.ends_soon_until > time.monotonic() for run in under_way)
             and self.room.is_there()
         )
 
@@ -306,9 +310,9 @@ class Lane:
             case Progress():
                 run.progress = message
             case Performing() if run.stage is Stage.READING:
-                run.stage = Stage.PERFORMING
+                run.perform()
             case Performed() if run.holds_device:
-                run.stage = Stage.PACKING
+                run.pack()
                 run.limits.allow_packing(self.times.pack_seconds)
             case Packed():
                 run.seal(self.sealer.seal(run.out))

@@ -13,6 +13,8 @@ from tomaat.scheduling.ends import End
 from tomaat.scheduling.limits import Limits
 from tomaat.tickets.ticket import Ticket
 
+BRIEF_SECONDS = 0.02  #: of a task; the end of such a ticket takes about as long, and can be joined with the next claim
+
 
 class Stage(Enum):
     """Where a running ticket is; it only goes forward."""
@@ -34,6 +36,8 @@ class RunningTicket:
         self.limits = Limits()
         self.claimed_at = time.monotonic()
         self.relieved_at: float | None = None  #: when the next ticket was claimed
+        self.performing_at: float | None = None
+        self.ends_soon_until = 0.0  #: so short was its task that its end is waited for before the next claim
         self.loading_seconds = 0.0  #: its network's, which is no part of its duration
         self.give_up_told = False
         self.progress: Progress | None = None  #: that is not in the row yet
@@ -60,6 +64,17 @@ class RunningTicket:
     def runs_alone(self) -> bool:
         """Whether it was claimed before: a worker that died with two tickets may have died of this one."""
         return self.ticket.claim > 1
+
+    def perform(self) -> None:
+        """Note that its task begins."""
+        self.stage, self.performing_at = Stage.PERFORMING, time.monotonic()
+
+    def pack(self) -> None:
+        """Note that its task has ended, so that the device is free."""
+        now = time.monotonic()
+        if self.performing_at is not None and now - self.performing_at < BRIEF_SECONDS:
+            self.ends_soon_until = now + BRIEF_SECONDS
+        self.stage = Stage.PACKING
 
     def seal(self, sealing: Future[tuple[str, int]]) -> None:
         """Note that its result is being sealed."""

@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeAlias
 from annotated_types import Ge, Le
 
 from tomaat.database import Row
+from tomaat.tickets.states import SUCCEEDED
 
 LARGEST_ID = 2**63 - 1  #: of a bigint
 TicketId: TypeAlias = Annotated[int, Ge(1), Le(LARGEST_ID)]
@@ -57,6 +58,11 @@ class Ticket:
     def out(self) -> str:
         """The name of the folder into which only the worker of the present claim writes, below the ticket's."""
         return self.claim_folder or str(self.claim)
+
+    @property
+    def has_result(self) -> bool:
+        """Whether its result can be fetched."""
+        return self.state == SUCCEEDED and not self.delete_requested and not self.files_removed
 
     @property
     def token_hashes(self) -> tuple[bytes, ...]:

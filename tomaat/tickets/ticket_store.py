@@ -28,6 +28,7 @@ from tomaat.tickets.states import CANCELLED, EXPIRED, FAILED, QUEUED, RUNNING, S
 from tomaat.tickets.ticket import COLUMNS, Ticket
 
 MOST_LATER_TOKENS = 20
+READ_RESULT = "read result"  #: as the audit trail calls it
 #: The input of a ticket t is kept, nobody has begun to delete it, and its service still takes it.
 CAN_RUN_AGAIN = f"""(NOT t.files_removed AND NOT t.delete_requested
     AND (t.state IN {one_of(FAILED, SUCCEEDED)} OR (t.state = '{CANCELLED}' AND t.inputs_kept)
@@ -197,9 +198,21 @@ class TicketStore:
         rows = run(self.database, f"SELECT {COLUMNS} FROM tickets WHERE id = :id", id=ticket_id)
         return Ticket.of(rows[0]) if rows else None
 
-    def find_all(self, ticket_ids: Collection[int]) -> dict[int, Ticket]:
-        """Read many tickets in one query."""
-        rows = run(self.database, f"SELECT {COLUMNS} FROM tickets WHERE id = ANY(:ids)", ids=list(ticket_ids))
+    def find_all(self, ticket_ids: Collection[int], *, reading: Collection[int] = ()) -> dict[int, Ticket]:
+        """Read many tickets in one statement.
+
+        ``reading`` lists those whose result is about to be read: where it is there, the audit trail gets that line.
+        """
+        noted = f"""WITH noted AS (
+              INSERT INTO audit (who, what, ticket, outcome) SELECT '{HOLDER}', '{READ_RESULT}', id, '200'
+              FROM unnest(CAST(:reading AS bigint[])) AS read(id) JOIN tickets USING (id)
+              WHERE state = '{SUCCEEDED}' AND NOT delete_requested AND NOT files_removed)"""
+        rows = run(
+            self.database,
+            f"{noted if reading else ''} SELECT {COLUMNS} FROM tickets WHERE id = ANY(:ids)",
+            ids=list(ticket_ids),
+            **({"reading": list(reading)} if reading else {}),
+        )
         return {row.id: Ticket.of(row) for row in rows}
 
     def lines(self) -> Lines:

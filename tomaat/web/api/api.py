@@ -18,7 +18,7 @@ from tomaat.tickets.actors import ANYBODY, HOLDER
 from tomaat.tickets.lines import Outlook
 from tomaat.tickets.states import CANCELLED, EXPIRED, FAILED, RUNNING, STATES, SUCCEEDED, UNENDED
 from tomaat.tickets.ticket import Ticket
-from tomaat.tickets.ticket_store import TicketStore
+from tomaat.tickets.ticket_store import READ_RESULT, TicketStore
 from tomaat.web.api.examples import Examples
 from tomaat.web.api.known_tickets import KnownTickets
 from tomaat.web.api.openapi import describe_api
@@ -27,7 +27,7 @@ from tomaat.web.api.sent_spans import SentSpans
 from tomaat.web.api.shapes import Accepted, Explanation, Service, Status
 from tomaat.web.api.submission import Submission
 from tomaat.web.api.tokens import find_ticket, shown
-from tomaat.web.api.waiters import REMEMBERED_SECONDS, Waiters
+from tomaat.web.api.waiters import REMEMBERED_SECONDS, Waited, Waiters
 from tomaat.web.http.access import HEADER as KEY_HEADER
 from tomaat.web.http.access import Access
 from tomaat.web.http.problems import EXPLANATIONS, Problem, invalid, retry_later, too_large
@@ -39,6 +39,7 @@ log = structlog.get_logger()
 
 RECENT_SECONDS = 1.0
 NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")  #: as JSON has them, not as Python reads them
+CONDITIONS = ("Range", "If-Range", "If-Match", "If-None-Match")  #: of which an answer may be a part of it, or none
 FORM_BYTES = 64 * 1024  #: most that a form may add around its payload
 
 
@@ -127,19 +128,20 @@ class Api:
     def status(self, reference: str) -> Response:
         """Tell where a ticket stands, at once or when it has left a state."""
         while_in = _state_asked_for()
-        ticket = self._await(reference, while_in)
-        return self._describe(ticket)
+        return self._describe(self._await(reference, while_in).ticket)
 
     def result(self, reference: str) -> Response:
         """Send the result, or say why there is none."""
-        ticket = self._await(reference, UNENDED)
+        plain = request.method == "GET" and not any(name in request.headers for name in CONDITIONS)
+        waited = self._await(reference, UNENDED, reads=plain)
+        ticket = waited.ticket
         _demand_result(ticket)
         path = self.storage.result_of(ticket.folder, ticket.out)
         note_sent = partial(self._note_sent, ticket.id, ticket.result_bytes or 0)
         try:
             sent = send_result(request, ticket, path, note_sent)
-            if request.method == "GET" and sent.status_code in {200, 206}:
-                self.audit.note(who=HOLDER, what="read result", outcome=str(sent.status_code), ticket=ticket.id)
+            if request.method == "GET" and sent.status_code in {200, 206} and not waited.noted:
+                self.audit.note(who=HOLDER, what=READ_RESULT, outcome=str(sent.status_code), ticket=ticket.id)
         except FileNotFoundError:  # it expired between the two looks
             raise _expired(ticket) from None
         return sent
@@ -196,18 +198,19 @@ class Api:
         g.ticket = ticket.id
         return ticket
 
-    def _await(self, reference: str, while_in: Collection[str]) -> Ticket:
+    def _await(self, reference: str, while_in: Collection[str], *, reads: bool = False) -> Waited:
         """Find a ticket, and wait as long as the client asks for, if there is a place; return it as it is then."""
         seconds = self._seconds_asked_for()
         known = self.known_tickets.find(shown(reference).ticket_id) if seconds else None
         if known is not None and known.ticket.state in while_in and shown(reference).opens(known.ticket):
             g.ticket = known.ticket.id
-            waited = self.waiters.wait(known.ticket, while_in, seconds, since=known.at)
-            return waited or self._find(reference)
+            waited = self.waiters.wait(known.ticket, while_in, seconds, since=known.at, reads=reads)
+            return waited or Waited(ticket=self._find(reference))
         ticket = self._find(reference)
-        if not seconds or ticket.state not in while_in:
-            return ticket
-        return self.waiters.wait(ticket, while_in, seconds, since=g.began) or ticket
+        waited = None
+        if seconds and ticket.state in while_in:
+            waited = self.waiters.wait(ticket, while_in, seconds, since=g.began, reads=reads)
+        return waited or Waited(ticket=ticket)
 
     def _seconds_asked_for(self) -> float:
         text = request.args.get("wait", "0")
@@ -239,7 +242,7 @@ def _state_asked_for() -> Collection[str]:
 
 def _demand_result(ticket: Ticket) -> None:
     """Raise the problem of a ticket that has no result to fetch."""
-    if ticket.state == SUCCEEDED and not ticket.delete_requested and not ticket.files_removed:
+    if ticket.has_result:
         return
     if ticket.state in {SUCCEEDED, EXPIRED}:
         raise _expired(ticket)

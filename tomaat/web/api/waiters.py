@@ -30,7 +30,17 @@ class Waiter:
     ticket: Ticket  #: as it was read last
     while_in: Collection[str]
     since: float  #: when its row was read first
+    reads: bool = False  #: it answers with the result, if there is one
+    noted: bool = False  #: the audit trail has that
     done: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waited:
+    """A ticket after somebody has waited for it."""
+
+    ticket: Ticket
+    noted: bool = False  #: the audit trail has that its result is read
 
 
 class Waiters:
@@ -56,17 +66,20 @@ class Waiters:
         self.thread = threading.Thread(target=self._run, name="waiters", daemon=True)
         self.thread.start()
 
-    def wait(self, ticket: Ticket, while_in: Collection[str], seconds: float, *, since: float) -> Ticket | None:
+    def wait(
+        self, ticket: Ticket, while_in: Collection[str], seconds: float, *, since: float, reads: bool = False
+    ) -> Waited | None:
         """Wait at most ``seconds``; return the ticket as it is then.
 
-        ``since`` is a moment of ``time.monotonic`` at or before which ``ticket`` was read. ``None`` at once when all
-        places are taken, or the server stops.
+        ``since`` is a moment of ``time.monotonic`` at or before which ``ticket`` was read. Who ``reads`` the result is
+        written into the audit trail by the statement that finds it. ``None`` at once when all places are taken, or the
+        server stops.
         """
         try:
             self.places.get_nowait()
         except Empty:
             return None
-        waiter = Waiter(ticket=ticket, while_in=while_in, since=since)
+        waiter = Waiter(ticket=ticket, while_in=while_in, since=since, reads=reads)
         try:
             self.arriving.put(waiter)
             self.hints.wake()
@@ -77,7 +90,9 @@ class Waiters:
             self.places.put(None)
         if self.stopped:
             return None
-        return waiter.ticket if in_time else self.store.find(ticket.id)
+        if in_time:
+            return Waited(ticket=waiter.ticket, noted=waiter.noted)
+        return Waited(ticket=self.store.find(ticket.id) or ticket)
 
     def do_later(self, task: Callable[[], None]) -> None:
         """Let the thread do something after an answer was sent, soon."""
@@ -160,10 +175,12 @@ class Waiters:
         Where the database does not answer, they go on waiting, and ask for themselves when their time is over.
         """
         now = time.monotonic()
-        tickets = self.store.find_all({waiter.ticket.id for waiter in waiting})
+        reading = [waiter.ticket.id for waiter in waiting if waiter.reads]
+        tickets = self.store.find_all({waiter.ticket.id for waiter in waiting}, reading=reading)
         for waiter in waiting:
             waiter.since = now
             waiter.ticket = tickets.get(waiter.ticket.id, waiter.ticket)
+            waiter.noted = waiter.reads and waiter.ticket.has_result
             if waiter.ticket.state not in waiter.while_in or waiter.ticket.id not in tickets:
                 waiter.done.set()
 
