@@ -166,7 +166,7 @@ class Play:
         while self.thread.is_alive():
             with contextlib.suppress(DatabaseUnavailable):
                 if self.bench.sources.with_tickets([SOURCE]):
-                    self.lane.hear()
+                    self.lane.hear(at_once=True)
             time.sleep(0.05)
 
     def start(self, _source, kept):

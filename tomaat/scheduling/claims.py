@@ -146,9 +146,13 @@ class Claims:
         self._note_look()
         self.read_ahead()
 
-    def note_news(self) -> None:
-        """Note that a ticket may wait here by now."""
-        self.may_wait, self.looked = True, False
+    def note_news(self, *, forget: bool = False) -> None:
+        """Note that a ticket may wait here by now; ``forget`` the one that waited next, which may be gone.
+
+        Else that one still waits next, and nobody need look.
+        """
+        self.looked &= self.store.next is not None and not forget
+        self.may_wait = True
 
     def _note_look(self) -> None:
         self.may_wait, self.looked = self.store.next is not None, True

@@ -180,6 +180,7 @@ class Lane:
             self.claims.note_news()
         if self.wished:
             self.wished, self.looked_at = False, 0.0
+            self.claims.note_news(forget=True)
         self._end_by_force()
         for run in self.running.each():
             if run.end is not None:
@@ -289,10 +290,10 @@ class Lane:
                 self.forced.by_death(message.ending)
             case Loading() | Loaded() | Offered() | NotOffered() | WorkerReady() | DeviceBroken():
                 self.keeper.note(message)
-                self.claims.note_news()  # a ticket for what is offered by now
+                self.claims.note_news(forget=True)  # a ticket for what is offered by now
             case Reloaded():
                 self.reloads.hear(message)
-                self.claims.note_news()
+                self.claims.note_news(forget=True)
             case Estimated():
                 self.estimates.note(message)
             case Measured():

@@ -148,7 +148,7 @@ class Scheduler:
             return
         self.poll_at = time.monotonic() + self.poll_seconds
         try:
-            self._pass_on(self.sources.with_tickets(list(self.running)))
+            self._pass_on(self.sources.with_tickets(list(self.running)), at_once=True)
         except DatabaseUnavailable as error:
             log.warning("database.lost", reason=str(error))
 
