@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
@@ -70,5 +71,8 @@ def from_clients(url: str, clients: int, times: int, act: Callable[[Client], obj
 
     began = time.perf_counter()
     with ThreadPoolExecutor(clients) as pool:
-        list(pool.map(work, range(clients)))
+        try:
+            list(pool.map(work, range(clients)))
+        finally:
+            deque(left, maxlen=0)  # where one failed, or all are interrupted, no other thing is begun
     return time.perf_counter() - began

@@ -16,8 +16,9 @@ SOURCES = '{"cpu-0": null, "cpu-1": null}'
 LOADS = ((1, 100), (16, 800))  #: clients, and their tickets
 SETTLE_SECONDS, IDLE_SECONDS = 3.0, 10.0
 MOST_KINDS, LONGEST_KIND = 20, 90
-ENTRY = re.compile(r"^\d{4}-\d\d-\d\d [^\n]*?LOG:  (?:statement|execute [^:]*): ", re.MULTILINE)
-LITERAL = re.compile(r"E?'(?:[^']|'')*'|\b\d+(?:\.\d+)?\b")
+ENTRY = re.compile(r"^\d{4}-\d\d-\d\d [^\n]*?\] ", re.MULTILINE)
+STATEMENT = re.compile(r"LOG:  (?:statement|execute [^:]*): (.*)", re.DOTALL)
+VALUES = re.compile(r"(?:E?'(?:[^']|'')*'|\b\d+(?:\.\d+)?\b)(?: *, *(?:E?'(?:[^']|'')*'|\b\d+(?:\.\d+)?\b))*")
 
 
 def statements(scale: float) -> None:
@@ -57,8 +58,8 @@ def kinds_since(log: Path, offset: int) -> Counter[str]:
     """Count the statements that a server's log holds from an offset on, by their first words, without values."""
     with log.open("rb") as file:
         file.seek(offset)
-        entries = ENTRY.split(file.read().decode(errors="replace"))[1:]
-    return Counter(" ".join(LITERAL.sub("?", entry).split())[:LONGEST_KIND] for entry in entries)
+        said = map(STATEMENT.match, ENTRY.split(file.read().decode(errors="replace")))
+    return Counter(" ".join(VALUES.sub("?", each[1]).split())[:LONGEST_KIND] for each in said if each)
 
 
 def lines_of(instance: Service) -> int:
