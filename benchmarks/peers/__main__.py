@@ -19,6 +19,7 @@ from benchmarks.peers.idle import idle
 from benchmarks.peers.stacks import Stack, all_stacks
 from benchmarks.peers.statements import statements
 from benchmarks.peers.waiting import waiting
+from tomaat.processes.log import configure_logging
 
 COMPARED: dict[str, Callable[[list[Stack], float], list[Figure]]] = {
     "latency": comparison.latency,
@@ -73,6 +74,7 @@ def main() -> None:
     sections = arguments.sections or [*COMPARED, *ALONE]
     if unknown := set(sections) - {*COMPARED, *ALONE}:
         parser.error(f"no such section: {', '.join(sorted(unknown))}")
+    configure_logging("benchmarks", "text", "warning")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that all that was started is ended
     load = os.getloadavg()[0]
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, load {load:.1f} before\n")

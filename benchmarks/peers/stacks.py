@@ -249,7 +249,9 @@ def procrastinate(folder: Path) -> Iterator[Peer]:
     peer = Peer("procrastinate", folder, (url, pid_of(server)), [*application, "worker", "--concurrency", "1"])
     try:
         schema = [str(peer.python), "-m", "procrastinate", *application, "schema", "--apply"]
-        subprocess.run(schema, cwd=REPOSITORY, env=peer.environment, check=True, timeout=START_SECONDS)
+        subprocess.run(
+            schema, cwd=REPOSITORY, env=peer.environment, check=True, timeout=START_SECONDS, stdout=subprocess.DEVNULL
+        )
         peer.start()
         yield peer
     finally:
