@@ -19,7 +19,7 @@ from tomaat.database import connect
 from tomaat.postgres.private_postgres import PrivatePostgres
 
 GIB = 1024**3
-CHUNK_BYTES = 1024**2
+START_SECONDS = 300.0  #: for an instance with many sources on a busy machine
 
 
 class Instances:
@@ -46,7 +46,7 @@ class Instances:
         service = Service(self.folder / label, database, **{"LEASE_SECONDS": "15", "POLL_SECONDS": "1"} | settings)
         self.made.append(service)
         service.start()
-        service.wait_until_ready(*services)
+        service.wait_until_ready(*services, seconds=START_SECONDS)
         return service
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import time
 
-from benchmarks.instances import instances
+from benchmarks.instances import START_SECONDS, instances
 from benchmarks.peers.stacks import FLOAT, own_seconds, pid_of, processor_seconds, tasks_in
 
 SOURCES, SECONDS, SETTLE_SECONDS = 64, 60.0, 15.0
-START_SECONDS = 400.0  #: for a worker of each source
 
 
 def idle(scale: float) -> None:

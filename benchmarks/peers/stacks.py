@@ -23,6 +23,7 @@ from tomaat.postgres.private_postgres import PrivatePostgres
 from tomaat.processes.dying import command_that_dies_with
 
 ENVIRONMENTS = REPOSITORY / ".cache/peers"  #: `make benchmark-peers` makes them
+REDIS = shutil.which("redis-server") or "/usr/bin/redis-server"
 START_SECONDS, END_SECONDS, DRAIN_SECONDS = 60.0, 20.0, 600.0
 FLOAT = "CustomTasks/FloatComputationTask.py"
 TASKS = (FLOAT, "CustomTasks/GaussianSmoothingTask.py", "benchmarks/peers/tasks.py")
@@ -206,10 +207,21 @@ def tasks_in(folder: Path, *paths: str) -> Path:
 @contextlib.contextmanager
 def all_stacks(*, alone: bool) -> Iterator[list[Stack]]:
     """Start this service, and its peers unless it is ``alone``; end all of them."""
+    if not alone:
+        check_peers()
     with instances() as given, contextlib.ExitStack() as peers:
         this = given.start("this", *SERVICES, CUSTOM_TASKS_DIR=str(tasks_in(given.folder, *TASKS)))
         makers = () if alone else (celery, procrastinate)
         yield [ThisService(this, pid_of(given.server)), *(peers.enter_context(make(given.folder)) for make in makers)]
+
+
+def check_peers() -> None:
+    """Say what to do, and exit, where a peer's programs are missing."""
+    if not Path(REDIS).exists():
+        raise SystemExit("redis-server is not there: install the Debian package redis-server, or say --alone.")
+    for program in ("celery", "procrastinate"):
+        if not (ENVIRONMENTS / program / "bin/python").exists():
+            raise SystemExit(f"There is no {ENVIRONMENTS / program}: `make benchmark-peers` makes it; or say --alone.")
 
 
 def pid_of(server: PrivatePostgres) -> int:
@@ -222,13 +234,10 @@ def pid_of(server: PrivatePostgres) -> int:
 @contextlib.contextmanager
 def celery(folder: Path) -> Iterator[Peer]:
     """Start Redis as Debian has it, and Celery."""
-    server = shutil.which("redis-server")
-    if server is None:
-        raise SystemExit("redis-server is not there: install the Debian package redis-server, or say --alone.")
     port = free_port()
     (folder / "redis").mkdir()
     words = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder / "redis")]
-    redis = start([server, *words], folder / "redis.log")
+    redis = start([REDIS, *words], folder / "redis.log")
     worker = ["-A", "benchmarks.peers.celery_app", "worker", "--concurrency", "1", "--loglevel", "WARNING"]
     peer = Peer("Celery + Redis", folder, (f"redis://127.0.0.1:{port}", redis.pid), worker)
     try:

@@ -51,7 +51,8 @@ def statements(scale: float) -> None:
     print("| statements of one ticket | one client | 16 clients |\n| --- | --- | --- |")
     print(f"| all | {' | '.join(columns)} |")
     for kind, _ in (kinds[0] + kinds[1]).most_common(MOST_KINDS):
-        print(f"| `{kind}` | {kinds[0][kind]:.2f} | {kinds[1][kind]:.2f} |")
+        shown = kind.replace("|", "\\|")
+        print(f"| `{shown}` | {kinds[0][kind]:.2f} | {kinds[1][kind]:.2f} |")
 
 
 def kinds_since(log: Path, offset: int) -> Counter[str]:
