@@ -22,7 +22,7 @@ from tests.service import Service, payload
 
 FEW, MANY = 50, 50_000
 TICKETS, WARM_UP = 60, 5
-SETTLE_SECONDS = 5.0
+SETTLE_SECONDS, MOST_SECONDS = 5.0, 60.0
 MANAGER = "QueueManager.py"
 
 
@@ -34,7 +34,10 @@ def waiting(scale: float) -> None:
         sides = [prepared(given, count, tasks) for count in dict.fromkeys(counts)]
         time.sleep(SETTLE_SECONDS)
         costs: dict[int, list[tuple[float, float]]] = {count: [] for count in counts}
+        give_up = time.monotonic() + MOST_SECONDS
         for turn in range(max(1, round(TICKETS * scale)) + WARM_UP):
+            if turn > WARM_UP and time.monotonic() > give_up:
+                break
             for count, side in list(zip(counts, sides, strict=True))[:: -1 if turn % 2 else 1]:
                 costs[count].append(submit_and_assign(side))
         rounds = [[float(line) for line in journal_of(side).read_text().split()] for side in sides]
