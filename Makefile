@@ -5,10 +5,11 @@ VENV := .venv
 SITE := .cache/site
 PAGE := tomaat/web/page/static
 PAGE_CHECKS := tools/page-checks
+PEERS := .cache/peers
 ARGS ?=
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: help demo serve reload keys manager sources backup doctor docs pictures test test-quick check check-python check-page benchmark mutants chaos
+.PHONY: help demo serve reload keys manager sources backup doctor docs pictures test test-quick check check-python check-page benchmark benchmark-peers mutants chaos
 .PHONY: train-inner-ear evaluate-inner-ear clean
 .DEFAULT_GOAL := help
 
@@ -69,6 +70,9 @@ check-page: $(PAGE_CHECKS)/node_modules/installed  ## the checks of the page alo
 benchmark: $(VENV)/requirements-dev  ## measure this machine, and print the best possible figure beside each
 	@$(VENV)/bin/python -m benchmarks.measure
 
+benchmark-peers: $(VENV)/requirements-dev $(PEERS)/celery/requirements $(PEERS)/procrastinate/requirements  ## the same work through Celery + Redis and procrastinate: benchmarks/peers/README.md
+	@$(VENV)/bin/python -m benchmarks.peers $(ARGS)
+
 mutants: $(VENV)/requirements-dev  ## remove each guard in turn, and see whether the tests notice: docs/evidence/mutants.md
 	@$(VENV)/bin/python -m tests.mutants $(ARGS)
 
@@ -101,6 +105,14 @@ $(VENV)/requirements-docs: requirements-docs.txt $(VENV)/requirements
 $(VENV)/requirements-dev: requirements-dev.txt $(VENV)/requirements-docs
 	@echo "Installing requirements-dev.txt: what only the tests and checks need."
 	@$(PIP) install --quiet -r requirements-dev.txt
+	@touch $@
+
+# A peer has its own packages first; PyTorch, numpy and SimpleITK are those of this service.
+$(PEERS)/%/requirements: benchmarks/peers/requirements-%.txt $(VENV)/requirements
+	@tools/make_venv.sh "$(PYTHON)" "$(PEERS)/$*"
+	@$(PEERS)/$*/bin/python -m pip --disable-pip-version-check --no-input install --quiet -r $<
+	@$(VENV)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" > \
+		"$$($(PEERS)/$*/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/service.pth"
 	@touch $@
 
 $(PAGE_CHECKS)/node_modules/installed: $(PAGE_CHECKS)/package-lock.json

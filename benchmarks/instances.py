@@ -8,7 +8,7 @@ import json
 import os
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import sqlalchemy
@@ -19,34 +19,50 @@ from tomaat.database import connect
 from tomaat.postgres.private_postgres import PrivatePostgres
 
 GIB = 1024**3
-CHUNK_BYTES = 1024**2
+START_SECONDS = 300.0  #: for an instance with many sources on a busy machine
+
+
+class Instances:
+    """Starts instances, each under a name and with a database of its own in one PostgreSQL."""
+
+    def __init__(self, folder: Path, server: PrivatePostgres) -> None:
+        self.folder = folder
+        self.server = server
+        self.url = server.start()
+        self.made: list[Service] = []
+
+    def execute(self, statement: str) -> None:
+        """Execute a statement about the server."""
+        database = connect(self.url, deadline_seconds=20)
+        with database.connect() as connection:
+            connection.execute(sqlalchemy.text(statement))
+        database.dispose()
+
+    def start(self, label: str, *services: str, **settings: str) -> Service:
+        """Start an instance and wait until it offers the services."""
+        self.execute(f"CREATE DATABASE {label}")
+        (self.folder / label).mkdir()
+        database = sqlalchemy.make_url(self.url).set(database=label).render_as_string(hide_password=False)
+        service = Service(self.folder / label, database, **{"LEASE_SECONDS": "15", "POLL_SECONDS": "1"} | settings)
+        self.made.append(service)
+        service.start()
+        service.wait_until_ready(*services, seconds=START_SECONDS)
+        return service
 
 
 @contextlib.contextmanager
-def instances() -> Iterator[tuple[Path, Callable[..., Service]]]:
-    """Give a folder and a function that starts an instance under a name; stop and remove all in the end."""
+def instances() -> Iterator[Instances]:
+    """Give what starts instances; stop and remove all in the end."""
     with tempfile.TemporaryDirectory(prefix="tomaat-benchmark-") as name:
-        folder = Path(name)
-        server = PrivatePostgres(folder / "postgres")
-        url = server.start()
-        made: list[Service] = []
-
-        def start(label: str, *services: str, **settings: str) -> Service:
-            with connect(url, deadline_seconds=20).connect() as connection:
-                connection.execute(sqlalchemy.text(f"CREATE DATABASE {label}"))
-            (folder / label).mkdir()
-            database = sqlalchemy.make_url(url).set(database=label).render_as_string(hide_password=False)
-            settings = {"LEASE_SECONDS": "15", "POLL_SECONDS": "1"} | settings
-            made.append(Service(folder / label, database, **settings))
-            made[-1].start()
-            made[-1].wait_until_ready(*services)
-            return made[-1]
-
+        server = PrivatePostgres(Path(name) / "postgres")
         try:
-            yield folder, start
+            given = Instances(Path(name), server)
+            try:
+                yield given
+            finally:
+                for each in given.made:
+                    each.stop()
         finally:
-            for each in made:
-                each.stop()
             server.remove()
 
 

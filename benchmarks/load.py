@@ -210,8 +210,8 @@ def load_slow(instance: Service, _: Path) -> None:
 
 def soak(hours: float) -> None:
     """Keep a steady load up for hours; sample memory, file handles, dead rows and files."""
-    with instances() as (_, start):
-        instance = start("soak", STORAGE_STRATEGY="KEEP_NOTHING", FETCHED_GRACE_SECONDS="10")
+    with instances() as given:
+        instance = given.start("soak", STORAGE_STRATEGY="KEEP_NOTHING", FETCHED_GRACE_SECONDS="10")
         over = threading.Event()
         wrong: list[str] = []
         count = [0] * SOAK_CLIENTS
@@ -262,8 +262,8 @@ def main() -> None:
         soak(float(words[1]))
         return
     for word in words:
-        with instances() as (folder, start):
-            loads[word](start(word), folder)
+        with instances() as given:
+            loads[word](given.start(word), given.folder)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ different runs or machines are not to be compared; the ratios are.
 
 from __future__ import annotations
 
-import gzip
 import heapq
 import http.server
 import json
@@ -15,20 +14,19 @@ import platform
 import random
 import statistics
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
 import requests
-import SimpleITK as sitk
 import sqlalchemy
 
+from benchmarks.client import Client, from_clients
 from benchmarks.instances import instances, write_large_payload
 from tests.service import Service, payload
 from tomaat.database import connect
@@ -52,21 +50,6 @@ def times(action: Callable[[], Any], count: int) -> list[float]:
         action()
         measured.append(time.perf_counter() - began)
     return measured
-
-
-def one_ticket(instance: Service, session: requests.Session, data: bytes, service: str = "FloatComputation") -> bytes:
-    """Submit, then fetch the result with one waiting request (and another where a server was too busy to wait)."""
-    answer = session.post(
-        f"{instance.url}/request", data={"service": service}, files={"payload": ("p.tar.gz", data)}, timeout=120
-    )
-    answer.raise_for_status()
-    while True:
-        result = session.get(f"{instance.url}{answer.json()['links']['result']}?wait=50", timeout=120)
-        if result.status_code == 200:
-            return result.content
-        if result.headers.get("Retry-After") is None:
-            raise RuntimeError(result.text)
-        time.sleep(0.01)
 
 
 class Echo(http.server.BaseHTTPRequestHandler):
@@ -121,11 +104,11 @@ def measure_latency(instance: Service, folder: Path) -> None:
     """One FloatComputation ticket after the other, alternating with the floor."""
     data = payload({"f1": 2.5, "f2": 4})
     floor = floor_of_latency(instance.database_url, folder, data)
-    session = requests.Session()
+    client = Client(instance.url)
     ticket_seconds: list[float] = []
     floor_seconds: list[float] = []
     for _ in range(100):
-        ticket_seconds += times(lambda: one_ticket(instance, session, data), 1)
+        ticket_seconds += times(lambda: client.ticket("FloatComputation", data), 1)
         floor_seconds += times(floor, 1)
     ours, least = statistics.median(ticket_seconds[5:]), statistics.median(floor_seconds[5:])
     note(
@@ -139,82 +122,16 @@ def measure_latency(instance: Service, folder: Path) -> None:
 def measure_clients(instance: Service, clients: int) -> None:
     """Many clients, each with one ticket after the other."""
     data = payload({"f1": 2.5, "f2": 4})
-    session = requests.Session()
-    alone = statistics.median(times(lambda: one_ticket(instance, session, data), 30))
-
-    def client(_: int) -> None:
-        own = requests.Session()
-        for _ in range(25):
-            one_ticket(instance, own, data)
-
-    with ThreadPoolExecutor(clients) as pool:
-        seconds = times(lambda: list(pool.map(client, range(clients))), 1)[0]
-    rate = 25 * clients / seconds
+    alone = statistics.median(times(partial(Client(instance.url).ticket, "FloatComputation", data), 30))
+    tickets = 25 * clients
+    rate = tickets / from_clients(
+        instance.url, clients, tickets, lambda client: client.ticket("FloatComputation", data)
+    )
     note(
         f"tickets per second, {clients} clients",
         f"{rate:.0f}/s",
         f"{1 / alone:.0f}/s (one client)",
         f"{rate * alone:.1f}",
-    )
-
-
-def measure_backlog(instance: Service, count: int) -> None:
-    """Submit a backlog from 16 clients while nothing runs, then let it drain."""
-    instance.terminate("TaskScheduling.py")
-    data = payload({"f1": 2.5, "f2": 4})
-    local = threading.local()
-
-    def submit(_: int) -> None:
-        if not hasattr(local, "session"):
-            local.session = requests.Session()
-        local.session.post(
-            f"{instance.url}/request",
-            data={"service": "FloatComputation"},
-            files={"payload": ("p.tar.gz", data)},
-            timeout=120,
-        ).raise_for_status()
-
-    with ThreadPoolExecutor(16) as pool:
-        seconds = times(lambda: list(pool.map(submit, range(count))), 1)[0]
-    note(f"submit rate of a backlog of {count}, 16 clients", f"{count / seconds:.0f}/s", "", "")
-    instance.start("TaskScheduling.py")
-    waiting = "SELECT count(*) AS n FROM tickets WHERE state NOT IN ('succeeded', 'cancelled', 'expired')"
-    instance.until(lambda: instance.rows(waiting)[0].n == 0, 600)
-    row = instance.rows(
-        f"SELECT extract(epoch FROM max(finished) - min(started)) AS s FROM "
-        f"(SELECT * FROM tickets ORDER BY id DESC LIMIT {count}) AS latest"
-    )[0]
-    note(f"drain rate of a backlog of {count}, one CPU source", f"{count / float(row.s):.0f}/s", "", "")
-
-
-def measure_volume(instance: Service, folder: Path) -> None:
-    """Send a 26 MB volume (int16, 256 x 256 x 200) through the service, and the same function called directly."""
-    import torch  # noqa: PLC0415 (the other measurements do without)
-
-    from CustomTasks.GaussianSmoothingTask import GaussianSmoothingTask  # noqa: PLC0415
-    from tomaat.volumes import Volume  # noqa: PLC0415
-
-    voxels = np.random.default_rng(1).normal(0, 20, (200, 256, 256)).cumsum(axis=2).astype(np.int16)
-    image = sitk.GetImageFromArray(voxels)
-    sitk.WriteImage(image, str(folder / "volume.nii"))
-    packed = gzip.compress((folder / "volume.nii").read_bytes(), 1)
-    data = payload({"sigma": 1.0}, volume_nii_gz=packed)
-    axes = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
-    array = voxels.transpose(2, 1, 0)
-    volume = Volume(array=array, spacing_mm=(1, 1, 1), origin_mm=(0, 0, 0), direction=axes)
-    task = GaussianSmoothingTask()
-    torch.set_num_threads(os.cpu_count() or 1)
-    task.load(torch.device("cpu"))
-    session = requests.Session()
-    through = direct = 0.0
-    for _ in range(3):
-        through += times(lambda: one_ticket(instance, session, data, "GaussianSmoothing"), 1)[0] / 3
-        direct += times(lambda: task.perform(volume, 1.0), 1)[0] / 3
-    note(
-        f"a 26 MB volume ({len(packed) / 1e6:.0f} MB packed) through GaussianSmoothing (mean of 3)",
-        f"{through:.2f} s",
-        f"{direct:.2f} s (perform called directly)",
-        f"{through / direct:.2f}",
     )
 
 
@@ -270,19 +187,17 @@ def measure_queues(instance: Service) -> None:
 
 def main() -> None:
     """Run all measurements on instances of their own."""
-    backlog = int(sys.argv[1]) if len(sys.argv) > 1 else 5000
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, no GPU used\n")
     print("| what | measured | floor or reference | ratio |\n| --- | --- | --- | --- |")
-    with instances() as (folder, start):
-        single = start("single")
+    with instances() as given:
+        folder = given.folder
+        single = given.start("single")
         measure_latency(single, folder)
         measure_clients(single, 16)
         measure_clients(single, 64)
         measure_large_upload(single, folder)
-        measure_volume(single, folder)
-        measure_backlog(single, backlog)
         single.stop()
-        four = start("four", COMPUTE_SOURCES=FOUR)
+        four = given.start("four", COMPUTE_SOURCES=FOUR)
         four.until(lambda: len(four.rows("SELECT DISTINCT source FROM offers")) == 4, 60)
         measure_queues(four)
     print(json.dumps({"figures": len(rows)}))

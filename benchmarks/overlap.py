@@ -10,7 +10,6 @@ and packing; else it sleeps, as Python does while a device works.
 from __future__ import annotations
 
 import argparse
-import gzip
 import importlib
 import itertools
 import json
@@ -21,15 +20,12 @@ import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
-import SimpleITK as sitk
-
 from benchmarks.instances import instances
+from benchmarks.scans import middle_voxels, packed
 from tests.service import REPOSITORY, Service, payload
 
 SCHEDULER = "TaskScheduling.py"
@@ -122,28 +118,20 @@ def rounds_for(seconds: float) -> int:
     return int(rounds * seconds / (time.perf_counter() - began))
 
 
-def volume() -> bytes:
-    """Make a CT-like volume, packed."""
-    voxels = np.random.default_rng(1).normal(0, 20, (200, 256, 256)).cumsum(axis=2).astype(np.int16)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "volume.nii"
-        sitk.WriteImage(sitk.GetImageFromArray(voxels), str(path))
-        return gzip.compress(path.read_bytes(), 1)
-
-
 def measure(arguments: argparse.Namespace) -> None:
     """Print a line for each drain, and their ratio."""
     rounds = rounds_for(arguments.seconds) if arguments.python else 0
     inputs = {"seconds": 0.0 if arguments.python else arguments.seconds, "rounds": rounds}
-    data = payload(inputs, scan_nii_gz=volume())
+    data = payload(inputs, scan_nii_gz=packed(middle_voxels()))
     print(f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {inputs}\n")
     print("| overlap | share that performs | seconds | perform, median | between two, median |")
     print("| --- | --- | --- | --- | --- |")
     seen: dict[bool, list[dict[str, float]]] = {True: [], False: []}
-    with instances() as (folder, start):
+    with instances() as given:
+        folder = given.folder
         (folder / "tasks").mkdir()
         (folder / "tasks/Timed.py").write_text(TASK)
-        instance = start("overlap", "Timed", CUSTOM_TASKS_DIR=str(folder / "tasks"), LONGEST_QUEUE="1000")
+        instance = given.start("overlap", "Timed", CUSTOM_TASKS_DIR=str(folder / "tasks"), LONGEST_QUEUE="1000")
         instance.terminate(SCHEDULER)
         for _ in range(arguments.turns):
             for overlap in (False, True):

@@ -117,7 +117,9 @@ class Service:
         raise AssertionError(f"did not become true within {seconds} s\n{logs}")
 
     def services(self) -> list[dict[str, Any]]:
-        return requests.get(f"{self.url}/supportedservices", timeout=10).json()
+        answer = requests.get(f"{self.url}/supportedservices", timeout=10)
+        answer.raise_for_status()
+        return answer.json()
 
     def get(self, path: str, tries: int = 5) -> requests.Response:
         """Ask for something of a ticket; as any client should, again when a 503 says so."""
