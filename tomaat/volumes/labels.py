@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +12,7 @@ import numpy as np
 
 from tomaat.refusals import WrongType, WrongValue
 from tomaat.volumes.parts import largest_part, without_holes
+from tomaat.volumes.runs import count_values
 from tomaat.volumes.volume import Volume
 
 LONGEST_LABEL = 64  #: characters, as DICOM has them
@@ -57,9 +59,25 @@ class Labels:
                 raise WrongValue(f"names: label {value} is called {{!r}}; write 1 to {LONGEST_LABEL} characters", name)
         if len(set(self.names.values())) < len(self.names):
             raise WrongValue("names: two labels have the same name")
-        nameless = set(np.unique(array).tolist()) - {0} - set(self.names)
-        if nameless:
+        if not self._all_named():
+            nameless = set(np.unique(array).tolist()) - {0} - set(self.names)
             raise WrongValue(f"the volume holds the label {min(nameless)}, which has no name")
+
+    def _all_named(self) -> bool:
+        """Tell whether each voxel is 0 or has a name; between the least and the largest value it looks only for gaps."""
+        array = self.volume.array
+        if not array.size:
+            return True
+        low, high = int(array.min()), int(array.max())
+        if low < 0 or high > max(self.names):
+            return False
+        named = {0, *self.names}
+        return named.issuperset(range(low, high + 1)) or named.issuperset(self._voxels)
+
+    @cached_property
+    def _voxels(self) -> dict[int, int]:
+        """How many voxels each value has."""
+        return count_values(self.volume.array)
 
     def color(self, value: int) -> tuple[int, int, int]:
         """Choose a label's colour: red, green, blue, 0 to 255. Raises ``KeyError`` for a label without a name."""
@@ -71,14 +89,12 @@ class Labels:
 
     def counted(self) -> list[dict[str, Any]]:
         """Tell each label's value, name, number of voxels, volume in ml and colour."""
-        values, counts = np.unique(self.volume.array, return_counts=True)
-        voxels = dict(zip(values.astype(int).tolist(), counts.tolist(), strict=True))
         return [
             {
                 "value": value,
                 "name": name,
-                "voxels": voxels.get(value, 0),
-                "ml": round(voxels.get(value, 0) * self.volume.voxel_ml, 3),
+                "voxels": self._voxels.get(value, 0),
+                "ml": round(self._voxels.get(value, 0) * self.volume.voxel_ml, 3),
                 "color": list(self.color(value)),
             }
             for value, name in sorted(self.names.items())
@@ -127,11 +143,23 @@ class Labels:
 
         The result is ``uint8``, or ``uint16`` for labels above 255.
         """
-        kind = np.uint8 if max(self.names) <= np.iinfo(np.uint8).max else np.uint16
-        volume = self.volume.like(self.volume.array.astype(kind)).reoriented(grid.orientation)
+        volume = self.volume.like(self._compact(copy=False)).reoriented(grid.orientation)
         if not same_grid(volume, grid):
             volume = volume.onto(grid, interpolation="nearest")
         return Labels(volume=grid.like(volume.array), names=self.names)
+
+    def __deepcopy__(self, _memo: object) -> Labels:
+        """Copy the voxels, as ``uint8`` or ``uint16``: what a task computes with may be eight times as large."""
+        kept = copy.copy(self)
+        object.__setattr__(kept, "volume", self.volume.like(self._compact(copy=True)))
+        object.__setattr__(kept, "names", dict(self.names))
+        return kept
+
+    def _compact(self, *, copy: bool) -> np.ndarray[Any, Any]:
+        """Give the voxels in the smallest type that has all labels, in the order in which they lie."""
+        kind = np.uint8 if max(self.names) <= np.iinfo(np.uint8).max else np.uint16
+        array = self.volume.array
+        return (array.view(np.uint8) if array.dtype == np.bool_ else array).astype(kind, copy=copy)
 
 
 def same_grid(one: Volume, other: Volume) -> bool:

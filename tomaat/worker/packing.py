@@ -15,7 +15,6 @@ from structlog.contextvars import bound_contextvars
 from tomaat.archives import pack
 from tomaat.messages import DRAFT, FILES, Channel, FromLane, Packed
 from tomaat.services.outputs import write_outputs
-from tomaat.storage.files import sha256_of
 from tomaat.worker.endings import end_of, writing
 from tomaat.worker.job import Job
 from tomaat.worker.reading import Read
@@ -75,12 +74,11 @@ class Packer:
 
 
 def _facts(returned: Returned, job: Job) -> dict[str, Any]:
-    hashed = [job.inputs / "main.json", *returned.read.payload.files.values()]
     return {
         "service": job.service,
         "version": returned.version,
         "weights_sha256": returned.weights_sha256,
-        "inputs": {path.name: sha256_of(path)[0] for path in hashed},
+        "inputs": returned.read.hashes.result(),
         "outputs": [],
         "compute_source": job.source,
         "timings_seconds": {"read": round(returned.read.seconds, 4), "perform": round(returned.seconds, 4)},
