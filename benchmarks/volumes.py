@@ -1,19 +1,19 @@
 """What a client waits for beside the network, for whole volumes: ``python3 -m benchmarks.volumes``.
 
-A CT (int16, 512 x 512 x 300) goes through a task that performs for a second and gives ``Labels`` on its grid; in turns
-with it, *directly*: read with SimpleITK, the same ``perform``, written as ``.nii.gz`` with SimpleITK. Then the head that
-``BrainExtraction`` has as its example. The rest is what the service took beyond ``perform``: upload, reading, packing,
-sealing, download.
+A CT (int16, 512 x 512 x 300) goes through a task that performs for a second and gives ``Labels`` on its grid. In turns
+with it the same is done *directly*: read with SimpleITK, the same ``perform``, written as ``.nii.gz`` with SimpleITK.
+Then the example of ``BrainExtraction``, a head of 91 x 109 x 91. What the service took beyond ``perform`` is upload,
+reading, packing, sealing and download.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import io
 import json
 import os
 import platform
+import runpy
 import statistics
 import tarfile
 import tempfile
@@ -29,9 +29,9 @@ import torch
 from benchmarks.instances import instances
 from benchmarks.measure import one_ticket
 from CustomTasks.BrainExtractionTask import BrainExtractionTask
-from tests.service import REPOSITORY
+from tests.service import REPOSITORY, Service
 from tomaat.archives import pack
-from tomaat.volumes import Labels, Volume
+from tomaat.volumes import Volume
 
 SHAPE = (512, 512, 300)  #: i, j, k
 HEAD = REPOSITORY / "CustomTasks/examples/phantom_head.nii.gz"
@@ -104,61 +104,51 @@ def payload_of(inputs: dict[str, Any], name: str, file: Path) -> bytes:
         return (Path(folder) / "payload").read_bytes()
 
 
-def directly(task: Any, file: Path, argument: str, inputs: dict[str, Any], folder: Path) -> float:
+def directly(task: Any, argument: str, file: Path, inputs: dict[str, Any]) -> float:
     """Do what a program without a service does; tell the seconds."""
     began = time.perf_counter()
-    image = sitk.ReadImage(str(file))
-    axes = np.reshape(image.GetDirection(), (3, 3))
+    image: Any = sitk.ReadImage(str(file))
+    a, b, c = np.reshape(image.GetDirection(), (3, 3)).tolist()
     scan = Volume(
         array=sitk.GetArrayFromImage(image).transpose(2, 1, 0),
         spacing_mm=image.GetSpacing(),
         origin_mm=image.GetOrigin(),
-        direction=tuple(map(tuple, axes.tolist())),
+        direction=(tuple(a), tuple(b), tuple(c)),
     )
-    for name, value in task.perform(**{argument: scan}, **inputs).items():
-        assert isinstance(value, Labels)
-        array = np.asarray(value.volume.array)
-        found = sitk.GetImageFromArray(
-            array.astype(np.uint8 if array.dtype == bool else array.dtype).transpose(2, 1, 0)
-        )
-        found.CopyInformation(image)
-        sitk.WriteImage(found, str(folder / f"{name}.nii.gz"), useCompression=True)
+    (labels,) = task.perform(**{argument: scan}, **inputs).values()
+    array = labels.volume.array
+    found: Any = sitk.GetImageFromArray((array.view(np.uint8) if array.dtype == bool else array).transpose(2, 1, 0))
+    found.CopyInformation(image)
+    with tempfile.TemporaryDirectory() as folder:
+        sitk.WriteImage(found, str(Path(folder) / "found.nii.gz"), useCompression=True)
     return time.perf_counter() - began
 
 
-def compare(instance: Any, task: Any, argument: str, file: Path, inputs: dict[str, Any], turns: int) -> None:
-    """Print the medians of some turns, in each of which the service comes first, and of the first ticket alone."""
+def performing_seconds(result: bytes) -> tuple[float, float]:
+    """Read from a result for how long it was read, and performed."""
+    with tarfile.open(fileobj=io.BytesIO(result)) as archive:
+        told = json.loads(archive.extractfile("result.json").read())["timings_seconds"]  # type: ignore[union-attr]
+    return told["read"], told["perform"]
+
+
+def compare(turns: int, instance: Service, task: Any, *, inputs: dict[str, Any], **volume: Path) -> None:
+    """Print the medians of some turns, in each of which the service comes first, and the first turn by itself."""
+    ((argument, file),) = volume.items()
     data = payload_of(inputs, argument, file)
-    session, through, direct, rest, read = requests.Session(), [], [], [], []
-    with tempfile.TemporaryDirectory() as folder:
-        for _ in range(turns + 1):
-            began = time.perf_counter()
-            packed = one_ticket(instance, session, data, task.task_identifier)
-            through.append(time.perf_counter() - began)
-            with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
-                result = archive.extractfile("result.json")
-                assert result is not None
-                told = json.load(result)["timings_seconds"]
-            rest.append(through[-1] - told["perform"])
-            read.append(told["read"])
-            direct.append(directly(task, file, argument, inputs, Path(folder)))
-    ours, theirs = statistics.median(through[1:]), statistics.median(direct[1:])
-    what = f"{task.task_identifier} {json.dumps(inputs)}"
-    figures = f"{ours:.2f} s | {theirs:.2f} s | {ours / theirs:.2f} | {statistics.median(rest[1:]):.2f} s"
-    print(
-        f"| {what} | {figures} | {statistics.median(read[1:]):.2f} s | {through[0]:.2f} s, {direct[0]:.2f} s |",
-        flush=True,
-    )
-
-
-def imported(file: Path) -> Any:
-    """Import the task's file, as a worker does."""
-    spec = importlib.util.spec_from_file_location(file.stem, file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    session = requests.Session()
+    through, direct, beyond, reading = [], [], [], []
+    for _ in range(turns + 1):
+        began = time.perf_counter()
+        result = one_ticket(instance, session, data, task.task_identifier)
+        through.append(time.perf_counter() - began)
+        read, performed = performing_seconds(result)
+        beyond.append(through[-1] - performed)
+        reading.append(read)
+        direct.append(directly(task, argument, file, inputs))
+    ours, theirs, rest, read = (statistics.median(one[1:]) for one in (through, direct, beyond, reading))
+    figures = f"{ours:.2f} s | {theirs:.2f} s | {ours / theirs:.2f} | {rest:.2f} s | {read:.2f} s"
+    first = f"{through[0]:.2f} s, {direct[0]:.2f} s"
+    print(f"| {task.task_identifier} {json.dumps(inputs)} | {figures} | {first} |", flush=True)
 
 
 def main() -> None:
@@ -172,7 +162,6 @@ def main() -> None:
     print(f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}\n")
     print("| what | service | direct | ratio | beyond perform | of it reading | the first: service, direct |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
-    gpu = {} if arguments.device == "cpu" else {"COMPUTE_SOURCES": "auto"}
     with instances() as (folder, start):
         tasks = folder / "tasks"
         tasks.mkdir()
@@ -180,23 +169,23 @@ def main() -> None:
         np.save(tasks / "drawn.npy", drawn)
         (tasks / "Labelled.py").write_text(TASK)
         ct = folder / "ct.nii.gz"
-        image = sitk.GetImageFromArray(voxels.transpose(2, 1, 0))
+        image: Any = sitk.GetImageFromArray(voxels.transpose(2, 1, 0))
         image.SetSpacing((0.8, 0.8, 1.5))
         sitk.WriteImage(image, str(ct), useCompression=True)
         del voxels, drawn, image
         print(f"(the CT: {ct.stat().st_size / 1e6:.0f} MB packed)", flush=True)
-        labelled = imported(tasks / "Labelled.py").Labelled()
+        labelled = runpy.run_path(str(tasks / "Labelled.py"))["Labelled"]()
         labelled.load(torch.device("cpu"))
-        instance = start("labels", "Labelled", CUSTOM_TASKS_DIR=str(tasks), **gpu)
+        instance = start("labels", "Labelled", CUSTOM_TASKS_DIR=str(tasks))
         for kind in arguments.kinds.split(","):
             classes, form = kind.split(" ", 1)
             inputs = {"classes": int(classes), "kind": form, "seconds": arguments.seconds}
-            compare(instance, labelled, "scan", ct, inputs, arguments.turns)
+            compare(arguments.turns, instance, labelled, inputs=inputs, scan=ct)
         instance.stop()
         brain = BrainExtractionTask()
         brain.load(torch.device(arguments.device))
-        instance = start("brain", "BrainExtraction", **gpu)
-        compare(instance, brain, "head", HEAD, {"cut": 0.5}, arguments.turns)
+        instance = start("brain", "BrainExtraction")
+        compare(arguments.turns, instance, brain, inputs={"cut": 0.5}, head=HEAD)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -103,20 +104,26 @@ def _write_labels(
     facts: Mapping[str, Any],
     several: bool,
 ) -> dict[str, Any]:
-    """Write labels, and a picture: ``preview.png`` where there is one, else ``preview-<name>.png``."""
+    """Write labels, and beside the writing count them and draw a picture of them.
+
+    It is ``preview.png`` where there is one, else ``preview-<name>.png``.
+    """
     _check_name(name)
     labels = value.onto(segmented or value.volume)
     file = f"{name}.{'dcm' if format == DICOM_SEG else format}"
-    if format == DICOM_SEG and segmented is not None:
-        from tomaat.volumes.dicom_seg import write_dicom_seg  # noqa: PLC0415 (highdicom takes a second)
+    with ThreadPoolExecutor(1) as beside:
+        if format == DICOM_SEG and segmented is not None:
+            from tomaat.volumes.dicom_seg import write_dicom_seg  # noqa: PLC0415 (highdicom takes a second)
 
-        write_dicom_seg(labels, segmented, folder / file, facts)
-    else:
-        write_volume(labels.volume, folder / file, slicer_fields(labels) if format == "seg.nrrd" else None)
-    written = {"name": name, "type": "labels", "file": file, "labels": labels.counted()}
-    if segmented is not None:
-        written["preview"] = f"preview-{name}.png" if several else PREVIEW
-        draw_preview(segmented, labels, folder / written["preview"])
+            writing = beside.submit(write_dicom_seg, labels, segmented, folder / file, facts)
+        else:
+            fields = slicer_fields(labels) if format == "seg.nrrd" else None
+            writing = beside.submit(write_volume, labels.volume, folder / file, fields)
+        written = {"name": name, "type": "labels", "file": file, "labels": labels.counted()}
+        if segmented is not None:
+            written["preview"] = f"preview-{name}.png" if several else PREVIEW
+            draw_preview(segmented, labels, folder / written["preview"])
+    writing.result()
     return written
 
 

@@ -64,7 +64,7 @@ class Labels:
             raise WrongValue(f"the volume holds the label {min(nameless)}, which has no name")
 
     def _all_named(self) -> bool:
-        """Tell whether each voxel is 0 or has a name; between the least and the largest value it looks only for gaps."""
+        """Tell whether each voxel is 0 or has a name; they are counted only where the names have gaps."""
         array = self.volume.array
         if not array.size:
             return True

@@ -6,6 +6,7 @@ need meanwhile.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,12 +19,11 @@ SLAB_VOXELS = 4 * 1024**2  #: looked at together
 
 def count_values(array: Array) -> dict[int, int]:
     """Count the voxels of each value of an array of shape (i, j, k): bool, or whole numbers from 0 to 65,535."""
-    counts = np.zeros(0)
+    counts: Counter[int] = Counter()
     for _, values, lengths, _ in _runs(_as_it_lies(array)[0]):
-        found = np.bincount(values.astype(np.int64), lengths, len(counts))
-        found[: len(counts)] += counts
-        counts = found
-    return {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
+        found = np.bincount(values.astype(np.int64), lengths)
+        counts.update({int(value): int(found[value]) for value in np.flatnonzero(found)})
+    return counts
 
 
 def count_in_planes(array: Array, value: int) -> list[Array]:

@@ -60,7 +60,7 @@ def write_volume(volume: Volume, path: Path, fields: Mapping[str, str] | None = 
 
 
 def _slabs(voxels: np.ndarray[Any, Any]) -> Iterator[memoryview]:
-    """Give the voxels as they lie in a file, i the fastest, slab by slab along k; what lies so already is not copied."""
+    """Give the voxels as they lie in a file, i the fastest, slab by slab along k; what lies so is not copied."""
     planes = voxels.transpose(2, 1, 0)
     step = max(1, SLAB_BYTES // max(1, planes[0].nbytes), CACHE_LINE_BYTES // planes.itemsize)
     for first in range(0, len(planes), step):
@@ -69,7 +69,7 @@ def _slabs(voxels: np.ndarray[Any, Any]) -> Iterator[memoryview]:
             slab = np.empty_like(slab, order="C")
             for row in range(planes.shape[1]):  # one after the other, so that the rows stay in the cache
                 slab[:, row] = planes[first : first + step, row]
-        yield memoryview(slab.reshape(-1).view(np.uint8))
+        yield slab.reshape(-1).view(np.uint8).data
 
 
 def _nifti_head(volume: Volume, path: Path) -> bytes:
