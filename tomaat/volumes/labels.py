@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -143,23 +143,24 @@ class Labels:
 
         The result is ``uint8``, or ``uint16`` for labels above 255.
         """
-        volume = self.volume.like(self._compact(copy=False)).reoriented(grid.orientation)
+        array = self.volume.array
+        array = array.view(np.uint8) if array.dtype == np.bool_ else array
+        volume = self.volume.like(array.astype(self._smallest, copy=False)).reoriented(grid.orientation)
         if not same_grid(volume, grid):
             volume = volume.onto(grid, interpolation="nearest")
         return Labels(volume=grid.like(volume.array), names=self.names)
 
-    def __deepcopy__(self, _memo: object) -> Labels:
-        """Copy the voxels, as ``uint8`` or ``uint16``: what a task computes with may be eight times as large."""
-        kept = copy.copy(self)
-        object.__setattr__(kept, "volume", self.volume.like(self._compact(copy=True)))
+    def copied(self, copy_as: Callable[[np.ndarray[Any, Any], np.dtype[Any]], np.ndarray[Any, Any]]) -> Labels:
+        """Copy the voxels by ``copy_as``, as ``uint8`` or ``uint16``: a task's own may be eight times as large."""
+        kept = copy.copy(self)  # whose voxels have been checked
+        object.__setattr__(kept, "volume", self.volume.like(copy_as(self.volume.array, self._smallest)))
         object.__setattr__(kept, "names", dict(self.names))
         return kept
 
-    def _compact(self, *, copy: bool) -> np.ndarray[Any, Any]:
-        """Give the voxels in the smallest type that has all labels, in the order in which they lie."""
-        kind = np.uint8 if max(self.names) <= np.iinfo(np.uint8).max else np.uint16
-        array = self.volume.array
-        return (array.view(np.uint8) if array.dtype == np.bool_ else array).astype(kind, copy=copy)
+    @property
+    def _smallest(self) -> np.dtype[Any]:
+        """The smallest type that has all labels."""
+        return np.dtype(np.uint8 if max(self.names) <= np.iinfo(np.uint8).max else np.uint16)
 
 
 def same_grid(one: Volume, other: Volume) -> bool:
