@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -85,7 +84,7 @@ def _nrrd_head(volume: Volume, path: Path, fields: Mapping[str, str]) -> bytes:
     if not end:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path.name)
     sizes = " ".join(str(count) for count in volume.array.shape)
-    return re.sub(rb"\nsizes: 1 1 1\n", f"\nsizes: {sizes}\n".encode(), head, count=1) + end
+    return head.replace(b"\nsizes: 1 1 1\n", f"\nsizes: {sizes}\n".encode()) + end
 
 
 def _head(volume: Volume, path: Path, extension: str, fields: Mapping[str, str] | None = None) -> bytes:

@@ -67,6 +67,8 @@ class InputReader:
 
     def work(self) -> None:
         """Read one ticket after the other, as the lane asks, until the process ends."""
+        with contextlib.suppress(RuntimeError):  # the first read starts it again, and tells
+            self.reader.start()
         while True:
             self.take(self.to_read.get())
 
