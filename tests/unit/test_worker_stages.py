@@ -169,9 +169,9 @@ def test_memory_for_copies_is_let_go_when_nothing_is_packed_for_a_while(worker, 
     scan = job("Scan", volume=nifti())
     assert worker.run(scan) == Packed(key="1/1")
     assert [block.nbytes for block in worker.packing.spare] == [4 * 5 * 6 * 2]
-    packing = threading.Thread(target=worker.packing._take_next)
+    packing = threading.Thread(target=worker.packing._take_next, daemon=True)
     packing.start()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 30
     while worker.packing.spare and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not worker.packing.spare
