@@ -101,6 +101,11 @@ class InnerEarSegmentationTask(Task):
         self.network.load_state_dict(load_file(self.weights))
         self.network.to(device).eval()
 
+    @torch.inference_mode()
+    def warm_up(self) -> None:
+        """Let cuDNN choose its ways."""
+        self.network(torch.zeros((1, 1, *BLOCK), device=self.device))
+
     def perform(
         self,
         cissvolume: Volume,

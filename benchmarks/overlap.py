@@ -4,7 +4,8 @@ A task takes a 26 MB volume (int16, 256 x 256 x 200), passes some seconds as a d
 backlog waits while nothing runs; then it drains twice, in turns: once as the service does it, once with a lane that
 reads nothing ahead and claims the next ticket only when the last one has ended. That lane is made of the same code
 from outside (``--without``). ``--python`` passes the time in Python code, which shares the interpreter with reading
-and packing; else it sleeps, as Python does while a device works.
+and packing; else it sleeps, as Python does while a device works. ``--ct`` sends the CT of ``benchmarks.volumes``
+(512 x 512 x 300) and gets its 59 labels, with their picture.
 """
 
 from __future__ import annotations
@@ -24,8 +25,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
+
 from benchmarks.instances import instances
 from benchmarks.scans import middle_voxels, packed
+from benchmarks.volumes import make_ct
 from tests.service import REPOSITORY, Service, payload
 
 SCHEDULER = "TaskScheduling.py"
@@ -35,10 +39,14 @@ import os
 import time
 from pathlib import Path
 
+import numpy as np
+
 from Inputs import FloatInput, IntInput, VolumeInput
 from tomaat.services import Task
+from tomaat.volumes import Labels
 
 journal = Path(__file__).parents[1] / "journal"
+drawn = Path(__file__).with_name("drawn.npy")
 
 
 class Timed(Task):
@@ -52,6 +60,9 @@ class Timed(Task):
         IntInput("rounds", "How many additions it makes", minimum=0),
     )
 
+    def load(self, device):
+        self.drawn = np.load(drawn) if drawn.exists() else None
+
     def perform(self, scan, seconds, rounds):
         began = time.monotonic()
         time.sleep(seconds)
@@ -60,7 +71,10 @@ class Timed(Task):
             total += number
         with journal.open("a") as file:
             file.write(json.dumps([began, time.monotonic()]) + "\\n")
-        return {"volume": scan}
+        if self.drawn is None:
+            return {"volume": scan}
+        names = {n: f"structure {n}" for n in range(1, 60)}
+        return {"found": Labels(volume=scan.like(self.drawn), names=names)}
 '''
 
 
@@ -122,7 +136,12 @@ def measure(arguments: argparse.Namespace) -> None:
     """Print a line for each drain, and their ratio."""
     rounds = rounds_for(arguments.seconds) if arguments.python else 0
     inputs = {"seconds": 0.0 if arguments.python else arguments.seconds, "rounds": rounds}
-    data = payload(inputs, scan_nii_gz=packed(middle_voxels()))
+    if arguments.ct:
+        voxels, drawn = make_ct()
+        scan = packed(voxels.transpose(2, 1, 0))
+    else:
+        scan, drawn = packed(middle_voxels()), None
+    data = payload(inputs, scan_nii_gz=scan)
     print(f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {inputs}\n")
     print("| overlap | share that performs | seconds | perform, median | between two, median |")
     print("| --- | --- | --- | --- | --- |")
@@ -131,15 +150,20 @@ def measure(arguments: argparse.Namespace) -> None:
         folder = given.folder
         (folder / "tasks").mkdir()
         (folder / "tasks/Timed.py").write_text(TASK)
+        if drawn is not None:
+            np.save(folder / "tasks/drawn.npy", np.where(drawn > 59, 0, drawn))
+            del voxels, drawn
         instance = given.start("overlap", "Timed", CUSTOM_TASKS_DIR=str(folder / "tasks"), LONGEST_QUEUE="1000")
         instance.terminate(SCHEDULER)
         for _ in range(arguments.turns):
-            for overlap in (False, True):
+            for overlap in (True,) if arguments.only else (False, True):
                 one = drain(instance, folder / "journal", data, arguments.tickets, overlap=overlap)
                 seen[overlap].append(one)
                 told = f"{one['share']:.3f} | {one['seconds']:.1f} | {one['perform']:.2f} s | {one['between']:.3f} s"
                 print(f"| {'yes' if overlap else 'no'} | {told} |", flush=True)
 
+    if arguments.only:
+        return
     medians = {
         overlap: {name: statistics.median(one[name] for one in drains) for name in drains[0]}
         for overlap, drains in seen.items()
@@ -155,6 +179,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--turns", type=int, default=1)
     parser.add_argument("--python", action="store_true")
+    parser.add_argument("--ct", action="store_true")
+    parser.add_argument("--only", action="store_true", help="with the overlap only")
     parser.add_argument("--without", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     run_without_the_overlap() if arguments.without else measure(arguments)

@@ -3,6 +3,7 @@
 import os
 import signal
 import textwrap
+import time
 
 import pytest
 import requests
@@ -13,6 +14,7 @@ from tests.hostile_images import nifti
 TASK = '''
 import importlib
 import time
+import weakref
 from pathlib import Path
 
 from Inputs import IntInput, VolumeInput
@@ -31,9 +33,16 @@ def pack_when_told(members, archive):
     control.note("journal", "packed")
 
 
+def note_read(read, _):
+    volumes.append(weakref.ref(read.arguments["scan"].array))
+    control.note("journal", f"read {read.payload.values['n']}")
+    control.note("volumes", str(sum(volume() is not None for volume in volumes)))
+
+
 if packing.pack.__name__ != pack_when_told.__name__:
     pack, packing.pack = packing.pack, pack_when_told
-    after(reading, "_read", lambda read, _: control.note("journal", f"read {read.payload.values['n']}"))
+    volumes = []
+    after(reading, "_read", note_read)
 
 
 class Held(Task):
@@ -128,6 +137,21 @@ def test_while_a_ticket_performs_the_next_is_read_and_the_last_packed(held):
         assert held.instance.wait(ticket)["state"] == "succeeded"
     for n in (one, two, three):
         assert held.journal().count(f"read {n}") == held.journal().count(f"begins {n}") == 1
+
+
+def test_a_worker_holds_the_volumes_of_three_tickets_at_most(held):
+    """The next ticket waits for one that is still packed, however long that takes."""
+    first, second = held.one_packed_and_one_performed()
+    further = held.submit(3)
+    held.until(f"read {further[0][0]}")
+    held.go(second[0], *(n for n, _ in further))
+    held.until(f"ends {second[0]}")
+    time.sleep(1)  # in which the third one would begin, and the fourth one be read
+    assert f"begins {further[0][0]}" not in held.journal()
+    held.control.release("packing")
+    for _, ticket in (first, second, *further):
+        assert held.instance.wait(ticket)["state"] == "succeeded"
+    assert max(map(int, (held.control.folder / "volumes").read_text().split())) == 3
 
 
 def test_two_tickets_run_while_one_is_packed_and_each_tells_its_own_stage(held):

@@ -78,7 +78,7 @@ class Worker:
         networks = self.performer.networks
         self.reader = VolumeReader(largest_voxel_bytes=1000)
         self.reading = InputReader(self.channel, self.reader, networks, self.performer.to_perform)
-        self.packing = Packer(self.channel)
+        self.packing = Packer(self.channel, self.performer.spare)
         self.estimating = Estimator(self.channel, networks)
 
     def load(self, *tasks):

@@ -1,4 +1,11 @@
+import gzip
+import io
+import os
+import subprocess
 import tarfile
+import zlib
+
+import pytest
 
 from tomaat.archives import ArchiveLimits, pack, unpack
 
@@ -25,3 +32,26 @@ def test_what_is_packed_comes_out_again(tmp_path):
     limits = ArchiveLimits(largest_upload_bytes=10**7, largest_unpacked_bytes=10**7)
     unpack([(tmp_path / "x.tar.gz").read_bytes()], out, limits)
     assert (out / "ü.bin").read_bytes() == big.read_bytes()
+
+
+@pytest.mark.parametrize("size", [0, 1, 65_535, 65_536, 5 * 1024**2])
+def test_what_is_compressed_already_lies_in_the_archive_as_it_is(tmp_path, size):
+    """And every reader has the same out of it: a member between two of others, of any length."""
+    noise, text = tmp_path / "noise", tmp_path / "text"
+    noise.write_bytes(os.urandom(size))
+    text.write_bytes(b"the same words, " * 1000)
+    pack([("a.json", text), ("b.nii.gz", noise), ("c.png", noise), ("d.json", text)], tmp_path / "x.tar.gz")
+    packed = (tmp_path / "x.tar.gz").read_bytes()
+    assert noise.read_bytes()[:65_535] in packed
+    assert len(packed) < 2 * size + 2 * text.stat().st_size // 5
+    whole = zlib.decompressobj(31)
+    unpacked = whole.decompress(packed)
+    assert whole.eof
+    assert not whole.unused_data, "one gzip member, and nothing after it"
+    assert gzip.decompress(packed) == unpacked
+    with tarfile.open(fileobj=io.BytesIO(unpacked)) as archive:
+        read = {name: archive.extractfile(name).read() for name in archive.getnames()}
+    expected = {"a.json": text, "b.nii.gz": noise, "c.png": noise, "d.json": text}
+    assert read == {name: path.read_bytes() for name, path in expected.items()}
+    subprocess.run(["tar", "xzf", tmp_path / "x.tar.gz", "-C", tmp_path], check=True)
+    assert {name: (tmp_path / name).read_bytes() for name in expected} == read

@@ -71,6 +71,18 @@ def test_a_result_is_durable_before_it_has_its_name_and_its_name_is_afterwards(s
     ]
 
 
+def test_an_error_of_the_flush_fails_the_result_and_gives_it_no_name(storage, monkeypatch, tmp_path):
+    (tmp_path / "result.tar.gz.part").write_bytes(b"a result")
+
+    def fail(_descriptor):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="Input/output"):
+        storage.seal_result(tmp_path / "result.tar.gz.part")
+    assert not (tmp_path / "result.tar.gz").exists()
+
+
 def test_an_error_of_a_flush_fails_the_upload(storage, monkeypatch):
     folder = upload(storage)
 

@@ -98,3 +98,23 @@ def test_labels_that_are_turned_about_any_line_of_the_input_are_sampled_anew(sha
     assert np.array_equal(there.volume.array, turned.onto(grid, interpolation="nearest").array)
     assert not np.array_equal(there.volume.array, array)
     assert np.array_equal(Labels(volume=grid.like(array), names=NAMES).onto(grid).volume.array, array)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.int64, np.uint64])
+@pytest.mark.parametrize(
+    ("array", "names", "least"), [([0, 1, 3], {1, 5}, 3), ([0, 9], {1, 2}, 9), ([2, 4], {2, 3}, 4)]
+)
+def test_a_value_without_a_name_is_told_also_between_two_that_have_one(array, names, least, dtype):
+    with pytest.raises(ValueError, match=f"holds the label {least}, which has no name"):
+        labels(np.array(array, dtype).reshape(1, 1, -1), {value: str(value) for value in names})
+
+
+def test_a_value_below_zero_is_no_label():
+    with pytest.raises(ValueError, match="holds the label -1"):
+        labels([[[-1, 1]]])
+
+
+def test_names_with_gaps_are_taken_where_no_voxel_is_in_them():
+    found = labels([[[0, 1, 300]]], {1: "one", 7: "seven", 300: "many"})
+    assert [(label["value"], label["voxels"]) for label in found.counted()] == [(1, 1), (7, 0), (300, 1)]
+    assert found.onto(found.volume).volume.array.dtype == np.uint16

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from tomaat.volumes import Labels, Volume, draw_preview
-from tomaat.volumes.preview import EDGE, INK, LEGEND, PANEL, letters
+from tomaat.volumes.preview import EDGE, INK, LEGEND, PANEL, SHOWN, letters
 
 LPS = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 WHITE = (255, 255, 255)
@@ -162,6 +162,26 @@ def test_the_picture_is_the_same_however_the_axes_are_turned(tmp_path):
         turned = Labels(volume=labels.volume.reoriented(orientation), names=labels.names)
         draw_preview(scan.reoriented(orientation), turned, tmp_path / f"{orientation}.png")
     assert len({(tmp_path / f"{orientation}.png").read_bytes() for orientation in ORIENTATIONS}) == 1
+
+
+def test_brightness_comes_of_a_sample_that_is_the_whole_where_it_is_small(tmp_path, monkeypatch):
+    """A sample of planes at equal distances has the percentiles of the whole; of a large scan, no more is looked at."""
+    looked_at = []
+    percentile = np.percentile
+
+    def looking(array, shown):
+        looked_at.append(array.size)
+        return percentile(array, shown)
+
+    monkeypatch.setattr(np, "percentile", looking)
+    small, labels = head()
+    draw_preview(small, labels, tmp_path / "p.png")
+    voxels = np.random.default_rng(1).normal(0, 100, (300, 200, 130)).astype(np.float32)
+    large = Volume(array=voxels, spacing_mm=(1, 1, 1), origin_mm=(0, 0, 0), direction=LPS)
+    draw_preview(large, Labels(volume=large.like(voxels > 300), names={1: "bright"}), tmp_path / "p.png")
+    assert looked_at == [small.array.size, 75 * 67 * 65]
+    sample = large.array[::4, ::3, ::2]
+    assert np.allclose(percentile(sample, SHOWN), percentile(voxels, SHOWN), atol=3)
 
 
 def test_nothing_found_is_said(tmp_path):

@@ -12,6 +12,7 @@ from hypothesis.extra.numpy import array_shapes
 
 from tomaat.volumes import Volume
 from tomaat.volumes.dicom_source import DicomSource
+from tomaat.volumes.tensors import moved, voxels_of
 
 EXACT_MM = 1e-6
 AXES = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
@@ -263,6 +264,29 @@ def test_a_tensor_of_any_type_makes_a_volume(dtype):
     made = line([0, 0], float).like(tensor)
     assert made.array.ravel().tolist() == [0, 1]
     assert (made.array.dtype == np.float32) is (dtype == torch.bfloat16)
+
+
+@pytest.mark.parametrize(
+    "dtype", [bool, np.uint8, np.int16, ">i2", np.uint16, np.int32, np.uint32, np.float16, np.float32]
+)
+def test_voxels_that_the_device_puts_in_order_are_those_that_numpy_puts_in_order(dtype):
+    """As on a GPU, tried on the CPU."""
+    array = np.arange(60).reshape(3, 4, 5).astype(dtype)
+    for lying in (array, np.asfortranarray(array), array[::-1, :, ::-1], array.transpose(1, 0, 2)):
+        tensor = moved(lying, "cpu")
+        assert tensor.is_contiguous()
+        assert tensor.dtype == torch.float32
+        assert np.array_equal(tensor.numpy(), lying.astype(np.float32))
+
+
+def test_a_tensor_of_another_device_comes_back_in_a_files_order():
+    class Elsewhere(torch.Tensor):
+        device = torch.device("cuda")
+
+    tensor = torch.arange(60).reshape(3, 4, 5)
+    array = voxels_of(tensor.as_subclass(Elsewhere))
+    assert array.flags.f_contiguous
+    assert np.array_equal(array, tensor.numpy())
 
 
 def test_numbers_that_no_image_has_are_refused_with_the_rule():

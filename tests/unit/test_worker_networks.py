@@ -447,3 +447,60 @@ def test_the_facts_of_an_offer_name_the_place_among_the_warm(make):
     assert [networks.facts(service)["warm"] for service in (A, B, C)] == [1, None, 2]
     assert networks.facts(B)["peak_bytes"] == 5 * GIB
     assert networks.facts(A)["peak_bytes"] is None
+
+
+# Warmed up
+
+
+def test_a_network_is_warmed_up_before_its_first_ticket_and_not_for_one(make, loadings):
+    """As part of the loading, by whose deadline it is bounded; one that was let go is warmed up by its ticket."""
+    seen = []
+    cls = network(A, 6, 1, warm_up=lambda task: seen.append((task.device.in_use_bytes(), list(loadings))))
+    networks = make(8, cls, network(B, 6))
+    ((in_use, before),) = seen
+    assert in_use == 6 * GIB
+    assert [type(message).__name__ for message in before] == ["Loading"]
+    networks.perform(A, {})
+    networks.perform(B, {})
+    networks.perform(A, {})
+    assert len(seen) == 1
+    assert cls.loads == 3
+
+
+def test_a_new_version_is_warmed_up_too(make):
+    warmed_up = []
+    networks = make(8, network(A, 1))
+    fresh = networks.load_beside(network(A, 1, warm_up=lambda task: warmed_up.append(task.device)), "tasks.py")
+    assert warmed_up == [fresh.task.device]
+
+
+@pytest.mark.parametrize("error", [OutOfMemoryError("CUDA out of memory"), SystemExit(3), ValueError("no such shape")])
+def test_a_network_that_cannot_be_warmed_up_serves_all_the_same(make, error):
+    def fail(_task):
+        raise error
+
+    cls = network(A, 1, 1, warm_up=fail)
+    networks = make(8, cls)
+    assert networks.perform(A, {"x": 1}) == {"x": 1}
+    assert cls.loads == 1
+
+
+def test_what_warming_up_took_is_neither_the_networks_nor_the_tickets(make):
+    """It is given back first: memory that a process keeps would count as the network's, and not again as a ticket's."""
+
+    class Kept(Device):
+        def give_back(self):
+            self.held.pop("kept", None)
+
+    cls = network(A, 1, 3, warm_up=lambda task: task.device.take("kept", 2 * GIB))
+    networks = make(8)
+    networks.device.__class__ = Kept
+    networks.load(A, cls())
+    assert networks.needs[A].network_bytes == GIB
+    networks.perform(A, {})
+    assert networks.needs[A].peak_bytes == 4 * GIB
+
+
+def test_a_task_that_does_not_say_how_is_not_waited_for(make):
+    networks = make(8, network(A, 1))
+    assert networks.memory.given_back == 0

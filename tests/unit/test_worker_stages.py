@@ -5,6 +5,7 @@ import io
 import os
 import sys
 import threading
+import time
 import weakref
 from pathlib import Path
 from threading import Event
@@ -29,6 +30,7 @@ from tomaat.messages import (
     TicketRefused,
     ToEstimate,
 )
+from tomaat.worker import packing as packing_module
 from tomaat.worker.__main__ import listen
 
 
@@ -158,6 +160,24 @@ def test_a_result_is_its_own_tickets_also_when_the_task_fills_the_same_memory_an
         assert np.load(io.BytesIO(files["tensor.npy"])).tolist() == [x, x]
         assert files["file.txt"] == f"{x:g}".encode()
         assert sorted(path.name for path in each.out.iterdir()) == ["files", DRAFT]
+
+
+def test_memory_for_copies_is_let_go_when_nothing_is_packed_for_a_while(worker, job, monkeypatch):
+    monkeypatch.setattr(packing_module, "SPARE_SECONDS", 0.01)
+    worker.load(_Scan)
+    _Scan.during[2] = lambda: None
+    scan = job("Scan", volume=nifti())
+    assert worker.run(scan) == Packed(key="1/1")
+    assert [block.nbytes for block in worker.packing.spare] == [4 * 5 * 6 * 2]
+    packing = threading.Thread(target=worker.packing._take_next, daemon=True)
+    packing.start()
+    deadline = time.monotonic() + 30
+    while worker.packing.spare and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not worker.packing.spare
+    worker.read(scan)
+    worker.perform()
+    packing.join()
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -61,36 +62,23 @@ def write_outputs(
         other = names.setdefault(str(name).lower(), name)
         if other != name:
             raise WrongValue("the outputs {!r} and {!r} would be one file where names ignore case", other, name)
-    written = [
-        _write(name, value, folder, segmented, format=format, facts=facts or {}) for name, value in outputs.items()
+    several = sum(isinstance(value, Labels) for value in outputs.values()) > 1
+    return [
+        _write_labels(name, value, folder, segmented, format=format, facts=facts or {}, several=several)
+        if isinstance(value, Labels)
+        else _write(name, value, folder, format)
+        for name, value in outputs.items()
     ]
-    if segmented is not None:
-        _draw_previews(outputs, written, folder, segmented)
-    return written
 
 
-def _write(
-    name: Any, value: Any, folder: Path, segmented: Volume | None, *, format: str, facts: Mapping[str, Any]
-) -> dict[str, Any]:
-    if not isinstance(name, str) or not name.isidentifier() or len(name) > LONGEST_OUTPUT_NAME:
-        rule = f"is not a Python name of at most {LONGEST_OUTPUT_NAME} letters"
-        raise WrongValue(f"the output name {{!r}} {rule}", name)
+def _write(name: Any, value: Any, folder: Path, format: str) -> dict[str, Any]:
+    _check_name(name)
     if hasattr(value, "detach"):  # a torch tensor, which only tasks know
         value = as_array(value)
     if isinstance(value, Volume):
         file = f"{name}.{OTHERS.get(format, format)}"
         write_volume(value, folder / file)
         return {"name": name, "type": "volume", "file": file}
-    if isinstance(value, Labels):
-        labels = value.onto(segmented or value.volume)
-        file = f"{name}.{'dcm' if format == DICOM_SEG else format}"
-        if format == DICOM_SEG and segmented is not None:
-            from tomaat.volumes.dicom_seg import write_dicom_seg  # noqa: PLC0415 (highdicom takes a second)
-
-            write_dicom_seg(labels, segmented, folder / file, facts)
-        else:
-            write_volume(labels.volume, folder / file, slicer_fields(labels) if format == "seg.nrrd" else None)
-        return {"name": name, "type": "labels", "file": file, "labels": labels.counted()}
     if isinstance(value, np.ndarray):
         if value.dtype.hasobject:
             raise WrongType("the output {!r} is an array of objects; give it numbers", name)
@@ -106,13 +94,43 @@ def _write(
     return {"name": name, "type": "text" if isinstance(value, str) else "json", "value": _plain(name, value)}
 
 
-def _draw_previews(outputs: Mapping[str, Any], written: list[dict[str, Any]], folder: Path, segmented: Volume) -> None:
-    """Draw a picture of each segmentation: ``preview.png`` where there is one, else ``preview-<name>.png``."""
-    several = sum(line["type"] == "labels" for line in written) > 1
-    for line in written:
-        if line["type"] == "labels":
-            line["preview"] = f"preview-{line['name']}.png" if several else PREVIEW
-            draw_preview(segmented, outputs[line["name"]].onto(segmented), folder / line["preview"])
+def _write_labels(
+    name: Any,
+    value: Labels,
+    folder: Path,
+    segmented: Volume | None,
+    *,
+    format: str,
+    facts: Mapping[str, Any],
+    several: bool,
+) -> dict[str, Any]:
+    """Write labels, and beside the writing count them and draw a picture of them.
+
+    It is ``preview.png`` where there is one, else ``preview-<name>.png``.
+    """
+    _check_name(name)
+    labels = value.onto(segmented or value.volume)
+    file = f"{name}.{'dcm' if format == DICOM_SEG else format}"
+    with ThreadPoolExecutor(1) as beside:
+        if format == DICOM_SEG and segmented is not None:
+            from tomaat.volumes.dicom_seg import write_dicom_seg  # noqa: PLC0415 (highdicom takes a second)
+
+            writing = beside.submit(write_dicom_seg, labels, segmented, folder / file, facts)
+        else:
+            fields = slicer_fields(labels) if format == "seg.nrrd" else None
+            writing = beside.submit(write_volume, labels.volume, folder / file, fields)
+        written = {"name": name, "type": "labels", "file": file, "labels": labels.counted()}
+        if segmented is not None:
+            written["preview"] = f"preview-{name}.png" if several else PREVIEW
+            draw_preview(segmented, labels, folder / written["preview"])
+    writing.result()
+    return written
+
+
+def _check_name(name: Any) -> None:
+    if not isinstance(name, str) or not name.isidentifier() or len(name) > LONGEST_OUTPUT_NAME:
+        rule = f"is not a Python name of at most {LONGEST_OUTPUT_NAME} letters"
+        raise WrongValue(f"the output name {{!r}} {rule}", name)
 
 
 def _plain(name: str, value: Any) -> Any:

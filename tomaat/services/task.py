@@ -39,6 +39,14 @@ class Task:
         The worker calls this before the first ticket, and again after it let the network go.
         """
 
+    def warm_up(self) -> None:
+        """Run the network once, on zeros, where the first run takes longer than those after it; by default nothing.
+
+        The worker calls this after ``load``, on the same device, before the service is offered, and not for a network
+        that is loaded for a ticket. It counts as loading: ``load_deadline_seconds`` bounds both together. An error is
+        logged, and the service is offered all the same.
+        """
+
     def perform(self, *args: Any, **kwargs: Any) -> Outputs:
         """Compute a ticket's outputs; the parameters are the inputs' ids, written out, as in ``self, f1, f2, op``.
 

@@ -19,6 +19,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -189,11 +190,16 @@ class Storage:
                 loans.end_all(self.folder_of(folder_name).path)
 
     def seal_result(self, draft: Path) -> tuple[str, int]:
-        """Flush a worker's finished archive, give it its name beside itself, and return its SHA-256 and size."""
+        """Flush a worker's finished archive, give it its name beside itself, and return its SHA-256 and size.
+
+        It is hashed while the disk writes it.
+        """
         if self.workers_group is not None:
             loans.end_output(draft)
-        sha256, size_bytes = sha256_of(draft)
-        flush(draft)
+        with ThreadPoolExecutor(1) as beside:
+            flushing = beside.submit(flush, draft)
+            sha256, size_bytes = sha256_of(draft)
+        flushing.result()
         draft.rename(draft.with_name(RESULT))
         for folder in (draft.parent, draft.parent.parent, draft.parent.parent.parent):
             flush(folder)

@@ -18,20 +18,23 @@ NEXT_TO_NOTHING = 1e-12
 INTERPOLATORS = dict(zip(INTERPOLATIONS, (sitk.sitkLinear, sitk.sitkNearestNeighbor, sitk.sitkBSpline), strict=True))
 
 
-def as_image(volume: Volume) -> sitk.Image:
-    """Make SimpleITK's image of a volume; bool becomes uint8, float16 becomes float32, in this machine's byte order.
+def as_voxels(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Give an array's numbers in a type that ITK has: bool becomes uint8, float16 float32; this machine's byte order.
 
-    Raises ``WrongType`` for voxels that are no numbers.
+    What is of such a type already is not copied. Raises ``WrongType`` for what is no number.
     """
-    array = volume.array
     if array.dtype == np.bool_:
-        array = array.astype(np.uint8)
-    elif array.dtype == np.float16:
-        array = array.astype(np.float32)
-    elif array.dtype.kind not in "iuf" or array.dtype.itemsize > LARGEST_VALUE_BYTES:
+        return array.view(np.uint8)
+    if array.dtype == np.float16:
+        return array.astype(np.float32)
+    if array.dtype.kind not in "iuf" or array.dtype.itemsize > LARGEST_VALUE_BYTES:
         raise WrongType(f"voxels of type {array.dtype} cannot be written; use integers or floats of at most 64 bits")
-    array = array.astype(array.dtype.newbyteorder("="), copy=False)
-    image = sitk.GetImageFromArray(np.ascontiguousarray(array.transpose(2, 1, 0)))
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def as_image(volume: Volume) -> sitk.Image:
+    """Make SimpleITK's image of a volume, of the numbers that ``as_voxels`` gives, and with its errors."""
+    image = sitk.GetImageFromArray(np.ascontiguousarray(as_voxels(volume.array).transpose(2, 1, 0)))
     image.SetSpacing([float(size) for size in volume.spacing_mm])
     image.SetOrigin([float(coordinate) for coordinate in volume.origin_mm])
     image.SetDirection(_cosines(volume))

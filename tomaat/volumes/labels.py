@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 
 from tomaat.refusals import WrongType, WrongValue
 from tomaat.volumes.parts import largest_part, without_holes
+from tomaat.volumes.runs import count_values
 from tomaat.volumes.volume import Volume
 
 LONGEST_LABEL = 64  #: characters, as DICOM has them
@@ -57,9 +59,25 @@ class Labels:
                 raise WrongValue(f"names: label {value} is called {{!r}}; write 1 to {LONGEST_LABEL} characters", name)
         if len(set(self.names.values())) < len(self.names):
             raise WrongValue("names: two labels have the same name")
-        nameless = set(np.unique(array).tolist()) - {0} - set(self.names)
-        if nameless:
+        if not self._all_named():
+            nameless = set(np.unique(array).tolist()) - {0} - set(self.names)
             raise WrongValue(f"the volume holds the label {min(nameless)}, which has no name")
+
+    def _all_named(self) -> bool:
+        """Tell whether each voxel is 0 or has a name; they are counted only where the names have gaps."""
+        array = self.volume.array
+        if not array.size:
+            return True
+        low, high = int(array.min()), int(array.max())
+        if low < 0 or high > max(self.names):
+            return False
+        named = {0, *self.names}
+        return named.issuperset(range(low, high + 1)) or named.issuperset(self._voxels)
+
+    @cached_property
+    def _voxels(self) -> dict[int, int]:
+        """How many voxels each value has."""
+        return count_values(self.volume.array)
 
     def color(self, value: int) -> tuple[int, int, int]:
         """Choose a label's colour: red, green, blue, 0 to 255. Raises ``KeyError`` for a label without a name."""
@@ -71,14 +89,12 @@ class Labels:
 
     def counted(self) -> list[dict[str, Any]]:
         """Tell each label's value, name, number of voxels, volume in ml and colour."""
-        values, counts = np.unique(self.volume.array, return_counts=True)
-        voxels = dict(zip(values.astype(int).tolist(), counts.tolist(), strict=True))
         return [
             {
                 "value": value,
                 "name": name,
-                "voxels": voxels.get(value, 0),
-                "ml": round(voxels.get(value, 0) * self.volume.voxel_ml, 3),
+                "voxels": self._voxels.get(value, 0),
+                "ml": round(self._voxels.get(value, 0) * self.volume.voxel_ml, 3),
                 "color": list(self.color(value)),
             }
             for value, name in sorted(self.names.items())
@@ -127,11 +143,24 @@ class Labels:
 
         The result is ``uint8``, or ``uint16`` for labels above 255.
         """
-        kind = np.uint8 if max(self.names) <= np.iinfo(np.uint8).max else np.uint16
-        volume = self.volume.like(self.volume.array.astype(kind)).reoriented(grid.orientation)
+        array = self.volume.array
+        array = array.view(np.uint8) if array.dtype == np.bool_ else array
+        volume = self.volume.like(array.astype(self._smallest, copy=False)).reoriented(grid.orientation)
         if not same_grid(volume, grid):
             volume = volume.onto(grid, interpolation="nearest")
         return Labels(volume=grid.like(volume.array), names=self.names)
+
+    def copied(self, copy_as: Callable[[np.ndarray[Any, Any], np.dtype[Any]], np.ndarray[Any, Any]]) -> Labels:
+        """Copy the voxels by ``copy_as``, as ``uint8`` or ``uint16``: a task's own may be eight times as large."""
+        kept = copy.copy(self)  # whose voxels have been checked
+        object.__setattr__(kept, "volume", self.volume.like(copy_as(self.volume.array, self._smallest)))
+        object.__setattr__(kept, "names", dict(self.names))
+        return kept
+
+    @property
+    def _smallest(self) -> np.dtype[Any]:
+        """The smallest type that has all labels."""
+        return np.dtype(np.uint8 if max(self.names) <= np.iinfo(np.uint8).max else np.uint16)
 
 
 def same_grid(one: Volume, other: Volume) -> bool:

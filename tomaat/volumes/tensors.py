@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import torch
 
 
 def as_array(tensor: Any) -> np.ndarray[Any, Any]:
@@ -21,3 +24,22 @@ def as_array(tensor: Any) -> np.ndarray[Any, Any]:
             raise
         array = host.float().numpy()
     return array
+
+
+def voxels_of(tensor: Any) -> np.ndarray[Any, Any]:
+    """Give a tensor of shape (i, j, k) as an array; a GPU puts them in a file's order first, i the fastest.
+
+    What a GPU does in a millisecond takes the CPU a good part of a second.
+    """
+    if tensor.device.type == "cpu" or tensor.ndim != 3:  # noqa: PLR2004 (i, j, k)
+        return as_array(tensor)
+    return as_array(tensor.permute(2, 1, 0).contiguous()).T
+
+
+def moved(array: np.ndarray[Any, Any], device: torch.device | str) -> torch.Tensor:
+    """Copy voxels of shape (i, j, k) to a device as they lie in a file, and let it make a float32 tensor of them."""
+    import torch  # noqa: PLC0415 (only tasks, in a worker, ask for tensors)
+
+    native = array.T.astype(array.dtype.newbyteorder("="), order="C", copy=False)
+    there = torch.from_numpy(native).to(device)
+    return torch.empty(array.shape, dtype=torch.float32, device=device).copy_(there.permute(2, 1, 0))

@@ -14,7 +14,7 @@ from tomaat.headers.volume_header import Point
 from tomaat.refusals import WrongValue
 from tomaat.volumes.dicom_source import DicomSource
 from tomaat.volumes.sampling import check_sampling
-from tomaat.volumes.tensors import as_array
+from tomaat.volumes.tensors import moved, voxels_of
 
 if TYPE_CHECKING:
     import torch
@@ -126,7 +126,7 @@ class Volume:
         >>> mask.array.dtype, mask.to_physical((0, 0, 0)) == volume.to_physical((0, 0, 0))
         (dtype('bool'), True)
         """
-        array = as_array(array) if hasattr(array, "detach") else np.asarray(array)
+        array = voxels_of(array) if hasattr(array, "detach") else np.asarray(array)
         if array.shape != self.array.shape:
             raise WrongValue(f"an array of shape {array.shape} does not lie like a volume of shape {self.array.shape}")
         return replace(self, array=array, dicom=None)
@@ -239,6 +239,8 @@ class Volume:
         """
         import torch  # noqa: PLC0415 (only tasks, in a worker, ask for tensors)
 
+        if torch.device(device).type != "cpu" and self.array.dtype.itemsize <= np.float32().itemsize:
+            return moved(self.array, device)
         return torch.from_numpy(self.array.astype(np.float32, order="C")).to(device)
 
     def _sampled(

@@ -240,8 +240,13 @@ def begin_log(arguments: argparse.Namespace) -> None:
 def work(channel: Channel[FromLane], performer: Performer, reader: VolumeReader) -> None:
     """Let the stages work, each in its thread, until the process ends."""
     reading = InputReader(channel, reader, performer.networks, performer.to_perform)
-    performer.networks.make_way = lambda: reading.to_read.put(Forget())
-    packing = Packer(channel)
+    packing = Packer(channel, performer.spare)
+
+    def make_way() -> None:
+        reading.to_read.put(Forget())
+        performer.spare.clear()
+
+    performer.networks.make_way = make_way
     estimating = Estimator(channel, performer.networks)
     listening = partial(listen, channel, performer, reading, estimating)
     for each in (listening, reading.work, packing.work, estimating.work):

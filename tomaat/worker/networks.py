@@ -116,7 +116,7 @@ class Networks:
         if self.loaded and wanted > self.memory.free_bytes():
             log.info("network.cold", service=service, wanted_bytes=wanted)
             return
-        self._load_network(service)
+        self._load_network(service, warm_up=True)
 
     def load_beside(self, kind: type[Task], file: str) -> Fresh:
         """Make and load a new version of a task; where memory runs out, let all other networks but the former's go.
@@ -136,6 +136,7 @@ class Networks:
         self.tell(Loading(name=task.task_identifier, deadline_seconds=task.load_deadline_seconds))
         try:
             task.load(self.device)
+            self._warm_up(task)
             seconds = time.monotonic() - began
             sha256 = None if task.weights is None else sha256_of(task.weights)[0]
         finally:
@@ -220,11 +221,14 @@ class Networks:
 
     # Loading, and letting go
 
-    def _load_network(self, service: str) -> float:
-        """Load a network; where memory runs out, let all others go and try once more. Returns the seconds it took."""
+    def _load_network(self, service: str, *, warm_up: bool = False) -> float:
+        """Load a network; where memory runs out, let all others go and try once more. Returns the seconds it took.
+
+        One that is loaded for a ticket is warmed up by that ticket.
+        """
         began = time.monotonic()
         try:
-            self._load_and_measure(service)
+            self._load_and_measure(service, warm_up=warm_up)
         except Exception as error:
             if not is_out_of_memory(error) or not self.loaded:
                 raise
@@ -232,14 +236,16 @@ class Networks:
         else:
             return time.monotonic() - began
         self._let_go(self._others(service))
-        self._load_and_measure(service)
+        self._load_and_measure(service, warm_up=warm_up)
         return time.monotonic() - began
 
-    def _load_and_measure(self, service: str) -> None:
+    def _load_and_measure(self, service: str, *, warm_up: bool) -> None:
         in_use, began = self.memory.in_use_bytes(), time.monotonic()
         self.tell(Loading(name=service, deadline_seconds=self.tasks[service].load_deadline_seconds))
         try:
             self.tasks[service].load(self.device)
+            if warm_up:
+                self._warm_up(self.tasks[service])
             seconds = time.monotonic() - began
             self._hash_weights(service)
         except BaseException:
@@ -255,6 +261,19 @@ class Networks:
         else:
             mean = (1 - WEIGHT) * need.load_seconds + WEIGHT * seconds
             self.needs[service] = replace(need, network_bytes=held, load_seconds=mean)
+
+    def _warm_up(self, task: Task) -> None:
+        """Let a task do what is slow at the first time; what it took goes back, so that it counts as nobody's.
+
+        A task that cannot do so serves all the same.
+        """
+        if type(task).warm_up is Task.warm_up:
+            return
+        try:
+            task.warm_up()
+        except BaseException as error:  # noqa: BLE001 (other people's code may raise anything, SystemExit too)
+            log.warning("network.not_warmed_up", service=task.task_identifier, **facts_of(error))
+        self.memory.give_back()
 
     def _hash_weights(self, service: str) -> None:
         """Hash the weights once; some tasks know only when they have loaded where these lie."""

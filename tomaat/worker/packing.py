@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from structlog.contextvars import bound_contextvars
 
 from tomaat.archives import pack
 from tomaat.messages import DRAFT, FILES, Channel, FromLane, Packed
+from tomaat.services.keep import Copies
 from tomaat.services.outputs import write_outputs
-from tomaat.storage.files import sha256_of
 from tomaat.worker.endings import end_of, writing
 from tomaat.worker.job import Job
 from tomaat.worker.reading import Read
 
+SPARE_SECONDS = 5.0  #: for which memory is kept for the next ticket's outputs
 KEPT = "kept"  #: folder in ``out`` of the files that a task returned, until they are packed
 
 
@@ -33,21 +35,32 @@ class Returned:
     version: str
     weights_sha256: str | None
     seconds: float
+    copies: Copies  #: the outputs' memory
 
 
 class Packer:
     """The last stage of a worker, in a thread of its own."""
 
-    def __init__(self, channel: Channel[FromLane]) -> None:
+    def __init__(self, channel: Channel[FromLane], spare: deque[Any]) -> None:
+        """Give back memory into ``spare``, which is let go when there is nothing to pack for a while."""
         self.channel = channel
+        self.spare = spare
         self.to_pack: SimpleQueue[Returned] = SimpleQueue()
 
     def work(self) -> None:
         """Pack one result after the other, until the process ends."""
         while True:
+            self._take_next()
+
+    def _take_next(self) -> None:
+        """Wait for a result and pack it; when there is none for a while, let the spare memory go."""
+        try:
+            returned = self.to_pack.get(timeout=SPARE_SECONDS)
+        except Empty:
+            self.spare.clear()
             returned = self.to_pack.get()
-            with bound_contextvars(**returned.job.facts):
-                self.take(returned)
+        with bound_contextvars(**returned.job.facts):
+            self.take(returned)
 
     def take(self, returned: Returned) -> None:
         """Write and pack one result, and say how it went."""
@@ -60,6 +73,8 @@ class Packer:
             self.channel.send(end_of(job, error))
         else:
             self.channel.send(Packed(key=job.key))
+        finally:
+            returned.copies.end()
 
     def _write(self, returned: Returned, job: Job) -> None:
         """Write the outputs, labels on the grid of the volume that was segmented, and the facts about them."""
@@ -75,12 +90,11 @@ class Packer:
 
 
 def _facts(returned: Returned, job: Job) -> dict[str, Any]:
-    hashed = [job.inputs / "main.json", *returned.read.payload.files.values()]
     return {
         "service": job.service,
         "version": returned.version,
         "weights_sha256": returned.weights_sha256,
-        "inputs": {path.name: sha256_of(path)[0] for path in hashed},
+        "inputs": returned.read.hashes.result(),
         "outputs": [],
         "compute_source": job.source,
         "timings_seconds": {"read": round(returned.read.seconds, 4), "perform": round(returned.seconds, 4)},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from queue import SimpleQueue
@@ -36,7 +37,7 @@ from tomaat.processes.log import text_of
 from tomaat.services import Offer, Task
 from tomaat.services.find import find_tasks_in
 from tomaat.services.found import Found
-from tomaat.services.keep import keep_outputs
+from tomaat.services.keep import Copies, keep_outputs
 from tomaat.services.kept import import_from_copy, put_back
 from tomaat.services.task_problem import TaskProblem
 from tomaat.worker.device_memory import DeviceMemory
@@ -74,6 +75,7 @@ class Performer:
         self.channel = channel
         self.probe = probe
         self.crashed: set[str] = set()  #: services, since one succeeded
+        self.spare: deque[Any] = deque()  #: memory for copies, which the packer gives back
         self.networks = Networks(
             device,
             lambda _fraction, _stage: None,
@@ -135,13 +137,17 @@ class Performer:
         while True:
             while self.order and self.to_perform.empty():
                 self.load()
-            asked = self.to_perform.get()
-            if isinstance(asked, Reload):
-                self.reload(asked)
-                continue
-            job, read = asked
-            with bound_contextvars(**job.facts):
-                self.take(job, read, packs)
+            self._take_next(packs)
+
+    def _take_next(self, packs: SimpleQueue[Returned]) -> None:
+        """Wait for what is asked next, and do it; nothing of it is held afterwards."""
+        asked = self.to_perform.get()
+        if isinstance(asked, Reload):
+            self.reload(asked)
+            return
+        job, read = asked
+        with bound_contextvars(**job.facts):
+            self.take(job, read, packs)
 
     def reload(self, asked: Reload) -> None:
         """Load changed files; one that fails leaves its former tasks as they were."""
@@ -201,13 +207,14 @@ class Performer:
         """
         self.channel.send(Performing(key=job.key))
         self.networks.report = job.report
+        copies = Copies(self.spare)
         began = time.monotonic()
         try:
             outputs = self.networks.perform(job.service, read.arguments)
             seconds = time.monotonic() - began
             with writing(job.out):
-                outputs = keep_outputs(outputs, job.out / KEPT)
-            returned = self._returned(job, read, outputs, seconds)
+                outputs = keep_outputs(outputs, job.out / KEPT, copies)
+            returned = self._returned(job, read, outputs, seconds, copies)
         except BaseException as error:  # noqa: BLE001 (other people's code may raise anything, SystemExit too)
             self._take_error(job, error)
         else:
@@ -215,7 +222,7 @@ class Performer:
             packs.put(returned)
             self.channel.send(Performed(key=job.key))
 
-    def _returned(self, job: Job, read: Read, outputs: Any, seconds: float) -> Returned:
+    def _returned(self, job: Job, read: Read, outputs: Any, seconds: float, copies: Copies) -> Returned:
         return Returned(
             job=job,
             read=read,
@@ -223,6 +230,7 @@ class Performer:
             version=self.networks.tasks[job.service].version,
             weights_sha256=self.networks.weights_sha256(job.service),
             seconds=seconds,
+            copies=copies,
         )
 
     def _take_error(self, job: Job, error: BaseException) -> None:

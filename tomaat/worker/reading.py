@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -16,6 +17,7 @@ from tomaat.reader import VolumeReader
 from tomaat.services.arguments import read_arguments
 from tomaat.services.outputs import choose_segmented
 from tomaat.services.payload import Payload, check_payload
+from tomaat.storage.files import sha256_of
 from tomaat.volumes import Volume
 from tomaat.worker.endings import end_of
 from tomaat.worker.job import Job
@@ -31,6 +33,15 @@ class Read:
     arguments: dict[str, Any]
     segmented: Volume | None  #: the volume that was sent on whose grid labels come back
     seconds: float
+    hashes: Future[dict[str, str]] = field(default_factory=Future)  #: SHA-256 of each file, while the task performs
+
+    def hash(self) -> None:
+        """Hash the files, or note the error."""
+        try:
+            hashed = [self.inputs / "main.json", *self.payload.files.values()]
+            self.hashes.set_result({path.name: sha256_of(path)[0] for path in hashed})
+        except OSError as error:
+            self.hashes.set_exception(error)
 
 
 class InputReader:
@@ -56,6 +67,8 @@ class InputReader:
 
     def work(self) -> None:
         """Read one ticket after the other, as the lane asks, until the process ends."""
+        with contextlib.suppress(RuntimeError):  # the first read starts it again, and tells
+            self.reader.start()
         while True:
             self.take(self.to_read.get())
 
@@ -81,6 +94,7 @@ class InputReader:
             self.channel.send(end_of(job, error))
         else:
             self.performs.put((job, read))
+            read.hash()
 
     def _read(self, service: str, inputs: Path) -> Read:
         began = time.monotonic()
