@@ -53,6 +53,7 @@ def schedule(settings: Settings, stop: Stop) -> None:
         folder=HOME,
         wake_main=hints.wake,
         user=user,
+        keeps_spare=settings.SPARE_WORKER,
     )
     reloads = ReloadStore(database)
     sources = SourceStore(database, lease_seconds=settings.LEASE_SECONDS)

@@ -59,6 +59,7 @@ class Service:
             "TOMAAT_POLL_SECONDS": "0.5",
             "TOMAAT_GRACE_SECONDS": "2",
             "TOMAAT_HOST_NAME": "test",
+            "TOMAAT_SPARE_WORKER": "false",  # its imports cost the machine more than all else at the start of a service
             **{f"TOMAAT_{name}": value for name, value in settings.items()},
         }
         self.doors: dict[str, subprocess.Popen[bytes]] = {}

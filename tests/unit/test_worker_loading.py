@@ -164,7 +164,7 @@ def test_networks_that_do_not_fit_together_at_the_start_are_all_offered(worker, 
     (tmp_path / "HeavyTask.py").write_text(HEAVY)
     device = _Device()
     monkeypatch.setattr(sys.modules[start.__module__], "memory_of", lambda *_: device)
-    options = {"device": "x", "threads": 1, "tasks": tmp_path, "kept": tmp_path, "services": "*", "memory_bytes": None}
+    options = {"device": "x", "threads": 1, "tasks": tmp_path, "kept": tmp_path, "services": None, "memory_bytes": None}
     worker.lane.send(Begin(without=()))
     performer = start(worker.channel, argparse.Namespace(**options), lambda *_: device)
     performer.load()
@@ -204,8 +204,7 @@ class Shelf:
         self.kept = KeptTasks(self.folder, top / "kept")
         import_from_copy(self.folder, self.kept.copy)
         worker.performer.folder, worker.performer.wanted = self.folder, wanted
-        services = "*" if wanted is None else ",".join(wanted)
-        arguments = argparse.Namespace(tasks=self.folder, kept=self.kept.copy, services=services)
+        arguments = argparse.Namespace(tasks=self.folder, kept=self.kept.copy, services=wanted)
         worker.performer.take_in(find(worker.channel, arguments, {}, ()))
         worker.hear()
         self.offers = [worker.load_next() for _ in list(worker.performer.order)]

@@ -3,7 +3,7 @@
 ====================  ==============================================================================================
 lane                  worker
 ====================  ==============================================================================================
-(start)               ``DeviceUsable``, or ``DeviceUnusable``
+``TakePlace``         ``DeviceUsable``, or ``DeviceUnusable``
 ``KnownOffer``…,      of each file and network: ``Loading``, ``Offered`` or ``NotOffered``, ``Loaded``; at last
 ``Begin``             ``WorkerReady``; tickets for what is offered may come before it
 ``Perform``           ``Progress``…, ``Performing`` (its inputs are read), ``Progress``…, ``Performed`` (the device is
@@ -55,6 +55,17 @@ LONGEST_REASON = 4000  #: characters of a sentence for a task's author
 
 
 # From the lane
+
+
+@dataclass(frozen=True, kw_only=True)
+class TakePlace:
+    """Tell a process that was started, maybe long before, whose worker it is: until now it has touched no device."""
+
+    device: Annotated[str, word]  #: torch's name of it
+    visible_devices: Annotated[str, sentence()]  #: for CUDA_VISIBLE_DEVICES
+    kept: Annotated[Path, path]  #: the copy of the folder of tasks, to be imported from
+    services: Annotated[tuple[str, ...] | None, optional(each(word))]  #: that it may offer; ``None``: all
+    memory_bytes: Annotated[int | None, optional(count)]  #: that networks and tickets may take; ``None``: all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -311,7 +322,7 @@ class DiskFull(OfOneJob):
 
 
 NoResult = TicketRefused | TaskCrashed | Outgrown | TaskStopped | DiskFull
-FromLane = KnownOffer | Begin | Reload | Perform | ReadAhead | Forget | GiveUp | Estimate
+FromLane = TakePlace | KnownOffer | Begin | Reload | Perform | ReadAhead | Forget | GiveUp | Estimate
 FromWorker = (
     DeviceUsable
     | DeviceUnusable

@@ -89,6 +89,7 @@ class Scheduler:
             self._note_readings,
             self._ask_to_reload,
             self.engine.end_orphans,
+            self.engine.keep_spare,
         ]
         for part in parts:
             try:
@@ -187,6 +188,7 @@ class Scheduler:
 
     def _end_lanes(self) -> None:
         """Ask all lanes to end, keep their leases meanwhile, and give these back."""
+        self.engine.end_spare()
         for running in self.running.values():
             running.lane.stop()
         beat_at = time.monotonic()
