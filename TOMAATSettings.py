@@ -248,8 +248,8 @@ class Settings(BaseSettings):
     )
     SPARE_WORKER: bool = Field(
         default=True,
-        description="Whether one more worker waits, its imports done, its device untouched, to take the place of one "
-        "that ends: some 400 MB of the machine's memory.",
+        description="Whether one more worker waits to take the place of one that ends, its imports done and its device "
+        "untouched. It takes some 400 MB of memory.",
     )
     LOG_FORMAT: Literal["text", "json"] = Field(
         default="text", description="How log lines are written to standard error."

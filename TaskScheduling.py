@@ -44,17 +44,12 @@ def schedule(settings: Settings, stop: Stop) -> None:
     hinter = Hinter(database)
     hints = Hints(settings.DATABASE_URL, QUEUED, deadline_seconds=deadline_seconds)
     stop.also_wake(hints.wake)
-    engine = LocalEngine(
-        [
-            *("--tasks", str(settings.CUSTOM_TASKS_DIR), "--task-errors", settings.TASK_ERRORS),
-            *("--threads", str(threads_of_each(found)), "--largest-volume-bytes", str(settings.LARGEST_VOLUME_BYTES)),
-            *("--log-format", settings.LOG_FORMAT, "--log-level", settings.LOG_LEVEL),
-        ],
-        folder=HOME,
-        wake_main=hints.wake,
-        user=user,
-        keeps_spare=settings.SPARE_WORKER,
-    )
+    options = [
+        *("--tasks", str(settings.CUSTOM_TASKS_DIR), "--task-errors", settings.TASK_ERRORS),
+        *("--threads", str(threads_of_each(found)), "--largest-volume-bytes", str(settings.LARGEST_VOLUME_BYTES)),
+        *("--log-format", settings.LOG_FORMAT, "--log-level", settings.LOG_LEVEL),
+    ]
+    engine = LocalEngine(options, folder=HOME, wake_main=hints.wake, user=user, keeps_spare=settings.SPARE_WORKER)
     reloads = ReloadStore(database)
     sources = SourceStore(database, lease_seconds=settings.LEASE_SECONDS)
     times = LaneTimes(
