@@ -229,6 +229,11 @@ class Settings(BaseSettings):
         description='JSON: memory of a source that networks and tickets may take: `{"GPU-…": 8000000000}`. Unset: all '
         "of a GPU's; on the CPU whatever is free.",
     )
+    LANES: Literal["1", "2", "3", "4", "auto"] = Field(
+        default="1",
+        description="How many tickets a compute source runs side by side, each in a worker of its own: 1 to 4. `auto`: "
+        "as many as the networks' measured needs allow, at most 4, and never more than the CPU has cores.",
+    )
     WEB_THREADS: int = Field(
         default=32,
         ge=4,
@@ -321,6 +326,11 @@ class Settings(BaseSettings):
     def keeps_only_input(self) -> bool:
         """Whether an ended ticket keeps its input once its result is gone."""
         return self.STORAGE_STRATEGY == "KEEP_ONLY_INPUT"
+
+    @property
+    def lanes(self) -> int | None:
+        """The lanes of each compute source; ``None``: as many as fit."""
+        return None if self.LANES == "auto" else int(self.LANES)
 
     @property
     def keys_needed(self) -> bool:

@@ -166,5 +166,5 @@ class Service:
         finally:
             database.dispose()
 
-    def worker_pid(self, source: str = "test/cpu-0") -> int:
-        return self.rows("SELECT worker_pid FROM compute_sources WHERE name = :name", name=source)[0].worker_pid
+    def worker_pid(self, source: str = "test/cpu-0", lane: int = 1) -> int:
+        return self.rows("SELECT pid FROM workers WHERE source = :name AND lane = :lane", name=source, lane=lane)[0].pid

@@ -524,13 +524,13 @@ def test_a_stale_holder_cannot_offer(bench):
 
 def test_what_a_stale_holder_writes_about_its_source_is_ignored(bench):
     stale = bench.source(holder="a").lease
-    assert bench.sources.note_worker(stale, 10, 11)
+    assert bench.sources.note_worker(stale, 1, 10, 11)
     bench.lapse(stale.name)
     lease = bench.source(holder="b").lease
-    assert bench.sources.note_worker(lease, 20, 21)
-    assert not bench.sources.note_worker(stale, 30, 31)
+    assert bench.sources.note_worker(lease, 1, 20, 21)
+    assert not bench.sources.note_worker(stale, 1, 30, 31)
     assert not bench.sources.describe(stale, device_name="GPU", memory_bytes=1, problem="it has no worker")
-    assert bench.sources.worker_of(lease.name) == (20, 21)
+    assert bench.sources.workers_of(lease.name) == [(20, 21)]
     assert bench.manager.queues()[0].source == lease.name
 
 
@@ -583,14 +583,14 @@ def test_clients_see_what_a_service_needs_where_a_ticket_was_measured(bench):
 def test_a_queue_tells_what_ran_and_waits_last_and_how_long_all_of_it_takes(bench):
     lane = bench.source(services=("Add", "Blur", "Cut"))
     bench.needs(lane, "Cut", 5, 7, 20.0, "Cut", "Add")
-    assert bench.manager.queues()[0].running_left_seconds is None
+    assert bench.manager.queues()[0].idle
     bench.claimed(lane, "Blur")
     for service in ("Cut", "Add", "Cut"):
         bench.queue(bench.submit(service), lane.lease.name)
     bench.run("UPDATE tickets SET expected_seconds = 100, loading_seconds = CASE WHEN service = 'Cut' THEN 20 END")
     (queue,) = bench.manager.queues()
     assert queue.recent == ("Blur", "Add", "Cut")
-    assert queue.running_left_seconds == pytest.approx(100, abs=30)
+    assert queue.performed == (pytest.approx(100, abs=30),)
     assert queue.queued_seconds == 340
     outlook = bench.outlook(bench.web.find(2))
     assert outlook.eta_seconds == pytest.approx(220, abs=30)
@@ -601,7 +601,7 @@ def test_a_ticket_that_is_overdue_is_expected_to_take_as_long_again(bench):
     ticket = bench.claimed(lane)
     lane.estimate({ticket.id: 100.0})
     bench.run("UPDATE tickets SET started = started - interval '1 hour'")
-    assert bench.manager.queues()[0].running_left_seconds == pytest.approx(3500, abs=100)
+    assert bench.manager.queues()[0].performed == (pytest.approx(3500, abs=100),)
 
 
 def test_a_ticket_whose_task_cannot_say_is_not_asked_again_by_whoever_asks(bench):
@@ -748,7 +748,7 @@ def test_of_two_that_run_neither_waits_for_the_other_and_the_next_waits_for_the_
     assert 43.0 < bench.outlook(waiting).eta_seconds <= 53.0
     assert bench.outlook(waiting).position == 1
     (queue,) = bench.manager.queues()
-    assert 40.0 < queue.running_left_seconds <= 50.0
+    assert 40.0 < queue.performed[0] <= 50.0
 
 
 def test_the_claim_reads_only_the_queues_own_index(bench):

@@ -51,6 +51,7 @@ LINE = Line(
     means={},
     running={1: 4.0},
     orders=[1, 2, 3],
+    begins=[4.0, 6.0, 9.0, 12.3456],
     ends=[6.0, 9.0, 12.3456],
 )
 DRAINED = dataclasses.replace(LINE, source="here/gpu-1", drained=True, offers={"GaussianSmoothing-1": True})

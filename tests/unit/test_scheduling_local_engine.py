@@ -139,7 +139,7 @@ def test_a_spare_takes_the_place_of_the_next_worker_and_is_replaced(with_spare, 
     monkeypatch.setattr(Worker, "send", lambda self, message: told.append((self.pid, message)))
     successor = with_spare.start_one()
     assert successor.pid == spare.pid
-    assert with_spare.latest[SOURCE.name] is successor
+    assert with_spare.latest == {(SOURCE.name, 1): successor}
     assert successor.output.source == SOURCE.name
     ((pid, place),) = told
     assert (pid, place.device, place.kept) == (spare.pid, SOURCE.torch_device, Path("/kept"))

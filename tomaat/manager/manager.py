@@ -273,7 +273,7 @@ class Manager:
 
     def _rebalance(self) -> dict[int, str]:
         queues = self._live_queues()
-        if not any(queue.running_left_seconds is None for queue in queues):
+        if not any(queue.idle for queue in queues):
             return {}
         return self.store.move(rebalance([self._with_front(queue) for queue in queues]))
 
@@ -281,6 +281,4 @@ class Manager:
         return [queue for queue in fitting(self.store.queues()) if queue.live]
 
     def _with_front(self, queue: Queue) -> Queue:
-        if queue.running_left_seconds is None:
-            return queue
-        return replace(queue, waiting=self.store.front(queue.source))
+        return queue if queue.idle else replace(queue, waiting=self.store.front(queue.source))

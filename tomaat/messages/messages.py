@@ -14,6 +14,7 @@ lane                  worker
 ``ReadAhead``         (reads a waiting ticket's inputs before it is claimed, and holds them instead of others)
 ``Reload``            ``Loading``, ``Offered`` or ``NotOffered``, ``Loaded`` as at the start; ``Reloaded``
 ``Forget``            (lets the inputs go that were read ahead)
+``MakeRoom``          ``Measured`` where networks are let go; ``RoomMade``
 ``GiveUp``            (the task's next ``progress()`` raises ``Cancelled``)
 ``Estimate``          ``Estimated``
 ====================  ==============================================================================================
@@ -66,6 +67,7 @@ class TakePlace:
     kept: Annotated[Path, path]  #: the copy of the folder of tasks, to be imported from
     services: Annotated[tuple[str, ...] | None, optional(each(word))]  #: that it may offer; ``None``: all
     memory_bytes: Annotated[int | None, optional(count)]  #: that networks and tickets may take; ``None``: all
+    shared: Annotated[bool, flag]  #: other workers use the device as well
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +120,11 @@ class ReadAhead:
 @dataclass(frozen=True, kw_only=True)
 class Forget:
     """Let the inputs go that were read ahead."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MakeRoom:
+    """Let all networks go between two tickets: another worker on the device needs the memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,6 +254,11 @@ class Measured:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RoomMade:
+    """Tell that all networks were let go."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Estimated:
     """Answer ``Estimate``; a task that cannot say gives ``None``."""
 
@@ -322,7 +334,7 @@ class DiskFull(OfOneJob):
 
 
 NoResult = TicketRefused | TaskCrashed | Outgrown | TaskStopped | DiskFull
-FromLane = TakePlace | KnownOffer | Begin | Reload | Perform | ReadAhead | Forget | GiveUp | Estimate
+FromLane = TakePlace | KnownOffer | Begin | Reload | Perform | ReadAhead | Forget | MakeRoom | GiveUp | Estimate
 FromWorker = (
     DeviceUsable
     | DeviceUnusable
@@ -334,6 +346,7 @@ FromWorker = (
     | WorkerReady
     | Reloaded
     | Measured
+    | RoomMade
     | Estimated
     | Progress
     | Performing

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
+from typing import Any
 
 from structlog.typing import FilteringBoundLogger
 
 from tomaat.database import DatabaseUnavailable
 from tomaat.messages import Forget, Perform, ReadAhead
+from tomaat.scheduling.beside import Beside
+from tomaat.scheduling.claims_in_turn import ClaimsInTurn
 from tomaat.scheduling.ends import Fail, PutBack
 from tomaat.scheduling.running_tickets import RunningTicket, RunningTickets
 from tomaat.scheduling.worker_keeper import WorkerKeeper
@@ -30,7 +34,11 @@ class Claims:
         *,
         log: FilteringBoundLogger,
         look_seconds: float,
+        beside: Beside,
     ) -> None:
+        self.turns = ClaimsInTurn(store, keeper, running, beside)
+        self.beside = beside
+        self.overtook = False  #: the last claim took a ticket behind one that another lane's worker reads
         self.source = source
         self.store = store
         self.storage = storage
@@ -56,7 +64,9 @@ class Claims:
         self.log.info("ticket.claimed", ticket=ticket.id, service=ticket.service, claim=ticket.claim)
         for other in self.running:
             other.relieve()
-        return RunningTicket(ticket, self.storage.folder_of(ticket.folder).claim(ticket.out))
+        run = RunningTicket(ticket, self.storage.folder_of(ticket.folder).claim(ticket.out))
+        self.turns.begin(run)
+        return run
 
     def _claim(self) -> Ticket | None:
         if self.outcome_unknown or time.monotonic() >= self.look_at:
@@ -65,15 +75,31 @@ class Claims:
             self.look_at = time.monotonic() + self.look_seconds  # a claim of unknown outcome may be made later still
             if ticket is not None:
                 return ticket
-        offering = self.keeper.offering
-        ticket = self.store.claim(
-            offering.interface_hashes,
-            beside_another=bool(self.running.in_worker) or (not offering.complete and self.keeper.suspects.in_doubt),
-            running=self.running.ids,
-        )
+        ticket = self.turns.claim(self._claim_next)
         if ticket is None and not self.running:
             self.store.ask_for_work()
         return ticket
+
+    def _claim_next(self, **guards: Collection[Any]) -> Ticket | None:
+        """Claim the oldest ticket, after those that other lanes' workers read; but these wait for one at most.
+
+        With ``guards`` nobody overtakes: the oldest may be waiting for memory.
+        """
+        reserved = {} if self.overtook or guards else self.beside.reserved
+        ticket = self._claim_oldest([*self.running.ids, *reserved], **guards)
+        if ticket is None and reserved:
+            reserved, ticket = {}, self._claim_oldest(self.running.ids, **guards)
+        self.overtook = ticket is not None and any(order < ticket.queue_order for order in reserved.values())
+        return ticket
+
+    def _claim_oldest(self, left_alone: Collection[int], **guards: Collection[Any]) -> Ticket | None:
+        offering = self.keeper.offering
+        return self.store.claim(
+            offering.interface_hashes,
+            beside_another=bool(self.running.in_worker) or (not offering.complete and self.keeper.suspects.in_doubt),
+            running=left_alone,
+            **guards,
+        )
 
     def hand_over(self, run: RunningTicket) -> None:
         """Let the worker read, perform and pack a claimed ticket; one that it does not offer is put back.
@@ -89,7 +115,7 @@ class Claims:
         run.limits.allow(seconds, Fail(problem=deadline_passed(ticket.service, seconds), reason="deadline"))
         self.storage.make_claim_folder(run.out)
         inputs = self.storage.lend_input(ticket.folder)
-        self.keeper.ahead = None
+        self._note_ahead(None)
         self.keeper.count_output(ticket.id)
         self.keeper.tell(
             Perform(
@@ -111,7 +137,9 @@ class Claims:
             return
         if self.running and not self.running.need_no_neighbour:
             try:
-                ticket = self.store.next_queued(self.keeper.offering.interface_hashes, running=self.running.ids)
+                ticket = self.store.next_queued(
+                    self.keeper.offering.interface_hashes, running=[*self.running.ids, *self.beside.reserved]
+                )
             except DatabaseUnavailable:
                 return
         if ticket is not None and ticket.claim == 0:
@@ -121,7 +149,13 @@ class Claims:
                 except OSError:
                     return  # it is gone, or its claim will tell why it cannot be read
                 self.keeper.tell(ReadAhead(service=ticket.service, inputs=inputs))
-                self.keeper.ahead = ticket.id
+                self._note_ahead(ticket)
         elif self.keeper.ahead is not None:
             self.keeper.tell(Forget())
-            self.keeper.ahead = None
+            self._note_ahead(None)
+
+    def _note_ahead(self, ticket: Ticket | None) -> None:
+        """Note, and tell the other lanes, which waiting ticket the worker reads."""
+        self.keeper.ahead = None if ticket is None else ticket.id
+        if self.beside.own.ahead or ticket:
+            self.beside.tell(ahead=None if ticket is None else (ticket.id, ticket.queue_order))

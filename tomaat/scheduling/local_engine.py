@@ -32,6 +32,7 @@ log = structlog.get_logger()
 
 KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 STOP_SECONDS = 5.0
+OfLane = tuple[str, int]  #: a source's name, and a lane's number
 KILL_SECONDS = 10.0  #: after which a worker that was killed counts as one that a driver holds
 
 
@@ -154,22 +155,31 @@ class LocalEngine:
         self.user = user
         self.folder = folder
         self.wake_main = wake_main
-        self.requests: SimpleQueue[tuple[ComputeSource, Path, SimpleQueue[Worker | Exception]]] = SimpleQueue()
+        self.requests: SimpleQueue[tuple[OfLane, TakePlace, SimpleQueue[Worker | Exception]]] = SimpleQueue()
         self.workers: set[int] = set()  #: the ids of all processes that were started
-        self.latest: dict[str, Worker] = {}  #: by the source's name
+        self.latest: dict[OfLane, Worker] = {}
         self.temporary = TemporaryFolders(user)
         self.temporary.remove_left_over()
         self.keeps_spare = keeps_spare
         self.spare = SpareWorker(self._start_process)
         adopt_orphans()
 
-    def start(self, source: ComputeSource, kept: Path) -> Worker:
-        """Let the main thread start a worker, which imports the tasks from the copy ``kept``.
+    def start(self, source: ComputeSource, kept: Path, lane: int = 1, *, shared: bool = False) -> Worker:
+        """Let the main thread start a lane's worker, which imports the tasks from the copy ``kept``.
 
-        Raises ``OSError`` when the machine refuses another process, or when the source's former worker does not end.
+        The device is ``shared`` with the workers of other lanes. Raises ``OSError`` when the machine refuses another
+        process, or when the lane's former worker does not end.
         """
         answer: SimpleQueue[Worker | Exception] = SimpleQueue()
-        self.requests.put((source, kept, answer))
+        place = TakePlace(
+            device=source.torch_device,
+            visible_devices=source.visible_devices,
+            kept=kept,
+            services=source.services,
+            memory_bytes=source.memory_bytes,
+            shared=shared,
+        )
+        self.requests.put(((source.name, lane), place, answer))
         self.wake_main()
         started = answer.get()
         if isinstance(started, Exception):
@@ -179,9 +189,9 @@ class LocalEngine:
     def serve_requests(self) -> None:
         """Start the workers that lanes have asked for; called by the main thread only."""
         while not self.requests.empty():
-            source, kept, answer = self.requests.get()
+            lane, place, answer = self.requests.get()
             try:
-                answer.put(self._start(source, kept))
+                answer.put(self._start(lane, place))
             except Exception as error:  # noqa: BLE001 (the lane that waits for the answer hears it, whatever it is)
                 answer.put(error)
 
@@ -199,26 +209,19 @@ class LocalEngine:
         """Kill the processes that workers have left behind; called by the main thread only."""
         self.workers = end_orphans(self.workers)
 
-    def _start(self, source: ComputeSource, kept: Path) -> Worker:
-        former = self.latest.get(source.name)
+    def _start(self, lane: OfLane, place: TakePlace) -> Worker:
+        former = self.latest.get(lane)
         if former is not None and not former.is_gone():
             raise OSError(f"its former worker, process {former.pid}, was killed and is still there")
-        place = TakePlace(
-            device=source.torch_device,
-            visible_devices=source.visible_devices,
-            kept=kept,
-            services=source.services,
-            memory_bytes=source.memory_bytes,
-        )
         worker = self.spare.take(place)
         if worker is None:
             worker = self._start_process()
             with contextlib.suppress(ChannelClosed):  # it has ended, as its lane hears
                 worker.send(place)
         if worker.output is not None:
-            worker.output.source = source.name
+            worker.output.source = lane[0]
         self.spare.note_start()
-        self.latest[source.name] = worker
+        self.latest[lane] = worker
         return worker
 
     def _start_process(self) -> Worker:

@@ -88,7 +88,7 @@ class ManagerStore:
         """
         rows = run(
             self.database,
-            f"""SELECT l.name, {TAKES_TICKETS} AS live, l.name ~ '/cpu-[0-9]+$' AS on_cpu, s.memory_bytes,
+            f"""SELECT l.name, {TAKES_TICKETS} AS live, l.name ~ '/cpu-[0-9]+$' AS on_cpu, s.memory_bytes, s.lanes,
                   (SELECT json_agg(o ORDER BY o.warm) FROM (SELECT service, interface_hash, warm, network_bytes,
                      peak_bytes, load_seconds FROM offers WHERE source = l.name) o) AS offers,
                   (SELECT json_object_agg(d.service, d.mean_seconds) FROM durations d
@@ -96,7 +96,7 @@ class ManagerStore:
                   (SELECT json_agg(x ORDER BY x.place) FROM (
                      SELECT t.service, t.state, max(t.queue_order) AS place, sum({SECONDS_LEFT}) AS seconds
                      FROM {LINE} t {DURATIONS}
-                     GROUP BY t.service, t.state) x) AS line
+                     GROUP BY t.service, t.state, CASE WHEN t.state = '{RUNNING}' THEN t.lane END) x) AS line
                 FROM leases l JOIN compute_sources s ON s.name = l.name ORDER BY l.name""",
         )
         return [queue_of(row) for row in rows]
@@ -429,7 +429,8 @@ def queue_of(row: sqlalchemy.Row[Any]) -> Queue:
         source=row.name,
         offers=frozenset((offer["service"], offer["interface_hash"]) for offer in offers),
         waiting=(),
-        running_left_seconds=sum(seconds[RUNNING]) if line else None,
+        performed=tuple(seconds[RUNNING]),
+        lanes=row.lanes,
         durations=row.durations or {},
         queued_seconds=sum(seconds[QUEUED]),
         recent=tuple(dict.fromkeys(reversed([*warm, *used])))[::-1],

@@ -41,6 +41,7 @@ from tomaat.messages import (
     KnownOffer,
     Loaded,
     Loading,
+    MakeRoom,
     NotOffered,
     Perform,
     ReadAhead,
@@ -85,7 +86,7 @@ def listen(channel: Channel[FromLane], performer: Performer, reading: InputReade
             case Perform():
                 jobs.append(job_of(message, channel))
                 reading.to_read.put(jobs[-1])
-            case Reload():
+            case Reload() | MakeRoom():
                 performer.to_perform.put(message)
             case ReadAhead() | Forget():
                 reading.to_read.put(message)
@@ -161,7 +162,7 @@ def take_place(channel: Channel[FromLane], arguments: argparse.Namespace) -> arg
         pass
     os.environ["CUDA_VISIBLE_DEVICES"] = place.visible_devices
     told = {"device": place.device, "kept": place.kept, "services": place.services, "memory_bytes": place.memory_bytes}
-    return argparse.Namespace(**vars(arguments), **told)
+    return argparse.Namespace(**vars(arguments), **told, shared=place.shared)
 
 
 def hear_begin(channel: Channel[FromLane]) -> tuple[list[KnownOffer], Begin]:
@@ -208,6 +209,7 @@ def start(
         probe=lambda: probe(device),
         folder=arguments.tasks,
         wanted=arguments.services,
+        shared=arguments.shared,
     )
     performer.take_in(find(channel, arguments, {each.service: each.file for each in known}, begin.without))
     return performer
