@@ -81,11 +81,11 @@ class Claims:
         return ticket
 
     def _claim_next(self, **guards: Collection[Any]) -> Ticket | None:
-        """Claim the oldest ticket, after those that other lanes' workers read; but these wait for one at most.
+        """Claim the ticket that the worker has read, though others read older ones: these wait for one at most.
 
-        With ``guards`` nobody overtakes: the oldest may be waiting for memory.
+        Else it is the oldest, always so with ``guards``: that may be waiting for memory.
         """
-        reserved = {} if self.overtook or guards else self.beside.reserved
+        reserved = {} if self.keeper.ahead is None or self.overtook or guards else self.beside.reserved
         ticket = self._claim_oldest([*self.running.ids, *reserved], **guards)
         if ticket is None and reserved:
             reserved, ticket = {}, self._claim_oldest(self.running.ids, **guards)
