@@ -1,6 +1,5 @@
 """A row or a value that PostgreSQL refuses costs its own ticket, and no other; no door ends, or tries it for ever."""
 
-import threading
 from unittest.mock import Mock
 
 import pytest
@@ -174,7 +173,9 @@ def test_a_source_whose_row_is_refused_does_not_cost_the_others_their_lease(benc
     lanes = [bench.source(name) for name in ("here/cpu-0", "here/cpu-1")]
     reloads = Mock(asked=Mock(return_value=[]))
     kept = Mock()
-    scheduler = Scheduler([], sources, None, Mock(), None, watch=None, reloads=reloads, kept=[kept], lease_seconds=3600)
+    scheduler = Scheduler(
+        [], sources, None, Mock(), None, watch=None, reloads=reloads, kept={"a": kept}, lease_seconds=3600, lanes=1
+    )
     scheduler.usable = [Named(lane.lease) for lane in lanes]
     scheduler.running = {lane.lease.name: Running(lane.lease) for lane in lanes}
     scheduler._note_readings = lambda: None
@@ -193,10 +194,10 @@ class Named:
 
 
 class Running:
-    """A lane under its lease."""
+    """A source under its lease, of one lane."""
+
+    is_ended = is_ending = False
 
     def __init__(self, lease):
-        self.lane = self
         self.lease = lease
-        self.lease_lost = False
-        self.thread = threading.current_thread()
+        self.lanes = [Mock()]

@@ -9,6 +9,8 @@ import pytest
 import sqlalchemy
 
 from tomaat.devices.need import Need
+from tomaat.manager.choosing import Expectations
+from tomaat.tickets.lane_store import LaneStore
 from tomaat.tickets.lines import Outlook
 from tomaat.tickets.queue import Misfit, Placement
 from tomaat.tickets.ticket_store import ShortestQueue
@@ -835,3 +837,34 @@ def sequential_scans(bench):
     bench.database.dispose()
     time.sleep(0.3)
     return bench.run("SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'tickets'")[0].seq_scan
+
+
+@pytest.mark.parametrize(
+    ("lanes", "running", "queued", "begins"),
+    [
+        (2, [50.0], [], 0.0),
+        (2, [50.0, 80.0], [], 50.0),
+        (2, [50.0, 80.0], [20.0], 70.0),
+        (3, [50.0], [30.0, 30.0], 30.0),
+        (2, [100.0, 10.0], [30.0, 30.0, 30.0], 100.0),
+    ],
+)
+def test_a_queue_is_as_long_as_its_lanes_need_for_it(bench, lanes, running, queued, begins):
+    first = bench.source()
+    bench.sources.note_lanes(first.lease, lanes)
+    for number, seconds in enumerate(running, 1):
+        lane = LaneStore(bench.database, first.lease, bench.hints.append, lane=number)
+        lane.estimate({bench.claimed(lane).id: seconds})
+    for seconds in queued:
+        ticket = bench.submit()
+        bench.queue(ticket, first.lease.name)
+        first.estimate({ticket.id: seconds})
+    (queue,) = bench.manager.queues()
+    assert (queue.idle, queue.lanes, len(queue.performed)) == (not queued and len(running) < lanes, lanes, len(running))
+    assert Expectations([queue]).free(queue)[0] == pytest.approx(begins, abs=10)
+    (ahead,) = bench.web.ahead().values()
+    assert ahead.wait_seconds == pytest.approx(begins, abs=10)
+    if queued:
+        last = bench.outlook(bench.web.find(ticket.id))
+        assert last.position == len(queued)
+        assert last.eta_seconds <= begins + queued[-1] + 10

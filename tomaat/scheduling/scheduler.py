@@ -111,8 +111,7 @@ class Scheduler:
         Nor does an error of the machine: the other sources' leases are renewed all the same.
         """
         parts: list[Callable[[], None]] = [
-            *(kept.hold for kept in self.kept.values()),
-            *(running.lane.kept.hold for running in self._lanes()),
+            *(kept.hold for kept in {*self.kept.values(), *(running.lane.kept for running in self._lanes())}),
             self._tell_unusable,
             *(partial(self._hold, source) for source in self.usable),
             self._note_readings,
