@@ -120,6 +120,11 @@ class Stage(Service):
         """Tell the id of the process of a door, or of the worker."""
         return self.worker_pid() if where == WORKER else self.doors[where].pid
 
+    @property
+    def lanes(self) -> int:
+        """The lanes of the source: as many workers start at once, and share the machine."""
+        return int(self.environment.get("TOMAAT_LANES", "1"))
+
     def worker_pid(self, source: str = "test/cpu-0", lane: int | None = None) -> int:
         """Tell the id of a lane's worker, by default of the lane that has claimed a ticket last."""
         latest = "SELECT lane FROM tickets WHERE started IS NOT NULL ORDER BY started DESC LIMIT 1"

@@ -159,7 +159,7 @@ class Play:
         self.all_lanes = [
             Lane(
                 source,
-                LaneStore(self.bench.database, self.store.lease, self.bench.hints.append, lane=number),
+                self.store if number == 1 else self.store_of(number),
                 self.bench.sources,
                 self.storage,
                 self,
@@ -179,6 +179,9 @@ class Play:
         for thread in self.threads:
             thread.start()
         return sorted((self.workers.get(timeout=SECONDS) for _ in self.threads), key=lambda worker: worker.lane)
+
+    def store_of(self, lane):
+        return LaneStore(self.bench.database, self.store.lease, self.bench.hints.append, lane=lane)
 
     def start(self, _source, kept, lane, *, shared):
         """Be the engine."""
