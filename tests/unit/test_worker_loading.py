@@ -3,7 +3,6 @@
 import argparse
 import pickle
 import sys
-from queue import SimpleQueue
 
 import pytest
 
@@ -421,7 +420,7 @@ def test_a_result_is_labelled_with_the_task_that_made_it_though_a_reload_came_be
 def test_a_worker_makes_room_for_another_between_two_tickets_and_says_so(worker, job):
     worker.load(Add)
     assert worker.run(job("Add")) == Packed(key="1/1")
-    asked = worker.performer.to_perform = SimpleQueue()
+    asked = worker.performer.to_perform
     asked.put(MakeRoom())
     asked.put(None)
     with pytest.raises(TypeError):  # a thread that performs ends by nothing else
