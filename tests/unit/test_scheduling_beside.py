@@ -2,6 +2,7 @@
 
 import sys
 import threading
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -50,6 +51,41 @@ def test_a_ticket_that_must_be_alone_gets_no_neighbour():
     needs = {"A": need(1, 2)}
     assert admits(needs["A"], [LaneNow(performs="A", holds_bytes=2)], needs, 100)
     assert not admits(needs["A"], [LaneNow(performs="A", holds_bytes=2, alone=True)], needs, 100)
+
+
+def test_of_two_lanes_that_want_to_claim_at_once_the_lower_one_is_next_and_wakes_the_other():
+    lanes, woken = LanesOfSource(None, on_gpu=False), []
+    one, two = (lanes.join(partial(woken.append, number)) for number in (1, 2))
+    assert two.take_turn()
+    assert not one.take_turn(), "the other one claims"
+    two.end_turn()
+    assert woken == [1]
+    assert not two.take_turn(), "it is the other one's turn"
+    assert woken == [1, 1]
+    assert one.take_turn()
+    assert not two.take_turn()
+    woken.clear()
+    one.end_turn()
+    assert woken == [2]
+    assert two.take_turn()
+    two.end_turn()
+    assert woken == [2], "the other one does not wait"
+
+
+def test_a_turn_that_ends_just_after_another_lane_has_looked_wakes_that_one(monkeypatch):
+    lanes, woken = LanesOfSource(None, on_gpu=False), []
+    one, two = (lanes.join(partial(woken.append, number)) for number in (1, 2))
+    look = two._numbered
+
+    def look_too_early():
+        seen = look()
+        one.end_turn()
+        return seen
+
+    assert one.take_turn()
+    monkeypatch.setattr(two, "_numbered", look_too_early)
+    assert not two.take_turn()
+    assert 2 in woken
 
 
 def test_of_several_lanes_one_claims_at_a_time_and_none_waits_for_ever():
