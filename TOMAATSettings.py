@@ -45,6 +45,7 @@ RULES = {
     "int_from_float": "is no whole number",
     "int_type": "is no whole number",
     "float_parsing": "is no number",
+    "bool_parsing": "is neither true nor false",
     "greater_than": "is not more than {gt:.16g}",
     "greater_than_equal": "is less than {ge:.16g}",
     "less_than_equal": "is more than {le:.16g}",
@@ -228,6 +229,11 @@ class Settings(BaseSettings):
         description='JSON: memory of a source that networks and tickets may take: `{"GPU-…": 8000000000}`. Unset: all '
         "of a GPU's; on the CPU whatever is free.",
     )
+    LANES: Literal["1", "2", "3", "4", "auto"] = Field(
+        default="1",
+        description="How many tickets a compute source runs side by side, each in a worker of its own: 1 to 4. `auto`: "
+        "as many as the networks' measured needs allow, at most 4, and never more than the CPU has cores.",
+    )
     WEB_THREADS: int = Field(
         default=32,
         ge=4,
@@ -244,6 +250,11 @@ class Settings(BaseSettings):
         min_length=1,
         description="Account of the workers, which sees the running tickets' files alone. Unset: the doors' user, who "
         "sees all tickets and the database's password.",
+    )
+    SPARE_WORKER: bool = Field(
+        default=True,
+        description="Whether one more worker waits to take the place of one that ends, its imports done and its device "
+        "untouched. It takes some 400 MB of memory.",
     )
     LOG_FORMAT: Literal["text", "json"] = Field(
         default="text", description="How log lines are written to standard error."
@@ -315,6 +326,11 @@ class Settings(BaseSettings):
     def keeps_only_input(self) -> bool:
         """Whether an ended ticket keeps its input once its result is gone."""
         return self.STORAGE_STRATEGY == "KEEP_ONLY_INPUT"
+
+    @property
+    def lanes(self) -> int | None:
+        """The lanes of each compute source; ``None``: as many as fit."""
+        return None if self.LANES == "auto" else int(self.LANES)
 
     @property
     def keys_needed(self) -> bool:

@@ -1,4 +1,4 @@
-"""Runs the queued tickets: one lane and one worker per compute source of this host.
+"""Runs the queued tickets: for each compute source of this host its lanes, each with a worker.
 
 Runs alone: ``python3 TaskScheduling.py``. It waits for the database, and for another holder of a source to end.
 """
@@ -12,14 +12,14 @@ from tomaat.devices.device_watch import DeviceWatch
 from tomaat.devices.sources import find_sources, threads_of_each
 from tomaat.launch.open_door import open_door, prepare
 from tomaat.processes.stop import Stop
+from tomaat.scheduling.beside import MOST_LANES
 from tomaat.scheduling.kept_tasks import keep_tasks
+from tomaat.scheduling.lane_maker import LaneMaker
 from tomaat.scheduling.lane_times import LaneTimes
-from tomaat.scheduling.lanes import Lane
 from tomaat.scheduling.local_engine import LocalEngine
 from tomaat.scheduling.scheduler import BEATS_PER_LEASE, Scheduler
 from tomaat.scheduling.worker_user import find_worker_user
 from tomaat.storage import Storage
-from tomaat.tickets.lane_store import LaneStore
 from tomaat.tickets.reload_store import ReloadStore
 from tomaat.tickets.source_store import SourceStore
 from TOMAATSettings import HOME, Settings, read_settings
@@ -34,7 +34,11 @@ def schedule(settings: Settings, stop: Stop) -> None:
         memory_bytes=settings.COMPUTE_MEMORY_BYTES,
     )
     deadline_seconds = settings.database_deadline_seconds
-    database = connect(settings.DATABASE_URL, deadline_seconds=deadline_seconds, pool_size=len(found) + 3)
+    database = connect(
+        settings.DATABASE_URL,
+        deadline_seconds=deadline_seconds,
+        pool_size=len(found) * (settings.lanes or MOST_LANES) + 3,
+    )
     user = find_worker_user(settings.WORKER_USER)
     storage = Storage(settings.BASE_STORAGE_DIR, workers_group=None if user is None else user.gid)
     if not prepare(database, storage, stop):
@@ -44,16 +48,17 @@ def schedule(settings: Settings, stop: Stop) -> None:
     hinter = Hinter(database)
     hints = Hints(settings.DATABASE_URL, QUEUED, WISHED, deadline_seconds=deadline_seconds)
     stop.also_wake(hints.wake)
-    engine = LocalEngine(
-        [
-            *("--tasks", str(settings.CUSTOM_TASKS_DIR), "--task-errors", settings.TASK_ERRORS),
-            *("--threads", str(threads_of_each(found)), "--largest-volume-bytes", str(settings.LARGEST_VOLUME_BYTES)),
-            *("--log-format", settings.LOG_FORMAT, "--log-level", settings.LOG_LEVEL),
-        ],
-        folder=HOME,
-        wake_main=hints.wake,
-        user=user,
-    )
+    options = [
+        *("--tasks", str(settings.CUSTOM_TASKS_DIR), "--task-errors", settings.TASK_ERRORS),
+        *(
+            "--threads",
+            str(threads_of_each(found, settings.lanes or MOST_LANES)),
+            "--largest-volume-bytes",
+            str(settings.LARGEST_VOLUME_BYTES),
+        ),
+        *("--log-format", settings.LOG_FORMAT, "--log-level", settings.LOG_LEVEL),
+    ]
+    engine = LocalEngine(options, folder=HOME, wake_main=hints.wake, user=user, keeps_spare=settings.SPARE_WORKER)
     reloads = ReloadStore(database)
     sources = SourceStore(database, lease_seconds=settings.LEASE_SECONDS)
     times = LaneTimes(
@@ -64,26 +69,18 @@ def schedule(settings: Settings, stop: Stop) -> None:
     )
     watch = DeviceWatch(found, every_seconds=settings.LEASE_SECONDS / BEATS_PER_LEASE)
     kept = keep_tasks(settings.CUSTOM_TASKS_DIR, [source.name for source in found], storage)
+    lanes = LaneMaker(database, hinter.send, sources, storage, engine, settings.ATTEMPTS, times, reloads)
     Scheduler(
         found,
         sources,
-        lambda source, lease: Lane(
-            source,
-            LaneStore(database, lease, hinter.send),
-            sources,
-            storage,
-            engine,
-            attempts=settings.ATTEMPTS,
-            times=times,
-            kept=kept[source.name],
-            reloads=reloads,
-        ),
+        lanes.make,
         engine,
         hints,
         watch=watch,
         reloads=reloads,
-        kept=kept.values(),
+        kept=kept,
         poll_seconds=settings.POLL_SECONDS,
+        lanes=settings.lanes,
     ).run(stop)
     for each in (watch, hinter):
         each.close()

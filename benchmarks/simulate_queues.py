@@ -64,7 +64,9 @@ class Simulation:
         machines: int,
         known: bool,
         loading: Loading,
+        lanes: int,
     ) -> None:
+        self.lanes = lanes
         self.arrivals = arrivals
         self.durations = durations
         self.known = known
@@ -73,28 +75,29 @@ class Simulation:
         self.warm: dict[str, list[str]] = {f"cpu-{number}": [] for number in range(machines)}
         self.loadings = 0
         self.lines: dict[str, list[Waiting]] = {f"cpu-{number}": [] for number in range(machines)}
-        self.until: dict[str, float | None] = dict.fromkeys(self.lines)
+        self.until: dict[str, list[float]] = {source: [] for source in self.lines}  #: of each lane that performs
         self.waits: list[float] = []
         self.now = 0.0
 
     def run(self) -> Outcome:
         """Go from event to event: arrivals and ends."""
-        events = [(arrival, number, "") for number, arrival in enumerate(self.arrivals)]
+        events = [(arrival, number, "", 0.0) for number, arrival in enumerate(self.arrivals)]
         heapq.heapify(events)
         while events:
-            self.now, number, ended = heapq.heappop(events)
+            self.now, number, ended, until = heapq.heappop(events)
             if ended:
-                self.until[ended] = None
+                self.until[ended].remove(until)
             else:
                 self._arrive(number)
             self._rebalance()
             for source in self.lines:
-                if self.until[source] is None and self.lines[source]:
+                while len(self.until[source]) < self.lanes and self.lines[source]:
                     ticket = self.lines[source].pop(0).ticket
                     begins = self.now + self._load(source, self.services[ticket])
-                    self.until[source] = begins + self.durations[ticket]
+                    ends = begins + self.durations[ticket]
+                    self.until[source].append(ends)
                     self.waits.append(begins - self.arrivals[ticket])
-                    heapq.heappush(events, (begins + self.durations[ticket], ticket, source))
+                    heapq.heappush(events, (ends, ticket, source, ends))
         return Outcome(makespan=self.now, mean_wait=sum(self.waits) / len(self.waits), loadings=self.loadings)
 
     def _load(self, source: str, service: str) -> float:
@@ -136,20 +139,15 @@ class Simulation:
                 source=source,
                 offers=frozenset((service, "1") for service in services),
                 waiting=tuple(line),
-                running_left_seconds=self._left(source),
                 durations={},
+                performed=tuple(until - self.now if self.known else 0.5 for until in self.until[source]),
+                lanes=self.lanes,
                 recent=last_used([*self.warm[source], *(each.service for each in line)]),
                 needs=dict.fromkeys(services, need) if self.loading.counted else {},
                 memory_bytes=NETWORK * self.loading.fit,
             )
             for source, line in self.lines.items()
         ]
-
-    def _left(self, source: str) -> float | None:
-        until = self.until[source]
-        if until is None:
-            return None
-        return until - self.now if self.known else 0.5
 
 
 def last_used(services: Sequence[str]) -> tuple[str, ...]:
@@ -164,14 +162,16 @@ def simulate(
     machines: int,
     known: bool,
     loading: Loading = NONE,
+    lanes: int = 1,
 ) -> Outcome:
-    """Run one simulation."""
-    return Simulation(arrivals, durations, machines=machines, known=known, loading=loading).run()
+    """Run one simulation; each machine runs as many tickets side by side as it has ``lanes``."""
+    return Simulation(arrivals, durations, machines=machines, known=known, loading=loading, lanes=lanes).run()
 
 
 def main() -> None:
-    """Print two tables of ratios."""
-    compare_with_list_scheduling()
+    """Print three tables of ratios."""
+    compare_with_list_scheduling(machines=4, lanes=1)
+    compare_with_list_scheduling(machines=2, lanes=4)
     compare_loading()
 
 
@@ -207,8 +207,9 @@ def compare_loading() -> None:
             print(f"| {len(services)} | {machines} | {fit} | {within:g} s | {means} |")
 
 
-def compare_with_list_scheduling() -> None:
-    """Print a table of ratios."""
+def compare_with_list_scheduling(*, machines: int, lanes: int) -> None:
+    """Print a table of ratios; a lane is for list scheduling a machine."""
+    print(f"{machines} sources of {lanes} lanes")
     print("| durations | known | end of all / list scheduling, worst of 20 | mean wait / list scheduling, mean of 20 |")
     print("| --- | --- | --- | --- |")
     for label, choices in (("0.1 to 2 s", [0.1, 0.2, 0.4, 1.0, 2.0]), ("1 or 30 s", [1.0, 30.0])):
@@ -218,8 +219,8 @@ def compare_with_list_scheduling() -> None:
                 generator = random.Random(seed)
                 durations = [generator.choice(choices) for _ in range(200)]
                 arrivals = sorted(generator.uniform(0, 5) for _ in durations)
-                ours = simulate(arrivals, durations, machines=4, known=known)
-                ideal = list_scheduling(arrivals, durations, 4)
+                ours = simulate(arrivals, durations, machines=machines, known=known, lanes=lanes)
+                ideal = list_scheduling(arrivals, durations, machines * lanes)
                 ends.append(ours.makespan / ideal.makespan)
                 waits.append(ours.mean_wait / ideal.mean_wait)
             print(f"| {label} | {'yes' if known else 'no'} | {max(ends):.3f} | {sum(waits) / len(waits):.3f} |")

@@ -22,12 +22,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import requests
 import SimpleITK as sitk
 import torch
 
+from benchmarks.client import Client
 from benchmarks.instances import instances
-from benchmarks.measure import one_ticket
 from CustomTasks.BrainExtractionTask import BrainExtractionTask
 from tests.service import REPOSITORY, Service
 from tomaat.archives import pack
@@ -135,11 +134,11 @@ def compare(turns: int, instance: Service, task: Any, *, inputs: dict[str, Any],
     """Print the medians of some turns, in each of which the service comes first, and the first turn by itself."""
     ((argument, file),) = volume.items()
     data = payload_of(inputs, argument, file)
-    session = requests.Session()
+    client = Client(instance.url)
     through, direct, beyond, reading = [], [], [], []
     for _ in range(turns + 1):
         began = time.perf_counter()
-        result = one_ticket(instance, session, data, task.task_identifier)
+        result = client.ticket(task.task_identifier, data)
         through.append(time.perf_counter() - began)
         read, performed = performing_seconds(result)
         beyond.append(through[-1] - performed)

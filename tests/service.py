@@ -59,6 +59,7 @@ class Service:
             "TOMAAT_POLL_SECONDS": "0.5",
             "TOMAAT_GRACE_SECONDS": "2",
             "TOMAAT_HOST_NAME": "test",
+            "TOMAAT_SPARE_WORKER": "false",  # its imports cost the machine more than all else at the start of a service
             **{f"TOMAAT_{name}": value for name, value in settings.items()},
         }
         self.doors: dict[str, subprocess.Popen[bytes]] = {}
@@ -167,5 +168,5 @@ class Service:
         finally:
             database.dispose()
 
-    def worker_pid(self, source: str = "test/cpu-0") -> int:
-        return self.rows("SELECT worker_pid FROM compute_sources WHERE name = :name", name=source)[0].worker_pid
+    def worker_pid(self, source: str = "test/cpu-0", lane: int = 1) -> int:
+        return self.rows("SELECT pid FROM workers WHERE source = :name AND lane = :lane", name=source, lane=lane)[0].pid

@@ -120,10 +120,21 @@ class Stage(Service):
         """Tell the id of the process of a door, or of the worker."""
         return self.worker_pid() if where == WORKER else self.doors[where].pid
 
+    @property
+    def lanes(self) -> int:
+        """The lanes of the source: as many workers start at once, and share the machine."""
+        return int(self.environment.get("TOMAAT_LANES", "1"))
+
+    def worker_pid(self, source: str = "test/cpu-0", lane: int | None = None) -> int:
+        """Tell the id of a lane's worker, by default of the lane that has claimed a ticket last."""
+        latest = "SELECT lane FROM tickets WHERE started IS NOT NULL ORDER BY started DESC LIMIT 1"
+        return super().worker_pid(source, lane or next((row.lane for row in self.rows(latest)), 1))
+
     def has_its_worker(self) -> bool:
-        """Tell whether the present scheduler's own worker runs."""
-        worker = self.worker_pid()
-        return start_time(worker) is not None and worker in children_of(self.doors[SCHEDULER].pid)
+        """Tell whether the present scheduler's own workers run."""
+        rows = self.rows("SELECT pid FROM workers WHERE lane <= (SELECT max(lanes) FROM compute_sources)")
+        own = children_of(self.doors[SCHEDULER].pid)
+        return bool(rows) and all(start_time(row.pid) is not None and row.pid in own for row in rows)
 
     def send(self, count: int = 1, **options: Any) -> list[RoundTrip]:
         """Let clients begin their round trips."""

@@ -31,6 +31,7 @@ from tests.chaos.Verdict import Verdict, check
 
 COUNTERS = ("lost", "accepted_twice", "stale_accepted", "wrong", "leaked", "orphan_files", "stuck")
 DISK_ROUNDS_OF_A_STAGE = 5  #: what its tickets keep must leave room on its small disk
+LANES = "TOMAAT_CHAOS_LANES"  #: a variable: of the stages' compute source
 CELLS_OF_A_STAGE = 150  #: then a fresh one, so that a fault is found near where it happened
 
 
@@ -86,7 +87,7 @@ def fill_disks(stage: Stage, rounds: int) -> None:
 def with_stage(act: Any, **options: Any) -> None:
     """Make a stage, act on it, and say the checker's verdict."""
     with tempfile.TemporaryDirectory(prefix="tomaat-chaos-") as folder:
-        stage = Stage(Path(folder), **options)
+        stage = Stage(Path(folder), **{"LANES": os.environ.get(LANES, "1"), **options})
         try:
             stage.open()
             expected = act(stage)
@@ -134,7 +135,8 @@ def report(findings: list[dict[str, Any]], arguments: argparse.Namespace, second
         "again needlessly.",
         "",
         f"Seen with `make chaos` on {time.strftime('%Y-%m-%d', time.gmtime())}, {os.cpu_count()} cores, Linux "
-        f"{platform.release()}, Python {platform.python_version()}, {arguments.jobs} services side by side, leases of "
+        f"{platform.release()}, Python {platform.python_version()}, {arguments.jobs} services of "
+        f"{arguments.lanes} lanes side by side, leases of "
         f"{LEASE_SECONDS:g} s, in {seconds / 60:.0f} minutes: each cell of the matrix {min(times.values(), default=0)} "
         f"times in a random order (seed {arguments.seed}), and random kills under load: "
         + ", ".join(f"{count} × {name}" for name, count in kills.items())
@@ -171,8 +173,10 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=4)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--report", type=Path, default=Path("docs/evidence/faults.md"))
+    parser.add_argument("--lanes", default="1", help="of the compute source: 1 to 4")
     parser.add_argument("--share", type=int)
     arguments = parser.parse_args()
+    os.environ[LANES] = arguments.lanes
     if arguments.share is not None:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and close the stage
         run_share(arguments.share, arguments.jobs, arguments.rounds, arguments.kills, arguments.seed)

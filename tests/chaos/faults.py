@@ -47,7 +47,7 @@ def kill(*victims: str) -> Callable[[Stage, Moment], Figures]:
         if started is None:
             raise AssertionError("there is no worker to watch")
         for victim in victims:
-            os.kill(stage.process_of(victim), signal.SIGKILL)
+            os.kill(worker if victim == WORKER else stage.process_of(victim), signal.SIGKILL)
         for door in set(victims) & set(DOORS):
             stage.doors[door].wait()
         if not {SCHEDULER, WORKER} & set(victims):

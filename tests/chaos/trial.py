@@ -23,7 +23,7 @@ def run_cell(stage: Stage, moment: Moment, fault: Fault) -> Figures:
         stage.control.arm(name)
     if len(held) == 1:
         stage.control.arm(moment.name)
-    stage.send(CLIENTS, delete=moment.deleting, patience_seconds=LONGEST_SECONDS)
+    stage.send(CLIENTS, delete=moment.deleting, patience_seconds=LONGEST_SECONDS * stage.lanes)
     for name in held:
         stage.control.arm(name)
         stage.control.wait_reached(name, REACH_SECONDS)

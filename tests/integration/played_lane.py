@@ -25,11 +25,13 @@ from tomaat.messages import (
     ReadAhead,
     WorkerReady,
 )
+from tomaat.scheduling.beside import LanesOfSource
 from tomaat.scheduling.kept_tasks import KeptTasks
 from tomaat.scheduling.lane_times import LaneTimes
 from tomaat.scheduling.lanes import Lane
 from tomaat.scheduling.local_engine import Worker
 from tomaat.storage import Storage
+from tomaat.tickets.lane_store import LaneStore
 from tomaat.tickets.reload_store import ReloadStore
 
 SOURCE = "here/cpu-0"
@@ -39,7 +41,8 @@ SECONDS = 60.0  #: after which the test gives up
 class PlayedWorker:
     """The worker's end of a channel, and a process that does nothing."""
 
-    def __init__(self, first_words=None, *, estimates=False, services=("Add",), ready=True):
+    def __init__(self, first_words=None, *, estimates=False, services=("Add",), ready=True, needs=None):
+        self.needs = needs or {}  #: of a service: the bytes of its network, and its peak
         self.known = []  #: the offers of earlier workers, as the lane has told them
         self.without = None  #: the names that the lane told it to leave out
         self.process = subprocess.Popen(["sleep", "600"])
@@ -65,8 +68,11 @@ class PlayedWorker:
             "example": {},
             "file": f"{service}Task.py",
         }
-        nothing = dict.fromkeys(["network_bytes", "peak_bytes", "load_seconds", "warm"])
-        self.channel.send(Offered(offer=offer, interface_hash=f"{service}-1", **nothing))
+        facts = dict.fromkeys(["network_bytes", "peak_bytes", "load_seconds", "warm"])
+        if service in self.needs:
+            network, peak = self.needs[service]
+            facts = {"network_bytes": network, "peak_bytes": peak, "load_seconds": 1.0, "warm": 1}
+        self.channel.send(Offered(offer=offer, interface_hash=f"{service}-1", **facts))
 
     def say(self, what, job, **facts):
         self.channel.send(what(key=job.key, **facts))
@@ -74,7 +80,7 @@ class PlayedWorker:
     def hear(self, kind):
         """Take what the lane says next; it has to be of this kind."""
         while True:
-            assert select.select([self.channel], [], [], SECONDS)[0], f"the lane said no {kind.__name__}"
+            assert select.select([self.channel], [], [], SECONDS)[0], f"the lane said no {kind}"
             message = self.channel.receive()
             if isinstance(message, (KnownOffer, Begin)):
                 self.note_begin(message)
@@ -133,6 +139,12 @@ class Play:
         self.store = bench.source(SOURCE)
 
     def begin(self, memory_bytes=None, **times):
+        """Begin with one lane; return its worker."""
+        (worker,) = self.begin_lanes(1, memory_bytes, **times)
+        return worker
+
+    def begin_lanes(self, count, memory_bytes=None, **times):
+        """Begin with several lanes; return their workers in the lanes' order."""
         source = ComputeSource(
             name=SOURCE,
             device_name="CPU",
@@ -142,41 +154,65 @@ class Play:
             services=None,
             problem=None,
         )
+        self.lanes = LanesOfSource(memory_bytes, on_gpu=False)
         waits = {"grace_seconds": SECONDS, "cancel_seconds": SECONDS}
         waits |= {"poll_seconds": 0.05, "report_seconds": 0.02, "look_seconds": 0.05}
-        self.lane = Lane(
-            source,
-            self.store,
-            self.bench.sources,
-            self.storage,
-            self,
-            attempts=3,
-            times=LaneTimes(**(waits | times)),
-            kept=self.kept,
-            reloads=self.reloads,
-        )
-        self.thread = threading.Thread(target=self.lane.run, daemon=True)  # a lane that never ends fails its test alone
-        self.thread.start()
+        self.all_lanes = [
+            Lane(
+                source,
+                self.store if number == 1 else self.store_of(number),
+                self.bench.sources,
+                self.storage,
+                self,
+                attempts=3,
+                times=LaneTimes(**(waits | times)),
+                kept=self.kept if number == 1 else self.kept.twin(),
+                reloads=self.reloads,
+                lanes=self.lanes,
+            )
+            for number in range(1, count + 1)
+        ]
+        self.bench.sources.note_lanes(self.store.lease, count)
+        self.lane = self.all_lanes[0]
+        # a lane that never ends fails its test alone
+        self.threads = [threading.Thread(target=lane.run, daemon=True) for lane in self.all_lanes]
+        self.thread = self.threads[0]
         self.polling = threading.Thread(target=self._poll, daemon=True)
-        self.polling.start()
-        return self.workers.get(timeout=SECONDS)
+        for thread in (*self.threads, self.polling):
+            thread.start()
+        return sorted((self.workers.get(timeout=SECONDS) for _ in self.threads), key=lambda worker: worker.lane)
 
     def _poll(self):
-        """Do what the main thread of TaskScheduling does: let the lane look where tickets wait or run."""
-        while self.thread.is_alive():
+        """Do what the main thread of TaskScheduling does: let the lanes look where tickets wait or run."""
+        while any(thread.is_alive() for thread in self.threads):
             with contextlib.suppress(DatabaseUnavailable):
                 if self.bench.sources.with_tickets([SOURCE]):
-                    self.lane.hear(at_once=True)
+                    for lane in self.all_lanes:
+                        lane.hear(at_once=True)
             time.sleep(0.05)
 
-    def start(self, _source, kept):
+    def store_of(self, lane):
+        return LaneStore(self.bench.database, self.store.lease, self.bench.hints.append, lane=lane)
+
+    def start(self, _source, kept, lane, *, shared):
         """Be the engine."""
+        assert shared == (len(self.all_lanes) > 1)
         self.copies.append((kept / "AddTask.py").read_text())
         first_words = self.first_words.pop() if self.first_words else None
         played = PlayedWorker(first_words, estimates=self.estimates, **self.offering)
+        played.lane = lane
         self.started.append(played)
         self.workers.put(played)
         return Worker(process=played.process, channel=played.lane_end, started=1)
+
+    def lane_that_hears(self, kind, workers):
+        """Wait until one of the workers is told something of this kind, and return it; the rest is left."""
+        give_up = time.monotonic() + SECONDS
+        while time.monotonic() < give_up:
+            for worker in workers:
+                if select.select([worker.channel], [], [], 0.01)[0] and isinstance(worker.channel.receive(), kind):
+                    return worker
+        raise AssertionError(f"nobody was told {kind.__name__}")
 
     def queue(self, count, *, claim=0, service="Add"):
         tickets = []
@@ -213,11 +249,14 @@ class Play:
         run.limits.moments[kind] = (time.monotonic(), run.limits.moments[kind][1])
 
     def close(self):
-        self.lane.abandon()
-        self.thread.join(SECONDS)
-        assert not self.thread.is_alive()
+        for lane in self.all_lanes:
+            lane.abandon()
+        for thread in self.threads:
+            thread.join(SECONDS)
+            assert not thread.is_alive()
         self.polling.join(SECONDS)
-        self.lane.close()
+        for lane in self.all_lanes:
+            lane.close()
         for worker in self.started:
             worker.process.kill()
             worker.process.wait()

@@ -1,6 +1,5 @@
 """A row or a value that PostgreSQL refuses costs its own ticket, and no other; no door ends, or tries it for ever."""
 
-import threading
 from unittest.mock import Mock
 
 import structlog
@@ -163,7 +162,9 @@ def beating(sources, lanes, **parts):
     """A scheduler with these lanes, in the midst of its life."""
     kept = parts.pop("kept", Mock())
     reloads = Mock(asked=Mock(return_value=[]))
-    scheduler = Scheduler([], sources, None, Mock(), None, watch=None, reloads=reloads, kept=[kept], poll_seconds=1)
+    scheduler = Scheduler(
+        [], sources, None, Mock(), None, watch=None, reloads=reloads, kept={"a": kept}, poll_seconds=1, lanes=1
+    )
     scheduler.usable = [Named(lane.lease) for lane in lanes]
     scheduler.running = {lane.lease.name: Running(lane.lease) for lane in lanes}
     scheduler._note_readings = lambda: None
@@ -190,7 +191,7 @@ def test_a_source_whose_row_is_refused_does_not_cost_the_others_their_lease(benc
         scheduler._beat()
     assert renewed == ["here/cpu-0", "here/cpu-1"]
     assert [line["event"] for line in lines] == ["source.refused"]
-    assert not any(running.abandoned for running in scheduler.running.values())
+    assert abandoned(scheduler) == []
 
 
 def test_an_error_of_the_machine_costs_no_source_its_lease(bench):
@@ -212,7 +213,11 @@ def test_a_lane_whose_lease_somebody_else_has_is_abandoned_and_no_other(bench):
     bench.lapse("here/cpu-1")
     bench.sources.take("here/cpu-1", "another")
     scheduler._beat()
-    assert [name for name, running in scheduler.running.items() if running.abandoned] == ["here/cpu-1"]
+    assert abandoned(scheduler) == ["here/cpu-1"]
+
+
+def abandoned(scheduler):
+    return [name for name, running in scheduler.running.items() if running.lanes[0].lane.abandon.called]
 
 
 class Named:
@@ -223,15 +228,10 @@ class Named:
 
 
 class Running:
-    """A lane under its lease."""
+    """A source under its lease, of one lane."""
+
+    is_ended = is_ending = False
 
     def __init__(self, lease):
-        self.lane = self
         self.lease = lease
-        self.lease_lost = self.abandoned = False
-        self.thread = Mock(is_alive=lambda: True)
-
-    def abandon(self):
-        self.abandoned = True
-        self.lease_lost = False
-        self.thread = threading.current_thread()
+        self.lanes = [Mock()]

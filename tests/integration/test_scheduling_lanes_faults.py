@@ -277,11 +277,11 @@ def test_a_result_that_never_fits_the_disk_spends_an_attempt(play, monkeypatch):
 def test_a_source_without_a_worker_is_unusable_until_one_starts(play, monkeypatch):
     start, problems = play.start, []
 
-    def refuse_once(source, kept):
+    def refuse_once(*lane, shared):
         problems.extend(row.problem for row in play.bench.run("SELECT problem FROM compute_sources"))
         if len(problems) == 1:
             raise OSError("its former worker, process 42, was killed and is still there")
-        return start(source, kept)
+        return start(*lane, shared=shared)
 
     monkeypatch.setattr(play, "start", refuse_once)
     play.begin()

@@ -10,6 +10,8 @@ import pytest
 from tests.integration.watched_statements import watched_statements
 from tomaat.database import ENDED, SUBMITTED, Hint
 from tomaat.devices.need import Need
+from tomaat.manager.choosing import Expectations
+from tomaat.tickets.lane_store import LaneStore
 from tomaat.tickets.lines import Outlook
 from tomaat.tickets.queue import Misfit, Placement
 from tomaat.tickets.ticket_store import ShortestQueue
@@ -525,13 +527,13 @@ def test_a_stale_holder_cannot_offer(bench):
 
 def test_what_a_stale_holder_writes_about_its_source_is_ignored(bench):
     stale = bench.source(holder="a").lease
-    assert bench.sources.note_worker(stale, 10, 11)
+    assert bench.sources.note_worker(stale, 1, 10, 11)
     bench.lapse(stale.name)
     lease = bench.source(holder="b").lease
-    assert bench.sources.note_worker(lease, 20, 21)
-    assert not bench.sources.note_worker(stale, 30, 31)
+    assert bench.sources.note_worker(lease, 1, 20, 21)
+    assert not bench.sources.note_worker(stale, 1, 30, 31)
     assert not bench.sources.describe(stale, device_name="GPU", memory_bytes=1, problem="it has no worker")
-    assert bench.sources.worker_of(lease.name) == (20, 21)
+    assert bench.sources.workers_of(lease.name) == [(20, 21)]
     assert bench.manager.queues()[0].source == lease.name
 
 
@@ -584,14 +586,14 @@ def test_clients_see_what_a_service_needs_where_a_ticket_was_measured(bench):
 def test_a_queue_tells_what_ran_and_waits_last_and_how_long_all_of_it_takes(bench):
     lane = bench.source(services=("Add", "Blur", "Cut"))
     bench.needs(lane, "Cut", 5, 7, 20.0, "Cut", "Add")
-    assert bench.manager.queues()[0].running_left_seconds is None
+    assert bench.manager.queues()[0].idle
     bench.claimed(lane, "Blur")
     for service in ("Cut", "Add", "Cut"):
         bench.queue(bench.submit(service), lane.lease.name)
     bench.run("UPDATE tickets SET expected_seconds = 100, loading_seconds = CASE WHEN service = 'Cut' THEN 20 END")
     (queue,) = bench.manager.queues()
     assert queue.recent == ("Blur", "Add", "Cut")
-    assert queue.running_left_seconds == pytest.approx(100, abs=30)
+    assert queue.performed == (pytest.approx(100, abs=30),)
     assert queue.queued_seconds == 340
     outlook = bench.outlook(bench.web.find(2))
     assert outlook.eta_seconds == pytest.approx(220, abs=30)
@@ -602,7 +604,7 @@ def test_a_ticket_that_is_overdue_is_expected_to_take_as_long_again(bench):
     ticket = bench.claimed(lane)
     lane.estimate({ticket.id: 100.0})
     bench.run("UPDATE tickets SET started = started - interval '1 hour'")
-    assert bench.manager.queues()[0].running_left_seconds == pytest.approx(3500, abs=100)
+    assert bench.manager.queues()[0].performed == (pytest.approx(3500, abs=100),)
 
 
 def test_a_ticket_whose_task_cannot_say_is_not_asked_again_by_whoever_asks(bench):
@@ -750,7 +752,7 @@ def test_of_two_that_run_neither_waits_for_the_other_and_the_next_waits_for_the_
     assert 43.0 < bench.outlook(waiting).eta_seconds <= 53.0
     assert bench.outlook(waiting).position == 1
     (queue,) = bench.manager.queues()
-    assert 40.0 < queue.running_left_seconds <= 50.0
+    assert 40.0 < queue.performed[0] <= 50.0
 
 
 def test_the_claim_reads_only_the_queues_own_index(bench):
@@ -837,3 +839,34 @@ def sequential_scans(bench):
     bench.database.dispose()
     time.sleep(0.3)
     return bench.run("SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'tickets'")[0].seq_scan
+
+
+@pytest.mark.parametrize(
+    ("lanes", "running", "queued", "begins"),
+    [
+        (2, [50.0], [], 0.0),
+        (2, [50.0, 80.0], [], 50.0),
+        (2, [50.0, 80.0], [20.0], 70.0),
+        (3, [50.0], [30.0, 30.0], 30.0),
+        (2, [100.0, 10.0], [30.0, 30.0, 30.0], 100.0),
+    ],
+)
+def test_a_queue_is_as_long_as_its_lanes_need_for_it(bench, lanes, running, queued, begins):
+    first = bench.source()
+    bench.sources.note_lanes(first.lease, lanes)
+    for number, seconds in enumerate(running, 1):
+        lane = LaneStore(bench.database, first.lease, bench.hints.append, lane=number)
+        lane.estimate({bench.claimed(lane).id: seconds})
+    for seconds in queued:
+        ticket = bench.submit()
+        bench.queue(ticket, first.lease.name)
+        first.estimate({ticket.id: seconds})
+    (queue,) = bench.manager.queues()
+    assert (queue.idle, queue.lanes, len(queue.performed)) == (not queued and len(running) < lanes, lanes, len(running))
+    assert Expectations([queue]).free(queue)[0] == pytest.approx(begins, abs=10)
+    (ahead,) = bench.web.ahead().values()
+    assert ahead.wait_seconds == pytest.approx(begins, abs=10)
+    if queued:
+        last = bench.outlook(bench.web.find(ticket.id))
+        assert last.position == len(queued)
+        assert last.eta_seconds <= begins + queued[-1] + 10

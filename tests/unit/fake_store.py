@@ -52,6 +52,7 @@ LINE = Line(
     means={},
     running={1: 4.0},
     orders=[1, 2, 3],
+    begins=[4.0, 6.0, 9.0, 12.3456],
     ends=[6.0, 9.0, 12.3456],
 )
 DRAINED = dataclasses.replace(LINE, source="here/gpu-1", drained=True, offers={"GaussianSmoothing-1": True})
@@ -318,6 +319,7 @@ class FakeOperatorStore:
             reading=reading,
             services=("FloatComputation",),
             waiting=0,
+            lanes=1,
         )
         busy = tuple(ticket for ticket in self.tickets(rules=rules) if ticket.state not in ENDED)
         return Overview(now=self.now, manager_live=True, sources=(source,), unqueued=len(busy), busy=busy)
@@ -329,11 +331,12 @@ class FakeOperatorStore:
                 compute_source=row.source,
                 error=(row.error or {}).get("title"),
                 again_of=None,
+                lane=1,
                 can_run_again=self.store.can_run_again(row, rules=rules),
                 **{
                     name: getattr(row, name)
                     for name in SeenTicket.__dataclass_fields__
-                    if name not in {"compute_source", "error", "again_of", "can_run_again"}
+                    if name not in {"compute_source", "error", "again_of", "can_run_again", "lane"}
                 },
             )
             for row in sorted(rows, key=lambda row: -row.id)[:25]

@@ -54,6 +54,7 @@ def test_a_variable_sets_a_value(monkeypatch, tmp_path):
         ("LONGEST_WAIT_SECONDS", "1e300", "TOMAAT_LONGEST_WAIT_SECONDS: '1e300' is more than 3600."),
         ("LARGEST_SPOOLS_BYTES", "9" * 16, f"'{'9' * 16}' is more than 1125899906842624."),
         ("COMPUTE_MEMORY_BYTES", f'{{"cpu-0": {10**16}}}', f"cpu-0: {10**16} is more than 1125899906842624."),
+        ("SPARE_WORKER", "maybe", "TOMAAT_SPARE_WORKER: 'maybe' is neither true nor false."),
         ("STORAGE_STRATEGY", "KEEP", "'KEEP' is none of 'KEEP_ALL', 'KEEP_ONLY_INPUT' or 'KEEP_NOTHING'."),
         ("COMPUTE_SOURCES", "cpu-0", "TOMAAT_COMPUTE_SOURCES: 'cpu-0' is no object; write it as JSON."),
         ("COMPUTE_SOURCES", '{"cpu-0": 3}', "TOMAAT_COMPUTE_SOURCES: cpu-0: 3 is no list."),

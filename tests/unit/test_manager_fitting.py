@@ -15,7 +15,6 @@ def queue(name, memory, peak=None, *, network=1, offers=(A,), on_cpu=False, meas
         source=name,
         offers=frozenset(offers),
         waiting=(),
-        running_left_seconds=None,
         durations={},
         needs=needs,
         memory_bytes=memory,

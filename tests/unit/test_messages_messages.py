@@ -25,6 +25,7 @@ from tomaat.messages import (
     KnownOffer,
     Loaded,
     Loading,
+    MakeRoom,
     Measured,
     MessageRefused,
     NotOffered,
@@ -38,6 +39,8 @@ from tomaat.messages import (
     ReadAhead,
     Reload,
     Reloaded,
+    RoomMade,
+    TakePlace,
     TaskCrashed,
     TaskStopped,
     TicketRefused,
@@ -70,6 +73,11 @@ KNOWN = KnownOffer(
 )
 FAULT = {"input": None, "code": "more-faults", "detail": "3 more."}
 EXAMPLES = [
+    TakePlace(
+        device="cuda:0", visible_devices="GPU-1", kept=Path("/copies/1"), services=("Add",), memory_bytes=9, shared=True
+    ),
+    MakeRoom(),
+    RoomMade(),
     KNOWN,
     Begin(without=("AddTask.py", "Liver")),
     Perform(key="42/1", service="Add", inputs=Path("/in"), out=Path("/out/é\udce9"), source="here/cpu-0"),

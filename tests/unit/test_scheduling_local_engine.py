@@ -114,3 +114,80 @@ def test_a_workers_temporary_folder_goes_with_it(engine):
     (folder / "left").write_text("voxels")
     worker.stop()
     assert not folder.exists()
+
+
+# The spare worker
+
+
+@pytest.fixture
+def with_spare(engine):
+    """An engine that has started one worker, and a spare after it."""
+    engine.keeps_spare = True
+    engine.keep_spare()
+    assert engine.processes == [], "a spare without a worker"
+    engine.first = engine.start_one()
+    engine.keep_spare()
+    assert len(engine.processes) == 1, "the spare takes the processor from the worker that starts"
+    engine.keep_spare()
+    engine.first.stop()
+    yield engine
+    engine.end_spare()
+
+
+def test_a_spare_takes_the_place_of_the_next_worker_and_is_replaced(with_spare, monkeypatch):
+    spare, told = with_spare.processes[1], []
+    monkeypatch.setattr(Worker, "send", lambda self, message: told.append((self.pid, message)))
+    successor = with_spare.start_one()
+    assert successor.pid == spare.pid
+    assert with_spare.latest == {(SOURCE.name, 1): successor}
+    assert successor.output.source == SOURCE.name
+    ((pid, place),) = told
+    assert (pid, place.device, place.kept) == (spare.pid, SOURCE.torch_device, Path("/kept"))
+    assert len(with_spare.processes) == 2
+    with_spare.keep_spare()
+    with_spare.keep_spare()
+    assert len(with_spare.processes) == 3
+    successor.stop()
+
+
+def test_a_spare_is_no_orphan(with_spare):
+    assert {process.pid for process in with_spare.processes} == with_spare.workers
+
+
+def test_where_the_spare_has_died_a_worker_is_started_afresh(with_spare):
+    spare = with_spare.processes[1]
+    spare.kill()
+    spare.wait()
+    successor = with_spare.start_one()
+    assert successor.pid == with_spare.processes[2].pid
+    successor.stop()
+
+
+def test_a_spare_that_dies_by_itself_is_told_and_not_started_over_and_over(with_spare):
+    with_spare.processes[1].kill()
+    os.waitid(os.P_PID, with_spare.processes[1].pid, os.WEXITED | os.WNOWAIT)
+    with structlog.testing.capture_logs() as lines:
+        for _ in range(5):
+            with_spare.keep_spare()
+    assert [(line["event"], line["ending"]) for line in lines] == [
+        ("worker.spare_died", "was ended by signal 9 (SIGKILL)")
+    ]
+    assert len(with_spare.processes) == 2
+
+
+def test_an_engine_that_ends_its_spare_keeps_none(with_spare):
+    with_spare.end_spare()
+    assert start_time(with_spare.processes[1].pid) is None
+    with_spare.start_one().stop()
+    with_spare.keep_spare()
+    with_spare.keep_spare()
+    assert len(with_spare.processes) == 3
+    assert list(with_spare.temporary.top.glob(with_spare.temporary.made_by + "*")) == []
+
+
+def test_an_engine_that_shall_keep_no_spare_keeps_none(engine):
+    worker = engine.start_one()
+    engine.keep_spare()
+    engine.keep_spare()
+    assert len(engine.processes) == 1
+    worker.stop()

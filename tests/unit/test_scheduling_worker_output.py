@@ -17,7 +17,7 @@ def passed(capsys):
     """Let tasks print, each for a ticket; give what reached the log, and what was logged."""
 
     def run(*steps):
-        output = WorkerOutput("here/cpu-0")
+        output = WorkerOutput()
         output.give_up()
         with structlog.testing.capture_logs() as lines:
             for ticket, printed in steps:
@@ -31,7 +31,7 @@ def passed(capsys):
 
 
 def test_the_pipe_is_emptied_until_nobody_holds_it_any_more(capsys):
-    output = WorkerOutput("here/cpu-0")
+    output = WorkerOutput()
     end = os.dup(output.pipe_in)
     output.start()
     with os.fdopen(end, "wb") as pipe:
@@ -50,7 +50,7 @@ def test_a_log_without_room_costs_no_task_its_prints(monkeypatch):
 
     written, refused = [], Event()
     monkeypatch.setattr(sys, "stderr", Mock(write=write))
-    output = WorkerOutput("here/cpu-0")
+    output = WorkerOutput()
     with os.fdopen(os.dup(output.pipe_in), "wb", buffering=0) as pipe:
         output.start()
         pipe.write(b"lost")
@@ -81,7 +81,7 @@ def test_characters_that_a_terminal_would_obey_are_replaced(passed):
 
 
 def test_a_worker_that_was_not_started_leaves_no_pipe():
-    output = WorkerOutput("here/cpu-0")
+    output = WorkerOutput()
     output.give_up()
     for end in (output.pipe_in, output.pipe_out):
         with pytest.raises(OSError, match="Bad file descriptor"):

@@ -65,7 +65,7 @@ def test_a_reason_names_few_sources():
 
 def test_a_ticket_that_joined_after_the_reading_gets_the_next_place():
     assert lines(LINE).outlook(ticket_in(QUEUED, queue_order=9)) == Outlook(position=4, eta_seconds=13.3456)
-    known = dataclasses.replace(LINE, means={"FloatComputation": 5.0}, orders=[], ends=[])
+    known = dataclasses.replace(LINE, means={"FloatComputation": 5.0}, orders=[], begins=[4.0], ends=[])
     assert lines(known).outlook(ticket_in(QUEUED, queue_order=9)) == Outlook(position=1, eta_seconds=9.0)
     own = ticket_in(QUEUED, queue_order=9, expected_seconds=7.0)
     assert lines(known).outlook(own) == Outlook(position=1, eta_seconds=11.0)

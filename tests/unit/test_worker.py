@@ -235,9 +235,9 @@ def test_an_estimate_that_fails_costs_nothing(worker, job):
 def test_a_worker_gets_no_settings_and_no_secrets(monkeypatch):
     monkeypatch.setenv("TOMAAT_DATABASE_URL", "postgresql://role:secret@host/name")
     monkeypatch.setenv("PGPASSWORD", "secret")
-    environment = scrubbed(os.environ, "GPU-1")
+    environment = scrubbed(os.environ)
     assert "secret" not in str(environment)
-    assert environment["CUDA_VISIBLE_DEVICES"] == "GPU-1"
+    assert environment["CUDA_VISIBLE_DEVICES"] == ""  # until the worker is told its device
 
 
 def test_a_stage_that_ends_ends_the_worker():

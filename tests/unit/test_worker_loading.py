@@ -9,7 +9,20 @@ import pytest
 from Inputs import SingleChoiceInput
 from tests.unit.driven_worker import Add, Broken, Raising, Refusing, Unloadable, result_of
 from tomaat.devices.need import Need
-from tomaat.messages import Begin, DeviceUnusable, Loaded, Loading, NotOffered, Offered, Packed, Reload, WorkerReady
+from tomaat.messages import (
+    Begin,
+    DeviceUnusable,
+    Loaded,
+    Loading,
+    MakeRoom,
+    Measured,
+    NotOffered,
+    Offered,
+    Packed,
+    Reload,
+    RoomMade,
+    WorkerReady,
+)
 from tomaat.scheduling.kept_tasks import KeptTasks, is_task_file
 from tomaat.services import Offer
 from tomaat.services.find import find_tasks
@@ -160,17 +173,20 @@ class _Device:
         pass
 
 
-def test_networks_that_do_not_fit_together_at_the_start_are_all_offered(worker, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("neighbour", "warm"), [(0, ["Second"]), (60, [])])
+def test_networks_that_do_not_fit_together_at_the_start_are_all_offered(worker, tmp_path, monkeypatch, neighbour, warm):
     (tmp_path / "HeavyTask.py").write_text(HEAVY)
     device = _Device()
+    device.held["another worker"] = neighbour
     monkeypatch.setattr(sys.modules[start.__module__], "memory_of", lambda *_: device)
-    options = {"device": "x", "threads": 1, "tasks": tmp_path, "kept": tmp_path, "services": "*", "memory_bytes": None}
+    options = {"device": "x", "threads": 1, "tasks": tmp_path, "kept": tmp_path, "services": None, "memory_bytes": None}
+    options["shared"] = neighbour > 0
     worker.lane.send(Begin(without=()))
     performer = start(worker.channel, argparse.Namespace(**options), lambda *_: device)
     performer.load()
     performer.load()
     assert [each for each in worker.hear() if isinstance(each, NotOffered)] == []
-    assert (list(performer.networks.tasks), list(performer.networks.loaded)) == (["First", "Second"], ["Second"])
+    assert (list(performer.networks.tasks), list(performer.networks.loaded)) == (["First", "Second"], warm)
 
 
 # Loading on purpose
@@ -204,8 +220,7 @@ class Shelf:
         self.kept = KeptTasks(self.folder, top / "kept")
         import_from_copy(self.folder, self.kept.copy)
         worker.performer.folder, worker.performer.wanted = self.folder, wanted
-        services = "*" if wanted is None else ",".join(wanted)
-        arguments = argparse.Namespace(tasks=self.folder, kept=self.kept.copy, services=services)
+        arguments = argparse.Namespace(tasks=self.folder, kept=self.kept.copy, services=wanted)
         worker.performer.take_in(find(worker.channel, arguments, {}, ()))
         worker.hear()
         self.offers = [worker.load_next() for _ in list(worker.performer.order)]
@@ -400,3 +415,16 @@ def test_a_result_is_labelled_with_the_task_that_made_it_though_a_reload_came_be
     worker.pack()
     assert worker.hear()[-1] == Packed(key="1/1")
     assert result_of(performed)[0]["version"] == former
+
+
+def test_a_worker_makes_room_for_another_between_two_tickets_and_says_so(worker, job):
+    worker.load(Add)
+    assert worker.run(job("Add")) == Packed(key="1/1")
+    asked = worker.performer.to_perform
+    asked.put(MakeRoom())
+    asked.put(None)
+    with pytest.raises(TypeError):  # a thread that performs ends by nothing else
+        worker.performer.work(worker.packing.to_pack)
+    measured, made = [message for message in worker.hear() if isinstance(message, Measured | RoomMade)]
+    assert (measured.service, measured.warm, made) == ("Add", (), RoomMade())
+    assert worker.run(job("Add", key="2/1")) == Packed(key="2/1")

@@ -1,4 +1,4 @@
-"""One device that runs one ticket at a time."""
+"""One device, and the workers' part of it."""
 
 from __future__ import annotations
 
@@ -16,3 +16,8 @@ class ComputeSource:
     memory_bytes: int | None  #: that networks and tickets may take; ``None``: all free memory
     services: tuple[str, ...] | None  #: that it may offer; ``None``: every service that loads
     problem: str | None  #: why it cannot be used
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether its workers use a GPU."""
+        return self.torch_device != "cpu"

@@ -65,7 +65,7 @@ def _source(
 __all__ = ["ComputeSourcesUnknown", "find_sources"]
 
 
-def threads_of_each(sources: Sequence[ComputeSource]) -> int:
-    """Tell how many threads a worker may compute with, so that those of the CPU share its cores."""
-    on_cpu = sum(source.torch_device == "cpu" for source in sources)
+def threads_of_each(sources: Sequence[ComputeSource], lanes: int) -> int:
+    """Tell how many threads a worker may compute with, so that those of the CPU share its cores: one for each lane."""
+    on_cpu = lanes * sum(not source.on_gpu for source in sources)
     return max(1, (os.cpu_count() or 1) // max(1, on_cpu))

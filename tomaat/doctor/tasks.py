@@ -20,7 +20,7 @@ def look_at_tasks(settings: Settings) -> Iterator[Finding]:
         yield wrong(ABOUT, f"{folder} is no folder", "set TOMAAT_CUSTOM_TASKS_DIR to the one with the tasks")
         return
     try:
-        found = ask("tomaat.doctor.look_into_tasks", str(folder), environment=scrubbed(os.environ, ""))
+        found = ask("tomaat.doctor.look_into_tasks", str(folder), environment=scrubbed(os.environ))
     except NoAnswer as error:
         yield wrong(
             ABOUT, f"the program that imports them {error}", "try them one by one: python3 -m tomaat.services try"

@@ -35,12 +35,18 @@ class Expectations:
         here = queue.durations.get(waiting.service)
         return here if here is not None else self.by_service.get(waiting.service, self.mean)
 
-    def load(self, queue: Queue) -> float:
-        """Return the expected seconds until a queue is through with its tickets."""
-        waits = queue.queued_seconds
-        if waits is None:
-            waits = sum(waiting.loading_seconds + self.seconds(waiting, queue) for waiting in queue.waiting)
-        return (queue.running_left_seconds or 0.0) + waits
+    def free(self, queue: Queue) -> list[float]:
+        """Return the expected seconds until each lane of a queue is free of the tickets that it has now, ascending.
+
+        Of tickets of which only the sum is known the lanes that are free first get as much as makes them equal.
+        """
+        free = queue.free
+        if queue.queued_seconds is not None:
+            level = min((queue.queued_seconds + sum(free[:count])) / count for count in range(1, len(free) + 1))
+            return [max(level, each) for each in free]
+        for waiting in queue.waiting:
+            heapq.heapreplace(free, free[0] + waiting.loading_seconds + self.seconds(waiting, queue))
+        return sorted(free)
 
     def loading(self, service: str, queue: Queue, warm: Collection[str]) -> float:
         """Return the expected seconds until a service's network is on the device where those of ``warm`` are.
@@ -66,7 +72,7 @@ class Prospect:
     def __init__(self, queue: Queue, expectations: Expectations) -> None:
         self.queue = queue
         self.expectations = expectations
-        self.seconds = expectations.load(queue)
+        self.free = expectations.free(queue)
         self.recent = list(queue.recent)
         self.warm = queue.warm(self.recent)
 
@@ -75,12 +81,16 @@ class Prospect:
 
         This number never falls: a new ticket adds at least as much loading time as it saves the next one.
         """
-        return self.seconds + self.expectations.loading(service, self.queue, self.warm)
+        return self.free[0] + self.expectations.loading(service, self.queue, self.warm)
 
     def take(self, waiting: Waiting) -> float:
-        """Give it a ticket; return the seconds that its network needs to load."""
+        """Give it a ticket; return the seconds that its network needs to load.
+
+        Each lane has a worker of its own, and so loads it once more: that keeps all of them.
+        """
         loading = self.expectations.loading(waiting.service, self.queue, self.warm)
-        self.seconds += loading + self.expectations.seconds(waiting, self.queue)
+        self.free = [each + loading for each in self.free]
+        heapq.heapreplace(self.free, self.free[0] + self.expectations.seconds(waiting, self.queue))
         self.recent = [service for service in self.recent if service != waiting.service] + [waiting.service]
         self.warm = self.queue.warm(self.recent)
         return loading
@@ -139,11 +149,11 @@ def rebalance(queues: Sequence[Queue], *, begins_now: Collection[int] = ()) -> l
     busy = {
         queue.source: [waiting for waiting in queue.waiting if waiting.ticket not in begins_now]
         for queue in queues
-        if not _idle(queue)
+        if not queue.idle
     }
     by_name = {queue.source: queue for queue in queues}
     moves: list[Placement] = []
-    for idle in sorted((queue for queue in queues if _idle(queue)), key=lambda queue: queue.source):
+    for idle in sorted((queue for queue in queues if queue.idle), key=lambda queue: queue.source):
         warm = idle.warm(idle.recent)
         fronts = [
             (first.order, source, place)
@@ -174,18 +184,14 @@ def _gaining(
     line: Sequence[Waiting], queue: Queue, idle: Queue, warm: Collection[str], expectations: Expectations
 ) -> Iterator[tuple[int, Waiting]]:
     """Find the oldest ticket of a line, if any, that ``idle`` can run at once, or sooner than ``queue``."""
-    begins = queue.running_left_seconds or 0.0
+    free = queue.free
     for place, waiting in enumerate(line):
-        begins += waiting.loading_seconds
+        begins = free[0] + waiting.loading_seconds
         loading = expectations.loading(waiting.service, idle, warm)
         if idle.runs(waiting) and (not loading or loading < begins):
             yield place, waiting
             return
-        begins += expectations.seconds(waiting, queue)
-
-
-def _idle(queue: Queue) -> bool:
-    return queue.running_left_seconds is None and not queue.waiting
+        heapq.heapreplace(free, begins + expectations.seconds(waiting, queue))
 
 
 def _share(line: Sequence[Waiting], place: int, queue: Queue, idle: Queue, expectations: Expectations) -> list[Waiting]:

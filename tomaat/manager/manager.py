@@ -296,13 +296,13 @@ class Manager:
         submitted = [each for each in reading.submitted if (each.service, each.interface_hash) in runnable]
         assigned = self.store.assign(assign(submitted[:MOST_AT_ONCE], queues))
         got = Counter(assigned.values())
-        free = {queue.source for queue in queues if queue.running_left_seconds is None}
+        free = {queue.source: queue.lanes - len(queue.performed) for queue in queues if queue.idle}
         now = time.monotonic()
         self.given = {ticket: until for ticket, until in self.given.items() if until > now}
         self.given |= {ticket: now + CLAIM_SECONDS for ticket, source in assigned.items() if source in free}
         self.crowded = {queue.source for queue in queues if queue.queued_seconds is not None}
-        self.crowded |= {source for source, tickets in got.items() if tickets > 1 or source not in free}
-        idle = free - got.keys()
+        self.crowded |= {source for source, tickets in got.items() if tickets > free.get(source, 0)}
+        idle = {source for source, lanes in free.items() if got[source] < lanes}
         moved = self._rebalance(queues) if idle and self.crowded and len(assigned) < MOST_AT_ONCE else {}
         self.crowded |= set(moved.values())
         self.all_busy = idle <= set(moved.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 from collections.abc import Mapping
@@ -63,6 +64,12 @@ class Channel(Generic[Heard]):
         if not data:
             raise ChannelClosed
         return read(data, self.hears)
+
+    def has_message(self) -> bool:
+        """Tell whether ``receive`` would return at once."""
+        poll = select.poll()
+        poll.register(self.end, select.POLLIN)
+        return bool(poll.poll(0))
 
     def close(self) -> None:
         """Close this end."""

@@ -3,7 +3,7 @@
 ====================  ==============================================================================================
 lane                  worker
 ====================  ==============================================================================================
-(start)               ``DeviceUsable``, or ``DeviceUnusable``
+``TakePlace``         ``DeviceUsable``, or ``DeviceUnusable``
 ``KnownOffer``…,      of each file and network: ``Loading``, ``Offered`` or ``NotOffered``, ``Loaded``; at last
 ``Begin``             ``WorkerReady``; tickets for what is offered may come before it
 ``Perform``           ``Progress``…, ``Performing`` (its inputs are read), ``Progress``…, ``Performed`` (the device is
@@ -14,6 +14,7 @@ lane                  worker
 ``ReadAhead``         (reads a waiting ticket's inputs before it is claimed, and holds them instead of others)
 ``Reload``            ``Loading``, ``Offered`` or ``NotOffered``, ``Loaded`` as at the start; ``Reloaded``
 ``Forget``            (lets the inputs go that were read ahead)
+``MakeRoom``          ``Measured`` where networks are let go; ``RoomMade``
 ``GiveUp``            (the task's next ``progress()`` raises ``Cancelled``)
 ``Estimate``          ``Estimated``
 ====================  ==============================================================================================
@@ -55,6 +56,18 @@ LONGEST_REASON = 4000  #: characters of a sentence for a task's author
 
 
 # From the lane
+
+
+@dataclass(frozen=True, kw_only=True)
+class TakePlace:
+    """Tell a process that was started, maybe long before, whose worker it is: until now it has touched no device."""
+
+    device: Annotated[str, word]  #: torch's name of it
+    visible_devices: Annotated[str, sentence()]  #: for CUDA_VISIBLE_DEVICES
+    kept: Annotated[Path, path]  #: the copy of the folder of tasks, to be imported from
+    services: Annotated[tuple[str, ...] | None, optional(each(word))]  #: that it may offer; ``None``: all
+    memory_bytes: Annotated[int | None, optional(count)]  #: that networks and tickets may take; ``None``: all
+    shared: Annotated[bool, flag]  #: other workers use the device as well
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +120,11 @@ class ReadAhead:
 @dataclass(frozen=True, kw_only=True)
 class Forget:
     """Let the inputs go that were read ahead."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MakeRoom:
+    """Let all networks go between two tickets: another worker on the device needs the memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,6 +254,11 @@ class Measured:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RoomMade:
+    """Tell that all networks were let go."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Estimated:
     """Answer ``Estimate``; a task that cannot say gives ``None``."""
 
@@ -311,7 +334,7 @@ class DiskFull(OfOneJob):
 
 
 NoResult = TicketRefused | TaskCrashed | Outgrown | TaskStopped | DiskFull
-FromLane = KnownOffer | Begin | Reload | Perform | ReadAhead | Forget | GiveUp | Estimate
+FromLane = TakePlace | KnownOffer | Begin | Reload | Perform | ReadAhead | Forget | MakeRoom | GiveUp | Estimate
 FromWorker = (
     DeviceUsable
     | DeviceUnusable
@@ -323,6 +346,7 @@ FromWorker = (
     | WorkerReady
     | Reloaded
     | Measured
+    | RoomMade
     | Estimated
     | Progress
     | Performing

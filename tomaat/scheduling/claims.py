@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from dataclasses import asdict
 from typing import Any
 
@@ -10,6 +11,8 @@ from structlog.typing import FilteringBoundLogger
 
 from tomaat.database import DatabaseUnavailable
 from tomaat.messages import Forget, Perform, ReadAhead
+from tomaat.scheduling.beside import Beside
+from tomaat.scheduling.claims_in_turn import ClaimsInTurn
 from tomaat.scheduling.ends import Fail, PutBack, Succeed
 from tomaat.scheduling.running_tickets import RunningTicket, RunningTickets
 from tomaat.scheduling.worker_keeper import WorkerKeeper
@@ -32,7 +35,11 @@ class Claims:
         *,
         log: FilteringBoundLogger,
         look_seconds: float,
+        beside: Beside,
     ) -> None:
+        self.turns = ClaimsInTurn(store, keeper, running, beside)
+        self.beside = beside
+        self.overtook = False  #: the last claim took a ticket behind one that another lane's worker reads
         self.source = source
         self.store = store
         self.storage = storage
@@ -58,17 +65,22 @@ class Claims:
                 self.log.warning("database.lost", reason=str(error))
             self.outcome_unknown = True
             return None
+        if ticket is None:
+            self.beside.wake_idle()  # it may be able to run what this one cannot
+        elif self.store.next is not None and not self.beside.wake_idle():
+            self.beside.wake_all()
         return self._begin(ticket)
 
     @property
     def can_be_joined(self) -> bool:
         """Whether the next ticket may be claimed in the statement that completes another one."""
-        return self.may_wait and not self.outcome_unknown and time.monotonic() < self.look_at
+        known = self.may_wait and not self.outcome_unknown and time.monotonic() < self.look_at
+        return known and not self.beside.is_shared
 
     def succeed_and_claim(self, run: RunningTicket, end: Succeed) -> tuple[bool, RunningTicket | None]:
         """Complete a ticket that runs here, and claim the next one; see ``LaneStore``."""
         self.outcome_unknown = True
-        kept, ticket = self.store.succeed_and_claim(run.ticket, **asdict(end), **self._wish())
+        kept, ticket = self.store.succeed_and_claim(run.ticket, **asdict(end), **self._wish(self.running.ids))
         self.outcome_unknown = False
         self._note_look()
         return kept, self._begin(ticket)
@@ -81,7 +93,9 @@ class Claims:
         self.log.debug("ticket.claimed", ticket=ticket.id, service=ticket.service, claim=ticket.claim)
         for other in self.running:
             other.relieve()
-        return RunningTicket(ticket, self.storage.folder_of(ticket.folder).claim(ticket.out))
+        run = RunningTicket(ticket, self.storage.folder_of(ticket.folder).claim(ticket.out))
+        self.turns.begin(run)
+        return run
 
     def tell_idle(self, *, after: RunningTicket | None = None) -> None:
         """Tell the manager, once, that this source has nothing to do, or will not ``after`` a ticket that ends now."""
@@ -96,17 +110,31 @@ class Claims:
             self.look_at = time.monotonic() + self.look_seconds  # a claim of unknown outcome may be made later still
             if ticket is not None:
                 return ticket
-        ticket = self.store.claim(**self._wish())
+        return self.turns.claim(self._claim_next)
+
+    def _claim_next(self, **guards: Any) -> Ticket | None:
+        """Claim the ticket that the worker has read, though others read older ones: these wait for one at most.
+
+        Else it is the oldest, always so with ``guards``: that may be waiting for memory.
+        """
+        reserved = {} if self.keeper.ahead is None or self.overtook or guards else self.beside.reserved
+        ticket = self._claim_oldest([*self.running.ids, *reserved], **guards)
+        if ticket is None and reserved:
+            reserved, ticket = {}, self._claim_oldest(self.running.ids, **guards)
+        self.overtook = ticket is not None and any(order < ticket.queue_order for order in reserved.values())
         self._note_look()
         return ticket
 
-    def _wish(self) -> dict[str, Any]:
-        """Tell which tickets may be claimed now."""
+    def _claim_oldest(self, left_alone: Collection[int], **guards: Any) -> Ticket | None:
+        return self.store.claim(**self._wish(left_alone), **guards)
+
+    def _wish(self, left_alone: Collection[int]) -> dict[str, Any]:
+        """Tell which tickets may be claimed now, but those that are ``left_alone``."""
         offering = self.keeper.offering
         return {
             "interface_hashes": offering.interface_hashes,
             "beside_another": bool(self.running.in_worker) or (not offering.complete and self.keeper.suspects.in_doubt),
-            "running": self.running.ids,
+            "running": left_alone,
         }
 
     def hand_over(self, run: RunningTicket) -> None:
@@ -123,7 +151,7 @@ class Claims:
         run.limits.allow(seconds, Fail(problem=deadline_passed(ticket.service, seconds), reason="deadline"))
         self.storage.make_claim_folder(run.out)
         inputs = self.storage.lend_input(ticket.folder)
-        self.keeper.ahead = None
+        self._note_ahead(None)
         self.keeper.count_output(ticket.id)
         self.keeper.tell(
             Perform(
@@ -139,8 +167,9 @@ class Claims:
         """Look which ticket waits next, where one may, and let the worker read it while it is busy."""
         if self.outcome_unknown or self.looked:
             return
+        left_alone = [*self.running.ids, *self.beside.reserved]
         try:
-            self.store.next_queued(self.keeper.offering.interface_hashes, running=self.running.ids)
+            self.store.next_queued(self.keeper.offering.interface_hashes, running=left_alone)
         except DatabaseUnavailable:
             return
         self._note_look()
@@ -160,8 +189,12 @@ class Claims:
     def read_ahead(self) -> None:
         """Let the worker read, while it is busy, the ticket that waits next; this claims nothing.
 
-        Nothing is read beside a ticket that runs alone, nor is such a ticket.
+        Nothing is read beside a ticket that runs alone, nor is such a ticket. What another lane's worker reads is left
+        to it.
         """
+        if self.store.next is not None and self.store.next.id in self.beside.reserved:
+            self.looked = False
+            return
         ticket = self.store.next if self.running and not self.running.need_no_neighbour else None
         if ticket is not None and ticket.claim == 0:
             if self.keeper.ahead != ticket.id:
@@ -170,7 +203,13 @@ class Claims:
                 except OSError:
                     return  # it is gone, or its claim will tell why it cannot be read
                 self.keeper.tell(ReadAhead(service=ticket.service, inputs=inputs))
-                self.keeper.ahead = ticket.id
+                self._note_ahead(ticket)
         elif self.keeper.ahead is not None:
             self.keeper.tell(Forget())
-            self.keeper.ahead = None
+            self._note_ahead(None)
+
+    def _note_ahead(self, ticket: Ticket | None) -> None:
+        """Note, and tell the other lanes, which waiting ticket the worker reads."""
+        self.keeper.ahead = None if ticket is None else ticket.id
+        if self.beside.own.ahead or ticket:
+            self.beside.tell(ahead=None if ticket is None else (ticket.id, ticket.queue_order))

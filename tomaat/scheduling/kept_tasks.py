@@ -27,6 +27,13 @@ class KeptTasks:
         self.numbers = count()
         self.copy = self._made(dict.fromkeys(_texts(folder), folder))
 
+    def twin(self) -> KeptTasks:
+        """Make the copy of another lane of the source, as this one is now; it goes with this process at the latest."""
+        twin = KeptTasks(self.copy, self.under.parent / secrets.token_hex(16), group=self.group)
+        twin.folder = self.folder
+        atexit.register(shutil.rmtree, twin.under, ignore_errors=True)
+        return twin
+
     def hold(self) -> None:
         """Show that this copy is somebody's, at least once an hour. Raises ``OSError`` where it is gone."""
         os.utime(self.under)

@@ -1,4 +1,4 @@
-"""One compute source's way of tickets: claim the oldest, hand it to the worker, record progress and the end."""
+"""A lane's way of tickets: claim the oldest of its source, hand it to the worker, record progress and the end."""
 
 from __future__ import annotations
 
@@ -28,12 +28,14 @@ from tomaat.messages import (
     Performing,
     Progress,
     Reloaded,
+    RoomMade,
     TaskCrashed,
     TaskStopped,
     TicketRefused,
     WorkerReady,
 )
 from tomaat.processes.waker import Waker
+from tomaat.scheduling.beside import LanesOfSource
 from tomaat.scheduling.claims import Claims
 from tomaat.scheduling.ends import Cancel, End, Ends, Fail, Lose, PutBack, SpendAttempt, Succeed
 from tomaat.scheduling.estimates import Estimates
@@ -76,13 +78,16 @@ class Lane:
         times: LaneTimes,
         kept: KeptTasks,
         reloads: ReloadStore,
+        lanes: LanesOfSource,
     ) -> None:
         self.source = source
         self.store = store
         self.storage = storage
         self.times = times
-        self.log = log.bind(source=source.name)
         self.waker = Waker()
+        self.beside = lanes.join(self.hear)
+        self.log = log.bind(source=source.name, **({"lane": self.beside.number} if self.beside.number > 1 else {}))
+        self.kept = kept
         self.keeper = WorkerKeeper(
             source,
             sources,
@@ -93,12 +98,20 @@ class Lane:
             waker=self.waker,
             ending=self._ending,
             kept=kept,
+            beside=self.beside,
         )
         self.running = RunningTickets()
         self.forced = ForcedEnds(self.keeper, self.running, self.log)
         self.reloads = Reloads(reloads, self.keeper, kept, self.log)
         self.claims = Claims(
-            source.name, store, storage, self.keeper, self.running, log=self.log, look_seconds=times.look_seconds
+            source.name,
+            store,
+            storage,
+            self.keeper,
+            self.running,
+            log=self.log,
+            look_seconds=times.look_seconds,
+            beside=self.beside,
         )
         self.estimates = Estimates(store, storage, self.keeper)
         self.room = Room(storage.base, self.log)
@@ -165,6 +178,7 @@ class Lane:
         except Stopping:
             pass
         finally:
+            self.beside.end_turn()
             try:
                 self.keeper.end()
             finally:
@@ -185,14 +199,17 @@ class Lane:
         for run in self.running.each():
             if run.end is not None:
                 self._carry_out(run.end, run)
+        self.claims.turns.end()
         self.reloads.look()
         if self.keeper.offering.complete and self.reloads.present is None and not self.running.hold_device:
             self.reloads.begin()
         if self.keeper.worker is not None and self._is_free():
             self._claim()
             self.claims.tell_idle()
-        elif self.running:
-            self.claims.look_ahead()
+        else:
+            self.beside.end_turn()
+            if self.running:
+                self.claims.look_ahead()
         if self._look_left() <= 0:
             self._look_round()
         message = self.keeper.receive(self._longest_wait())
@@ -263,7 +280,7 @@ class Lane:
                 self.forced.end_for(run, Lose())
         if self.keeper.worker is not None:
             self.keeper.offering.tell()
-            if self.running:
+            if self.running and self.beside.is_first:
                 self.estimates.ask()
 
     def _record(self, run: RunningTicket) -> bool:
@@ -288,7 +305,7 @@ class Lane:
         match message:
             case WorkerEnded():
                 self.forced.by_death(message.ending)
-            case Loading() | Loaded() | Offered() | NotOffered() | WorkerReady() | DeviceBroken():
+            case Loading() | Loaded() | Offered() | NotOffered() | WorkerReady() | DeviceBroken() | RoomMade():
                 self.keeper.note(message)
                 self.claims.note_news(forget=True)  # a ticket for what is offered by now
             case Reloaded():
@@ -319,6 +336,9 @@ class Lane:
                 run.seal(self.sealer.seal(run.out))
             case DiskFull():
                 self._await_room(run)
+            case Outgrown(needed_bytes=None) if self.claims.turns.was_crowded(run):
+                self.log.warning("ticket.crowded", ticket=run.ticket.id, then="it is put back, and runs alone")
+                run.end_as(PutBack())
             case TicketRefused() | TaskCrashed() | Outgrown() | TaskStopped():
                 run.end_as(end_told(message, run.ticket, self.source))
 
@@ -387,6 +407,7 @@ class Lane:
         else:
             self.running.remove(run)
             if ended:
+                self.beside.forget_crowded(run.ticket.id)
                 self.storage.end_loan(run.ticket.folder)
             if claimed is not None:
                 self._begin(claimed)

@@ -6,6 +6,7 @@ exchanges messages with its lane.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -19,9 +20,10 @@ from queue import SimpleQueue
 import structlog
 
 from tomaat.devices.compute_source import ComputeSource
-from tomaat.messages import Channel, FromLane, FromWorker
+from tomaat.messages import Channel, ChannelClosed, FromLane, FromWorker, TakePlace
 from tomaat.processes.leftovers import adopt_orphans, end_orphans, end_session
 from tomaat.processes.proc import start_time
+from tomaat.scheduling.spare_worker import SpareWorker
 from tomaat.scheduling.temporary_folders import TemporaryFolders
 from tomaat.scheduling.worker_output import WorkerOutput
 from tomaat.scheduling.worker_user import UMASK, WorkerUser
@@ -30,6 +32,7 @@ log = structlog.get_logger()
 
 KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 STOP_SECONDS = 5.0
+OfLane = tuple[str, int]  #: a source's name, and a lane's number
 KILL_SECONDS = 10.0  #: after which a worker that was killed counts as one that a driver holds
 
 
@@ -142,29 +145,41 @@ class LocalEngine:
         folder: Path,
         wake_main: Callable[[], None],
         user: WorkerUser | None = None,
+        keeps_spare: bool = False,
     ) -> None:
         """Start workers in ``folder``: a clone has the code there, and relative paths of tasks begin there.
 
-        They run as ``user``, or as the user of this process.
+        They run as ``user``, or as the user of this process. With ``keeps_spare`` one more waits to take a place.
         """
         self.worker_options = worker_options
         self.user = user
         self.folder = folder
         self.wake_main = wake_main
-        self.requests: SimpleQueue[tuple[ComputeSource, Path, SimpleQueue[Worker | Exception]]] = SimpleQueue()
+        self.requests: SimpleQueue[tuple[OfLane, TakePlace, SimpleQueue[Worker | Exception]]] = SimpleQueue()
         self.workers: set[int] = set()  #: the ids of all processes that were started
-        self.latest: dict[str, Worker] = {}  #: by the source's name
+        self.latest: dict[OfLane, Worker] = {}
         self.temporary = TemporaryFolders(user)
         self.temporary.remove_left_over()
+        self.keeps_spare = keeps_spare
+        self.spare = SpareWorker(self._start_process)
         adopt_orphans()
 
-    def start(self, source: ComputeSource, kept: Path) -> Worker:
-        """Let the main thread start a worker, which imports the tasks from the copy ``kept``.
+    def start(self, source: ComputeSource, kept: Path, lane: int = 1, *, shared: bool = False) -> Worker:
+        """Let the main thread start a lane's worker, which imports the tasks from the copy ``kept``.
 
-        Raises ``OSError`` when the machine refuses another process, or when the source's former worker does not end.
+        The device is ``shared`` with the workers of other lanes. Raises ``OSError`` when the machine refuses another
+        process, or when the lane's former worker does not end.
         """
         answer: SimpleQueue[Worker | Exception] = SimpleQueue()
-        self.requests.put((source, kept, answer))
+        place = TakePlace(
+            device=source.torch_device,
+            visible_devices=source.visible_devices,
+            kept=kept,
+            services=source.services,
+            memory_bytes=source.memory_bytes,
+            shared=shared,
+        )
+        self.requests.put(((source.name, lane), place, answer))
         self.wake_main()
         started = answer.get()
         if isinstance(started, Exception):
@@ -174,31 +189,54 @@ class LocalEngine:
     def serve_requests(self) -> None:
         """Start the workers that lanes have asked for; called by the main thread only."""
         while not self.requests.empty():
-            source, kept, answer = self.requests.get()
+            lane, place, answer = self.requests.get()
             try:
-                answer.put(self._start(source, kept))
+                answer.put(self._start(lane, place))
             except Exception as error:  # noqa: BLE001 (the lane that waits for the answer hears it, whatever it is)
                 answer.put(error)
+
+    def keep_spare(self) -> None:
+        """Start a spare worker where one is due; called by the main thread only. May raise ``OSError``."""
+        if self.keeps_spare:
+            self.spare.keep()
+
+    def end_spare(self) -> None:
+        """End the spare worker, if there is one; called by the main thread only."""
+        self.keeps_spare = False
+        self.spare.end()
 
     def end_orphans(self) -> None:
         """Kill the processes that workers have left behind; called by the main thread only."""
         self.workers = end_orphans(self.workers)
 
-    def _start(self, source: ComputeSource, kept: Path) -> Worker:
-        former = self.latest.get(source.name)
+    def _start(self, lane: OfLane, place: TakePlace) -> Worker:
+        former = self.latest.get(lane)
         if former is not None and not former.is_gone():
             raise OSError(f"its former worker, process {former.pid}, was killed and is still there")
+        worker = self.spare.take(place)
+        if worker is None:
+            worker = self._start_process()
+            with contextlib.suppress(ChannelClosed):  # it has ended, as its lane hears
+                worker.send(place)
+        if worker.output is not None:
+            worker.output.source = lane[0]
+        self.spare.note_start()
+        self.latest[lane] = worker
+        return worker
+
+    def _start_process(self) -> Worker:
+        """Start a worker that waits for ``TakePlace``."""
         temporary = self.temporary.make()
         channel, other_end = Channel.pair()
-        output = WorkerOutput(source.name)
+        output = WorkerOutput()
         log_lines = os.dup(sys.stderr.fileno())
-        command = self._command(source, kept, channel=other_end.fileno(), log=log_lines)
+        command = self._command(channel=other_end.fileno(), log=log_lines)
         process: subprocess.Popen[bytes] | None = None
         try:
             process = subprocess.Popen(
                 command if self.user is None else self.user.command(command),
                 cwd=self.folder,
-                env=self._environment(source, temporary),
+                env=self._environment(temporary),
                 pass_fds=[other_end.fileno(), log_lines],
                 stdin=subprocess.DEVNULL,
                 stdout=output.pipe_in,
@@ -226,38 +264,33 @@ class LocalEngine:
             other_end.close()
             os.close(log_lines)
         self.workers.add(process.pid)
-        self.latest[source.name] = worker
         return worker
 
-    def _command(self, source: ComputeSource, kept: Path, *, channel: int, log: int) -> list[str]:
+    def _command(self, *, channel: int, log: int) -> list[str]:
         return [
             sys.executable,
             *("-m", "tomaat.worker"),
             *("--channel", str(channel)),
             *("--log", str(log)),
             *("--parent", str(os.getpid())),
-            *("--device", source.torch_device),
-            *("--kept", str(kept)),
-            *("--services", "*" if source.services is None else ",".join(source.services)),
-            *([] if source.memory_bytes is None else ["--memory-bytes", str(source.memory_bytes)]),
             *self.worker_options,
         ]
 
-    def _environment(self, source: ComputeSource, temporary: Path | None) -> dict[str, str]:
+    def _environment(self, temporary: Path | None) -> dict[str, str]:
         """Make a worker's environment; what torch compiles holds nothing of a ticket, and stays."""
-        environment = scrubbed(os.environ, source.visible_devices)
+        environment = scrubbed(os.environ)
         if self.user is not None:
             environment = self.user.environment(environment)
         return environment if temporary is None else environment | self.temporary.environment(temporary)
 
 
-def scrubbed(environment: Mapping[str, str], visible_devices: str) -> dict[str, str]:
-    """Make a worker's environment: no credentials, no settings, only its own device."""
+def scrubbed(environment: Mapping[str, str]) -> dict[str, str]:
+    """Make a worker's environment: no credentials, no settings, and no device until ``TakePlace`` names one."""
     kept = {name: environment[name] for name in KEPT_VARIABLES if name in environment}
     return {
         **kept,
         "PYTHONUNBUFFERED": "1",
-        "CUDA_VISIBLE_DEVICES": visible_devices,
+        "CUDA_VISIBLE_DEVICES": "",
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
     }
 

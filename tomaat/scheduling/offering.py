@@ -9,14 +9,28 @@ from dataclasses import asdict
 from structlog.typing import FilteringBoundLogger
 
 from tomaat.database import DatabaseUnavailable
+from tomaat.devices.need import Need
 from tomaat.messages import Loaded, Loading, Measured, NotOffered, Offered, WorkerReady
+from tomaat.scheduling.beside import Beside
 from tomaat.tickets.source_store import ITS_TASKS, Lease, SourceStore
 
 
 class Offering:
-    """Belongs to one worker, from its start to its end. Used by the lane's thread."""
+    """Belongs to one worker, from its start to its end. Used by the lane's thread.
 
-    def __init__(self, sources: SourceStore, lease: Lease, log: FilteringBoundLogger, *, load_seconds: float) -> None:
+    What the workers of several lanes offer is the source's together: it is there as soon as one of them runs it.
+    """
+
+    def __init__(
+        self,
+        sources: SourceStore,
+        lease: Lease,
+        log: FilteringBoundLogger,
+        *,
+        load_seconds: float,
+        beside: Beside,
+    ) -> None:
+        self.beside = beside
         self.sources = sources
         self.lease = lease
         self.log = log
@@ -47,12 +61,14 @@ class Offering:
             case Offered():
                 self.offers[message.service] = message
                 self.untold.append(message)
+                self._tell_offered(message)
             case NotOffered():
                 if self.reloads:
                     self.refusals.append(message.reason)
                 self.log.error("task.refused", reason=message.reason)
             case WorkerReady():
                 self.complete = True
+                self.beside.tell(complete=True)
                 self.tell()
 
     # Loading
@@ -72,12 +88,14 @@ class Offering:
     def begin_reload(self) -> None:
         """Note that the worker was told to load changed tasks."""
         self.reloads, self.refusals = True, []
+        self.beside.tell(complete=False)
 
     def end_reload(self, services: Collection[str]) -> None:
         """Note that the worker has loaded changed tasks, and offers ``services`` and nothing else."""
         self.reloads = False
         self.offers = {name: offered for name, offered in self.offers.items() if name in services}
         self.withdrawn = False
+        self.beside.tell(complete=True, offers=dict(self.offers))
         self.tell()
 
     # Telling
@@ -90,7 +108,7 @@ class Offering:
     @property
     def _loads(self) -> str | None:
         """What is still loaded before all that the worker offers is; networks that were let go do not count."""
-        if self.complete and not self.reloads:
+        if (self.complete and not self.reloads) or any(lane.complete for lane in self.beside.others):
             return None
         return ITS_TASKS if self.loading is None else self.loading.name
 
@@ -100,10 +118,11 @@ class Offering:
             return
         loads = self._loads
         try:
-            self.sources.offer(self.lease, [as_row(offered) for offered in self.untold])
-            self.untold = []
-            if self.complete:
-                self.sources.withdraw_others(self.lease, self.offers)
+            if self.untold:
+                self.sources.offer(self.lease, [as_row(offered) for offered in self.untold])
+                self.untold = []
+            if self.complete and not self.withdrawn and all(lane.complete for lane in self.beside.others):
+                self.sources.withdraw_others(self.lease, self.offers.keys() | self.beside.offered_by_others)
                 self.withdrawn = True
             if loads != self.told_loading:
                 since = time.monotonic() if self.loading is None else self.loading_since
@@ -112,10 +131,49 @@ class Offering:
         except DatabaseUnavailable as error:
             self.log.warning("database.lost", reason=str(error))
 
+    def _tell_offered(self, offered: Offered) -> None:
+        """Tell the other lanes a service, what it needs, and whether its network is warm."""
+        own = self.beside.own
+        needs, warm = dict(own.needs), [service for service in own.warm if service != offered.service]
+        if offered.network_bytes is not None:
+            needs[offered.service] = Need(
+                network_bytes=offered.network_bytes,
+                peak_bytes=offered.peak_bytes,
+                load_seconds=offered.load_seconds or 0.0,
+            )
+        if offered.warm is not None:
+            warm.append(offered.service)
+        self.beside.tell(offers=dict(self.offers), needs=needs, warm=warm)
+        self.hold()
+
+    def hold(self, service: str | None = None) -> None:
+        """Tell the other lanes the most that the worker may hold now, and with a ticket of ``service``.
+
+        What it held it may keep for later tickets, until it is told to make room.
+        """
+        own, needs = self.beside.own, self.beside.lanes.needs
+        holds = sum(needs[name].network_bytes for name in own.warm if name in needs and name != service)
+        if service in needs:
+            holds += needs[service].most_bytes
+        if holds > own.holds_bytes:
+            self.beside.tell(holds_bytes=holds)
+
+    def note_room(self) -> None:
+        """Note that the worker has let all its networks go, unless a ticket has loaded one again."""
+        self.beside.tell(holds_bytes=0, warm=())
+        self.hold(self.beside.own.performs)
+
     def note_measured(self, measured: Measured) -> None:
         """Write a measurement; one that the database did not take comes again with the next change."""
+        need = Need(
+            network_bytes=measured.network_bytes, peak_bytes=measured.peak_bytes, load_seconds=measured.load_seconds
+        )
+        self.beside.tell(needs={**self.beside.own.needs, measured.service: need}, warm=measured.warm)
+        self.hold(self.beside.own.performs)
+        elsewhere = [service for service in self.beside.warm_elsewhere if service not in measured.warm]
+        warm = [*dict.fromkeys(elsewhere), *measured.warm]
         try:
-            self.sources.note_needs(self.lease, {**asdict(measured), "warm": list(measured.warm)})
+            self.sources.note_needs(self.lease, {**asdict(measured), "warm": warm})
         except DatabaseUnavailable as error:
             self.log.warning("database.lost", reason=str(error))
 

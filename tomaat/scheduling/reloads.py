@@ -113,8 +113,11 @@ class Reloads:
 
     def _tell(self, id: int, outcome: ReloadOutcome) -> None:
         self.unanswered[id] = outcome
+        joined = self.keeper.beside.outcome(id, outcome)
+        if joined is None:
+            return  # other lanes are not through
         try:
-            self.store.done(id, outcome)
+            self.store.done(id, joined)
         except DatabaseUnavailable as error:
             self.log.warning("database.lost", reason=str(error))
         else:

@@ -44,6 +44,8 @@ class RunningTicket:
         self.sealing: Future[tuple[str, int]] | None = None  #: gives the result's SHA-256 and size
         self.end: End | None = None
         self.faulty = False  #: an error of ours came up at it
+        self.was_alone = True  #: no other lane of its source held anything of the device when it was claimed
+        self.begun_beside = 0  #: what the other lanes had started by then
 
     @property
     def key(self) -> str:

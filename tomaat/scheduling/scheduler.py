@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 
@@ -16,6 +17,7 @@ from tomaat.devices.compute_source import ComputeSource
 from tomaat.devices.device_watch import DeviceWatch
 from tomaat.processes.log import frames_of
 from tomaat.processes.stop import Stop
+from tomaat.scheduling.beside import LanesOfSource
 from tomaat.scheduling.kept_tasks import KeptTasks
 from tomaat.scheduling.lanes import Lane
 from tomaat.scheduling.local_engine import LocalEngine, end_left_over
@@ -36,22 +38,55 @@ class RunningLane:
     thread: threading.Thread
 
 
+@dataclass(frozen=True, kw_only=True)
+class RunningSource:
+    """A compute source that is held, and its lanes; all of them end before another lease is taken."""
+
+    source: ComputeSource
+    lease: Lease
+    told: LanesOfSource
+    lanes: list[RunningLane]
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether no lane runs any longer."""
+        return not any(running.thread.is_alive() for running in self.lanes)
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether a lane has ended, or ends, because the lease is lost or its own error stays."""
+        return any(running.lane.lease_lost or not running.thread.is_alive() for running in self.lanes)
+
+    def hear(self, *, at_once: bool) -> None:
+        """Let the first idle lane look at the queue, or all lanes: where none is idle, or ``at_once``."""
+        lanes = [running.lane for running in self.lanes]
+        idle = next((lane for lane in lanes if lane.beside.is_idle), None)
+        for lane in lanes if at_once or idle is None else [idle]:
+            lane.hear(at_once=at_once)
+
+
+MakeLane = Callable[[ComputeSource, Lease, LanesOfSource, KeptTasks], Lane]
+
+
 class Scheduler:
-    """One lane per compute source; heartbeats for all of them come from here, also while a lane flushes a result."""
+    """The lanes of each compute source; heartbeats for all come from here, also while a lane flushes a result."""
 
     def __init__(
         self,
         compute_sources: Sequence[ComputeSource],
         sources: SourceStore,
-        make_lane: Callable[[ComputeSource, Lease], Lane],
+        make_lane: MakeLane,
         engine: LocalEngine,
         hints: Hints,
         *,
         watch: DeviceWatch,
         reloads: ReloadStore,
-        kept: Collection[KeptTasks],
+        kept: Mapping[str, KeptTasks],
         poll_seconds: float,
+        lanes: int | None,
     ) -> None:
+        """Hold ``compute_sources`` with ``lanes`` each; ``None``: as many as the networks' measured needs allow."""
+        self.lanes = lanes
         self.reloads = reloads
         self.reload_asked = False
         self.kept = kept
@@ -66,7 +101,7 @@ class Scheduler:
         self.beat_at = 0.0
         self.poll_seconds = poll_seconds
         self.poll_at = 0.0
-        self.running: dict[str, RunningLane] = {}
+        self.running: dict[str, RunningSource] = {}
         self.waited_for: set[str] = set()
         self.told = False  #: the log has the unusable sources
 
@@ -89,13 +124,14 @@ class Scheduler:
         Nor does an error of the machine: the other sources' leases are renewed all the same.
         """
         parts: list[Callable[[], None]] = [
-            *(kept.hold for kept in self.kept),
+            *(kept.hold for kept in {*self.kept.values(), *(running.lane.kept for running in self._lanes())}),
             self._tell_unusable,
             self._renew,
             *(partial(self._hold, source) for source in self.usable),
             self._note_readings,
             self._ask_to_reload,
             self.engine.end_orphans,
+            self.engine.keep_spare,
         ]
         for part in parts:
             try:
@@ -118,13 +154,19 @@ class Scheduler:
             self.reload_asked = False
             asked += [ReloadAsked(id=0, source=name, service=None) for name in self.running]
         for each in asked:
-            self.running[each.source].lane.reload(each)
+            for running in self.running[each.source].lanes:
+                running.lane.reload(each)
+
+    def _lanes(self) -> list[RunningLane]:
+        return [running for source in self.running.values() for running in source.lanes]
 
     def _note_readings(self) -> None:
         for name, running in self.running.items():
             reading = self.watch.take(name)
             if reading is not None:
-                self.sources.note_reading(running.lane.lease, **asdict(reading))
+                if reading.used_bytes is not None and running.told.context_bytes:
+                    running.told.note_used(reading.used_bytes)
+                self.sources.note_reading(running.lease, **asdict(reading))
 
     def _wait(self) -> None:
         """Start workers that lanes ask for, and pass hints on to the lanes concerned, until something is due."""
@@ -140,7 +182,7 @@ class Scheduler:
         """Let the lanes of some sources look at their queues, and their tickets; ``""`` means all sources."""
         for name, running in self.running.items():
             if name in sources or "" in sources:
-                running.lane.hear(at_once=at_once)
+                running.hear(at_once=at_once)
 
     def _poll(self) -> None:
         """Look, for all lanes at once, where tickets wait or run: a hint may have been lost."""
@@ -154,24 +196,43 @@ class Scheduler:
 
     def _renew(self) -> None:
         """Renew the leases of all lanes; a lane whose lease somebody else has by now ends."""
-        held = [running.lane.lease for running in self.running.values() if not running.lane.lease_lost]
+        held = [running.lease for running in self.running.values() if not running.is_ending]
         renewed = self.sources.renew_all(held)
         for lease in held:
             if lease.name not in renewed:
                 log.warning("source.lost", source=lease.name, reason="another TaskScheduling holds it now")
-                self.running[lease.name].lane.abandon()
+                self._abandon(self.running[lease.name])
 
     def _hold(self, source: ComputeSource) -> None:
-        """Take the lease of a source that has no lane; one that has ended is followed by another."""
+        """Take the lease of a source that has no lanes; those that have ended are followed by others."""
+        try:
+            self._take_or_follow(source)
+        except RowRefused as error:
+            log.error("source.refused", source=source.name, reason=str(error))
+
+    def _take_or_follow(self, source: ComputeSource) -> None:
         running = self.running.get(source.name)
         if running is None:
-            try:
-                self._take(source)
-            except RowRefused as error:
-                log.error("source.refused", source=source.name, reason=str(error))
-        elif not running.thread.is_alive():
-            running.lane.close()
+            self._take(source)
+        elif running.is_ended:
+            self._close(running)
             del self.running[source.name]
+        elif running.is_ending:
+            self._abandon(running)
+        else:
+            self._add_lanes(running)
+
+    @staticmethod
+    def _abandon(running: RunningSource) -> None:
+        """End all lanes of a source: what one of them cannot mend, or has lost, is taken afresh for all."""
+        for each in running.lanes:
+            each.lane.abandon()
+
+    def _close(self, running: RunningSource) -> None:
+        for each in running.lanes:
+            each.lane.close()
+            if each.lane.kept is not self.kept[running.source.name]:
+                KeptTasks.drop(each.lane.kept.under)
 
     def _take(self, source: ComputeSource) -> None:
         lease = take_lease(self.sources, source.name)
@@ -181,15 +242,29 @@ class Scheduler:
                 self.waited_for.add(source.name)
             return
         self.waited_for.discard(source.name)
-        left_over = self.sources.worker_of(source.name)
-        if left_over is not None and end_left_over(*left_over):
-            log.warning("worker.left_over_ended", source=source.name, pid=left_over[0])
+        for left_over in self.sources.workers_of(source.name):
+            if end_left_over(*left_over):
+                log.warning("worker.left_over_ended", source=source.name, pid=left_over[0])
         log.info("source.taken", source=source.name, epoch=lease.epoch)
         self.sources.describe(lease, device_name=source.device_name, memory_bytes=source.memory_bytes, problem=None)
-        lane = self.make_lane(source, lease)
-        thread = threading.Thread(target=lane.run, name=source.name)
-        self.running[source.name] = RunningLane(lane=lane, thread=thread)
-        thread.start()
+        told = LanesOfSource(source.memory_bytes, on_gpu=source.on_gpu)
+        self.running[source.name] = RunningSource(source=source, lease=lease, told=told, lanes=[])
+        self._add_lanes(self.running[source.name])
+
+    def _add_lanes(self, running: RunningSource) -> None:
+        """Start the lanes that are missing; where their number is not given, as many as are known to fit."""
+        wanted = self.lanes or running.told.fitting(most=os.cpu_count() or 1)
+        if len(running.lanes) >= wanted:
+            return
+        self.sources.note_lanes(running.lease, wanted)
+        first = self.kept[running.source.name]
+        kept = [first.twin() if number else first for number in range(len(running.lanes), wanted)]
+        # all of them first, so that each worker is told that it shares its device
+        made = [self.make_lane(running.source, running.lease, running.told, each) for each in kept]
+        for lane in made:
+            name = f"{running.source.name} {lane.beside.number}"
+            running.lanes.append(RunningLane(lane=lane, thread=threading.Thread(target=lane.run, name=name)))
+            running.lanes[-1].thread.start()
 
     def _tell_unusable(self) -> None:
         for source in list(self.unusable):
@@ -208,24 +283,25 @@ class Scheduler:
 
     def _end_lanes(self) -> None:
         """Ask all lanes to end, keep their leases meanwhile, and give these back."""
-        for running in self.running.values():
+        self.engine.end_spare()
+        for running in self._lanes():
             running.lane.stop()
         beat_at = time.monotonic()
-        while any(running.thread.is_alive() for running in self.running.values()):
+        while any(running.thread.is_alive() for running in self._lanes()):
             if time.monotonic() >= beat_at:
                 self._renew_all()
                 beat_at = time.monotonic() + self.beat_seconds
             self.engine.serve_requests()
-            for running in self.running.values():
+            for running in self._lanes():
                 running.thread.join(JOIN_SECONDS)
-        for running in self.running.values():
+        for source in self.running.values():
             try:
-                self.sources.release(running.lane.lease)
+                self.sources.release(source.lease)
             except DatabaseUnavailable:
                 return  # they run out
 
     def _renew_all(self) -> None:
         try:
-            self.sources.renew_all([running.lane.lease for running in self.running.values()])
+            self.sources.renew_all([running.lease for running in self.running.values()])
         except DatabaseUnavailable as error:
             log.warning("database.lost", reason=str(error))

@@ -24,12 +24,15 @@ from tomaat.messages import (
     KnownOffer,
     Loaded,
     Loading,
+    MakeRoom,
     MessageRefused,
     NotOffered,
     Offered,
+    RoomMade,
     WorkerReady,
 )
 from tomaat.processes.waker import Waker
+from tomaat.scheduling.beside import Beside
 from tomaat.scheduling.kept_tasks import KeptTasks
 from tomaat.scheduling.lane_times import LaneTimes
 from tomaat.scheduling.local_engine import LocalEngine, Worker
@@ -78,7 +81,9 @@ class WorkerKeeper:
         waker: Waker,
         ending: Callable[[], bool],
         kept: KeptTasks,
+        beside: Beside,
     ) -> None:
+        self.beside = beside
         self.kept = kept
         self.source = source
         self.sources = sources
@@ -94,10 +99,23 @@ class WorkerKeeper:
 
     def _hold(self, worker: Worker | None) -> None:
         self.worker = worker
-        self.offering = Offering(self.sources, self.lease, self.log, load_seconds=self.times.load_seconds)
+        self.offering = Offering(
+            self.sources, self.lease, self.log, load_seconds=self.times.load_seconds, beside=self.beside
+        )
         self.broken: str | None = None  #: why the device can be used by this worker no longer
         self.ahead: int | None = None  #: the waiting ticket whose inputs the worker was told to read
         self.estimating: set[int] = set()  #: the tickets whose seconds the worker was asked for
+        self.beside.tell(
+            usable=False,
+            offers={},
+            complete=False,
+            warm=(),
+            performs=None,
+            alone=False,
+            begun=self.beside.own.begun + 1,
+            holds_bytes=0,
+            ahead=None,
+        )
 
     def tell(self, message: FromLane) -> None:
         """Send the worker a message; one that reads nothing is ended. That is heard later, after its last messages."""
@@ -146,8 +164,11 @@ class WorkerKeeper:
             self.log.error("worker.message_refused", reason=str(error))
             return WorkerEnded(ending=NONSENSE)
 
-    def note(self, message: Loading | Loaded | Offered | NotOffered | WorkerReady | DeviceBroken) -> None:
+    def note(self, message: Loading | Loaded | Offered | NotOffered | WorkerReady | DeviceBroken | RoomMade) -> None:
         """Take a message of the worker about itself."""
+        if isinstance(message, RoomMade):
+            self.offering.note_room()
+            return
         if isinstance(message, DeviceBroken):
             self.broken = message.reason
             self.log.error("device.broken", reason=message.reason)
@@ -178,6 +199,11 @@ class WorkerKeeper:
             self._describe(problem)
         self.failures = MOST_FAILURES  # the next worker is started after the longest pause
 
+    def make_room(self) -> None:
+        """Let the worker give its networks' memory to the other lanes."""
+        self.log.info("networks.make_room")
+        self.tell(MakeRoom())
+
     def count_output(self, ticket: int) -> None:
         """Bound what is printed from now on as this ticket's."""
         if self.worker is not None and self.worker.output is not None:
@@ -193,18 +219,22 @@ class WorkerKeeper:
         self.failures += 1
         known = self._insist(lambda: self.sources.offers_of(self.source.name))
         try:
-            worker = self.engine.start(self.source, self.kept.copy)
+            worker = self.engine.start(self.source, self.kept.copy, self.beside.number, shared=self.beside.is_shared)
         except OSError as error:
             not_started = f"no worker can be started: {error}"
             self.log.error("worker.not_started", reason=str(error))
             self._insist(lambda: self._describe(not_started))
             return False
         self._hold(worker)
-        if not self._insist(lambda: self.sources.note_worker(self.lease, worker.pid, worker.started)):
+        if not self._insist(
+            lambda: self.sources.note_worker(self.lease, self.beside.number, worker.pid, worker.started)
+        ):
             raise LeaseLost
         problem = self._hear_of_device()
+        self.beside.tell(usable=problem is None)
         self._insist(lambda: self._describe(problem))
-        self._insist(lambda: self.sources.note_loading(self.lease, ITS_TASKS, 0.0))
+        if not any(lane.complete for lane in self.beside.others):
+            self._insist(lambda: self.sources.note_loading(self.lease, ITS_TASKS, 0.0))
         if problem is not None:
             self.log.error("source.unusable", reason=problem)
             self.end()
@@ -232,6 +262,9 @@ class WorkerKeeper:
                     return f"its worker could not use the device within {self.times.start_seconds:g} s"
 
     def _describe(self, problem: str | None) -> None:
+        """Write the source's problem; one that only this lane has is none of the source's."""
+        if any(lane.usable for lane in self.beside.others):
+            problem = None
         self.sources.describe(
             self.lease,
             device_name=self.source.device_name,

@@ -34,12 +34,12 @@ class WorkerOutput:
     nobody holds the pipe any more.
     """
 
-    def __init__(self, source: str) -> None:
-        self.source = source
+    def __init__(self) -> None:
+        self.source: str | None = None  #: whose worker it is by now
         self.allowance = Allowance(ticket=None)
         self.decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self.pipe_out, self.pipe_in = os.pipe()
-        self.thread = threading.Thread(target=self._pass_on, name=f"output {source}", daemon=True)
+        self.thread = threading.Thread(target=self._pass_on, name="output", daemon=True)
 
     def start(self) -> None:
         """Begin to pass on; the worker holds its end of the pipe by now."""

@@ -31,11 +31,12 @@ FRONT = f"""SELECT {COLUMNS} FROM tickets WHERE state = '{QUEUED}' AND source = 
     ORDER BY queue_order LIMIT 2"""
 #: Claims the ticket in front, and tells the next one.
 CLAIM = f"""front AS MATERIALIZED ({FRONT}), claimed AS (
-      UPDATE tickets SET state = '{RUNNING}', claim = claim + 1, epoch = :epoch,
+      UPDATE tickets SET state = '{RUNNING}', claim = claim + 1, epoch = :epoch, lane = :lane,
         claim_folder = claim + 1 || '-' || CAST(:random AS text),
         started = clock_timestamp(), progress = 0, stage = NULL
       WHERE id = (SELECT id FROM front ORDER BY queue_order LIMIT 1) AND id = coalesce(CAST(:only AS bigint), id)
         AND (claim = 0 OR NOT :beside_another)
+        AND interface_hash = ANY(:only_of) AND id <> ALL(:not_now)
         AND state = '{QUEUED}' AND source = :source
         AND EXISTS (SELECT FROM leases l WHERE l.name = :source AND l.holder = :holder
                       AND l.epoch = :epoch AND {HELD})
@@ -62,15 +63,24 @@ WEIGHT = 0.3  #: of the newest duration in the moving mean
 class LaneStore:
     """Makes a lane's moves, each guarded by state, claim and epoch, and tells whether the lane still had the ticket."""
 
-    def __init__(self, database: sqlalchemy.Engine, lease: Lease, hint: Callable[[Hint], None]) -> None:
+    def __init__(
+        self, database: sqlalchemy.Engine, lease: Lease, hint: Callable[[Hint], None], *, lane: int = 1
+    ) -> None:
         self.database = database
         self.lease = lease
+        self.lane = lane  #: of those of the source, counted from 1
         self.hint = hint
         self.refused: list[int] = []  #: tickets that PostgreSQL did not let this lane claim
         self.next: Ticket | None = None  #: the ticket that waited next when the last one was claimed
 
     def claim(
-        self, interface_hashes: Collection[str], *, beside_another: bool = False, running: Collection[int] = ()
+        self,
+        interface_hashes: Collection[str],
+        *,
+        beside_another: bool = False,
+        running: Collection[int] = (),
+        only_of: Collection[str] | None = None,
+        not_now: Collection[int] = (),
     ) -> Ticket | None:
         """Take the oldest ticket of this source's queue that its worker can run.
 
@@ -78,25 +88,29 @@ class LaneStore:
         ``beside_another`` the worker still has another ticket: then a ticket that was claimed before is left, since it
         must run alone. ``None`` does not mean that the queue is empty. Tickets that are still ``running`` here are left
         where they are. A ticket whose row PostgreSQL refuses to change is left from then on.
+
+        If the oldest is none ``only_of`` some interfaces, or is one of ``not_now``, nothing is claimed: it has to wait,
+        and nobody overtakes it.
         """
+        guards = {"beside_another": beside_another, "only_of": only_of, "not_now": not_now}
         try:
-            rows = self._claim(interface_hashes, running, beside_another=beside_another)
+            rows = self._claim(interface_hashes, running, guards)
         except RowRefused:
-            rows = self._claim_by_id(interface_hashes, running, beside_another=beside_another)
+            rows = self._claim_by_id(interface_hashes, running, guards)
         return self._take_claim(rows)
 
     def _claim(
         self,
         interface_hashes: Collection[str],
         running: Collection[int],
+        guards: Mapping[str, Any],
         *,
-        beside_another: bool,
         only: int | None = None,
     ) -> Rows:
         return run(
             self.database,
             f"WITH {CLAIM} SELECT * FROM told WHERE {NOT_AWAITED}",
-            **self._claiming(interface_hashes, running, beside_another=beside_another, only=only),
+            **self._claiming(interface_hashes, running, guards, only=only),
         )
 
     def _take_claim(self, rows: Rows) -> Ticket | None:
@@ -109,14 +123,14 @@ class LaneStore:
         return claimed
 
     def _claim_by_id(
-        self, interface_hashes: Collection[str], running: Collection[int], *, beside_another: bool
+        self, interface_hashes: Collection[str], running: Collection[int], guards: Mapping[str, Any]
     ) -> Rows:
         """Claim the ticket that is in front now, and no other; it is left from now on if its row is refused."""
         front = self.next_queued(interface_hashes, running=running)
         if front is None:
             return []
         try:
-            return self._claim(interface_hashes, running, beside_another=beside_another, only=front.id)
+            return self._claim(interface_hashes, running, guards, only=front.id)
         except RowRefused as error:
             self.refused.append(front.id)
             log.error("ticket.not_claimed", ticket=front.id, source=self.lease.name, reason=str(error))
@@ -140,8 +154,8 @@ class LaneStore:
         self,
         interface_hashes: Collection[str],
         running: Collection[int],
+        guards: Mapping[str, Any],
         *,
-        beside_another: bool,
         only: int | None = None,
     ) -> dict[str, Any]:
         """Give the values that ``CLAIM`` needs."""
@@ -150,19 +164,23 @@ class LaneStore:
             "only": only,
             "holder": self.lease.holder,
             "epoch": self.lease.epoch,
-            "beside_another": beside_another,
+            "lane": self.lane,
+            "beside_another": guards["beside_another"],
+            "only_of": list(interface_hashes if guards["only_of"] is None else guards["only_of"]),
+            "not_now": list(guards["not_now"]),
             "random": secrets.token_hex(8),
         }
 
     def left_running(self, *, known: Collection[int] = ()) -> Ticket | None:
-        """Find the oldest ticket that a claim of unknown outcome took: it runs under the own epoch, not ``known``."""
+        """Find the oldest ticket that a claim of unknown outcome took: it runs here by the own epoch, not ``known``."""
         rows = run(
             self.database,
             f"""SELECT {COLUMNS} FROM tickets
-                WHERE state = '{RUNNING}' AND source = :source AND epoch = :epoch AND id <> ALL(:known)
+                WHERE state = '{RUNNING}' AND source = :source AND epoch = :epoch AND lane = :lane AND id <> ALL(:known)
                 ORDER BY queue_order LIMIT 1""",
             source=self.lease.name,
             epoch=self.lease.epoch,
+            lane=self.lane,
             known=list(known),
         )
         return Ticket.of(rows[0]) if rows else None
@@ -221,7 +239,9 @@ class LaneStore:
         the ticket is completed, and none is claimed.
         """
         values = self._succeeding(ticket, sha256, size_bytes, seconds)
-        values |= self._claiming(interface_hashes, running, beside_another=beside_another)
+        values |= self._claiming(
+            interface_hashes, running, {"beside_another": beside_another, "only_of": None, "not_now": ()}
+        )
         try:
             rows = run(
                 self.database,

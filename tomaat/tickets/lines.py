@@ -5,8 +5,9 @@ Pure code: no SQL, no clock. One reading tells the places of all tickets.
 
 from __future__ import annotations
 
+import heapq
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from tomaat.tickets.states import QUEUED, RUNNING, SUBMITTED
@@ -38,8 +39,9 @@ class Line:
     offers: Mapping[str, bool]  #: interface hashes; whether its present holder's worker has offered each
     memory_bytes: int | None = None
     means: Mapping[str, float]  #: measured seconds of each service here
-    running: dict[int, float]  #: expected seconds that each running ticket needs; the one performed comes last
+    running: Mapping[int, float]  #: expected seconds that each running ticket needs
     orders: Sequence[int]  #: of the waiting tickets, ascending
+    begins: Sequence[float]  #: expected seconds until each waiting ticket begins, and one that would come after them
     ends: Sequence[float]  #: expected seconds until the end of each waiting ticket
 
     def stall(self, interface_hash: str) -> str | None:
@@ -60,8 +62,7 @@ class Line:
             return Outlook(position=place + 1, why_waiting=f"{self.source} {why}.")
         if place < len(self.orders) and self.orders[place] == ticket.queue_order:
             return Outlook(position=place + 1, eta_seconds=self.ends[place])
-        before = self.ends[place - 1] if place else next(reversed(self.running.values()), 0.0)
-        return Outlook(position=place + 1, eta_seconds=before + self._seconds(ticket))
+        return Outlook(position=place + 1, eta_seconds=self.begins[place] + self._seconds(ticket))
 
     def left(self, ticket: Ticket) -> float | None:
         """Expect the seconds that a running ticket still needs; ``None`` where nobody holds the source."""
@@ -108,15 +109,23 @@ class Lines:
         return f"No compute source takes it now: {', '.join(named)}{more}."
 
 
-def line_ends(seconds: Sequence[float], running: dict[int, float]) -> list[float]:
-    """Sum up the seconds until each waiting ticket's end.
+def begins_and_ends(
+    seconds: Sequence[float], performed: Collection[float], *, lanes: int
+) -> tuple[list[float], list[float]]:
+    """Let each waiting ticket, in order, begin on the lane that is free first; tell when it begins and ends.
 
-    >>> line_ends([2.0, 3.0], {7: 9.0, 8: 1.0})
-    [3.0, 6.0]
+    ``performed`` are the seconds that the lanes need for what they perform; the others are free. One more ticket begins
+    as the last of the beginnings says.
+
+    >>> begins_and_ends([2.0, 3.0], [1.0], lanes=1)
+    ([1.0, 3.0, 6.0], [3.0, 6.0])
+    >>> begins_and_ends([2.0, 3.0], [1.0], lanes=2)
+    ([0.0, 1.0, 2.0], [2.0, 4.0])
     """
-    end = next(reversed(running.values()), 0.0)
-    ends = []
+    free = [0.0] * (lanes - len(performed)) + sorted(performed)
+    begins, ends = [], []
     for each in seconds:
-        end += each
-        ends.append(end)
-    return ends
+        begins.append(free[0])
+        ends.append(free[0] + each)
+        heapq.heapreplace(free, ends[-1])
+    return [*begins, free[0]], ends

@@ -47,7 +47,7 @@ MOVED = "t.id, t.state, t.source"  #: what hints tell of a ticket
 WAITING_COLUMNS = """id AS ticket, queue_order AS "order", service, interface_hash, expected_seconds, source,
     coalesce(loading_seconds, 0) AS loading_seconds, coalesce(outgrown_bytes, 0) AS outgrown_bytes"""
 #: Each compute source with its queue, of which at most ``:front`` tickets are counted.
-QUEUES = f"""SELECT l.name, {TAKES_TICKETS} AS live, l.name ~ '/cpu-[0-9]+$' AS on_cpu, s.memory_bytes,
+QUEUES = f"""SELECT l.name, {TAKES_TICKETS} AS live, l.name ~ '/cpu-[0-9]+$' AS on_cpu, s.memory_bytes, s.lanes,
       (SELECT json_agg(o ORDER BY o.warm) FROM (SELECT service, interface_hash, warm, network_bytes,
          peak_bytes, load_seconds FROM offers WHERE source = l.name) o) AS offers,
       (SELECT json_object_agg(d.service, d.mean_seconds) FROM durations d WHERE d.source = l.name) AS durations,
@@ -55,7 +55,7 @@ QUEUES = f"""SELECT l.name, {TAKES_TICKETS} AS live, l.name ~ '/cpu-[0-9]+$' AS 
          SELECT t.service, t.state, max(t.queue_order) AS place, sum({SECONDS_LEFT}) AS seconds, count(*) AS tickets
          FROM ((SELECT * FROM tickets WHERE source = s.name AND state = '{QUEUED}' ORDER BY queue_order LIMIT :front)
                UNION ALL {PERFORMED}) t {DURATIONS}
-         GROUP BY t.service, t.state) x) AS line
+         GROUP BY t.service, t.state, CASE WHEN t.state = '{RUNNING}' THEN t.lane END) x) AS line
     FROM leases l JOIN compute_sources s ON s.name = l.name ORDER BY l.name"""
 
 
@@ -461,7 +461,8 @@ def queue_of(facts: Mapping[str, Any]) -> Queue:
         source=facts["name"],
         offers=frozenset((offer["service"], offer["interface_hash"]) for offer in offers),
         waiting=(),
-        running_left_seconds=sum(seconds[RUNNING]) if line else None,
+        performed=tuple(seconds[RUNNING]),
+        lanes=facts["lanes"],
         durations=facts["durations"] or {},
         queued_seconds=sum(seconds[QUEUED]) if seconds[QUEUED] else None,
         recent=tuple(dict.fromkeys(reversed([*warm, *used])))[::-1],

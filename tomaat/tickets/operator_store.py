@@ -23,8 +23,8 @@ MOST_WAITING = 10  #: tickets shown of each queue's front
 Count: TypeAlias = Annotated[int, Ge(0)]
 
 #: Only the title of an error is shown: its details may name a patient.
-SEEN = f"""t.id, t.service, t.state, t.source AS compute_source, t.key_name, t.claim, t.attempts, t.progress, t.stage,
-    t.created, t.started, t.finished, t.cancel_requested, t.error->>'title' AS error, t.again_of,
+SEEN = f"""t.id, t.service, t.state, t.source AS compute_source, t.lane, t.key_name, t.claim, t.attempts, t.progress,
+    t.stage, t.created, t.started, t.finished, t.cancel_requested, t.error->>'title' AS error, t.again_of,
     {CAN_RUN_AGAIN} AS can_run_again"""
 ENDED_COLUMNS = "date_trunc('hour', finished) AS hour, service, state, created, started, finished"
 
@@ -62,6 +62,8 @@ class Source:
     services: tuple[str, ...]
     waiting: Count
     """Tickets in its queue."""
+    lanes: Count
+    """Tickets that it runs side by side."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +74,8 @@ class SeenTicket:
     service: str
     state: State
     compute_source: str | None
+    lane: Count
+    """Of those of the source, counted from 1; of a ticket that was never started, 1."""
     key_name: str | None
     """Of the API key that submitted it."""
     claim: Count

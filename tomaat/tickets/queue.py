@@ -29,14 +29,25 @@ class Queue:
     source: str
     offers: frozenset[tuple[str, str]]  #: (service, interface hash)
     waiting: tuple[Waiting, ...]
-    running_left_seconds: float | None  #: expected, of the ticket that it performs; ``None``: idle
     durations: Mapping[str, float]  #: measured mean seconds of each service here
+    performed: tuple[float, ...] = ()  #: seconds expected of each ticket that a lane performs; the other lanes are free
+    lanes: int = 1
     queued_seconds: float | None = None  #: expected, of the whole queue, where ``waiting`` does not hold all of it
     recent: tuple[str, ...] = ()  #: the warm services, then those that run and wait, each where it is used last
     needs: Mapping[str, Need] = field(default_factory=dict)  #: measured needs of each service here
     memory_bytes: int | None = None  #: ``None``: shared with other programs
     on_cpu: bool = False
     live: bool = True
+
+    @property
+    def idle(self) -> bool:
+        """Whether a lane is free, and no ticket waits for it."""
+        return len(self.performed) < self.lanes and not self.waiting and not self.queued_seconds
+
+    @property
+    def free(self) -> list[float]:
+        """The seconds until each lane has performed its ticket, ascending."""
+        return [0.0] * (self.lanes - len(self.performed)) + sorted(self.performed)
 
     def runs(self, waiting: Waiting) -> bool:
         """Tell whether the source offers the very interface that a ticket was checked against, and is large enough."""

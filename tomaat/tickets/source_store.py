@@ -195,18 +195,21 @@ class SourceStore:
         )
         return bool(rows)
 
-    def note_worker(self, lease: Lease, pid: int, started: int) -> bool:
-        """Write which process holds the source's device, so that the next holder can end one left over.
+    def note_worker(self, lease: Lease, lane: int, pid: int, started: int) -> bool:
+        """Write which process a lane of the source has, so that the next holder can end one left over.
 
         ``False`` if another process has the source now: then that worker has to end.
         """
         rows = run(
             self.database,
-            f"""UPDATE compute_sources SET worker_pid = :pid, worker_started = :started
-                WHERE name = :name AND EXISTS ({OWN_LEASE}) RETURNING name""",
+            f"""INSERT INTO workers (source, lane, pid, started)
+                SELECT :name, :lane, :pid, :started WHERE EXISTS ({OWN_LEASE})
+                ON CONFLICT (source, lane) DO UPDATE SET pid = excluded.pid, started = excluded.started
+                RETURNING source""",
             name=lease.name,
             holder=lease.holder,
             epoch=lease.epoch,
+            lane=lane,
             pid=pid,
             started=started,
         )
@@ -251,14 +254,21 @@ class SourceStore:
             celsius=celsius,
         )
 
-    def worker_of(self, name: str) -> tuple[int, int] | None:
-        """Tell the process id and start time of the source's last known worker."""
-        rows = run(
+    def workers_of(self, name: str) -> list[tuple[int, int]]:
+        """Tell the process id and start time of the last known worker of each of the source's lanes."""
+        rows = run(self.database, "SELECT pid, started FROM workers WHERE source = :name ORDER BY lane", name=name)
+        return [(row.pid, row.started) for row in rows]
+
+    def note_lanes(self, lease: Lease, lanes: int) -> None:
+        """Write how many tickets the source runs side by side."""
+        run(
             self.database,
-            "SELECT worker_pid, worker_started FROM compute_sources WHERE name = :name AND worker_pid IS NOT NULL",
-            name=name,
+            f"UPDATE compute_sources SET lanes = :lanes WHERE name = :name AND EXISTS ({OWN_LEASE})",
+            name=lease.name,
+            holder=lease.holder,
+            epoch=lease.epoch,
+            lanes=lanes,
         )
-        return (rows[0].worker_pid, rows[0].worker_started) if rows else None
 
     def offer(self, lease: Lease, offers: Collection[Mapping[str, Any]]) -> None:
         """Write offers of a source; those of other services stay.
@@ -341,6 +351,7 @@ class SourceStore:
                  DELETE FROM compute_sources WHERE EXISTS ({OWN_LEASE}) AND name = :name RETURNING name
                ), withdrawn AS (DELETE FROM offers WHERE source IN (SELECT name FROM forgotten)),
                unmeasured AS (DELETE FROM durations WHERE source IN (SELECT name FROM forgotten)),
+               ended AS (DELETE FROM workers WHERE source IN (SELECT name FROM forgotten)),
                noted AS (INSERT INTO audit (who, what, outcome) SELECT :who, 'forget', name FROM forgotten)
                SELECT name FROM forgotten""",
             name=lease.name,

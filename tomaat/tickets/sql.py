@@ -47,17 +47,24 @@ SECONDS_LEFT = f"""abs(coalesce(t.expected_seconds, d.mean_seconds, 1) + coalesc
 
 DURATIONS = "LEFT JOIN durations d ON d.source = t.source AND d.service = t.service"
 
-#: The ticket that the source performs: of two that run the one claimed last. The other one's result is being packed,
-#: and nobody waits for that.
-PERFORMED = f"""(SELECT * FROM tickets WHERE source = s.name AND state = '{RUNNING}' ORDER BY started DESC LIMIT 1)"""
+#: The ticket that each lane of the source performs: of two that run the one claimed last. The other one's result is
+#: being packed, and nobody waits for that.
+PERFORMED = f"""(SELECT DISTINCT ON (lane) * FROM tickets
+    WHERE source = s.name AND lane <= s.lanes AND state = '{RUNNING}' ORDER BY lane, started DESC)"""
 
 #: The tickets before one that would be queued on the source now.
 LINE = f"""(SELECT * FROM tickets WHERE source = s.name AND state = '{QUEUED}' UNION ALL {PERFORMED})"""
 
-#: The length of a source's queue: its tickets, and the seconds after which a ticket queued now would be started.
-LENGTH = f"""(SELECT count(*) FILTER (WHERE t.state = '{QUEUED}') AS waiting,
-      coalesce(sum({SECONDS_LEFT}), 0) AS wait_seconds
-    FROM {LINE} t {DURATIONS})"""
+#: The length of a source's queue: its tickets, and the seconds after which a ticket queued now would be started. What
+#: waits fills up the lanes that are free first: as many of them as make the time shortest.
+LENGTH = f"""(SELECT q.waiting, min((q.seconds + p.seconds) / p.lanes) AS wait_seconds FROM
+      (SELECT count(*) AS waiting, coalesce(sum({SECONDS_LEFT}), 0) AS seconds
+         FROM tickets t {DURATIONS} WHERE t.source = s.name AND t.state = '{QUEUED}') q,
+      (SELECT row_number() OVER freed AS lanes, sum(seconds) OVER freed AS seconds FROM
+         (SELECT CASE WHEN t.id IS NULL THEN 0 ELSE {SECONDS_LEFT} END AS seconds
+            FROM generate_series(1, s.lanes) number LEFT JOIN {PERFORMED} t ON t.lane = number {DURATIONS}) lane
+         WINDOW freed AS (ORDER BY seconds ROWS UNBOUNDED PRECEDING)) p
+    GROUP BY q.waiting)"""
 
 #: The SET of an UPDATE that forgets a ticket's texts that may name a patient, but those of its error.
 FORGET_WORDS = "stage = NULL, idempotency_key = NULL, payload_sha256 = NULL"

@@ -11,7 +11,7 @@ import sqlalchemy
 from tomaat.database import DatabaseUnavailable, Hint, Row, run
 from tomaat.tickets.actors import ANYBODY, HOLDER
 from tomaat.tickets.hints import hints_of, hints_of_wish
-from tomaat.tickets.lines import Line, Lines, line_ends
+from tomaat.tickets.lines import Line, Lines, begins_and_ends
 from tomaat.tickets.source_store import MANAGER_LEASE
 from tomaat.tickets.sql import (
     DURATIONS,
@@ -225,14 +225,15 @@ class TicketStore:
             self.database,
             f"""
             SELECT EXISTS (SELECT FROM leases l WHERE l.name = :manager AND {HELD}) AS manager_held,
-              s.name, {HELD} AS held, s.problem IS NULL AS usable, s.drained, s.memory_bytes,
+              s.name, {HELD} AS held, s.problem IS NULL AS usable, s.drained, s.memory_bytes, s.lanes,
               (SELECT json_agg(o) FROM (SELECT interface_hash, bool_or(epoch = l.epoch) AS now FROM offers
                  WHERE source = s.name GROUP BY interface_hash) o) AS offers,
               (SELECT json_object_agg(service, mean_seconds) FROM durations WHERE source = s.name) AS means,
-              r.ids, r.seconds AS running_seconds, w.orders, w.seconds AS waiting_seconds
+              r.ids, r.seconds AS running_seconds, r.lanes AS running_lanes, w.orders, w.seconds AS waiting_seconds
             FROM (SELECT) one LEFT JOIN compute_sources s ON true LEFT JOIN leases l ON l.name = s.name
             CROSS JOIN LATERAL (
-              SELECT array_agg(t.id ORDER BY t.started) AS ids, array_agg({SECONDS_LEFT} ORDER BY t.started) AS seconds
+              SELECT array_agg(t.id ORDER BY t.started) AS ids, array_agg({SECONDS_LEFT} ORDER BY t.started) AS seconds,
+                array_agg(t.lane ORDER BY t.started) AS lanes
               {at_source} = '{RUNNING}') r
             CROSS JOIN LATERAL (
               SELECT array_agg(t.queue_order ORDER BY t.queue_order) AS orders,
@@ -345,6 +346,9 @@ class TicketStore:
 
 def _line_of(row: Row) -> Line:
     running = dict(zip(row.ids or (), row.running_seconds or (), strict=True))
+    last = dict(zip(row.running_lanes or (), running.values(), strict=True))  # of two of a lane the one that performs
+    performed = [seconds for lane, seconds in last.items() if lane <= row.lanes]
+    begins, ends = begins_and_ends(row.waiting_seconds or (), performed, lanes=row.lanes)
     return Line(
         source=row.name,
         held=row.held,
@@ -355,5 +359,6 @@ def _line_of(row: Row) -> Line:
         means=row.means or {},
         running=running,
         orders=row.orders or (),
-        ends=line_ends(row.waiting_seconds or (), running),
+        begins=begins,
+        ends=ends,
     )

@@ -37,6 +37,7 @@ class SourceNow:
     usable: bool  #: it takes tickets: held, without a problem, not drained, and its worker has offered services
     waiting: int  #: tickets in its queue
     wait_seconds: float  #: expected, until a ticket that is queued now would be started
+    lanes: int = 1  #: tickets that it runs side by side
     drained: bool = False  #: an operator wants it to claim nothing more
     used_bytes: int | None = None  #: of its device's memory, by all programs, at the latest reading
     total_bytes: int | None = None
@@ -159,7 +160,7 @@ class WatchStore:
         rows = run(
             self.database,
             f"""
-            SELECT s.name, {HELD} AS held, {TAKES_TICKETS} AS usable, q.waiting, q.wait_seconds, s.drained,
+            SELECT s.name, {HELD} AS held, {TAKES_TICKETS} AS usable, q.waiting, q.wait_seconds, s.lanes, s.drained,
                    s.device_used_bytes, s.device_total_bytes, s.device_use, s.device_celsius,
                    extract(epoch FROM clock_timestamp() - s.device_read) AS read_seconds
             FROM compute_sources s LEFT JOIN leases l ON l.name = s.name CROSS JOIN LATERAL {LENGTH} q
@@ -172,6 +173,7 @@ class WatchStore:
                 usable=row.usable,
                 waiting=row.waiting,
                 wait_seconds=float(row.wait_seconds),
+                lanes=row.lanes,
                 drained=row.drained,
                 used_bytes=row.device_used_bytes,
                 total_bytes=row.device_total_bytes,

@@ -1,5 +1,7 @@
 """The program that holds one compute source's device, keeps the networks warm, and runs tasks.
 
+It is told its device by its first message. Until that comes, it is a spare: it has imported what takes long to import.
+
 It runs other people's networks, so it gets a folder and a channel, and no credentials. Its lane asks, it answers:
 ``tomaat/messages/messages.py`` lists the messages.
 
@@ -18,6 +20,7 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,10 +41,12 @@ from tomaat.messages import (
     KnownOffer,
     Loaded,
     Loading,
+    MakeRoom,
     NotOffered,
     Perform,
     ReadAhead,
     Reload,
+    TakePlace,
 )
 from tomaat.processes.dying import die_with_parent
 from tomaat.processes.log import configure_logging
@@ -81,7 +86,7 @@ def listen(channel: Channel[FromLane], performer: Performer, reading: InputReade
             case Perform():
                 jobs.append(job_of(message, channel))
                 reading.to_read.put(jobs[-1])
-            case Reload():
+            case Reload() | MakeRoom():
                 performer.to_perform.put(message)
             case ReadAhead() | Forget():
                 reading.to_read.put(message)
@@ -139,6 +144,27 @@ def memory_of(device: Any, limit_bytes: int | None) -> DeviceMemory:
     return CudaMemory(torch.cuda, device, limit_bytes) if device.type == "cuda" else ProcessMemory(limit_bytes)
 
 
+def import_ahead(reader: VolumeReader) -> None:
+    """Do what takes long at a start and needs no device; what fails here fails again, and is told, at the start."""
+    with suppress(Exception):
+        import SimpleITK  # noqa: F401, PLC0415 (the tasks')
+        import torch  # noqa: F401, PLC0415 (as below)
+
+        reader.start()
+
+
+def take_place(channel: Channel[FromLane], arguments: argparse.Namespace) -> argparse.Namespace:
+    """Wait for the place that this process takes, and add it to the arguments; end the process without one.
+
+    CUDA reads the environment when it is used first, so the device may be told as late as this.
+    """
+    while not isinstance(place := hear(channel), TakePlace):
+        pass
+    os.environ["CUDA_VISIBLE_DEVICES"] = place.visible_devices
+    told = {"device": place.device, "kept": place.kept, "services": place.services, "memory_bytes": place.memory_bytes}
+    return argparse.Namespace(**vars(arguments), **told, shared=place.shared)
+
+
 def hear_begin(channel: Channel[FromLane]) -> tuple[list[KnownOffer], Begin]:
     """Wait for the offers of earlier workers, and the word to begin; end the process when the lane is gone."""
     known: list[KnownOffer] = []
@@ -182,7 +208,8 @@ def start(
         known_needs(known),
         probe=lambda: probe(device),
         folder=arguments.tasks,
-        wanted=None if arguments.services == "*" else arguments.services.split(","),
+        wanted=arguments.services,
+        shared=arguments.shared,
     )
     performer.take_in(find(channel, arguments, {each.service: each.file for each in known}, begin.without))
     return performer
@@ -202,7 +229,7 @@ def find(
     channel.send(Loaded())
     for trouble in found.problems:
         channel.send(NotOffered(reason=f"{trouble.file}: {trouble.reason}"))
-    wanted = set(found.tasks) if arguments.services == "*" else set(arguments.services.split(","))
+    wanted = set(found.tasks if arguments.services is None else arguments.services)
     for missing in sorted(wanted - set(found.tasks)):
         channel.send(NotOffered(reason=f"{missing}: no task in {arguments.tasks.name} has this identifier"))
     for service in set(found.tasks) - (wanted - set(without)):
@@ -216,11 +243,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--channel", type=int, required=True)
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--tasks", type=Path, required=True)
-    parser.add_argument("--kept", type=Path, required=True)
-    parser.add_argument("--device", required=True)
     parser.add_argument("--threads", type=int, required=True)
-    parser.add_argument("--services", required=True)
-    parser.add_argument("--memory-bytes", type=int)
     parser.add_argument("--largest-volume-bytes", type=int, required=True)
     parser.add_argument("--log-format", required=True)
     parser.add_argument("--log-level", default="info")
@@ -260,9 +283,12 @@ def main() -> None:
     die_with_parent(arguments.parent, signal.SIGKILL)  # no orphan keeps a GPU
     begin_log(arguments)
     channel = Channel(socket.socket(fileno=arguments.channel), FROM_LANE)
-    performer = start(channel, arguments, prepare_device)
+    reader = VolumeReader(largest_voxel_bytes=arguments.largest_volume_bytes)
+    if not channel.has_message():
+        import_ahead(reader)
+    performer = start(channel, take_place(channel, arguments), prepare_device)
     if performer is not None:
-        work(channel, performer, VolumeReader(largest_voxel_bytes=arguments.largest_volume_bytes))
+        work(channel, performer, reader)
 
 
 if __name__ == "__main__":

@@ -64,8 +64,13 @@ class Networks:
         memory: DeviceMemory,
         known: Known,
         tell: Callable[[Measured | Loading | Loaded], None],
+        shared: bool = False,
     ) -> None:
-        """Keep networks on ``device``; ``report`` takes the tasks' progress, ``tell`` loadings and measurements."""
+        """Keep networks on ``device``; ``report`` takes the tasks' progress, ``tell`` loadings and measurements.
+
+        A ``shared`` device has other workers, which may leave no room even for the first network.
+        """
+        self.shared = shared
         self.device = device
         self.report = report
         self.memory = memory
@@ -113,10 +118,15 @@ class Networks:
     def _take_in(self, service: str) -> None:
         self._hash_weights(service)
         wanted = self._wanted_bytes(service)
-        if self.loaded and wanted > self.memory.free_bytes():
+        if (self.loaded or self.shared) and wanted > self.memory.free_bytes():
             log.info("network.cold", service=service, wanted_bytes=wanted)
             return
-        self._load_network(service, warm_up=True)
+        try:
+            self._load_network(service, warm_up=True)
+        except Exception as error:
+            if not self.shared or not is_out_of_memory(error):
+                raise
+            log.info("network.cold", service=service, wanted_bytes=wanted)
 
     def load_beside(self, kind: type[Task], file: str) -> Fresh:
         """Make and load a new version of a task; where memory runs out, let all other networks but the former's go.
@@ -309,6 +319,13 @@ class Networks:
             del self.loaded[name]
             self._make_afresh(name)
         self.memory.give_back()
+
+    def let_all_go(self) -> None:
+        """Let all networks go, and tell that none is warm."""
+        let_go = list(self.loaded)
+        self._let_go(let_go)
+        if let_go:
+            self._tell(let_go[-1], loading_seconds=0.0)
 
     def _make_afresh(self, service: str) -> None:
         """Replace a task by a new one, without a network."""

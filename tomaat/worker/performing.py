@@ -21,6 +21,7 @@ from tomaat.messages import (
     FromLane,
     Loaded,
     Loading,
+    MakeRoom,
     MessageRefused,
     NoResult,
     NotOffered,
@@ -29,6 +30,7 @@ from tomaat.messages import (
     Performing,
     Reload,
     Reloaded,
+    RoomMade,
     TaskCrashed,
     WorkerReady,
     write,
@@ -67,10 +69,12 @@ class Performer:
         probe: Callable[[], None] = lambda: None,
         folder: Path = Path(),
         wanted: Collection[str] | None = None,
+        shared: bool = False,
     ) -> None:
         """Perform on ``device``; ``probe`` does a small operation there, and raises if the device is broken.
 
-        The tasks lie in ``folder``; of them the services ``wanted`` are offered, by default all.
+        The tasks lie in ``folder``; of them the services ``wanted`` are offered, by default all. A ``shared`` device
+        has other workers.
         """
         self.channel = channel
         self.probe = probe
@@ -82,8 +86,9 @@ class Performer:
             memory=memory,
             known=known,
             tell=channel.send,
+            shared=shared,
         )
-        self.to_perform: SimpleQueue[tuple[Job, Read] | Reload] = SimpleQueue()
+        self.to_perform: SimpleQueue[tuple[Job, Read] | Reload | MakeRoom] = SimpleQueue()
         self.folder = folder
         self.wanted = wanted
         self.to_load = Found(tasks={}, files={}, problems=[])
@@ -144,6 +149,10 @@ class Performer:
         asked = self.to_perform.get()
         if isinstance(asked, Reload):
             self.reload(asked)
+            return
+        if isinstance(asked, MakeRoom):
+            self.networks.let_all_go()
+            self.channel.send(RoomMade())
             return
         job, read = asked
         with bound_contextvars(**job.facts):

@@ -12,7 +12,7 @@ from typing import Any
 
 from structlog.contextvars import bound_contextvars
 
-from tomaat.messages import Channel, Forget, FromLane, ReadAhead, Reload
+from tomaat.messages import Channel, Forget, FromLane, MakeRoom, ReadAhead, Reload
 from tomaat.reader import VolumeReader
 from tomaat.services.arguments import read_arguments
 from tomaat.services.outputs import choose_segmented
@@ -56,7 +56,7 @@ class InputReader:
         channel: Channel[FromLane],
         reader: VolumeReader,
         networks: Networks,
-        performs: SimpleQueue[tuple[Job, Read] | Reload],
+        performs: SimpleQueue[tuple[Job, Read] | Reload | MakeRoom],
     ) -> None:
         self.channel = channel
         self.reader = reader

@@ -20,6 +20,7 @@ OF_SOURCES: dict[str, tuple[str, Callable[[SourceNow], float | None]]] = {
     "tomaat_source_held": ("Whether a TaskScheduling holds the compute source.", lambda now: now.held),
     "tomaat_source_usable": ("Whether it takes tickets now.", lambda now: now.usable),
     "tomaat_source_drained": ("Whether an operator wants it to claim nothing more.", lambda now: now.drained),
+    "tomaat_source_lanes": ("Tickets that it runs side by side.", lambda now: now.lanes),
     "tomaat_queue_tickets": ("Tickets in the compute source's queue.", lambda now: now.waiting),
     "tomaat_queue_seconds": ("Expected, until a ticket queued now would be started.", lambda now: now.wait_seconds),
     "tomaat_device_memory_used_bytes": (

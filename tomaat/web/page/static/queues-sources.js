@@ -72,7 +72,8 @@ function makeCard(name, setDrained) {
     show(source, now) {
       drained = source.drained;
       element.classList.toggle("drained", drained);
-      device.textContent = ofMachine ? `${source.device}; the figures are the whole machine's` : source.device;
+      const lanes = source.lanes > 1 ? `, ${source.lanes} lanes` : "";
+      device.textContent = `${source.device}${lanes}${ofMachine ? "; the figures are the whole machine's" : ""}`;
       const usable = source.live && !source.problem;
       state.className = `state ${usable && !drained ? "live" : "away"}`;
       state.textContent = stateText(source);

@@ -15,7 +15,7 @@ export function ticketColumns(actions, names) {
   const columns = {
     ticket: { name: "Ticket", style: "number", cell: ticketCell },
     service: { name: "Service", cell: (ticket) => ticket.service },
-    source: { name: "Source", cell: (ticket) => ticket.compute_source ?? "–" },
+    source: { name: "Source", cell: sourceCell },
     queue: { name: "Queue", cell: (ticket) => ticket.compute_source ?? "none yet" },
     state: { name: "State", cell: stateCell },
     progress: { name: "Progress", cell: progressCell },
@@ -78,6 +78,12 @@ function showRow({ cells }, columns, ticket, now) {
     const made = column.cell(ticket, now);
     redraw(cells[at], typeof made === "string" ? made : made.outerHTML, () => [made]);
   });
+}
+
+/** @param {SeenTicket} ticket */
+function sourceCell({ compute_source: source, lane }) {
+  if (source === null) return "–";
+  return lane > 1 ? `${source}, lane ${lane}` : source;
 }
 
 /** @param {SeenTicket} ticket */

@@ -122,6 +122,8 @@ export interface SeenTicket {
   service: string;
   state: "submitted" | "queued" | "running" | "succeeded" | "failed" | "cancelled" | "expired";
   compute_source: string | null;
+  /** Of those of the source, counted from 1; of a ticket that was never started, 1. */
+  lane: number;
   /** Of the API key that submitted it. */
   key_name: string | null;
   claim: number;
@@ -181,6 +183,8 @@ export interface Source {
   services: string[];
   /** Tickets in its queue. */
   waiting: number;
+  /** Tickets that it runs side by side. */
+  lanes: number;
 }
 
 /** Where a ticket stands. Times are RFC 3339, UTC. */

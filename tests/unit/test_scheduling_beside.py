@@ -1,0 +1,161 @@
+"""What lanes of one source tell each other: who claims, and what fits beside what."""
+
+import sys
+import threading
+from functools import partial
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tomaat.devices.need import Need
+from tomaat.scheduling.beside import MOST_BESIDE, MOST_LANES, LaneNow, LanesOfSource, admits
+
+SECONDS = 60.0  #: after which a lane that waits for ever fails its test
+GIB = 2**30
+
+
+def need(network, peak):
+    return Need(network_bytes=network, peak_bytes=peak, load_seconds=1.0)
+
+
+NEEDS = st.dictionaries(
+    st.sampled_from("ABC"),
+    st.builds(
+        Need, network_bytes=st.integers(0, 10), peak_bytes=st.none() | st.integers(0, 30), load_seconds=st.just(1.0)
+    ),
+    min_size=1,
+)
+
+
+@given(
+    NEEDS, st.lists(st.tuples(st.integers(0, MOST_LANES - 1), st.sampled_from("ABC")), max_size=30), st.integers(0, 60)
+)
+def test_what_performs_together_was_measured_and_fits_together(needs, steps, total):
+    """A step begins a ticket in a lane where it is admitted, or ends the one that the lane has."""
+    lanes = [LaneNow() for _ in range(MOST_LANES)]
+    for number, service in steps:
+        others = lanes[:number] + lanes[number + 1 :]
+        if lanes[number].performs is not None:
+            lanes[number] = LaneNow()
+        elif admits(needs.get(service), others, needs, total):
+            holds = needs[service].most_bytes if service in needs else 0
+            lanes[number] = LaneNow(performs=service, holds_bytes=holds)
+        performing = [lane.performs for lane in lanes if lane.performs is not None]
+        if len(performing) > 1:
+            assert all(needs[each].peak_bytes is not None for each in performing)
+            assert sum(needs[each].most_bytes for each in performing) <= total
+
+
+def test_a_ticket_that_must_be_alone_gets_no_neighbour():
+    needs = {"A": need(1, 2)}
+    assert admits(needs["A"], [LaneNow(performs="A", holds_bytes=2)], needs, 100)
+    assert not admits(needs["A"], [LaneNow(performs="A", holds_bytes=2, alone=True)], needs, 100)
+
+
+def test_of_two_lanes_that_want_to_claim_at_once_the_lower_one_is_next_and_wakes_the_other():
+    lanes, woken = LanesOfSource(None, on_gpu=False), []
+    one, two = (lanes.join(partial(woken.append, number)) for number in (1, 2))
+    assert two.take_turn()
+    assert not one.take_turn(), "the other one claims"
+    two.end_turn()
+    assert woken == [1]
+    assert not two.take_turn(), "it is the other one's turn"
+    assert woken == [1, 1]
+    assert one.take_turn()
+    assert not two.take_turn()
+    woken.clear()
+    one.end_turn()
+    assert woken == [2]
+    assert two.take_turn()
+    two.end_turn()
+    assert woken == [2], "the other one does not wait"
+
+
+def test_a_turn_that_ends_just_after_another_lane_has_looked_wakes_that_one(monkeypatch):
+    lanes, woken = LanesOfSource(None, on_gpu=False), []
+    one, two = (lanes.join(partial(woken.append, number)) for number in (1, 2))
+    look = two._numbered
+
+    def look_too_early():
+        seen = look()
+        one.end_turn()
+        return seen
+
+    assert one.take_turn()
+    monkeypatch.setattr(two, "_numbered", look_too_early)
+    assert not two.take_turn()
+    assert 2 in woken
+
+
+def test_of_several_lanes_one_claims_at_a_time_and_none_waits_for_ever():
+    lanes = LanesOfSource(None, on_gpu=False)
+    events = [threading.Event() for _ in range(MOST_LANES)]
+    beside = [lanes.join(event.set) for event in events]
+    inside, together = [], []
+
+    def claim_often(number):
+        for _ in range(300):
+            while not beside[number].take_turn():
+                assert events[number].wait(SECONDS)
+                events[number].clear()
+            inside.append(number)
+            together.append(len(inside))
+            inside.remove(number)
+            beside[number].end_turn()
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=claim_often, args=(number,), daemon=True) for number in range(MOST_LANES)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(SECONDS)
+            assert not thread.is_alive()
+    finally:
+        sys.setswitchinterval(interval)
+    assert set(together) == {1}
+
+
+def told(needs, *, complete=True):
+    """Let the first lane of a GPU of 10 GiB tell what its worker needs."""
+    lanes = LanesOfSource(10 * GIB, on_gpu=True)
+    lanes.join(lambda: None).tell(offers=dict.fromkeys(needs), needs=needs, complete=complete)
+    return lanes
+
+
+@pytest.mark.parametrize(
+    ("needs", "most", "lanes"),
+    [
+        ({"A": need(GIB, 2 * GIB)}, 16, 3),
+        ({"A": need(GIB, 2 * GIB)}, 2, 2),
+        ({"A": need(0, GIB // 8)}, 16, MOST_LANES),
+        ({"A": need(GIB, 2 * GIB), "B": need(GIB, None)}, 16, 2),
+        ({"A": need(GIB, None)}, 16, 1),
+        ({"A": need(GIB, 20 * GIB)}, 16, 1),
+        ({}, 16, 1),
+    ],
+)
+def test_as_many_lanes_fit_as_have_room_for_all_networks_and_their_largest_ticket(needs, most, lanes):
+    assert told(needs).fitting(most=most) == lanes
+
+
+def test_no_lane_is_added_while_one_still_loads():
+    assert told({"A": need(GIB, 2 * GIB)}, complete=False).fitting(most=16) == 1
+
+
+def test_memory_that_other_programs_use_is_none_of_the_lanes():
+    lanes = LanesOfSource(10 * GIB, on_gpu=True)
+    lanes.join(lambda: None).tell(holds_bytes=2 * GIB)
+    assert lanes.total_bytes == 9 * GIB
+    lanes.note_used(3 * GIB)
+    assert lanes.total_bytes == 9 * GIB, "it is the worker's, and its context's"
+    lanes.note_used(7 * GIB)
+    assert lanes.total_bytes == 5 * GIB
+
+
+def test_a_ticket_is_crowded_only_so_often():
+    beside = LanesOfSource(None, on_gpu=False).join(lambda: None)
+    assert [beside.note_crowded(7) for _ in range(MOST_BESIDE + 1)] == [True] * MOST_BESIDE + [False]
+    assert beside.crowded == set()
