@@ -80,8 +80,9 @@ def test_a_workers_death_harms_the_ticket_of_its_own_lane_only(play):
 def test_two_lanes_read_two_tickets_ahead_and_neither_leaves_one_waiting_for_a_lane_that_is_long_busy(play):
     workers = play.begin_lanes(2)
     first, second, third, fourth, fifth, sixth = play.queue(6)
-    _, (two, job) = (job_of(play, workers, ticket) for ticket in (first, second))
+    (one, _), (two, job) = (job_of(play, workers, ticket) for ticket in (first, second))
     play.until(lambda: {lane.ahead and lane.ahead[0] for lane in play.lanes.now} == {third.id, fourth.id})
+    reserved, _ = play.lanes.now[one.lane - 1].ahead
     claimed = []
     for _ in range(4):  # the first ticket takes for ever
         performed(play, two, job)
@@ -89,7 +90,7 @@ def test_two_lanes_read_two_tickets_ahead_and_neither_leaves_one_waiting_for_a_l
             pass
         claimed.append(int(job.key.split("/")[0]))
     assert sorted(claimed) == [ticket.id for ticket in (third, fourth, fifth, sixth)]
-    assert claimed.index(third.id) <= 1, "it was overtaken twice"
+    assert claimed.index(reserved) <= 1, "it was overtaken twice"
 
 
 def test_a_service_is_offered_by_one_lane_and_what_none_offers_goes_when_all_are_ready(play):
@@ -104,7 +105,8 @@ def test_a_service_is_offered_by_one_lane_and_what_none_offers_goes_when_all_are
     play.until(lambda: play.bench.run("SELECT FROM compute_sources WHERE loading IS NULL"))
     two.channel.send(Loading(name="Cut"))
     two.channel.send(WorkerReady())
-    play.until(lambda: [row.service for row in play.bench.run(offers, source=SOURCE)] == ["Add", "Blur"])
+    play.until(lambda: all(lane.keeper.offering.withdrawn for lane in play.all_lanes))
+    assert [row.service for row in play.bench.run(offers, source=SOURCE)] == ["Add", "Blur"]
     assert play.bench.run("SELECT FROM compute_sources WHERE loading IS NULL"), "one lane has loaded everything"
 
 

@@ -20,7 +20,7 @@ def lying_anyhow(draw):
     return array[tuple(slice(None, None, draw(st.sampled_from([1, -1, 2]))) for _ in range(3))]
 
 
-@pytest.fixture(autouse=True, params=[1, 20, 4 * 1024**2], ids="slabs of {}".format)
+@pytest.fixture(autouse=True, params=[1, 20, 8 * 1024**2], ids="slabs of {}".format)
 def slab_voxels(request):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runs, "SLAB_VOXELS", request.param)

@@ -14,7 +14,7 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 
-SLAB_VOXELS = 4 * 1024**2  #: looked at together
+SLAB_VOXELS = 8 * 1024**2  #: looked at together: large, since each step waits for the interpreter
 
 
 def count_values(array: Array) -> dict[int, int]:
