@@ -61,6 +61,7 @@ TORCH = {
     "tomaat/worker/__main__.py",
     "tomaat/services/__main__.py",
     "tomaat/doctor/ask_torch.py",
+    "tomaat/volumes/tensors.py",
     "tomaat/volumes/volume.py",
 }
 HEAVY = {"torch", "numpy", "SimpleITK", "pydicom", "highdicom", "CustomTasks"}

@@ -74,7 +74,7 @@ FORGET_TEXTS = f"""{FORGET_WORDS}, error = CASE WHEN error IS NOT NULL THEN json
     'detail', 'The details are no longer kept.') END"""
 
 #: Added to the WHERE of an UPDATE: its commit does not wait for the disk. For moves that nobody is told of: if a crash
-#: of the server takes one back, the ticket waits as before, and what its worker does counts no longer. Decision 0020.
+#: of the server takes one back, the ticket waits as before, and what its worker does counts no longer. Decision 0021.
 NOT_AWAITED = "(SELECT set_config('synchronous_commit', 'off', true)) = 'off'"
 
 #: The beginning of an UPDATE that fails tickets with ``:error``.
