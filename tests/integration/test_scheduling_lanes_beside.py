@@ -90,8 +90,8 @@ def test_two_lanes_read_two_tickets_ahead_and_neither_leaves_one_waiting_for_a_l
             pass
         claimed.append(int(job.key.split("/")[0]))
     assert sorted(claimed) == [ticket.id for ticket in (third, fourth, fifth, sixth)]
-    overtaking = [ticket for ticket in claimed[: claimed.index(reserved)] if ticket > reserved]
-    assert len(overtaking) <= 1, "it was overtaken twice"
+    younger = [ticket for ticket in claimed[: claimed.index(reserved)] if ticket > reserved]
+    assert len(younger) <= 1, "it was overtaken twice"
 
 
 def test_a_service_is_offered_by_one_lane_and_what_none_offers_goes_when_all_are_ready(play):

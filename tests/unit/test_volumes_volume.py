@@ -12,7 +12,8 @@ from hypothesis.extra.numpy import array_shapes
 
 from tomaat.volumes import Volume
 from tomaat.volumes.dicom_source import DicomSource
-from tomaat.volumes.tensors import moved, voxels_of
+from tomaat.volumes.tensors import voxels_of
+from tomaat.volumes.volume import moved
 
 EXACT_MM = 1e-6
 AXES = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))

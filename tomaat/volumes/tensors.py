@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    import torch
 
 
 def as_array(tensor: Any) -> np.ndarray[Any, Any]:
@@ -34,12 +31,3 @@ def voxels_of(tensor: Any) -> np.ndarray[Any, Any]:
     if tensor.device.type == "cpu" or tensor.ndim != 3:  # noqa: PLR2004 (i, j, k)
         return as_array(tensor)
     return as_array(tensor.permute(2, 1, 0).contiguous()).T
-
-
-def moved(array: np.ndarray[Any, Any], device: torch.device | str) -> torch.Tensor:
-    """Copy voxels of shape (i, j, k) to a device as they lie in a file, and let it make a float32 tensor of them."""
-    import torch  # noqa: PLC0415 (only tasks, in a worker, ask for tensors)
-
-    native = array.T.astype(array.dtype.newbyteorder("="), order="C", copy=False)
-    there = torch.from_numpy(native).to(device)
-    return torch.empty(array.shape, dtype=torch.float32, device=device).copy_(there.permute(2, 1, 0))

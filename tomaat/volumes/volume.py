@@ -14,7 +14,7 @@ from tomaat.headers.volume_header import Point
 from tomaat.refusals import WrongValue
 from tomaat.volumes.dicom_source import DicomSource
 from tomaat.volumes.sampling import check_sampling
-from tomaat.volumes.tensors import moved, voxels_of
+from tomaat.volumes.tensors import voxels_of
 
 if TYPE_CHECKING:
     import torch
@@ -254,6 +254,15 @@ class Volume:
             direction=self.direction,
         )
         return self.onto(grid, interpolation=interpolation, outside=outside)
+
+
+def moved(array: np.ndarray[Any, Any], device: torch.device | str) -> torch.Tensor:
+    """Copy voxels of shape (i, j, k) to a device as they lie in a file, and let it make a float32 tensor of them."""
+    import torch  # noqa: PLC0415 (as above)
+
+    native = array.T.astype(array.dtype.newbyteorder("="), order="C", copy=False)
+    there = torch.from_numpy(native).to(device)
+    return torch.empty(array.shape, dtype=torch.float32, device=device).copy_(there.permute(2, 1, 0))
 
 
 def _are_three(numbers: Any, *, above: float = -math.inf) -> bool:
