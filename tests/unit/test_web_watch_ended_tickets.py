@@ -16,9 +16,11 @@ class Store:
     def __init__(self):
         self.looks = []
         self.asked = []
+        self.known = []
 
-    def ended(self, since):
+    def ended(self, since, *, known):
         self.asked.append(since)
+        self.known.append(set(known))
         answer = self.looks.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -33,6 +35,19 @@ def test_what_is_listed_again_is_told_once_and_the_first_look_tells_nothing():
         ended_tickets.look()
     assert told == [2, 3]
     assert store.asked == [None, 1, 2]
+    assert store.known == [set(), {1}, {1, 2}], "what is known need not be listed again"
+
+
+def test_what_is_known_is_listed_now_and_then_so_that_it_stays_known(monkeypatch):
+    store, now = Store(), [0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    ended_tickets = EndedTickets(store, lambda _: None)
+    for _ in range(3):
+        store.looks = [(1, [ended(1)])]
+        ended_tickets.look()
+        now[0] += module.LIST_ALL_SECONDS
+    assert store.known == [set(), set(), set()]
+    assert ended_tickets.known == {1: 2 * module.LIST_ALL_SECONDS}
 
 
 def test_an_outage_is_logged_once_and_the_next_look_goes_back_to_before_it():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -108,11 +108,11 @@ class WatchStore:
         )
         return [(row.name, row.loading, float(row.seconds)) for row in rows]
 
-    def ended(self, since: datetime | None) -> tuple[datetime, list[EndedTicket]]:
+    def ended(self, since: datetime | None, *, known: Collection[int] = ()) -> tuple[datetime, list[EndedTicket]]:
         """Return the time and the tickets that ended after ``LATEST_COMMIT_SECONDS`` before ``since``, or before now.
 
         Give that time to the next call: it misses no ticket, and lists some again, since commits do not come in the
-        order of ``finished``.
+        order of ``finished``. Those that are ``known`` are left out.
         """
         files_kept, files_removed = (
             f"""SELECT id, service, state, error->>'type' AS problem, attempts, created, started, finished FROM tickets
@@ -126,8 +126,12 @@ class WatchStore:
             f"""WITH now AS MATERIALIZED (SELECT clock_timestamp() AS now)
                 SELECT now.now, t.*, extract(epoch FROM started - created) AS wait_seconds,
                   extract(epoch FROM finished - started) AS run_seconds
-                FROM now LEFT JOIN ({files_kept} UNION ALL {files_removed}) t ON true""",
+                FROM now LEFT JOIN (
+                  SELECT * FROM ({files_kept} UNION ALL {files_removed}) e
+                  WHERE NOT EXISTS (SELECT FROM unnest(CAST(:known AS bigint[])) AS k(id) WHERE k.id = e.id)
+                ) t ON true""",
             since=since,
+            known=list(known),
             latest=LATEST_COMMIT_SECONDS,
         )
         return rows[0].now, [

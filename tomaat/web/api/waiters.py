@@ -60,6 +60,8 @@ class Waiters:
             self.places.put(None)
         self.arriving: SimpleQueue[Waiter | Callable[[], None]] = SimpleQueue()
         self.heard: dict[Hint, float] = {}  #: of late, and when
+        self.heard_before: dict[Hint, float] = {}  #: in the ``REMEMBERED_SECONDS`` before
+        self.forget_at = 0.0
         self.fetched: set[int] = set()  #: tickets whose result was fetched, not written down yet
         self.write_at = 0.0
         self.stopped = False
@@ -138,7 +140,9 @@ class Waiters:
         return max(0.0, due - time.monotonic())
 
     def _remember(self, heard: Collection[Hint], now: float) -> None:
-        self.heard = {hint: at for hint, at in self.heard.items() if now - at < REMEMBERED_SECONDS}
+        if now >= self.forget_at:
+            self.heard_before, self.heard = self.heard, {}
+            self.forget_at = now + REMEMBERED_SECONDS
         self.heard |= dict.fromkeys(heard, now)
 
     def _may_have_changed(self, waiter: Waiter) -> bool:
@@ -148,7 +152,7 @@ class Waiters:
         """
         channels = (ENDED,) if waiter.while_in == UNENDED else (ENDED, MOVED)
         concerning = (Hint(channel, about) for channel in channels for about in ("", str(waiter.ticket.id)))
-        heard = max(self.heard.get(hint, 0.0) for hint in concerning)
+        heard = max(self.heard.get(hint, self.heard_before.get(hint, 0.0)) for hint in concerning)
         return heard >= waiter.since or not self.hints.listening
 
     def _arrivals(self) -> list[Waiter]:

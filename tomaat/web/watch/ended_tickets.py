@@ -15,6 +15,7 @@ from tomaat.tickets.watch_store import EndedTicket, WatchStore
 log = structlog.get_logger()
 
 LOOK_SECONDS = 5.0  #: between two looks
+LIST_ALL_SECONDS = 600.0  #: between two looks that list the known ones, too
 REMEMBERED_SECONDS = 3600.0  #: for how long a ticket is known that is not listed any more: a clock may be set back
 
 
@@ -29,6 +30,7 @@ class EndedTickets:
         self.tell = tell
         self.since: datetime | None = None
         self.known: dict[int, float] = {}  #: tickets that were listed, and when last
+        self.list_all_at = 0.0  #: those that are known, too, so that they stay known
         self.lost = False
 
     def follow(self, stop: Stop, *also: Callable[[], None]) -> None:
@@ -40,8 +42,10 @@ class EndedTickets:
 
     def look(self) -> None:
         """Tell the tickets that ended since the last look; after an outage of the database, those that ended in it."""
+        now = time.monotonic()
+        lists_all = now >= self.list_all_at
         try:
-            moment, ended = self.store.ended(self.since)
+            moment, ended = self.store.ended(self.since, known=() if lists_all else self.known)
         except DatabaseUnavailable as error:
             if not self.lost:
                 log.warning("database.lost", reason=str(error))
@@ -57,6 +61,7 @@ class EndedTickets:
                 if ticket.id not in self.known:
                     self.tell(ticket)
         self.since = moment
-        now = time.monotonic()
+        if lists_all:
+            self.list_all_at = now + LIST_ALL_SECONDS
         self.known |= {ticket.id: now for ticket in ended}
         self.known = {id: listed for id, listed in self.known.items() if now - listed < REMEMBERED_SECONDS}
