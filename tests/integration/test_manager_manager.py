@@ -399,3 +399,39 @@ def test_a_result_is_sealed_with_its_hash_and_size(storage, tmp_path):
     assert digest == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert size == 3
     assert draft.with_name(RESULT).exists()
+
+
+@pytest.mark.parametrize("seconds", [3600.0, 0.0])
+def test_a_ticket_that_an_idle_source_is_about_to_claim_is_left_to_it_for_a_moment(
+    bench, storage, monkeypatch, seconds
+):
+    monkeypatch.setattr("tomaat.manager.manager.CLAIM_SECONDS", seconds)
+    for name in ("here/cpu-0", "here/cpu-1"):
+        bench.source(name)
+    ticket = bench.submit()
+    keeping = manager(bench, storage)
+    keeping.round()
+    assert bench.read(ticket).source == "here/cpu-0"
+    keeping.round()
+    assert bench.read(ticket).source == ("here/cpu-0" if seconds else "here/cpu-1")
+
+
+def test_a_source_that_became_idle_costs_no_look_where_nothing_waits_elsewhere(bench, storage):
+    looks = []
+    for name in ("here/cpu-0", "here/cpu-1"):
+        bench.source(name)
+    keeping = manager(bench, storage, poll_seconds=3600.0)
+    keeping.round()
+    keeping.store.read = lambda: looks.append(1) or Reading(queues=[], submitted=[])
+    idle = Hint(IDLE, "here/cpu-0")
+    keeping.round({idle})
+    assert looks == []
+    keeping.crowded = {"here/cpu-1"}
+    keeping.round({idle})
+    assert len(looks) == 1, "what waits there may be taken over"
+    keeping.crowded = {"here/cpu-0"}
+    keeping.round({idle})
+    assert len(looks) == 1, "its own queue is empty, since it is idle"
+    keeping.round({idle, Hint(SUBMITTED)})
+    keeping.round({Hint(IDLE)})
+    assert len(looks) == 3, "a new ticket, and a connection that was lost, are reasons"

@@ -870,3 +870,16 @@ def test_a_queue_is_as_long_as_its_lanes_need_for_it(bench, lanes, running, queu
         last = bench.outlook(bench.web.find(ticket.id))
         assert last.position == len(queued)
         assert last.eta_seconds <= begins + queued[-1] + 10
+
+
+def test_a_reading_is_noted_by_the_statement_that_finds_the_result(bench):
+    lane = bench.source()
+    done, deleted, running = (bench.claimed(lane) for _ in range(3))
+    for ticket in (done, deleted):
+        lane.succeed(ticket, **RESULT)
+    bench.web.cancel(deleted)
+    ids = [done.id, deleted.id, running.id]
+    assert set(bench.web.find_all(ids, reading=[done.id, done.id, deleted.id, running.id])) == set(ids)
+    assert set(bench.web.find_all(ids)) == set(ids)
+    noted = bench.run("SELECT ticket, who, outcome FROM audit WHERE what = 'read result'")
+    assert [tuple(line) for line in noted] == [(done.id, "holder of the token", "200")] * 2, "two have read one result"

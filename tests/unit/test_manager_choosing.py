@@ -275,3 +275,10 @@ def test_the_worked_example_of_the_documents_comes_out_as_written():
     exec(code, scope)  # noqa: S102 (our own document)
     for name, value in re.findall(r"^`(\w+)` = `([^`]+)`", text, re.MULTILINE):
         assert scope[name] == eval(value), name  # noqa: S307 (our own document)
+
+
+def test_a_ticket_that_begins_now_where_it_is_is_not_taken():
+    made = [queue("given", *(waiting(number) for number in (1, 2))), queue("idle")]
+    assert [move.ticket for move in rebalance(made)] == [1]
+    assert [move.ticket for move in rebalance(made, begins_now=[1])] == [2]
+    assert rebalance(made, begins_now=[1, 2]) == []

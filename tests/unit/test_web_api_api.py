@@ -721,3 +721,15 @@ def test_states_of_the_api_are_the_states_of_tickets(web):
     assert web.client.get("/openapi.json").get_json()["components"]["schemas"]["Status"]["properties"]["state"][
         "enum"
     ] == list(STATES)
+
+
+def test_who_waits_for_a_ticket_at_once_is_known_by_its_token_alone(web, get):
+    ticket = web.post(GOOD).get_json()
+    link = ticket["links"]["result"]
+    before = web.store.finds
+    web.succeed(ticket)
+    assert get(f"{link}?wait=20").status_code == 200
+    assert web.store.finds == before, "the row that was inserted is known"
+    other = web.post(GOOD).get_json()
+    wrong = link.replace(f"/{ticket['id']}&", f"/{other['id']}&")
+    assert web.client.get(f"{wrong}?wait=20").status_code == 404
