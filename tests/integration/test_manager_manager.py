@@ -6,12 +6,13 @@ from dataclasses import replace
 import pytest
 import structlog
 
-from tomaat.database import connect
+from tomaat.database import IDLE, SUBMITTED, Hint, connect
 from tomaat.manager.manager import Manager, Rules
 from tomaat.manager.sweep import Sweep
 from tomaat.manager.withdrawals import Withdrawals
 from tomaat.storage import Storage
 from tomaat.storage.storage import RESULT
+from tomaat.tickets.manager_store import Reading
 from tomaat.tickets.question_store import QuestionStore
 from tomaat.tickets.source_store import SourceStore
 from tomaat.tickets.withdrawal_store import WithdrawalStore

@@ -121,6 +121,7 @@ class FakeStore:
         self.down = False
         self.loading = False
         self.waiting = 0
+        self.finds = 0
         self.asked = []  #: the tickets of each reading for waiters
         self.readings = 0  #: of the lines
         self.line = LINE  #: the one where tickets queue
@@ -175,6 +176,7 @@ class FakeStore:
 
     def find(self, ticket_id):
         self._demand()
+        self.finds += 1
         return self.tickets.get(ticket_id)
 
     def find_all(self, ticket_ids, *, reading=()):

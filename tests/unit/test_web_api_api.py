@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.hostile_archives import HOSTILE
 from tests.hostile_images import HOSTILE as HOSTILE_IMAGES
-from tests.unit.fake_store import LINE, MIB, SMOOTH, Web, offered, packed
+from tests.unit.fake_store import GOOD, LINE, MIB, SMOOTH, Web, offered, packed
 from tomaat.archives import ArchiveLimits
 from tomaat.tickets.states import CANCELLED, EXPIRED, FAILED, QUEUED, RUNNING, STATES, SUBMITTED, SUCCEEDED
 from tomaat.web.http.problems import EXPLANATIONS
