@@ -436,3 +436,16 @@ def test_a_source_that_became_idle_costs_no_look_where_nothing_waits_elsewhere(b
     keeping.round({idle, Hint(SUBMITTED)})
     keeping.round({Hint(IDLE)})
     assert len(looks) == 3, "a new ticket, and a connection that was lost, are reasons"
+
+
+def test_hints_are_collected_for_a_moment_only_while_no_source_is_idle(bench, storage):
+    bench.source("here/cpu-0")
+    keeping = manager(bench, storage, poll_seconds=3600.0)
+    keeping.round()
+    assert not keeping._can_wait(set())
+    bench.submit()
+    keeping.round({Hint(SUBMITTED)})
+    assert keeping._can_wait({Hint(SUBMITTED)}), "the only source has got a ticket"
+    keeping.round({Hint(IDLE, "here/cpu-0")})
+    assert not keeping._can_wait({Hint(IDLE, "here/cpu-0")})
+    assert not keeping._can_wait({Hint(SUBMITTED)}), "it is idle still"

@@ -74,7 +74,7 @@ class Manager:
         self.duties_at = 0.0
         self.given: dict[int, float] = {}  #: tickets, and until when the idle sources that got them may claim them
         self.crowded: set[str] = set()  #: sources where tickets wait that are not about to be claimed
-        self.all_busy = False  #: by the last round, no source is idle
+        self.all_busy = False  #: as far as is known, no source is idle
         self.said_held = False
         self.clock = SteadyClock(store.now, tolerance_seconds=rules.lease_seconds)
         self.machine = SteadyClock(lambda: datetime.now(timezone.utc), tolerance_seconds=rules.lease_seconds)
@@ -103,7 +103,8 @@ class Manager:
 
     def _can_wait(self, heard: Collection[Hint]) -> bool:
         """Tell whether no ticket begins any sooner by a round now, since all sources have something to do."""
-        return self.all_busy and all(hint.channel != IDLE for hint in heard)
+        self.all_busy &= all(hint.channel != IDLE for hint in heard)
+        return self.all_busy
 
     def round(self, heard: Collection[Hint] = ()) -> float:
         """Do a round, because of the hints that were ``heard`` or for want of any; return how many seconds to wait."""
