@@ -58,6 +58,8 @@ from tomaat.tickets.source_store import Lease, SourceStore
 
 log = structlog.get_logger()
 
+NEWS = (Offered, WorkerReady, Reloaded, RoomMade)  #: after such a message a ticket may start that waited for it
+
 
 class Lane:
     """Runs in a thread of its own, from when the source's lease was taken until it is lost or the door stops.
@@ -215,6 +217,8 @@ class Lane:
         message = self.keeper.receive(self._longest_wait())
         if message is not None:
             self._hear(message)
+        if isinstance(message, NEWS):
+            self.claims.note_news(forget=True)
 
     def _look_left(self) -> float:
         """Tell in how many seconds the lane looks round again: soon if there is something to record."""
@@ -280,7 +284,7 @@ class Lane:
                 self.forced.end_for(run, Lose())
         if self.keeper.worker is not None:
             self.keeper.offering.tell()
-            if self.running and self.beside.is_first:
+            if (self.running or self.claims.may_wait) and self.beside.is_first:
                 self.estimates.ask()
 
     def _record(self, run: RunningTicket) -> bool:
@@ -307,10 +311,8 @@ class Lane:
                 self.forced.by_death(message.ending)
             case Loading() | Loaded() | Offered() | NotOffered() | WorkerReady() | DeviceBroken() | RoomMade():
                 self.keeper.note(message)
-                self.claims.note_news(forget=True)  # a ticket for what is offered by now
             case Reloaded():
                 self.reloads.hear(message)
-                self.claims.note_news(forget=True)
             case Estimated():
                 self.estimates.note(message)
             case Measured():

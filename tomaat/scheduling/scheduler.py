@@ -114,7 +114,7 @@ class Scheduler:
                     self._beat()
                     self.beat_at = time.monotonic() + self.beat_seconds
                 self._poll()
-                self._wait()
+                self._wait(stop)
         finally:
             self._end_lanes()
 
@@ -168,9 +168,9 @@ class Scheduler:
                     running.told.note_used(reading.used_bytes)
                 self.sources.note_reading(running.lease, **asdict(reading))
 
-    def _wait(self) -> None:
+    def _wait(self, stop: Stop) -> None:
         """Start workers that lanes ask for, and pass hints on to the lanes concerned, until something is due."""
-        while (left := min(self.beat_at, self.poll_at) - time.monotonic()) > 0:
+        while not stop.asked and (left := min(self.beat_at, self.poll_at) - time.monotonic()) > 0:
             heard = self.hints.wait(left)
             self.engine.serve_requests()
             self._pass_on({hint.about for hint in heard if hint.channel == QUEUED})
