@@ -191,12 +191,7 @@ class Lane:
 
     def _step(self) -> None:
         """Carry out the ends that have come, claim if the device is free, and wait for news."""
-        if self.heard:
-            self.heard = False
-            self.claims.note_news()
-        if self.wished:
-            self.wished, self.looked_at = False, 0.0
-            self.claims.note_news(forget=True)
+        self._take_notice()
         self._end_by_force()
         for run in self.running.each():
             if run.end is not None:
@@ -218,6 +213,15 @@ class Lane:
         if message is not None:
             self._hear(message)
         if isinstance(message, NEWS):
+            self.claims.note_news(forget=True)
+
+    def _take_notice(self) -> None:
+        """Take what was heard since the last step."""
+        if self.heard:
+            self.heard = False
+            self.claims.note_news()
+        if self.wished:
+            self.wished, self.looked_at = False, 0.0
             self.claims.note_news(forget=True)
 
     def _look_left(self) -> float:
