@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import structlog
 
+from tests.integration.watched_statements import watched_statements
 from tomaat.database import IDLE, SUBMITTED, Hint, connect
 from tomaat.manager.manager import Manager, Rules
 from tomaat.manager.sweep import Sweep
@@ -449,3 +450,17 @@ def test_hints_are_collected_for_a_moment_only_while_no_source_is_idle(bench, st
     keeping.round({Hint(IDLE, "here/cpu-0")})
     assert not keeping._can_wait({Hint(IDLE, "here/cpu-0")})
     assert not keeping._can_wait({Hint(SUBMITTED)}), "it is idle still"
+
+
+def test_a_round_reads_no_queue_while_nothing_waits(bench, storage):
+    bench.source("here/cpu-0")
+    keeping = manager(bench, storage)
+    keeping.round()
+    with watched_statements(after=lambda _cursor, statement, _values: told.append(statement)):
+        told: list[str] = []
+        keeping.round()
+        assert told
+        assert not any("offers" in statement and "leases" in statement for statement in told)
+        bench.submit()
+        keeping.round()
+        assert any("offers" in statement and "leases" in statement for statement in told)

@@ -74,6 +74,7 @@ class Manager:
         self.duties_at = 0.0
         self.given: dict[int, float] = {}  #: tickets, and until when the idle sources that got them may claim them
         self.crowded: set[str] = set()  #: sources where tickets wait that are not about to be claimed
+        self.waits = True  #: some ticket, by this round's look
         self.all_busy = False  #: as far as is known, no source is idle
         self.said_held = False
         self.clock = SteadyClock(store.now, tolerance_seconds=rules.lease_seconds)
@@ -132,6 +133,7 @@ class Manager:
                 self.sweep.forbid()
                 return self.rules.poll_seconds
             self.renew_at = time.monotonic() + min(self.rules.poll_seconds, self._fifth)
+        self.waits = bool(heard) or self.store.any_waits()
         if self._concerns(heard):
             self._place()
         if time.monotonic() >= self.duties_at:
@@ -234,6 +236,8 @@ class Manager:
         return len(taken) >= most
 
     def _unqueue_stranded(self, most: int) -> bool:
+        if not self.waits:
+            return False
         unqueued = self.store.unqueue_stranded(
             settled=self._settled, unfit=unfit(self.store.queues()), within=self._for_leases, most=most
         )
@@ -243,7 +247,7 @@ class Manager:
 
     def _fail_unfit(self, most: int) -> bool:
         failed = 0
-        for misfit in misfits(self.store.queues()):
+        for misfit in misfits(self.store.queues()) if self.waits else ():
             for ticket in self.store.fail_unfit(misfit, most=most - failed):
                 log.warning("ticket.failed", ticket=ticket, reason="fits nowhere", needed_bytes=misfit.needed_bytes)
                 failed += 1
@@ -287,7 +291,7 @@ class Manager:
         """Tell whether there is anything to do; not where sources became idle while nothing waits elsewhere."""
         idle = {hint.about for hint in heard if hint.channel == IDLE and hint.about}
         self.crowded -= idle
-        return bool(self.crowded) or len(idle) < len(heard) or not heard
+        return bool(self.crowded) or len(idle) < len(heard) or (not heard and self.waits)
 
     def _place(self) -> None:
         """Give submitted tickets to queues, and let idle sources take tickets from others' queues."""

@@ -106,6 +106,15 @@ class ManagerStore:
         moment: datetime = run(self.database, "SELECT clock_timestamp() AS now")[0].now
         return moment
 
+    def any_waits(self) -> bool:
+        """Tell whether any ticket waits: for a queue, or in one."""
+        rows = run(
+            self.database,
+            f"""SELECT EXISTS (SELECT FROM tickets WHERE state = '{SUBMITTED}')
+                    OR EXISTS (SELECT FROM tickets WHERE state = '{QUEUED}') AS waits""",
+        )
+        return bool(rows[0].waits)
+
     def read(self) -> Reading:
         """Read each compute source's queue, and the oldest submitted tickets of each interface, in one statement.
 
