@@ -75,3 +75,21 @@ def test_a_reading_that_fails_lets_the_next_one_try():
         kept.get()
     assert kept.turn.qsize() == 1
     assert kept.get() == 7
+
+
+def test_a_reading_takes_a_twentieth_of_the_time_at_most(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(recent.time, "monotonic", lambda: now[0])
+    readings = []
+
+    def read():
+        readings.append(now[0])
+        now[0] += 0.5
+        return len(readings)
+
+    kept = Recent(read, seconds=1.0)
+    kept.get()
+    now[0] += 9.9
+    assert kept.get() == 1, "it took half a second"
+    now[0] += 0.2
+    assert kept.get() == 2

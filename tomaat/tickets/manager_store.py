@@ -41,6 +41,15 @@ from tomaat.tickets.states import CANCELLED, EXPIRED, FAILED, MANAGER, QUEUED, R
 HOLDER_COUNTS = f"""({HELD} OR NOT :settled OR NOT coalesce({TRUSTED}, false)
                      OR clock_timestamp() BETWEEN pg_postmaster_start_time()
                           AND pg_postmaster_start_time() + make_interval(secs => :lease))"""
+#: The queue that a ticket ``t`` waits in does not take it any longer, or is drained while another one takes it.
+STRANDED = f"""(NOT EXISTS (
+     SELECT FROM leases l JOIN compute_sources s ON s.name = l.name JOIN offers o ON o.source = l.name
+     WHERE l.name = t.source AND s.problem IS NULL AND o.interface_hash = t.interface_hash
+       AND l.name || ' ' || o.interface_hash <> ALL(:unfit) AND {HOLDER_COUNTS})
+   OR EXISTS (SELECT FROM compute_sources WHERE name = t.source AND drained) AND EXISTS (
+     SELECT FROM {OFFERS} WHERE {OPEN} AND o.interface_hash = t.interface_hash
+       AND l.name || ' ' || o.interface_hash <> ALL(:unfit)
+       AND (t.outgrown_bytes IS NULL OR s.memory_bytes > t.outgrown_bytes)))"""
 MOST_AT_ONCE = 1000  #: tickets changed in one statement
 FRONT = 200  #: tickets read of each queue's front
 MOVED = "t.id, t.state, t.source"  #: what hints tell of a ticket
@@ -227,15 +236,13 @@ class ManagerStore:
         """
         rows = self.tickets.change(
             f"UPDATE tickets t SET state = '{SUBMITTED}', source = NULL",
-            f"""t.state = '{QUEUED}' AND (NOT EXISTS (
-                 SELECT FROM leases l JOIN compute_sources s ON s.name = l.name JOIN offers o ON o.source = l.name
-                 WHERE l.name = t.source AND s.problem IS NULL AND o.interface_hash = t.interface_hash
-                   AND l.name || ' ' || o.interface_hash <> ALL(:unfit)
-                   AND {HOLDER_COUNTS})
-                 OR EXISTS (SELECT FROM compute_sources WHERE name = t.source AND drained) AND EXISTS (
-                   SELECT FROM {OFFERS} WHERE {OPEN} AND o.interface_hash = t.interface_hash
-                     AND l.name || ' ' || o.interface_hash <> ALL(:unfit)
-                     AND (t.outgrown_bytes IS NULL OR s.memory_bytes > t.outgrown_bytes)))""",
+            f"t.state = '{QUEUED}' AND {STRANDED}",
+            picked=f"""SELECT q.id FROM tickets q JOIN (
+                 SELECT * FROM (SELECT DISTINCT source, interface_hash, outgrown_bytes FROM tickets
+                   WHERE state = '{QUEUED}') t WHERE {STRANDED}) k
+                 ON q.source = k.source AND q.interface_hash = k.interface_hash
+                   AND q.outgrown_bytes IS NOT DISTINCT FROM k.outgrown_bytes
+                 WHERE q.state = '{QUEUED}'""",
             most=most,
             settled=settled,
             lease=self.lease_seconds,

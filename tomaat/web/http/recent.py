@@ -9,10 +9,11 @@ from typing import Generic, TypeVar
 
 Value = TypeVar("Value")
 MOST_TIMES = 5  #: as old as this many times ``seconds`` a value may become while another thread reads it
+REST = 20  #: times as long as a reading took, at least, until the next one: it takes a twentieth of the time at most
 
 
 class Recent(Generic[Value]):
-    """Reads a value again ``seconds`` after it was read, in the first thread that asks then.
+    """Reads a value again ``seconds`` after it was read, later if that takes long, in the first thread that asks then.
 
     The others get the last value meanwhile, so that a slow reading costs one statement however many ask. The right to
     read is a token in a queue: there are no locks.
@@ -21,6 +22,7 @@ class Recent(Generic[Value]):
     def __init__(self, read: Callable[[], Value], *, seconds: float) -> None:
         self.read = read
         self.seconds = seconds
+        self.fresh_seconds = seconds  #: for which the known value is taken as it is
         self.known: tuple[float, Value] | None = None
         self.turn: SimpleQueue[None] = SimpleQueue()
         self.turn.put(None)
@@ -28,22 +30,24 @@ class Recent(Generic[Value]):
     def get(self) -> Value:
         """Return the value, read at most ``seconds`` ago, or a few times that while it is being read."""
         known = self.known
-        if known is not None and _age(known) <= self.seconds:
+        if known is not None and _age(known) <= self.fresh_seconds:
             return known[1]
         try:
             self.turn.get_nowait()
         except Empty:
-            return known[1] if known is not None and _age(known) <= MOST_TIMES * self.seconds else self.renew()
+            return known[1] if known is not None and _age(known) <= MOST_TIMES * self.fresh_seconds else self.renew()
         try:
             known = self.known  # another thread may have read it since
-            return known[1] if known is not None and _age(known) <= self.seconds else self.renew()
+            return known[1] if known is not None and _age(known) <= self.fresh_seconds else self.renew()
         finally:
             self.turn.put(None)
 
     def renew(self) -> Value:
         """Read the value now, whatever is known of it."""
+        began = time.monotonic()
         value = self.read()
         self.known = (time.monotonic(), value)
+        self.fresh_seconds = max(self.seconds, REST * (self.known[0] - began))
         return value
 
 
