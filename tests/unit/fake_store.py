@@ -117,6 +117,7 @@ class FakeStore:
         self.repeatable = {}
         self.numbers = itertools.count(1)
         self.fetched = []
+        self.marks = 0  #: tries to write down what was fetched
         self.read = []  #: tickets whose reading a look has noted
         self.down = False
         self.loading = False
@@ -217,6 +218,7 @@ class FakeStore:
         return new
 
     def mark_fetched(self, ticket_ids):
+        self.marks += 1
         self._demand()
         self.fetched += ticket_ids
 

@@ -189,5 +189,6 @@ class Waiters:
                 waiter.done.set()
 
     def _write_fetched(self) -> None:
+        self.write_at = time.monotonic() + FETCHED_SECONDS  # where the database is away, it is tried again then
         self.store.mark_fetched(self.fetched)
         self.fetched = set()
