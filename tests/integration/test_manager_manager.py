@@ -13,7 +13,7 @@ from tomaat.manager.sweep import Sweep
 from tomaat.manager.withdrawals import Withdrawals
 from tomaat.storage import Storage
 from tomaat.storage.storage import RESULT
-from tomaat.tickets.manager_store import Reading
+from tomaat.tickets.manager_store import QueuesNow
 from tomaat.tickets.question_store import QuestionStore
 from tomaat.tickets.source_store import SourceStore
 from tomaat.tickets.withdrawal_store import WithdrawalStore
@@ -424,7 +424,7 @@ def test_a_source_that_became_idle_costs_no_look_where_nothing_waits_elsewhere(b
         bench.source(name)
     keeping = manager(bench, storage, poll_seconds=3600.0)
     keeping.round()
-    keeping.store.read = lambda: looks.append(1) or Reading(queues=[], submitted=[])
+    keeping.store.read = lambda: looks.append(1) or QueuesNow(queues=[], submitted=[])
     idle = Hint(IDLE, "here/cpu-0")
     keeping.round({idle})
     assert looks == []

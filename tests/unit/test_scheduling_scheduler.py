@@ -56,7 +56,7 @@ def schedule(tmp_path, monkeypatch):
     made, ended = [], []
 
     def make(lanes):
-        sources = Mock()
+        sources = Mock(lease_seconds=5.0)
         sources.last_holder.return_value = None
         sources.take.side_effect = lambda name, holder: Lease(name=name, holder=holder, epoch=len(made))
         sources.workers_of.return_value = [(11, 1), (12, 1), (13, 1)]
@@ -68,7 +68,7 @@ def schedule(tmp_path, monkeypatch):
         kept = {SOURCE.name: KeptTasks(tmp_path / "tasks", tmp_path / "kept")}
         scheduler = Scheduler(
             [SOURCE], sources, make_lane, Mock(), Mock(),
-            watch=Mock(), reloads=Mock(), kept=kept, lease_seconds=5.0, lanes=lanes,
+            watch=Mock(), reloads=Mock(), kept=kept, poll_seconds=1.0, lanes=lanes,
         )  # fmt: skip
         return SimpleNamespace(scheduler=scheduler, lanes=made, sources=sources, ended=ended)
 

@@ -23,7 +23,7 @@ if sys.argv[2] == "spare":
 before = set(sys.modules)
 server = reader.server and reader.server.pid
 empty = Path(sys.argv[1])
-lane.send(TakePlace(device="cpu", visible_devices="GPU-1", kept=empty, services=None, memory_bytes=7))
+lane.send(TakePlace(device="cpu", visible_devices="GPU-1", kept=empty, services=None, memory_bytes=7, shared=False))
 lane.send(Begin(without=()))
 arguments = worker.take_place(channel, argparse.Namespace(threads=1, tasks=empty))
 performer = worker.start(channel, arguments, worker.prepare_device)

@@ -81,7 +81,7 @@ NO_TIME = Within(earliest=None, latest=None)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class QueuesNow:
     """The queues and the tickets that wait for one, at one moment."""
 
     queues: list[Queue]
@@ -124,7 +124,7 @@ class ManagerStore:
         )
         return bool(rows[0].waits)
 
-    def read(self) -> Reading:
+    def read(self) -> QueuesNow:
         """Read each compute source's queue, and the oldest submitted tickets of each interface, in one statement.
 
         A queue tells its length, the services that ran and wait, and the measurements, but none of its tickets; those
@@ -149,7 +149,7 @@ class ManagerStore:
             front=FRONT,
             limit=MOST_AT_ONCE,
         )
-        return Reading(
+        return QueuesNow(
             queues=self._queues_of(rows[0].queues or []),
             submitted=[Waiting(**waiting) for waiting in rows[0].submitted or []],
         )

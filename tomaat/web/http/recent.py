@@ -22,7 +22,7 @@ class Recent(Generic[Value]):
     def __init__(self, read: Callable[[], Value], *, seconds: float) -> None:
         self.read = read
         self.seconds = seconds
-        self.fresh_seconds = seconds  #: for which the known value is taken as it is
+        self.took = 0.0  #: seconds, of the last reading
         self.known: tuple[float, Value] | None = None
         self.turn: SimpleQueue[None] = SimpleQueue()
         self.turn.put(None)
@@ -47,8 +47,13 @@ class Recent(Generic[Value]):
         began = time.monotonic()
         value = self.read()
         self.known = (time.monotonic(), value)
-        self.fresh_seconds = max(self.seconds, REST * (self.known[0] - began))
+        self.took = self.known[0] - began
         return value
+
+    @property
+    def fresh_seconds(self) -> float:
+        """For how long the known value is taken as it is."""
+        return max(self.seconds, REST * self.took) if self.seconds > 0 else self.seconds
 
 
 def _age(known: tuple[float, object]) -> float:
