@@ -64,7 +64,7 @@ NAMES = ("Hangs", "Deaf", "Segfaults", "Killed", "Exits", "ExitsHard", "Interrup
 def instance(tmp_path_factory, make_service):
     folder = tmp_path_factory.mktemp("bad")
     (folder / "Bad.py").write_text(textwrap.dedent(TASKS))
-    made = make_service(CUSTOM_TASKS_DIR=str(folder), ATTEMPTS="2", CANCEL_SECONDS="0.5")
+    made = make_service(CUSTOM_TASKS_DIR=str(folder), ATTEMPTS="2", CANCEL_SECONDS="0.5", LOG_LEVEL="debug")
     made.start()
     made.wait_until_ready(*NAMES)
     return made

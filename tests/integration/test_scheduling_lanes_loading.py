@@ -46,8 +46,8 @@ def test_a_service_that_the_new_worker_does_not_offer_is_withdrawn_once_all_are_
     offered = lambda: [each["service"] for each in play.bench.sources.offers_of(SOURCE)]  # noqa: E731
     play.until(lambda: offered() == ["Add", "Blur"])
     for _ in range(2):  # a look that has begun, and a whole one
-        looked = play.lane.look_at
-        play.until(lambda looked=looked: play.lane.look_at > looked)
+        looked = play.lane.looked_at
+        play.until(lambda looked=looked: play.lane.looked_at > looked)
     assert offered() == ["Add", "Blur"]
     worker.channel.send(WorkerReady())
     play.until(lambda: offered() == ["Blur"])

@@ -19,6 +19,7 @@ from tests.unit.fake_store import GOOD, MIB
 from tests.web_server import problem_in, read_all, until
 from tomaat.archives import ArchiveLimits
 from tomaat.tickets.states import SUCCEEDED
+from tomaat.web.api.waiters import FETCHED_SECONDS
 from tomaat.web.http.connection import Connection
 from tomaat.web.http.problems import Problem
 from tomaat.web.http.serve import PortBusy
@@ -66,7 +67,7 @@ def test_fetched_means_that_all_bytes_were_sent(start, how, body, fetched):
     assert len(answer.content) == body
     assert answer.content in content
     requests.head(web.url + ticket["links"]["result"], timeout=10)
-    time.sleep(0.3)
+    time.sleep(FETCHED_SECONDS + 0.5)
     assert web.store.fetched == [ticket["id"]] * fetched
 
 

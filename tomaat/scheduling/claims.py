@@ -192,6 +192,8 @@ class Claims:
         Nothing is read beside a ticket that runs alone, nor is such a ticket. What another lane's worker reads is left
         to it.
         """
+        if self.outcome_unknown:
+            return
         if self.store.next is not None and self.store.next.id in self.beside.reserved:
             self.looked = False
             return
