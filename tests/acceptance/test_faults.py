@@ -91,6 +91,7 @@ def test_a_killed_workers_ticket_is_run_again(own_service):
 def test_a_ticket_whose_worker_dies_each_time_fails_with_a_reason(own_service):
     instance = own_service(ATTEMPTS="1")
     instance.start()
+    instance.until(lambda: "source.ready" in instance.log("TaskScheduling.py"), 90)  # no death is a network's fault now
     instance.wait_until_ready()
     ticket = instance.submit("Dummy", {"seconds": 30})
     instance.until(lambda: instance.status(ticket)["state"] == "running")
