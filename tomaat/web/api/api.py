@@ -201,8 +201,9 @@ class Api:
     def _await(self, reference: str, while_in: Collection[str], *, reads: bool = False) -> Waited:
         """Find a ticket, and wait as long as the client asks for, if there is a place; return it as it is then."""
         seconds = self._seconds_asked_for()
-        known = self.known_tickets.find(shown(reference).ticket_id) if seconds else None
-        if known is not None and known.ticket.state in while_in and shown(reference).opens(known.ticket):
+        wanted = shown(reference)
+        known = self.known_tickets.find(wanted.ticket_id) if seconds else None
+        if known is not None and known.ticket.state in while_in and wanted.opens(known.ticket):
             g.ticket = known.ticket.id
             waited = self.waiters.wait(known.ticket, while_in, seconds, since=known.at, reads=reads)
             return waited or Waited(ticket=self._find(reference))
