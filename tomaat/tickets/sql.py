@@ -52,9 +52,6 @@ DURATIONS = "LEFT JOIN durations d ON d.source = t.source AND d.service = t.serv
 PERFORMED = f"""(SELECT DISTINCT ON (lane) * FROM tickets
     WHERE source = s.name AND lane <= s.lanes AND state = '{RUNNING}' ORDER BY lane, started DESC)"""
 
-#: The tickets before one that would be queued on the source now.
-LINE = f"""(SELECT * FROM tickets WHERE source = s.name AND state = '{QUEUED}' UNION ALL {PERFORMED})"""
-
 #: The length of a source's queue: its tickets, and the seconds after which a ticket queued now would be started. What
 #: waits fills up the lanes that are free first: as many of them as make the time shortest.
 LENGTH = f"""(SELECT q.waiting, min((q.seconds + p.seconds) / p.lanes) AS wait_seconds FROM
