@@ -98,10 +98,10 @@ def _hold_scheduler(control: Control) -> None:
         if (arguments[0] / storage.RESULT).exists():
             control.reach("after rename of the result")
 
-    after(store, "claim", lambda ticket, _: ticket and control.reach("after claim"))
+    after(store, "_take_claim", lambda ticket, _: ticket and control.reach("after claim"))
     before(storage, "flush", before_flush)
-    after(store, "succeed", lambda *_: control.reach("after completion"))
-    before(sources, "renew", lambda _: control.reach("renewing the lease"))
+    after(store, "_has_succeeded", lambda *_: control.reach("after completion"))
+    before(sources, "renew_all", lambda arguments: arguments[1] and control.reach("renewing the lease"))
 
 
 def before(owner: Any, name: str, call: Callable[[tuple[Any, ...]], Any]) -> None:

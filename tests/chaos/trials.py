@@ -22,6 +22,7 @@ CLIENTS = 6
 HOUR = 3600
 LONGEST_PAUSE_SECONDS = 2.0
 BAD = ("raises", "refuses", "segfault", "kill", "exit")  #: ways in which a task behaves badly
+WORKERS_SECONDS = 180.0  #: in which a worker that dies again and again is replaced as often, on a busy machine
 SLOW = 200  #: connections that send a header, and never its end
 STEPS = {"+1 h": HOUR, "+3 days": 3 * 24 * HOUR, "-1 h": -HOUR}  #: of the database's clock
 #: Functions of this schema are found before PostgreSQL's own of the same names.
@@ -76,13 +77,13 @@ def behave_badly(stage: Stage) -> dict[str, str]:
     """Let tasks misbehave, each beside a good neighbour; return in which state which nonce has to end."""
     expected: dict[str, str] = {}
     for how in BAD:
-        (bad,) = stage.send(how=how)
+        (bad,) = stage.send(how=how, patience_seconds=WORKERS_SECONDS)
         expected[bad.nonce] = "failed"
-        stage.send()
+        stage.send(patience_seconds=WORKERS_SECONDS)
     for service in ("ChaosHangs", "ChaosPoisons"):
-        (bad,) = stage.send(service=service)
+        (bad,) = stage.send(service=service, patience_seconds=WORKERS_SECONDS)
         expected[bad.nonce] = "failed"
-        stage.send()
+        stage.send(patience_seconds=WORKERS_SECONDS)
     stage.settle()
     return expected
 

@@ -367,6 +367,21 @@ def test_what_a_task_expects_is_asked_once_and_written(play):
     assert worker.heard() == []
 
 
+def test_the_task_is_asked_about_a_ticket_as_soon_as_it_is_queued(play, monkeypatch):
+    monkeypatch.setattr(play.bench.sources, "with_tickets", lambda _: [])
+    play.estimates = True
+    (first,) = play.queue(1)
+    worker = play.begin(poll_seconds=10 * SECONDS)
+    worker.hear(Perform)
+    worker.hear(Estimate)
+    worker.channel.send(Estimated(seconds={first.id: 12.5}))
+    play.until(lambda: play.row(first).expected_seconds == 12.5 and not play.lane.estimates.due)
+    (second,) = play.queue(1)
+    play.lane.hear()
+    assert worker.hear(ReadAhead).service == "Add"
+    assert [each.ticket for each in worker.hear(Estimate).tickets] == [second.id]
+
+
 def test_a_ticket_whose_task_never_says_is_not_asked_about_again_and_the_next_one_is(play, monkeypatch):
     monkeypatch.setattr(estimates, "ANSWER_SECONDS", 0.1)
     play.estimates = True

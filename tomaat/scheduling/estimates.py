@@ -24,6 +24,7 @@ class Estimates:
         self.storage = storage
         self.keeper = keeper
         self.heard_at = 0.0  #: when the worker was asked, or answered
+        self.due = False  #: there may be tickets that nobody has asked about
 
     def ask(self) -> None:
         """Ask about the running and the queued tickets whose task can say, unless answers are on their way.
@@ -34,6 +35,7 @@ class Estimates:
             if time.monotonic() - self.heard_at > ANSWER_SECONDS:
                 self._settle(dict.fromkeys(self.keeper.estimating))
             return
+        self.due = False
         services = [name for name, offered in self.keeper.offering.offers.items() if offered.offer["estimates"]]
         if services:
             with contextlib.suppress(DatabaseUnavailable):

@@ -207,6 +207,8 @@ class Lane:
             self.beside.end_turn()
             if self.running:
                 self.claims.look_ahead()
+        if self.estimates.due and self.keeper.worker is not None:
+            self.estimates.ask()
         if self._look_left() <= 0:
             self._look_round()
         message = self.keeper.receive(self._longest_wait())
@@ -214,12 +216,14 @@ class Lane:
             self._hear(message)
         if isinstance(message, NEWS):
             self.claims.note_news(forget=True)
+            self.estimates.due = True
 
     def _take_notice(self) -> None:
         """Take what was heard since the last step."""
         if self.heard:
             self.heard = False
             self.claims.note_news()
+            self.estimates.due = True
         if self.wished:
             self.wished, self.looked_at = False, 0.0
             self.claims.note_news(forget=True)
