@@ -6,7 +6,7 @@ from tomaat.database.hint import ENDED, IDLE, MOVED, QUEUED, SUBMITTED, WISHED, 
 from tomaat.database.hinter import Hinter
 from tomaat.database.hints import Hints, hints_arrive, send_hints
 from tomaat.database.migrate import SchemaTooNew, applied_migrations, known_migrations, migrate
-from tomaat.database.run import Row, Rows, run
+from tomaat.database.run import Row, Rows, run, run_prepared
 
 __all__ = [
     "ENDED",
@@ -30,6 +30,7 @@ __all__ = [
     "known_migrations",
     "migrate",
     "run",
+    "run_prepared",
     "send_hints",
     "server_facts",
     "wait_for_database",

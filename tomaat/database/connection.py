@@ -81,6 +81,8 @@ def connect(url: str, *, deadline_seconds: float, pool_size: int = 5, read_only:
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=deadline_seconds,
+        pool_use_lifo=True,  # the connections that are used have their plans
+        pool_reset_on_return=None,  # there is no transaction to roll back
         connect_args=connect_arguments(deadline_seconds, read_only=read_only),
     )
     sqlalchemy.event.listen(database, "checkout", _demand_silent)
@@ -100,7 +102,7 @@ def connect_arguments(deadline_seconds: float, *, read_only: bool = False) -> di
     milliseconds = int(deadline_seconds * 1000)
     options = (
         f"-c statement_timeout={milliseconds} -c idle_in_transaction_session_timeout={2 * milliseconds} "
-        f"-c lock_timeout={milliseconds} -c timezone=UTC "
+        f"-c lock_timeout={milliseconds} -c timezone=UTC -c plan_cache_mode=force_generic_plan "
         # the server lets the sessions of a machine that is gone go within a minute, not within hours
         "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
     )

@@ -14,7 +14,7 @@ import sqlalchemy
 
 from tomaat.database.connection import DatabaseUnavailable, RowRefused, connect_arguments, parameters_of
 from tomaat.database.hint import DOCTOR, Hint
-from tomaat.database.run import run
+from tomaat.database.run import run_prepared
 from tomaat.processes.waker import Waker
 
 MOST_NAMED = 100  #: sources or tickets of one channel; more are told as "anything"
@@ -28,7 +28,7 @@ def send_hints(database: sqlalchemy.Engine, hints: Collection[Hint]) -> None:
     """
     told = _bounded(hints)
     with contextlib.suppress(DatabaseUnavailable, RowRefused):
-        run(
+        run_prepared(
             database,
             """SELECT set_config('synchronous_commit', 'off', true), pg_notify(channel, about)
                FROM unnest(CAST(:channels AS text[]), CAST(:abouts AS text[])) AS h(channel, about)""",

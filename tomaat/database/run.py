@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeAlias
 
 import psycopg2
 import sqlalchemy
+from psycopg2.errors import DuplicatePreparedStatement, FeatureNotSupported, InvalidSqlStatementName
 from psycopg2.extras import NamedTupleCursor
 from sqlalchemy import PoolProxiedConnection
 from sqlalchemy.exc import DBAPIError
@@ -17,9 +22,23 @@ from tomaat.database.connection import RowRefused, one_deadline, outages_named
 
 DIALECT = sqlalchemy.make_url("postgresql+psycopg2://").get_dialect()()  #: how the driver wants its parameters
 MOST_STATEMENTS = 1000  #: whose text for the driver is kept
+PLAN_SECONDS = (
+    30.0  #: for which a plan is used: the tables grow meanwhile, and a plan that was good may not be so later
+)
+#: Not prepared here: a pooler gave this connection another session, or a table has changed. Nothing has happened.
+NOT_PREPARED = (InvalidSqlStatementName, DuplicatePreparedStatement, FeatureNotSupported)
 
 Row: TypeAlias = Any  #: a named tuple of the columns that the statement selects
 Rows: TypeAlias = list[Row]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A statement as PostgreSQL prepares it: what makes it, and what runs it with the driver's values."""
+
+    name: str  #: from its text: the same on all connections
+    prepare: str
+    execute: str
 
 
 def run(database: sqlalchemy.Engine, sql: str, **values: Any) -> Rows:
@@ -29,6 +48,44 @@ def run(database: sqlalchemy.Engine, sql: str, **values: Any) -> Rows:
     as much as the statement. Raises ``DatabaseUnavailable`` when PostgreSQL did not answer: the statement may have
     happened, or not. Raises ``RowRefused`` when a row or a value is wrong: the statement has not happened.
     """
+    with _cursor_of(database) as (_, cursor):
+        cursor.execute(_for_driver(sql), values)
+        return _rows_of(cursor)
+
+
+def run_prepared(database: sqlalchemy.Engine, sql: str, **values: Any) -> Rows:
+    """Run ``sql`` as ``run`` does; PostgreSQL plans it once for a connection, not each time.
+
+    For the statements of each ticket: to plan one costs more than to run it. A value takes the type that the place of
+    its first use asks for, so a number in a sum needs a ``CAST``.
+    """
+    with _cursor_of(database) as (connection, cursor):
+        try:
+            _execute_prepared(connection, cursor, _prepared(sql), values)
+        except NOT_PREPARED:
+            connection.info.clear()
+            cursor.execute(_for_driver(sql), values)
+        return _rows_of(cursor)
+
+
+def _execute_prepared(
+    connection: PoolProxiedConnection, cursor: NamedTupleCursor, prepared: Prepared, values: dict[str, Any]
+) -> None:
+    """Run a statement whose plan the connection may have by now: its ``info`` tells since when."""
+    planned, now = connection.info.get(prepared.name), time.monotonic()
+    if planned is None or now - planned > PLAN_SECONDS:
+        cursor.execute(prepared.prepare if planned is None else f"DEALLOCATE {prepared.name}; {prepared.prepare}")
+        connection.info[prepared.name] = now
+    cursor.execute(prepared.execute, values)
+
+
+def _rows_of(cursor: NamedTupleCursor) -> Rows:
+    return [] if cursor.description is None else list(cursor.fetchall())
+
+
+@contextmanager
+def _cursor_of(database: sqlalchemy.Engine) -> Iterator[tuple[PoolProxiedConnection, NamedTupleCursor]]:
+    """Borrow a connection of the pool, with a cursor; name what goes wrong."""
     with (
         outages_named(),
         one_deadline(),
@@ -36,10 +93,9 @@ def run(database: sqlalchemy.Engine, sql: str, **values: Any) -> Rows:
         closing(connection.cursor(cursor_factory=NamedTupleCursor)) as cursor,
     ):
         try:
-            cursor.execute(_for_driver(sql), values)
+            yield connection, cursor
         except ValueError as error:  # the driver's own, of a text that PostgreSQL cannot hold: NUL, half characters
             raise RowRefused(type(error).__name__) from error
-        return [] if cursor.description is None else list(cursor.fetchall())
 
 
 @contextmanager
@@ -68,3 +124,16 @@ def _connection_of(database: sqlalchemy.Engine) -> Iterator[PoolProxiedConnectio
 @lru_cache(MOST_STATEMENTS)
 def _for_driver(sql: str) -> str:
     return str(sqlalchemy.text(sql).compile(dialect=DIALECT))
+
+
+@lru_cache(MOST_STATEMENTS)
+def _prepared(sql: str) -> Prepared:
+    numbers: dict[str, int] = {}
+    text = re.sub(
+        r"%\((\w+)\)s", lambda found: f"${numbers.setdefault(found[1], len(numbers) + 1)}", _for_driver(sql)
+    ).replace("%%", "%")
+    name = f"tomaat_{hashlib.sha256(sql.encode()).hexdigest()[:32]}"
+    values = ", ".join(f"%({each})s" for each in numbers)
+    return Prepared(
+        name=name, prepare=f"PREPARE {name} AS {text}", execute=f"EXECUTE {name}{f'({values})' if values else ''}"
+    )

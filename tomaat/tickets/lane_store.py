@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy
 import structlog
 
-from tomaat.database import IDLE, Hint, RowRefused, Rows, run
+from tomaat.database import IDLE, Hint, RowRefused, Rows, run, run_prepared
 from tomaat.tickets.hints import hints_of
 from tomaat.tickets.problems import without_details
 from tomaat.tickets.source_store import Lease
@@ -46,6 +46,7 @@ CLAIM = f"""front AS MATERIALIZED ({FRONT}), claimed AS (
       UNION ALL (SELECT false, front.* FROM front WHERE id NOT IN (SELECT id FROM claimed)
                  ORDER BY queue_order LIMIT 1)
     )"""
+WEIGHT = 0.3  #: of the newest duration in the moving mean
 #: Completes a ticket, and adds its seconds to what is measured of its service.
 SUCCEED = f"""done AS (
       UPDATE tickets SET state = '{SUCCEEDED}', finished = clock_timestamp(), progress = 1, stage = NULL,
@@ -54,10 +55,9 @@ SUCCEED = f"""done AS (
     ), measured AS (
       INSERT INTO durations (source, service, mean_seconds) SELECT source, service, :seconds FROM done
       ON CONFLICT (source, service) DO UPDATE
-        SET mean_seconds = (1 - :weight) * durations.mean_seconds + :weight * excluded.mean_seconds
+        SET mean_seconds = (1 - {WEIGHT}) * durations.mean_seconds + {WEIGHT} * excluded.mean_seconds
     )"""
 MOST_SECONDS = 1e9  #: of a duration; the database takes no longer one
-WEIGHT = 0.3  #: of the newest duration in the moving mean
 
 
 class LaneStore:
@@ -107,7 +107,7 @@ class LaneStore:
         *,
         only: int | None = None,
     ) -> Rows:
-        return run(
+        return run_prepared(
             self.database,
             f"WITH {CLAIM} SELECT * FROM told WHERE {NOT_AWAITED}",
             **self._claiming(interface_hashes, running, guards, only=only),
@@ -138,7 +138,7 @@ class LaneStore:
 
     def next_queued(self, interface_hashes: Collection[str], *, running: Collection[int] = ()) -> Ticket | None:
         """Look which ticket a claim would take now. It is not claimed: it may be gone when the claim comes."""
-        rows = run(self.database, FRONT, **self._front(interface_hashes, running))
+        rows = run_prepared(self.database, FRONT, **self._front(interface_hashes, running))
         self.next = Ticket.of(rows[0]) if rows else None
         return self.next
 
@@ -219,7 +219,7 @@ class LaneStore:
         unknown outcome.
         """
         succeeding = self._succeeding(ticket, sha256, size_bytes, seconds)
-        done = bool(run(self.database, f"WITH {SUCCEED} SELECT source FROM done", **succeeding))
+        done = bool(run_prepared(self.database, f"WITH {SUCCEED} SELECT source FROM done", **succeeding))
         return self._has_succeeded(ticket, done=done)
 
     def succeed_and_claim(
@@ -243,7 +243,7 @@ class LaneStore:
             interface_hashes, running, {"beside_another": beside_another, "only_of": None, "not_now": ()}
         )
         try:
-            rows = run(
+            rows = run_prepared(
                 self.database,
                 f"""WITH {SUCCEED}, {CLAIM}
                     SELECT EXISTS (SELECT FROM done) AS is_done, told.* FROM (SELECT) one LEFT JOIN told ON true""",
@@ -261,7 +261,6 @@ class LaneStore:
             "sha256": sha256,
             "size_bytes": size_bytes,
             "seconds": min(max(seconds, 0.0), MOST_SECONDS),
-            "weight": WEIGHT,
         }
 
     def _has_succeeded(self, ticket: Ticket, *, done: bool) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy
 
-from tomaat.database import Hint, Row, RowRefused, Rows, run
+from tomaat.database import Hint, Row, RowRefused, Rows, run, run_prepared
 from tomaat.devices.need import Need
 from tomaat.tickets.hints import hints_of
 from tomaat.tickets.long_queues import LongQueues, Part
@@ -55,14 +55,14 @@ FRONT = 200  #: tickets read of each queue's front
 MOVED = "t.id, t.state, t.source"  #: what hints tell of a ticket
 WAITING_COLUMNS = """id AS ticket, queue_order AS "order", service, interface_hash, expected_seconds, source,
     coalesce(loading_seconds, 0) AS loading_seconds, coalesce(outgrown_bytes, 0) AS outgrown_bytes"""
-#: Each compute source with its queue, of which at most ``:front`` tickets are counted.
+#: Each compute source with its queue, of which at most ``FRONT`` tickets are counted.
 QUEUES = f"""SELECT l.name, {TAKES_TICKETS} AS live, l.name ~ '/cpu-[0-9]+$' AS on_cpu, s.memory_bytes, s.lanes,
       (SELECT json_agg(o ORDER BY o.warm) FROM (SELECT service, interface_hash, warm, network_bytes,
          peak_bytes, load_seconds FROM offers WHERE source = l.name) o) AS offers,
       (SELECT json_object_agg(d.service, d.mean_seconds) FROM durations d WHERE d.source = l.name) AS durations,
       (SELECT json_agg(x ORDER BY x.place) FROM (
          SELECT t.service, t.state, max(t.queue_order) AS place, sum({SECONDS_LEFT}) AS seconds, count(*) AS tickets
-         FROM ((SELECT * FROM tickets WHERE source = s.name AND state = '{QUEUED}' ORDER BY queue_order LIMIT :front)
+         FROM ((SELECT * FROM tickets WHERE source = s.name AND state = '{QUEUED}' ORDER BY queue_order LIMIT {FRONT})
                UNION ALL {PERFORMED}) t {DURATIONS}
          GROUP BY t.service, t.state, CASE WHEN t.state = '{RUNNING}' THEN t.lane END) x) AS line
     FROM leases l JOIN compute_sources s ON s.name = l.name ORDER BY l.name"""
@@ -117,7 +117,7 @@ class ManagerStore:
 
     def any_waits(self) -> bool:
         """Tell whether any ticket waits: for a queue, or in one."""
-        rows = run(
+        rows = run_prepared(
             self.database,
             f"""SELECT EXISTS (SELECT FROM tickets WHERE state = '{SUBMITTED}')
                     OR EXISTS (SELECT FROM tickets WHERE state = '{QUEUED}') AS waits""",
@@ -131,7 +131,7 @@ class ManagerStore:
         of sources that are away are there, too. A submitted ticket is one that some source takes, and that did not
         outgrow the largest of them.
         """
-        rows = run(
+        rows = run_prepared(
             self.database,
             f"""WITH queues AS MATERIALIZED ({QUEUES})
                 SELECT (SELECT json_agg(q ORDER BY q.name) FROM queues q) AS queues,
@@ -144,10 +144,8 @@ class ManagerStore:
                        WHERE state = '{SUBMITTED}' AND interface_hash = taken.interface_hash AND id <> ALL(:refused)
                          AND (outgrown_bytes IS NULL
                               OR outgrown_bytes < (SELECT max(memory_bytes) FROM queues WHERE live))
-                       ORDER BY queue_order LIMIT :limit) waiting) w) AS submitted""",
+                       ORDER BY queue_order LIMIT {MOST_AT_ONCE}) waiting) w) AS submitted""",
             refused=self.tickets.refused,
-            front=FRONT,
-            limit=MOST_AT_ONCE,
         )
         return QueuesNow(
             queues=self._queues_of(rows[0].queues or []),
@@ -156,7 +154,7 @@ class ManagerStore:
 
     def queues(self) -> list[Queue]:
         """Read each compute source's queue as ``read`` does."""
-        rows = run(self.database, f"SELECT json_agg(q ORDER BY q.name) AS queues FROM ({QUEUES}) q", front=FRONT)
+        rows = run(self.database, f"SELECT json_agg(q ORDER BY q.name) AS queues FROM ({QUEUES}) q")
         return self._queues_of(rows[0].queues or [])
 
     def _queues_of(self, facts: Sequence[dict[str, Any]]) -> list[Queue]:
@@ -202,7 +200,7 @@ class ManagerStore:
         return {row.id: row.source for row in rows}
 
     def _place(self, before: str, guard: str, moves: Sequence[Placement]) -> Rows:
-        return run(
+        return run_prepared(
             self.database,
             f"""UPDATE tickets t SET state = '{QUEUED}', source = m.to_source, loading_seconds = m.loading_seconds
                 FROM jsonb_to_recordset(CAST(:moves AS jsonb))

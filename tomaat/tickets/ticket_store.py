@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy
 
-from tomaat.database import DatabaseUnavailable, Hint, Row, run
+from tomaat.database import DatabaseUnavailable, Hint, Row, run, run_prepared
 from tomaat.tickets.actors import ANYBODY, HOLDER
 from tomaat.tickets.hints import hints_of, hints_of_wish
 from tomaat.tickets.lines import Line, Lines, begins_and_ends
@@ -106,7 +106,7 @@ class TicketStore:
 
     def _insert(self, submission: NewTicket) -> Ticket:
         values = asdict(submission)
-        rows = run(
+        rows = run_prepared(
             self.database,
             f"""WITH new AS (
                   INSERT INTO tickets (token_hash, service, interface_hash, folder, key_name, idempotency_key,
@@ -207,7 +207,7 @@ class TicketStore:
               INSERT INTO audit (who, what, ticket, outcome) SELECT '{HOLDER}', '{READ_RESULT}', id, '200'
               FROM unnest(CAST(:reading AS bigint[])) AS read(id) JOIN tickets USING (id)
               WHERE state = '{SUCCEEDED}' AND NOT delete_requested AND NOT files_removed)"""
-        rows = run(
+        rows = run_prepared(
             self.database,
             f"{noted if reading else ''} SELECT {COLUMNS} FROM tickets WHERE id = ANY(:ids)",
             ids=list(ticket_ids),
