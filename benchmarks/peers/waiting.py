@@ -100,9 +100,9 @@ def manage_and_time(journal: Path) -> None:
     manager = importlib.import_module("tomaat.manager.manager").Manager
     do_round = manager.round
 
-    def timed(self: object) -> float:
+    def timed(self: object, *heard: object) -> float:
         began = time.perf_counter()
-        pause: float = do_round(self)
+        pause: float = do_round(self, *heard)
         file.write(f"{time.perf_counter() - began}\n")
         return pause
 

@@ -44,6 +44,30 @@ def test_the_whole_queue_counts_though_its_front_is_read_only(bench, queued, mon
     assert queue.recent[-1] == "Blur", "the last one waits behind the front"
 
 
+def test_a_rest_is_read_again_slice_by_slice_and_what_joins_meanwhile_counts_once(bench, queued, monkeypatch):
+    monkeypatch.setattr(long_queues, "SHORTEST_SECONDS", 0.0)
+    monkeypatch.setattr(long_queues, "SHARE", 1e9)
+    monkeypatch.setattr(long_queues, "SLICE", 20)
+    read = []
+    assert seconds(bench) == 2.0 * MANY, "at first all of it is read"
+    (last,) = bench.run("SELECT max(queue_order) AS place FROM tickets")
+    bench.force("UPDATE tickets SET queue_order = queue_order + 2 WHERE queue_order = :place", place=last.place)
+    with watched_statements(after=lambda cursor, *_: read.append(cursor.rowcount)):
+        assert seconds(bench) == 2.0 * MANY
+    assert len(read) == 2, "the fronts, and one slice"
+    assert bench.manager.long_queues.rests[SOURCE].read_to < last.place, "others follow in the next rounds"
+    early, late = bench.submit(), bench.submit()
+    bench.force("UPDATE tickets SET queue_order = :place WHERE id = :id", place=FRONT + 5, id=early.id)
+    for ticket in (early, late):
+        bench.manager.assign([Placement(ticket=ticket.id, from_source=None, to_source=SOURCE)])
+    for _ in range(8):
+        assert seconds(bench) == 2.0 * MANY + 2.0
+    bench.force("DELETE FROM tickets WHERE id = :id", id=late.id)
+    for _ in range(8):
+        seconds(bench)
+    assert seconds(bench) == 2.0 * MANY + 1.0
+
+
 def test_a_ticket_that_joins_a_long_queue_counts_at_once(bench, queued, monkeypatch):
     monkeypatch.setattr(long_queues, "SHORTEST_SECONDS", 3600.0)
     before = seconds(bench)

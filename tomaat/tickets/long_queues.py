@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import sqlalchemy
@@ -17,8 +17,9 @@ from tomaat.database import run
 from tomaat.tickets.sql import DURATIONS, SECONDS_LEFT
 from tomaat.tickets.states import QUEUED
 
+SLICE = 5000  #: tickets of a rest that are read at once, so that a round stays short
 SHARE = 0.02  #: of the time, spent reading the rests of queues
-SHORTEST_SECONDS = 1.0  #: between two readings
+SHORTEST_SECONDS = 1.0  #: between two readings of the only long queue
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +31,25 @@ class Part:
     seconds: float  #: expected, of all of them
     state: str = QUEUED
 
-    def with_one(self, other: Part) -> Part:
+    def with_more(self, other: Part) -> Part:
         """Add more tickets of the same service."""
         return Part(service=self.service, place=max(self.place, other.place), seconds=self.seconds + other.seconds)
+
+
+@dataclass(kw_only=True)
+class Rest:
+    """What waits behind one queue's front, by service: as it was read last, and what of it is read anew."""
+
+    parts: dict[str, Part] = field(default_factory=dict)
+    anew: dict[str, Part] = field(default_factory=dict)
+    read_to: int | None = None  #: the highest ``queue_order`` that was read anew; ``None``: not begun
+    read_at: float = 0.0  #: when all of it was read last
+
+    def add(self, part: Part) -> None:
+        """Add a ticket that was just queued."""
+        _add(self.parts, part)
+        if self.read_to is not None and part.place <= self.read_to:
+            _add(self.anew, part)
 
 
 class LongQueues:
@@ -40,44 +57,66 @@ class LongQueues:
 
     def __init__(self, database: sqlalchemy.Engine) -> None:
         self.database = database
-        self.rests: dict[str, dict[str, Part]] = {}
+        self.rests: dict[str, Rest] = {}
         self.read_again_at = 0.0
 
     def complete(self, queues: Collection[dict[str, Any]], *, front: int) -> None:
-        """Add to the ``line`` of each queue what waits behind its front of so many tickets."""
+        """Add to the ``line`` of each queue what waits behind its front of so many tickets.
+
+        A rest that is not known yet is read whole; of the others one slice, now and then.
+        """
         ends = {queue["name"]: _end_of_front(queue, front) for queue in queues}
         long = {name: end for name, end in ends.items() if end is not None}
-        if time.monotonic() >= self.read_again_at or long.keys() - self.rests.keys():
-            self._read(long)
+        self.rests = {name: rest for name, rest in self.rests.items() if name in long}
+        self._read(long)
         for queue in queues:
             if queue["name"] in long:
-                rest = sorted(self.rests[queue["name"]].values(), key=lambda part: part.place)
+                rest = sorted(self.rests[queue["name"]].parts.values(), key=lambda part: part.place)
                 queue["line"] += [asdict(part) for part in rest]
 
     def add(self, source: str, part: Part) -> None:
         """Note a ticket that was just queued, if it is behind a front."""
-        rest = self.rests.get(source)
-        if rest is not None:
-            rest[part.service] = rest[part.service].with_one(part) if part.service in rest else part
+        if source in self.rests:
+            self.rests[source].add(part)
 
-    def _read(self, ends: Mapping[str, int]) -> None:
-        self.rests = {name: {} for name in ends}
-        if not ends:
-            return
+    def _read(self, long: Mapping[str, int]) -> None:
         began = time.monotonic()
+        unknown = long.keys() - self.rests.keys()
+        for name in unknown:
+            self.rests[name] = Rest()
+            while not self._read_slice(name, long[name]):
+                pass
+        if not unknown:
+            if not self.rests or began < self.read_again_at:
+                return
+            name = min(self.rests, key=lambda name: self.rests[name].read_at)
+            self._read_slice(name, long[name])
+        now = time.monotonic()
+        self.read_again_at = now + max(SHORTEST_SECONDS / len(self.rests), (now - began) / SHARE)
+
+    def _read_slice(self, name: str, end_of_front: int) -> bool:
+        """Read the next slice of a rest; tell whether that was the last one."""
+        rest = self.rests[name]
         rows = run(
             self.database,
-            f"""SELECT t.source, t.service, max(t.queue_order) AS place, sum({SECONDS_LEFT}) AS seconds
-                FROM unnest(CAST(:sources AS text[]), CAST(:ends AS bigint[])) AS front(source, ending)
-                JOIN tickets t ON t.source = front.source AND t.state = '{QUEUED}' AND t.queue_order > front.ending
-                {DURATIONS} GROUP BY t.source, t.service""",
-            sources=list(ends),
-            ends=list(ends.values()),
+            f"""SELECT t.service, max(t.queue_order) AS place, sum({SECONDS_LEFT}) AS seconds, count(*) AS tickets
+                FROM (SELECT * FROM tickets WHERE source = :source AND state = '{QUEUED}' AND queue_order > :behind
+                      ORDER BY queue_order LIMIT {SLICE}) t {DURATIONS} GROUP BY t.service""",
+            source=name,
+            behind=max(end_of_front, rest.read_to or 0),
         )
         for row in rows:
-            self.rests[row.source][row.service] = Part(service=row.service, place=row.place, seconds=row.seconds)
-        now = time.monotonic()
-        self.read_again_at = now + max(SHORTEST_SECONDS, (now - began) / SHARE)
+            _add(rest.anew, Part(service=row.service, place=row.place, seconds=row.seconds))
+        if sum(row.tickets for row in rows) == SLICE:
+            rest.read_to = max(row.place for row in rows)
+            return False
+        self.rests[name] = Rest(parts=rest.anew, read_at=time.monotonic())
+        return True
+
+
+def _add(parts: dict[str, Part], part: Part) -> None:
+    known = parts.get(part.service)
+    parts[part.service] = part if known is None else known.with_more(part)
 
 
 def _end_of_front(queue: Mapping[str, Any], front: int) -> int | None:
