@@ -198,6 +198,21 @@ def test_hints_are_sent_together_and_those_that_can_wait_wait_for_one_that_canno
     assert sent.get(timeout=10) == [Hint("a", "3")]
 
 
+def test_hints_that_follow_each_other_closely_are_one_statement(database, monkeypatch):
+    module = sys.modules["tomaat.database.hinter"]
+    sent: SimpleQueue[list[Hint]] = SimpleQueue()
+    monkeypatch.setattr(module, "send_hints", lambda _, hints: sent.put(list(hints)))
+    monkeypatch.setattr(module, "APART_SECONDS", 1.0)
+    hinter = Hinter(database)
+    hinter.send(Hint("a", "1"))
+    assert sent.get(timeout=10) == [Hint("a", "1")], "the first one goes at once"
+    for about in ("2", "3"):
+        hinter.send(Hint("a", about))
+        time.sleep(0.05)
+    assert sent.get(timeout=10) == [Hint("a", "2"), Hint("a", "3")]
+    hinter.close()
+
+
 def test_a_connection_that_was_closed_is_noticed_without_a_statement_and_replaced(database):
     (before,) = run(database, "SELECT pg_backend_pid() AS pid")
     with connect(database.url.render_as_string(hide_password=False), deadline_seconds=10).connect() as other:

@@ -13,6 +13,7 @@ from tomaat.database.hint import Hint
 from tomaat.database.hints import send_hints
 
 LATER_SECONDS = 0.05  #: for which a hint that can wait does so
+APART_SECONDS = 0.01  #: between two statements: under load several hints come within it
 
 
 class Hinter:
@@ -24,6 +25,7 @@ class Hinter:
     def __init__(self, database: sqlalchemy.Engine) -> None:
         self.database = database
         self.wanted: SimpleQueue[Hint | None] = SimpleQueue()
+        self.sent_at = -APART_SECONDS
         self.thread = threading.Thread(target=self._send_all, name="hints", daemon=True)
         self.thread.start()
 
@@ -42,15 +44,17 @@ class Hinter:
             wanted = self._next()
             hints = [each for each in wanted if each is not None]
             if hints:
+                self.sent_at = time.monotonic()
                 send_hints(self.database, hints)
 
     def _next(self) -> list[Hint | None]:
-        """Wait for hints; those that can wait do, for one that cannot."""
+        """Wait for hints; those that can wait do, for one that cannot, and all do right after a statement."""
         wanted = [self.wanted.get()]
-        until = time.monotonic() + LATER_SECONDS
+        later = time.monotonic() + LATER_SECONDS
         with suppress(Empty):
             while True:
                 can_wait = all(each is not None and not each.soon for each in wanted)
-                left = max(0.0, until - time.monotonic()) if can_wait else 0.0
+                until = later if can_wait else self.sent_at + APART_SECONDS
+                left = 0.0 if None in wanted else max(0.0, until - time.monotonic())
                 wanted.append(self.wanted.get(block=left > 0, timeout=left))
         return wanted

@@ -22,9 +22,8 @@ from tomaat.database.connection import RowRefused, one_deadline, outages_named
 
 DIALECT = sqlalchemy.make_url("postgresql+psycopg2://").get_dialect()()  #: how the driver wants its parameters
 MOST_STATEMENTS = 1000  #: whose text for the driver is kept
-PLAN_SECONDS = (
-    30.0  #: for which a plan is used: the tables grow meanwhile, and a plan that was good may not be so later
-)
+MOST_LETTERS = 40  #: of a statement that its name begins with; PostgreSQL keeps 63 of a name
+PLAN_SECONDS = 30.0  #: for which a plan is used: the tables grow meanwhile
 #: Not prepared here: a pooler gave this connection another session, or a table has changed. Nothing has happened.
 NOT_PREPARED = (InvalidSqlStatementName, DuplicatePreparedStatement, FeatureNotSupported)
 
@@ -36,7 +35,7 @@ Rows: TypeAlias = list[Row]
 class Prepared:
     """A statement as PostgreSQL prepares it: what makes it, and what runs it with the driver's values."""
 
-    name: str  #: from its text: the same on all connections
+    name: str  #: how its text begins, for the server's log, and its hash: the same on all connections
     prepare: str
     execute: str
 
@@ -132,7 +131,8 @@ def _prepared(sql: str) -> Prepared:
     text = re.sub(
         r"%\((\w+)\)s", lambda found: f"${numbers.setdefault(found[1], len(numbers) + 1)}", _for_driver(sql)
     ).replace("%%", "%")
-    name = f"tomaat_{hashlib.sha256(sql.encode()).hexdigest()[:32]}"
+    words = re.sub(r"\W+", "_", sql)[:MOST_LETTERS].strip("_").lower()
+    name = f"{words}_{hashlib.sha256(sql.encode()).hexdigest()[:16]}"
     values = ", ".join(f"%({each})s" for each in numbers)
     return Prepared(
         name=name, prepare=f"PREPARE {name} AS {text}", execute=f"EXECUTE {name}{f'({values})' if values else ''}"
