@@ -18,9 +18,8 @@ import psutil
 from benchmarks.instances import instances
 from benchmarks.peers.work import RESULT
 from tests.service import REPOSITORY, Service, free_port
-from tomaat.postgres.account import STAY
 from tomaat.postgres.private_postgres import PrivatePostgres
-from tomaat.processes.dying import command_that_dies_with
+from tomaat.processes.dying import STAY, command_that_dies_with
 
 ENVIRONMENTS = REPOSITORY / ".cache/peers"  #: `make benchmark-peers` makes them
 REDIS = shutil.which("redis-server") or "/usr/bin/redis-server"

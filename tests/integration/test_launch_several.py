@@ -1,0 +1,269 @@
+"""WebService as several processes on one port, killed at will; the lanes' side of the database is played."""
+
+import http.client
+import itertools
+import json
+import os
+import re
+import signal
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+
+import pytest
+import requests
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.service import Service
+
+WEB = "WebService.py"
+PROCESSES = 3
+MOST_CALLERS = 300  #: of which some meet each process
+
+
+class Caller:
+    """One connection to the service, which is kept, and the process that serves it."""
+
+    def __init__(self, service):
+        self.connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=60)
+        self.ticket = self.ask("POST", "/request", json.dumps({}), status=202)
+        number = self.ticket["id"]
+        service.until(lambda: process_of(service, number))
+        self.process = process_of(service, number)
+
+    def ask(self, method, path, body=None, *, status=200, **headers):
+        if method == "POST":
+            body = '--b\r\nContent-Disposition: form-data; name="service"\r\n\r\nAdd\r\n'
+            body += '--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n1.5\r\n--b--\r\n'
+            headers["Content-Type"] = "multipart/form-data; boundary=b"
+        self.connection.request(method, path, body, headers)
+        answer = self.connection.getresponse()
+        said = answer.read()
+        assert answer.status == status, said
+        return json.loads(said)
+
+
+def lines(service):
+    """Read the log; a line may still be written."""
+    for line in service.log(WEB).splitlines():
+        with suppress(ValueError):
+            yield json.loads(line)
+
+
+def process_of(service, ticket):
+    found = (line for line in lines(service) if line["event"] == "ticket.submitted" and line["ticket"] == ticket)
+    return next((line["process"] for line in found), None)
+
+
+def heard(service, event):
+    """Tell which processes said an event, each time; ``None`` is the one that started the others."""
+    return sorted((line.get("process") for line in lines(service) if line["event"] == event), key=str)
+
+
+def children(service):
+    parent = service.doors[WEB].pid
+    with open(f"/proc/{parent}/task/{parent}/children") as listed:  # noqa: PTH123 (no file)
+        return [int(child) for child in listed.read().split()]
+
+
+def number_of(pid):
+    with open(f"/proc/{pid}/cmdline") as words:  # noqa: PTH123 (no file)
+        return int(re.search("--process\0(\\d+)\0", words.read())[1])
+
+
+def runs(pid):
+    with suppress(OSError), open(f"/proc/{pid}/cmdline") as words:  # noqa: PTH123 (no file)
+        return words.read() != ""  # a zombie's is empty
+    return False
+
+
+def callers_of_all(service):
+    """Call until each process has a caller; keep the first of each."""
+    found, others = {}, []
+    for _ in range(MOST_CALLERS):
+        caller = Caller(service)
+        others.append(caller)  # open: else the same process may be the first again and again
+        found.setdefault(caller.process, caller)
+        if len(found) == PROCESSES:
+            return found
+    raise AssertionError(f"{MOST_CALLERS} callers met the processes {sorted(found)}")
+
+
+@pytest.fixture
+def make(tmp_path, bench, database_url):
+    """Make a WebService of three processes, whose database offers the service Add; end it."""
+    bench.source()
+    made = []
+
+    def make(**settings):
+        settings = {"WEB_PROCESSES": str(PROCESSES), "LOG_FORMAT": "json", **settings}
+        made.append(Service(tmp_path, database_url, **settings))
+        return made[-1]
+
+    yield make
+    for service in made:
+        service.stop()
+
+
+@pytest.fixture
+def service(make):
+    """One that answers."""
+    made = make(LONGEST_WAIT_SECONDS="600", POLL_SECONDS="600", MOST_WRONG_KEYS_PER_MINUTE="3")
+    made.start(WEB)
+    wait_for_all(made)
+    return made
+
+
+def wait_for_all(service, times=1):
+    service.until(lambda: len(heard(service, "web.listening")) == times * PROCESSES)
+
+
+def scrape(service):
+    """Ask on a new connection, which any process may take; give each figure, of which none comes twice."""
+    figures = [
+        ((sample.name, *sorted(sample.labels.items())), sample.value, family.type)
+        for family in text_string_to_metric_families(requests.get(f"{service.url}/metrics", timeout=60).text)
+        for sample in family.samples
+    ]
+    seen = {name: value for name, value, _ in figures}
+    assert len(seen) == len(figures)
+    counted = {name for name, _, kind in figures if kind in {"counter", "histogram"}}
+    assert len(counted) > 100
+    return seen, counted
+
+
+def test_all_processes_answer_on_one_port_and_hear_of_each_others_tickets(service):
+    callers = callers_of_all(service)
+    assert sorted(callers) == [1, 2, 3]
+    assert heard(service, "door.opened") == [1, 2, 3, None]
+    one, other, third = callers.values()
+    path = one.ticket["links"]["status"]
+    with ThreadPoolExecutor() as pool:  # no look of the waiter's own is due before the test gives up
+        waiting = [pool.submit(each.ask, "GET", f"{path}?wait=600") for each in (other, third)]
+        while not all(future.running() for future in waiting):
+            pass
+        one.ask("DELETE", one.ticket["links"]["cancel"])
+        assert [future.result()["state"] for future in waiting] == ["cancelled"] * 2
+    one.ask("GET", path)
+
+
+def test_what_is_bounded_for_all_is_bounded_for_all_processes_together(service):
+    wrong = {"X-API-Key": "tomaat_wrong", "X-Forwarded-For": "192.0.2.7"}
+    for caller in callers_of_all(service).values():
+        caller.ask("POST", "/request", status=401, **wrong)
+        caller.ask("POST", "/request", status=429, **wrong)
+
+
+def test_the_figures_are_those_of_all_processes_and_never_fall(service):
+    callers = callers_of_all(service)
+    for caller in callers.values():
+        for _ in range(5):
+            caller.ask("GET", "/health/live")
+    seen, counted = scrape(service)
+    live = ("tomaat_requests_total", ("method", "GET"), ("route", "/health/live"), ("status", "200"))
+    assert seen[live] == 5 * PROCESSES
+    started = {value for name, value in seen.items() if name[0] == "process_start_time_seconds"}
+    assert len([name for name in seen if name[0] == "process_resident_memory_bytes"]) == PROCESSES
+    for round_ in range(30):
+        if round_ == 10:
+            os.kill(children(service)[0], signal.SIGKILL)
+        before = seen
+        seen, still_counted = scrape(service)
+        assert counted <= still_counted
+        assert {name: (before[name], seen[name]) for name in counted if seen[name] < before[name]} == {}
+    wait_for_all(service, times=1 + 1 / PROCESSES)
+    for caller in callers.values():
+        with suppress(AssertionError, OSError, http.client.HTTPException):
+            caller.ask("DELETE", caller.ticket["links"]["cancel"])
+    seen, _ = scrape(service)
+    assert seen[live] == 5 * PROCESSES
+    service.until(
+        lambda: started != {v for name, v in scrape(service)[0].items() if name[0] == "process_start_time_seconds"}
+    )
+
+
+def test_a_killed_process_comes_back_and_costs_only_its_own_connections(service):
+    callers = callers_of_all(service)
+    victim = children(service)[0]
+    number = number_of(victim)
+    taken, stop = [], threading.Event()
+
+    def submit():
+        while not stop.is_set():
+            with suppress(requests.RequestException):
+                answer = requests.post(
+                    f"{service.url}/request", files={"service": (None, "Add"), "a": (None, "2")}, timeout=60
+                )
+                if answer.status_code == 202:
+                    taken.append(answer.json()["id"])
+
+    submitting = threading.Thread(target=submit)
+    submitting.start()
+    try:
+        os.kill(victim, signal.SIGKILL)
+        service.until(lambda: heard(service, "door.opened").count(number) == 2)
+        service.until(lambda: heard(service, "web.listening").count(number) == 2)
+    finally:
+        stop.set()
+        submitting.join()
+    with pytest.raises((OSError, http.client.HTTPException)):
+        callers.pop(number).ask("GET", "/health/live")
+    for each in callers.values():
+        assert each.ask("GET", each.ticket["links"]["status"])["state"] == "submitted"
+    died = [line for line in lines(service) if line["event"] == "program.died"]
+    assert [line["program"] for line in died] == [f"WebService --process {number}"]
+    assert {row.id for row in service.rows("SELECT id FROM tickets")} >= set(taken) != set()
+    assert sorted(callers_of_all(service)) == [1, 2, 3]
+
+
+def test_whoever_kills_the_first_process_ends_all_and_the_port_is_free(service):
+    callers = callers_of_all(service)
+    pids = children(service)
+    assert len(pids) == PROCESSES
+    service.kill(WEB)
+    service.until(lambda: not any(map(runs, pids)))
+    with socket.create_server(("127.0.0.1", service.port)):
+        pass
+    service.start(WEB)
+    wait_for_all(service, times=2)
+    assert {row.id for row in service.rows("SELECT id FROM tickets")} >= {c.ticket["id"] for c in callers.values()}
+
+
+def test_a_request_to_end_ends_all_processes_cleanly(service):
+    callers_of_all(service)
+    pids = children(service)
+    assert service.terminate(WEB, 60) == 0
+    assert not any(map(runs, pids))
+    assert heard(service, "door.closed") == [1, 2, 3, None]
+    assert heard(service, "program.died") == []
+
+
+def test_a_busy_port_is_told_once_and_nobody_is_started(make):
+    service = make()
+    with socket.create_server(("127.0.0.1", service.port)):
+        service.start(WEB)
+        assert service.doors[WEB].wait(60) == 2
+    assert service.log(WEB).count("is taken by another program") == 1
+    assert heard(service, "door.opened") == [None]
+
+
+def test_what_no_process_can_run_with_ends_all(make):
+    service = make(API_KEYS="always")
+    service.start(WEB)
+    assert service.doors[WEB].wait(60) == 2
+    assert "requests need an API key" in service.log(WEB)
+    (last,) = [line for line in lines(service) if line["event"] == "door.misconfigured" and "process" not in line]
+    assert "cannot run as it is set up" in last["reason"]
+
+
+def test_one_process_is_the_door_itself(make):
+    service = make(WEB_PROCESSES="1")
+    service.start(WEB)
+    service.until(lambda: heard(service, "web.listening"))
+    assert children(service) == []
+    with closing(http.client.HTTPConnection("127.0.0.1", service.port, timeout=60)) as connection:
+        connection.request("GET", "/metrics")
+        text = connection.getresponse().read().decode()
+    assert re.search(r"^process_start_time_seconds \d", text, re.MULTILINE)
+    assert "process" not in set(itertools.chain.from_iterable(lines(service)))
