@@ -120,7 +120,8 @@ class Settings(BaseSettings):
         default=50,
         ge=1,
         le=1_000_000,
-        description="Connections of one address; `TOMAAT_TRUSTED_PROXIES` have no such limit.",
+        description="Connections of one address to one process of WebService; `TOMAAT_TRUSTED_PROXIES` have no such "
+        "limit.",
     )
     LARGEST_SPOOLS_BYTES: int = Field(
         default=16 * GIB,
@@ -239,14 +240,15 @@ class Settings(BaseSettings):
         default=32,
         ge=4,
         le=1000,
-        description="Threads of the web server; at most half of them wait for `?wait=`, three eighths unpack uploads.",
+        description="Threads of each process of WebService; at most half of them wait for `?wait=`, three eighths "
+        "unpack uploads.",
     )
     WEB_PROCESSES: int = Field(
         default=1,
         ge=1,
         le=16,
-        description="Processes of WebService, which answer on one port; each has its threads and its connections to "
-        "the database. More than one where one processor is the bound.",
+        description="Processes of WebService, which answer on one port: more than one where one processor is too slow. "
+        "Each has its own threads and its own connections to the database.",
     )
     TRUSTED_PROXIES: list[str] = Field(
         default=["127.0.0.0/8", "::1/128"],
