@@ -9,7 +9,7 @@ import signal
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 
 import pytest
 import requests
@@ -170,6 +170,25 @@ def test_what_is_bounded_for_all_is_bounded_for_all_processes_together(service, 
     for caller in callers_of_all().values():
         caller.ask("POST", "/request", status=401, **wrong)
         caller.ask("POST", "/request", status=429, **wrong)
+
+
+def test_the_bytes_of_all_uploads_are_bounded_for_all_processes_together(make):
+    service = make(LARGEST_SPOOLS_BYTES="600000")
+    service.start(WEB)
+    wait_for_all(service)
+    with ExitStack() as stack:
+        callers = [Caller(service) for _ in range(PROCESSES + 1)]  # two of them meet the same process
+        for each in callers:
+            stack.callback(each.connection.close)
+        one, other = max(itertools.combinations(callers, 2), key=lambda pair: pair[0].process == pair[1].process)
+        for each in (one, other):
+            each.connection.putrequest("POST", "/request")
+            for name, value in (("Content-Type", TYPE), ("Content-Length", "150000")):
+                each.connection.putheader(name, value)
+            each.connection.endheaders()
+            each.connection.send(b"x" * 100_000)
+        refused = other.connection.getresponse()
+        assert (refused.status, json.load(refused)["title"]) == (503, "Busy")
 
 
 def test_the_figures_are_those_of_all_processes_and_never_fall(service, callers_of_all):
