@@ -204,12 +204,13 @@ def tasks_in(folder: Path, *paths: str) -> Path:
 
 
 @contextlib.contextmanager
-def all_stacks(*, alone: bool) -> Iterator[list[Stack]]:
+def all_stacks(*, alone: bool, web_processes: int) -> Iterator[list[Stack]]:
     """Start this service, and its peers unless it is ``alone``; end all of them."""
     if not alone:
         check_peers()
     with instances() as given, contextlib.ExitStack() as peers:
-        this = given.start("this", *SERVICES, CUSTOM_TASKS_DIR=str(tasks_in(given.folder, *TASKS)))
+        settings = {"CUSTOM_TASKS_DIR": str(tasks_in(given.folder, *TASKS)), "WEB_PROCESSES": str(web_processes)}
+        this = given.start("this", *SERVICES, **settings)
         makers = () if alone else (celery, procrastinate)
         yield [ThisService(this, pid_of(given.server)), *(peers.enter_context(make(given.folder)) for make in makers)]
 
