@@ -12,6 +12,7 @@ def end(*_):
     (folder / f"asked-{number}").touch()
     while len(list(folder.glob("asked-*"))) < 3:
         time.sleep(0.02)
+    time.sleep(0.5)
     (folder / f"ended-{number}").touch()
     sys.exit()
 signal.signal(signal.SIGTERM, end)
@@ -20,7 +21,7 @@ time.sleep(600)
 """
 
 
-def test_all_processes_are_asked_to_end_before_one_is_waited_for(tmp_path):
+def test_all_processes_are_asked_to_end_together_and_waited_for(tmp_path):
     program = tmp_path / "Standin.py"
     program.write_text(PROGRAM)
     settings = Settings(WEB_PROCESSES=3, BASE_STORAGE_DIR=tmp_path / "storage")
