@@ -22,8 +22,11 @@ def share_counts(shown: CollectorRegistry, process: int) -> CollectorRegistry:
     """
     values.ValueClass = values.MultiProcessValue(lambda: process)  # type: ignore[no-untyped-call]
     for kind in KINDS:
-        with (Path(os.environ[FOLDER]) / f"{kind}_{process}.db").open("ab") as file:
-            os.posix_fallocate(file.fileno(), 0, ROOM_BYTES)
+        place = Path(os.environ[FOLDER]) / f"{kind}_{process}.db"
+        if not place.exists():
+            with place.with_suffix(".new").open("wb") as file:  # nobody reads it before it is whole
+                os.posix_fallocate(file.fileno(), 0, ROOM_BYTES)
+            place.with_suffix(".new").rename(place)
     MultiProcessCollector(shown)  # type: ignore[no-untyped-call]
     return CollectorRegistry()
 
