@@ -249,7 +249,11 @@ def test_whoever_kills_the_first_process_ends_all_and_the_port_is_free(service, 
     pids = children(service)
     assert len(pids) == PROCESSES
     service.kill(WEB)
-    service.until(lambda: not any(map(runs, pids)))
+    try:
+        service.until(lambda: not any(map(runs, pids)))
+    finally:
+        for pid in filter(runs, pids):
+            os.kill(pid, signal.SIGKILL)
     service.until(lambda: is_free(service.port))
     service.start(WEB)
     wait_for_all(service, times=2)
