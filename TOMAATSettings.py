@@ -30,6 +30,7 @@ PIB = 1024**5  #: no setting in bytes is more
 HUNDRED_YEARS_DAYS = 36_525  #: no age is more: PostgreSQL's dates and Python's numbers end somewhere
 HUNDRED_YEARS_HOURS = 24 * HUNDRED_YEARS_DAYS
 DAY_SECONDS = 86_400  #: no time within which something happens is more
+CONNECTIONS_BESIDE = 15  #: to the database, beside WebService's: QueueManager's, TaskScheduling's, a person's
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (addresses to listen on, and where to ask then)
 #: The documents list the settings in these groups, in the order of the fields; each group begins at a field.
 GROUPS = {
@@ -119,7 +120,8 @@ class Settings(BaseSettings):
         default=50,
         ge=1,
         le=1_000_000,
-        description="Connections of one address; `TOMAAT_TRUSTED_PROXIES` have no such limit.",
+        description="Connections of one address to one process of WebService; `TOMAAT_TRUSTED_PROXIES` have no such "
+        "limit.",
     )
     LARGEST_SPOOLS_BYTES: int = Field(
         default=16 * GIB,
@@ -238,7 +240,15 @@ class Settings(BaseSettings):
         default=32,
         ge=4,
         le=1000,
-        description="Threads of the web server; at most half of them wait for `?wait=`, three eighths unpack uploads.",
+        description="Threads of each process of WebService; at most half of them wait for `?wait=`, three eighths "
+        "unpack uploads.",
+    )
+    WEB_PROCESSES: int = Field(
+        default=1,
+        ge=1,
+        le=16,
+        description="Processes of WebService, which answer on one port: more than one where one processor is too slow. "
+        "Each has its own threads and its own connections to the database.",
     )
     TRUSTED_PROXIES: list[str] = Field(
         default=["127.0.0.0/8", "::1/128"],
@@ -345,6 +355,20 @@ class Settings(BaseSettings):
             "none: make one with `python3 -m tomaat.access make NAME` (beside `make serve`: make keys "
             'ARGS="make NAME"), or say TOMAAT_API_KEYS=never to let everybody in'
         )
+
+    @property
+    def web_connections(self) -> int:
+        """The most connections to the database that one process of WebService opens, beside the one that listens."""
+        return self.WEB_THREADS // 2 + 4
+
+    @property
+    def database_connections(self) -> int:
+        """The most connections to the database that all doors, and a person beside them, may open."""
+        return self.WEB_PROCESSES * (self.web_connections + 1) + CONNECTIONS_BESIDE
+
+    def share_of(self, amount: int) -> int:
+        """Give the part of an amount for all that one process of WebService may use up, rounded up."""
+        return -(-amount // self.WEB_PROCESSES)
 
     @property
     def database_deadline_seconds(self) -> float:

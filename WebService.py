@@ -6,10 +6,12 @@ Runs alone: ``python3 WebService.py``. It waits for the database. It never impor
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from tomaat.access import Audit, KeyStore
 from tomaat.database import ENDED, MOVED, Hinter, Hints, connect
 from tomaat.launch.open_door import open_door, prepare
+from tomaat.launch.several import Part, run_several
 from tomaat.processes.misconfigured import Misconfigured
 from tomaat.processes.stop import Stop
 from tomaat.storage import Storage
@@ -17,47 +19,39 @@ from tomaat.tickets.operator_store import OperatorStore
 from tomaat.tickets.ticket_store import AgainRules, TicketStore
 from tomaat.tickets.watch_store import WatchStore
 from tomaat.web.api import Api, Examples, Waiters
-from tomaat.web.http import Access, Gate, Proxies, WebServer, create_app
+from tomaat.web.http import Access, Gate, Proxies, WebServer, bind, create_app
 from tomaat.web.operator.operator import Operator
 from tomaat.web.page.documents import Page
-from tomaat.web.watch import Health, Metrics
+from tomaat.web.watch import LOOK_SECONDS, Health, Metrics
 from TOMAATSettings import Settings, read_settings
 
 
-def access_of(settings: Settings, keys: KeyStore) -> Access:
-    """Make the rules of access. Raises ``Misconfigured`` where keys are needed and there is none."""
-    if settings.keys_needed and not any(key.revoked is None for key in keys.all()):
-        raise Misconfigured(settings.key_missing)
-    return Access(
-        keys,
-        Proxies(settings.TRUSTED_PROXIES),
-        needed=settings.keys_needed,
-        most_waiting=settings.LONGEST_QUEUE_PER_KEY,
-        most_within_a_minute=settings.MOST_TICKETS_PER_MINUTE,
-        most_wrong_keys=settings.MOST_WRONG_KEYS_PER_MINUTE,
-    )
-
-
-def serve(settings: Settings, stop: Stop) -> None:
-    """Answer requests until the door is asked to stop."""
+def serve(settings: Settings, part: Part, stop: Stop) -> None:
+    """Answer until the door is asked to stop. Raises ``Misconfigured`` where a key is needed and there is none."""
     deadline = settings.database_deadline_seconds
-    database = connect(settings.DATABASE_URL, deadline_seconds=deadline, pool_size=settings.WEB_THREADS // 2 + 4)
+    database = connect(settings.DATABASE_URL, deadline_seconds=deadline, pool_size=settings.web_connections)
     storage = Storage(settings.BASE_STORAGE_DIR)
     if not prepare(database, storage, stop):
         return
     hinter = Hinter(database)
     store = TicketStore(database, hinter.send)
-    access = access_of(settings, KeyStore(database))
+    keys = KeyStore(database)
+    if settings.keys_needed and not any(key.revoked is None for key in keys.all()):
+        raise Misconfigured(settings.key_missing)
+    access = Access(
+        keys,
+        Proxies(settings.TRUSTED_PROXIES),
+        needed=settings.keys_needed,
+        most_waiting=settings.LONGEST_QUEUE_PER_KEY,
+        most_within_a_minute=settings.MOST_TICKETS_PER_MINUTE,
+        most_wrong_keys=settings.share_of(settings.MOST_WRONG_KEYS_PER_MINUTE),
+    )
     hints = Hints(settings.DATABASE_URL, MOVED, ENDED, deadline_seconds=deadline)
     waiters = Waiters(store, hints, places=settings.WEB_THREADS // 2, poll_seconds=settings.POLL_SECONDS)
     audit = Audit(database)
     watch = WatchStore(database)
     api = Api(
-        store,
-        storage,
-        waiters,
-        access,
-        audit,
+        *(store, storage, waiters, access, audit),
         examples=Examples(settings.CUSTOM_TASKS_DIR / "examples"),
         archive_limits=settings.archive_limits,
         largest_voxel_bytes=settings.LARGEST_VOLUME_BYTES,
@@ -67,22 +61,21 @@ def serve(settings: Settings, stop: Stop) -> None:
     )
     rules = AgainRules(retention_seconds=settings.RETENTION_HOURS * 3600, keep_input=settings.keeps_only_input)
     operator = Operator(OperatorStore(database, hinter.send), store, storage, access, audit, rules=rules)
-    metrics = Metrics(watch, storage, access)
-    metrics.ended.look()
+    metrics = Metrics(watch, storage, access, process=part.number)
+    metrics.look()
     page = Page(key_needed=settings.keys_needed, largest_request_bytes=api.largest_request_bytes)
     app = create_app(api, operator, metrics, Health(watch, storage), page)
     server = WebServer(
         Gate(app, access, audit, largest_request_bytes=api.largest_request_bytes),
-        host=settings.HOST,
-        port=settings.PORT,
+        sockets=part.sockets or bind(settings.HOST, settings.PORT),
         threads=settings.WEB_THREADS,
         most_connections_of_one_address=settings.MOST_CONNECTIONS_PER_ADDRESS,
-        largest_spools_bytes=settings.LARGEST_SPOOLS_BYTES,
+        largest_spools_bytes=settings.share_of(settings.LARGEST_SPOOLS_BYTES),
         temporary=storage.temporary,
         note_refused=metrics.note_refused,
     )
     server.start()
-    metrics.ended.follow(stop, audit.write_counts)
+    stop.repeat(LOOK_SECONDS, metrics.look, audit.write_counts)
     waiters.close()
     server.stop()
     audit.write_counts(at_once=True)
@@ -90,9 +83,16 @@ def serve(settings: Settings, stop: Stop) -> None:
 
 
 def main() -> int:
-    """Open the door; return its exit status."""
-    settings = read_settings()
-    return open_door("WebService", settings.LOG_FORMAT, settings.LOG_LEVEL, lambda stop: serve(settings, stop))
+    """Open the door, alone or as one of several processes; return its exit status."""
+    settings, part = read_settings(), Part.told()
+
+    def work(stop: Stop) -> None:
+        if part.number is None and settings.WEB_PROCESSES > 1:
+            run_several(Path(__file__), settings, bind(settings.HOST, settings.PORT), stop)
+        else:
+            serve(settings, part, stop)
+
+    return open_door("WebService", settings.LOG_FORMAT, settings.LOG_LEVEL, work, process=part.number)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from tomaat.database import connect
 from tomaat.postgres.private_postgres import PrivatePostgres
 
 GIB = 1024**3
+CONNECTIONS = 400  #: for 16 processes of WebService
 START_SECONDS = 300.0  #: for an instance with many sources on a busy machine
 
 
@@ -54,7 +55,7 @@ class Instances:
 def instances() -> Iterator[Instances]:
     """Give what starts instances; stop and remove all in the end."""
     with tempfile.TemporaryDirectory(prefix="tomaat-benchmark-") as name:
-        server = PrivatePostgres(Path(name) / "postgres")
+        server = PrivatePostgres(Path(name) / "postgres", connections=CONNECTIONS)
         try:
             given = Instances(Path(name), server)
             try:

@@ -97,12 +97,11 @@ class OpenGate:
 def serve_ours(port: int) -> None:
     """Serve by the project's own server until SIGTERM."""
     from tomaat.web.http.addresses import Proxies  # noqa: PLC0415 (the others' processes stay small)
-    from tomaat.web.http.serve import WebServer  # noqa: PLC0415 (likewise)
+    from tomaat.web.http.serve import WebServer, bind  # noqa: PLC0415 (likewise)
 
     server = WebServer(
         OpenGate(Proxies(["127.0.0.1"])),
-        host="127.0.0.1",
-        port=port,
+        sockets=bind("127.0.0.1", port),
         threads=THREADS,
         most_connections_of_one_address=SLOW,
         largest_spools_bytes=2 * UPLOADS * UPLOAD_BYTES,

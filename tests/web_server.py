@@ -8,7 +8,7 @@ import time
 import requests
 
 from tests.unit.fake_store import GOOD, Web
-from tomaat.web.http.serve import WebServer
+from tomaat.web.http.serve import WebServer, bind
 
 
 class Server(Web):
@@ -29,8 +29,7 @@ class Server(Web):
     def listen(self, host):
         return WebServer(
             self.gate,
-            host=host,
-            port=self.port,
+            sockets=bind(host, self.port),
             threads=self.threads,
             most_connections_of_one_address=self.most_of_one_address,
             largest_spools_bytes=self.largest_spools_bytes,

@@ -1,6 +1,7 @@
 """This service beside Celery + Redis and procrastinate, in one go: ``make benchmark-peers``.
 
 ``ARGS="latency ct"`` chooses sections, ``--alone`` leaves the peers out, ``--scale 0.1`` makes a tenth of the tickets.
+``--web-processes 4 --clients 64`` is for a machine with many cores.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ COMPARED: dict[str, Callable[[list[Stack], float], list[Figure]]] = {
 ALONE: dict[str, Callable[[float], None]] = {"statements": statements, "idle": idle, "waiting": waiting}
 
 
-def compare(sections: list[str], *, alone: bool, scale: float) -> None:
+def compare(sections: list[str], *, alone: bool, scale: float, web_processes: int) -> None:
     """Print a line of the table as soon as it is known."""
-    with all_stacks(alone=alone) as stacks:
+    with all_stacks(alone=alone, web_processes=web_processes) as stacks:
         names = [stack.name for stack in stacks]
         print(f"| | {' | '.join(names)} | the best peer's ÷ ours |\n|{' --- |' * (len(names) + 2)}")
         for section in sections:
@@ -70,7 +71,10 @@ def main() -> None:
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"of {', '.join([*COMPARED, *ALONE])}")
     parser.add_argument("--alone", action="store_true", help="without the peers")
     parser.add_argument("--scale", type=float, default=1.0, help="of the numbers of tickets and turns")
+    parser.add_argument("--clients", type=int, default=comparison.CLIENTS, help="that ask at once")
+    parser.add_argument("--web-processes", type=int, default=1, help="of this service")
     arguments = parser.parse_args()
+    comparison.CLIENTS = arguments.clients
     sections = arguments.sections or [*COMPARED, *ALONE]
     if unknown := set(sections) - {*COMPARED, *ALONE}:
         parser.error(f"no such section: {', '.join(sorted(unknown))}")
@@ -80,7 +84,7 @@ def main() -> None:
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, load {load:.1f} before\n")
     compared = [section for section in sections if section in COMPARED]
     if compared:
-        compare(compared, alone=arguments.alone, scale=arguments.scale)
+        compare(compared, alone=arguments.alone, scale=arguments.scale, web_processes=arguments.web_processes)
     for section in sections:
         if section in ALONE:
             began = time.monotonic()

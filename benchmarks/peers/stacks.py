@@ -18,9 +18,8 @@ import psutil
 from benchmarks.instances import instances
 from benchmarks.peers.work import RESULT
 from tests.service import REPOSITORY, Service, free_port
-from tomaat.postgres.account import STAY
 from tomaat.postgres.private_postgres import PrivatePostgres
-from tomaat.processes.dying import command_that_dies_with
+from tomaat.processes.dying import STAY, command_that_dies_with
 
 ENVIRONMENTS = REPOSITORY / ".cache/peers"  #: `make benchmark-peers` makes them
 REDIS = shutil.which("redis-server") or "/usr/bin/redis-server"
@@ -205,12 +204,13 @@ def tasks_in(folder: Path, *paths: str) -> Path:
 
 
 @contextlib.contextmanager
-def all_stacks(*, alone: bool) -> Iterator[list[Stack]]:
+def all_stacks(*, alone: bool, web_processes: int) -> Iterator[list[Stack]]:
     """Start this service, and its peers unless it is ``alone``; end all of them."""
     if not alone:
         check_peers()
     with instances() as given, contextlib.ExitStack() as peers:
-        this = given.start("this", *SERVICES, CUSTOM_TASKS_DIR=str(tasks_in(given.folder, *TASKS)))
+        settings = {"CUSTOM_TASKS_DIR": str(tasks_in(given.folder, *TASKS)), "WEB_PROCESSES": str(web_processes)}
+        this = given.start("this", *SERVICES, **settings)
         makers = () if alone else (celery, procrastinate)
         yield [ThisService(this, pid_of(given.server)), *(peers.enter_context(make(given.folder)) for make in makers)]
 

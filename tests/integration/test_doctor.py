@@ -215,6 +215,7 @@ def test_a_database_that_may_lose_what_it_confirmed_is_a_problem(looked, databas
 def test_a_server_with_few_connections_or_that_ends_idle_sessions_is_warned_of(looked, database, database_url):
     assert "database server" not in looked()
     assert "connections" in looked(WEB_THREADS=200)["database server"].says
+    assert "the doors may need 351" in looked(WEB_PROCESSES=16)["database server"].says
     name = sqlalchemy.make_url(database_url).database
     with database.connect() as connection:
         try:

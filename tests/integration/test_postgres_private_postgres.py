@@ -124,6 +124,7 @@ def test_the_server_is_configured_for_tickets(home):
             "server_encoding": "UTF8",
             "lc_collate": "C",
             "listen_addresses": "",
+            "max_connections": "100",
         }.items():
             if name != "lc_collate":
                 assert query(server, f"SHOW {name}") == value

@@ -44,6 +44,8 @@ def test_a_variable_sets_a_value(monkeypatch, tmp_path):
     [
         ("PORT", "0", "TOMAAT_PORT: '0' is less than 1."),
         ("PORT", "65536", "TOMAAT_PORT: '65536' is more than 65535."),
+        ("WEB_PROCESSES", "0", "TOMAAT_WEB_PROCESSES: '0' is less than 1."),
+        ("WEB_PROCESSES", "17", "TOMAAT_WEB_PROCESSES: '17' is more than 16."),
         ("PORT", "many", "TOMAAT_PORT: 'many' is no whole number."),
         ("PORT", "1.5", "TOMAAT_PORT: '1.5' is no whole number."),
         ("PORT", "9" * 5000, "999' is no whole number that fits."),
@@ -151,3 +153,12 @@ def test_a_clone_keeps_its_files_beside_the_code_and_an_installed_server_in_the_
     command = [sys.executable, "-c", program]
     said = subprocess.run(command, cwd=current, env=environment, capture_output=True, text=True, check=True).stdout
     assert Path(said.strip()) == (code if pyproject else current) / "storage"
+
+
+def test_several_processes_share_what_all_may_use_and_need_their_connections_each(monkeypatch):
+    alone = read_settings()
+    assert (alone.share_of(20), alone.database_connections) == (20, 36)
+    monkeypatch.setenv("TOMAAT_WEB_PROCESSES", "3")
+    settings = read_settings()
+    assert [settings.share_of(amount) for amount in (1, 20, 21, 22)] == [1, 7, 7, 8]
+    assert settings.database_connections == 36 + 2 * 21

@@ -93,6 +93,27 @@ def test_a_door_that_crashes_is_only_not_alive(make_door):
     assert not door.alive()
 
 
+def test_a_door_gets_its_words_and_its_descriptors(tmp_path):
+    (tmp_path / "Standin.py").write_text("import os, sys; print(os.read(int(sys.argv[2]), 9).decode())")
+    out, into = os.pipe()
+    os.write(into, b"told")
+    words = ["--from", str(out)]
+    door = Door(
+        tmp_path / "Standin.py",
+        os.environ,
+        grace_seconds=1,
+        log_file=tmp_path / "log",
+        words=words,
+        descriptors=[out],
+    )
+    door.start()
+    door.process.wait(10)
+    assert door.log_file.read_text() == "told\n"
+    assert door.name == f"Standin --from {out}"
+    os.close(out)
+    os.close(into)
+
+
 def test_a_door_ends_with_its_killed_launcher(tmp_path):
     program = tmp_path / "Standin.py"
     program.write_text("import time; time.sleep(600)")

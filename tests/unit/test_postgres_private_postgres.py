@@ -19,6 +19,10 @@ def test_the_socket_lies_beside_the_data(tmp_path):
     assert PrivatePostgres(folder).socket == "/srv/tomaat/postgres/socket"
 
 
+def test_it_takes_a_hundred_connections_or_as_many_as_are_needed():
+    assert [PrivatePostgres(Path("/srv"), connections=each).connections for each in (36, 351)] == [100, 351]
+
+
 @pytest.mark.parametrize("name", ["x" * 100, "with space", "a,b", "Träger"])
 def test_a_long_or_odd_path_gets_a_socket_without_a_file(name):
     server = PrivatePostgres(Path("/srv") / name)

@@ -66,6 +66,11 @@ def test_frames_are_lines_of_their_own(written):
     assert len(json.loads(written("json"))["frames"]) == 3
 
 
+def test_a_line_has_the_number_of_a_process_where_there_are_several(written):
+    assert json.loads(written("json", process=2))["process"] == 2
+    assert "process" not in json.loads(written("json"))
+
+
 @pytest.mark.parametrize("log_format", ["text", "json"])
 def test_a_tasks_text_is_written_only_where_the_operator_wants_it(written, log_format):
     assert "MILLER" not in written(log_format)

@@ -7,7 +7,6 @@ import socket
 from pathlib import Path
 
 import pytest
-from waitress.adjustments import Adjustments
 from waitress.server import BaseWSGIServer
 from waitress.utilities import BadRequest, logger, queue_logger
 
@@ -17,6 +16,7 @@ from tomaat.web.http.waitress_parts import (
     INSTANCE_ATTRIBUTES,
     SIGNATURES,
     VERSION,
+    Adjustments,
     ErrorTask,
     HTTPChannel,
     HTTPRequestParser,
@@ -53,7 +53,7 @@ def made():
     ours, theirs = socket.socketpair()
     channel = HTTPChannel(server, ours, ("127.0.0.1", 1), Adjustments(), map=sockets)
     parser = HTTPRequestParser(channel.adj)
-    yield [channel, parser, ErrorTask(channel, parser), server, BadRequest("wrong")]
+    yield [channel.adj, channel, parser, ErrorTask(channel, parser), server, BadRequest("wrong")]
     theirs.close()
     server.task_dispatcher.shutdown(timeout=1)
     waitress_parts.wasyncore.close_all(sockets)

@@ -4,10 +4,13 @@ from types import SimpleNamespace
 
 import pytest
 import structlog
+from prometheus_client import values
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.unit.fake_store import Web, packed
 from tomaat.tickets.watch_store import EndedTicket, SourceNow, Unended
+from tomaat.web.http.problems import invalid
+from tomaat.web.watch import Metrics
 
 GPU = SourceNow(
     name="here/GPU-a",
@@ -197,3 +200,55 @@ def test_a_scrape_is_no_line_of_the_log_but_a_refused_one_is(tmp_path):
         ("request.answered", 401)
     ]
     web.close()
+
+
+@pytest.fixture
+def processes(web, monkeypatch, tmp_path):
+    """The metrics of one of several processes, by its number; a number's second one takes the place of the first."""
+    monkeypatch.setattr(values, "ValueClass", values.ValueClass)
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path / "counts"))
+    (tmp_path / "counts").mkdir()
+    return lambda number: Metrics(web.watch, web.storage, web.api.access, process=number)
+
+
+def figure(metrics, name, **labels):
+    found = {each.get_sample_value(name, labels) for each in metrics}
+    (value,) = found
+    return value
+
+
+def test_each_process_shows_the_counts_of_all_also_of_one_that_died(processes):
+    first, second = processes(1), processes(2)
+    for each in (first, second, second):
+        each.note_refused(invalid("wrong"))
+        each.note_ended(ENDED)
+    shown = [first.registry, second.registry]
+    assert figure(shown, "tomaat_refusals_total", problem="invalid-request") == 3
+    assert figure(shown, "tomaat_ticket_wait_seconds_sum", service="FloatComputation") == 21
+    assert figure(shown, "tomaat_ticket_wait_seconds_bucket", service="FloatComputation", le="10.0") == 3
+    again = processes(2)
+    again.note_refused(invalid("wrong"))
+    assert figure([first.registry, again.registry], "tomaat_refusals_total", problem="invalid-request") == 4
+
+
+def test_each_process_has_its_own_memory_and_start_among_the_figures(processes):
+    first, second = processes(1), processes(2)
+    first.own.look()
+    second.own.look()
+    for number in "12":
+        assert figure([first.registry], "process_resident_memory_bytes", process=number) > 1024**2
+        assert figure([second.registry], "process_start_time_seconds", process=number) > 0
+
+
+def test_one_of_several_processes_counts_the_tickets_that_ended(processes, web, monkeypatch):
+    looks = []
+    monkeypatch.setattr(web.watch, "ended", lambda *_, **__: looks.append(1) or (1, []), raising=False)
+    for number in (1, 2, 3):
+        processes(number).look()
+    assert looks == [1]
+
+
+def test_a_full_disk_is_met_before_a_process_counts(processes, tmp_path):
+    processes(2)
+    for file in (tmp_path / "counts").iterdir():
+        assert file.stat().st_blocks * 512 >= file.stat().st_size >= 1024**2, "none of its pages lacks room"

@@ -40,7 +40,7 @@ MENDING = {
     ),
     "too many (connections|clients)|connection slots": (
         "End what else is connected, raise max_connections (or the role's or the database's CONNECTION LIMIT), "
-        "or lower TOMAAT_WEB_THREADS."
+        "or lower TOMAAT_WEB_PROCESSES or TOMAAT_WEB_THREADS."
     ),
     "authentication failed": (
         "Make the role with the password in TOMAAT_DATABASE_URL: CREATE ROLE \"{role}\" LOGIN PASSWORD '...'; "

@@ -29,7 +29,6 @@ OLDEST_VERSION = 13
 COMMITTED = {"on", "remote_apply", "remote_write", "local"}
 SKEW_SECONDS = 2.0
 HINT_SECONDS = 3.0
-CONNECTIONS_BESIDE = 20  #: of the doors, beside the web server's: QueueManager's, TaskScheduling's, listeners, a person
 
 
 def look_at_database(settings: Settings) -> Iterator[Finding]:
@@ -61,10 +60,9 @@ def _server(facts: ServerFacts, settings: Settings) -> Iterator[Finding]:
     if facts.synchronous_commit not in COMMITTED:
         says = f"synchronous_commit is {facts.synchronous_commit}: a power cut loses tickets that were answered 202"
         yield wrong(about, says, "set it on, for the server or by ALTER DATABASE … SET synchronous_commit = on")
-    needed = settings.WEB_THREADS // 2 + CONNECTIONS_BESIDE
-    if facts.connections < needed:
-        says = f"it takes {facts.connections} connections; the doors may need {needed}"
-        yield warning(about, says, "raise max_connections, or lower TOMAAT_WEB_THREADS")
+    if facts.connections < settings.database_connections:
+        says = f"it takes {facts.connections} connections; the doors may need {settings.database_connections}"
+        yield warning(about, says, "raise max_connections, or lower TOMAAT_WEB_PROCESSES or TOMAAT_WEB_THREADS")
     if facts.idle_session_seconds:
         says = f"it ends sessions that are idle for {facts.idle_session_seconds:g} s, those that wait for hints too"
         yield warning(about, says, "ALTER ROLE … SET idle_session_timeout = 0")

@@ -30,7 +30,11 @@ class Instance:
         self.logs = logs
         self.host = ANYWHERE.get(settings.HOST, settings.HOST)
         self.url = f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{settings.PORT}"
-        self.postgres = None if settings.database_given else PrivatePostgres(settings.BASE_STORAGE_DIR / "postgres")
+        self.postgres = (
+            None
+            if settings.database_given
+            else PrivatePostgres(settings.BASE_STORAGE_DIR / "postgres", connections=settings.database_connections)
+        )
         self.supervisor: Supervisor | None = None
         self.database_url: str | None = None
 

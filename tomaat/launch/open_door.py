@@ -20,10 +20,15 @@ log = structlog.get_logger()
 MISCONFIGURED = 2  #: exit status that tells a supervisor not to try again
 
 
-def open_door(name: str, log_format: str, log_level: str, work: Callable[[Stop], None]) -> int:
-    """Run a door, whose settings are read, until it is asked to stop; return its exit status."""
+def open_door(
+    name: str, log_format: str, log_level: str, work: Callable[[Stop], None], *, process: int | None = None
+) -> int:
+    """Run a door, whose settings are read, until it is asked to stop; return its exit status.
+
+    ``process`` is the number of one of several processes of the door.
+    """
     forget_database()
-    configure_logging(name, log_format, log_level)
+    configure_logging(name, log_format, log_level, process=process)
     stop = Stop()
     log.info("door.opened")
     try:

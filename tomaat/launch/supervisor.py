@@ -9,7 +9,7 @@ from typing import Protocol
 
 import structlog
 
-from tomaat.postgres.account import PrivatePostgresFailed
+from tomaat.processes.not_started import NotStarted
 
 log = structlog.get_logger()
 
@@ -71,7 +71,7 @@ class Supervisor:
     def _start(self, program: Program, record: Record) -> None:
         try:
             program.start()
-        except (OSError, PrivatePostgresFailed) as error:
+        except (OSError, NotStarted) as error:
             if record.deaths == 0:
                 raise
             log.error("program.not_started", program=program.name, reason=str(error))

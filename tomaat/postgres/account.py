@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from tomaat.processes.dying import command_that_dies_with
+from tomaat.processes.dying import STAY, command_that_dies_with
+from tomaat.processes.not_started import NotStarted
 
 ROOT = 0
-STAY = -1  #: a uid or gid that means: as it is
 ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 UNPRIVILEGED = ("postgres", "nobody")  #: accounts that exist already; none is ever created
 
 
-class PrivatePostgresFailed(Exception):
+class PrivatePostgresFailed(NotStarted):
     """The private PostgreSQL cannot run; the sentence says why, and what mends it."""
 
 

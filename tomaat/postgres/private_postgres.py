@@ -35,10 +35,10 @@ PREDECESSOR_SECONDS = 5.0  #: how long a server of another launcher, which does 
 EMPTY_SECONDS = 2.0  #: a living server has written its pid long before
 PASSING = ("lock file", "shared memory block")  #: in the last words of a server whose predecessor is not quite gone
 CLIENT_REFUSED = "the database system is "  #: starting up, or shutting down
+LEAST_CONNECTIONS = 100
 CONFIGURATION = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
-    "max_connections": "100",
     "fsync": "on",
     "synchronous_commit": "on",
     "timezone": "UTC",
@@ -58,8 +58,10 @@ class PrivatePostgres:
 
     name = "PostgreSQL"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, connections: int = LEAST_CONNECTIONS) -> None:
+        """Launch a server in ``folder`` that takes so many ``connections``, or the least number of them."""
         self.folder = folder.absolute()
+        self.connections = max(connections, LEAST_CONNECTIONS)
         self.log_file = self.folder / "postgres.log"
         self.process: subprocess.Popen[bytes] | None = None
         self.abstract_socket = f"@{NAME}-{secrets.token_hex(16)}"
@@ -162,7 +164,11 @@ class PrivatePostgres:
         if not self.socket.startswith("@"):
             Path(self.socket).mkdir(0o700, exist_ok=True)
             account.own(Path(self.socket))
-        configuration = CONFIGURATION | {"unix_socket_directories": self.socket, "port": str(PORT)}
+        configuration = CONFIGURATION | {
+            "max_connections": str(self.connections),
+            "unix_socket_directories": self.socket,
+            "port": str(PORT),
+        }
         options = [part for name, value in configuration.items() for part in ("-c", f"{name}={value}")]
         self._remove_remains()
         self.keep_log_small()

@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
+STAY = -1  #: a uid or gid that means: as it is
 PR_SET_PDEATHSIG = 1
 PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
 

@@ -37,14 +37,22 @@ class LossyStream:
 
 
 def configure_logging(
-    door: str, log_format: str, log_level: str = "info", *, task_texts: bool = False, stream: TextIO | None = None
+    door: str,
+    log_format: str,
+    log_level: str = "info",
+    *,
+    process: int | None = None,
+    task_texts: bool = False,
+    stream: TextIO | None = None,
 ) -> None:
     """Let structlog write lines of a level or above to standard error, and the libraries their troubles.
 
-    The fact ``task_text``, which may name a patient, is dropped unless the operator wants ``task_texts``. ``stream``
-    takes structlog's lines instead of standard error.
+    Each line names the door, and the ``process`` of several. The fact ``task_text``, which may name a
+    patient, is dropped unless the operator wants ``task_texts``. ``stream`` takes structlog's lines instead of standard
+    error.
     """
     lines = stream or sys.stderr
+    written_by = {"door": door} if process is None else {"door": door, "process": process}
 
     def withhold_texts(_logger: object, _level: str, event: EventDict) -> EventDict:
         if not task_texts:
@@ -53,7 +61,7 @@ def configure_logging(
 
     def name_door(_logger: object, _level: str, event: EventDict) -> EventDict:
         """Name the program, in every thread: a context's facts are those of its thread alone."""
-        return {**event, "door": door}
+        return {**event, **written_by}
 
     structlog.configure(
         processors=[

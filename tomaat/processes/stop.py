@@ -39,6 +39,12 @@ class Stop:
         poll.poll(seconds * 1000)
         return self.asked
 
+    def repeat(self, seconds: float, *acts: Callable[[], None]) -> None:
+        """Do some acts every so many seconds, until the door is asked to stop."""
+        while not self.sleep(seconds):
+            for act in acts:
+                act()
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
         del number, frame
         self.asked = True

@@ -7,7 +7,7 @@
     <base>/tickets/<random>/in/    the client's input; never written again
     <base>/tickets/<random>/out/<claim>-<random>/result.tar.gz
     <base>/quarantine/<random>/    folders without a row, until they are deleted
-    <base>/tmp/                    the web server's spool
+    <base>/tmp/                    the web server's spool, and what its processes count
     <base>/code/<random>/          a copy of the tasks' code, from which one source's workers import
     <base>/restoring/              the files of a restore, until all are in place
     <base>/before-restore-<time>/  files that a restore set aside, until somebody deletes them

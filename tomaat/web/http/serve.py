@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import logging
 import resource
+import socket
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from tomaat.processes.misconfigured import Misconfigured
 from tomaat.web.http.connection import IN_MEMORY_BYTES, Connection
 from tomaat.web.http.connections import LOOK_SECONDS, Connections, Doorkeeper
 from tomaat.web.http.problems import Problem
-from tomaat.web.http.waitress_parts import LOG, QUEUE_LOG, create_server, wasyncore
+from tomaat.web.http.waitress_parts import LOG, QUEUE_LOG, Adjustments, create_server, wasyncore
 
 log = structlog.get_logger()
 
@@ -34,21 +35,39 @@ class PortBusy(Misconfigured):
     """Nobody can listen on the port; the sentence says why, and what to do."""
 
 
+def bind(host: str, port: int) -> list[socket.socket]:
+    """Take a port of a host, which may have several addresses, for who will listen there. Raises ``PortBusy``."""
+    bound: list[socket.socket] = []
+    try:
+        for family, kind, protocol, address in Adjustments(host=host, port=port).listen:
+            each = socket.socket(family, kind, protocol)
+            bound.append(each)
+            if family == socket.AF_INET6:
+                each.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            each.bind(address)
+    except (OSError, ValueError) as error:
+        for each in bound:
+            each.close()
+        raise PortBusy(_why_not(error, host, port)) from error
+    return bound
+
+
 class WebServer:
-    """The listening server, in a thread of its own; ``stop`` ends it within seconds."""
+    """The listening server, on ``bind``'s sockets, in a thread of its own; ``stop`` ends it within seconds."""
 
     def __init__(
         self,
         gate: Doorkeeper,
         *,
-        host: str,
-        port: int,
+        sockets: Sequence[socket.socket],
         threads: int,
         most_connections_of_one_address: int,
         largest_spools_bytes: int,
         temporary: Path,
         note_refused: Callable[[Problem], None] = lambda _: None,
     ) -> None:
+        host, port = sockets[0].getsockname()[:2]
         tempfile.tempdir = str(temporary)  # where waitress spools large bodies
         logging.getLogger(LOG).addFilter(_without_paths)
         logging.getLogger(QUEUE_LOG).setLevel(logging.CRITICAL)  # a full queue of requests is no event
@@ -58,8 +77,7 @@ class WebServer:
             self.server = create_server(
                 gate.app,
                 map=self.sockets,
-                host=host,
-                port=port,
+                sockets=sockets,
                 threads=threads,
                 connection_limit=sys.maxsize,  # at it waitress would listen no more; Connections closes some instead
                 asyncore_use_poll=True,
@@ -71,7 +89,7 @@ class WebServer:
                 log_socket_errors=False,
                 ident=None,
             )
-        except (OSError, ValueError) as error:
+        except OSError as error:
             wasyncore.close_all(self.sockets)
             raise PortBusy(_why_not(error, host, port)) from error
         self.listening = [each for each in self.sockets.values() if hasattr(each, "channel_class")]

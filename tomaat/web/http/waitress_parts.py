@@ -7,6 +7,7 @@ waitress is pinned. A unit test holds what is named here against the installed v
 from __future__ import annotations
 
 from waitress import wasyncore
+from waitress.adjustments import Adjustments
 from waitress.buffers import ReadOnlyFileBasedBuffer, TempfileBasedBuffer
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
@@ -22,6 +23,7 @@ __all__ = [
     "QUEUE_LOG",
     "SIGNATURES",
     "VERSION",
+    "Adjustments",
     "ErrorTask",
     "HTTPChannel",
     "HTTPRequestParser",
@@ -33,6 +35,7 @@ VERSION = "3.0.2"
 
 #: The methods that are overridden or called, with their parameters.
 SIGNATURES = {
+    (Adjustments, "__init__"): "(self, **kw)",
     (HTTPChannel, "__init__"): "(self, server, sock, addr, adj, map=None)",
     (HTTPChannel, "received"): "(self, data)",
     (HTTPChannel, "readable"): "(self)",
@@ -88,6 +91,7 @@ ATTRIBUTES = {
 
 #: The attributes of objects that are read or set, once these are made.
 INSTANCE_ATTRIBUTES = {
+    Adjustments: ("listen",),
     HTTPChannel: ("requests", "server", "adj", "addr", "socket", "sendbuf_len"),
     HTTPRequestParser: ("headers",),
     ErrorTask: ("request", "channel", "response_headers"),

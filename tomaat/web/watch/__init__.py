@@ -1,6 +1,6 @@
 """Health and metrics."""
 
 from tomaat.web.watch.health import Health
-from tomaat.web.watch.metrics import Metrics
+from tomaat.web.watch.metrics import LOOK_SECONDS, Metrics
 
-__all__ = ["Health", "Metrics"]
+__all__ = ["LOOK_SECONDS", "Health", "Metrics"]

@@ -9,12 +9,10 @@ from datetime import datetime
 import structlog
 
 from tomaat.database import DatabaseUnavailable, RowRefused
-from tomaat.processes.stop import Stop
 from tomaat.tickets.watch_store import EndedTicket, WatchStore
 
 log = structlog.get_logger()
 
-LOOK_SECONDS = 5.0  #: between two looks
 LIST_ALL_SECONDS = 600.0  #: between two looks that list the known ones, too
 REMEMBERED_SECONDS = 3600.0  #: for how long a ticket is known that is not listed any more: a clock may be set back
 
@@ -32,13 +30,6 @@ class EndedTickets:
         self.known: dict[int, float] = {}  #: tickets that were listed, and when last
         self.list_all_at = 0.0  #: those that are known, too, so that they stay known
         self.lost = False
-
-    def follow(self, stop: Stop, *also: Callable[[], None]) -> None:
-        """Look again and again until the door is asked to stop; call ``also`` each time."""
-        while not stop.sleep(LOOK_SECONDS):
-            self.look()
-            for each in also:
-                each()
 
     def look(self) -> None:
         """Tell the tickets that ended since the last look; after an outage of the database, those that ended in it."""

@@ -15,8 +15,10 @@ from tomaat.web.http.access import Access
 from tomaat.web.http.problems import EXPLANATIONS, Problem
 from tomaat.web.http.request import bearer_token, client_address, method_of_request, route_of_request
 from tomaat.web.watch.ended_tickets import EndedTickets
+from tomaat.web.watch.shared_counts import OwnFigures, share_counts
 from tomaat.web.watch.world_collector import WorldCollector
 
+LOOK_SECONDS = 5.0  #: between two looks
 OUTCOMES = ("succeeded", "failed", "cancelled")
 DATABASE_AWAY = "tomaat_database_up 0\n"  #: shown alone where an operator's key cannot be checked
 OTHER = "other"  #: a label's value for all others than those that are known beforehand
@@ -24,51 +26,62 @@ SECONDS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400
 
 
 class Metrics:
-    """Counts the events in this process, and shows all figures.
+    """Counts the events, in this process or in the ``process`` of that number of several, and shows all figures.
 
     Labels are names of services, sources, routes and kinds of problems. None is a ticket, a key, a token, or made up by
     a client.
     """
 
-    def __init__(self, store: WatchStore, storage: Storage, access: Access) -> None:
+    def __init__(self, store: WatchStore, storage: Storage, access: Access, *, process: int | None = None) -> None:
         self.access = access
         self.registry = CollectorRegistry()
         self.world = WorldCollector(store, storage)
         self.registry.register(self.world)
-        ProcessCollector(registry=self.registry)
+        self.process = process
+        if process is None:
+            counted = self.registry
+            ProcessCollector(registry=self.registry)
+        else:
+            counted = share_counts(self.registry, process)
+            self.own = OwnFigures(counted, process)
         self.requests = Counter(
-            "tomaat_requests", "Requests answered.", ["route", "method", "status"], registry=self.registry
+            "tomaat_requests", "Requests answered.", ["route", "method", "status"], registry=counted
         )
-        self.refusals = Counter("tomaat_refusals", "Requests refused.", ["problem"], registry=self.registry)
+        self.refusals = Counter("tomaat_refusals", "Requests refused.", ["problem"], registry=counted)
         self.ended = EndedTickets(store, self.note_ended)
-        self.outcomes = Counter(
-            "tomaat_tickets_ended", "Tickets ended.", ["service", "outcome"], registry=self.registry
-        )
-        self.failed = Counter("tomaat_tickets_failed", "Tickets failed.", ["problem"], registry=self.registry)
+        self.outcomes = Counter("tomaat_tickets_ended", "Tickets ended.", ["service", "outcome"], registry=counted)
+        self.failed = Counter("tomaat_tickets_failed", "Tickets failed.", ["problem"], registry=counted)
         self.attempts = Counter(
             "tomaat_attempts_spent",
             "Attempts that tickets had spent on workers that died or were lost, when they ended.",
             ["service"],
-            registry=self.registry,
+            registry=counted,
         )
         self.waited = Histogram(
             "tomaat_ticket_wait_seconds",
             "From a ticket's submission to its last start, told when it ended.",
             ["service"],
             buckets=SECONDS,
-            registry=self.registry,
+            registry=counted,
         )
         self.ran = Histogram(
             "tomaat_ticket_run_seconds",
             "From a ticket's last start to its end, of those that succeeded.",
             ["service"],
             buckets=SECONDS,
-            registry=self.registry,
+            registry=counted,
         )
         for problem in (*EXPLANATIONS, OTHER):
             self.refusals.labels(problem)  # from 0 on: Prometheus sees no rise of a figure that begins later
         for problem in (*KINDS_OF_FAILURE, OTHER):
             self.failed.labels(problem)
+
+    def look(self) -> None:
+        """Count what nobody tells; one thread calls this every few seconds. Of several processes one counts endings."""
+        if self.process is not None:
+            self.own.look()
+        if self.process in {None, 1}:
+            self.ended.look()
 
     def register(self, app: Flask) -> None:
         """Give the view its route, and count the application's answers."""
