@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from tomaat.processes.proc import boot_and_namespace, start_time
+from tomaat.processes.proc import boot_and_namespace, is_hidden, start_time
 
 
 def this_process() -> str:
@@ -13,7 +13,10 @@ def this_process() -> str:
 
 
 def is_gone(holder: str) -> bool:
-    """Tell whether a holder was a process of this machine's present boot that runs no longer."""
+    """Tell whether a holder was a process of this machine's present boot that runs no longer.
+
+    Of one that is hidden from this process nobody can tell: it counts as running.
+    """
     machine, _, process = holder.rpartition("/")
     machine, _, pid = machine.rpartition("/")
-    return machine == boot_and_namespace() and str(start_time(int(pid))) != process
+    return machine == boot_and_namespace() and str(start_time(int(pid))) != process and not is_hidden(int(pid))

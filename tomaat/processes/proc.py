@@ -26,6 +26,19 @@ def start_time(pid: int) -> int | None:
     return None if fields[0] in "ZX" else int(fields[19])
 
 
+def is_hidden(pid: int) -> bool:
+    """Tell whether a process is there of which ``/proc`` tells nothing, as systemd's ``ProtectProc=invisible`` has it."""
+    if (PROC / str(pid)).exists():
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
 def session_members(leader: int) -> list[int]:
     """List the processes of the session that ``leader`` began, itself included."""
     found = []
