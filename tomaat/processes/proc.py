@@ -27,7 +27,7 @@ def start_time(pid: int) -> int | None:
 
 
 def is_hidden(pid: int) -> bool:
-    """Tell whether a process is there of which ``/proc`` tells nothing, as systemd's ``ProtectProc=invisible`` has it."""
+    """Tell whether a process is there of which ``/proc`` tells nothing: systemd's ``ProtectProc`` hides the doors."""
     if (PROC / str(pid)).exists():
         return False
     try:
