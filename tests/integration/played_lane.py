@@ -194,7 +194,7 @@ class Play:
     def store_of(self, lane):
         return LaneStore(self.bench.database, self.store.lease, self.bench.hints.append, lane=lane)
 
-    def start(self, _source, kept, lane, *, shared):
+    def start(self, _source, kept, lane, *, shared, ending):
         """Be the engine."""
         assert shared == (len(self.all_lanes) > 1)
         self.copies.append((kept / "AddTask.py").read_text())
