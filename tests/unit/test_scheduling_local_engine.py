@@ -150,9 +150,14 @@ def test_a_workers_temporary_folder_goes_with_it(engine):
 # Turns
 
 
-def test_as_many_workers_start_at_once_as_there_are_processors(engine):
-    assert engine.most_starting == 1
-    assert LocalEngine([], folder=Path("/"), wake_main=lambda: None).most_starting == os.cpu_count()
+@pytest.mark.parametrize(("processors", "most"), [(None, 1), (1, 1), (2, 1), (4, 2)])
+@pytest.mark.usefixtures("engine")
+def test_half_as_many_workers_start_at_once_as_there_are_processors(monkeypatch, processors, most):
+    monkeypatch.setattr(local_engine.os, "cpu_count", lambda: processors)
+    assert LocalEngine([], folder=Path("/"), wake_main=lambda: None).most_starting == most
+
+
+def test_others_wait_while_so_many_workers_start(engine):
     engine.most_starting = 2
     lanes = [engine.ask(number) for number in (1, 2, 3, 4)]
     assert engine.served(*lanes) == [1, 2]
