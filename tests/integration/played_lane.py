@@ -196,6 +196,8 @@ class Play:
 
     def start(self, _source, kept, lane, *, shared, ending):
         """Be the engine."""
+        if ending():
+            return None
         assert shared == (len(self.all_lanes) > 1)
         self.copies.append((kept / "AddTask.py").read_text())
         first_words = self.first_words.pop() if self.first_words else None
