@@ -33,7 +33,7 @@ class RoundTrip(threading.Thread):
         how: str = "well",
         service: str = "Chaos",
         delete: bool = False,
-        patience_seconds: float = 60.0,
+        patience_seconds: float,
     ) -> None:
         super().__init__(daemon=True)
         self.url = url

@@ -25,6 +25,8 @@ from tomaat.postgres.private_postgres import PORT, PrivatePostgres
 from tomaat.processes.proc import start_time
 
 LEASE_SECONDS = 2.0
+REACH_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 TASK = Path(__file__).with_name("ChaosTask.py")
 TRANSITIONS = """
     CREATE TABLE transitions (
@@ -122,8 +124,19 @@ class Stage(Service):
 
     @property
     def lanes(self) -> int:
-        """The lanes of the source: as many workers start at once, and share the machine."""
+        """The lanes of the source.
+
+        Each patience is for one lane: where a fault ends all workers, they start one after the other, each for seconds.
+        """
         return int(self.environment.get("TOMAAT_LANES", "1"))
+
+    def until(self, true: Callable[[], bool], seconds: float = REACH_SECONDS) -> None:
+        """Wait until something is true; fail after ``seconds`` for each lane."""
+        super().until(true, seconds * self.lanes)
+
+    def wait_reached(self, moment: str) -> None:
+        """Wait until a process is held at the moment."""
+        self.control.wait_reached(moment, REACH_SECONDS * self.lanes)
 
     def worker_pid(self, source: str = "test/cpu-0", lane: int | None = None) -> int:
         """Tell the id of a lane's worker, by default of the lane that has claimed a ticket last."""
@@ -136,9 +149,12 @@ class Stage(Service):
         own = children_of(self.doors[SCHEDULER].pid)
         return bool(rows) and all(start_time(row.pid) is not None and row.pid in own for row in rows)
 
-    def send(self, count: int = 1, **options: Any) -> list[RoundTrip]:
-        """Let clients begin their round trips."""
-        clients = [RoundTrip(self.url, self.control, **options) for _ in range(count)]
+    def send(self, count: int = 1, *, patience_seconds: float = PATIENCE_SECONDS, **options: Any) -> list[RoundTrip]:
+        """Let clients begin their round trips, which have ``patience_seconds`` for each lane."""
+        patience_seconds *= self.lanes
+        clients = [
+            RoundTrip(self.url, self.control, patience_seconds=patience_seconds, **options) for _ in range(count)
+        ]
         for client in clients:
             client.start()
         self.clients += clients

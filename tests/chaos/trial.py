@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 
-from tests.chaos.faults import LONGEST_SECONDS, Fault, Figures
+from tests.chaos.faults import Fault, Figures
 from tests.chaos.moments import Moment
 from tests.chaos.Stage import Stage
 
-REACH_SECONDS = 30.0
 CLIENTS = 2
 
 
@@ -23,10 +22,10 @@ def run_cell(stage: Stage, moment: Moment, fault: Fault) -> Figures:
         stage.control.arm(name)
     if len(held) == 1:
         stage.control.arm(moment.name)
-    stage.send(CLIENTS, delete=moment.deleting, patience_seconds=LONGEST_SECONDS * stage.lanes)
+    stage.send(CLIENTS, delete=moment.deleting)
     for name in held:
         stage.control.arm(name)
-        stage.control.wait_reached(name, REACH_SECONDS)
+        stage.wait_reached(name)
     struck = time.time()
     figures = fault.strike(stage, moment)
     for name in held:

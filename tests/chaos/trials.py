@@ -63,7 +63,7 @@ def outlast_an_outage(stage: Stage) -> list[tuple[int, int]]:
     first = stage.rows("SELECT coalesce(max(id), 0) AS id FROM tickets")[0].id
     stage.control.arm("mid-run")
     stage.send(3)
-    stage.control.wait_reached("mid-run", 30)
+    stage.wait_reached("mid-run")
     stage.stop_postgres()
     time.sleep(2 * LEASE_SECONDS)
     stage.postgres.start()
@@ -117,7 +117,7 @@ def shift_clocks(stage: Stage, library: Path) -> None:
     stage.settle()
     stage.control.arm("mid-run")
     stage.send(CLIENTS)
-    stage.control.wait_reached("mid-run", 30)
+    stage.wait_reached("mid-run")
     stage.kill(SCHEDULER)
     stage.control.release("mid-run")
     stage.start(SCHEDULER, clock_seconds=-HOUR, clock_library=library)
@@ -142,7 +142,7 @@ def step_the_database_clock(stage: Stage) -> dict[str, int]:
     for seconds in STEPS.values():
         stage.control.arm("mid-run")
         stage.send(CLIENTS)
-        stage.control.wait_reached("mid-run", 30)
+        stage.wait_reached("mid-run")
         stage.rows("UPDATE stepped.step SET seconds = seconds + :seconds", seconds=seconds)
         time.sleep(3 * LEASE_SECONDS)
         stage.control.release("mid-run")

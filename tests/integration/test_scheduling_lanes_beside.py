@@ -1,10 +1,11 @@
 """Several lanes of one source, whose workers the test plays: they share its queue, its offers and its memory."""
 
+import threading
 import time
 
 import pytest
 
-from tests.integration.played_lane import SOURCE
+from tests.integration.played_lane import SECONDS, SOURCE
 from tomaat.messages import (
     Forget,
     Loading,
@@ -13,11 +14,43 @@ from tomaat.messages import (
     Outgrown,
     Perform,
     Performed,
+    Performing,
     ReadAhead,
     RoomMade,
     WorkerReady,
 )
-from tomaat.tickets.reload_store import ReloadAsked
+from tomaat.scheduling import running_tickets
+from tomaat.scheduling.beside import Beside
+from tomaat.scheduling.claims import Claims
+from tomaat.tickets.lane_store import LaneStore
+from tomaat.tickets.reload_store import ReloadAsked, ReloadStore
+
+
+@pytest.fixture
+def joined(monkeypatch):
+    """Let every task be brief; return the tickets that are claimed in the statement that completes another."""
+    monkeypatch.setattr(running_tickets, "BRIEF_SECONDS", SECONDS)
+    claimed, claim = [], LaneStore.succeed_and_claim
+
+    def note(store, *ticket, **values):
+        kept, other = claim(store, *ticket, **values)
+        claimed.append(other and other.id)
+        return kept, other
+
+    monkeypatch.setattr(LaneStore, "succeed_and_claim", note)
+    return claimed
+
+
+def performed_briefly(play, worker, job):
+    worker.say(Performing, job)
+    performed(play, worker, job)
+
+
+def next_job(worker):
+    """Take the word by which a worker is told to perform its next ticket; return its id and the job."""
+    while not isinstance(job := worker.hear((Perform, ReadAhead, Forget)), Perform):
+        pass
+    return int(job.key.split("/")[0]), job
 
 
 def performed(play, worker, job):
@@ -94,6 +127,55 @@ def test_two_lanes_read_two_tickets_ahead_and_neither_leaves_one_waiting_for_a_l
     assert len(younger) <= 1, "it was overtaken twice"
 
 
+@pytest.mark.parametrize(("memory_bytes", "crowded", "is_joined"), [
+    (None, False, True), (10, False, True), (9, False, False), (10, True, False),
+])  # fmt: skip
+def test_an_end_claims_the_next_ticket_in_the_same_statement_where_memory_is_ample(
+    play, joined, memory_bytes, crowded, is_joined
+):
+    play.offering = {"needs": {"Add": (1, 5)}}
+    workers = play.begin_lanes(2, memory_bytes, look_seconds=SECONDS)
+    play.until(lambda: all(lane.complete for lane in play.lanes.now))
+    first, *others = play.queue(4)
+    worker, job = job_of(play, workers, first)
+    play.until(lambda: play.row(others[0]).state == "running" or not is_joined)
+    if crowded:
+        play.lanes.crowded[0] = (1, time.monotonic())
+    performed_briefly(play, worker, job)
+    play.until_state(first, "succeeded")
+    assert joined == ([next_job(worker)[0]] if is_joined else [])
+
+
+def test_an_end_that_claims_leaves_the_ticket_that_another_worker_reads_and_once_only(play, joined):
+    workers = play.begin_lanes(2, look_seconds=SECONDS)
+    jobs = [job_of(play, workers, ticket) for ticket in play.queue(2)]
+    read, younger, last = play.queue(3)
+    play.until(lambda: {lane.ahead and lane.ahead[0] for lane in play.lanes.now} == {read.id, younger.id})
+    ((other, job),) = (each for each in jobs if play.lanes.now[each[0].lane - 1].ahead[0] == younger.id)
+    performed_briefly(play, other, job)
+    claimed, job = next_job(other)
+    assert claimed == younger.id
+    performed_briefly(play, other, job)
+    assert next_job(other)[0] == read.id
+    assert joined == [younger.id, read.id]
+    assert play.row(last).state == "queued"
+
+
+def test_an_end_that_finds_only_what_others_read_claims_that_at_once(play, joined, monkeypatch):
+    workers = play.begin_lanes(2, look_seconds=SECONDS)
+    (worker, job), _ = (job_of(play, workers, ticket) for ticket in play.queue(2))
+    monkeypatch.setattr(Beside, "reserved", {})  # both read it
+    (read,) = play.queue(1)
+    monkeypatch.setattr(Claims, "_reserved", lambda _: {read.id: 1})
+    play.until(lambda: play.all_lanes[worker.lane - 1].claims.may_wait)
+    polled = threading.Event()
+    monkeypatch.setattr(play.bench.sources, "with_tickets", lambda _: polled.set())
+    assert polled.wait(SECONDS)
+    performed_briefly(play, worker, job)
+    assert next_job(worker)[0] == read.id
+    assert joined == [None]
+
+
 def test_a_service_is_offered_by_one_lane_and_what_none_offers_goes_when_all_are_ready(play):
     play.bench.offer(play.store.lease, "Old")
     play.offering = {"ready": False}
@@ -111,16 +193,23 @@ def test_a_service_is_offered_by_one_lane_and_what_none_offers_goes_when_all_are
     assert play.bench.run("SELECT FROM compute_sources WHERE loading IS NULL"), "one lane has loaded everything"
 
 
-def test_a_reload_is_done_once_all_lanes_have_loaded(play):
+def test_a_reload_is_done_once_all_lanes_have_loaded(play, monkeypatch):
+    through, done = [], ReloadStore.done
+
+    def note(store, *outcome):
+        through.append(sum(bool(told) for told in play.lanes.reloaded))
+        done(store, *outcome)
+
+    monkeypatch.setattr(ReloadStore, "done", note)
     play.begin_lanes(2)
     play.until(lambda: all(lane.complete for lane in play.lanes.now))
     (asked,) = play.reloads.ask(None)
     play.all_lanes[0].reload(ReloadAsked(id=asked.id, source=SOURCE, service=None))
     play.until(lambda: asked.id in play.lanes.reloaded[0])
-    assert play.reloads.outcomes([asked.id]) == {}
     play.all_lanes[1].reload(ReloadAsked(id=asked.id, source=SOURCE, service=None))
     play.until(lambda: play.reloads.outcomes([asked.id]))
     assert play.reloads.outcomes([asked.id])[asked.id].says == "nothing has changed"
+    assert set(through) == {2}
 
 
 # Memory

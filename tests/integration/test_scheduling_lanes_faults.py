@@ -2,6 +2,7 @@
 
 import json
 import socket
+from types import SimpleNamespace
 
 import pytest
 import structlog
@@ -277,16 +278,32 @@ def test_a_result_that_never_fits_the_disk_spends_an_attempt(play, monkeypatch):
 def test_a_source_without_a_worker_is_unusable_until_one_starts(play, monkeypatch):
     start, problems = play.start, []
 
-    def refuse_once(*lane, shared):
+    def refuse_once(*lane, **told):
         problems.extend(row.problem for row in play.bench.run("SELECT problem FROM compute_sources"))
         if len(problems) == 1:
             raise OSError("its former worker, process 42, was killed and is still there")
-        return start(*lane, shared=shared)
+        return start(*lane, **told)
 
     monkeypatch.setattr(play, "start", refuse_once)
     play.begin()
     assert problems == [None, "no worker can be started: its former worker, process 42, was killed and is still there"]
     play.until(lambda: play.bench.run("SELECT FROM compute_sources WHERE problem IS NULL"))
+
+
+def test_a_lane_that_has_to_end_while_it_waits_for_its_worker_ends(play, monkeypatch):
+    def start(*_, ending, **__):
+        assert not ending()
+        play.lane.stop()
+        assert ending()
+        play.workers.put(SimpleNamespace(lane=1))
+
+    monkeypatch.setattr(play, "start", start)
+    with structlog.testing.capture_logs() as lines:
+        play.begin()
+        play.thread.join(SECONDS)
+    assert not play.thread.is_alive()
+    assert not play.lane.lease_lost
+    assert [line for line in lines if line["log_level"] in {"warning", "error"}] == []
 
 
 def test_an_end_that_comes_too_late_is_not_said_to_have_been_made(bench, tmp_path):

@@ -9,6 +9,7 @@ import pytest
 import structlog
 
 from tomaat.devices.compute_source import ComputeSource
+from tomaat.messages import FROM_LANE, Channel, ChannelClosed, DeviceUsable
 from tomaat.processes.proc import start_time
 from tomaat.scheduling import local_engine
 from tomaat.scheduling.local_engine import LocalEngine, Worker
@@ -25,31 +26,58 @@ SOURCE = ComputeSource(
 
 
 class Engine(LocalEngine):
-    """Its processes only sleep, and every lane's request is served at once."""
+    """Its processes only sleep, and say nothing."""
 
     def __init__(self):
         self.asked = threading.Event()
         super().__init__([], folder=Path("/"), wake_main=self.asked.set)
+        self.most_starting = 1
         self.processes = []
+        self.lanes = []
+
+    def ask(self, number=1):
+        """Let a lane, a thread of its own, ask for a worker."""
+        self.asked.clear()
+        lane = AskingLane(self, number)
+        lane.start()
+        self.lanes.append(lane)
+        assert self.asked.wait(60)
+        return lane
 
     def start_one(self):
-        """Let a lane, a thread of its own, ask for a worker; return it, or the error that the lane gets."""
-        heard = []
-
-        def ask():
-            try:
-                heard.append(self.start(SOURCE, Path("/kept")))
-            except (OSError, ValueError) as error:
-                heard.append(error)
-
-        self.asked.clear()
-        lane = threading.Thread(target=ask, daemon=True)
-        lane.start()
-        assert self.asked.wait(60)
+        """Start a worker that is up at once; return it, or the error that its lane gets."""
+        lane = self.ask()
         self.serve_requests()
         lane.join(60)
-        assert heard, "the lane waits for ever"
-        return heard[0]
+        assert lane.heard, "the lane waits for ever"
+        if isinstance(lane.heard[0], Worker):
+            lane.heard[0].is_starting = False
+        return lane.heard[0]
+
+    def served(self, *lanes):
+        """Serve requests; tell which lanes have an answer by now."""
+        self.serve_requests()
+        waiting = {request.lane[1] for request in self.waiting}
+        for lane in lanes:
+            if lane.number not in waiting:
+                lane.join(60)
+        return [lane.number for lane in lanes if lane.heard]
+
+
+class AskingLane(threading.Thread):
+    def __init__(self, engine, number):
+        super().__init__(daemon=True)
+        self.engine = engine
+        self.number = number
+        self.is_ending = False
+        self.heard = []
+
+    def run(self):
+        try:
+            started = self.engine.start(SOURCE, Path("/kept"), self.number, shared=False, ending=lambda: self.is_ending)
+            self.heard.append(started)
+        except (OSError, ValueError) as error:
+            self.heard.append(error)
 
 
 @pytest.fixture
@@ -67,6 +95,9 @@ def engine(monkeypatch, tmp_path):
     with os.fdopen(os.dup(2), "w") as stderr:
         monkeypatch.setattr(local_engine.sys, "stderr", stderr)
         yield made
+    for worker in [worker for lane in made.lanes for worker in lane.heard if isinstance(worker, Worker)]:
+        if not worker.gone:
+            worker.stop()
     for process in made.processes:
         process.kill()
         process.wait()
@@ -116,6 +147,71 @@ def test_a_workers_temporary_folder_goes_with_it(engine):
     assert not folder.exists()
 
 
+# Turns
+
+
+@pytest.mark.parametrize(("processors", "most"), [(None, 1), (1, 1), (2, 1), (4, 2)])
+@pytest.mark.usefixtures("engine")
+def test_half_as_many_workers_start_at_once_as_there_are_processors(monkeypatch, processors, most):
+    monkeypatch.setattr(local_engine.os, "cpu_count", lambda: processors)
+    assert LocalEngine([], folder=Path("/"), wake_main=lambda: None).most_starting == most
+
+
+def test_others_wait_while_so_many_workers_start(engine):
+    engine.most_starting = 2
+    lanes = [engine.ask(number) for number in (1, 2, 3, 4)]
+    assert engine.served(*lanes) == [1, 2]
+    assert engine.served(*lanes) == [1, 2]
+    assert len(engine.processes) == 2
+
+
+def test_lanes_have_their_turn_in_the_order_of_their_numbers(engine):
+    lanes = [engine.ask(number) for number in (3, 2, 4, 1)]
+    for have_it in ([1], [2, 1], [3, 2, 1], [3, 2, 4, 1]):
+        assert engine.served(*lanes) == have_it
+        for lane in lanes:
+            for worker in lane.heard:
+                worker.is_starting = False
+
+
+@pytest.mark.parametrize("is_up", ["says something", "closes its channel", "is killed"])
+def test_a_start_is_over_with_the_workers_first_message_or_its_end_and_the_main_thread_is_woken(engine, is_up):
+    first, second = engine.ask(1), engine.ask(2)
+    assert engine.served(first, second) == [1]
+    (worker,) = first.heard
+    worker.channel.close()
+    worker.channel, there = Channel.pair()
+    other_end = Channel(there, FROM_LANE)
+    engine.asked.clear()
+    if is_up == "says something":
+        other_end.send(DeviceUsable())
+        worker.receive()
+    elif is_up == "closes its channel":
+        there.close()
+        with pytest.raises(ChannelClosed):
+            worker.receive()
+    else:
+        worker.kill()
+    there.close()
+    assert engine.asked.is_set()
+    assert engine.served(first, second) == [1, 2]
+
+
+def test_a_start_that_says_nothing_keeps_the_next_one_waiting_only_so_long(engine, monkeypatch):
+    monkeypatch.setattr(local_engine, "LONGEST_TURN_SECONDS", 0.0)
+    lanes = [engine.ask(1), engine.ask(2)]
+    assert engine.served(*lanes) == [1, 2]
+
+
+def test_a_lane_that_ends_while_it_waits_gets_no_worker(engine):
+    lanes = [engine.ask(1), engine.ask(2)]
+    assert engine.served(*lanes) == [1]
+    lanes[1].is_ending = True
+    assert engine.served(*lanes) == [1, 2]
+    assert lanes[1].heard == [None]
+    assert len(engine.processes) == 1
+
+
 # The spare worker
 
 
@@ -148,6 +244,26 @@ def test_a_spare_takes_the_place_of_the_next_worker_and_is_replaced(with_spare, 
     with_spare.keep_spare()
     assert len(with_spare.processes) == 3
     successor.stop()
+
+
+def test_a_spare_waits_for_no_turn_and_is_not_started_before_the_lanes_that_wait(with_spare):
+    lanes = [with_spare.ask(1)]
+    assert with_spare.served(*lanes) == [1]
+    lanes += [with_spare.ask(2), with_spare.ask(3)]
+    assert with_spare.served(*lanes) == [1]
+    for _ in range(3):
+        with_spare.keep_spare()
+    assert len(with_spare.processes) == 2
+    (worker,) = lanes[0].heard
+    worker.stop()
+    assert with_spare.served(*lanes) == [1, 2]
+    lanes[2].is_ending = True
+    assert with_spare.served(*lanes) == [1, 2, 3]
+    with_spare.keep_spare()
+    with_spare.keep_spare()
+    assert len(with_spare.processes) == 4
+    lanes.append(with_spare.ask(4))
+    assert with_spare.served(*lanes) == [1, 2, 3, 4]
 
 
 def test_a_spare_is_no_orphan(with_spare):

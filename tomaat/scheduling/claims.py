@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -65,30 +65,32 @@ class Claims:
                 self.log.warning("database.lost", reason=str(error))
             self.outcome_unknown = True
             return None
-        if ticket is None:
-            self.beside.wake_idle()  # it may be able to run what this one cannot
-        elif self.store.next is not None and not self.beside.wake_idle():
-            self.beside.wake_all()
         return self._begin(ticket)
 
     @property
     def can_be_joined(self) -> bool:
         """Whether the next ticket may be claimed in the statement that completes another one."""
         known = self.may_wait and not self.outcome_unknown and time.monotonic() < self.look_at
-        return known and not self.beside.is_shared
+        return known and self.turns.are_needless
 
     def succeed_and_claim(self, run: RunningTicket, end: Succeed) -> tuple[bool, RunningTicket | None]:
         """Complete a ticket that runs here, and claim the next one; see ``LaneStore``."""
+        reserved = self._reserved()
+        wish = self._wish([*self.running.ids, *reserved])
         self.outcome_unknown = True
-        kept, ticket = self.store.succeed_and_claim(run.ticket, **asdict(end), **self._wish(self.running.ids))
+        kept, ticket = self.store.succeed_and_claim(run.ticket, **asdict(end), **wish)
         self.outcome_unknown = False
-        self._note_look()
+        self._note_claimed(ticket, reserved)
+        self.may_wait |= ticket is None and bool(reserved)
         return kept, self._begin(ticket)
 
     def _begin(self, ticket: Ticket | None) -> RunningTicket | None:
-        """Make a claimed ticket a running one."""
+        """Make a claimed ticket a running one, and wake the lanes that are concerned."""
         if ticket is None:
+            self.beside.wake_idle()  # it may be able to run what this one cannot
             return None
+        if self.store.next is not None and not self.beside.wake_idle():
+            self.beside.wake_all()
         self.told_idle = False
         self.log.debug("ticket.claimed", ticket=ticket.id, service=ticket.service, claim=ticket.claim)
         for other in self.running:
@@ -117,13 +119,20 @@ class Claims:
 
         Else it is the oldest, always so with ``guards``: that may be waiting for memory.
         """
-        reserved = {} if self.keeper.ahead is None or self.overtook or guards else self.beside.reserved
+        reserved = {} if guards else self._reserved()
         ticket = self._claim_oldest([*self.running.ids, *reserved], **guards)
         if ticket is None and reserved:
             reserved, ticket = {}, self._claim_oldest(self.running.ids, **guards)
+        self._note_claimed(ticket, reserved)
+        return ticket
+
+    def _reserved(self) -> dict[int, int]:
+        """Tell which older tickets may be left to the lanes whose workers read them, and their places in the order."""
+        return {} if self.keeper.ahead is None or self.overtook else self.beside.reserved
+
+    def _note_claimed(self, ticket: Ticket | None, reserved: Mapping[int, int]) -> None:
         self.overtook = ticket is not None and any(order < ticket.queue_order for order in reserved.values())
         self._note_look()
-        return ticket
 
     def _claim_oldest(self, left_alone: Collection[int], **guards: Any) -> Ticket | None:
         return self.store.claim(**self._wish(left_alone), **guards)

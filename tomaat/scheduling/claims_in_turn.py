@@ -27,9 +27,14 @@ class ClaimsInTurn:
         self.blocked_at: float | None = None  #: since when a ticket waits for memory though nobody performs
         self.ask_at = 0.0  #: when the other lanes may be asked again to let their networks go
 
+    @property
+    def are_needless(self) -> bool:
+        """Whether any ticket may start, whatever the other lanes perform."""
+        return self.beside.is_ample and not self.beside.crowded
+
     def claim(self, claim: Callable[..., Ticket | None]) -> Ticket | None:
         """Claim, if the ticket that is next may start now; it waits otherwise, and so do those behind it."""
-        if self.beside.is_ample and not self.beside.crowded:
+        if self.are_needless:
             return claim()
         if not self.beside.take_turn():
             return None

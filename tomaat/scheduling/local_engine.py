@@ -12,7 +12,9 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
@@ -34,6 +36,7 @@ KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_
 STOP_SECONDS = 5.0
 OfLane = tuple[str, int]  #: a source's name, and a lane's number
 KILL_SECONDS = 10.0  #: after which a worker that was killed counts as one that a driver holds
+LONGEST_TURN_SECONDS = 10.0  #: of a start that says nothing; the next one waits for it no longer
 
 
 class Worker:
@@ -50,16 +53,19 @@ class Worker:
         started: int,
         output: WorkerOutput | None = None,
         clean_up: Callable[[], None] = lambda: None,
+        is_up: Callable[[], None] = lambda: None,
     ) -> None:
         """Hold a process that ``started`` so many clock ticks after the boot; ``output`` bounds what it prints.
 
-        Once it has ended, ``clean_up`` is called.
+        Once it no longer starts, ``is_up`` is called; once it has ended, ``clean_up``.
         """
         self.process = process
         self.channel = channel
         self.started = started
         self.output = output
         self.clean_up = clean_up
+        self.is_up = is_up
+        self.is_starting = True  #: it has sent nothing yet
         self.pidfd = os.pidfd_open(process.pid)
         self.gone = False
 
@@ -78,7 +84,15 @@ class Worker:
 
     def receive(self) -> FromWorker:
         """Wait for its next message. Raises ``ChannelClosed`` when it has ended, ``MessageRefused`` for nonsense."""
-        return self.channel.receive()
+        try:
+            return self.channel.receive()
+        finally:
+            self._note_up()
+
+    def _note_up(self) -> None:
+        if self.is_starting:
+            self.is_starting = False
+            self.is_up()
 
     def alive(self) -> bool:
         """Tell whether it still runs."""
@@ -88,6 +102,7 @@ class Worker:
         """Kill it, with the processes that it has started: it holds nothing that could be lost."""
         end_session(self.process.pid)
         self.process.kill()
+        self._note_up()
 
     def stop(self) -> None:
         """Kill it, and give its handle back; one that the kernel does not end, for a driver's sake, is left."""
@@ -131,11 +146,22 @@ class Worker:
         return bool(poll.poll(seconds * 1000))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A lane's wish for a worker, which it waits for unless it is ``ending``."""
+
+    lane: OfLane
+    place: TakePlace
+    ending: Callable[[], bool]
+    answer: SimpleQueue[Worker | Exception | None] = field(default_factory=SimpleQueue)
+
+
 class LocalEngine:
     """Starts workers; lanes ask from their threads, the main thread starts them.
 
     The kernel's "end with your parent" follows the thread that started a process, so that must be one that lives as
-    long as the program.
+    long as the program. Half as many start at once as there are processors, the first lanes before the second ones:
+    what a worker imports takes a processor for seconds, and more of them would make all of them late.
     """
 
     def __init__(
@@ -155,7 +181,10 @@ class LocalEngine:
         self.user = user
         self.folder = folder
         self.wake_main = wake_main
-        self.requests: SimpleQueue[tuple[OfLane, TakePlace, SimpleQueue[Worker | Exception]]] = SimpleQueue()
+        self.requests: SimpleQueue[Request] = SimpleQueue()
+        self.waiting: list[Request] = []  #: for their turn
+        self.starting: list[tuple[Worker, float]] = []  #: and until when others wait for them
+        self.most_starting = max(1, (os.cpu_count() or 1) // 2)
         self.workers: set[int] = set()  #: the ids of all processes that were started
         self.latest: dict[OfLane, Worker] = {}
         self.temporary = TemporaryFolders(user)
@@ -164,13 +193,14 @@ class LocalEngine:
         self.spare = SpareWorker(self._start_process)
         adopt_orphans()
 
-    def start(self, source: ComputeSource, kept: Path, lane: int = 1, *, shared: bool = False) -> Worker:
-        """Let the main thread start a lane's worker, which imports the tasks from the copy ``kept``.
+    def start(
+        self, source: ComputeSource, kept: Path, lane: int, *, shared: bool, ending: Callable[[], bool]
+    ) -> Worker | None:
+        """Let the main thread start a lane's worker in its turn; ``None`` for a lane that is ``ending`` by then.
 
-        The device is ``shared`` with the workers of other lanes. Raises ``OSError`` when the machine refuses another
-        process, or when the lane's former worker does not end.
+        It imports the tasks from the copy ``kept``. The device is ``shared`` with the workers of other lanes. Raises
+        ``OSError`` when the machine refuses another process, or when the lane's former worker does not end.
         """
-        answer: SimpleQueue[Worker | Exception] = SimpleQueue()
         place = TakePlace(
             device=source.torch_device,
             visible_devices=source.visible_devices,
@@ -179,25 +209,38 @@ class LocalEngine:
             memory_bytes=source.memory_bytes,
             shared=shared,
         )
-        self.requests.put(((source.name, lane), place, answer))
+        request = Request(lane=(source.name, lane), place=place, ending=ending)
+        self.requests.put(request)
         self.wake_main()
-        started = answer.get()
+        started = request.answer.get()
         if isinstance(started, Exception):
             raise started
         return started
 
     def serve_requests(self) -> None:
-        """Start the workers that lanes have asked for; called by the main thread only."""
+        """Start the workers that lanes have asked for and whose turn it is; called by the main thread only."""
         while not self.requests.empty():
-            lane, place, answer = self.requests.get()
-            try:
-                answer.put(self._start(lane, place))
-            except Exception as error:  # noqa: BLE001 (the lane that waits for the answer hears it, whatever it is)
-                answer.put(error)
+            self.waiting.append(self.requests.get())
+        waiting = sorted(self.waiting, key=lambda request: request.lane[1])
+        self.waiting = [request for request in waiting if not self._serve(request)]
+
+    def _serve(self, request: Request) -> bool:
+        """Answer a lane; ``False``: it is not its turn yet. A spare has done its imports, and waits for none."""
+        self.starting = [each for each in self.starting if each[0].is_starting and time.monotonic() < each[1]]
+        if request.ending():
+            request.answer.put(None)
+            return True
+        if self.spare.worker is None and len(self.starting) >= self.most_starting:
+            return False
+        try:
+            request.answer.put(self._start(request.lane, request.place))
+        except Exception as error:  # noqa: BLE001 (the lane that waits for the answer hears it, whatever it is)
+            request.answer.put(error)
+        return True
 
     def keep_spare(self) -> None:
         """Start a spare worker where one is due; called by the main thread only. May raise ``OSError``."""
-        if self.keeps_spare:
+        if self.keeps_spare and not self.waiting:
             self.spare.keep()
 
     def end_spare(self) -> None:
@@ -220,6 +263,7 @@ class LocalEngine:
                 worker.send(place)
         if worker.output is not None:
             worker.output.source = lane[0]
+        self.starting.append((worker, time.monotonic() + LONGEST_TURN_SECONDS))
         self.spare.note_start()
         self.latest[lane] = worker
         return worker
@@ -250,6 +294,7 @@ class LocalEngine:
                 started=start_time(process.pid) or 0,
                 output=output,
                 clean_up=partial(self.temporary.remove, temporary),
+                is_up=self.wake_main,
             )
             output.start()
         except BaseException:

@@ -169,10 +169,13 @@ class Scheduler:
                 self.sources.note_reading(running.lease, **asdict(reading))
 
     def _wait(self, stop: Stop) -> None:
-        """Start workers that lanes ask for, and pass hints on to the lanes concerned, until something is due."""
+        """Start workers that lanes ask for, and pass hints on to the lanes concerned, until something is due.
+
+        A worker is started in its turn, which a beat or a wake-up may bring.
+        """
         while not stop.asked and (left := min(self.beat_at, self.poll_at) - time.monotonic()) > 0:
-            heard = self.hints.wait(left)
             self.engine.serve_requests()
+            heard = self.hints.wait(left)
             self._pass_on({hint.about for hint in heard if hint.channel == QUEUED})
             self._pass_on({hint.about for hint in heard if hint.channel == WISHED}, at_once=True)
             if self.reload_asked:

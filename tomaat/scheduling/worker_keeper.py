@@ -219,11 +219,15 @@ class WorkerKeeper:
         self.failures += 1
         known = self._insist(lambda: self.sources.offers_of(self.source.name))
         try:
-            worker = self.engine.start(self.source, self.kept.copy, self.beside.number, shared=self.beside.is_shared)
+            worker = self.engine.start(
+                self.source, self.kept.copy, self.beside.number, shared=self.beside.is_shared, ending=self.ending
+            )
         except OSError as error:
             not_started = f"no worker can be started: {error}"
             self.log.error("worker.not_started", reason=str(error))
             self._insist(lambda: self._describe(not_started))
+            return False
+        if worker is None:
             return False
         self._hold(worker)
         if not self._insist(
