@@ -11,7 +11,7 @@ from pathlib import Path
 from tomaat.access import Audit, KeyStore
 from tomaat.database import ENDED, MOVED, Hinter, Hints, connect
 from tomaat.launch.open_door import open_door, prepare
-from tomaat.launch.several import Part, run_several
+from tomaat.launch.several import WebProcess, run_several
 from tomaat.processes.misconfigured import Misconfigured
 from tomaat.processes.stop import Stop
 from tomaat.storage import Storage
@@ -26,7 +26,7 @@ from tomaat.web.watch import LOOK_SECONDS, Health, Metrics
 from TOMAATSettings import Settings, read_settings
 
 
-def serve(settings: Settings, part: Part, stop: Stop) -> None:
+def serve(settings: Settings, this: WebProcess, stop: Stop) -> None:
     """Answer until the door is asked to stop. Raises ``Misconfigured`` where a key is needed and there is none."""
     deadline = settings.database_deadline_seconds
     database = connect(settings.DATABASE_URL, deadline_seconds=deadline, pool_size=settings.web_connections)
@@ -61,13 +61,13 @@ def serve(settings: Settings, part: Part, stop: Stop) -> None:
     )
     rules = AgainRules(retention_seconds=settings.RETENTION_HOURS * 3600, keep_input=settings.keeps_only_input)
     operator = Operator(OperatorStore(database, hinter.send), store, storage, access, audit, rules=rules)
-    metrics = Metrics(watch, storage, access, process=part.number)
+    metrics = Metrics(watch, storage, access, process=this.number)
     metrics.look()
     page = Page(key_needed=settings.keys_needed, largest_request_bytes=api.largest_request_bytes)
     app = create_app(api, operator, metrics, Health(watch, storage), page)
     server = WebServer(
         Gate(app, access, audit, largest_request_bytes=api.largest_request_bytes),
-        sockets=part.sockets or bind(settings.HOST, settings.PORT),
+        sockets=this.sockets or bind(settings.HOST, settings.PORT),
         threads=settings.WEB_THREADS,
         most_connections_of_one_address=settings.MOST_CONNECTIONS_PER_ADDRESS,
         largest_spools_bytes=settings.share_of(settings.LARGEST_SPOOLS_BYTES),
@@ -84,15 +84,15 @@ def serve(settings: Settings, part: Part, stop: Stop) -> None:
 
 def main() -> int:
     """Open the door, alone or as one of several processes; return its exit status."""
-    settings, part = read_settings(), Part.told()
+    settings, this = read_settings(), WebProcess.told()
 
     def work(stop: Stop) -> None:
-        if part.number is None and settings.WEB_PROCESSES > 1:
+        if this.number is None and settings.WEB_PROCESSES > 1:
             run_several(Path(__file__), settings, bind(settings.HOST, settings.PORT), stop)
         else:
-            serve(settings, part, stop)
+            serve(settings, this, stop)
 
-    return open_door("WebService", settings.LOG_FORMAT, settings.LOG_LEVEL, work, process=part.number)
+    return open_door("WebService", settings.LOG_FORMAT, settings.LOG_LEVEL, work, process=this.number)
 
 
 if __name__ == "__main__":

@@ -30,13 +30,9 @@ def service(make_service):
     )
     instance.start()
     instance.wait_until_ready("FloatComputation")
-    instance.until(lambda: sum(source["problem"] is None for source in ready(instance)) == len(SOURCES))
+    instance.until(lambda: instance.log("TaskScheduling.py").count("source.ready") == len(SOURCES))
     one_ticket(instance, requests.Session())
     return instance
-
-
-def ready(instance: Service):
-    return [row._mapping for row in instance.rows("SELECT problem FROM compute_sources WHERE loading IS NULL")]
 
 
 def one_ticket(instance: Service, session: requests.Session) -> None:

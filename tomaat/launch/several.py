@@ -33,14 +33,14 @@ COUNTS = "PROMETHEUS_MULTIPROC_DIR"  #: prometheus_client's word for the folder 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class WebProcess:
     """Which of several processes this one is, from 1 on; ``None``: the first one, or the only one."""
 
     number: int | None
     sockets: Sequence[socket.socket]  #: bound already
 
     @classmethod
-    def told(cls) -> Part:
+    def told(cls) -> WebProcess:
         """Read what the first process says on the command line."""
         parser = argparse.ArgumentParser(description="Settings are environment variables; the README lists them.")
         parser.add_argument("--process", type=int, help=argparse.SUPPRESS)

@@ -160,8 +160,8 @@ class LocalEngine:
     """Starts workers; lanes ask from their threads, the main thread starts them.
 
     The kernel's "end with your parent" follows the thread that started a process, so that must be one that lives as
-    long as the program. Half as many start at once as there are processors, the first lanes before the second ones:
-    what a worker imports takes a processor for seconds, and more of them would make all of them late.
+    long as the program. As many start at once as there are processors, the first lanes before the second ones: what a
+    worker imports takes a processor for seconds, and more of them would make all of them late.
     """
 
     def __init__(
@@ -184,7 +184,7 @@ class LocalEngine:
         self.requests: SimpleQueue[Request] = SimpleQueue()
         self.waiting: list[Request] = []  #: for their turn
         self.starting: list[tuple[Worker, float]] = []  #: and until when others wait for them
-        self.most_starting = max(1, (os.cpu_count() or 1) // 2)
+        self.most_starting = os.cpu_count() or 1
         self.workers: set[int] = set()  #: the ids of all processes that were started
         self.latest: dict[OfLane, Worker] = {}
         self.temporary = TemporaryFolders(user)
