@@ -17,9 +17,9 @@ from tomaat.database import run
 from tomaat.tickets.sql import DURATIONS, SECONDS_LEFT
 from tomaat.tickets.states import QUEUED
 
-SLICE = 5000  #: tickets of a rest that are read at once, so that a round stays short
+SLICE = 2000  #: tickets of a rest that are read at once, so that a round stays short
 SHARE = 0.02  #: of the time, spent reading the rests of queues
-SHORTEST_SECONDS = 1.0  #: between two readings of the only long queue
+SHORTEST_SECONDS = 0.5  #: between two readings of the only long queue
 
 
 @dataclass(frozen=True, kw_only=True)
