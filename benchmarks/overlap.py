@@ -94,7 +94,10 @@ def start_scheduler(instance: Service, *, overlap: bool) -> None:
         return
     with instance.log_of(SCHEDULER).open("ab") as log:
         instance.doors[SCHEDULER] = subprocess.Popen(
-            [sys.executable, __file__, "--without"], cwd=REPOSITORY, env=instance.environment, stderr=log
+            [sys.executable, "-m", "benchmarks.overlap", "--without"],
+            cwd=REPOSITORY,
+            env=instance.environment,
+            stderr=log,
         )
 
 
