@@ -56,15 +56,20 @@ def test_a_session_that_does_not_know_the_statement_runs_it_all_the_same(one):
 
 def test_a_session_that_knows_the_statement_already_runs_it_all_the_same(one):
     run_prepared(one, ADD, a=1)
-    one.raw_connection().info.clear()
-    assert run_prepared(one, ADD, a=2)[0].more == 3
+    borrowed = one.raw_connection()
+    borrowed.info.clear()
+    borrowed.close()
+    assert [run_prepared(one, ADD, a=a)[0].more for a in (2, 3)] == [3, 4]
+    assert plans(one) == [(1, 0)], "it is prepared anew"
 
 
 def test_a_table_that_has_changed_is_read_as_it_is_now(one):
     run(one, "CREATE TABLE growing AS SELECT 1 AS a")
     assert run_prepared(one, "SELECT * FROM growing")[0].a == 1
     run(one, "ALTER TABLE growing ADD b text DEFAULT 'new'")
-    assert run_prepared(one, "SELECT * FROM growing")[0].b == "new"
+    for _ in range(3):
+        assert run_prepared(one, "SELECT * FROM growing")[0].b == "new"
+    assert plans(one) == [(2, 0)], "the first one told that the table has changed; then it is prepared anew"
 
 
 @pytest.mark.parametrize("value", ["a\0b", "\udce9"])

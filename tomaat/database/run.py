@@ -63,6 +63,7 @@ def run_prepared(database: sqlalchemy.Engine, sql: str, **values: Any) -> Rows:
             _execute_prepared(connection, cursor, _prepared(sql), values)
         except NOT_PREPARED:
             connection.info.clear()
+            cursor.execute("DEALLOCATE ALL")  # so that the next ones are prepared anew
             cursor.execute(_for_driver(sql), values)
         return _rows_of(cursor)
 
