@@ -8,12 +8,15 @@ from contextlib import contextmanager
 import pytest
 
 from tests.integration.watched_statements import watched_statements
-from tomaat.database import ENDED, SUBMITTED, Hint
+from tomaat.database import ENDED, MOVED, SUBMITTED, Hint, Hints
+from tomaat.database import QUEUED as HINT_OF_A_QUEUE
 from tomaat.devices.need import Need
 from tomaat.manager.choosing import Expectations
+from tomaat.tickets.hints import hints_of
 from tomaat.tickets.lane_store import LaneStore
 from tomaat.tickets.lines import Outlook
 from tomaat.tickets.queue import Misfit, Placement
+from tomaat.tickets.states import MANAGER
 from tomaat.tickets.ticket_store import ShortestQueue
 
 RESULT = {"sha256": "0" * 64, "size_bytes": 10, "seconds": 1.0}
@@ -25,6 +28,19 @@ def test_a_submitted_ticket_waits_and_is_hinted(bench):
     assert (ticket.state, ticket.claim, ticket.source) == ("submitted", 0, None)
     assert bench.hints == [Hint(SUBMITTED)]
     assert bench.web.count_waiting() == 1
+
+
+def test_a_ticket_that_gets_a_queue_is_told_by_the_same_statement(bench, database_url):
+    lane = bench.source()
+    ticket = bench.submit()
+    bench.hints.clear()
+    hints = Hints(database_url, HINT_OF_A_QUEUE, MOVED, deadline_seconds=5)
+    hints.wait(0)
+    placement = Placement(ticket=ticket.id, from_source=None, to_source=lane.lease.name)
+    assert bench.manager.assign([placement]) == {ticket.id: lane.lease.name}
+    assert hints.wait(5) == set(hints_of("submitted", "queued", MANAGER, ticket=ticket.id, source=lane.lease.name))
+    assert bench.hints == []
+    hints.close()
 
 
 def test_submitting_a_folder_twice_gives_one_ticket(bench):

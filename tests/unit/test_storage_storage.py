@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tomaat.storage import Storage
+from tomaat.storage.storage import SMALL_BYTES
 
 
 @pytest.fixture
@@ -50,18 +51,19 @@ def test_an_upload_is_durable_before_it_moves_and_its_name_is_afterwards(storage
     before, after = calls[:moved], calls[moved + 1 :]
     assert {name for _, name in before} == {"main.json", "file-scan.nii", "sub", "in", folder.name}
     assert before.index(("flush", "main.json")) < before.index(("flush", "in")) < before.index(("flush", folder.name))
-    assert after == [("flush", "tickets"), ("flush", "incoming")]
+    assert after == [("flush", "tickets")]
 
 
-def test_a_result_is_durable_before_it_has_its_name_and_its_name_is_afterwards(storage, calls):
+@pytest.mark.parametrize("result", [b"a result", bytes(SMALL_BYTES + 1)], ids=["small", "large"])
+def test_a_result_is_durable_before_it_has_its_name_and_its_name_is_afterwards(storage, calls, result):
     kept = storage.keep(upload(storage))
     out = kept.claim("3")
     out.mkdir(parents=True)
-    (out / "result.tar.gz.part").write_bytes(b"a result")
+    (out / "result.tar.gz.part").write_bytes(result)
     calls.clear()
     sha256, size = storage.seal_result(out / "result.tar.gz.part")
-    assert (sha256, size) == (hashlib.sha256(b"a result").hexdigest(), 8)
-    assert storage.result_of(kept.name, "3").read_bytes() == b"a result"
+    assert (sha256, size) == (hashlib.sha256(result).hexdigest(), len(result))
+    assert storage.result_of(kept.name, "3").read_bytes() == result
     assert calls == [
         ("flush", "result.tar.gz.part"),
         ("rename", "result.tar.gz"),
@@ -71,8 +73,9 @@ def test_a_result_is_durable_before_it_has_its_name_and_its_name_is_afterwards(s
     ]
 
 
-def test_an_error_of_the_flush_fails_the_result_and_gives_it_no_name(storage, monkeypatch, tmp_path):
-    (tmp_path / "result.tar.gz.part").write_bytes(b"a result")
+@pytest.mark.parametrize("result", [b"a result", bytes(SMALL_BYTES + 1)], ids=["small", "large"])
+def test_an_error_of_the_flush_fails_the_result_and_gives_it_no_name(storage, monkeypatch, tmp_path, result):
+    (tmp_path / "result.tar.gz.part").write_bytes(result)
 
     def fail(_descriptor):
         raise OSError(5, "Input/output error")

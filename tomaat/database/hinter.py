@@ -19,7 +19,8 @@ APART_SECONDS = 0.01  #: between two statements: under load several hints come w
 class Hinter:
     """Sends hints in a thread of its own, in one statement all that were asked for since the last.
 
-    A NOTIFY inside a ticket's transaction would let all commits of the server queue behind one global lock.
+    A NOTIFY inside a transaction that waits for the disk would let all commits of the server queue behind one
+    global lock.
     """
 
     def __init__(self, database: sqlalchemy.Engine) -> None:

@@ -31,6 +31,7 @@ from tomaat.storage.files import flush, flush_tree, sha256_of
 RESULT = "result.tar.gz"
 STRAY_SECONDS = 3600.0  #: an upload is given this long to get its row
 ASIDE = "before-restore-"
+SMALL_BYTES = 1024**2  #: of a file that is hashed sooner than a thread is started for it
 
 
 class ForeignStorage(Misconfigured):
@@ -141,8 +142,7 @@ class Storage:
         flush_tree(folder.path)
         kept = self.folder_of(folder.name)
         folder.path.rename(kept.path)
-        flush(self.tickets)
-        flush(self.incoming)
+        flush(self.tickets)  # a rename is whole or has not happened, so ``incoming`` need not be flushed
         return kept
 
     def copy_inputs(self, folder_name: str, folder: TicketFolder) -> None:
@@ -192,14 +192,18 @@ class Storage:
     def seal_result(self, draft: Path) -> tuple[str, int]:
         """Flush a worker's finished archive, give it its name beside itself, and return its SHA-256 and size.
 
-        It is hashed while the disk writes it.
+        A large one is hashed while the disk writes it.
         """
         if self.workers_group is not None:
             loans.end_output(draft)
-        with ThreadPoolExecutor(1) as beside:
-            flushing = beside.submit(flush, draft)
+        if draft.stat().st_size > SMALL_BYTES:
+            with ThreadPoolExecutor(1) as beside:
+                flushing = beside.submit(flush, draft)
+                sha256, size_bytes = sha256_of(draft)
+            flushing.result()
+        else:
+            flush(draft)
             sha256, size_bytes = sha256_of(draft)
-        flushing.result()
         draft.rename(draft.with_name(RESULT))
         for folder in (draft.parent, draft.parent.parent, draft.parent.parent.parent):
             flush(folder)

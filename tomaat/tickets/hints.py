@@ -7,6 +7,8 @@ from tomaat.tickets import states
 
 #: Any door may have to act, about anything.
 EVERY_DOOR = tuple(Hint(channel) for channel in (SUBMITTED, QUEUED, WISHED, MOVED, ENDED))
+#: Selected by a statement of the manager that queues tickets, for each of its rows: what ``hints_of`` names.
+HINTS_OF_QUEUED = f"pg_notify('{QUEUED}', source) AS source_told, pg_notify('{MOVED}', CAST(id AS text)) AS ticket_told"
 
 
 def hints_of(

@@ -12,7 +12,7 @@ import sqlalchemy
 
 from tomaat.database import Hint, Row, RowRefused, Rows, run, run_prepared
 from tomaat.devices.need import Need
-from tomaat.tickets.hints import hints_of
+from tomaat.tickets.hints import HINTS_OF_QUEUED, hints_of
 from tomaat.tickets.long_queues import LongQueues, Part
 from tomaat.tickets.problems import fits_nowhere, waited_too_long, worker_lost
 from tomaat.tickets.queue import Misfit, Placement, Queue, Waiting
@@ -196,19 +196,21 @@ class ManagerStore:
                     rows += self._place(before, guard, [move])
         for row in rows:
             self.long_queues.add(row.source, Part(service=row.service, place=row.queue_order, seconds=row.seconds))
-        self._tell(before, rows)
         return {row.id: row.source for row in rows}
 
     def _place(self, before: str, guard: str, moves: Sequence[Placement]) -> Rows:
+        """Put tickets into queues and say so: a commit that nobody waits for can carry its hints."""
         return run_prepared(
             self.database,
-            f"""UPDATE tickets t SET state = '{QUEUED}', source = m.to_source, loading_seconds = m.loading_seconds
-                FROM jsonb_to_recordset(CAST(:moves AS jsonb))
-                  AS m(ticket bigint, from_source text, to_source text, loading_seconds double precision)
-                WHERE t.id = m.ticket AND t.state = '{before}' AND {guard} AND {NOT_AWAITED}
-                RETURNING t.id, t.source, t.state, t.service, t.queue_order,
-                  coalesce(t.expected_seconds, (SELECT mean_seconds FROM durations
-                    WHERE source = t.source AND service = t.service), 1) + t.loading_seconds AS seconds""",
+            f"""WITH placed AS (
+                  UPDATE tickets t SET state = '{QUEUED}', source = m.to_source, loading_seconds = m.loading_seconds
+                  FROM jsonb_to_recordset(CAST(:moves AS jsonb))
+                    AS m(ticket bigint, from_source text, to_source text, loading_seconds double precision)
+                  WHERE t.id = m.ticket AND t.state = '{before}' AND {guard} AND {NOT_AWAITED}
+                  RETURNING t.id, t.source, t.state, t.service, t.queue_order,
+                    coalesce(t.expected_seconds, (SELECT mean_seconds FROM durations
+                      WHERE source = t.source AND service = t.service), 1) + t.loading_seconds AS seconds
+                ) SELECT *, {HINTS_OF_QUEUED} FROM placed""",
             moves=json.dumps([asdict(move) for move in moves]),
         )
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import IO, Any
 
-from werkzeug.exceptions import RequestEntityTooLarge
-from werkzeug.http import parse_options_header
-from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData
+from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
 from tomaat.refusals import shown
 from tomaat.web.http.problems import Problem, invalid
 
 CHUNK_BYTES = 128 * 1024
-LARGEST_HELD_BYTES = 512 * 1024  #: most that the decoder holds: a part's headers, or text around all parts
+LARGEST_HEADER_BYTES = 16 * 1024  #: of a line of a part's headers
 MOST_PARTS = 10
 LONGEST_SERVICE_BYTES = 200
 HOW = "Send multipart/form-data: curl -F service=FloatComputation -F payload=@payload.tar.gz http://…/request"
@@ -24,19 +22,16 @@ class Form:
 
     def __init__(self, stream: IO[bytes], content_type: str) -> None:
         kind, options = parse_options_header(content_type)
-        if kind != "multipart/form-data" or not options.get("boundary"):
-            raise Problem(
-                415,
-                "invalid-request",
-                "Not multipart/form-data",
-                f"The content type must be multipart/form-data. {HOW}",
+        try:
+            self.parser = PushMultipartParser(
+                options["boundary"] if kind == "multipart/form-data" else "",
+                max_header_size=LARGEST_HEADER_BYTES,
+                max_segment_count=MOST_PARTS,
             )
+        except (KeyError, MultipartError) as error:
+            detail = f"The content type must be multipart/form-data. {HOW}"
+            raise Problem(415, "invalid-request", "Not multipart/form-data", detail) from error
         self.stream = stream
-        self.decoder = MultipartDecoder(
-            options["boundary"].encode("latin-1", "replace"),
-            max_form_memory_size=LARGEST_HELD_BYTES,
-            max_parts=MOST_PARTS,
-        )
         self.events = self._events()
         self.inside: str | None = None  #: the field whose content comes now
         self.service: str | None = None
@@ -62,8 +57,8 @@ class Form:
         """
         for event in self.events:
             self._take(event)
-            if self.inside == "payload" and isinstance(event, Data):
-                yield event.data
+            if self.inside == "payload" and isinstance(event, bytes):
+                yield event
         for name in ("service", "payload"):
             if name not in self.seen:
                 self._fault("missing-field", f"{name}: the form has no such field.")
@@ -71,18 +66,19 @@ class Form:
             what = self.faults[0]["detail"] if len(self.faults) == 1 else f"The form has {len(self.faults)} faults."
             raise invalid(f"{what} {HOW}", self.faults)
 
-    def _take(self, event: Field | File | Data) -> None:
+    def _take(self, event: MultipartSegment | bytes | None) -> None:
         """Read all of the form but the payload's content."""
-        if not isinstance(event, Data):
+        if isinstance(event, MultipartSegment):
             self.inside = self._enter(event)
         elif self.inside == "service":
-            self.text += event.data[: LONGEST_SERVICE_BYTES + 1 - len(self.text)]
-            if not event.more_data:
+            if event is None:
                 self._end_service(bytes(self.text))
+            else:
+                self.text += event[: LONGEST_SERVICE_BYTES + 1 - len(self.text)]
 
-    def _enter(self, event: Field | File) -> str | None:
+    def _enter(self, part: MultipartSegment) -> str | None:
         """Note a part by its headers; return the field's name, or nothing where its content is to be skipped."""
-        name = event.name
+        name: str = part.name
         if name not in {"service", "payload"}:
             self._fault("unknown-field", f"{shown(name)}: the form takes the fields service and payload.")
             return None
@@ -90,7 +86,7 @@ class Form:
             self._fault("doubled-field", f"{name}: the form has this field twice.")
             return None
         self.seen.add(name)
-        if isinstance(event, Field) and name == "payload":
+        if part.filename is None and name == "payload":
             self._fault("not-a-file", "payload: must be sent as a file (with curl by an @ before its name).")
             return None
         return name
@@ -104,18 +100,12 @@ class Form:
     def _fault(self, code: str, detail: str) -> None:
         self.faults.append({"input": None, "code": code, "detail": detail})
 
-    def _events(self) -> Iterator[Field | File | Data]:
+    def _events(self) -> Iterator[MultipartSegment | bytes | None]:
+        """Yield each part's headers, then its content in pieces, then ``None``."""
         try:
-            while True:
-                chunk = self.stream.read(CHUNK_BYTES)
-                self.decoder.receive_data(chunk or None)
-                while not isinstance(event := self.decoder.next_event(), NeedData):
-                    if isinstance(event, Epilogue):
-                        return
-                    if isinstance(event, (Field, File, Data)):
-                        yield event
-        except UnicodeDecodeError as error:
-            rule = "The name of a field or of its file is not UTF-8; give the file another name."
-            raise invalid(f"{rule} {HOW}") from error
-        except (ValueError, RequestEntityTooLarge) as error:
+            yield from self.parser.parse_blocking(self.stream.read, CHUNK_BYTES)
+        except MultipartError as error:
+            if any(isinstance(reason, UnicodeDecodeError) for reason in error.args):
+                rule = "The name of a field or of its file is not UTF-8; give the file another name."
+                raise invalid(f"{rule} {HOW}") from error
             raise invalid(f"The form is broken or cut off, or has more than {MOST_PARTS} fields. {HOW}") from error
