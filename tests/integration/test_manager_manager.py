@@ -72,6 +72,8 @@ class Turning(Manager):
             if not self.duties.do(1e9):
                 break
         self.round()
+        while self.duties.do(1e9):
+            pass
         self.sweep.work()
 
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 import pytest
 
 from tomaat.database import DatabaseUnavailable, RowRefused
-from tomaat.manager.duties import FEWEST_AT_ONCE, Duties
+from tomaat.manager.duties import FEWEST_AT_ONCE, ROUND_SECONDS, Duties
 
 
 def test_a_slow_database_is_asked_for_fewer_rows_and_a_quick_one_for_more():
@@ -49,7 +49,7 @@ def test_a_refused_duty_ends_no_other(capsys):
     assert "refused" in capsys.readouterr().out
 
 
-def test_duties_that_were_not_reached_in_time_come_first_the_next_time():
+def test_duties_that_were_not_reached_in_a_round_come_first_in_the_next_and_then_the_turn_is_over():
     done = []
     clock = Clock()
 
@@ -57,14 +57,16 @@ def test_duties_that_were_not_reached_in_time_come_first_the_next_time():
         def do(_most):
             done.append(name)
             clock.now += seconds
-            return False
+            return name == "a"
 
         return do
 
-    duties = Duties([duty("a", 1.0), duty("b", 1.5), duty("c", 0.0)])
+    duties = Duties([duty("a", 0.6 * ROUND_SECONDS), duty("b", 0.6 * ROUND_SECONDS), duty("c", 0.0)])
     with clock.patched():
         assert duties.do(4.0), "c is left over"
         assert done == ["a", "b"]
+        assert duties.do(4.0), "a has more to do"
+        assert done == ["a", "b", "c"]
         duties.do(4.0)
     assert done == ["a", "b", "c", "a", "b"]
 
