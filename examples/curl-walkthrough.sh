@@ -3,7 +3,6 @@
 #   TOMAAT_URL=http://127.0.0.1:5000 examples/curl-walkthrough.sh
 set -euo pipefail
 url=${TOMAAT_URL:-http://127.0.0.1:5000}
-here=$(cd "$(dirname "$0")" && pwd)
 field() { python3 -c 'import json, sys; value = json.load(sys.stdin)
 for key in sys.argv[1].split("."): value = value[key]
 print(value)' "$1"; }
@@ -15,9 +14,9 @@ for service in json.load(sys.stdin):
     inputs = ", ".join(service["interface"])
     print("   {}({}): {}".format(service["name"], inputs, service["description"]))'
 
-echo "2. Ask for FloatComputation."
+echo "2. Ask for FloatComputation. A volume would be a file: -F scan=@scan.nii.gz"
 ticket=$(curl --fail --silent --show-error \
-  -F service=FloatComputation -F "payload=@$here/payload_float_add.tar.gz" "$url/request")
+  -F service=FloatComputation -F f1=2.5 -F f2=4 -F op=add "$url/request")
 echo "   $ticket"
 
 # The address of a ticket holds '&': quote it, or the shell takes it for its own.

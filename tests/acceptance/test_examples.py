@@ -67,6 +67,10 @@ def test_the_description_is_valid_openapi_and_names_the_services(service):
     schema = described["components"]["schemas"]["main.json.GaussianSmoothing"]["properties"]["inputs"]
     assert "volume" not in schema["required"]
     assert schema["properties"]["volume"]["required"] == ["series"]
+    form = described["components"]["schemas"]["form.GaussianSmoothing"]
+    assert {"service", "volume"} <= set(form["required"])
+    assert form["additionalProperties"] is False
+    assert {"volume", "volume.series", "sigma", "outputs.format"} <= form["properties"].keys()
 
 
 @pytest.mark.slow

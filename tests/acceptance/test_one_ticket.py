@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import subprocess
 import tarfile
 import threading
 import time
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import requests
 
+from tests.dicom_series import series, voxels_of, zipped
 from tests.hostile_archives import HOSTILE as HOSTILE_ARCHIVES
 from tests.hostile_images import HOSTILE as HOSTILE_IMAGES
 from tests.hostile_images import nifti
@@ -28,6 +30,54 @@ def test_two_numbers_are_added(service):
     assert result["service"] == "FloatComputation"
     assert result["compute_source"] == status["compute_source"] == "test/cpu-0"
     assert len(result["inputs"]["main.json"]) == 64
+
+
+def ask(service, *fields):
+    """Ask by curl, each input as a field; the answer's status and body."""
+    given = [word for field in fields for word in ("-F", field)]
+    done = subprocess.run(
+        ["curl", "--silent", "--show-error", "--write-out", "%{stderr}%{http_code}", *given, f"{service.url}/request"],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return int(done.stderr), json.loads(done.stdout)
+
+
+def test_inputs_can_be_fields_of_the_form(service, tmp_path):
+    """Values, a volume, the images of a series one by one, and a series in a zip archive."""
+    code, ticket = ask(service, "service=FloatComputation", "f1=2.5", "f2=4", "op=add")
+    assert code == 202
+    assert service.status(ticket, "?wait=30")["state"] == "succeeded"
+    assert json.loads(service.result(ticket)["result.json"])["outputs"][0]["value"] == 6.5
+    (tmp_path / "My head.NII").write_bytes(nifti())
+    images = series(voxels_of((6, 5, 3)))
+    for name, image in images.items():
+        (tmp_path / name).write_bytes(image)
+    (tmp_path / "series.zip").write_bytes(zipped(images))
+    ways = [
+        [f"volume=@{tmp_path / 'My head.NII'}", "outputs.format=mha"],
+        [f"volume=@{tmp_path / name}" for name in images],
+        [f"volume=@{tmp_path / 'series.zip'}"],
+    ]
+    asked = [ask(service, "sigma=1.0", *fields, "service=GaussianSmoothing") for fields in ways]
+    assert [code for code, _ in asked] == [202] * 3
+    tickets = [ticket for _, ticket in asked]
+    assert [service.status(ticket, "?wait=60")["state"] for ticket in tickets] == ["succeeded"] * 3
+    results = [service.result(ticket) for ticket in tickets]
+    assert "smoothed.mha" in results[0]
+    assert results[1]["smoothed.nii.gz"] == results[2]["smoothed.nii.gz"]
+
+
+def test_faults_of_fields_come_at_once(service):
+    code, problem = ask(service, "service=GaussianSmoothing", "sigma=99", "volume=head.nii", "surplus=1")
+    assert code == 422
+    assert {(error["input"], error["code"]) for error in problem["errors"]} == {
+        ("sigma", "out-of-range"),
+        ("volume", "not-a-file"),
+        (None, "unknown-input"),
+    }
 
 
 def test_the_smoothed_volume_lies_where_the_input_lay(service, tmp_path):

@@ -15,7 +15,7 @@ def part(name, data, *, filename=None, newline=b"\r\n"):
 
 
 def form(*parts, content_type=TYPE, end=b"--edge--\r\n"):
-    return Form(io.BytesIO(b"".join(parts) + end), content_type)
+    return Form(io.BytesIO(b"".join(parts) + end), content_type, most_parts=20)
 
 
 def faults(made):
@@ -44,20 +44,54 @@ def test_a_service_named_first_is_known_before_the_payload():
 
 
 def test_every_fault_of_a_form_is_told_at_once():
-    made = form(part("user", b"me"), SERVICE, SERVICE, part("payload", b"./payload.tar.gz"))
-    assert faults(made) == ["unknown-field", "doubled-field", "not-a-file"]
+    made = form(SERVICE, SERVICE, part("payload", b"./payload.tar.gz"), PAYLOAD, part("f1", b"1"))
+    assert faults(made) == ["doubled-field", "not-a-file", "doubled-field", "mixed-fields"]
 
 
-def test_an_unknown_field_is_named_and_never_at_length():
+def test_inputs_come_in_a_payload_or_as_fields_and_a_long_name_is_never_told_at_length():
     with pytest.raises(Problem) as caught:
         list(form(SERVICE, PAYLOAD, part("x" * 5000, b"")).payload())
+    assert caught.value.errors[0]["code"] == "mixed-fields"
     assert "'xxx" in caught.value.errors[0]["detail"]
     assert len(caught.value.errors[0]["detail"]) < 150
 
 
-def test_missing_fields_are_named():
-    assert faults(form()) == ["missing-field", "missing-field"]
-    assert faults(form(PAYLOAD)) == ["missing-field"]
+def told(made):
+    """The fields of a form with their content."""
+    fields = []
+    for event in made.fields():
+        if event is None:
+            fields[-1][2] = True
+        elif isinstance(event, bytes):
+            fields[-1][1] += event
+        else:
+            fields.append([event.name, b"", False])
+    return fields
+
+
+@pytest.mark.parametrize("service_at", [0, 1, 2])
+def test_fields_are_told_in_their_order_wherever_the_service_stands(service_at):
+    parts = [part("f1", b"1"), part("scan", b"voxels", filename="scan.nii")]
+    parts.insert(service_at, SERVICE)
+    made = form(*parts)
+    assert made.begin() == ("Add" if service_at == 0 else None)
+    assert not made.has_payload
+    assert told(made) == [["f1", b"1", True], ["scan", b"voxels", True]]
+    assert made.service == "Add"
+
+
+def test_a_form_of_a_service_alone_has_no_fields():
+    made = form(SERVICE)
+    assert made.begin() == "Add"
+    assert told(made) == []
+
+
+def test_a_payload_behind_fields_is_not_told():
+    made = form(SERVICE, part("f1", b"1"), PAYLOAD)
+    made.begin()
+    with pytest.raises(Problem) as caught:
+        told(made)
+    assert [error["code"] for error in caught.value.errors] == ["mixed-fields"]
 
 
 def test_a_service_of_a_megabyte_is_refused():
@@ -118,7 +152,7 @@ class Endless(io.RawIOBase):
     [
         (b"", b"before any part"),
         (b"--edge\r\n", b"Header: x\r\n"),
-        (SERVICE + b"--edge--", b"after the last part"),
+        (PAYLOAD + b"--edge--", b"after the last part"),
         (b'--edge\r\nContent-Disposition: form-data; name="service"\r\n\r\n', b"y" * 999),
         (b'--edge\r\nContent-Disposition: form-data; name="other"\r\n\r\n', b"y\r\n--edg"),
     ],
@@ -126,7 +160,7 @@ class Endless(io.RawIOBase):
 def test_an_endless_part_costs_no_memory(start, filler):
     tracemalloc.start()
     with pytest.raises(Problem):
-        list(Form(Endless(start, filler), TYPE).payload())
+        list(Form(Endless(start, filler), TYPE, most_parts=20).payload())
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 4 * 1024**2

@@ -56,6 +56,7 @@ class Check:
     inputs: dict[str, Input]
     limits: ArchiveLimits | None
     largest_voxel_bytes: float
+    as_fields: bool = False  #: the client sent a form with a field for each input, and knows no archive
     errors: list[dict[str, Any]] = field(default_factory=list)
     values: dict[str, Any] = field(default_factory=dict)
     files: dict[str, Path] = field(default_factory=dict)
@@ -82,15 +83,23 @@ def check_payload(
     limits: ArchiveLimits | None = None,
     *,
     largest_voxel_bytes: float = math.inf,
+    field_faults: Sequence[dict[str, Any]] | None = None,
 ) -> Payload:
     """Check the payload in ``folder``; raises ``PayloadRefused`` with every fault at once.
 
     ``limits`` are given once, when the payload came in: zip archives in it are taken apart then, and count with all
-    that is there against them. No volume may have more than ``largest_voxel_bytes``.
+    that is there against them. No volume may have more than ``largest_voxel_bytes``. Inputs that came as fields of a
+    form bring the faults that were found in these, or none: ``field_faults``.
     """
     check = Check(
-        inputs={declared.id: declared for declared in inputs}, limits=limits, largest_voxel_bytes=largest_voxel_bytes
+        inputs={declared.id: declared for declared in inputs},
+        limits=limits,
+        largest_voxel_bytes=largest_voxel_bytes,
+        as_fields=field_faults is not None,
     )
+    for fault in field_faults or ():
+        known_id = known(check, fault["input"])
+        check.fault(fault["code"], fault["detail"], input=known_id)
     check_files(check, folder)
     values = read_values(check, folder / MAIN)
     if values is not None:
@@ -122,7 +131,11 @@ def check_files(check: Check, folder: Path) -> None:
             sent[id].append(folder / entry.name)
         elif id is not None:
             rule = f"{shown(entry.name)} was sent, but the value belongs into {MAIN}."
+            if check.as_fields:
+                rule = "a file was sent; send the value itself (with curl without an @)."
             check.fault("wrong-place", f"{id}: {rule}", input=id)
+        elif check.as_fields and match:
+            check.fault("unknown-input", f"{shown(match[1])} is no input of this service; {check.listed_inputs()}.")
         elif entry.name != MAIN:
             rule = f"is unknown; a payload has {MAIN} and file-<id>.<ext>, and {check.listed_inputs()}."
             check.fault("unknown-file", f"{shown(entry.name)} {rule}")
@@ -136,14 +149,17 @@ def check_file(check: Check, declared: Input, paths: list[Path]) -> None:
         raise TypeError(f"{declared!r} takes no file.")
     extensions = declared.extensions
     if not paths:
-        if declared.required:
-            rule = f"its file is missing; send file-{declared.id}{extensions[0]} ({', '.join(extensions)} are taken)."
+        if declared.required and not any(error["input"] == declared.id for error in check.errors):
+            send = f"{declared.id}=@…" if check.as_fields else f"file-{declared.id}{extensions[0]}"
+            rule = f"its file is missing; send {send} ({', '.join(extensions)} are taken)."
             check.fault("missing", f"{declared.id}: {rule}", input=declared.id)
     elif len(paths) > 1:
-        rule = f"{' and '.join(shown(path.name) for path in paths[:2])} were sent; send one file."
+        sent = "two files" if check.as_fields else " and ".join(shown(path.name) for path in paths[:2])
+        rule = f"{sent} were sent; send one file."
         check.fault("two-files", f"{declared.id}: {rule}", input=declared.id)
     elif paths[0].is_file() and paths[0].name.removeprefix(f"file-{declared.id}") not in extensions:
-        rule = f"{shown(paths[0].name)} ends in none of {', '.join(extensions)}."
+        what = "the file's name" if check.as_fields else shown(paths[0].name)
+        rule = f"{what} ends in none of {', '.join(extensions)}."
         check.fault("extension", f"{declared.id}: {rule}", input=declared.id)
     else:
         receive_file(check, declared, paths[0])
@@ -275,7 +291,8 @@ def check_values(check: Check, values: dict[str, Any]) -> None:
         elif isinstance(declared, VolumeInput):
             continue
         elif declared.required:
-            check.fault("missing", f"{id}: its value is missing in {MAIN}.", input=id)
+            where = "the form" if check.as_fields else MAIN
+            check.fault("missing", f"{id}: its value is missing in {where}.", input=id)
         else:
             check.values[id] = declared.default
 
@@ -285,6 +302,20 @@ def choose_series(check: Check, id: str, series: str) -> None:
     if id in check.headers or not (id in check.files or any(error["input"] == id for error in check.errors)):
         check.fault("no-dicom", f"{id}: a series was chosen, but no DICOM images were sent.", input=id)
     check.series[id] = series
+
+
+def read_value(text: str) -> Any:
+    """Read a value that is sent by itself: as JSON where it is that, else as the text.
+
+    >>> read_value("0.5"), read_value("[[1, 2, 3]]"), read_value("abc")
+    (0.5, [[1, 2, 3]], 'abc')
+    """
+    if nesting(text) > DEEPEST_NESTING - 2:  # it stands in two objects
+        return text
+    try:
+        return json.loads(text, parse_int=integer)
+    except ValueError:
+        return text
 
 
 def known(check: Check, key: str) -> str | None:

@@ -1,9 +1,9 @@
-"""Take a request's form apart while it streams; the payload goes straight into the unpacker."""
+"""Take a request's form apart while it streams: a service, and a payload or the inputs' own fields."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import IO, Any, TypeAlias
 
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
@@ -12,43 +12,57 @@ from tomaat.web.http.problems import Problem, invalid
 
 CHUNK_BYTES = 128 * 1024
 LARGEST_HEADER_BYTES = 16 * 1024  #: of a line of a part's headers
-MOST_PARTS = 10
 LONGEST_SERVICE_BYTES = 200
-HOW = "Send multipart/form-data: curl -F service=FloatComputation -F payload=@payload.tar.gz http://…/request"
+MOST_FAULTS = 100  #: that are told one by one
+SERVICE, PAYLOAD = "service", "payload"
+HOW = (
+    "Send multipart/form-data: curl -F service=FloatComputation -F f1=1 -F f2=2 http://…/request, a volume as "
+    "-F scan=@scan.nii.gz; or all inputs in one archive: -F payload=@payload.tar.gz"
+)
+
+Part: TypeAlias = MultipartSegment  #: the headers of a field: its name, and the name of its file, if it is one
+Event: TypeAlias = Part | bytes | None  #: a field begins, goes on, or ends
 
 
 class Form:
-    """One form with the fields ``service`` and, as a file, ``payload``, in either order."""
+    """One form: the field ``service``, and either a file ``payload`` or a field for each input, in any order."""
 
-    def __init__(self, stream: IO[bytes], content_type: str) -> None:
+    def __init__(self, stream: IO[bytes], content_type: str, *, most_parts: int) -> None:
+        """Read ``stream``; raises ``Problem`` for another content type than that of a form."""
         kind, options = parse_options_header(content_type)
         try:
             self.parser = PushMultipartParser(
                 options["boundary"] if kind == "multipart/form-data" else "",
                 max_header_size=LARGEST_HEADER_BYTES,
-                max_segment_count=MOST_PARTS,
+                max_segment_count=most_parts,
             )
         except (KeyError, MultipartError) as error:
             detail = f"The content type must be multipart/form-data. {HOW}"
             raise Problem(415, "invalid-request", "Not multipart/form-data", detail) from error
         self.stream = stream
+        self.most_parts = most_parts
         self.events = self._events()
-        self.inside: str | None = None  #: the field whose content comes now
+        self.inside: str | None = None  #: the field whose content comes now, and is not skipped
+        self.first: Part | None = None  #: the first field that is not the service
         self.service: str | None = None
         self.text = bytearray()
-        self.seen: set[str] = set()
+        self.seen: set[str] = set()  #: of the two fields that a form has once
         self.faults: list[dict[str, Any]] = []
 
-    def service_before_payload(self) -> str | None:
-        """Read the form up to its payload; return the service's name if it stands there.
+    def begin(self) -> str | None:
+        """Read the form up to its first field that is not the service; return the service's name if it came before.
 
         Raises ``Problem`` where the form is broken.
         """
         for event in self.events:
-            self._take(event)
-            if self.inside == "payload":
-                return self.service
-        return None
+            if self._take(event) not in {None, SERVICE}:
+                break
+        return self.service
+
+    @property
+    def has_payload(self) -> bool:
+        """Whether the inputs come in an archive, as far as the form is read."""
+        return self.first is not None and self.first.name == PAYLOAD
 
     def payload(self) -> Iterator[bytes]:
         """Yield the payload's bytes as they come, and read the rest of the form.
@@ -56,56 +70,77 @@ class Form:
         Raises ``Problem`` at the end, with all that is wrong with the form.
         """
         for event in self.events:
-            self._take(event)
-            if self.inside == "payload" and isinstance(event, bytes):
+            if self._take(event) == PAYLOAD and isinstance(event, bytes):
                 yield event
-        for name in ("service", "payload"):
-            if name not in self.seen:
-                self._fault("missing-field", f"{name}: the form has no such field.")
+        self._finish()
+
+    def fields(self) -> Iterator[Event]:
+        """Yield the fields of inputs, and their content, as they come; read the rest of the form.
+
+        Raises ``Problem`` at the end, with all that is wrong with the form.
+        """
+        if self.first is not None and self.inside is not None:
+            yield self.first
+        for event in self.events:
+            if self._take(event) not in {None, SERVICE}:
+                yield event
+        self._finish()
+
+    def _finish(self) -> None:
+        """Raise ``Problem`` with the faults of the form, if there are any."""
+        if SERVICE not in self.seen:
+            self._fault("missing-field", f"{SERVICE}: the form has no such field.")
         if self.faults:
             what = self.faults[0]["detail"] if len(self.faults) == 1 else f"The form has {len(self.faults)} faults."
             raise invalid(f"{what} {HOW}", self.faults)
 
-    def _take(self, event: MultipartSegment | bytes | None) -> None:
-        """Read all of the form but the payload's content."""
+    def _take(self, event: Event) -> str | None:
+        """Follow the form, and read the service's name; return the field of this event, unless it is to be skipped."""
         if isinstance(event, MultipartSegment):
             self.inside = self._enter(event)
-        elif self.inside == "service":
-            if event is None:
-                self._end_service(bytes(self.text))
-            else:
-                self.text += event[: LONGEST_SERVICE_BYTES + 1 - len(self.text)]
+        field = self.inside
+        if field == SERVICE and isinstance(event, bytes):
+            self.text += event[: LONGEST_SERVICE_BYTES + 1 - len(self.text)]
+        elif field == SERVICE and event is None:
+            self._end_service(bytes(self.text))
+        if event is None:
+            self.inside = None
+        return field
 
-    def _enter(self, part: MultipartSegment) -> str | None:
+    def _enter(self, part: Part) -> str | None:
         """Note a part by its headers; return the field's name, or nothing where its content is to be skipped."""
         name: str = part.name
-        if name not in {"service", "payload"}:
-            self._fault("unknown-field", f"{shown(name)}: the form takes the fields service and payload.")
+        if name in {SERVICE, PAYLOAD}:
+            if name in self.seen:
+                self._fault("doubled-field", f"{name}: the form has this field twice.")
+                return None
+            self.seen.add(name)
+        if name == SERVICE:
+            return name
+        self.first = self.first or part
+        if self.has_payload != (name == PAYLOAD):
+            self._fault("mixed-fields", f"{shown(name)}: send the inputs in a payload or as fields, not both.")
             return None
-        if name in self.seen:
-            self._fault("doubled-field", f"{name}: the form has this field twice.")
-            return None
-        self.seen.add(name)
-        if part.filename is None and name == "payload":
-            self._fault("not-a-file", "payload: must be sent as a file (with curl by an @ before its name).")
+        if name == PAYLOAD and part.filename is None:
+            self._fault("not-a-file", f"{PAYLOAD}: must be sent as a file (with curl by an @ before its name).")
             return None
         return name
 
     def _end_service(self, text: bytes) -> None:
         if len(text) > LONGEST_SERVICE_BYTES:
-            self._fault("too-long", f"service: is longer than {LONGEST_SERVICE_BYTES} bytes.")
+            self._fault("too-long", f"{SERVICE}: is longer than {LONGEST_SERVICE_BYTES} bytes.")
         else:
             self.service = text.decode("utf-8", errors="replace").strip()
 
     def _fault(self, code: str, detail: str) -> None:
-        self.faults.append({"input": None, "code": code, "detail": detail})
+        if len(self.faults) < MOST_FAULTS:
+            self.faults.append({"input": None, "code": code, "detail": detail})
 
-    def _events(self) -> Iterator[MultipartSegment | bytes | None]:
-        """Yield each part's headers, then its content in pieces, then ``None``."""
+    def _events(self) -> Iterator[Event]:
         try:
             yield from self.parser.parse_blocking(self.stream.read, CHUNK_BYTES)
         except MultipartError as error:
             if any(isinstance(reason, UnicodeDecodeError) for reason in error.args):
                 rule = "The name of a field or of its file is not UTF-8; give the file another name."
                 raise invalid(f"{rule} {HOW}") from error
-            raise invalid(f"The form is broken or cut off, or has more than {MOST_PARTS} fields. {HOW}") from error
+            raise invalid(f"The form is broken or cut off, or has more than {self.most_parts} fields. {HOW}") from error

@@ -1,4 +1,4 @@
-"""How a payload's main.json is described, for each service."""
+"""How a service's inputs are described: as fields of a form, and as a payload's main.json."""
 
 from __future__ import annotations
 
@@ -8,6 +8,13 @@ from tomaat.services.payload import FORMATS
 from tomaat.web.api.shapes import DescribedInput
 from tomaat.web.http.shapes import Json
 
+SERIES: Json = {"type": "string", "pattern": "^[0-9.]{1,64}$"}
+FORMAT: Json = {"type": "string", "enum": list(FORMATS), "default": FORMATS[0]}
+FILES: Json = {
+    "type": "array",
+    "minItems": 1,
+    "items": {"type": "string", "contentMediaType": "application/octet-stream"},
+}
 JSON_TYPES: dict[str, Json] = {
     "float": {"type": "number"},
     "int": {"type": "integer"},
@@ -23,7 +30,7 @@ JSON_TYPES: dict[str, Json] = {
         "description": "Chooses one of several DICOM series; the volume itself is a file.",
         "required": ["series"],
         "additionalProperties": False,
-        "properties": {"series": {"type": "string", "pattern": "^[0-9.]{1,64}$"}},
+        "properties": {"series": SERIES},
     },
 }
 RULES = {
@@ -40,7 +47,7 @@ OUTPUTS: Json = {
     "description": "In which format the result's volumes come; seg.nrrd opens in 3D Slicer as a segmentation, "
     "dicom-seg refers to the images of a DICOM series that was sent.",
     "additionalProperties": False,
-    "properties": {"format": {"type": "string", "enum": list(FORMATS), "default": FORMATS[0]}},
+    "properties": {"format": FORMAT},
 }
 
 
@@ -63,6 +70,25 @@ def main_schema(interface: Mapping[str, DescribedInput]) -> Json:
         "required": ["inputs"],
         "additionalProperties": False,
         "properties": {"inputs": inputs, "outputs": OUTPUTS},
+    }
+
+
+def form_schema(service: str, interface: Mapping[str, DescribedInput]) -> Json:
+    """Describe the form that asks for a service with a field for each input."""
+    fields: dict[str, Json] = {"service": {"const": service}}
+    for id, each in interface.items():
+        if each["store"] == "file":
+            endings = ", ".join(each["extensions"])
+            fields[id] = FILES | {"title": each["name"], "description": f"{endings}; or the images of a DICOM series."}
+            fields[f"{id}.series"] = {**SERIES, "description": f"Chooses one of several DICOM series of {id}."}
+        else:
+            fields[id] = _value_schema(each)
+    return {
+        "type": "object",
+        "description": "A list is sent as JSON.",
+        "required": ["service", *(id for id, each in interface.items() if each["required"])],
+        "additionalProperties": False,
+        "properties": {**fields, "outputs.format": FORMAT},
     }
 
 

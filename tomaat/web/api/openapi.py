@@ -7,7 +7,7 @@ from functools import cache
 
 from tomaat import __version__
 from tomaat.tickets.states import STATES
-from tomaat.web.api.main_json import main_schema
+from tomaat.web.api.main_json import form_schema, main_schema
 from tomaat.web.api.shapes import Accepted, Explanation, Service, Status
 from tomaat.web.http.access import HEADER as KEY_HEADER
 from tomaat.web.http.openapi import content_answer, headers, operation, path_parameter, shape_answer
@@ -66,13 +66,15 @@ SECURITY_SCHEMES = {
 def describe_api(services: Sequence[Service], *, longest_wait_seconds: float) -> Json:
     """Make the document."""
     mains = {f"main.json.{service.name}": main_schema(service.interface) for service in services}
+    forms = {f"form.{service.name}": form_schema(service.name, service.interface) for service in services}
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "TOMAAT",
             "version": __version__,
-            "description": "Send a `.tar.gz`, get a ticket, fetch a `.tar.gz`. A payload holds `main.json` = "
-            '`{"inputs": {"<id>": value}}` and one `file-<id>.<ext>` for each file input. Every answer says '
+            "description": "Send the inputs, get a ticket, fetch a `.tar.gz`. Each input is a field of the form, "
+            'or a `payload`, a `.tar.gz`, holds them all: `main.json` = `{"inputs": {"<id>": value}}` and one '
+            "`file-<id>.<ext>` for each file input. Every answer says "
             "`Cache-Control: no-store` and `Referrer-Policy: no-referrer`. HEAD is taken wherever GET is.",
         },
         "paths": {
@@ -90,7 +92,7 @@ def describe_api(services: Sequence[Service], *, longest_wait_seconds: float) ->
             **watch.paths(),
             **_looked_up(),
         },
-        "components": {"schemas": {**schemas(), **mains}, "securitySchemes": SECURITY_SCHEMES},
+        "components": {"schemas": {**schemas(), **mains, **forms}, "securitySchemes": SECURITY_SCHEMES},
     }
 
 
@@ -109,6 +111,7 @@ def _submit(services: Sequence[Service]) -> Json:
     }
     form = {
         "type": "object",
+        "description": "All inputs in one archive. Or each is a field: see the schema `form.<service>`.",
         "required": ["service", "payload"],
         "additionalProperties": False,
         "properties": {"service": name, "payload": payload},
@@ -116,7 +119,10 @@ def _submit(services: Sequence[Service]) -> Json:
     reference = {"reference": "{$response.body#/id}&{$response.body#/token}"}
     links = {name: {"operationId": name, "parameters": reference} for name in ("status", "result", "cancel")}
     encoding = {"payload": {"contentType": "application/gzip"}}
-    body = {"required": True, "content": {"multipart/form-data": {"schema": form, "encoding": encoding}}}
+    body = {
+        "required": True,
+        "content": {"multipart/form-data": {"schema": form, "encoding": encoding}},
+    }
     return operation(
         "submit",
         "Ask for a service.",

@@ -1,4 +1,4 @@
-"""Take one upload: unpack it, check it, make it durable, and only then make its ticket."""
+"""Take one upload: receive its inputs, check them, make it durable, and only then make its ticket."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from tomaat.services.payload import PayloadRefused, check_payload
 from tomaat.storage import Storage, TicketFolder
 from tomaat.tickets.ticket import Ticket
 from tomaat.tickets.ticket_store import NewTicket, OfferedService, TicketStore
+from tomaat.web.api.fields import Fields
 from tomaat.web.api.form import Form
 from tomaat.web.api.tokens import new_token
 from tomaat.web.http.access import demand_service
@@ -28,6 +29,7 @@ log = structlog.get_logger()
 
 RETRY_SECONDS = 5  #: until a network may be loaded
 MOST_NAMED = 20  #: services that a refusal names
+MOST_VALUES = 200  #: fields of a form that are no files
 LONGEST_IDEMPOTENCY_KEY = 255  #: characters
 
 
@@ -57,10 +59,14 @@ class Submission:
         The ticket is new, unless the request repeats one by its ``Idempotency-Key``.
         """
         repeatable = idempotency_key(request.headers.get("Idempotency-Key"))
-        form = Form(request.environ["wsgi.input"], request.headers.get("Content-Type", ""))
+        form = Form(
+            request.environ["wsgi.input"],
+            request.headers.get("Content-Type", ""),
+            most_parts=self.limits.most_members + MOST_VALUES,
+        )
         with refused_where_disk_is_full(), self.storage.receiving() as folder:
-            service, digest = self._unpack(form, folder, partial(self._service, key))
-            self._check(folder, service)
+            service, digest, field_faults = self._receive(form, folder, partial(self._service, key))
+            self._check(folder, service, field_faults)
         token, token_hash = new_token()
         submission = NewTicket(
             token_hash=token_hash,
@@ -90,15 +96,34 @@ class Submission:
             raise retry_later(503, "not-offered-yet", "Not offered yet", detail, RETRY_SECONDS)
         raise Problem(404, "unknown-service", "Unknown service", f"service: {shown(name)} is not offered here{names}")
 
-    def _unpack(
+    def _receive(
         self, form: Form, folder: TicketFolder, permitted: Callable[[str], OfferedService]
-    ) -> tuple[OfferedService, bytes]:
-        """Unpack the payload; return the service that it is for, and the payload's SHA-256.
+    ) -> tuple[OfferedService, bytes, list[dict[str, Any]] | None]:
+        """Receive the inputs; return the service that they are for, the SHA-256 of what was sent, and faults of fields.
 
-        ``permitted`` is asked once: before anything is unpacked, if the service is named before the payload.
+        ``permitted`` is asked once: before anything is written, if the service is named before the inputs.
         """
-        named = form.service_before_payload()
+        named = form.begin()
         service = None if named is None else permitted(named)
+        if form.has_payload:
+            return *self._unpack(form, folder, service, permitted), None
+        fields = Fields(folder.inputs, self.limits)
+        try:
+            fields.receive(form.fields())
+        except ArchiveRefused as error:
+            raise _archive_problem(error) from error
+        service = service or permitted(form.service or "")
+        fields.write_main(service.interface)
+        return service, fields.digest.digest(), fields.faults
+
+    def _unpack(
+        self,
+        form: Form,
+        folder: TicketFolder,
+        service: OfferedService | None,
+        permitted: Callable[[str], OfferedService],
+    ) -> tuple[OfferedService, bytes]:
+        """Unpack the payload; return the service that it is for, and the payload's SHA-256."""
         digest = hashlib.sha256()
         payload = _noting(form.payload(), digest.update)
         refusal: Problem | None = None
@@ -113,11 +138,17 @@ class Submission:
             raise refusal
         return service, digest.digest()
 
-    def _check(self, folder: TicketFolder, service: OfferedService) -> None:
-        """Demand that the service takes the unpacked inputs."""
+    def _check(self, folder: TicketFolder, service: OfferedService, field_faults: list[dict[str, Any]] | None) -> None:
+        """Demand that the service takes the inputs."""
         inputs = [from_description(description) for description in service.interface.values()]
         try:
-            check_payload(folder.inputs, inputs, self.limits, largest_voxel_bytes=self.largest_voxel_bytes)
+            check_payload(
+                folder.inputs,
+                inputs,
+                self.limits,
+                largest_voxel_bytes=self.largest_voxel_bytes,
+                field_faults=field_faults,
+            )
         except PayloadRefused as error:
             raise _inputs_problem(error.errors, error.inputs) from error
 

@@ -1,0 +1,158 @@
+"""Take the inputs of a request, each sent as a field of the form, and lay them out like an unpacked payload.
+
+::
+
+    cut=0.5                          a value        main.json: {"inputs": {"cut": 0.5}}
+    head=@head.nii.gz                a file         file-head.nii.gz
+    scan=@1.dcm scan=@2.dcm …        DICOM images   file-scan/000001, file-scan/000002, …
+    scan.series=1.2.840.…            chooses one of several DICOM series
+    outputs.format=seg.nrrd          of the result's volumes
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from multipart import MultipartSegment
+
+from Inputs import VolumeInput
+from Inputs.Input import ID, LONGEST_ID
+from tomaat.archives import ArchiveLimits, ArchiveTooLarge
+from tomaat.refusals import shown
+from tomaat.services.payload import LARGEST_MAIN_BYTES, MAIN, read_value
+from tomaat.web.api.form import Event, Part
+
+OUTPUT_FORMAT = "outputs.format"
+SERIES = ".series"  #: behind the id of a volume
+IMAGE_NAMES = re.compile(r"[^.]*|.*\.(dcm|dicom|ima|[0-9]+)", re.IGNORECASE)  #: as scanners name their images
+PLAIN_EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,10}")
+TEXT_TYPES = {"str", "singlechoice"}  #: whose values are the field's text itself
+
+
+class Fields:
+    """Receives one form's fields into a folder."""
+
+    def __init__(self, folder: Path, limits: ArchiveLimits) -> None:
+        self.folder = folder
+        self.limits = limits
+        self.texts: dict[str, bytearray] = {}  #: of each field that is no file
+        self.faults: list[dict[str, Any]] = []
+        self.files = 0
+        self.bytes = 0
+        self.digest = hashlib.sha256()  #: of all that was sent, in its order
+        self.text: bytearray | None = None  #: of the field that comes now, where it is no file
+        self.file: int | None = None  #: the descriptor of its file, where it is one
+
+    def receive(self, events: Iterable[Event]) -> None:
+        """Write the files, and keep the texts. Raises ``ArchiveTooLarge``, and ``Problem`` as the form does."""
+        try:
+            for event in events:
+                if isinstance(event, bytes):
+                    self._add(event)
+                else:
+                    self._end()
+                if isinstance(event, MultipartSegment):
+                    self._begin(event)
+        finally:
+            self._end()
+
+    def write_main(self, interface: Mapping[str, Mapping[str, Any]]) -> None:
+        """Write ``main.json`` of the texts; each becomes the value that its input declares."""
+        inputs: dict[str, Any] = {}
+        outputs: dict[str, str] = {}
+        for name, content in self.texts.items():
+            try:
+                text = content.decode("utf-8")
+            except UnicodeDecodeError as error:
+                self._fault("not-utf-8", f"{shown(name)}: the value is not UTF-8 (byte {error.start + 1}).", name)
+                continue
+            declared = interface.get(name.removesuffix(SERIES), {})
+            if name == OUTPUT_FORMAT:
+                outputs["format"] = text
+            elif name.endswith(SERIES):
+                inputs[name.removesuffix(SERIES)] = {"series": text}
+            elif declared.get("store") == "file":
+                self._fault("not-a-file", f"{name}: must be sent as a file (with curl by an @ before its name).", name)
+            else:
+                inputs[name] = text if declared.get("type") in TEXT_TYPES else read_value(text)
+        main = json.dumps({"inputs": inputs, "outputs": outputs})
+        self.folder.joinpath(MAIN).write_text(main, encoding="utf-8")
+
+    def _begin(self, part: Part) -> None:
+        name: str = part.name
+        self._note(name.encode(), (part.filename or "").encode())
+        if part.filename is None:
+            if name in self.texts:
+                self._fault("doubled-field", f"{shown(name)}: the form has this field twice.", name)
+            else:
+                self.text = self.texts[name] = bytearray()
+        elif not ID.fullmatch(name) or len(name) > LONGEST_ID:
+            self._fault("unknown-input", f"{shown(name)} is no input of this service.", name)
+        elif part.filename:  # a browser sends a file without a name where none was chosen
+            self._open(name, part.filename)
+
+    def _open(self, name: str, sent_as: str) -> None:
+        self.files += 1
+        if self.files > self.limits.most_members:
+            raise ArchiveTooLarge("too-many-members", f"The form has more than {self.limits.most_members} files.")
+        file_name = PurePosixPath(sent_as.replace("\\", "/")).name
+        path = self.folder / f"file-{name}"
+        extension = extension_of(file_name)
+        if extension is None:
+            path.mkdir(mode=0o700, exist_ok=True)
+            path = path / f"{self.files:06d}"
+        else:
+            path = path.with_name(path.name + extension)
+        try:
+            self.file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        except FileExistsError:
+            self._fault("two-files", f"{name}: two files were sent; send one.", name)
+
+    def _add(self, content: bytes) -> None:
+        self.digest.update(content)
+        if self.file is not None:
+            self.bytes += len(content)
+            if self.bytes > self.limits.largest_unpacked_bytes:
+                rule = f"The files have more than {self.limits.largest_unpacked_bytes} bytes."
+                raise ArchiveTooLarge("unpacked-too-large", rule)
+            rest = memoryview(content)
+            while rest:
+                rest = rest[os.write(self.file, rest) :]
+        elif self.text is not None:
+            self.text += content
+            if sum(map(len, self.texts.values())) > LARGEST_MAIN_BYTES:
+                raise ArchiveTooLarge("too-large", f"The form's values have more than {LARGEST_MAIN_BYTES} bytes.")
+
+    def _end(self) -> None:
+        if self.file is not None:
+            os.close(self.file)
+        self.file = self.text = None
+
+    def _note(self, *words: bytes) -> None:
+        """Let the digest tell two forms apart whose fields begin elsewhere."""
+        for word in words:
+            self.digest.update(b"%d:" % len(word) + word)
+
+    def _fault(self, code: str, detail: str, name: str) -> None:
+        self.faults.append({"input": name, "code": code, "detail": detail})
+
+
+def extension_of(file_name: str) -> str | None:
+    """Tell the extension under which a file is kept; ``None``: it is one image of a DICOM series.
+
+    >>> extension_of("Head.NII.GZ"), extension_of("head.jpg"), extension_of("IM-0001.dcm"), extension_of("1.2.840.7")
+    ('.nii.gz', '.jpg', None, None)
+    """
+    for extension in VolumeInput.extensions:
+        if file_name.lower().endswith(extension):
+            return extension
+    if IMAGE_NAMES.fullmatch(file_name):
+        return None
+    suffix = PurePosixPath(file_name).suffix
+    return suffix if PLAIN_EXTENSION.fullmatch(suffix) else ".unknown"
