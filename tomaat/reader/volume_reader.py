@@ -91,8 +91,8 @@ class VolumeReader:
             with sealed_memory(BYTES_FOR_ALL + count * BYTES_FOR_EACH) as memory:
                 asked: dict[str, Any] = {"seconds": FORK_SECONDS + count}
                 length = self._ask(asked, folder, memory, READ_SECONDS + count).get("told")
-                slices, headers = take_apart(_content(memory, length))
-            series = arrange(slices, wanted)
+                slices, headers, beside = take_apart(_content(memory, length))
+            series = arrange(slices, wanted, beside)
             header = check_size(series.header, _bytes_of(folder, series.order), self.largest_voxel_bytes)
             if demand is not None:
                 demand(header)
