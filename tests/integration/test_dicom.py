@@ -154,7 +154,7 @@ def test_what_is_no_image_is_set_aside_and_told(name, syntax, tmp_path, reader):
     told = []
     assert np.array_equal(reader.read(folder, demand=lambda header: told.extend(header.remarks)).array, VOXELS)
     kind = pydicom.uid.UID(BESIDE[name]["SOPClassUID"]).name
-    words = f"DICOM files (by name, or as a zip archive has them) number 6 ({kind}) are no images, and set aside."
+    words = f"DICOM file number 6 ({kind}) (by name, or as a zip archive has them) is no image, and set aside."
     assert [remark.detail for remark in told] == ([] if name == "index" else [words])
 
 
@@ -162,7 +162,7 @@ def test_what_may_be_an_image_of_the_series_is_not_set_aside(tmp_path, reader):
     """It is cut between two attributes, and of a class that the standard does not have."""
     cut = image(PIXELS, SOPClassUID=SIEMENS, ImagePositionPatient=[0, 0, 5])
     cut = cut[: cut.index(b"\x20\x00\x32\x00DS")]
-    with pytest.raises(VolumeRefused, match=r"number 6 \(1\.3\.12.*\) are without pixels in the series of the images"):
+    with pytest.raises(VolumeRefused, match=r"number 6 \(1\.3\.12.* is without pixels in the series of the images"):
         reader.read(written(series(VOXELS) | {"Z": cut}, tmp_path))
     other = cut.replace(f"{UID_ROOT}2".encode(), f"{UID_ROOT}7".encode())
     assert np.array_equal(reader.read(written(series(VOXELS) | {"Z": other}, tmp_path)).array, VOXELS)

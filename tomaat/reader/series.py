@@ -168,18 +168,17 @@ def _set_aside(beside: Sequence[Beside], series: str) -> tuple[Remark, ...]:
     """Tell which files are no images; refuse what may be an image of the series that was cut before its pixels."""
     doubtful = [one for one in beside if not one.known and one.series == series]
     if doubtful:
-        rule = f"{_listed(doubtful, MOST_NAMED)} without pixels in the series of the images"
-        raise VolumeRefused(
-            "unreadable", f"{rule}, and may be cut. Send the series again, or without what is no image."
-        )
+        rule = f"{_named(doubtful, MOST_NAMED)} without pixels in the series of the images: cut, or no image"
+        raise VolumeRefused("unreadable", f"{rule}. Send the whole series again, or without it.")
     told = [one for one in beside if one.kind != INDEX]
-    return (Remark("set-aside", f"{_listed(told, MOST_TOLD)} no images, and set aside."),) if told else ()
+    return (Remark("set-aside", f"{_named(told, MOST_TOLD)} no image, and set aside."),) if told else ()
 
 
-def _listed(beside: Sequence[Beside], most: int) -> str:
+def _named(beside: Sequence[Beside], most: int) -> str:
     numbers = ", ".join(f"{one.number + 1} ({_ascii(one.kind)})" for one in beside[:most])
     more = f" and {len(beside) - most} more" if len(beside) > most else ""
-    return f"DICOM files {COUNTED} number {numbers}{more} are"
+    what, are = ("file", "is") if len(beside) == 1 else ("files", "are")
+    return f"DICOM {what} number {numbers}{more} {COUNTED} {are}"
 
 
 def _ascii(text: str) -> str:
