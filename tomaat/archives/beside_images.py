@@ -1,8 +1,8 @@
 """Tell what lies beside DICOM images from an image that is broken: nobody may lose a slice unheard.
 
 A file that does not begin as DICOM does is left out, by name, where it is surely no image of the series; where it
-may be one (empty, cut, overwritten), all is refused. ``tomaat/client/dicom_folder.py`` and the page's ``files.js`` have
-the same rule, and the tests the same cases for all three.
+may be one (empty, cut, overwritten), all is refused. ``tomaat/client/dicom_folder.py`` and the page's
+``beside-images.js`` have the same rule, and the tests the same cases for all three.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MAGIC_AT, MAGIC = 128, b"DICM"
 CLUTTER = re.compile(
     r"(.*/)?(__MACOSX/.*|\._[^/]*|\.DS_Store|Thumbs\.db|desktop\.ini|DICOMDIR)", re.IGNORECASE | re.DOTALL
 )
-EXTENSION = re.compile(r".\.([a-z][a-z0-9]{0,9})", re.IGNORECASE)
+EXTENSION = re.compile(r"[a-z][a-z0-9]{0,9}")  #: no part of a UID
 #: Extensions of DICOM images, the absent one too, and of files whose copying did not end.
 MAY_BE_IMAGES = {"", "dcm", "dicom", "dic", "ima", "part", "partial", "tmp", "crdownload", "download", "filepart"}
 #: How programs, pictures, documents and archives begin.
@@ -30,11 +30,6 @@ OTHERS = (
 NO_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")
 
 
-def is_clutter(name: str) -> bool:
-    """Tell whether a file is a system's, or the index of an export (DICOMDIR)."""
-    return CLUTTER.fullmatch(name) is not None
-
-
 def sort_out(heads: Sequence[tuple[str, bytes]]) -> tuple[list[str], list[str]]:
     """Name, of the files that do not begin as DICOM does, those that are left out, and those that may be broken images.
 
@@ -42,15 +37,16 @@ def sort_out(heads: Sequence[tuple[str, bytes]]) -> tuple[list[str], list[str]]:
     where it has an extension, and that is neither DICOM's nor an image's here; or where it lies beside no image, and
     begins as a text, a program, a picture, a document or an archive.
     """
-    images = [name for name, head in heads if head[MAGIC_AT:] == MAGIC and not is_clutter(name)]
+    images = [name for name, head in heads if head[MAGIC_AT:] == MAGIC and not CLUTTER.fullmatch(name)]
     extensions = MAY_BE_IMAGES | set(map(extension_of, images))
     folders = {PurePosixPath(name).parent for name in images}
     left_out: list[str] = []
     doubtful: list[str] = []
     for name, head in heads:
-        if head[MAGIC_AT:] != MAGIC and not is_clutter(name):
+        if head[MAGIC_AT:] != MAGIC and not CLUTTER.fullmatch(name):
             beside = PurePosixPath(name).parent in folders
-            may_be = extension_of(name) in extensions and (beside or not _begins_as_another(head))
+            other = head.startswith(OTHERS) or (head != b"" and NO_TEXT.search(head) is None)
+            may_be = extension_of(name) in extensions and (beside or not other)
             (doubtful if may_be else left_out).append(name)
     return left_out, doubtful
 
@@ -61,9 +57,6 @@ def extension_of(name: str) -> str:
     >>> extension_of("CD/Viewer.EXE"), extension_of("1.2.840.7"), extension_of("IM0001")
     ('exe', '', '')
     """
-    _, dot, last = PurePosixPath(name).name.rpartition(".")
-    return last.lower() if dot and EXTENSION.fullmatch(f"x.{last}") else ""
-
-
-def _begins_as_another(head: bytes) -> bool:
-    return head.startswith(OTHERS) or (head != b"" and NO_TEXT.search(head) is None)
+    file = PurePosixPath(name).name
+    last = file.rpartition(".")[2].lower()
+    return last if "." in file and EXTENSION.fullmatch(last) else ""
