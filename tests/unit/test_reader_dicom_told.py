@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tomaat.headers.volume_refused import VolumeRefused
 from tomaat.reader.dicom_told import ATTRIBUTES, LONGEST_TEXT, take_apart
-from tomaat.reader.series import Beside
+from tomaat.reader.series import NoImage
 
 TOLD = {
     "number": 3,
@@ -34,7 +34,7 @@ TOLD = {
 def test_what_was_told_becomes_a_slice_and_its_header():
     beside = {"number": 7, "kind": "RT Plan Storage", "beside": "1.3", "known": True}
     (slice_,), headers, others = take_apart(json.dumps([TOLD, beside]).encode())
-    assert others == [Beside(number=7, series="1.3", kind="RT Plan Storage", known=True)]
+    assert others == [NoImage(number=7, series="1.3", kind="RT Plan Storage", known=True)]
     assert (slice_.number, slice_.position_mm, slice_.thickness_mm, slice_.fault) == (3, (1, 2, 3.5), 2, None)
     assert headers == {3: TOLD["header"]}
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from tomaat.headers.volume_header import BYTES_OF
 from tomaat.headers.volume_refused import VolumeRefused
-from tomaat.reader.series import Beside, Slice
+from tomaat.reader.series import NoImage, Slice
 
 LONGEST_TEXT = 200  #: characters of a value; DICOM allows 64, and three times that in a person's name
 BYTES_FOR_ALL, BYTES_FOR_EACH = 64 * 1024, 8 * 1024  #: that may be told
@@ -32,7 +32,7 @@ NUMBERS = {"DS", "IS", "US"}
 MOST_VALUES = 16  #: of one attribute; an orientation has six
 
 
-def take_apart(data: bytes) -> tuple[list[Slice], dict[int, Header], list[Beside]]:
+def take_apart(data: bytes) -> tuple[list[Slice], dict[int, Header], list[NoImage]]:
     """Give each image's header, by its number the attributes that are handed on, and the files that are no images.
 
     Raises ``VolumeRefused``.
@@ -48,8 +48,8 @@ def take_apart(data: bytes) -> tuple[list[Slice], dict[int, Header], list[Beside
     return slices, headers, beside
 
 
-def _beside(told: dict[str, Any]) -> Beside:
-    return Beside(
+def _beside(told: dict[str, Any]) -> NoImage:
+    return NoImage(
         number=int(told["number"]),
         series=str(told["beside"])[:LONGEST_TEXT],
         kind=str(told["kind"])[:LONGEST_TEXT],

@@ -52,7 +52,7 @@ class Slice:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Beside:
+class NoImage:
     """A DICOM file among the images that is none."""
 
     number: int  #: of the file among those that were sent
@@ -93,7 +93,7 @@ class Series:
         )
 
 
-def arrange(slices: Sequence[Slice], wanted: str | None = None, beside: Sequence[Beside] = ()) -> Series:
+def arrange(slices: Sequence[Slice], wanted: str | None = None, beside: Sequence[NoImage] = ()) -> Series:
     """Make one volume of the images of one series, ``wanted`` where there are several; set aside what lies ``beside``.
 
     Raises ``VolumeRefused`` with the reason and the numbers: several series, colour, several frames, images that
@@ -164,7 +164,7 @@ def _one_series(slices: Sequence[Slice], wanted: str | None) -> list[Slice]:
     return next(iter(by_series.values()))
 
 
-def _set_aside(beside: Sequence[Beside], series: str) -> tuple[Remark, ...]:
+def _set_aside(beside: Sequence[NoImage], series: str) -> tuple[Remark, ...]:
     """Tell which files are no images; refuse what may be an image of the series that was cut before its pixels."""
     doubtful = [one for one in beside if not one.known and one.series == series]
     if doubtful:
@@ -174,7 +174,7 @@ def _set_aside(beside: Sequence[Beside], series: str) -> tuple[Remark, ...]:
     return (Remark("set-aside", f"{_named(told, MOST_TOLD)} no image, and set aside."),) if told else ()
 
 
-def _named(beside: Sequence[Beside], most: int) -> str:
+def _named(beside: Sequence[NoImage], most: int) -> str:
     numbers = ", ".join(f"{one.number + 1} ({_ascii(one.kind)})" for one in beside[:most])
     more = f" and {len(beside) - most} more" if len(beside) > most else ""
     what, are = ("file", "is") if len(beside) == 1 else ("files", "are")
