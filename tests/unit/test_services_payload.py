@@ -97,12 +97,15 @@ def test_a_folder_of_images_is_taken(payload, tmp_path):
         ({"file-scan/a": IMAGE, "file-scan.nii": nifti()}, ("scan", "two-files", "were sent; send one")),
         ({"file-sigma/a": IMAGE}, (None, "not-a-file", "'file-sigma' is no file")),
         ({"scan/a": IMAGE}, (None, "not-a-file", "'scan' is no file; put main.json and the files at the archive's")),
-        ({"file-scan.zip": zipped({"a": b"text"})}, ("scan", "no-dicom", "scan: No DICOM image was sent.")),
+        ({"file-scan.zip": zipped({"a": b"text"})}, ("scan", "no-dicom", "was sent; the zip archive holds 'a'. Send")),
         (
             {"file-scan.zip": zipped({"a": IMAGE, "b": b""})},
             ("scan", "not-dicom", "scan: 1 file of the zip archive may"),
         ),
-        ({"file-scan.zip": zipped({"a.zip": zipped({"b": IMAGE})})}, ("scan", "no-dicom", "No DICOM image was sent.")),
+        (
+            {"file-scan.zip": zipped({"a.zip": zipped({"b": IMAGE})})},
+            ("scan", "no-dicom", "the zip archive holds 'a.zip'."),
+        ),
         ({"file-scan.zip": b"no zip"}, ("scan", "broken-zip", "scan: The zip archive is broken.")),
         ({"file-scan.zip": zipped({"../a": IMAGE})}, ("scan", "name", "scan: A member's name climbs")),
     ],

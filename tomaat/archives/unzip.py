@@ -72,6 +72,11 @@ class _Unzipping:
         left_out, doubtful = sort_out(self.heads)
         if doubtful:
             raise _doubtful(doubtful)
+        if left_out and not any(head[MAGIC_AT:] == MAGIC for _, head in self.heads):
+            rule = f"No DICOM image was sent; the zip archive holds {_listed(left_out)}"
+            raise ArchiveRefused(
+                "no-dicom", f"{rule}. Send a volume of another format, or the inner archive, by itself."
+            )
         return left_out
 
     def _take(self, file: IO[bytes], name: str, target: Path) -> None:
@@ -114,7 +119,10 @@ def _check(member: zipfile.ZipInfo, limits: ArchiveLimits) -> None:
 
 
 def _doubtful(names: list[str]) -> ArchiveRefused:
-    listed = ", ".join(map(shown, names[:MOST_NAMED])) + (", …" if len(names) > MOST_NAMED else "")
     count = "1 file" if len(names) == 1 else f"{len(names)} files"
-    rule = f"{count} of the zip archive may be an image that is broken (empty, or no DICOM): {listed}"
+    rule = f"{count} of the zip archive may be an image that is broken (empty, or no DICOM): {_listed(names)}"
     return ArchiveRefused("not-dicom", f"{rule}. Pack the series again from its source, or without what is no image.")
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(map(shown, names[:MOST_NAMED])) + (", …" if len(names) > MOST_NAMED else "")
