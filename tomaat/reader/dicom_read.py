@@ -148,8 +148,8 @@ def _beside(number: int, image: pydicom.FileDataset, *, whole: bool) -> dict[str
     Of a class that the standard does not have, this is believed of a file that is all there, where its series is not
     that of the images. Raises ``ValueError`` for any other file.
     """
-    classes = {_text(image.file_meta, "MediaStorageSOPClassUID"), _text(image, "SOPClassUID")} - {""}
-    names = [UID(each).name for each in classes]
+    classes = [_text(image.file_meta, "MediaStorageSOPClassUID"), _text(image, "SOPClassUID")]
+    names = [UID(each).name for each in classes if each]
     known = all(name not in classes for name in names)
     series = _text(image, "SeriesInstanceUID")
     if not names or "Rows" in image or any(IMAGES in name for name in names) or not (known or (whole and series)):
