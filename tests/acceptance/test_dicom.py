@@ -11,7 +11,7 @@ import pytest
 import SimpleITK as sitk
 
 from tests.data import CT, CT_LABELS, fetch_sources
-from tests.dicom_series import series, voxels_of, written, zipped
+from tests.dicom_series import image, series, voxels_of, written, zipped
 from tests.service import payload
 
 VOXELS = voxels_of((24, 17, 5))
@@ -41,11 +41,19 @@ def smoothed(service, data, tmp_path):
 
 
 def test_a_zipped_series_comes_back_where_it_lies(service, tmp_path):
-    data = payload({"sigma": 0.1}, volume_zip=zipped(series(VOXELS, AFFINE)))
-    image, result = smoothed(service, data, tmp_path)
-    assert np.allclose(np.diag([-1, -1, 1, 1]) @ image.affine, AFFINE, atol=1e-4)
-    assert np.allclose(image.get_fdata(), VOXELS, atol=0.5)
+    plan = image(VOXELS[:, :, 0], PixelData=None, Rows=None, SOPClassUID="1.2.840.10008.5.1.4.1.1.481.5")
+    files = {"AUTORUN.INF": b"[autorun]"} | series(VOXELS, AFFINE) | {"plan": plan}
+    data = payload({"sigma": 0.1}, volume_zip=zipped(files))
+    back, result = smoothed(service, data, tmp_path)
+    assert np.allclose(np.diag([-1, -1, 1, 1]) @ back.affine, AFFINE, atol=1e-4)
+    assert np.allclose(back.get_fdata(), VOXELS, atol=0.5)
     assert set(result["inputs"]) == {"main.json", "file-volume"}
+    assert [(each["input"], each["code"]) for each in result["remarks"]] == [
+        ("volume", "left-out"),
+        ("volume", "set-aside"),
+    ]
+    assert result["remarks"][0]["detail"].endswith("left out: 'AUTORUN.INF'.")
+    assert "number 6 (RT Plan Storage)" in result["remarks"][1]["detail"]
 
 
 def test_a_folder_of_images_is_the_same_as_their_zip(service, tmp_path):

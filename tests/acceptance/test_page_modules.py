@@ -19,6 +19,7 @@ from pydicom.uid import (
 )
 
 from Inputs import BooleanInput, FloatInput, IntInput, PointListInput, SingleChoiceInput, StringInput, VolumeInput
+from tests.beside_images import CASES
 from tests.browser import Visitor, check_access, picture
 from tests.dicom_series import image, series, voxels_of, written, zipped
 from tomaat.archives import ArchiveLimits, unpack
@@ -378,6 +379,8 @@ def test_of_a_folder_the_largest_series_is_sent_and_another_may_be_chosen(page, 
     page.get_by_label("Choose a DICOM folder").set_input_files(exported)
     choice = page.get_by_label("2 series are in it; the one to send:")
     expect(choice.get_by_role("option")).to_have_text(["3: Köpf axial (CT), 12 images", "1: Scout (CT), 2 images"])
+    page.get_by_text("2 files, no DICOM, left out").click()
+    expect(page.locator(".which details")).to_contain_text("exported/.hidden, exported/README.TXT")
     check_access(page)
     code = "return fields[0].read().members.map(({name, data}) => [name, data.name]);"
     sent = run("fields", code)
@@ -385,6 +388,30 @@ def test_of_a_folder_the_largest_series_is_sent_and_another_may_be_chosen(page, 
     assert {file for _, file in sent} == {file.name for file in (exported / "scan").iterdir()}
     choice.select_option("1: Scout (CT), 2 images")
     assert [name for name, _ in run("fields", code)] == ["file-scan/1.dcm", "file-scan/2.dcm"]
+
+
+def test_what_may_be_a_broken_image_of_a_folder_is_refused_by_name(page, run, exported):
+    """One slice is empty, of another only the first 500 bytes were copied: its series is not told in them."""
+    first, second = sorted((exported / "scan").iterdir())[-2:]
+    first.write_bytes(b"")
+    second.write_bytes(second.read_bytes()[:500])
+    run("fields", MAKE, [VolumeInput("scan", "CT scan").describe()])
+    page.get_by_label("Choose a DICOM folder").set_input_files(exported)
+    told = page.locator(".chosen")
+    expect(told).to_contain_text("2 files may be broken images (empty, cut, or no DICOM): ")
+    expect(told).to_contain_text(f": exported/scan/{first.name}, exported/scan/{second.name}. Copy the series again")
+    assert "may be broken images" in run("fields", "return fields[0].read();")["fault"]
+    check_access(page)
+
+
+def test_what_lies_beside_images_is_sorted_out_as_the_server_does(run):
+    cases = {name: {path: list(data[:200]) for path, data in files.items()} for name, (files, _, _) in CASES.items()}
+    code = """
+        const named = (files) => Object.entries(files).map(([name, head]) => ({ name, head: new Uint8Array(head) }));
+        return Object.fromEntries(Object.entries(given).map(([name, files]) => [name, module.sortOut(named(files))]));
+    """
+    wanted = {name: {"leftOut": left_out, "doubtful": doubtful} for name, (_, left_out, doubtful) in CASES.items()}
+    assert run("beside-images", code, cases) == wanted
 
 
 def test_of_a_folder_without_dicom_nothing_is_sent(page, run, exported):
@@ -464,7 +491,7 @@ def test_the_series_is_found_behind_sequences_of_any_form(run, syntax, open_ende
     content = image(
         voxels_of((8, 6, 1))[:, :, 0], syntax, ReferencedStudySequence=[outer], SeriesInstanceUID="1.2.840.9"
     )
-    assert read_head(run, content) == {"uid": "1.2.840.9", "about": "Köpf axial (CT)"}
+    assert read_head(run, content) == {"uid": "1.2.840.9", "about": "Köpf axial (CT)", "cut": False}
 
 
 def test_descriptions_are_read_in_their_characters(run):
@@ -476,7 +503,7 @@ def test_a_head_that_is_cut_off_or_deflated_is_one_of_a_series_without_a_name(ru
     whole = image(voxels_of((8, 6, 1))[:, :, 0])
     assert read_head(run, whole[:250])["uid"] == ""
     deflated = image(voxels_of((8, 6, 1))[:, :, 0], DeflatedExplicitVRLittleEndian)
-    assert read_head(run, deflated) == {"uid": "", "about": ""}
+    assert read_head(run, deflated) == {"uid": "", "about": "", "cut": False}
     assert read_head(run, whole[:100]) is None
     assert read_head(run, bytes(400)) is None
 

@@ -24,7 +24,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from tests.dicom_series import EXACT, frame, image, series, voxels_of, written
+from tests.dicom_series import EXACT, UID_ROOT, frame, image, series, voxels_of, written
 from tests.fuzz import mutated
 from tomaat.headers import VolumeRefused
 from tomaat.reader import VolumeReader
@@ -37,6 +37,7 @@ OBLIQUE[:3, :3] = np.linalg.qr(np.random.default_rng(5).normal(size=(3, 3)))[0] 
 OBLIQUE[:3, 2] *= np.sign(np.linalg.det(OBLIQUE[:3, :3]))
 OBLIQUE[:3, 3] = (-120.5, 33.25, 800)
 VOXELS = voxels_of(SHAPE)
+RT_PLAN = "1.2.840.10008.5.1.4.1.1.481.5"
 SIEMENS = "1.3.12.2.1107.5.9.1"  #: a class of theirs, of files without pixels
 
 
@@ -148,9 +149,35 @@ BESIDE = {
 
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian], ids=["explicit", "implicit"])
 @pytest.mark.parametrize("name", BESIDE)
-def test_what_is_no_image_is_left_beside_the_images(name, syntax, tmp_path, reader):
+def test_what_is_no_image_is_set_aside_and_told(name, syntax, tmp_path, reader):
     folder = written(series(VOXELS) | {"Z": beside(syntax, **BESIDE[name])}, tmp_path)
-    assert np.array_equal(reader.read(folder).array, VOXELS)
+    told = []
+    assert np.array_equal(reader.read(folder, demand=lambda header: told.extend(header.remarks)).array, VOXELS)
+    kind = pydicom.uid.UID(BESIDE[name]["SOPClassUID"]).name
+    words = f"DICOM file number 6 ({kind}) (by name, or as a zip archive has them) is no image, and set aside."
+    assert [remark.detail for remark in told] == ([] if name == "index" else [words])
+
+
+def test_what_may_be_an_image_of_the_series_is_not_set_aside(tmp_path, reader):
+    """It is cut between two attributes, and of a class that the standard does not have."""
+    cut = image(PIXELS, SOPClassUID=SIEMENS, ImagePositionPatient=[0, 0, 5])
+    cut = cut[: cut.index(b"\x20\x00\x32\x00DS")]
+    with pytest.raises(VolumeRefused, match=r"number 6 \(1\.3\.12.* is without pixels in the series of the images"):
+        reader.read(written(series(VOXELS) | {"Z": cut}, tmp_path))
+    other = cut.replace(f"{UID_ROOT}2".encode(), f"{UID_ROOT}7".encode())
+    assert np.array_equal(reader.read(written(series(VOXELS) | {"Z": other}, tmp_path)).array, VOXELS)
+
+
+@pytest.mark.parametrize("class_of_file", [RT_PLAN, CTImageStorage])
+def test_a_file_is_no_image_only_where_it_says_so_each_time(class_of_file, tmp_path, reader):
+    plan = pydicom.dcmread(io.BytesIO(beside(SOPClassUID=RT_PLAN)))
+    plan.file_meta.MediaStorageSOPClassUID = class_of_file
+    folder = written(series(VOXELS) | {"Z": saved(plan)}, tmp_path)
+    if class_of_file == RT_PLAN:
+        assert np.array_equal(reader.read(folder).array, VOXELS)
+    else:
+        with pytest.raises(VolumeRefused, match="1 of 6 DICOM files cannot be read: number 6 "):
+            reader.read(folder)
 
 
 def beside(syntax=ExplicitVRLittleEndian, **changes):

@@ -186,12 +186,85 @@ def test_a_nifti_lies_where_nibabel_says_and_its_header_does(data, tmp_path, rea
     )
 
 
-def test_a_nifti_that_does_not_say_where_it_lies_lies_along_lps(tmp_path, reader):
+def test_a_nifti_that_does_not_say_where_it_lies_lies_along_lps_and_a_remark_tells(tmp_path, reader):
     data = bytearray(nifti())
     struct.pack_into("<2h", data, 252, 0, 0)
     (tmp_path / "x.nii").write_bytes(data)
-    volume = reader.read(tmp_path / "x.nii")
+    theirs = sitk.ReadImage(str(tmp_path / "x.nii"))
+    told = []
+    volume = reader.read(tmp_path / "x.nii", demand=lambda header: told.extend(header.remarks))
     assert (volume.orientation, volume.origin_mm) == ("LPS", (0, 0, 0))
+    assert volume.to_physical((3, 4, 5)) == theirs.TransformIndexToPhysicalPoint((3, 4, 5))
+    affine = np.diag([-1, -1, 1, 1]) @ nibabel.load(tmp_path / "x.nii").affine
+    assert not np.allclose((affine @ [3, 4, 5, 1])[:3], volume.to_physical((3, 4, 5)))  # so it has to be told
+    assert [remark.code for remark in told] == ["no-place"]
+    assert told[0].detail.startswith("qform_code and sform_code are 0: the header does not say where the volume lies.")
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "codes"),
+    [
+        ("x.nii", nifti(), []),
+        ("x.nrrd", nrrd(), []),
+        ("x.nrrd", nrrd(space="-", space_origin="-", space_directions="-", spacings="1 1 2"), ["no-place"]),
+        ("x.mha", mha(), []),
+        ("x.mha", mha(TransformMatrix="-"), ["no-place"]),
+        ("x.mha", mha(TransformMatrix="1 0.002 0 0 1 0 0 0 1"), ["made-square"]),
+        ("x.nrrd", nrrd(space_directions="(1,0.002,0) (0,1,0) (0,0,2)"), ["made-square"]),
+    ],
+)
+def test_a_remark_tells_of_a_volume_that_was_read_in_a_way_that_is_not_plain(name, data, codes, tmp_path, reader):
+    (tmp_path / name).write_bytes(data)
+    assert [remark.code for remark in read_header(tmp_path / name).remarks] == codes
+    assert np.array_equal(reader.read(tmp_path / name).array.ravel("F"), np.frombuffer(VOXELS, "<i2"))
+
+
+def sheared(shear, shape, path):
+    """Write by nibabel an oblique volume of 0.8 x 0.9 x 2.5 mm whose axes are off; give its voxels and affine (LPS)."""
+    slant = np.eye(4)
+    slant[0, 1] = shear * 0.9 / 0.8
+    affine = np.eye(4)
+    affine[:3, :3] = OBLIQUE * (0.8, 0.9, 2.5)
+    affine[:3, 3] = (-31, 17, -250)
+    voxels = np.random.default_rng(0).integers(0, 90, shape).astype(np.int16)
+    made = nibabel.Nifti1Image(voxels, None)
+    made.set_sform(affine @ slant, 1)
+    made.header.set_zooms(np.linalg.norm((affine @ slant)[:3, :3], axis=0))
+    nibabel.save(made, path)
+    return voxels, np.diag([-1, -1, 1, 1]) @ nibabel.load(path).affine
+
+
+@pytest.mark.parametrize("name", ["x.nii", "x.nii.gz"])
+@pytest.mark.parametrize("shear", [3e-6, 5e-5, 2e-4, 9e-4, 3e-3])
+def test_axes_that_rounding_turned_are_made_square_and_no_voxel_moves_far(shear, name, tmp_path, reader):
+    shape = (64, 64, 9)
+    voxels, affine = sheared(shear, shape, tmp_path / name)
+    told = []
+    volume = reader.read(tmp_path / name, demand=lambda header: told.extend(header.remarks))
+    assert np.array_equal(volume.array, voxels)
+    axes = np.asarray(volume.direction)
+    assert np.allclose(axes.T @ axes, np.eye(3), rtol=0, atol=1e-5)
+    corners = [np.multiply(corner, np.subtract(shape, 1)) for corner in np.ndindex(2, 2, 2)]
+    farthest = max(math.dist(volume.to_physical(corner), (affine @ [*corner, 1])[:3]) for corner in corners)
+    assert farthest == pytest.approx(shear / 2 * 31.5 * math.hypot(0.8, 0.9), rel=0.1, abs=1e-4)
+    assert [remark.code for remark in told] == ["made-square"][: shear > 1e-5]
+    if told:
+        assert f"moved by {farthest / 0.8:.2g} of a voxel ({farthest:.2g} mm)." in told[0].detail
+
+
+@pytest.mark.parametrize(
+    ("shear", "shape", "words"),
+    [
+        (9e-4, (512, 512, 2), "move voxels by 0.14 mm, which is 0.17 of a voxel, and at most 0.1 is taken; resample"),
+        (0.01, (12, 10, 8), "not at right angles and of length 1: they are 0.01 off, at most 0.005 is taken; resample"),
+    ],
+)
+def test_axes_that_are_farther_off_are_refused_by_the_header_with_number_and_limit(shear, shape, words, tmp_path):
+    sheared(shear, shape, tmp_path / "x.nii")
+    with pytest.raises(VolumeRefused) as refusal:
+        read_header(tmp_path / "x.nii")
+    assert refusal.value.code == "direction"
+    assert words in refusal.value.detail
 
 
 @pytest.mark.parametrize("data", [nrrd(space="scanner-xyz"), nrrd(space="left-posterior-inferior")])

@@ -277,7 +277,7 @@ LIES = [
     ({"origin": (0, 0, 1)}, "place"),
     ({"origin": (0, 0, float("nan"))}, "header"),
     ({"direction": (1, 0, 0, 0, 1, 0, 0, 0, 1)}, "place"),
-    ({"direction": (1, 1, 0, 0, 1, 0, 0, 0, 1)}, "direction"),
+    ({"direction": (1, 1, 0, 0, 1, 0, 0, 0, 1)}, "place"),
     ({"direction": (1, 0)}, "unreadable"),
     ({"spacing": "abc"}, "unreadable"),
 ]

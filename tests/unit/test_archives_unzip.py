@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.beside_images import CASES
 from tests.hostile_archives import DICOM_IMAGE, HOSTILE_ZIPS, zip_packed
 from tomaat.archives import ArchiveLimits, ArchiveRefused
 from tomaat.archives.unzip import unzip_dicom
@@ -24,18 +25,38 @@ def unzip(tmp_path, data, limits=LIMITS):
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
-def test_images_are_taken_under_numbers_and_the_rest_is_left(tmp_path, method):
+def test_images_are_taken_under_numbers_and_the_rest_is_left_and_named(tmp_path, method):
     members = {
         "DICOMDIR": b"x" * 200,
         "Doe^Jane/IM1": DICOM_IMAGE,
         "Doe^Jane/IM2.dcm": DICOM_IMAGE + b"2",
         "viewer.exe": b"MZ",
     }
-    produced, names = unzip(tmp_path, zip_packed(members, method))
+    left_out, names = unzip(tmp_path, zip_packed(members, method))
     assert names == ["00001.dcm", "00002.dcm"]
     assert (tmp_path / "out/00002.dcm").read_bytes() == DICOM_IMAGE + b"2"
     assert stat.S_IMODE((tmp_path / "out/00001.dcm").stat().st_mode) == 0o600
-    assert produced == sum(map(len, members.values()))
+    assert left_out == ["viewer.exe"]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_lies_beside_images_is_named_and_what_may_be_one_refuses_the_archive(tmp_path, case):
+    files, left_out, doubtful = CASES[case]
+    if not doubtful:
+        assert unzip(tmp_path, zip_packed(files))[0] == left_out
+        return
+    with pytest.raises(ArchiveRefused) as refusal:
+        unzip(tmp_path, zip_packed(files))
+    assert refusal.value.code == "not-dicom"
+    assert f"may be an image that is broken (empty, or no DICOM): {doubtful[0]!r}. " in refusal.value.detail
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_one_of_two_members_of_one_name_is_empty(tmp_path):
+    """A dict of names would have forgotten it."""
+    packed = zip_packed({"a.dcm": b"", "b.dcm": DICOM_IMAGE}).replace(b"b.dcm", b"a.dcm")
+    with pytest.raises(ArchiveRefused, match=r"1 file of the zip archive may be an image that is broken .*'a\.dcm'"):
+        unzip(tmp_path, packed)
 
 
 @pytest.mark.parametrize("name", HOSTILE_ZIPS)

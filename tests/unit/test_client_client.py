@@ -38,6 +38,22 @@ def test_without_a_folder_the_result_is_called_after_service_and_ticket(stub, tm
     assert str(Client(stub.url).run("Sum", f1=1).folder) == "Sum-1"
 
 
+def test_an_empty_folder_for_a_result_is_refused_before_anything_is_sent(stub):
+    with pytest.raises(Unusable, match="out: the path is empty"):
+        Client(stub.url).run("Sum", f1=1, out="")
+    assert not stub.tickets
+    with pytest.raises(Unusable, match="out: the path is empty"):
+        Client(stub.url).submit("Sum", f1=1).fetch("")
+
+
+def test_a_script_is_warned_of_what_is_not_sent(stub, tmp_path):
+    (tmp_path / "1").write_bytes(bytes(128) + b"DICM")
+    (tmp_path / "viewer.exe").write_bytes(b"MZ")
+    with pytest.warns(UserWarning, match=r"^scan: not sent, since no DICOM: viewer\.exe\.$") as warned:
+        Client(stub.url).submit("Brain", scan=tmp_path)
+    assert warned[0].filename == __file__
+
+
 def test_an_input_may_be_called_like_an_argument(stub, tmp_path):
     interface = {**stub.services[0]["interface"]}
     interface["format"] = {**interface["f1"], "id": "format"}

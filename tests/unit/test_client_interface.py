@@ -1,8 +1,10 @@
 import json
+import os
 
 import numpy as np
 import pytest
 
+from tests.beside_images import CASES
 from tests.stub_server import SERVICES, declared
 from tomaat.client import Refused
 from tomaat.client.interface import arrange
@@ -127,6 +129,71 @@ def test_of_a_folder_the_dicom_files_are_sent_under_names_that_tell_nothing(tmp_
         ("file-scan/00002.dcm", tmp_path / "b" / "IM2"),
     )
     assert json.loads(payload.main) == {"inputs": {"scan": {"series": "1.2.840"}}}
+    assert payload.left_out == {"scan": ["viewer.exe"]}
+    assert payload.remarks() == ["scan: not sent, since no DICOM: viewer.exe."]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_a_folder_holds_beside_images_is_named_and_what_may_be_one_is_refused(case, tmp_path):
+    files, left_out, doubtful = CASES[case]
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    if not doubtful:
+        assert arrange("Brain", BRAIN, {"scan": tmp_path}).left_out == {"scan": left_out}
+        return
+    with pytest.raises(Refused) as refused:
+        arrange("Brain", BRAIN, {"scan": tmp_path})
+    (fault,) = refused.value.errors
+    assert fault["code"] == "not-dicom"
+    assert fault["detail"].startswith(f"scan: 1 file of {tmp_path} may be an image that is broken")
+    assert f": {doubtful[0]}. Copy the series again" in fault["detail"]
+
+
+def test_a_link_that_leads_nowhere_may_be_an_image_and_one_to_a_folder_is_named(tmp_path):
+    folder = tmp_path / "study"
+    folder.mkdir()
+    (folder / "1").write_bytes(DICOM)
+    (folder / "all").symlink_to(tmp_path)
+    os.mkfifo(folder / "pipe")
+    assert arrange("Brain", BRAIN, {"scan": folder}).left_out == {"scan": ["all", "pipe"]}
+    (folder / "2").symlink_to(tmp_path / "gone")
+    assert faults(BRAIN, {"scan": folder}) == [("scan", "not-dicom")]
+
+
+def test_a_folder_that_cannot_be_read_is_no_empty_one(tmp_path, monkeypatch):
+    (tmp_path / "b").mkdir()
+    (tmp_path / "1").write_bytes(DICOM)
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("b"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(PermissionError):
+        arrange("Brain", BRAIN, {"scan": tmp_path})
+
+
+@pytest.mark.parametrize(
+    ("given", "where"),
+    [
+        ({"scan": ""}, "scan"),
+        ({"scan": "Head.NII.gz", "mask": ""}, "mask"),
+        ({"scan": "Head.NII.gz", "scan.series": ""}, "scan"),
+        ({"scan": "Head.NII.gz", "fast": ""}, "fast"),
+        ({"scan": "Head.NII.gz", "points": ""}, "points"),
+    ],
+)
+def test_an_empty_value_as_of_an_unset_variable_is_refused(given, where, scan, monkeypatch):
+    monkeypatch.chdir(scan.parent)
+    (scan.parent / "image").write_bytes(DICOM)
+    assert faults(BRAIN, given) == [(where, "empty")]
+
+
+def test_an_empty_text_is_a_text():
+    assert values({"t": declared("t", "str")}, t="") == {"t": ""}
 
 
 def test_a_folder_without_dicom_files_and_one_for_an_input_that_takes_none_are_refused(tmp_path):

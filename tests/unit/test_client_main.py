@@ -212,3 +212,54 @@ def test_a_tab_is_answered_by_a_server_that_is_there_and_by_nobody_soon_otherwis
     assert tomaat("__complete", "tomaat run S")[1] == "Sum\n"
     monkeypatch.setenv("TOMAAT_URL", "http://127.0.0.1:1")
     assert tomaat("__complete", "tomaat run S")[:2] == (0, "\n")
+
+
+def test_what_of_a_folder_is_not_sent_is_named_on_standard_error_quiet_or_not(tomaat, tmp_path):
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study/1").write_bytes(bytes(128) + b"DICM")
+    for number in range(22):
+        (tmp_path / f"study/{number:02}.exe").write_bytes(b"MZ")
+    code, out, err = tomaat("run", "Brain", "scan=study", "-q")
+    assert (code, out) == (0, "sum: 3\n")
+    assert err.startswith("scan: not sent, since no DICOM: 00.exe, 01.exe, ")
+    assert err.endswith(", 19.exe and 2 more.\n")
+    code, out, err = tomaat("run", "Brain", "scan=study", "--json", "-n", "-o", "other")
+    assert json.loads(out)["left_out"] == {"scan": [f"{number:02}.exe" for number in range(22)]}
+
+
+def test_what_the_server_remarks_on_an_input_is_told(tomaat, stub, tmp_path):
+    (tmp_path / "head.nii").touch()
+    remark = {"input": "scan", "code": "no-place", "detail": "scan: the header does not say where it lies."}
+    stub.result = result({**SUM, "remarks": [remark]})
+    assert tomaat("run", "Brain", "scan=head.nii", "-q")[1] == f"sum: 3\nremark: {remark['detail']}\n"
+    assert json.loads(tomaat("run", "Brain", "scan=head.nii", "--json", "-q")[1])["remarks"] == [remark]
+    stub.result = result({**SUM, "remarks": "none of ours"})
+    assert tomaat("run", "Brain", "scan=head.nii", "-q", "-o", "odd")[:2] == (0, "sum: 3\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("run", "Brain", "scan=", "-o", "x"), 3),
+        (("run", "Brain", "scan=", "scan=head.nii", "-o", "x"), 2),
+        (("run", "Brain", "scan=head.nii", "-o", ""), 2),
+        (("run", "Brain", "scan=head.nii", "-o", "x", "--format", ""), 2),
+        (("run", "Brain", "scan=head.nii", "-o", "x", "--key-file", ""), 2),
+        (("run", "Brain", "scan=head.nii", "-o", "x", "--url", ""), 2),
+        (("submit", "Brain", "scan=", "-o", "x"), 3),
+        (("status", ""), 2),
+        (("fetch", "", "-w"), 2),
+        (("cancel", "", "--delete"), 2),
+    ],
+)
+def test_an_empty_argument_as_of_an_unset_variable_means_no_folder_and_nothing_is_sent(
+    arguments, code, tomaat, stub, tmp_path
+):
+    (tmp_path / "head.nii").touch()
+    (tmp_path / "image").write_bytes(bytes(128) + b"DICM")
+    assert tomaat("submit", "Brain", "scan=head.nii", "-o", "before", "-q")[0] == 0
+    assert tomaat(*arguments)[0] == code
+    assert len(stub.tickets) == 1
+    assert not stub.cancelled
+    assert not stub.deleted
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["before", "head.nii", "image"]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tomaat.headers.volume_refused import VolumeRefused
 from tomaat.reader.dicom_told import ATTRIBUTES, LONGEST_TEXT, take_apart
+from tomaat.reader.series import NoImage
 
 TOLD = {
     "number": 3,
@@ -31,7 +32,9 @@ TOLD = {
 
 
 def test_what_was_told_becomes_a_slice_and_its_header():
-    (slice_,), headers = take_apart(json.dumps([TOLD]).encode())
+    beside = {"number": 7, "kind": "RT Plan Storage", "beside": "1.3", "known": True}
+    (slice_,), headers, others = take_apart(json.dumps([TOLD, beside]).encode())
+    assert others == [NoImage(number=7, series="1.3", kind="RT Plan Storage", known=True)]
     assert (slice_.number, slice_.position_mm, slice_.thickness_mm, slice_.fault) == (3, (1, 2, 3.5), 2, None)
     assert headers == {3: TOLD["header"]}
 
@@ -79,7 +82,7 @@ def test_only_known_attributes_of_known_kinds_and_lengths_are_handed_on():
         "00100010": {"vr": "PN", "Value": [{"Alphabetic": "Doe", "Other": "x"}]},
         "00080060": {"vr": "CS", "Value": ["CT"] * 1000},
     }
-    _, headers = take_apart(json.dumps([told]).encode())
+    _, headers, _ = take_apart(json.dumps([told]).encode())
     assert headers[3] == {
         "00100020": {"vr": "LO", "Value": ["x" * LONGEST_TEXT]},
         "00100010": {"vr": "PN", "Value": [{"Alphabetic": "Doe"}]},

@@ -2,6 +2,7 @@
 
 import json
 import stat
+from dataclasses import replace
 
 import pytest
 
@@ -9,6 +10,7 @@ from Inputs import FloatInput, VolumeInput
 from tests.dicom_series import zipped
 from tests.hostile_images import nifti
 from tomaat.archives import ArchiveLimits
+from tomaat.headers.remark import Remark
 from tomaat.services.payload import PayloadRefused, check_payload
 
 LIMITS = ArchiveLimits(largest_upload_bytes=10**6, largest_unpacked_bytes=10**6, most_members=20)
@@ -56,7 +58,31 @@ def test_a_zip_of_images_becomes_the_folder_of_them(payload, tmp_path):
     assert [path.name for path in images] == ["00000.dcm", "00002.dcm"]
     assert stat.S_IMODE((tmp_path / "file-scan").stat().st_mode) == 0o700
     assert not (tmp_path / "file-scan.zip").exists()
-    assert check_payload(tmp_path, INPUTS).files == checked.files  # as a worker does
+    again = check_payload(tmp_path, INPUTS)  # as a worker does
+    assert again.files == checked.files
+    remark = Remark("left-out", "1 file of the zip archive, no DICOM, left out: 'viewer.exe'.")
+    assert again.remarks == checked.remarks == {"scan": [remark]}
+
+
+def test_a_few_of_many_files_that_are_left_out_are_named(payload):
+    limits = replace(LIMITS, most_members=90)
+    others = {f"viewer/{number:02}.dll": b"MZ" for number in range(30)}
+    ((remark,),) = payload({"file-scan.zip": zipped({"IM1": IMAGE} | others)}, limits).remarks.values()
+    assert remark.detail.startswith(
+        "30 files of the zip archive, no DICOM, left out: 'viewer/00.dll', 'viewer/01.dll', "
+    )
+    assert remark.detail.endswith("'viewer/19.dll' and 10 more.")
+
+
+def test_remarks_are_the_servers_own(payload):
+    forged = json.dumps({"scan": [{"code": "x", "detail": "All is well."}]}).encode()
+    found = errors_of(payload, {"file-scan/a": IMAGE, "remarks.json": forged})
+    assert [error[:2] for error in found] == [(None, "unknown-file")]
+
+
+def test_without_a_remark_there_is_no_file_of_them(payload, tmp_path):
+    payload({"file-scan.zip": zipped({"IM1": IMAGE})})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file-scan", "main.json"]
 
 
 def test_a_folder_of_images_is_taken(payload, tmp_path):
@@ -71,8 +97,15 @@ def test_a_folder_of_images_is_taken(payload, tmp_path):
         ({"file-scan/a": IMAGE, "file-scan.nii": nifti()}, ("scan", "two-files", "were sent; send one")),
         ({"file-sigma/a": IMAGE}, (None, "not-a-file", "'file-sigma' is no file")),
         ({"scan/a": IMAGE}, (None, "not-a-file", "'scan' is no file; put main.json and the files at the archive's")),
-        ({"file-scan.zip": zipped({"a": b"text"})}, ("scan", "no-dicom", "scan: No DICOM image was sent.")),
-        ({"file-scan.zip": zipped({"a.zip": zipped({"b": IMAGE})})}, ("scan", "no-dicom", "No DICOM image was sent.")),
+        ({"file-scan.zip": zipped({"a": b"text"})}, ("scan", "no-dicom", "was sent; the zip archive holds 'a'. Send")),
+        (
+            {"file-scan.zip": zipped({"a": IMAGE, "b": b""})},
+            ("scan", "not-dicom", "scan: 1 file of the zip archive may"),
+        ),
+        (
+            {"file-scan.zip": zipped({"a.zip": zipped({"b": IMAGE})})},
+            ("scan", "no-dicom", "the zip archive holds 'a.zip'."),
+        ),
         ({"file-scan.zip": b"no zip"}, ("scan", "broken-zip", "scan: The zip archive is broken.")),
         ({"file-scan.zip": zipped({"../a": IMAGE})}, ("scan", "name", "scan: A member's name climbs")),
     ],

@@ -7,6 +7,7 @@ import pytest
 import SimpleITK as sitk
 
 from tests.dicom_series import image, series, voxels_of, written, zipped
+from tests.hostile_images import nifti
 from tomaat.services.__main__ import main
 
 TASKS = """
@@ -102,3 +103,17 @@ def test_what_cannot_be_tried_is_told_in_a_sentence(folder, capsys, arguments, s
     (folder / "Two.py").write_text(TASKS + OTHER)
     assert main(["try", *arguments]) == 1
     assert sentence in capsys.readouterr().err
+
+
+def test_what_is_to_be_remarked_on_an_input_is_printed(folder, capsys):
+    data = bytearray(nifti())
+    data[252:256] = bytes(4)
+    (folder / "unsaid.nii").write_bytes(data)
+    assert main(["try", "CutTask.py", "scan=unsaid.nii"]) == 0
+    assert "remark: scan: qform_code and sform_code are 0: " in capsys.readouterr().out
+
+
+def test_an_empty_path_does_not_mean_the_current_folder(folder, capsys):
+    written(series(voxels_of((4, 4, 2))), folder)
+    assert main(["try", "CutTask.py", "scan="]) == 1
+    assert capsys.readouterr().err == "scan: its value is empty.\n"

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import os
 import sys
 import threading
@@ -88,6 +89,23 @@ def test_while_a_ticket_performs_the_next_is_read_and_the_last_packed(worker, jo
     goes_on.set()
     performing.join()
     assert worker.hear()[-1] == Performed(key="2/1")
+
+
+def test_what_upload_and_reader_remark_on_an_input_stands_in_the_result(worker, job):
+    worker.load(_Scan)
+    unsaid = bytearray(nifti())
+    unsaid[252:256] = bytes(4)
+    scan = job("Scan", volume=unsaid)
+    noted = {"scan": [{"code": "left-out", "detail": "1 file was left out."}]}
+    (scan.inputs / "remarks.json").write_text(json.dumps(noted))
+    worker.run(scan)
+    first, second = result_of(scan)[0]["remarks"]
+    assert first == {"input": "scan", "code": "left-out", "detail": "scan: 1 file was left out."}
+    assert (second["input"], second["code"]) == ("scan", "no-place")
+    assert second["detail"].startswith("scan: qform_code and sform_code are 0: ")
+    plain = job("Scan", key="2/1", volume=nifti())
+    worker.run(plain)
+    assert result_of(plain)[0]["remarks"] == []
 
 
 def test_what_was_read_ahead_is_performed_without_reading_it_again(worker, job):

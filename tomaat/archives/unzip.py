@@ -2,7 +2,8 @@
 
 Only what begins as DICOM does is written, as ``<number>.dcm`` in the archive's order: names in such archives are often
 patients', and a viewer, a ``DICOMDIR`` or a picture beside the images is nobody's business here. An archive within the
-archive is such another file: it is not opened. What else is wrong refuses the archive.
+archive is such another file: it is not opened. What is left out is told to whoever sent it; a file that may be a broken
+image (``beside_images``) refuses the archive, as all else that is wrong does.
 """
 
 from __future__ import annotations
@@ -15,20 +16,22 @@ from pathlib import Path
 from typing import IO
 
 from tomaat.archives.archive_limits import ArchiveLimits
+from tomaat.archives.beside_images import HEAD_BYTES, MAGIC, MAGIC_AT, sort_out
 from tomaat.archives.errors import ArchiveRefused, ArchiveTooLarge
 from tomaat.archives.names import parts_of
 from tomaat.archives.unpack import empty
 from tomaat.archives.zip_directory import check_directory
+from tomaat.refusals import shown
 
 METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 ENCRYPTED = 0x1
 CHUNK_BYTES = 256 * 1024
-MAGIC_AT, MAGIC = 128, b"DICM"
+MOST_NAMED = 4  #: files that a refusal lists
 UNIX = 3  #: the system on which a member's mode means what it says
 
 
-def unzip_dicom(archive: Path, folder: Path, limits: ArchiveLimits) -> int:
-    """Write the images below the empty ``folder``; return how many bytes came out of the archive in all.
+def unzip_dicom(archive: Path, folder: Path, limits: ArchiveLimits) -> list[str]:
+    """Write the images below the empty ``folder``; return the names of the files that were left out.
 
     Raises ``ArchiveRefused``, or ``ArchiveTooLarge`` beyond a limit; an ``OSError`` (a full disk) passes. Whatever is
     raised, what was written is removed first.
@@ -56,20 +59,30 @@ class _Unzipping:
         self.packed_bytes = packed_bytes
         self.limits = limits
         self.produced = 0
+        self.heads: list[tuple[str, bytes]] = []
 
-    def write(self, folder: Path) -> int:
+    def write(self, folder: Path) -> list[str]:
         members = self.source.infolist()
         for member in members:
             _check(member, self.limits)
         for number, member in enumerate(members):
             if not member.is_dir():
                 with self.source.open(member) as file:
-                    self._take(file, folder / f"{number:05}.dcm")
-        return self.produced
+                    self._take(file, member.filename, folder / f"{number:05}.dcm")
+        left_out, doubtful = sort_out(self.heads)
+        if doubtful:
+            raise _doubtful(doubtful)
+        if left_out and not any(head[MAGIC_AT:] == MAGIC for _, head in self.heads):
+            rule = f"No DICOM image was sent; the zip archive holds {_listed(left_out)}"
+            raise ArchiveRefused(
+                "no-dicom", f"{rule}. Send a volume of another format, or the inner archive, by itself."
+            )
+        return left_out
 
-    def _take(self, file: IO[bytes], target: Path) -> None:
+    def _take(self, file: IO[bytes], name: str, target: Path) -> None:
         """Inflate a member to its verified checksum, into ``target`` if it is an image."""
-        data = self._read(file, MAGIC_AT + len(MAGIC))
+        data = self._read(file, HEAD_BYTES)
+        self.heads.append((name, data))
         descriptor = None
         if data[MAGIC_AT:] == MAGIC:
             descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
@@ -103,3 +116,13 @@ def _check(member: zipfile.ZipInfo, limits: ArchiveLimits) -> None:
     kind = stat.S_IFMT(member.external_attr >> 16) if member.create_system == UNIX else 0
     if kind not in {0, stat.S_IFREG, stat.S_IFDIR}:
         raise ArchiveRefused("member-type", "A member of the zip archive is a link or a device; only files are taken.")
+
+
+def _doubtful(names: list[str]) -> ArchiveRefused:
+    count = "1 file" if len(names) == 1 else f"{len(names)} files"
+    rule = f"{count} of the zip archive may be an image that is broken (empty, or no DICOM): {_listed(names)}"
+    return ArchiveRefused("not-dicom", f"{rule}. Pack the series again from its source, or without what is no image.")
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(map(shown, names[:MOST_NAMED])) + (", …" if len(names) > MOST_NAMED else "")

@@ -134,13 +134,22 @@ class Program:
             again=asked.again,
             delete=getattr(asked, "delete", False),
         )
+        for errand in errands:
+            self.say_left_out(errand)
         if asked.dry_run:
             for errand in errands:
                 files = {name: str(path) for name, path in errand.payload.files} if errand.payload else {}
                 plan = {"name": errand.name, "folder": str(errand.place.folder), "files": files}
+                plan["left_out"] = dict(errand.payload.left_out) if errand.payload else {}
                 self.print(plan, [f"{errand.place.folder}: {', '.join(files.values()) or 'no files'}"])
             errands = []
         return errands, cohort
+
+    def say_left_out(self, errand: Errand) -> None:
+        """Name the files that are not sent, on standard error, quiet or not: nobody shall miss a slice unheard."""
+        remarks = errand.payload.remarks() if errand.payload else []
+        if remarks:
+            say_wrong(remarks, f"{errand.name}: " if errand.name else "")
 
     def status(self) -> None:
         """Tell where requests stand."""

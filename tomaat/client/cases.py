@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tomaat.client.errors import Unusable
+from tomaat.client.errors import Unusable, demand_path
 from tomaat.client.interface import expanded, extension_of
 
 
@@ -74,6 +74,7 @@ def is_pattern(text: str) -> bool:
 
 def found_by(id: str, text: str) -> list[tuple[str, str]]:
     """Find the files that fit, each with the folder below which its name tells it from the others."""
+    demand_path(text, id)
     text = expanded(text)
     if not is_pattern(text):
         return [(text, str(Path(text).parent))]

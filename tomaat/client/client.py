@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import secrets
 import tempfile
+import warnings
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Callable
 
-from tomaat.client.errors import NotFound, Unusable
+from tomaat.client.errors import NotFound, Unusable, demand_path
 from tomaat.client.http_api import Http
 from tomaat.client.interface import arrange
 from tomaat.client.payload import Payload
@@ -112,9 +113,13 @@ class Client:
         """Send a request, its inputs by name: a file's or a folder's path, or a value.
 
         An input that is called as an argument here (``format``, say) goes into ``inputs``. ``format`` is that of the
-        result's volumes: ``nii.gz``, ``nrrd``, ``mha``, ``seg.nrrd`` or ``dicom-seg``.
+        result's volumes: ``nii.gz``, ``nrrd``, ``mha``, ``seg.nrrd`` or ``dicom-seg``. Which files of a folder are not
+        sent is told by ``warnings``.
         """
-        return self.send(self.prepare(service, {**(inputs or {}), **named}, format=format), on_step=on_step)
+        payload = self.prepare(service, {**(inputs or {}), **named}, format=format)
+        for remark in payload.remarks():
+            warnings.warn(remark, stacklevel=2)
+        return self.send(payload, on_step=on_step)
 
     def run(
         self,
@@ -134,6 +139,8 @@ class Client:
         ``Unreachable``, ``NotAllowed`` or ``Damaged`` for the server's answers, ``Unusable`` for a folder with other
         files.
         """
+        if out is not None:
+            demand_path(out, "out")
         ticket = self.submit(service, inputs=inputs, format=format, on_step=on_step, **named)
         ticket.wait(on_step=on_step)
         return ticket.fetch(f"{service}-{ticket.id}" if out is None else out, on_step=on_step)

@@ -16,7 +16,7 @@ from typing import Any
 from tomaat.client.client import Client
 from tomaat.client.errors import ClientError
 from tomaat.client.interface import expanded, extension_of
-from tomaat.client.parser import FORMATS, make_parser
+from tomaat.client.parser import FORMATS, given_path, make_parser
 
 Services = list[dict[str, Any]]
 
@@ -126,7 +126,7 @@ def candidates(before: Sequence[str], word: str, services: Callable[[str], Servi
     options = option_actions(commands[command] if command else parser)
     last = options.get(before[-1]) if before else None
     if last is not None and last.nargs != 0:
-        return list(FORMATS) if last.dest == "format" else paths(word) if last.type is Path else []
+        return list(FORMATS) if last.dest == "format" else paths(word) if last.type is given_path else []
     if word.startswith("-"):
         return sorted(options)
     return list(commands) if command is None else arguments(command, before, word, services)

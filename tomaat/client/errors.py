@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -94,3 +95,9 @@ class Damaged(ClientError):
     """The result differs from the one that the server says it sent, or is no proper result."""
 
     exit_code = 9
+
+
+def demand_path(path: str | os.PathLike[str], what: str) -> None:
+    """Raise ``Unusable`` for an empty path, as an unset variable leaves it: it would mean the current folder."""
+    if not os.fspath(path):
+        raise Unusable(f"{what}: the path is empty.")

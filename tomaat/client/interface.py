@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tomaat.client.dicom_folder import DicomFolder, look_through
 from tomaat.client.errors import Refused
-from tomaat.client.payload import Payload
+from tomaat.client.payload import Payload, listed
 
 TEXTS = {"str", "singlechoice"}  #: types whose values are texts
 NUMBERS = {"float": "a number", "int": "a whole number"}
@@ -21,7 +22,6 @@ MOST_SHOWN = 20  #: choices that a fault repeats
 YES_OR_NO = {"true": True, "yes": True, "false": False, "no": False}
 FOLDER_EXTENSION = ".zip"  #: an input that takes a zip of DICOM files takes a folder of them too
 SERIES = ".series"
-DICOM_MARK = (128, b"DICM")  #: the place and the bytes that mark a DICOM file
 
 
 class _Fault(Exception):
@@ -41,6 +41,7 @@ def arrange(
     """
     ids = ", ".join(interface) or "there are none"
     series = {f"{id}{SERIES}": id for id, declared in interface.items() if takes_folders(declared)}
+    left_out: dict[str, list[str]] = {}
     errors: list[dict[str, Any]] = [
         {"input": None, "code": "unknown-input", "detail": f"{id!r} is no input of {service}; its inputs: {ids}."}
         for id in given
@@ -53,17 +54,26 @@ def arrange(
             if given.get(id) is None:
                 demand_optional(declared)
             elif declared["store"] == "file":
-                files += members(declared, given[id])
+                files += members(declared, given[id], left_out)
             else:
                 values[id] = allowed(declared, as_json(declared, given[id]))
         except _Fault as fault:
             errors.append({"input": id, "code": fault.code, "detail": str(fault)})
+    errors += [
+        {
+            "input": series[id],
+            "code": "empty",
+            "detail": f"{id}: it is empty; give the UID of a series, or leave it out.",
+        }
+        for id, uid in given.items()
+        if id in series and uid == ""
+    ]
     if errors:
         raise Refused("The inputs were refused; nothing was sent.", {"errors": errors})
     content: dict[str, Any] = {"inputs": values}
     if format is not None:
         content["outputs"] = {"format": format}
-    return Payload(service, json.dumps(content, sort_keys=True).encode(), tuple(files))
+    return Payload(service, json.dumps(content, sort_keys=True).encode(), tuple(files), left_out)
 
 
 def demand_optional(declared: Mapping[str, Any]) -> None:
@@ -77,17 +87,23 @@ def takes_folders(declared: Mapping[str, Any]) -> bool:
     return FOLDER_EXTENSION in (declared.get("extensions") or ())
 
 
-def members(declared: Mapping[str, Any], value: Any) -> list[tuple[str, Path]]:
-    """Name the members for a file, or for a folder of DICOM files."""
+def members(declared: Mapping[str, Any], value: Any, left_out: dict[str, list[str]]) -> list[tuple[str, Path]]:
+    """Name the members for a file, or for a folder of DICOM files, and note which others are ``left_out`` of it."""
     id, extensions = declared["id"], list(declared.get("extensions") or [])
     try:
-        path = Path(expanded(value))
+        text = expanded(value)
     except TypeError:
         raise _Fault("not-a-path", f"{id}: {type(value).__name__} is no path; give the path of a file.") from None
+    if not text:  # which would mean the current folder
+        raise _Fault("empty", f"{id}: its path is empty; give the path of a file.")
+    path = Path(text)
     if path.is_dir():
         if not takes_folders(declared):
             raise _Fault("not-a-file", f"{id}: {path} is a folder; {_taken(extensions)}.")
-        return [(f"file-{id}/{number:05}.dcm", each) for number, each in enumerate(dicom_files(id, path), start=1)]
+        there = look_through(path)
+        demand_images(id, path, there)
+        left_out[id] = there.left_out
+        return [(f"file-{id}/{number:05}.dcm", each) for number, each in enumerate(there.images, start=1)]
     if not path.is_file():
         raise _Fault("no-such-file", f"{id}: there is no file {path}.")
     return [(f"file-{id}{extension_of(path, extensions) or _no_extension(id, path, extensions)}", path)]
@@ -104,18 +120,17 @@ def extension_of(path: Path, extensions: Sequence[str]) -> str | None:
     return max(fitting, key=len, default=None)
 
 
-def dicom_files(id: str, folder: Path) -> list[Path]:
-    """Find the DICOM files below a folder, by their content: their names mean nothing, and others lie there too."""
-    place, mark = DICOM_MARK
-    found = []
-    for path in sorted(folder.rglob("*")):
-        if path.name.upper() != "DICOMDIR" and path.is_file():
-            with path.open("rb") as file:
-                if file.read(place + len(mark))[place:] == mark:
-                    found.append(path)
-    if not found:
+def demand_images(id: str, folder: Path, there: DicomFolder) -> None:
+    """Raise the fault of a folder without DICOM files, or with what may be a broken one: a slice would be lost."""
+    if there.doubtful:
+        count = len(there.doubtful)
+        what = (
+            f"{count} file{'' if count == 1 else 's'} of {folder} may be an image that is broken (empty, or no DICOM)"
+        )
+        remedy = "Copy the series again from its source, or take out what is no image."
+        raise _Fault("not-dicom", f"{id}: {what}: {listed(there.doubtful)}. {remedy}")
+    if not there.images:
         raise _Fault("no-dicom", f"{id}: there is no DICOM file in {folder}.")
-    return found
 
 
 def as_json(declared: Mapping[str, Any], value: Any) -> Any:
@@ -127,6 +142,8 @@ def as_json(declared: Mapping[str, Any], value: Any) -> Any:
     (True, 'yes')
     """
     if isinstance(value, str):
+        if not value and declared["type"] not in TEXTS | NUMBERS.keys():
+            raise _Fault("empty", f"{declared['id']}: its value is empty; give one, or leave it out.")
         return value if declared["type"] in TEXTS else _parsed(declared["type"], value)
     if hasattr(value, "tolist"):  # an array, or a number out of one
         value = value.tolist()

@@ -20,8 +20,10 @@ TICKETS = "folder of a request or of a cohort; or '<id>&<token>', in quotes"
 def make_parser() -> argparse.ArgumentParser:
     """Describe all commands and their options."""
     common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
-    common.add_argument("--url", help="the server; default: $TOMAAT_URL, else http://127.0.0.1:5000")
-    common.add_argument("--key-file", type=Path, help="file that holds the API key; default: the key in $TOMAAT_KEY")
+    common.add_argument("--url", type=given, help="the server; default: $TOMAAT_URL, else http://127.0.0.1:5000")
+    common.add_argument(
+        "--key-file", type=given_path, help="file that holds the API key; default: the key in $TOMAAT_KEY"
+    )
     common.add_argument(
         "--patience", type=float, metavar="SECONDS", help=f"for a server that is away; default: {PATIENCE_SECONDS:g}"
     )
@@ -43,8 +45,10 @@ def make_parser() -> argparse.ArgumentParser:
         sending = command(name, help)
         sending.add_argument("service", metavar="SERVICE")
         sending.add_argument("inputs", nargs="*", metavar="ID=VALUE", help="a file, a folder, a pattern, or a value")
-        sending.add_argument("-o", "--out", type=Path, metavar="FOLDER", help="default: SERVICE-result")
-        sending.add_argument("--format", metavar="FORMAT", help=f"of the result's volumes: {', '.join(FORMATS)}")
+        sending.add_argument("-o", "--out", type=given_path, metavar="FOLDER", help="default: SERVICE-result")
+        sending.add_argument(
+            "--format", type=given, metavar="FORMAT", help=f"of the result's volumes: {', '.join(FORMATS)}"
+        )
         sending.add_argument(
             "--again", action="store_true", help="replace the files of an earlier request in the folder"
         )
@@ -58,8 +62,10 @@ def make_parser() -> argparse.ArgumentParser:
     fetch = command("fetch", "fetch the results of requests that have ended")
     cancel = command("cancel", "give requests up")
     for following in (status, fetch, cancel):
-        following.add_argument("tickets", nargs="+", metavar="TICKET", help=TICKETS)
-    fetch.add_argument("-o", "--out", type=Path, metavar="FOLDER", help="for a ticket that is given by id and token")
+        following.add_argument("tickets", nargs="+", type=given, metavar="TICKET", help=TICKETS)
+    fetch.add_argument(
+        "-o", "--out", type=given_path, metavar="FOLDER", help="for a ticket that is given by id and token"
+    )
     fetch.add_argument("-w", "--wait", action="store_true", help="wait for their end")
     _add_delete(fetch)
     cancel.add_argument("--delete", action="store_true", help="delete also the files of those that have ended")
@@ -70,6 +76,18 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _add_delete(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--delete", action="store_true", help="once fetched, delete all files of it at the server")
+
+
+def given(text: str) -> str:
+    """Take a text that is not empty, as an unset variable leaves it: an empty path would mean the current folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty")
+    return text
+
+
+def given_path(text: str) -> Path:
+    """Take a path likewise."""
+    return Path(given(text))
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

@@ -7,12 +7,14 @@ import hashlib
 import io
 import tarfile
 import zlib
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Callable, cast
 
 MAIN = "main.json"
 CHUNK_BYTES = 1024**2
+MOST_NAMED = 20  #: files that a sentence lists
 PACKS = 0.9  #: a sample that shrinks to less of itself is worth squeezing
 
 
@@ -23,6 +25,7 @@ class Payload:
     service: str
     main: bytes  #: the content of ``main.json``
     files: tuple[tuple[str, Path], ...]  #: each member's name in the archive, and the file that it is
+    left_out: Mapping[str, Sequence[str]] = field(default_factory=dict)  #: by input: files of its folder that stay
 
     def digests(self) -> dict[str, str]:
         """Return the SHA-256 of each member: by its contents, not by its files' names, a request is the same."""
@@ -31,6 +34,10 @@ class Payload:
             with path.open("rb") as file:
                 digests[name] = digest_of(file)
         return digests
+
+    def remarks(self) -> list[str]:
+        """Tell which files of the folders that were given are not sent."""
+        return [f"{id}: not sent, since no DICOM: {listed(names)}." for id, names in self.left_out.items() if names]
 
     def pack(self, to: BinaryIO, on_bytes: Callable[[int, int], object]) -> int:
         """Write the ``.tar.gz``; return its size. ``on_bytes`` hears how many bytes of how many are packed."""
@@ -74,6 +81,12 @@ class _Counted:
         data = self.file.read(size)
         self.count(len(data))
         return data
+
+
+def listed(names: Sequence[str]) -> str:
+    """List names, and count those beyond ``MOST_NAMED``."""
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return f"{', '.join(names[:MOST_NAMED])}{more}"
 
 
 def digest_of(file: BinaryIO) -> str:

@@ -34,6 +34,12 @@ class Result(Mapping[str, Any]):
         return f"Result({str(self.folder)!r}: {', '.join(self) or 'nothing'})"
 
     @property
+    def remarks(self) -> list[dict[str, Any]]:
+        """What the server remarks on how it read the inputs: ``input``, ``code``, ``detail``."""
+        remarks = self.record.get("remarks")  # older servers have none
+        return [each for each in remarks if isinstance(each, dict)] if isinstance(remarks, list) else []
+
+    @property
     def files(self) -> list[Path]:
         """All files of the outputs, pictures included."""
         return [self.folder / name for output in self.outputs.values() for name in files_of(output)]

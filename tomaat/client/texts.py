@@ -72,14 +72,14 @@ def state_text(status: Mapping[str, Any]) -> str:
 
 
 def result_lines(result: Result) -> list[str]:
-    """Name each output: its value, or its file and the labels in it."""
+    """Name each output: its value, or its file and the labels in it; then what the server remarks on the inputs."""
     lines = []
     for name, value in result.items():
         shown = value if isinstance(value, (str, Path)) else json.dumps(value)
         lines.append(f"{name}: {shown}")
         labels = result.outputs[name].get("labels") or []
         lines += [f"  {label.get('name')}: {label.get('ml', 0):,.1f} ml" for label in labels]
-    return lines
+    return lines + [f"remark: {remark.get('detail')}" for remark in result.remarks]
 
 
 def errand_as_json(errand: Errand) -> dict[str, Any]:
@@ -96,6 +96,7 @@ def errand_as_json(errand: Errand) -> dict[str, Any]:
         "state": errand.state,
         "skipped": errand.skipped,
         "outputs": outputs,
+        "remarks": None if errand.result is None else errand.result.remarks,
         "error": None if errand.error is None else errand.error.problem,
         "exit_code": errand.exit_code,
     }

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tomaat.client.download import download
-from tomaat.client.errors import Failed, GivenUp, NotFound, NotReady, Refused
+from tomaat.client.errors import Failed, GivenUp, NotFound, NotReady, Refused, demand_path
 from tomaat.client.http_api import Http
 from tomaat.client.result import Result
 from tomaat.client.step import FETCHING, RUNNING, WAITING, OnStep, Step, bytes_step, ignore, seconds_text
@@ -83,6 +83,7 @@ class Ticket:
         ``replace`` other files of the same names too; else they raise ``Unusable``. Raises ``NotReady``, ``Failed``,
         ``GivenUp`` or ``NotFound`` where there is no result.
         """
+        demand_path(out, "out")
         folder = Path(out)
         folder.mkdir(parents=True, exist_ok=True)
 

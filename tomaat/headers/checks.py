@@ -20,6 +20,7 @@ from tomaat.refusals import shown
 Grid = tuple[Sequence[float], Sequence[Sequence[float]]]
 LONGEST_TEXT_HEADER = 64 * 1024
 VOLUME_DIMENSIONS = 3
+OWN_AXES = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))  #: of a volume that says nothing of its own: along LPS
 MOST_DIMENSIONS = 7  #: NIfTI's; readers of other formats crash beyond 15
 LARGEST_SPACING_MM = 1000.0
 SMALLEST_SPACING_MM = 1e-4
@@ -144,18 +145,6 @@ def whole_numbers(text: str, field: str) -> list[int]:
     return [int(part) for part in parts]
 
 
-def check_axes(axes: Sequence[Sequence[float]], field: str) -> tuple[Point, Point, Point]:
-    """Demand three axes of length 1 at right angles; give them as the columns of a matrix, by its rows."""
-    for first, one in enumerate(axes):
-        for second, other in enumerate(axes):
-            product = sum(a * b for a, b in zip(one, other, strict=True))
-            if abs(product - (first == second)) > 1e-3:  # noqa: PLR2004 (what six printed digits leave)
-                rule = f"{field}: the axes are not at right angles and of length 1; resample the volume."
-                raise VolumeRefused("direction", rule)
-    (a, b, c), (d, e, f), (g, h, i) = axes
-    return (a, d, g), (b, e, h), (c, f, i)
-
-
 def three(numbers: Sequence[float]) -> Point:
     """Give three coordinates, of a list that may have fewer, or more."""
     filled = (*numbers, 0.0, 0.0, 0.0)
@@ -164,8 +153,7 @@ def three(numbers: Sequence[float]) -> Point:
 
 def three_axes(axes: Sequence[Sequence[float]]) -> list[Point]:
     """Give three axes of an image that may have fewer, or more."""
-    own = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
-    return [three(axis) for axis in (*axes, *own[len(axes) :])][:3]
+    return [three(axis) for axis in (*axes, *OWN_AXES[len(axes) :])][:3]
 
 
 def farthest_apart_mm(one: Grid, other: Grid, dimensions: Sequence[int]) -> float:

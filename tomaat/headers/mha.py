@@ -6,11 +6,11 @@ Source of the field names: "MetaIO/Documentation", itk.org/Wiki/ITK/MetaIO/Docum
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from tomaat.headers.checks import (
     LONGEST_TEXT_HEADER,
-    check_axes,
     check_dimensions,
     check_origin,
     check_size,
@@ -21,6 +21,8 @@ from tomaat.headers.checks import (
     three_axes,
     whole_numbers,
 )
+from tomaat.headers.remark import Remark, no_place
+from tomaat.headers.square import made_square
 from tomaat.headers.volume_header import Point, VolumeHeader
 from tomaat.headers.volume_refused import VolumeRefused
 from tomaat.refusals import shown
@@ -86,23 +88,25 @@ def read_mha_header(path: Path, largest_voxel_bytes: float) -> VolumeHeader:
     if whole_numbers(fields.get("NDims", ""), "NDims") != [len(sizes)]:
         raise VolumeRefused("dimensions", f"NDims: {shown(fields['NDims'])} does not fit {len(sizes)} sizes.")
     dimensions = check_dimensions(sizes)
-    origin, direction = _geometry(fields, len(sizes))
-    spacing = finite_numbers(
+    numbers = finite_numbers(
         fields.get("ElementSpacing", fields.get("ElementSize", "1 " * len(sizes))), "ElementSpacing"
     )
-    if len(spacing) != len(sizes):
-        raise VolumeRefused("spacing", f"ElementSpacing: {len(spacing)} numbers for {len(sizes)} dimensions.")
+    if len(numbers) != len(sizes):
+        raise VolumeRefused("spacing", f"ElementSpacing: {len(numbers)} numbers for {len(sizes)} dimensions.")
+    spacing = check_spacing(numbers[:3])
+    origin, direction, remarks = _geometry(fields, len(sizes), spacing, dimensions)
     header = VolumeHeader(
         format="mha",
         dimensions=dimensions,
         dtype=check_type(TYPES.get(fields.get("ElementType", "")), fields.get("ElementType", "")),
-        spacing_mm=check_spacing(spacing[:3]),
+        spacing_mm=spacing,
         origin_mm=origin,
         direction=direction,
         compression="zlib" if compressed else "none",
         voxel_offset=offset,
         whole_file_compressed=False,
         byte_order="big" if any(_is_true(fields, name) for name in SYNONYMS[2]) else "little",
+        remarks=remarks,
     )
     return check_size(header, file_bytes, largest_voxel_bytes)
 
@@ -160,14 +164,18 @@ def _is_true(fields: dict[str, str], name: str) -> bool:
     return TRUTH[fields.get(name, "false").lower()]
 
 
-def _geometry(fields: dict[str, str], dimensions: int) -> tuple[Point, tuple[Point, Point, Point]]:
+def _geometry(
+    fields: dict[str, str], dimensions: int, spacing: Point, sizes: Sequence[int]
+) -> tuple[Point, tuple[Point, Point, Point], tuple[Remark, ...]]:
     """Read where the volume lies; without words on it, along the patient's axes (LPS) from the origin on.
 
     A matrix names one axis after the other.
     """
     axes = [[float(n == axis) for n in range(dimensions)] for axis in range(dimensions)]
+    unsaid: tuple[Remark, ...] = (no_place(SYNONYMS[0][0]),)
     name = next((name for name in SYNONYMS[0] if name in fields), None)
     if name is not None:
+        unsaid = ()
         numbers = finite_numbers(fields[name], name)
         if len(numbers) != dimensions**2:
             raise VolumeRefused("direction", f"{name}: {len(numbers)} numbers for {dimensions} dimensions.")
@@ -178,4 +186,5 @@ def _geometry(fields: dict[str, str], dimensions: int) -> tuple[Point, tuple[Poi
         origin = finite_numbers(fields[name], name)
         if len(origin) != dimensions:
             raise VolumeRefused("header", f"{name}: {shown(fields[name])} does not fit {dimensions} dimensions.")
-    return check_origin(origin), check_axes(three_axes(axes), SYNONYMS[0][0])
+    first, direction, turned = made_square(SYNONYMS[0][0], check_origin(origin), three_axes(axes), spacing, sizes)
+    return first, direction, unsaid + turned

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from tomaat.headers.checks import (
     MOST_DIMENSIONS,
+    OWN_AXES,
     Grid,
-    check_axes,
     check_dimensions,
     check_origin,
     check_size,
@@ -19,8 +19,10 @@ from tomaat.headers.checks import (
     check_type,
     farthest_apart_mm,
     open_file,
-    three_axes,
+    three,
 )
+from tomaat.headers.remark import Remark, no_place
+from tomaat.headers.square import made_square
 from tomaat.headers.volume_header import BYTES_OF, Point, VolumeHeader
 from tomaat.headers.volume_refused import VolumeRefused
 from tomaat.refusals import shown
@@ -114,7 +116,7 @@ def _fields(data: bytes, order: str, *, compressed: bool) -> VolumeHeader:
         forms["qform"] = _qform(quaternion, spacing, pixdim[0], unit_mm)
     if codes[1] > 0:
         forms["sform"] = _sform(rows, unit_mm)
-    origin, direction = _geometry(forms, spacing, dimensions)
+    origin, direction, remarks = _geometry(forms, spacing, dimensions)
     return VolumeHeader(
         format="nifti",
         dimensions=dimensions,
@@ -128,6 +130,7 @@ def _fields(data: bytes, order: str, *, compressed: bool) -> VolumeHeader:
         slope=slope,
         intercept=intercept,
         byte_order="little" if order == "<" else "big",
+        remarks=remarks,
     )
 
 
@@ -169,26 +172,28 @@ def _sform(rows: Sequence[float], unit_mm: float) -> Grid:
 
 def _geometry(
     forms: Mapping[str, Grid], spacing: Point, dimensions: Sequence[int]
-) -> tuple[Point, tuple[Point, Point, Point]]:
+) -> tuple[Point, tuple[Point, Point, Point], tuple[Remark, ...]]:
     """Give origin and axes (LPS, mm) on which all forms agree; without a form, along LPS from the origin on.
 
     ITK makes voxels ``pixdim`` apart in any case, and chooses between two forms by rules of its own. So what
     would move a corner of the volume is refused: an sform that is sheared or has other distances than ``pixdim``, and
     a qform and an sform that differ. Where both say the same the sform's numbers count.
     """
-    found: tuple[Point, tuple[Point, Point, Point]] = (0.0, 0.0, 0.0), check_axes(three_axes([]), "pixdim")
+    if not forms:
+        return (0.0, 0.0, 0.0), OWN_AXES, (no_place("qform_code and sform_code are 0"),)
     for name, (origin, steps) in forms.items():
         lengths = [math.hypot(*step) for step in steps]
         if min(lengths) == 0:
             raise VolumeRefused("direction", f"{name}: an axis is zero.")
         axes = [[x / length for x in step] for step, length in zip(steps, lengths, strict=True)]
-        direction = check_axes([(-x, -y, z) for x, y, z in axes], name)
         even = [[x * size for x in axis] for axis, size in zip(axes, spacing, strict=True)]
         apart_mm = farthest_apart_mm((origin, steps), (origin, even), dimensions)
+        in_lps = [three([-x, -y, z]) for x, y, z in axes]
+        first = check_origin((-origin[0], -origin[1], origin[2]))
+        found = made_square(name, first, in_lps, spacing, dimensions)
         if apart_mm > SPACING_WITHIN * min(spacing):
             rule = f"{name}: its voxels are {_listed(lengths)} mm apart, by pixdim {_listed(spacing)} mm; correct one."
             raise VolumeRefused("spacing", rule)
-        found = check_origin((-origin[0], -origin[1], origin[2])), direction
     if len(forms) > 1:
         apart_mm = farthest_apart_mm(forms["qform"], forms["sform"], dimensions)
         if apart_mm > PLACE_WITHIN * min(spacing):

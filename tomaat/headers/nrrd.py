@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from tomaat.headers.checks import (
     LONGEST_TEXT_HEADER,
+    OWN_AXES,
     VOLUME_DIMENSIONS,
-    check_axes,
     check_dimensions,
     check_origin,
     check_size,
@@ -24,6 +25,8 @@ from tomaat.headers.checks import (
     three_axes,
     whole_numbers,
 )
+from tomaat.headers.remark import Remark, no_place
+from tomaat.headers.square import made_square
 from tomaat.headers.volume_header import BYTES_OF, Point, VolumeHeader
 from tomaat.headers.volume_refused import VolumeRefused
 from tomaat.refusals import shown
@@ -80,10 +83,11 @@ def read_nrrd_header(path: Path, largest_voxel_bytes: float) -> VolumeHeader:
     sizes = whole_numbers(_needed(fields, "sizes"), "sizes")
     if [len(sizes)] != whole_numbers(_needed(fields, "dimension"), "dimension"):
         raise VolumeRefused("dimensions", f"dimension: {shown(fields['dimension'])} does not fit {len(sizes)} sizes.")
-    spacing, origin, direction = _geometry(fields, len(sizes))
+    dimensions = check_dimensions(sizes)
+    spacing, origin, direction, remarks = _geometry(fields, len(sizes), dimensions)
     header = VolumeHeader(
         format="nrrd",
-        dimensions=check_dimensions(sizes),
+        dimensions=dimensions,
         dtype=dtype,
         spacing_mm=spacing,
         origin_mm=origin,
@@ -92,6 +96,7 @@ def read_nrrd_header(path: Path, largest_voxel_bytes: float) -> VolumeHeader:
         voxel_offset=offset,
         whole_file_compressed=False,
         byte_order=fields.get("endian", "little").lower(),
+        remarks=remarks,
     )
     return check_size(header, file_bytes, largest_voxel_bytes)
 
@@ -137,19 +142,25 @@ def _needed(fields: dict[str, str], name: str) -> str:
     return fields[name]
 
 
-def _geometry(fields: dict[str, str], dimensions: int) -> tuple[Point, Point, tuple[Point, Point, Point]]:
+def _geometry(
+    fields: dict[str, str], dimensions: int, sizes: Sequence[int]
+) -> tuple[Point, Point, tuple[Point, Point, Point], tuple[Remark, ...]]:
     """Read spacing, origin and axes; without words on them, along the patient's axes (LPS) from the origin on."""
     space = fields.get("space", LPS).lower()
     if space not in TURNS:
         known = ", ".join(name for name in TURNS if "-" in name)
         raise VolumeRefused("direction", f"space: {shown(fields['space'])} is not taken; {known} are.")
     turn = TURNS[space]
+    unsaid = () if "space" in fields else (no_place("space"),)
     origin = check_origin(_turned(fields.get("spaceorigin", "(0,0,0)"), turn, "space origin"))
     if "spacedirections" not in fields:
         spacings = finite_numbers(fields.get("spacings", "1 " * dimensions), "spacings")
         if len(spacings) != dimensions:
             raise VolumeRefused("spacing", f"spacings: {len(spacings)} numbers for {dimensions} dimensions.")
-        return check_spacing(spacings[:3]), origin, check_axes(three_axes([]), "space")
+        return check_spacing(spacings[:3]), origin, OWN_AXES, unsaid
+    if "space" not in fields and "spacedimension" not in fields:
+        rule = "space: the header has space directions, but does not say in which space; write left-posterior-superior"
+        raise VolumeRefused("direction", f"{rule}, or another that is right.")
     texts = [part for part in fields["spacedirections"].replace("(", " (").split(" (") if part.strip()]
     vectors = [_turned(text, turn, "space directions") for text in texts]
     if len(vectors) != dimensions:
@@ -158,7 +169,8 @@ def _geometry(fields: dict[str, str], dimensions: int) -> tuple[Point, Point, tu
     lengths = [math.hypot(*vector) for vector in vectors]
     spacing = check_spacing(lengths)
     axes = [[x / length for x in vector] for vector, length in zip(vectors, lengths, strict=True)]
-    return spacing, origin, check_axes(three_axes(axes), "space directions")
+    first, direction, turned = made_square("space directions", origin, three_axes(axes), spacing, sizes)
+    return spacing, first, direction, unsaid + turned
 
 
 def _turned(text: str, turn: Point, field: str) -> Point:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from tomaat.headers.remark import MADE_SQUARE, Remark
+
 Point = tuple[float, float, float]
 BYTES_OF = {
     "int8": 1,
@@ -37,11 +39,17 @@ class VolumeHeader:
     intercept: float = 0.0
     byte_order: str = "little"  #: of the voxels: ``little`` or ``big``
     modality: str | None = None  #: DICOM's word, such as ``CT``; no other format has one
+    remarks: tuple[Remark, ...] = ()  #: for whoever sent it
 
     @property
     def scaled(self) -> bool:
         """Tell whether the values are others than those on disk."""
         return (self.slope, self.intercept) != (1.0, 0.0)
+
+    @property
+    def squared(self) -> bool:
+        """Tell whether the axes were made square: SimpleITK may not read the file's own."""
+        return any(remark.code == MADE_SQUARE for remark in self.remarks)
 
     @property
     def value_dtype(self) -> str:

@@ -27,13 +27,13 @@ from tomaat.headers.dicom_files import file_names
 from tomaat.headers.volume_header import BYTES_OF
 from tomaat.headers.volume_refused import VolumeRefused
 from tomaat.reader.dicom_told import ATTRIBUTES, LONGEST_TEXT
+from tomaat.reader.series import COUNTED
 from tomaat.refusals import shown
 
 SHOWN_FILE = "volume.dcm"  #: the name under which GDCM finds the image that is being read
 PIXELS = 0x7FE00010
 UNDEFINED_LENGTH = 0xFFFFFFFF
 MOST_NAMED = 4  #: broken files that a refusal lists
-COUNTED = "(by name, or as a zip archive has them)"  #: how files are counted in a refusal: a name may be a patient's
 READ_TAGS = (  # beside those that are handed on
     *(0x00080008, 0x00280002, 0x00280004, 0x00280008, 0x00280100, 0x00280101, 0x00280102, 0x00280103),
     *(0x00281052, 0x00281053, 0x00283000),
@@ -73,7 +73,7 @@ def prepare() -> None:
 
 
 def tell(folder: int, shown_as: int, names: Path) -> list[dict[str, Any]]:
-    """Read each image's header in a folder, for ``dicom_told``; what lies beside images, as a report, is left out.
+    """Read each file's header in a folder, for ``dicom_told``; what is no image, as a report, is told as that.
 
     Raises ``VolumeRefused`` where any file is cut or broken: left out, a slice would be missing, and nobody be told.
     """
@@ -87,7 +87,7 @@ def tell(folder: int, shown_as: int, names: Path) -> list[dict[str, Any]]:
         listed = ", ".join(broken[:MOST_NAMED]) + (", …" if len(broken) > MOST_NAMED else "")
         rule = f"{len(broken)} of {len(file_names(folder))} DICOM files cannot be read: number {listed} {COUNTED}"
         raise VolumeRefused("unreadable", f"{rule}; cut, broken, or an image without pixels.")
-    return list(filter(None, told))
+    return told
 
 
 def fill(folder: int, shown_as: int, names: Path, asked: dict[str, Any], memory: int) -> None:
@@ -124,8 +124,8 @@ def _files(folder: int, shown_as: int, names: Path, wanted: Any = None) -> Itera
         yield number, names / SHOWN_FILE
 
 
-def _facts(number: int, file: Path) -> dict[str, Any] | None:
-    """Read the header of one image; ``None`` for what is none. Raises anything where the file is broken."""
+def _facts(number: int, file: Path) -> dict[str, Any]:
+    """Read the header of one file. Raises anything where it is broken."""
     last = last_bytes = end = 0
 
     def at_pixels(tag: int, _vr: str | None, length: int) -> bool:
@@ -139,20 +139,22 @@ def _facts(number: int, file: Path) -> dict[str, Any] | None:
         whole = last_bytes == UNDEFINED_LENGTH or end == os.fstat(opened.fileno()).st_size
     if last == PIXELS:
         return _told(number, file, image, last_bytes)
-    if not _is_no_image(image, whole=whole):
-        raise ValueError("an image without pixels")
-    return None
+    return _beside(number, image, whole=whole)
 
 
-def _is_no_image(image: pydicom.FileDataset, *, whole: bool) -> bool:
-    """Tell whether a file without pixels was never an image: a report, a plan, the index of a medium (DICOMDIR).
+def _beside(number: int, image: pydicom.FileDataset, *, whole: bool) -> dict[str, Any]:
+    """Tell of a file without pixels that was never an image: a report, a plan, the index of a medium (DICOMDIR).
 
-    Of a class that the standard does not have, this is believed of a file that is all there and has a series.
+    Of a class that the standard does not have, this is believed of a file that is all there, where its series is not
+    that of the images. Raises ``ValueError`` for any other file.
     """
-    kind = UID(_text(image.file_meta, "MediaStorageSOPClassUID") or _text(image, "SOPClassUID"))
-    if kind.name != kind:  # the standard has it
-        return IMAGES not in kind.name
-    return whole and kind != "" and _text(image, "SeriesInstanceUID") != "" and "Rows" not in image
+    classes = [_text(image.file_meta, "MediaStorageSOPClassUID"), _text(image, "SOPClassUID")]
+    names = [UID(each).name for each in classes if each]
+    known = all(name not in classes for name in names)
+    series = _text(image, "SeriesInstanceUID")
+    if not names or "Rows" in image or any(IMAGES in name for name in names) or not (known or (whole and series)):
+        raise ValueError("an image without pixels")
+    return {"number": number, "kind": names[0], "beside": series, "known": known}
 
 
 def _told(number: int, file: Path, image: pydicom.FileDataset, pixel_bytes: int) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from tomaat.headers.volume_header import BYTES_OF
 from tomaat.headers.volume_refused import VolumeRefused
-from tomaat.reader.series import Slice
+from tomaat.reader.series import NoImage, Slice
 
 LONGEST_TEXT = 200  #: characters of a value; DICOM allows 64, and three times that in a person's name
 BYTES_FOR_ALL, BYTES_FOR_EACH = 64 * 1024, 8 * 1024  #: that may be told
@@ -32,15 +32,29 @@ NUMBERS = {"DS", "IS", "US"}
 MOST_VALUES = 16  #: of one attribute; an orientation has six
 
 
-def take_apart(data: bytes) -> tuple[list[Slice], dict[int, Header]]:
-    """Give each image's header, and by its number the attributes that are handed on. Raises ``VolumeRefused``."""
+def take_apart(data: bytes) -> tuple[list[Slice], dict[int, Header], list[NoImage]]:
+    """Give each image's header, by its number the attributes that are handed on, and the files that are no images.
+
+    Raises ``VolumeRefused``.
+    """
     try:
         told = json.loads(data)
-        slices = [_slice(one) for one in told]
-        headers = {int(one["number"]): _header(one["header"]) for one in told}
+        images = [one for one in told if "beside" not in one]
+        slices = [_slice(one) for one in images]
+        headers = {int(one["number"]): _header(one["header"]) for one in images}
+        beside = [_beside(one) for one in told if "beside" in one]
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError, AttributeError):
         raise VolumeRefused("unreadable", "Reading the DICOM headers gave none; they are not taken.") from None
-    return slices, headers
+    return slices, headers, beside
+
+
+def _beside(told: dict[str, Any]) -> NoImage:
+    return NoImage(
+        number=int(told["number"]),
+        series=str(told["beside"])[:LONGEST_TEXT],
+        kind=str(told["kind"])[:LONGEST_TEXT],
+        known=told["known"] is True,
+    )
 
 
 def _slice(told: dict[str, Any]) -> Slice:

@@ -28,7 +28,7 @@ def plain_head(source: int, header: VolumeHeader) -> bytes:
     return MHA_COMPRESSION.sub(b"", head)
 
 
-def inflate(source: int, header: VolumeHeader, head: mmap.mmap, voxels: mmap.mmap) -> None:
+def inflate(source: int, header: VolumeHeader, head: bytearray, voxels: mmap.mmap) -> None:
     """Inflate ``source`` into ``voxels``, and first into ``head`` where that is compressed with them.
 
     Raises ``VolumeRefused`` unless exactly the bytes that the header claims come out, from one gzip or zlib stream,

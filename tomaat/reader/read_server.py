@@ -15,7 +15,8 @@ headers say into the memory, as JSON, and when its asker has arranged and checke
 
 SimpleITK never gets the name of the file, since some of its readers look for others beside it. It opens ``volume.nii``
 in the asker's own folder, a link to the descriptor ``SHOWN_AS`` of itself; behind that lies the file, or, where it is
-compressed, the plain header before a hole as long as the voxels.
+compressed, the plain header before a hole as long as the voxels. So it is for a NIfTI whose axes were made square, too:
+ITK refuses others.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ import resource
 import shutil
 import signal
 import socket
+import struct
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -38,6 +40,7 @@ import SimpleITK as sitk
 
 from tomaat.headers.checks import MOST_PIXELS
 from tomaat.headers.dicom_files import file_names
+from tomaat.headers.remark import Remark
 from tomaat.headers.volume_header import BYTES_OF, VolumeHeader
 from tomaat.headers.volume_refused import VolumeRefused
 from tomaat.processes.dying import die_with_parent
@@ -57,6 +60,7 @@ IMAGE_IO = {"nifti": "NiftiImageIO", "nrrd": "NrrdImageIO", "mha": "MetaImageIO"
 NAMES = {"nifti": "volume.nii", "nrrd": "volume.nrrd", "mha": "volume.mha", "dicom": dicom_read.SHOWN_FILE}
 DTYPES = {getattr(sitk, name): name[4:].lower() for name in dir(sitk) if name[4:].lower() in BYTES_OF}
 AXES = 3  #: of a volume
+SFORM_AT = 280  #: in a NIfTI header
 SCALED_AT_ONCE = 1024**2  #: voxels, which need 16 bytes each meanwhile
 BYTES_PER_SECOND = 10_000_000  #: of voxels, that a fork must manage
 
@@ -88,9 +92,7 @@ def open_image(name: Path, header: VolumeHeader) -> sitk.ImageFileReader:
     try:
         reader.ReadImageInformation()
     except RuntimeError:
-        raise VolumeRefused(
-            "unreadable", "SimpleITK cannot read the volume (its axes may not be at right angles)."
-        ) from None
+        raise VolumeRefused("unreadable", "SimpleITK cannot read the volume's header.") from None
     return reader
 
 
@@ -154,27 +156,45 @@ def answer(source: int, memory: int, asked: dict[str, Any], guards: list[str]) -
 
 def answer_file(source: int, memory: int, asked: dict[str, Any], guards: list[str]) -> dict[str, Any]:
     """Read one file, once all that this does not need is taken from the process."""
-    header = VolumeHeader(**{**asked["header"], "dimensions": tuple(asked["header"]["dimensions"])})
+    header = header_of(asked["header"])
     compressed = header.compression != "none"
-    head = plain_head(source, header) if compressed else b""
-    shown = os.memfd_create("head") if compressed else source
-    if compressed:
+    square = header.format == "nifti" and header.squared
+    head = plain_head(source, header) if compressed or square else b""
+    shown = os.memfd_create("head") if head else source
+    if head:
         os.truncate(shown, len(head) + header.voxel_bytes)
     os.dup2(shown, SHOWN_AS)
     memory_bytes = os.fstat(memory).st_size + header.voxel_bytes
     confine(memory_bytes, 30 + memory_bytes // BYTES_PER_SECOND, guards, None if compressed else source)
     voxels = mmap.mmap(-1 if header.scaled else memory, header.voxel_bytes)
+    plain = bytearray(head)
     if compressed:
-        plain = mmap.mmap(shown, len(head))
-        plain[:] = head
         inflate(source, header, plain, voxels)
     else:
         copy(source, header, voxels)
+    if square:
+        struct.pack_into(f"{'<' if header.byte_order == 'little' else '>'}12f", plain, SFORM_AT, *sform_of(header))
+    if head:
+        with mmap.mmap(shown, len(head)) as target:
+            target[:] = plain
     if header.scaled:
         scale(voxels, header, memory)
     elif not on_disk(header).isnative:
         np.ndarray(header.dimensions, header.dtype, voxels).byteswap(inplace=True)
     return {"volume": describe(open_image(Path(asked["folder"], NAMES[header.format]), header), header)}
+
+
+def header_of(asked: dict[str, Any]) -> VolumeHeader:
+    """Make the checked header again of what the asker sent."""
+    remarks = tuple(Remark(**remark) for remark in asked["remarks"])
+    return VolumeHeader(**{**asked, "dimensions": tuple(asked["dimensions"]), "remarks": remarks})
+
+
+def sform_of(header: VolumeHeader) -> list[float]:
+    """Give the rows of NIfTI's affine (RAS, mm) of a header."""
+    affine = np.column_stack([np.multiply(header.direction, header.spacing_mm), header.origin_mm])
+    rows: list[float] = (affine * [[-1.0], [-1.0], [1.0]]).ravel().tolist()
+    return rows
 
 
 def answer_series(source: int, memory: int, asked: dict[str, Any], guards: list[str]) -> dict[str, Any]:

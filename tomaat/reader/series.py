@@ -14,12 +14,16 @@ from typing import Any
 import numpy as np
 
 from tomaat.headers.checks import check_origin, check_spacing
+from tomaat.headers.remark import Remark
 from tomaat.headers.volume_header import Point, VolumeHeader
 from tomaat.headers.volume_refused import VolumeRefused
 from tomaat.refusals import shown
 
 Array = np.ndarray[Any, Any]
 MOST_NAMED = 4  #: positions or series that a refusal lists
+MOST_TOLD = 20  #: files that a remark lists
+COUNTED = "(by name, or as a zip archive has them)"  #: how files are counted: a name may be a patient's
+INDEX = "Media Storage Directory Storage"  #: a DICOMDIR, which each export has
 AXES_WITHIN = 1e-4  #: of the direction cosines of one image from those of the first
 EVEN_WITHIN = 0.02  #: of the slices' spacing: a position may be off by this share
 LEAST_EVEN_MM = 0.01  #: positions are often written with two or three decimals
@@ -48,6 +52,16 @@ class Slice:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NoImage:
+    """A DICOM file among the images that is none."""
+
+    number: int  #: of the file among those that were sent
+    series: str  #: SeriesInstanceUID
+    kind: str  #: the name of its SOP class
+    known: bool  #: the standard has that class, and it is none of images
+
+
+@dataclass(frozen=True, kw_only=True)
 class Series:
     """One volume: which files in which order, and its grid (i along columns, j along rows, k through the slices)."""
 
@@ -59,6 +73,7 @@ class Series:
     origin_mm: tuple[float, float, float]
     direction: tuple[Point, Point, Point]  #: rows of a matrix whose columns are the axes i, j, k
     mixed: bool  #: the images' own types differ from ``dtype``
+    remarks: tuple[Remark, ...] = ()
 
     @property
     def header(self) -> VolumeHeader:
@@ -74,17 +89,19 @@ class Series:
             voxel_offset=0,
             whole_file_compressed=False,
             modality=self.modality,
+            remarks=self.remarks,
         )
 
 
-def arrange(slices: Sequence[Slice], wanted: str | None = None) -> Series:
-    """Make one volume of the images of one series, ``wanted`` where there are several.
+def arrange(slices: Sequence[Slice], wanted: str | None = None, beside: Sequence[NoImage] = ()) -> Series:
+    """Make one volume of the images of one series, ``wanted`` where there are several; set aside what lies ``beside``.
 
     Raises ``VolumeRefused`` with the reason and the numbers: several series, colour, several frames, images that
     differ, missing or doubled slices, uneven spacing, a tilted gantry.
     """
     chosen = _one_series(slices, wanted)
     first = chosen[0]
+    remarks = _set_aside(beside, first.series)
     for one in chosen:
         _check_alone(one)
         _check_same(first, one)
@@ -119,6 +136,7 @@ def arrange(slices: Sequence[Slice], wanted: str | None = None) -> Series:
         origin_mm=(float(origin[0]), float(origin[1]), float(origin[2])),
         direction=(rows[0], rows[1], rows[2]),
         mixed=len(types) > 1,
+        remarks=remarks,
     )
 
 
@@ -144,6 +162,23 @@ def _one_series(slices: Sequence[Slice], wanted: str | None) -> list[Slice]:
             '{"inputs": {"<id>": {"series": "<its UID>"}}}.',
         )
     return next(iter(by_series.values()))
+
+
+def _set_aside(beside: Sequence[NoImage], series: str) -> tuple[Remark, ...]:
+    """Tell which files are no images; refuse what may be an image of the series that was cut before its pixels."""
+    doubtful = [one for one in beside if not one.known and one.series == series]
+    if doubtful:
+        rule = f"{_named(doubtful, MOST_NAMED)} without pixels in the series of the images: cut, or no image"
+        raise VolumeRefused("unreadable", f"{rule}. Send the whole series again, or without it.")
+    told = [one for one in beside if one.kind != INDEX]
+    return (Remark("set-aside", f"{_named(told, MOST_TOLD)} no image, and set aside."),) if told else ()
+
+
+def _named(beside: Sequence[NoImage], most: int) -> str:
+    numbers = ", ".join(f"{one.number + 1} ({_ascii(one.kind)})" for one in beside[:most])
+    more = f" and {len(beside) - most} more" if len(beside) > most else ""
+    what, are = ("file", "is") if len(beside) == 1 else ("files", "are")
+    return f"DICOM {what} number {numbers}{more} {COUNTED} {are}"
 
 
 def _ascii(text: str) -> str:

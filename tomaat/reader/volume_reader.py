@@ -41,7 +41,6 @@ LIBC = ctypes.CDLL(None)
 CODE = Path(__file__).resolve().parents[2]  #: the server finds its modules from here, wherever a task has gone
 LARGEST_ANSWER = 64 * 1024
 LONGEST_REFUSAL = 500
-READ_ORTHONORMAL_WITHIN = 1e-4
 START_SECONDS = 120.0  #: SimpleITK's import from a cold, slow disk
 PLACE_WITHIN = 0.5  #: of the smallest spacing: how far from its header's place a volume may be read
 READ_SECONDS = 120.0  #: for any volume, and more for a large one
@@ -92,8 +91,8 @@ class VolumeReader:
             with sealed_memory(BYTES_FOR_ALL + count * BYTES_FOR_EACH) as memory:
                 asked: dict[str, Any] = {"seconds": FORK_SECONDS + count}
                 length = self._ask(asked, folder, memory, READ_SECONDS + count).get("told")
-                slices, headers = take_apart(_content(memory, length))
-            series = arrange(slices, wanted)
+                slices, headers, beside = take_apart(_content(memory, length))
+            series = arrange(slices, wanted, beside)
             header = check_size(series.header, _bytes_of(folder, series.order), self.largest_voxel_bytes)
             if demand is not None:
                 demand(header)
@@ -299,14 +298,7 @@ def _volume(told: dict[str, Any], header: VolumeHeader, mapped: mmap.mmap) -> Vo
         raise VolumeRefused("header", "The volume's geometry holds a number that is not finite.")
     if min(spacing) <= 0:
         raise VolumeRefused("spacing", f"spacing: {min(spacing):g} must be more than 0 mm.")
-    axes = np.asarray(direction)
-    if not np.allclose(axes.T @ axes, np.eye(3), rtol=0, atol=READ_ORTHONORMAL_WITHIN):
-        raise VolumeRefused(
-            "direction",
-            f"direction: the volume's axes are not at right angles within {READ_ORTHONORMAL_WITHIN:g}; "
-            "resample it to a regular grid.",
-        )
-    steps = [[x * size for x in axis] for axis, size in zip(axes.T.tolist(), spacing, strict=True)]
+    steps = [[row[n] * spacing[n] for row in direction] for n in range(3)]
     said = [[row[n] * header.spacing_mm[n] for row in header.direction] for n in range(3)]
     apart_mm = farthest_apart_mm((origin, steps), (header.origin_mm, said), header.dimensions)
     if apart_mm > PLACE_WITHIN * min(spacing):

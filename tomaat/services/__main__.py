@@ -96,6 +96,8 @@ def write_payload(folder: Path, inputs: Sequence[Input], given: Sequence[str]) -
         id, equals, value = each.partition("=")
         if not equals or id not in declared:
             raise CannotTry(f"{each}: write one of {', '.join(f'{one}=…' for one in declared) or 'no inputs'}.")
+        if not value and declared[id].type not in TEXTS:
+            raise CannotTry(f"{id}: its value is empty.")
         if declared[id].store == "file" and not value.startswith("{"):
             copy_file(Path(value), id, declared[id], folder)
         else:
@@ -139,9 +141,11 @@ def run(task: Task, folder: Path, out: Path, device_name: str | None) -> None:
     task.report = lambda fraction, stage: print(f"{fraction:6.0%}  {stage}")
     reader = VolumeReader(largest_voxel_bytes=LARGEST_VOLUME_BYTES)
     try:
-        arguments, sent = read_arguments(task.inputs, payload, reader)
+        arguments, sent, remarks = read_arguments(task.inputs, payload, reader)
     finally:
         reader.close()
+    for remark in remarks:
+        print(f"remark: {remark['detail']}")
     began = time.monotonic()
     outputs = task.perform(**arguments)
     print(f"performed in {time.monotonic() - began:.1f} s")

@@ -3,7 +3,8 @@
 ``main.json``'s bytes → text (UTF-8, bounded) → JSON (bounded in depth, no key twice) → values, each checked by its
 input; the folder's files → one ``file-<id>.<ext>``, or folder ``file-<id>`` of DICOM images, for each file input, its
 header checked. A fault at any arrow is noted and the rest is checked all the same, so that a client reads every
-fault at once. A ``file-<id>.zip`` of DICOM images becomes the folder of them on the way.
+fault at once. A ``file-<id>.zip`` of DICOM images becomes the folder of them on the way; ``remarks.json`` notes which
+files of it are left out, for the result.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ import math
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from Inputs import Input, InputRefused, VolumeInput
 from tomaat.archives import ArchiveLimits, ArchiveRefused, unzip_dicom
+from tomaat.headers.remark import Remark
 from tomaat.headers.volume_header import VolumeHeader
 from tomaat.refusals import shown
 from tomaat.services.payload_refused import PayloadRefused
@@ -26,6 +28,7 @@ from tomaat.services.payload_refused import PayloadRefused
 __all__ = ["Payload", "PayloadRefused", "check_payload"]
 
 MAIN = "main.json"
+REMARKS = "remarks.json"  #: beside ``main.json``, once a zip was taken apart; no client sends it
 ZIP = ".zip"  #: of DICOM images
 DICOM_SEG = "dicom-seg"  #: labels as a DICOM Segmentation that refers to the images of a series that was sent
 FORMATS = ("nii.gz", "nrrd", "mha", "seg.nrrd", DICOM_SEG)  #: of the result's volumes; the first is the default
@@ -34,6 +37,7 @@ DEEPEST_NESTING = 16  #: main.json's own object is level 1, a point of a list le
 MOST_DIGITS = 400  #: an integer of more digits counts as infinite, since reading it takes time that grows squared
 MOST_ERRORS = 100  #: faults that are told one by one
 MOST_LISTED = 50  #: inputs that a refusal lists
+MOST_LEFT_OUT = 20  #: files that a remark names
 FILE_NAME = re.compile(r"file-([^.]*)(\..*)", re.DOTALL)
 NESTING_TOKEN = re.compile(r'\\.|["\[\]{}]', re.DOTALL)
 
@@ -47,6 +51,7 @@ class Payload:
     headers: dict[str, VolumeHeader]  #: of each volume that was sent as one file
     series: dict[str, str]  #: of each volume for which the client chose a DICOM series: its UID
     format: str  #: of the result's volumes, one of ``FORMATS``
+    remarks: dict[str, list[Remark]]  #: on each file input, made when the payload came in
 
 
 @dataclass(kw_only=True)
@@ -63,6 +68,7 @@ class Check:
     headers: dict[str, VolumeHeader] = field(default_factory=dict)
     series: dict[str, str] = field(default_factory=dict)
     format: str = FORMATS[0]
+    remarks: dict[str, list[Remark]] = field(default_factory=dict)
 
     def fault(self, code: str, detail: str, *, input: str | None = None) -> None:
         """Note a fault of an input of the service's, or of the whole payload."""
@@ -108,8 +114,16 @@ def check_payload(
         demand_series(check, folder)
     if check.errors:
         raise PayloadRefused(check.errors, inputs=len(inputs))
+    if limits is not None and check.remarks:
+        noted = {id: [asdict(remark) for remark in remarks] for id, remarks in check.remarks.items()}
+        (folder / REMARKS).write_text(json.dumps(noted), encoding="utf-8")
     return Payload(
-        values=check.values, files=check.files, headers=check.headers, series=check.series, format=check.format
+        values=check.values,
+        files=check.files,
+        headers=check.headers,
+        series=check.series,
+        format=check.format,
+        remarks=check.remarks,
     )
 
 
@@ -136,6 +150,9 @@ def check_files(check: Check, folder: Path) -> None:
             check.fault("wrong-place", f"{id}: {rule}", input=id)
         elif check.as_fields and match:
             check.fault("unknown-input", f"{shown(match[1])} is no input of this service; {check.listed_inputs()}.")
+        elif entry.name == REMARKS and check.limits is None:
+            noted = json.loads((folder / REMARKS).read_bytes())
+            check.remarks = {id: [Remark(**remark) for remark in remarks] for id, remarks in noted.items()}
         elif entry.name != MAIN:
             rule = f"is unknown; a payload has {MAIN} and file-<id>.<ext>, and {check.listed_inputs()}."
             check.fault("unknown-file", f"{shown(entry.name)} {rule}")
@@ -169,7 +186,10 @@ def receive_file(check: Check, declared: VolumeInput, path: Path) -> None:
     """Check the one file, or folder of DICOM images, of an input; take a zip archive apart first."""
     try:
         if check.limits is not None and path.suffix == ZIP and path.is_file():
-            path = taken_apart(path, path.with_suffix(""), check.limits)
+            archive, path = path, path.with_suffix("")
+            left_out = take_apart(archive, path, check.limits)
+            if left_out:
+                check.remarks[declared.id] = [remark_on(left_out)]
         header = declared.check_file(path, largest_voxel_bytes=check.largest_voxel_bytes)
     except ArchiveRefused as refusal:
         check.fault(refusal.code, f"{declared.id}: {refusal.detail}", input=declared.id)
@@ -181,8 +201,8 @@ def receive_file(check: Check, declared: VolumeInput, path: Path) -> None:
             check.headers[declared.id] = header
 
 
-def taken_apart(archive: Path, folder: Path, limits: ArchiveLimits) -> Path:
-    """Put a folder of its images in the place of a zip archive; raises ``ArchiveRefused``."""
+def take_apart(archive: Path, folder: Path, limits: ArchiveLimits) -> list[str]:
+    """Put a folder of its images in the place of a zip archive; name what is left out. Raises ``ArchiveRefused``."""
     there = [path.stat().st_size for path in archive.parent.rglob("*") if path.is_file()]
     left = replace(
         limits,
@@ -190,9 +210,17 @@ def taken_apart(archive: Path, folder: Path, limits: ArchiveLimits) -> Path:
         most_members=limits.most_members - len(there),
     )
     folder.mkdir(mode=0o700)
-    unzip_dicom(archive, folder, left)
+    left_out = unzip_dicom(archive, folder, left)
     archive.unlink()
-    return folder
+    return left_out
+
+
+def remark_on(left_out: Sequence[str]) -> Remark:
+    """Name the files of a zip archive that are no DICOM images."""
+    more = f" and {len(left_out) - MOST_LEFT_OUT} more" if len(left_out) > MOST_LEFT_OUT else ""
+    count = "1 file" if len(left_out) == 1 else f"{len(left_out)} files"
+    listed = ", ".join(map(shown, left_out[:MOST_LEFT_OUT]))
+    return Remark("left-out", f"{count} of the zip archive, no DICOM, left out: {listed}{more}.")
 
 
 def read_values(check: Check, path: Path) -> dict[str, Any] | None:

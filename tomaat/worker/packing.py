@@ -95,6 +95,7 @@ def _facts(returned: Returned, job: Job) -> dict[str, Any]:
         "version": returned.version,
         "weights_sha256": returned.weights_sha256,
         "inputs": returned.read.hashes.result(),
+        "remarks": returned.read.remarks,
         "outputs": [],
         "compute_source": job.source,
         "timings_seconds": {"read": round(returned.read.seconds, 4), "perform": round(returned.seconds, 4)},

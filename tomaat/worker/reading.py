@@ -32,6 +32,7 @@ class Read:
     payload: Payload
     arguments: dict[str, Any]
     segmented: Volume | None  #: the volume that was sent on whose grid labels come back
+    remarks: list[dict[str, str]]  #: on how the inputs were read, for ``result.json``
     seconds: float
     hashes: Future[dict[str, str]] = field(default_factory=Future)  #: SHA-256 of each file, while the task performs
 
@@ -100,11 +101,12 @@ class InputReader:
         began = time.monotonic()
         declared = self.networks.tasks[service].inputs
         payload = check_payload(inputs, declared)
-        arguments, sent = read_arguments(declared, payload, self.reader)
+        arguments, sent, remarks = read_arguments(declared, payload, self.reader)
         return Read(
             inputs=inputs,
             payload=payload,
             arguments=arguments,
             segmented=choose_segmented(sent, payload.format),
+            remarks=remarks,
             seconds=time.monotonic() - began,
         )

@@ -19,10 +19,12 @@ const SEQUENCE_ENDS = 0xfffee0dd;
  * @typedef {object} Head what a file says of its series
  * @property {string} uid empty where the file does not tell, or not in a way that is read here
  * @property {string} about number, description and modality, as far as they are told
+ * @property {boolean} cut the file ends before an image could
  *
  * @typedef {object} Elements
  * @property {string} syntax the UID of the transfer syntax
  * @property {Map<number, Uint8Array>} values by their tags; of sequences none
+ * @property {boolean} ended no element stands beyond the last one that was wanted
  */
 
 /**
@@ -33,11 +35,11 @@ const SEQUENCE_ENDS = 0xfffee0dd;
 export async function headOf(file) {
   const elements = readElements(await file.slice(0, HEAD_BYTES).arrayBuffer(), NUMBER);
   if (!elements) return null;
-  const { values } = elements;
+  const { values, ended } = elements;
   const utf8 = textOf(values.get(CHARACTERS)).includes("ISO_IR 192");
   const [number, description, modality] = [NUMBER, DESCRIPTION, MODALITY].map((tag) => textOf(values.get(tag), utf8));
   const about = [number && `${number}:`, description, modality && `(${modality})`].filter(Boolean).join(" ");
-  return { uid: textOf(values.get(UID)), about };
+  return { uid: textOf(values.get(UID)), about, cut: ended && file.size <= HEAD_BYTES };
 }
 
 /**
@@ -52,14 +54,16 @@ export function readElements(file, last) {
   /** @type {Map<number, Uint8Array>} */
   const values = new Map();
   let syntax = "";
+  let ended = true;
   try {
     const end = walk(view, 132, false, (tag) => tag >>> 16 > 2, values);
     syntax = textOf(values.get(SYNTAX));
-    if (!UNREAD.includes(syntax)) walk(view, end, syntax === IMPLICIT, (tag) => tag > last, values);
+    ended =
+      !UNREAD.includes(syntax) && walk(view, end, syntax === IMPLICIT, (tag) => tag > last, values) >= file.byteLength;
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
   }
-  return { syntax, values };
+  return { syntax, values, ended };
 }
 
 /**

@@ -1,5 +1,6 @@
 /** Files that were chosen or dropped: folders, DICOM series, and the volumes that are shown of them. */
 
+import { HEAD_BYTES, isClutter, sortOut } from "./beside-images.js";
 import { headOf } from "./dicom.js";
 import { volumeOf } from "./dicom-volume.js";
 import { make } from "./dom.js";
@@ -57,25 +58,42 @@ export function picker(id, text, kind, onFiles) {
   return [box, make("label", { class: "button", for: id }, text)];
 }
 
-/**
- * The DICOM images among files, by their series, the largest first. Images that do not name their series in a way that is
- * read here are taken for one series if they lie in one folder. The index of an export (PS3.10, section 8) is no image.
- * @param {File[]} files
- * @returns {Promise<Series[]>}
- */
+/** The series among files: `lookThrough`, for what was sent already. @param {File[]} files */
 export async function seriesIn(files) {
+  return (await lookThrough(files)).series;
+}
+
+/**
+ * The DICOM images among files, by their series, the largest first; the names of the files that are no images; and the
+ * names of those that may be images that are broken. Images that do not name their series in a way that is read here are
+ * taken for one series if they lie in one folder. The index of an export (PS3.10, section 8) is no image.
+ * @param {File[]} files
+ */
+export async function lookThrough(files) {
   /** @type {Map<string, Series>} */
   const found = new Map();
+  /** @type {import("./beside-images.js").Named[]} */
+  const heads = [];
+  /** @type {string[]} */
+  const cut = [];
   const path = (/** @type {File} */ file) => file.webkitRelativePath || file.name;
   for (const file of [...files].sort((one, other) => path(one).localeCompare(path(other), "en", { numeric: true }))) {
-    const head = file.name.toUpperCase() === "DICOMDIR" ? null : await headOf(file);
+    if (isClutter(path(file))) continue;
+    heads.push({ name: path(file), head: new Uint8Array(await file.slice(0, HEAD_BYTES).arrayBuffer()) });
+    const head = await headOf(file);
     if (!head) continue;
+    if (head.cut && !head.uid) {
+      cut.push(path(file));
+      continue;
+    }
     const which = head.uid || path(file).replace(/[^/]*$/, "");
     const series = found.get(which) ?? { about: head.about || "A series without a name", images: [] };
     series.images.push(file);
     found.set(which, series);
   }
-  return [...found.values()].sort((one, other) => other.images.length - one.images.length);
+  const series = [...found.values()].sort((one, other) => other.images.length - one.images.length);
+  const { leftOut, doubtful } = sortOut(heads);
+  return { series, leftOut, doubtful: [...doubtful, ...cut] };
 }
 
 /**

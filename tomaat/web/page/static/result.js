@@ -39,6 +39,7 @@ const TEXTS = ["txt", "csv", "tsv", "json", "md", "log"];
  * @property {string} version
  * @property {string | null} weights_sha256
  * @property {Record<string, string>} inputs
+ * @property {{detail: string}[]} [remarks] on how the inputs were read
  * @property {Output[]} outputs
  * @property {string} compute_source
  * @property {Record<string, number>} timings_seconds
@@ -68,7 +69,7 @@ export function makeResult(ticket, status, signal, hooks) {
       /** @type {Manifest} */
       const manifest = JSON.parse((await files.get("result.json")?.text()) ?? "");
       const shown = await makeOutputs(manifest, files, sentWith(ticket.id), linkTo, signal);
-      fill(element, ...shown, makeAbout(manifest));
+      fill(element, makeRemarks(manifest), ...shown, makeAbout(manifest));
       announce("The result is shown.");
     } catch (error) {
       if (!signal.aborted) showTrouble(error);
@@ -252,6 +253,12 @@ function makeFiles(names, files, linkTo) {
     return make("li", {}, link, ` ${inBytes(content.size)}`);
   });
   return make("ul", { class: "files" }, ...lines);
+}
+
+/** What the server remarks on how it read the inputs. @param {Manifest} manifest */
+function makeRemarks({ remarks = [] }) {
+  const lines = remarks.map(({ detail }) => make("li", {}, detail));
+  return lines.length > 0 && make("ul", { class: "remarks", "aria-label": "How the inputs were read" }, ...lines);
 }
 
 /** Where the result comes from. @param {Manifest} manifest */

@@ -1,10 +1,13 @@
 /** A field for a volume: a file, or a folder of DICOM images, dropped or chosen. */
 
 import { fill, make } from "./dom.js";
-import { dropped, MOST_FILES, picker, seriesIn, shownFile, shownSeries, shownZip, unreadable } from "./files.js";
+import { dropped, lookThrough, MOST_FILES, picker, shownFile, shownSeries, shownZip, unreadable } from "./files.js";
 import { counted, inBytes } from "./words.js";
 
 /** @typedef {import("./files.js").Series} Series */
+
+const MOST_DOUBTFUL = 5; // files that a fault names
+const MOST_LEFT_OUT = 500; // that are named
 
 /** The control of an input of the type `volume`. */
 export class VolumeField {
@@ -81,10 +84,12 @@ export class VolumeField {
     if (this.takesDicom && files.length > MOST_FILES) {
       this.show(null, null, `More than ${counted(MOST_FILES, "file")}: choose the folder of one series.`);
     } else if (this.takesDicom && this.mayBeSeries(visible)) {
-      this.show(null, null, "", `Looking through ${counted(visible.length, "file")}…`);
+      this.show(null, null, "", `Looking through ${counted(files.length, "file")}…`);
       try {
-        const found = await seriesIn(visible);
-        if (mine === this.taken) this.showSeries(found, visible);
+        const { series, leftOut, doubtful } = await lookThrough(files);
+        if (mine !== this.taken) return;
+        if (doubtful.length) this.refuseDoubtful(doubtful);
+        else this.showSeries(series, visible, leftOut);
       } catch (error) {
         if (mine === this.taken) this.show(null, null, unreadable(error));
       }
@@ -100,8 +105,20 @@ export class VolumeField {
     return files.length > 1 || (files.length === 1 && !extensionOf(files[0].name, this.extensions));
   }
 
-  /** Offer the series that were found, the one with the most images first. @param {Series[]} found @param {File[]} files */
-  showSeries(found, files) {
+  /** Refuse files of which some may be images that are broken. @param {string[]} names */
+  refuseDoubtful(names) {
+    const what = names.length === 1 ? "1 file may be a broken image" : `${names.length} files may be broken images`;
+    const remedy = "Copy the series again from its source, or choose its folder without what is no image.";
+    this.show(null, null, `${what} (empty, cut, or no DICOM): ${listed(names, MOST_DOUBTFUL)}. ${remedy}`);
+  }
+
+  /**
+   * Offer the series that were found, the one with the most images first, and name the files that are left out.
+   * @param {Series[]} found
+   * @param {File[]} files
+   * @param {string[]} leftOut
+   */
+  showSeries(found, files, leftOut) {
     if (!found.length) {
       const none =
         files.length === 1
@@ -111,8 +128,16 @@ export class VolumeField {
       return;
     }
     this.show(found[0], null);
+    const others =
+      leftOut.length > 0 &&
+      make(
+        "details",
+        { class: "hint" },
+        make("summary", {}, `${counted(leftOut.length, "file")}, no DICOM, left out`),
+        listed(leftOut, MOST_LEFT_OUT),
+      );
     if (found.length === 1) {
-      fill(this.which, make("p", { class: "hint" }, found[0].about));
+      fill(this.which, make("p", { class: "hint" }, found[0].about), others);
       return;
     }
     const id = `series-${this.input.id}`;
@@ -121,7 +146,7 @@ export class VolumeField {
     );
     const choice = make("select", { id }, ...options);
     choice.addEventListener("change", () => this.show(found[Number(choice.value)], null));
-    fill(this.which, make("label", { for: id }, `${found.length} series are in it; the one to send:`), choice);
+    fill(this.which, make("label", { for: id }, `${found.length} series are in it; the one to send:`), choice, others);
   }
 
   /**
@@ -144,6 +169,12 @@ export class VolumeField {
     this.element.classList.toggle("filled", files.length > 0);
     this.element.dispatchEvent(new Event("input", { bubbles: true }));
   }
+}
+
+/** Names in a sentence, the first `most` of them. @param {string[]} names @param {number} most */
+function listed(names, most) {
+  const more = names.length > most ? ` and ${names.length - most} more` : "";
+  return `${names.slice(0, most).join(", ")}${more}`;
 }
 
 /**

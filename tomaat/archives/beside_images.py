@@ -1,0 +1,62 @@
+"""Tell what lies beside DICOM images from an image that is broken: nobody may lose a slice unheard.
+
+A file that does not begin as DICOM does is left out, by name, where it is surely no image of the series; where it
+may be one (empty, cut, overwritten), all is refused. ``tomaat/client/dicom_folder.py`` and the page's
+``beside-images.js`` have the same rule, and the tests the same cases for all three.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+HEAD_BYTES = 132  #: of a file that the rule looks at
+MAGIC_AT, MAGIC = 128, b"DICM"
+#: What systems and exports put beside files; it is not even told.
+CLUTTER = re.compile(
+    r"(.*/)?(__MACOSX/.*|\._[^/]*|\.DS_Store|Thumbs\.db|desktop\.ini|DICOMDIR)", re.IGNORECASE | re.DOTALL
+)
+EXTENSION = re.compile(r"[a-z][a-z0-9]{0,9}")  #: no part of a UID
+#: Extensions of DICOM images, the absent one too, and of files whose copying did not end.
+MAY_BE_IMAGES = {"", "dcm", "dicom", "dic", "ima", "part", "partial", "tmp", "crdownload", "download", "filepart"}
+#: How programs, pictures, documents and archives begin.
+OTHERS = (
+    *(b"MZ", b"\x7fELF", b"\xca\xfe\xba\xbe", b"\xcf\xfa\xed\xfe", b"\xce\xfa\xed\xfe", b"#!"),
+    *(b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF"),
+    *(b"%PDF", b"\xd0\xcf\x11\xe0", b"bplist", b"SQLite", b"\xff\xfe", b"\xfe\xff"),
+    *(b"PK\3\4", b"\x1f\x8b", b"7z\xbc\xaf", b"Rar!", b"BZh", b"\xfd7zXZ"),
+)
+NO_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")
+
+
+def sort_out(heads: Sequence[tuple[str, bytes]]) -> tuple[list[str], list[str]]:
+    """Name, of the files that do not begin as DICOM does, those that are left out, and those that may be broken images.
+
+    ``heads`` has each file's path, with ``/`` between folders, and its first ``HEAD_BYTES``. A file is surely no image
+    where it has an extension, and that is neither DICOM's nor an image's here; or where it lies beside no image, and
+    begins as a text, a program, a picture, a document or an archive.
+    """
+    images = [name for name, head in heads if head[MAGIC_AT:] == MAGIC and not CLUTTER.fullmatch(name)]
+    extensions = MAY_BE_IMAGES | set(map(extension_of, images))
+    folders = {PurePosixPath(name).parent for name in images}
+    left_out: list[str] = []
+    doubtful: list[str] = []
+    for name, head in heads:
+        if head[MAGIC_AT:] != MAGIC and not CLUTTER.fullmatch(name):
+            beside = PurePosixPath(name).parent in folders
+            other = head.startswith(OTHERS) or (head != b"" and NO_TEXT.search(head) is None)
+            may_be = extension_of(name) in extensions and (beside or not other)
+            (doubtful if may_be else left_out).append(name)
+    return left_out, doubtful
+
+
+def extension_of(name: str) -> str:
+    """Give what stands behind a name's last dot, in lower case; nothing where that is a part of a UID, or no word.
+
+    >>> extension_of("CD/Viewer.EXE"), extension_of("1.2.840.7"), extension_of("IM0001")
+    ('exe', '', '')
+    """
+    file = PurePosixPath(name).name
+    last = file.rpartition(".")[2].lower()
+    return last if "." in file and EXTENSION.fullmatch(last) else ""
