@@ -10,6 +10,7 @@ import threading
 from datetime import datetime, timedelta, timezone
 from queue import Empty, SimpleQueue
 
+import requests
 from flask import Flask
 
 from Inputs import FloatInput, SingleChoiceInput, VolumeInput
@@ -423,8 +424,9 @@ class Web:
         self.client = self.app.test_client()
 
     def post(self, payload=GOOD, service="FloatComputation", *, headers=None, **fields):
-        data = {"service": service, "payload": (io.BytesIO(payload), "payload.tar.gz"), **fields}
-        return self.client.post("/request", data=data, headers=headers)
+        files = {"payload": ("payload.tar.gz", payload)}
+        form = requests.Request("POST", "http://here", data={"service": service, **fields}, files=files).prepare()
+        return self.client.post("/request", data=form.body, content_type=form.headers["Content-Type"], headers=headers)
 
     def submit(self, **changes):
         """A ticket as its client has it, in the state that a test needs."""

@@ -90,6 +90,7 @@ def test_every_fault_is_told_at_once_in_words_of_a_form(tmp_path):
         field("op", b"add"),
         field("other", b"1"),
         field("another", b"1", file_name="another.nii"),
+        field("series", DICOM, file_name="image1"),
         field("../../x", b"1", file_name="x.nii"),
     )
     assert told == {

@@ -138,26 +138,39 @@ def check_files(check: Check, folder: Path) -> None:
         id = match[1] if match and match[1] in check.inputs else None
         if entry.is_dir(follow_symlinks=False) and entry.name in folders:
             sent[folders[entry.name]].append(folder / entry.name)
-        elif not entry.is_file(follow_symlinks=False):
-            rule = f"is no file; put {MAIN} and the files at the archive's root, in no folder (but DICOM: file-<id>/)."
-            check.fault("not-a-file", f"{shown(entry.name)} {rule}", input=id)
-        elif id in sent:
+        elif id in sent and entry.is_file(follow_symlinks=False):
             sent[id].append(folder / entry.name)
-        elif id is not None:
-            rule = f"{shown(entry.name)} was sent, but the value belongs into {MAIN}."
-            if check.as_fields:
-                rule = "a file was sent; send the value itself (with curl without an @)."
-            check.fault("wrong-place", f"{id}: {rule}", input=id)
-        elif check.as_fields and match:
-            check.fault("unknown-input", f"{shown(match[1])} is no input of this service; {check.listed_inputs()}.")
         elif entry.name == REMARKS and check.limits is None:
             noted = json.loads((folder / REMARKS).read_bytes())
             check.remarks = {id: [Remark(**remark) for remark in remarks] for id, remarks in noted.items()}
-        elif entry.name != MAIN:
-            rule = f"is unknown; a payload has {MAIN} and file-<id>.<ext>, and {check.listed_inputs()}."
-            check.fault("unknown-file", f"{shown(entry.name)} {rule}")
+        elif check.as_fields and entry.name != MAIN:
+            refuse_field(check, entry.name.removeprefix("file-").partition(".")[0])
+        elif entry.name != MAIN or not entry.is_file(follow_symlinks=False):
+            refuse_entry(check, entry, id)
     for id, paths in sent.items():
         check_file(check, check.inputs[id], paths)
+
+
+def refuse_field(check: Check, id: str) -> None:
+    """Note that a file came as the field of no file input."""
+    if id in check.inputs:
+        rule = "a file was sent; send the value itself (with curl without an @)."
+        check.fault("wrong-place", f"{id}: {rule}", input=id)
+    else:
+        check.fault("unknown-input", f"{shown(id)} is no input of this service; {check.listed_inputs()}.")
+
+
+def refuse_entry(check: Check, entry: os.DirEntry[str], id: str | None) -> None:
+    """Note that an archive holds what is no file of a file input."""
+    if not entry.is_file(follow_symlinks=False):
+        rule = f"is no file; put {MAIN} and the files at the archive's root, in no folder (but DICOM: file-<id>/)."
+        check.fault("not-a-file", f"{shown(entry.name)} {rule}", input=id)
+    elif id is not None:
+        rule = f"{shown(entry.name)} was sent, but the value belongs into {MAIN}."
+        check.fault("wrong-place", f"{id}: {rule}", input=id)
+    else:
+        rule = f"is unknown; a payload has {MAIN} and file-<id>.<ext>, and {check.listed_inputs()}."
+        check.fault("unknown-file", f"{shown(entry.name)} {rule}")
 
 
 def check_file(check: Check, declared: Input, paths: list[Path]) -> None:
