@@ -119,7 +119,9 @@ def seen(element: Locator) -> np.ndarray:
     size = element.page.viewport_size
     assert box is not None
     assert size is not None
-    left, top, right, bottom = (round(each) for each in (box["x"], box["y"], box["x"] + box["width"], box["y"] + box["height"]))
+    left, top, right, bottom = (
+        round(each) for each in (box["x"], box["y"], box["x"] + box["width"], box["y"] + box["height"])
+    )
     assert left >= 0 <= top
     assert right <= size["width"]
     assert bottom <= size["height"]

@@ -25,7 +25,6 @@ from tomaat.archives import ArchiveLimits, unpack
 from tomaat.archives.pack import pack
 from tomaat.services.payload import FORMATS
 
-
 # Archives
 
 
