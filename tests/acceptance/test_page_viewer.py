@@ -258,7 +258,7 @@ def test_labels_lie_over_their_own_voxels_or_alone(viewer, page, tmp_path, file,
         expect(fault).to_have_count(0)
         return
     expect(place).to_have_text(re.compile("[RL], .* [AP], .* [SI] · box$"))
-    reason = "cannot read it" if name == "line-end.mha" else "on another grid than the labels, .* with 3D Slicer"
+    reason = "cannot read it" if name == "line-end.mha" else "on another grid than the labels, .* by 3D Slicer"
     expect(fault).to_have_text(re.compile(f"^{name} is not shown: .*{reason}"))
     expect(page.get_by_label("Open the volume")).to_be_attached()
     assert orange(page) > 0.001
@@ -272,20 +272,19 @@ def test_of_several_volumes_the_first_that_fits_is_shown_and_no_other_is_laid_un
     near[:3, 3] += affine[:3, 0] / 20
     others = {"moved.nii": moved, "turned.nii": turned_on, "near.nii": near}
     sent = {name: nifti(sums(), other, "LAS") for name, other in others.items()}
-    small = {"small.nii": nifti(sums((30, 24, 15)), affine, "LAS")}
-    viewer(small | sent | {"fits.nii": nifti(sums(), affine, "PIR")}, {"box.nii": labels})
+    sent |= {"small.nii": nifti(sums((30, 24, 15)), affine, "LAS"), "mirrored.nii": nifti(sums(), affine, "RAS")}
+    viewer(sent | {"fits.nii": nifti(sums(), affine, "LAS")}, {"box.nii": labels})
     choice, fault = page.get_by_label("Volume", exact=True), page.locator(".controls .fault")
     expect(choice.locator("option:checked")).to_have_text("near.nii")
     expect(fault).to_have_count(0)
-    for name in ("small.nii", "moved.nii", "turned.nii"):
+    for name in ("moved.nii", "turned.nii", "small.nii", "mirrored.nii"):
         choice.select_option(name)
         expect(fault).to_contain_text(f"{name} is not shown")
         expect(choice.locator("option:checked")).to_have_text("near.nii")
     choice.select_option("fits.nii")
     expect(fault).to_have_count(0)
     expect(choice.locator("option:checked")).to_have_text("fits.nii")
-    check = page.locator(".place")
-    expect(check).to_contain_text("· box")
+    expect(page.locator(".place")).to_contain_text("· box")
 
 
 def test_a_volume_beside_the_result_that_lies_elsewhere_is_told_and_the_place_stays(viewer, page):

@@ -112,19 +112,28 @@ export function withinLabels({ img: voxels, hdr }) {
   }
   const index = counts.map((count) => count.indexOf(Math.max(...count)));
   if (!counts[0][index[0]]) return null;
-  return [0, 1, 2].map((axis) =>
-    [...index, 1].reduce((sum, number, column) => sum + hdr.affine[axis][column] * number, 0),
-  );
+  return placeOf(hdr.affine, index);
+}
+
+/** @param {number[][]} affine @param {number[]} index of a voxel: i, j, k */
+function placeOf(affine, index) {
+  return [0, 1, 2].map((axis) => [...index, 1].reduce((sum, number, column) => sum + affine[axis][column] * number, 0));
 }
 
 /**
- * Where an image's voxels are: how many along each axis, and the corners of them all, RAS, mm. Axes are in the order left to
- * right, back to front, feet to head, whatever their order in the file.
+ * Where each voxel of an image is: how many there are along i, j, k, and the corners of them all, RAS, mm. The order counts: a
+ * mirrored volume has its voxels at the same places, and other voxels there.
  * @param {NiiVueImage} image
  */
-export function gridOf(image) {
-  const corners = CORNERS.map((corner) => [...image.convertFrac2MM(corner, true)].slice(0, 3));
-  return { sizes: image.dimsRAS.slice(1, 4), corners };
+export function gridOf({ hdr }) {
+  const sizes = hdr.dims.slice(1, 4);
+  const corners = CORNERS.map((corner) =>
+    placeOf(
+      hdr.affine,
+      corner.map((end, axis) => end * sizes[axis] - 0.5),
+    ),
+  );
+  return { sizes, corners };
 }
 
 /** @typedef {ReturnType<typeof gridOf>} Grid */

@@ -127,12 +127,14 @@ export class Picture {
     this.#draw();
   }
 
-  /** Draw what was changed, and tell the place. @param {boolean} [layers] whether what the volumes look like was changed */
+  /**
+   * Draw what was changed, and tell the place.
+   * @param {boolean} [layers] whether the volumes look otherwise: they are coloured anew, and then drawn
+   */
   #draw(layers = false) {
     const nv = this.#nv;
     if (!nv.volumes.length) return; // it is drawn with the first ones
-    if (layers)
-      nv.updateGLVolume(); // it draws, too
+    if (layers) nv.updateGLVolume();
     else nv.drawScene();
     nv.createOnLocationChange();
   }

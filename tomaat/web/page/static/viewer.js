@@ -160,8 +160,8 @@ class Viewer {
     const other = this.opened ? " It may be another volume than the one that was sent, or a part of it." : "";
     return (
       `${name} is not shown: this page finds it on another grid than the labels, which would lie over the wrong ` +
-      `voxels.${other} The result's picture shows the labels in place. To see both here, save the volume as NIfTI, for ` +
-      `example with 3D Slicer, and send that.`
+      `voxels.${other} The picture below shows them in place. To see both here, send the volume as NIfTI, saved by 3D ` +
+      `Slicer for example.`
     );
   }
 

@@ -49,8 +49,6 @@ declare global {
     cal_max: number;
     global_min: number;
     global_max: number;
-    /** From fractions to mm; these are RAS where `inWorld`, else along the volume's own axes. */
-    convertFrac2MM(fractions: number[], inWorld: boolean): Iterable<number>;
     setColormapLabel(colours: {
       R: number[];
       G: number[];
