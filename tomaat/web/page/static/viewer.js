@@ -171,7 +171,8 @@ class Viewer {
     if (!image && !images.length) throw new Error(this.fault);
     this.below = volume;
     picture.setOpacity(images, image ? this.opacity : 1);
-    picture.show(image ? [image, ...images] : images, images.map(withinLabels).find(Boolean) ?? null);
+    const first = picture.place ? null : images.map(withinLabels).find(Boolean);
+    picture.show(image ? [image, ...images] : images, first ?? null);
   }
 
   /** Colour an overlay as `hidden` has it by now. @param {string} name */
