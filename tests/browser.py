@@ -1,12 +1,15 @@
 """Debian's Chromium, with pages that note what they ask for, and fail where they leave the server or break a rule."""
 
+import io
 import json
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect
+import numpy as np
+from PIL import Image
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, Playwright, expect
 
 from tests.needs import need
 
@@ -103,3 +106,24 @@ def check_access(page: Page) -> None:
 def fits(page: Page) -> bool:
     """Whether nothing is wider than the window."""
     return page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def seen(element: Locator) -> np.ndarray:
+    """Take an element's pixels (rows, columns, RGB) as they stand in the window. Nothing is drawn for it.
+
+    A picture of a whole page, or of an element that is larger than the window, changes the window's size for a moment:
+    the page draws itself anew, and what it had forgotten to draw is not missed.
+    """
+    element.scroll_into_view_if_needed()
+    box = element.bounding_box()
+    size = element.page.viewport_size
+    assert box is not None
+    assert size is not None
+    left, top, right, bottom = (
+        round(each) for each in (box["x"], box["y"], box["x"] + box["width"], box["y"] + box["height"])
+    )
+    assert left >= 0 <= top
+    assert right <= size["width"]
+    assert bottom <= size["height"]
+    window = np.asarray(Image.open(io.BytesIO(element.page.screenshot())).convert("RGB"))
+    return window[top:bottom, left:right]

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.acceptance.page import Door
 from tests.browser import Visitor, launch
@@ -44,6 +44,33 @@ def visit(browser: Browser, service: Service) -> Iterator[Callable[..., Visitor]
     yield make
     for visitor in made:
         visitor.close()
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser, service: Service) -> Iterator[Page]:
+    """The page in a tab that a module's tests share, to use its modules one by one."""
+    visitor = Visitor(browser, service.url)
+    yield visitor.open()
+    visitor.close()
+
+
+@pytest.fixture(scope="module")
+def run(page: Page) -> Callable[..., Any]:
+    """Call a function of one of the page's modules; values that are bytes travel as lists of numbers."""
+
+    def call(module: str, code: str, value: Any = None) -> Any:
+        return page.evaluate(
+            f"""async (given) => {{
+                const module = await import("/static/{module}.js");
+                const bytesOf = async (blob) => [...new Uint8Array(await blob.arrayBuffer())];
+                const blobOf = (bytes) => new Blob([new Uint8Array(bytes)]);
+                try {{ return await (async () => {{ {code} }})(); }}
+                catch (error) {{ return `${{error.name}}: ${{error.message}}`; }}
+            }}""",
+            value,
+        )
+
+    return call
 
 
 @pytest.fixture

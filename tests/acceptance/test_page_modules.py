@@ -20,38 +20,11 @@ from pydicom.uid import (
 
 from Inputs import BooleanInput, FloatInput, IntInput, PointListInput, SingleChoiceInput, StringInput, VolumeInput
 from tests.beside_images import CASES
-from tests.browser import Visitor, check_access, picture
+from tests.browser import check_access, picture
 from tests.dicom_series import image, series, voxels_of, written, zipped
 from tomaat.archives import ArchiveLimits, unpack
 from tomaat.archives.pack import pack
 from tomaat.services.payload import FORMATS
-
-
-@pytest.fixture(scope="module")
-def page(browser, service):
-    visitor = Visitor(browser, service.url)
-    yield visitor.open()
-    visitor.close()
-
-
-@pytest.fixture(scope="module")
-def run(page):
-    """Call a function of a module; values that are bytes travel as lists of numbers."""
-
-    def call(module, code, value=None):
-        return page.evaluate(
-            f"""async (given) => {{
-                const module = await import("/static/{module}.js");
-                const bytesOf = async (blob) => [...new Uint8Array(await blob.arrayBuffer())];
-                const blobOf = (bytes) => new Blob([new Uint8Array(bytes)]);
-                try {{ return await (async () => {{ {code} }})(); }}
-                catch (error) {{ return `${{error.name}}: ${{error.message}}`; }}
-            }}""",
-            value,
-        )
-
-    return call
-
 
 # Archives
 

@@ -6,28 +6,28 @@ import { inDigits } from "./words.js";
 
 /** @typedef {import("./files.js").Shown} Shown */
 
-const LAYOUTS = { all: "All", axial: "Axial", coronal: "Coronal", sagittal: "Sagittal", render: "3D" };
+/** @typedef {import("./picture.js").Picture} Picture */
+
+const LAYOUTS = /** @type {const} */ ([
+  ["all", "All"],
+  ["axial", "Axial"],
+  ["coronal", "Coronal"],
+  ["sagittal", "Sagittal"],
+  ["render", "3D"],
+]);
 const AXES = [
   { name: "Left to right", below: "L", above: "R" },
   { name: "Back to front", below: "P", above: "A" },
   { name: "Feet to head", below: "I", above: "S" },
-]; // NiiVue's: RAS
+]; // the picture's: RAS
 
-/** @param {NiiVue} nv */
-export function layoutControl(nv) {
-  const types = {
-    all: nv.sliceTypeMultiplanar,
-    axial: nv.sliceTypeAxial,
-    coronal: nv.sliceTypeCoronal,
-    sagittal: nv.sliceTypeSagittal,
-    render: nv.sliceTypeRender,
-  };
-  const buttons = Object.entries(LAYOUTS).map(([key, name]) => {
-    const type = types[/** @type {keyof typeof types} */ (key)];
-    const id = `layout-${key}`;
-    const checked = nv.opts.sliceType === type;
+/** @param {Picture} picture */
+export function layoutControl(picture) {
+  const buttons = LAYOUTS.map(([layout, name]) => {
+    const id = `layout-${layout}`;
+    const checked = picture.layout === layout;
     const box = make("input", { type: "radio", name: "layout", class: "unseen", id, checked });
-    box.addEventListener("change", () => nv.setSliceType(type));
+    box.addEventListener("change", () => picture.setLayout(layout));
     return [box, make("label", { class: "button", for: id }, name)];
   });
   return make("fieldset", { class: "layouts" }, make("legend", { class: "unseen" }, "View"), ...buttons.flat());
@@ -44,7 +44,8 @@ export function volumeChoice(volumes, shown, onChoose) {
   const options = volumes.map((volume, place) =>
     make("option", { value: place, selected: volume === shown }, volume.name),
   );
-  const choice = make("select", { id: "volume" }, ...options);
+  const none = !shown && make("option", { selected: true, disabled: true }, "None: the labels alone");
+  const choice = make("select", { id: "volume" }, none, ...options);
   choice.addEventListener("change", () => onChoose(volumes[Number(choice.value)]));
   return make("div", { class: "control" }, make("label", { for: "volume" }, "Volume"), choice);
 }
@@ -68,20 +69,17 @@ export function openControl(isMissing, onFiles) {
   );
 }
 
-/** Window and level of the volume; nothing where all its voxels are alike. @param {NiiVue} nv */
-export function windowControls(nv) {
-  const [volume] = nv.volumes;
-  const range = volume.global_max - volume.global_min;
+/** Window and level of the volume; nothing where all its voxels are alike. @param {Picture} picture */
+export function windowControls(picture) {
+  const { least, most } = picture.window;
+  const range = most - least;
   if (!(range > 0)) return [];
   const step = 10 ** Math.floor(Math.log10(range / 200));
-  const set = (/** @type {number} */ width, /** @type {number} */ level) => {
-    volume.cal_min = level - width / 2;
-    volume.cal_max = level + width / 2;
-    nv.updateGLVolume();
-  };
-  const width = () => volume.cal_max - volume.cal_min;
-  const level = () => (volume.cal_max + volume.cal_min) / 2;
-  const limits = { low: volume.global_min, high: volume.global_max, step };
+  const width = () => picture.window.high - picture.window.low;
+  const level = () => (picture.window.high + picture.window.low) / 2;
+  const set = (/** @type {number} */ wide, /** @type {number} */ centre) =>
+    picture.setWindow(centre - wide / 2, centre + wide / 2);
+  const limits = { low: least, high: most, step };
   return [
     slider("Window", width(), { low: step, high: range, step }, (value) => set(value, level()), shortly),
     slider("Level", level(), limits, (value) => set(width(), value), shortly),
@@ -99,27 +97,26 @@ export function opacityControl(opacity, onChange) {
   );
 }
 
-/** A slider along each axis. @param {NiiVue} nv */
-export function placeControls(nv) {
+/** A slider along each axis, from voxel to voxel. @param {Picture} picture */
+export function placeControls(picture) {
+  const { place, sizes } = picture;
+  if (!place) return [];
   return AXES.map(({ name }, axis) => {
-    const step = 1 / Math.max(1, nv.volumes[0].dimsRAS[axis + 1]);
     const move = (/** @type {number} */ value) => {
-      nv.scene.crosshairPos[axis] = value;
-      nv.drawScene();
-      nv.createOnLocationChange();
+      picture.moveTo((picture.place ?? place).voxel.map((number, along) => (along === axis ? value : number)));
     };
-    const inText = () => inPlace(nv.frac2mm(nv.scene.crosshairPos)[axis], axis);
-    return slider(name, nv.scene.crosshairPos[axis], { low: 0, high: 1, step }, move, inText, `place-${axis}`);
+    const inText = () => inPlace((picture.place ?? place).mm[axis], axis);
+    return slider(name, place.voxel[axis], { low: 0, high: sizes[axis] - 1, step: 1 }, move, inText, `place-${axis}`);
   });
 }
 
-/** Let the sliders follow the cross hair. @param {Element} controls @param {NiiVueLocation} location */
-export function followPlace(controls, { mm, frac }) {
+/** Let the sliders follow the cross hair. @param {Element} panel @param {import("./picture.js").Place} place */
+export function followPlace(panel, { voxel, mm }) {
   AXES.forEach((_, axis) => {
-    const box = /** @type {HTMLInputElement | null} */ (controls.querySelector(`#place-${axis}`));
+    const box = /** @type {HTMLInputElement | null} */ (panel.querySelector(`#place-${axis}`));
     if (!box) return;
-    box.value = String(frac[axis]);
-    box.setAttribute("aria-valuetext", inPlace(mm[axis], axis));
+    box.value = String(voxel[axis]);
+    showAmount(box, inPlace(mm[axis], axis));
   });
 }
 
@@ -149,12 +146,23 @@ function shortly(value) {
 function slider(name, value, { low, high, step }, onChange, inText, id = `slider-${name.toLowerCase()}`) {
   const box = make("input", { type: "range", id, min: low, max: high, step });
   box.value = String(value);
-  const told = make("span", { class: "amount" }, inText(value));
+  const control = make(
+    "div",
+    { class: "control" },
+    make("label", { for: id }, name),
+    box,
+    make("span", { class: "amount" }),
+  );
+  showAmount(box, inText(value));
   box.addEventListener("input", () => {
     onChange(box.valueAsNumber);
-    told.textContent = inText(box.valueAsNumber);
-    box.setAttribute("aria-valuetext", told.textContent);
+    showAmount(box, inText(box.valueAsNumber));
   });
-  box.setAttribute("aria-valuetext", inText(value));
-  return make("div", { class: "control" }, make("label", { for: id }, name), box, told);
+  return control;
+}
+
+/** Tell a slider's amount, beside it and to screen readers. @param {HTMLInputElement} box @param {string} text */
+function showAmount(box, text) {
+  box.setAttribute("aria-valuetext", text);
+  box.nextElementSibling?.replaceChildren(text);
 }

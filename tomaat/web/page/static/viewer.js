@@ -1,8 +1,8 @@
-/** Volumes in three planes and in 3D, with labels over them: NiiVue, and the controls around it. */
+/** Volumes in three planes and in 3D, with labels over them: the picture, and the controls around it. */
 
 import { fill, make } from "./dom.js";
 import { seriesIn, shownFile, shownSeries, shownZip, unreadable } from "./files.js";
-import { attach, colour, loadImage, sameGrid, withinLabels } from "./niivue.js";
+import { attach, gridOf, loadImage, sameGrid, withinLabels } from "./niivue.js";
 import * as controls from "./viewer-controls.js";
 import { inDigits, saidBy } from "./words.js";
 
@@ -15,7 +15,7 @@ import { inDigits, saidBy } from "./words.js";
 const OPACITY = 0.5;
 
 /**
- * Show volumes, one at a time: with overlays the first that was sent at first, else the first that was made.
+ * Show volumes, one at a time: with overlays the first that fits under them, else the first that was made.
  * @param {Shown[]} sent as far as the page still has them
  * @param {Shown[]} made
  * @param {Overlay[]} overlays
@@ -33,16 +33,16 @@ export function makeViewer(sent, made, overlays, signal) {
     async hide(name, values) {
       hidden.set(name, new Set(values));
       const viewer = await started;
-      viewer?.colourAgain(name);
+      viewer?.paint(name);
     },
   };
 
   async function start() {
     try {
-      const nv = await attach(parts.canvas, signal);
-      if (!nv) return null;
-      const viewer = new Viewer(nv, parts, { sent, made, overlays, hidden }, signal);
-      await viewer.show(viewer.volumes()[0]);
+      const picture = await attach(parts.canvas, signal);
+      if (!picture) return null;
+      const viewer = new Viewer(picture, parts, { sent, made, overlays, hidden }, signal);
+      await viewer.show(overlays.length ? viewer.volumes() : made.slice(0, 1));
       return viewer;
     } catch (error) {
       if (!signal.aborted) showFailure(parts, error);
@@ -51,16 +51,16 @@ export function makeViewer(sent, made, overlays, signal) {
   }
 }
 
-/** The volumes that NiiVue has on the stage, and the controls of them. */
+/** Which volume of a result the picture shows, with which labels, and the controls of both. */
 class Viewer {
   /**
-   * @param {NiiVue} nv
+   * @param {import("./picture.js").Picture} picture
    * @param {Parts} parts
    * @param {{sent: Shown[], made: Shown[], overlays: Overlay[], hidden: Map<string, Set<number>>}} content
    * @param {AbortSignal} signal
    */
-  constructor(nv, parts, { sent, made, overlays, hidden }, signal) {
-    this.nv = nv;
+  constructor(picture, parts, { sent, made, overlays, hidden }, signal) {
+    this.picture = picture;
     this.parts = parts;
     this.sent = sent;
     this.made = made;
@@ -68,127 +68,151 @@ class Viewer {
     this.hidden = hidden;
     this.signal = signal;
     this.opacity = OPACITY;
+    /** The overlays, as they were read. @type {NiiVueImage[]} */
+    this.images = [];
+    /** Where the service placed voxels: the grids of what it made. @type {import("./niivue.js").Grid[]} */
+    this.grids = [];
     /** The volume that lies under the overlays. @type {Shown | undefined} */
     this.below = undefined;
     this.opened = false; // whether the volumes were opened again, and may be others than those that were sent
-    this.fault = ""; // the reason why the volume that was asked for is not shown
-    this.layoutChosen = false; // with the place to look at, at the first volume; it stays when another one is shown
+    this.fault = ""; // why the volume that was asked for is not shown, or a doubt about it
     this.asked = 0; // how often a volume was asked for: the last one counts
-    nv.onLocationChange = (location) => this.showPlace(location);
-    nv.onIntensityChange = () => this.showControls();
+    picture.onPlace = (place) => this.showPlace(place);
+    picture.onWindow = () => this.showControls();
   }
 
   volumes() {
     return this.overlays.length ? [...this.sent, ...this.made] : [...this.made, ...this.sent];
   }
 
-  /** Show a volume, or none, under the overlays; where it cannot be read, say so and leave what is shown. @param {Shown} [volume] */
-  async show(volume) {
-    const { nv, parts, signal } = this;
+  /**
+   * Show the first of these volumes that can be shown. Where none can, say why of the first, and leave what is shown.
+   * @param {Shown[]} volumes
+   */
+  async show(volumes) {
+    const { parts, signal, picture } = this;
     this.asked += 1;
     const mine = this.asked;
     parts.element.dataset.state = "loading";
     parts.told.textContent = "Reading the volume…";
-    this.fault = "";
-    const image = volume && (await this.read(volume));
+    if (!this.images.length) await this.readOverlays();
+    const { volume, image, fault } = await this.firstOf(volumes);
     if (signal.aborted || mine !== this.asked) return;
-    if (image || !nv.volumes.length) await this.put(image, volume);
-    if (signal.aborted || mine !== this.asked) return;
+    this.fault = fault;
+    if (image || !picture.place) this.put(volume, image);
     parts.element.dataset.state = "ready";
     this.showControls();
-    nv.createOnLocationChange();
+    picture.tell();
   }
 
-  /** Show a volume that was chosen. @param {Shown} volume */
-  async choose(volume) {
+  /** Show volumes that were chosen. @param {Shown[]} volumes */
+  async choose(volumes) {
     try {
-      await this.show(volume);
+      await this.show(volumes);
     } catch (error) {
       if (!this.signal.aborted) showFailure(this.parts, error);
     }
   }
 
-  /** @param {Shown} volume */
-  async read(volume) {
-    try {
-      return await loadImage(await volume.open(), 1);
-    } catch (error) {
-      this.fault = `${volume.name} is not shown: ${saidBy(error)}`;
-      return null;
+  async readOverlays() {
+    for (const { file, name, labels } of this.overlays) {
+      const image = await loadImage(file, this.picture.largest);
+      this.picture.paint(image, labels ?? [], this.hidden.get(name) ?? new Set());
+      this.grids.push(gridOf(image));
+      this.images.push(image);
     }
   }
 
-  /** @param {NiiVueImage | null | undefined} image @param {Shown | undefined} volume which it is */
-  async put(image, volume) {
-    const { nv, overlays } = this;
-    if (!image && !overlays.length) throw new Error(this.fault);
-    const images = [];
-    for (const { file } of overlays) images.push(await loadImage(file, image ? this.opacity : 1));
-    if (this.signal.aborted) return;
-    this.below = image ? volume : undefined;
-    while (nv.volumes.length) nv.removeVolume(nv.volumes[0]);
-    if (image) nv.addVolume(image);
-    for (const each of images) nv.addVolume(each);
-    for (const overlay of overlays) this.colour(overlay);
-    nv.updateGLVolume();
-    if (this.layoutChosen) return;
-    this.layoutChosen = true;
-    nv.setSliceType(nv.sliceTypeMultiplanar);
-    const place = images.length ? withinLabels(images[0]) : null;
-    if (place) nv.scene.crosshairPos = nv.mm2frac(place);
+  /** @param {Shown[]} volumes @returns {Promise<{volume?: Shown, image: NiiVueImage | null, fault: string}>} */
+  async firstOf(volumes) {
+    let why = "";
+    for (const volume of volumes) {
+      const { image, fault } = await this.read(volume);
+      if (image || this.signal.aborted) return { volume, image, fault };
+      why ||= fault;
+    }
+    return { image: null, fault: why };
   }
 
-  /** The place of the first overlay among NiiVue's volumes. */
-  firstOverlay() {
-    return this.nv.volumes.length - this.overlays.length;
+  /**
+   * Read a volume. One that was sent is read here by other rules than the service's, so its grid is compared with what the
+   * service made: labels never lie over voxels in which they were not found.
+   * @param {Shown} volume
+   * @returns {Promise<{image: NiiVueImage | null, fault: string}>}
+   */
+  async read(volume) {
+    const { name } = volume;
+    let image;
+    try {
+      image = await loadImage(await volume.open(), this.picture.largest);
+    } catch (error) {
+      return { image: null, fault: `${name} is not shown: ${saidBy(error)}` };
+    }
+    const grid = gridOf(image);
+    const isMade = this.made.includes(volume);
+    if (isMade && !this.overlays.length) this.grids.push(grid);
+    if (isMade || this.grids.some((each) => sameGrid(each, grid))) return { image, fault: "" };
+    return this.overlays.length ? { image: null, fault: this.misfit(name) } : { image, fault: doubt(name) };
   }
 
-  /** @param {Overlay} overlay */
-  colour(overlay) {
-    const image = this.nv.volumes[this.firstOverlay() + this.overlays.indexOf(overlay)];
-    colour(image, overlay.labels ?? [], this.hidden.get(overlay.name) ?? new Set());
+  /** Why a volume is not shown under the labels, and what to do. @param {string} name */
+  misfit(name) {
+    const other = this.opened ? " It may be another volume than the one that was sent, or a part of it." : "";
+    return (
+      `${name} is not shown: this page finds it on another grid than the labels, which would lie over the wrong ` +
+      `voxels.${other} The picture below shows them in place. To see both here, send the volume as NIfTI, saved by 3D ` +
+      `Slicer for example.`
+    );
+  }
+
+  /** @param {Shown | undefined} volume @param {NiiVueImage | null} image */
+  put(volume, image) {
+    const { picture, images } = this;
+    if (!image && !images.length) throw new Error(this.fault);
+    this.below = volume;
+    picture.setOpacity(images, image ? this.opacity : 1);
+    const first = picture.place ? null : images.map(withinLabels).find(Boolean);
+    picture.show(image ? [image, ...images] : images, first ?? null);
   }
 
   /** Colour an overlay as `hidden` has it by now. @param {string} name */
-  colourAgain(name) {
-    if (this.parts.element.dataset.state !== "ready") return;
-    for (const overlay of this.overlays.filter((each) => each.name === name)) this.colour(overlay);
-    this.nv.updateGLVolume();
+  paint(name) {
+    this.overlays.forEach((overlay, at) => {
+      if (overlay.name !== name) return;
+      this.picture.paint(this.images[at], overlay.labels ?? [], this.hidden.get(name) ?? new Set());
+    });
   }
 
   /** @param {number} value */
   setOpacity(value) {
     this.opacity = value;
-    for (let place = this.firstOverlay(); place < this.nv.volumes.length; place += 1) this.nv.setOpacity(place, value);
+    this.picture.setOpacity(this.images, value);
   }
 
   /** Make the controls anew; the focus stays where it was, or goes to the picture. */
   showControls() {
-    const { nv, below, overlays } = this;
+    const { picture, below, overlays } = this;
     const { panel, canvas } = this.parts;
     const focused = panel.contains(document.activeElement) && document.activeElement?.id;
     fill(
       panel,
-      controls.layoutControl(nv),
+      controls.layoutControl(picture),
       ...this.volumeControls(),
-      ...(below ? controls.windowControls(nv) : []),
+      ...(below ? controls.windowControls(picture) : []),
       overlays.length > 0 && controls.opacityControl(below ? this.opacity : 1, (value) => this.setOpacity(value)),
-      ...controls.placeControls(nv),
+      ...controls.placeControls(picture),
     );
     if (focused) (document.getElementById(focused) ?? canvas).focus({ preventScroll: true });
   }
 
-  /** The choice of the volume under the labels, a doubt or fault about it, and buttons that open another one. */
+  /** The choice of the volume under the labels, a fault of it, and buttons that open another one. */
   volumeControls() {
-    const { nv, below, sent, overlays, fault } = this;
+    const { below, sent, overlays, fault } = this;
     const volumes = this.volumes();
-    const other = this.opened && below && sent.includes(below) && !sameGrid(nv.volumes[0], nv.volumes[1]);
-    const doubt =
-      other && "It lies on another grid than the labels: it is not the volume that was sent, or not all of it.";
-    const opens = overlays.length > 0 && (!below || !sent.length || fault || doubt);
+    const opens = overlays.length > 0 && (!below || !sent.length || fault);
     return [
-      (below || volumes.length > 1) && controls.volumeChoice(volumes, below, (volume) => this.choose(volume)),
-      (fault || doubt) && make("p", { class: "fault", role: "status" }, fault || doubt),
+      (below || volumes.length > 1) && controls.volumeChoice(volumes, below, (volume) => this.choose([volume])),
+      fault && make("p", { class: "fault", role: "status" }, fault),
       opens && controls.openControl(!below && !fault, (files) => this.open(files)),
     ];
   }
@@ -207,20 +231,25 @@ class Viewer {
       return;
     }
     this.opened = true;
-    await this.choose(this.sent[0]);
+    await this.choose(this.sent);
   }
 
-  /** Tell the cross hair's place, and the values or labels there. @param {NiiVueLocation} location */
-  showPlace(location) {
+  /** Tell the cross hair's place, and the values or labels there. @param {import("./picture.js").Place} place */
+  showPlace(place) {
     const { parts, overlays } = this;
-    const values = location.values.map(({ value }, at) => {
-      const overlay = overlays[at - (location.values.length - overlays.length)];
+    const values = place.values.map((value, at) => {
+      const overlay = overlays[at - (place.values.length - overlays.length)];
       if (overlay) return overlay.labels?.find((label) => label.value === Math.round(value))?.name;
       return `value ${inDigits(value)}`;
     });
-    parts.told.textContent = [controls.placeText(location.mm), ...values.filter(Boolean)].join(" · ");
-    controls.followPlace(parts.panel, location);
+    parts.told.textContent = [controls.placeText(place.mm), ...values.filter(Boolean)].join(" · ");
+    controls.followPlace(parts.panel, place);
   }
+}
+
+/** @param {string} name */
+function doubt(name) {
+  return `${name} lies on another grid than the result: the same place in both may be another place in the patient.`;
 }
 
 function makeParts() {

@@ -8,7 +8,7 @@ declare global {
 
   interface NiiVueBundle {
     Niivue: new (options: Record<string, unknown>) => NiiVue;
-    NVImage: { loadFromFile(of: { file: File; name: string; opacity: number }): Promise<NiiVueImage> };
+    NVImage: { loadFromFile(of: { file: File }): Promise<NiiVueImage> };
     SHOW_RENDER: { ALWAYS: number };
     MULTIPLANAR_TYPE: { GRID: number };
   }
@@ -18,7 +18,7 @@ declare global {
     volumes: NiiVueImage[];
     opts: { sliceType: number };
     /** The cross hair's place: fractions of the volume, left to right, back to front, feet to head. */
-    scene: { crosshairPos: number[] };
+    scene: { crosshairPos: ArrayLike<number> };
     sliceTypeMultiplanar: number;
     sliceTypeAxial: number;
     sliceTypeCoronal: number;
@@ -30,13 +30,10 @@ declare global {
     addVolume(image: NiiVueImage): void;
     removeVolume(image: NiiVueImage): void;
     updateGLVolume(): void;
-    setSliceType(type: number): void;
-    setOpacity(place: number, opacity: number): void;
     drawScene(): void;
     createOnLocationChange(): void;
-    /** Between RAS in mm and fractions of the volume. */
-    mm2frac(mm: number[]): number[];
-    frac2mm(fractions: number[]): number[];
+    /** From mm to fractions of a volume; the mm are RAS where `inWorld`, else along the volume's own axes. */
+    mm2frac(mm: number[], volume: number, inWorld: boolean): ArrayLike<number>;
     cleanup(): void;
   }
 
@@ -46,6 +43,7 @@ declare global {
     hdr: { dims: number[]; affine: number[][] };
     /** Number of dimensions, then the voxels along right, anterior, superior. */
     dimsRAS: number[];
+    opacity: number;
     /** The window's ends. */
     cal_min: number;
     cal_max: number;
@@ -63,8 +61,8 @@ declare global {
 
   /** A place of the cross hair; one value of each volume. */
   interface NiiVueLocation {
-    mm: number[];
-    frac: number[];
+    mm: Iterable<number>;
+    frac: ArrayLike<number>;
     values: { value: number }[];
   }
 }

@@ -1,0 +1,319 @@
+"""The viewer by itself, in a real browser: the pixels in the window are compared with the voxels that belong there."""
+
+import re
+
+import nibabel
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from nibabel.orientations import axcodes2ornt
+from PIL import Image
+from playwright.sync_api import expect
+
+from tests.browser import seen
+
+SHAPE = (30, 24, 16)
+BOX = (slice(20, 25), slice(5, 9), slice(2, 6))
+BLACK, WHITE = -20, 67  #: of the volume in which a voxel's value is the sum of its indices
+WINDOW = {"width": 760, "height": 640}  #: drawn in a quarter of the time of the usual one
+SIDES = ("RL", "AP", "SI")
+
+
+def turned(degrees_x, degrees_z, spacing=(1.5, 2.0, 4.0), origin=(-31.0, 17.0, -50.5)):
+    """Make the affine (RAS) of a head that lies turned."""
+    x, z = np.radians((degrees_x, degrees_z))
+    about_x = [[1, 0, 0], [0, np.cos(x), -np.sin(x)], [0, np.sin(x), np.cos(x)]]
+    about_z = [[np.cos(z), -np.sin(z), 0], [np.sin(z), np.cos(z), 0], [0, 0, 1]]
+    affine = np.eye(4)
+    affine[:3, :3] = np.array(about_x) @ about_z * spacing
+    affine[:3, 3] = origin
+    return affine
+
+
+def nifti(voxels, affine, axes="RAS", **header):
+    """Make a NIfTI file of voxels along RAS, stored along other axes."""
+    image = nibabel.Nifti1Image(voxels, affine)
+    turn = nibabel.orientations.ornt_transform(axcodes2ornt("RAS"), axcodes2ornt(tuple(axes)))
+    image = image.as_reoriented(turn)
+    for name, value in header.items():
+        image.header[name] = value
+    return image.to_bytes()
+
+
+def sums(shape=SHAPE):
+    return np.indices(shape).sum(axis=0).astype(np.int16)
+
+
+def box(shape=SHAPE):
+    mask = np.zeros(shape, np.uint8)
+    mask[BOX] = 1
+    return mask
+
+
+def coded(affine, axes="RAS"):
+    """A volume whose pixels tell which plane they are of, and its labels."""
+    return nifti(sums(), affine, axes, cal_min=BLACK, cal_max=WHITE), nifti(box(), affine, axes)
+
+
+@pytest.fixture
+def viewer(page, run):
+    """Show a viewer; files are bytes by their names. One without bytes is never read to its end."""
+
+    def show(sent=None, labels=None, made=None):
+        code = """
+            const fileOf = ([name, bytes]) => new File([new Uint8Array(bytes)], name);
+            const files = (given) => Object.entries(given).map(fileOf);
+            const open = (file) => file.size ? file : new Promise(() => {});
+            const shown = (given) => files(given).map((file) => ({ name: file.name, open: () => open(file) }));
+            const labels = [{ value: 1, name: "box", voxels: 80, ml: 1, color: [230, 120, 20] }];
+            const overlays = files(given.labels).map((file) => ({ name: file.name, file, labels }));
+            globalThis.left?.abort();
+            globalThis.left = new AbortController();
+            globalThis.viewer = module.makeViewer(shown(given.sent), shown(given.made), overlays, left.signal);
+            document.querySelector("main").replaceChildren(viewer.element);
+        """
+        page.set_viewport_size(WINDOW)
+        given = {"sent": sent, "labels": labels, "made": made}
+        listed = {kind: {name: list(data) for name, data in (files or {}).items()} for kind, files in given.items()}
+        assert run("viewer", code, listed) is None
+        ready(page)
+        return page.locator(".viewer")
+
+    return show
+
+
+def ready(page):
+    expect(page.locator(".viewer")).not_to_have_attribute("data-state", "loading")
+
+
+def drawn(page):
+    """Read, from the window's pixels, which plane of voxels is drawn along each axis, left to right first."""
+    canvas = page.locator("canvas")
+    canvas.blur()  # its frame is no part of a plane
+    grey = np.asarray(Image.fromarray(seen(canvas)).convert("L")).astype(float)
+    found = sitk.LabelShapeStatisticsImageFilter()
+    found.Execute(sitk.ConnectedComponent(sitk.GetImageFromArray((grey > 50).astype(np.uint8))))
+    tiles = [found.GetBoundingBox(label) for label in found.GetLabels() if found.GetNumberOfPixels(label) > 2000]
+    coronal, axial, sagittal, _ = sorted(tiles)  # from left to right, then down; the last is the picture in 3D
+    return [plane(grey, tile, axis) for axis, tile in enumerate((sagittal, coronal, axial))]
+
+
+def plane(grey, tile, axis):
+    """Tell, by the pixels in the middle of a tile, which of the planes across an axis it shows."""
+    left, top, width, height = tile
+    rows = slice(top + height // 2 - 3, top + (height + 1) // 2 + 3)
+    columns = slice(left + width // 2 - 3, left + (width + 1) // 2 + 3)
+    value = BLACK + grey[rows, columns].mean() / 255 * (WHITE - BLACK)
+    return value - sum((SHAPE[other] - 1) / 2 for other in {0, 1, 2} - {axis})
+
+
+def told(page):
+    """Read the place of the line and of the sliders: the line's mm (RAS), the voxel; both must name one place."""
+    line = page.locator(".place").text_content().partition(" · ")[0].split(", ")
+    sliders = [page.locator(f"#place-{axis}") for axis in range(3)]
+    assert [slider.get_attribute("aria-valuetext") for slider in sliders] == line
+    assert [slider.locator("+ .amount").text_content() for slider in sliders] == line
+    mm = [float(text.split()[0]) * (-1 if text[-1] in "LPI" else 1) for text in line]
+    assert all(text[-1] in sides for text, sides in zip(line, SIDES, strict=True))
+    return mm, tuple(int(slider.input_value()) for slider in sliders)
+
+
+def check_planes(page, affine):
+    """The planes that are drawn, the line and the sliders name one voxel; return it."""
+    mm, voxel = told(page)
+    assert np.allclose(drawn(page), voxel, atol=0.25)
+    assert np.allclose((affine @ (*voxel, 1))[:3], mm, atol=0.051)
+    expect(page.locator(".place")).to_contain_text(f"value {sum(voxel)}")
+    return voxel
+
+
+@pytest.mark.parametrize(
+    ("affine", "axes"),
+    [
+        (np.diag([1.5, 2, 4, 1]), "RAS"),
+        (turned(0, 0), "AIR"),
+        (turned(20, 0), "RAS"),
+        (turned(-20, 12), "PLS"),
+    ],
+    ids=["straight", "permuted", "turned", "turned-flipped"],
+)
+def test_the_first_planes_hit_the_label_and_are_those_that_are_told(viewer, page, affine, axes):
+    volume, labels = coded(affine, axes)
+    viewer({"head.nii": volume}, {"box.nii": labels})
+    assert box()[check_planes(page, affine)]
+    expect(page.locator(".place")).to_contain_text("box")
+
+
+def test_whatever_is_changed_is_drawn_and_told(viewer, page):
+    affine = turned(20, 12)
+    volume, labels = coded(affine, "LAS")
+    viewer({"head.nii": volume}, {"box.nii": labels})
+    canvas = page.locator("canvas")
+    first = check_planes(page, affine)
+    for axis, name in enumerate(("Left to right", "Back to front", "Feet to head")):
+        page.get_by_role("slider", name=name).press("ArrowRight")
+        assert check_planes(page, affine) == tuple(first[other] + (other <= axis) for other in range(3))
+    page.get_by_role("slider", name="Opacity").fill("0")
+    assert orange(page) == 0
+    page.get_by_role("slider", name="Opacity").fill("1")
+    assert orange(page) > 0.002
+    page.evaluate("viewer.hide('box.nii', new Set([1]))")
+    assert orange(page) == 0
+    page.evaluate("viewer.hide('box.nii', new Set())")
+    assert orange(page) > 0.002
+    bright = seen(canvas).mean()
+    page.get_by_role("slider", name="Level").fill("43.5")
+    assert seen(canvas).mean() < bright - 5
+    page.get_by_role("slider", name="Level").fill(str((BLACK + WHITE) / 2))
+    frame = canvas.bounding_box()
+    for across, down in ((0.4, 0.2), (0.65, 0.3), (0.35, 0.85), (0.62, 0.75)):  # each plane, and the picture in 3D
+        before = told(page)
+        canvas.dblclick(position={"x": across * frame["width"], "y": down * frame["height"]})
+        check_planes(page, affine)
+        assert told(page) != before
+    for width in (600, 900):
+        page.set_viewport_size({"width": width, "height": 640})
+        check_planes(page, affine)
+    page.get_by_text("Axial", exact=True).click()
+    grey = np.asarray(Image.fromarray(seen(canvas)).convert("L")).astype(float)
+    assert abs(plane(grey, (0, 0, *grey.shape[::-1]), 2) - told(page)[1][2]) < 0.25
+
+
+def orange(page):
+    """The share of the picture that has the label's colour."""
+    pixels = seen(page.locator("canvas")).astype(int)
+    return ((pixels[..., 0] - pixels[..., 2]) > 60).mean()
+
+
+# The sent file, which the page reads by its own rules
+
+
+def scan(shape=(12, 10, 8), seed=1):
+    """Voxels (i, j, k) of which the one that is labelled is the brightest."""
+    voxels = np.random.default_rng(seed).integers(0, 90, shape).astype(np.int16)
+    voxels[tuple(np.array(shape) * 2 // 3)] = 120
+    return voxels
+
+
+def labels_of(name, data, folder):
+    """The brightest voxel's label, on the grid on which the service reads a file: SimpleITK's."""
+    (folder / name).write_bytes(data)
+    image = sitk.ReadImage(folder / name, sitk.sitkFloat32)
+    if image.GetDimension() == 2:
+        image = sitk.JoinSeries(image)
+    if image.GetDimension() == 4:
+        image = image[..., 0]
+    labels = sitk.Cast(image == 120, sitk.sitkUInt8)
+    sitk.WriteImage(labels, folder / "labels.nii.gz")
+    return (folder / "labels.nii.gz").read_bytes()
+
+
+def nrrd(voxels, *fields):
+    lines = ["NRRD0004", "type: short", f"dimension: {voxels.ndim}", f"sizes: {' '.join(map(str, voxels.shape))}"]
+    lines += ["endian: little", "encoding: raw", *fields]
+    return "\n".join([*lines, "", ""]).encode() + voxels.tobytes("F")
+
+
+def mha(voxels, *fields, dtype="<i2", dims=3):
+    kind = {"i2": "MET_SHORT", "u1": "MET_UCHAR"}[np.dtype(dtype).str[1:]]
+    sizes = [*voxels.shape, 1][:dims]
+    lines = ["ObjectType = Image", f"NDims = {dims}", "BinaryData = True", "CompressedData = False", *fields]
+    lines += [f"DimSize = {' '.join(map(str, sizes))}", f"ElementType = {kind}", "ElementDataFile = LOCAL", ""]
+    return "\n".join(lines).encode() + voxels.astype(dtype).tobytes("F")
+
+
+SCAN = scan()
+SQUARE_NIFTI = nifti(SCAN, np.diag([0.8, 0.9, 2.5, 1]))
+SQUARE = ("space: left-posterior-superior", "space directions: (0.8,0,0) (0,0.9,0) (0,0,2.5)", "space origin: (1,2,3)")
+PLACED = ("TransformMatrix = 1 0 0 0 1 0 0 0 1", "Offset = 1 2 3")  #: without a matrix, NiiVue finds no place at all
+NO_CODE = b"".join((SQUARE_NIFTI[:252], bytes(4), SQUARE_NIFTI[256:]))
+IN_FOUR = "TransformMatrix = 1 0 0 0 0 1 0 0 0 0 1 0 0 0 0 1"
+BEGINS_WITH_A_LINE_END = np.where(np.arange(SCAN.size).reshape(SCAN.shape, order="F") == 0, 10, SCAN)
+
+
+@pytest.mark.parametrize(
+    ("file", "fits"),
+    [
+        (("square.nrrd", nrrd(SCAN, *SQUARE)), True),
+        (("no-space.nrrd", nrrd(SCAN, "spacings: 0.8 0.9 2.5")), False),
+        (("flat.nrrd", nrrd(SCAN[:, :, 5], "spacings: 0.8 0.9")), False),
+        (("no-code.nii", NO_CODE), False),
+        (("micrometres.nii", nifti(SCAN, np.diag([800, 900, 2500, 1.0]), xyzt_units=3)), False),
+        (("spacing.mha", mha(SCAN, *PLACED, "ElementSpacing = 0.8 0.9 2.5")), True),
+        (("size.mha", mha(SCAN, *PLACED, "ElementSize = 0.8 0.9 2.5")), False),
+        (("position.mha", mha(SCAN, PLACED[0], "Position = 1 2 3")), False),
+        (("four.mha", mha(SCAN, IN_FOUR, "Offset = 1 2 3 0", dims=4)), False),
+        (("big.mha", mha(SCAN, *PLACED, "ElementByteOrderMSB = True", dtype=">i2")), True),
+        (("big-too.mha", mha(SCAN, *PLACED, "BinaryDataByteOrderMSB = true", dtype=">i2")), True),
+        (("line-end.mha", mha(BEGINS_WITH_A_LINE_END, *PLACED, dtype="u1")), False),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else "fits" if value else "alone",
+)
+def test_labels_lie_over_their_own_voxels_or_alone(viewer, page, tmp_path, file, fits):
+    name, data = file
+    viewer({name: data}, {"labels.nii.gz": labels_of(name, data, tmp_path)})
+    place, fault = page.locator(".place"), page.locator(".controls .fault")
+    if fits:
+        expect(place).to_contain_text("value 120 · box")
+        expect(fault).to_have_count(0)
+        return
+    expect(place).to_have_text(re.compile("[RL], .* [AP], .* [SI] · box$"))
+    reason = "cannot read it" if name == "line-end.mha" else "on another grid than the labels, .* by 3D Slicer"
+    expect(fault).to_have_text(re.compile(f"^{name} is not shown: .*{reason}"))
+    expect(page.get_by_label("Open the volume")).to_be_attached()
+    assert orange(page) > 0.001
+
+
+def test_of_several_volumes_the_first_that_fits_is_shown_and_no_other_is_laid_under_the_labels(viewer, page):
+    affine = turned(20, 12)
+    labels = coded(affine, "LAS")[1]
+    moved, turned_on, near = affine.copy(), turned(20.3, 12), affine.copy()
+    moved[:3, 3] += affine[:3, 0] / 4
+    near[:3, 3] += affine[:3, 0] / 20
+    others = {"moved.nii": moved, "turned.nii": turned_on, "near.nii": near}
+    sent = {name: nifti(sums(), other, "LAS") for name, other in others.items()}
+    sent |= {"small.nii": nifti(sums((30, 24, 15)), affine, "LAS"), "mirrored.nii": nifti(sums(), affine, "RAS")}
+    viewer(sent | {"fits.nii": nifti(sums(), affine, "LAS")}, {"box.nii": labels})
+    choice, fault = page.get_by_label("Volume", exact=True), page.locator(".controls .fault")
+    expect(choice.locator("option:checked")).to_have_text("near.nii")
+    expect(fault).to_have_count(0)
+    for name in ("moved.nii", "turned.nii", "small.nii", "mirrored.nii"):
+        choice.select_option(name)
+        expect(fault).to_contain_text(f"{name} is not shown")
+        expect(choice.locator("option:checked")).to_have_text("near.nii")
+    choice.select_option("fits.nii")
+    expect(fault).to_have_count(0)
+    expect(choice.locator("option:checked")).to_have_text("fits.nii")
+    expect(page.locator(".place")).to_contain_text("· box")
+
+
+def test_a_volume_beside_the_result_that_lies_elsewhere_is_told_and_the_place_stays(viewer, page):
+    other = np.diag([1.0, 1, 1, 1])
+    other[:3, 3] = (-6, -8, -3)
+    viewer({"sent.nii": nifti(scan((40, 40, 40)), other)}, made={"made.nii": nifti(sums(), np.diag([2.0, 2, 2, 1]))})
+    before, voxel = told(page)
+    assert voxel == (15, 12, 8)
+    page.get_by_label("Volume", exact=True).select_option("sent.nii")
+    expect(page.locator(".controls .fault")).to_have_text(re.compile("^sent.nii lies on another grid than the result"))
+    assert told(page) == (before, (36, 32, 19))
+
+
+def test_labels_are_hidden_while_a_volume_is_read(viewer, page):
+    volume, labels = coded(np.diag([2.0, 2, 2, 1]))
+    viewer({"head.nii": volume, "stuck.nii": b""}, {"box.nii": labels})
+    page.get_by_role("slider", name="Opacity").fill("1")
+    assert orange(page) > 0.002
+    page.get_by_label("Volume", exact=True).select_option("stuck.nii")
+    expect(page.locator(".place")).to_have_text("Reading the volume…")
+    page.evaluate("viewer.hide('box.nii', new Set([1]))")
+    assert orange(page) == 0
+
+
+def test_a_volume_that_the_graphics_cannot_hold_is_not_shown(viewer, page):
+    largest = page.evaluate("""() => {
+        const gl = document.createElement("canvas").getContext("webgl2");
+        return gl.getParameter(gl.MAX_3D_TEXTURE_SIZE);
+    }""")
+    long = nifti(np.zeros((largest + 1, 1, 1), np.uint8), np.eye(4))
+    viewer({"long.nii": long}, {"box.nii": coded(np.eye(4))[1]})
+    expect(page.locator(".controls .fault")).to_contain_text(f"more than the {largest} voxels along an axis")
