@@ -117,7 +117,8 @@ def test_one_ticket_is_followed_from_submission_to_deletion(service):
             step for step in TO_THE_CLAIM + FROM_THE_RESULT if step[0] == door
         ]
     events = [event for _, event in seen]
-    assert events.index("ticket.queued") < events.index("ticket.claimed") < events.index("ticket.succeeded")
+    # the source hears of the ticket from the statement that queues it, so the line of its claim may come first
+    assert max(map(events.index, ("ticket.queued", "ticket.claimed"))) < events.index("ticket.succeeded")
 
 
 def test_no_line_between_lacks_the_ticket(service):
