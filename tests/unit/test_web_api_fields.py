@@ -138,6 +138,7 @@ def test_more_than_a_limit_is_refused(tmp_path, code, fields):
 
 def test_the_digest_tells_forms_apart(tmp_path):
     forms = [[("a", b"1")], [("a", b"2")], [("b", b"1")], [("a", b"1"), ("b", b"")], [("a", b"1"), ("b", b"2")]]
+    forms += [[("a", b"11:b0:2")], [("a1", b"")]]
     digests = set()
     for fields in forms:
         made = Fields(tmp_path, LIMITS)

@@ -19,8 +19,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from multipart import MultipartSegment
-
 from Inputs import VolumeInput
 from Inputs.Input import ID, LONGEST_ID
 from tomaat.archives import ArchiveLimits, ArchiveTooLarge
@@ -46,6 +44,7 @@ class Fields:
         self.files = 0
         self.bytes = 0
         self.digest = hashlib.sha256()  #: of all that was sent, in its order
+        self.content = hashlib.sha256()  #: of the field that comes now
         self.text: bytearray | None = None  #: of the field that comes now, where it is no file
         self.file: int | None = None  #: the descriptor of its file, where it is one
 
@@ -55,9 +54,9 @@ class Fields:
             for event in events:
                 if isinstance(event, bytes):
                     self._add(event)
-                else:
+                elif event is None:
                     self._end()
-                if isinstance(event, MultipartSegment):
+                else:
                     self._begin(event)
         finally:
             self._end()
@@ -86,7 +85,7 @@ class Fields:
 
     def _begin(self, part: Part) -> None:
         name: str = part.name
-        self._note(name.encode(), (part.filename or "").encode())
+        self._note(name.encode(), b"" if part.filename is None else b"@" + part.filename.encode())
         if part.filename is None:
             if name in self.texts:
                 self._fault("doubled-field", f"{shown(name)}: the form has this field twice.", name)
@@ -115,7 +114,7 @@ class Fields:
             self._fault("two-files", f"{name}: two files were sent; send one.", name)
 
     def _add(self, content: bytes) -> None:
-        self.digest.update(content)
+        self.content.update(content)
         if self.file is not None:
             self.bytes += len(content)
             if self.bytes > self.limits.largest_unpacked_bytes:
@@ -130,12 +129,14 @@ class Fields:
                 raise ArchiveTooLarge("too-large", f"The form's values have more than {LARGEST_MAIN_BYTES} bytes.")
 
     def _end(self) -> None:
+        self._note(self.content.digest())
+        self.content = hashlib.sha256()
         if self.file is not None:
             os.close(self.file)
         self.file = self.text = None
 
     def _note(self, *words: bytes) -> None:
-        """Let the digest tell two forms apart whose fields begin elsewhere."""
+        """Let the digest tell two forms apart whose words, one behind the other, are the same bytes."""
         for word in words:
             self.digest.update(b"%d:" % len(word) + word)
 

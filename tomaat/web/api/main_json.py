@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tomaat.services.payload import FORMATS
+from tomaat.web.api.fields import OUTPUT_FORMAT, SERIES
 from tomaat.web.api.shapes import DescribedInput
 from tomaat.web.http.shapes import Json
 
-SERIES: Json = {"type": "string", "pattern": "^[0-9.]{1,64}$"}
+SERIES_UID: Json = {"type": "string", "pattern": "^[0-9.]{1,64}$"}
 FORMAT: Json = {"type": "string", "enum": list(FORMATS), "default": FORMATS[0]}
 FILES: Json = {
     "type": "array",
@@ -30,7 +31,7 @@ JSON_TYPES: dict[str, Json] = {
         "description": "Chooses one of several DICOM series; the volume itself is a file.",
         "required": ["series"],
         "additionalProperties": False,
-        "properties": {"series": SERIES},
+        "properties": {"series": SERIES_UID},
     },
 }
 RULES = {
@@ -80,7 +81,7 @@ def form_schema(service: str, interface: Mapping[str, DescribedInput]) -> Json:
         if each["store"] == "file":
             endings = ", ".join(each["extensions"])
             fields[id] = FILES | {"title": each["name"], "description": f"{endings}; or the images of a DICOM series."}
-            fields[f"{id}.series"] = {**SERIES, "description": f"Chooses one of several DICOM series of {id}."}
+            fields[f"{id}{SERIES}"] = {**SERIES_UID, "description": f"Chooses one of several DICOM series of {id}."}
         else:
             fields[id] = _value_schema(each)
     return {
@@ -88,7 +89,7 @@ def form_schema(service: str, interface: Mapping[str, DescribedInput]) -> Json:
         "description": "A list is sent as JSON.",
         "required": ["service", *(id for id, each in interface.items() if each["required"])],
         "additionalProperties": False,
-        "properties": {**fields, "outputs.format": FORMAT},
+        "properties": {**fields, OUTPUT_FORMAT: FORMAT},
     }
 
 
