@@ -7,7 +7,7 @@ import pytest
 
 from tests.integration.conftest import Bench
 from tomaat.database import RowRefused, connect, migrate, run
-from tomaat.tickets.states import ENDED, MOVES, QUEUED, STATES, SUBMITTED, SUCCEEDED
+from tomaat.tickets.states import ENDED, MOVES, QUEUED, STATES, SUCCEEDED, WAITING
 
 PERMITTED = {(move.before, move.after) for move in MOVES}
 #: The other columns are given what any state demands of them.
@@ -61,9 +61,9 @@ def test_a_ticket_goes_only_where_the_table_of_moves_lets_it(bench, before, afte
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_a_ticket_begins_only_as_submitted(bench, state):
+def test_a_ticket_begins_only_where_it_waits(bench, state):
     values = {"state": state, "folder": f"begun-{state}", "ended": state in ENDED}
-    if state == SUBMITTED:
+    if state in WAITING:
         run(bench.database, INSERT, **values)
     else:
         with refused(f"a ticket does not go from nothing to {state}"):

@@ -11,6 +11,7 @@ GOES_ON = Hint(MOVED, "7")
 ENDS = Hint(ENDED, "7")
 HANDS_IT_TO_ANOTHER_DOOR = {
     (None, states.SUBMITTED, states.WEB): (Hint(SUBMITTED),),
+    (None, states.QUEUED, states.WEB): (Hint(QUEUED, SOURCE),),
     (states.SUBMITTED, states.QUEUED, states.MANAGER): (GOES_ON, Hint(QUEUED, SOURCE)),
     (states.QUEUED, states.QUEUED, states.MANAGER): (GOES_ON, Hint(QUEUED, SOURCE)),
     (states.QUEUED, states.SUBMITTED, states.MANAGER): (),

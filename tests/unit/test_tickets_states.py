@@ -1,7 +1,7 @@
 """The table of moves, and what the database is told of it."""
 
 from tomaat.database.migrate import MIGRATIONS
-from tomaat.tickets.states import ENDED, MOVES, STATES, SUBMITTED, UNENDED, WAITING
+from tomaat.tickets.states import ENDED, MOVES, STATES, UNENDED, WAITING
 from tools.state_trigger import triggers
 
 
@@ -12,7 +12,7 @@ def test_the_newest_migration_with_the_triggers_has_the_table_of_moves():
 
 def test_each_state_is_reached_and_only_results_leave_an_end():
     assert {move.after for move in MOVES} == set(STATES)
-    assert {move.after for move in MOVES if move.before is None} == {SUBMITTED}
+    assert {move.after for move in MOVES if move.before is None} == WAITING
     assert {(move.before, move.after) for move in MOVES if move.before in ENDED} == {("succeeded", "expired")}
     assert not UNENDED & ENDED
     assert WAITING < UNENDED

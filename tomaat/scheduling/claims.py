@@ -89,8 +89,11 @@ class Claims:
         if ticket is None:
             self.beside.wake_idle()  # it may be able to run what this one cannot
             return None
-        if self.store.next is not None and not self.beside.wake_idle():
-            self.beside.wake_all()
+        if self.store.next is not None:
+            if self.told_idle:
+                self.store.tell_more_waits()
+            if not self.beside.wake_idle():
+                self.beside.wake_all()
         self.told_idle = False
         self.log.debug("ticket.claimed", ticket=ticket.id, service=ticket.service, claim=ticket.claim)
         for other in self.running:
@@ -102,7 +105,7 @@ class Claims:
     def tell_idle(self, *, after: RunningTicket | None = None) -> None:
         """Tell the manager, once, that this source has nothing to do, or will not ``after`` a ticket that ends now."""
         if not self.told_idle and not self.may_wait and all(run is after for run in self.running):
-            self.store.ask_for_work(soon=after is None)  # else with the hint that it has ended
+            self.store.ask_for_work(after_end=after is not None)
             self.told_idle = True
 
     def _claim(self) -> Ticket | None:

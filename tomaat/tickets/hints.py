@@ -7,8 +7,15 @@ from tomaat.tickets import states
 
 #: Any door may have to act, about anything.
 EVERY_DOOR = tuple(Hint(channel) for channel in (SUBMITTED, QUEUED, WISHED, MOVED, ENDED))
-#: Selected by a statement of the manager that queues tickets, for each of its rows: what ``hints_of`` names.
-HINTS_OF_QUEUED = f"pg_notify('{QUEUED}', source) AS source_told, pg_notify('{MOVED}', CAST(id AS text)) AS ticket_told"
+#: Selected by a statement that queues tickets, for each of its rows: what ``hints_of`` names; the latter by the manager.
+HINT_OF_QUEUED = f"pg_notify('{QUEUED}', source)"
+HINTS_OF_QUEUED = f"{HINT_OF_QUEUED} AS source_told, pg_notify('{MOVED}', CAST(id AS text)) AS ticket_told"
+
+#: Selected by the statement that completes a ticket after which nothing waits: what ``hints_of`` names.
+HINT_OF_ENDED = f"pg_notify('{ENDED}', CAST(id AS text))"
+
+#: Several tickets came to one source while others may be idle: the manager may move some.
+MORE_WAITS = Hint(SUBMITTED)
 
 
 def hints_of(

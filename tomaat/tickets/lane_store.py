@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy
 import structlog
 
 from tomaat.database import IDLE, Hint, RowRefused, Rows, run, run_prepared
-from tomaat.tickets.hints import hints_of
+from tomaat.tickets.hints import HINT_OF_ENDED, MORE_WAITS, hints_of
 from tomaat.tickets.problems import without_details
 from tomaat.tickets.source_store import Lease
 from tomaat.tickets.sql import HELD, NOT_AWAITED, ON_A_SOURCE, back_to_waiting
@@ -51,12 +52,14 @@ WEIGHT = 0.3  #: of the newest duration in the moving mean
 SUCCEED = f"""done AS (
       UPDATE tickets SET state = '{SUCCEEDED}', finished = clock_timestamp(), progress = 1, stage = NULL,
         result_sha256 = :sha256, result_bytes = :size_bytes
-      WHERE {MINE} RETURNING source, service
+      WHERE {MINE} RETURNING id, source, service
     ), measured AS (
       INSERT INTO durations (source, service, mean_seconds) SELECT source, service, :seconds FROM done
       ON CONFLICT (source, service) DO UPDATE
         SET mean_seconds = (1 - {WEIGHT}) * durations.mean_seconds + {WEIGHT} * excluded.mean_seconds
     )"""
+#: Completes a ticket after which nothing is claimed, and says so: few others commit, and nothing waits for its hints.
+TOLD_SUCCESS = f"""WITH {SUCCEED} SELECT {HINT_OF_ENDED}, CASE WHEN :idle THEN pg_notify('{IDLE}', source) END FROM done"""
 MOST_SECONDS = 1e9  #: of a duration; the database takes no longer one
 
 
@@ -72,6 +75,7 @@ class LaneStore:
         self.hint = hint
         self.refused: list[int] = []  #: tickets that PostgreSQL did not let this lane claim
         self.next: Ticket | None = None  #: the ticket that waited next when the last one was claimed
+        self.idle: Hint | None = None  #: to be sent with the hint of the next end
 
     def claim(
         self,
@@ -218,9 +222,14 @@ class LaneStore:
         ``seconds`` is the time for which it kept the source from the next ticket. The call may be repeated after an
         unknown outcome.
         """
-        succeeding = self._succeeding(ticket, sha256, size_bytes, seconds)
-        done = bool(run_prepared(self.database, f"WITH {SUCCEED} SELECT source FROM done", **succeeding))
-        return self._has_succeeded(ticket, done=done)
+        values = self._succeeding(ticket, sha256, size_bytes, seconds)
+        try:
+            told = bool(run_prepared(self.database, TOLD_SUCCESS, idle=self.idle is not None, **values))
+            self.idle = None if told else self.idle
+        except RowRefused:  # perhaps it is a hint that is not taken
+            told = False
+        done = told or bool(run_prepared(self.database, f"WITH {SUCCEED} SELECT id FROM done", **values))
+        return self._has_succeeded(ticket, done=done, told=told)
 
     def succeed_and_claim(
         self,
@@ -263,8 +272,8 @@ class LaneStore:
             "seconds": min(max(seconds, 0.0), MOST_SECONDS),
         }
 
-    def _has_succeeded(self, ticket: Ticket, *, done: bool) -> bool:
-        self._tell(ticket, SUCCEEDED)
+    def _has_succeeded(self, ticket: Ticket, *, done: bool, told: bool = False) -> bool:
+        self._tell(ticket, SUCCEEDED, told=told)
         return done or self._ended_as(ticket, SUCCEEDED)
 
     def fail(self, ticket: Ticket, error: dict[str, Any]) -> bool:
@@ -328,9 +337,20 @@ class LaneStore:
         )
         return self._tell_back(ticket, rows)
 
-    def ask_for_work(self, *, soon: bool = True) -> None:
-        """Hint to the manager that this source is idle."""
-        self.hint(Hint(IDLE, self.lease.name, soon=soon))
+    def ask_for_work(self, *, after_end: bool = False) -> None:
+        """Hint to the manager that this source is idle; ``after_end``: once the end of its ticket is written."""
+        self.idle = Hint(IDLE, self.lease.name)
+        if not after_end:
+            self._tell_idle()
+
+    def _tell_idle(self) -> None:
+        if self.idle is not None:
+            self.hint(self.idle)
+            self.idle = None
+
+    def tell_more_waits(self) -> None:
+        """Hint to the manager that several tickets came to this source while it was idle: others may be so still."""
+        self.hint(MORE_WAITS)
 
     def without_estimate(self, services: Collection[str], *, limit: int = 100) -> list[Ticket]:
         """List queued and running tickets whose task can estimate their duration and was not asked yet."""
@@ -356,9 +376,10 @@ class LaneStore:
             estimates=json.dumps([{"id": id, "seconds": seconds} for id, seconds in expected_seconds.items()]),
         )
 
-    def _tell(self, ticket: Ticket, after: str, *, before: str = RUNNING) -> None:
+    def _tell(self, ticket: Ticket, after: str, *, before: str = RUNNING, told: bool = False) -> None:
         for hint in hints_of(before, after, SCHEDULER, ticket=ticket.id, source=self.lease.name):
-            self.hint(hint)
+            self.hint(replace(hint, soon=False, told=True) if told else hint)
+        self._tell_idle()
 
     def _tell_back(self, ticket: Ticket, rows: Rows) -> str | None:
         """Send the hints of a ticket that was put back: without a row, by an earlier try of unknown outcome."""

@@ -48,6 +48,7 @@ def _move(before: str | None, after: str, door: str, when: str) -> Move:
 
 MOVES = (
     _move(None, SUBMITTED, WEB, "the upload is durable, or an operator runs an ended ticket's input again"),
+    _move(None, QUEUED, WEB, "the upload is durable, and an idle compute source has its network loaded"),
     _move(SUBMITTED, QUEUED, MANAGER, "a live compute source offers its service"),
     _move(QUEUED, QUEUED, MANAGER, "an idle compute source takes it from a longer queue"),
     _move(

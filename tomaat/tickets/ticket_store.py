@@ -8,9 +8,9 @@ from typing import Any
 
 import sqlalchemy
 
-from tomaat.database import DatabaseUnavailable, Hint, Row, run, run_prepared
+from tomaat.database import DatabaseUnavailable, Hint, Row, RowRefused, Rows, run, run_prepared
 from tomaat.tickets.actors import ANYBODY, HOLDER
-from tomaat.tickets.hints import hints_of, hints_of_wish
+from tomaat.tickets.hints import HINT_OF_QUEUED, hints_of, hints_of_wish
 from tomaat.tickets.lines import Line, Lines, begins_and_ends
 from tomaat.tickets.source_store import MANAGER_LEASE
 from tomaat.tickets.sql import (
@@ -19,6 +19,7 @@ from tomaat.tickets.sql import (
     LENGTH,
     OFFERS,
     OPEN,
+    PERFORMED,
     SECONDS_LEFT,
     UNENDED,
     WAITING,
@@ -35,6 +36,19 @@ CAN_RUN_AGAIN = f"""(NOT t.files_removed AND NOT t.delete_requested
          OR (t.state = '{EXPIRED}' AND :keep_input))
     AND t.finished > clock_timestamp() - make_interval(secs => :retention_seconds)
     AND EXISTS (SELECT FROM offers WHERE interface_hash = t.interface_hash))"""
+
+
+#: The source, if any, to which the manager would give a new ticket without a look at its queues: its network is loaded
+#: there, it is known to fit, a lane is free and nobody waits; of several the one with the first name. No ticket of the
+#: interface waits for a queue, which would come first.
+AT_ONCE = f"""SELECT s.name AS source FROM {OFFERS}
+    WHERE o.interface_hash = :interface_hash AND {OPEN} AND o.warm IS NOT NULL
+      AND (s.memory_bytes IS NULL OR o.peak_bytes IS NOT NULL AND greatest(o.peak_bytes, o.network_bytes) <= s.memory_bytes)
+      AND NOT EXISTS (SELECT FROM tickets WHERE state = '{QUEUED}' AND source = s.name)
+      AND (SELECT count(*) FROM {PERFORMED} t) < s.lanes
+      AND NOT EXISTS (SELECT FROM tickets WHERE state = '{SUBMITTED}' AND interface_hash = :interface_hash)
+    ORDER BY s.name LIMIT 1"""
+NOWHERE = "SELECT CAST(NULL AS text) AS source"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,34 +108,51 @@ class TicketStore:
         unknown outcome is repeated once here. Raises ``DatabaseUnavailable``.
         """
         try:
-            ticket = self._insert(submission)
+            return self._enter(submission)
         except DatabaseUnavailable:
-            ticket = self._insert(submission)
-        self._tell_submitted()
-        return ticket
+            return self._enter(submission)
+
+    def _enter(self, submission: NewTicket) -> Ticket:
+        """Insert a ticket into the queue of a source that begins it at once, if there is one; else the manager is told.
+
+        Where PostgreSQL refuses that, since it takes no more hints, the ticket waits for a queue.
+        """
+        try:
+            rows = self._insert(submission, AT_ONCE)
+        except RowRefused:
+            rows = self._insert(submission, NOWHERE)
+        if not rows or rows[0].state == SUBMITTED:
+            self._tell_submitted()
+        return Ticket.of((rows or self._entered(submission))[0])
 
     def _tell_submitted(self) -> None:
         for hint in hints_of(None, SUBMITTED, WEB):
             self.hint(hint)
 
-    def _insert(self, submission: NewTicket) -> Ticket:
-        values = asdict(submission)
-        rows = run_prepared(
+    def _insert(self, submission: NewTicket, source: str) -> Rows:
+        """Insert a ticket into the queue of what ``source`` selects; no rows: it was inserted before."""
+        return run_prepared(
             self.database,
             f"""WITH new AS (
                   INSERT INTO tickets (token_hash, service, interface_hash, folder, key_name, idempotency_key,
-                    payload_sha256)
-                  VALUES (:token_hash, :service, :interface_hash, :folder, :key_name, :idempotency_key,
-                    :payload_sha256)
+                    payload_sha256, state, source, loading_seconds)
+                  SELECT :token_hash, :service, :interface_hash, :folder, :key_name, :idempotency_key, :payload_sha256,
+                    CASE WHEN a.source IS NULL THEN '{SUBMITTED}' ELSE '{QUEUED}' END, a.source,
+                    CASE WHEN a.source IS NOT NULL THEN 0 END
+                  FROM (SELECT) one LEFT JOIN ({source}) a ON true
                   ON CONFLICT DO NOTHING RETURNING {COLUMNS}
                 ), noted AS (
                   INSERT INTO audit (who, what, ticket, outcome)
                   SELECT coalesce(:key_name, :anybody), 'submit', id, 'accepted' FROM new
                 )
-                SELECT {COLUMNS} FROM new""",
+                SELECT {COLUMNS}, CASE WHEN state = '{QUEUED}' THEN {HINT_OF_QUEUED} END AS told FROM new""",
             anybody=ANYBODY,
-            **values,
-        ) or run(
+            **asdict(submission),
+        )
+
+    def _entered(self, submission: NewTicket) -> Rows:
+        """Find the ticket that the request had already."""
+        return run(
             self.database,
             f"""SELECT {COLUMNS} FROM tickets WHERE folder = :folder
                   OR (coalesce(key_name, '') = coalesce(:key_name, '') AND idempotency_key = :idempotency_key)""",
@@ -129,7 +160,6 @@ class TicketStore:
             key_name=submission.key_name,
             idempotency_key=submission.idempotency_key,
         )
-        return Ticket.of(rows[0])
 
     def can_run_again(self, ticket: Ticket, *, rules: AgainRules) -> bool:
         """Tell whether an ended ticket's input is kept, and its service still takes it."""
