@@ -41,7 +41,8 @@ SECONDS = 60.0  #: after which the test gives up
 class PlayedWorker:
     """The worker's end of a channel, and a process that does nothing."""
 
-    def __init__(self, first_words=None, *, estimates=False, services=("Add",), ready=True, needs=None):
+    def __init__(self, first_words=None, *, estimates=False, services=("Add",), ready=True, needs=None, file=True):
+        self.file = file  #: whether the input of its services is a file
         self.needs = needs or {}  #: of a service: the bytes of its network, and its peak
         self.known = []  #: the offers of earlier workers, as the lane has told them
         self.without = None  #: the names that the lane told it to leave out
@@ -62,7 +63,7 @@ class PlayedWorker:
             "service": service,
             "description": "adds",
             "version": "1",
-            "interface": {"a": {}},
+            "interface": {"a": {"store": "file" if self.file else "mainjson"}},
             "deadline_seconds": 3600.0,
             "estimates": estimates,
             "example": {},
@@ -222,8 +223,9 @@ class Play:
             new = self.bench.new_ticket(service, folder=f"folder-{len(list(self.storage.tickets.iterdir()))}")
             self.storage.folder_of(new.folder).inputs.mkdir(parents=True)
             ticket = self.bench.web.submit(new)
-            self.bench.run("UPDATE tickets SET claim = :claim WHERE id = :id", claim=claim, id=ticket.id)
-            self.bench.queue(ticket, SOURCE)
+            if claim or ticket.state == "submitted":  # else it went into the queue at once, and may run by now
+                self.bench.run("UPDATE tickets SET claim = :claim WHERE id = :id", claim=claim, id=ticket.id)
+                self.bench.queue(ticket, SOURCE)
             tickets.append(ticket)
         return tickets
 
@@ -248,6 +250,7 @@ class Play:
     def pass_limit(self, job, kind):
         """Let the moment have come at which a running ticket is ended in this way."""
         (run,) = (run for run in self.lane.running if run.key == job.key)
+        self.until(lambda: kind in run.limits.moments)
         run.limits.moments[kind] = (time.monotonic(), run.limits.moments[kind][1])
 
     def close(self):

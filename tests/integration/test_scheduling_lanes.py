@@ -266,7 +266,7 @@ def test_a_claim_of_unknown_outcome_is_found_beside_the_ticket_that_is_known(pla
 def test_an_end_that_the_database_does_not_take_holds_up_no_other_ticket(play, monkeypatch):
     worker = play.begin()
     (first, one), (second, two) = two_under_way(play, worker)
-    succeed, down = play.store.succeed, threading.Event()
+    succeed, down = play.store.succeed_all, threading.Event()
     down.set()
 
     def succeed_when_it_is_back(*arguments, **named):
@@ -274,7 +274,7 @@ def test_an_end_that_the_database_does_not_take_holds_up_no_other_ticket(play, m
             raise DatabaseUnavailable("away")
         return succeed(*arguments, **named)
 
-    monkeypatch.setattr(play.store, "succeed", succeed_when_it_is_back)
+    monkeypatch.setattr(play.store, "succeed_all", succeed_when_it_is_back)
     worker.pack(one)
     play.until_looked(worker, two)
     assert play.row(first).state == "running"
@@ -287,13 +287,13 @@ def test_a_door_that_stops_without_its_database_leaves_a_result_whose_completion
     worker = play.begin()
     (first,) = play.queue(1)
     one = worker.hear(Perform)
-    succeed = play.store.succeed
+    succeed = play.store.succeed_all
 
     def succeed_and_lose_the_answer(*arguments, **named):
         succeed(*arguments, **named)
         raise DatabaseUnavailable("gone after the commit")
 
-    monkeypatch.setattr(play.store, "succeed", succeed_and_lose_the_answer)
+    monkeypatch.setattr(play.store, "succeed_all", succeed_and_lose_the_answer)
     play.lane.stop()
     worker.say(Performed, one)
     worker.pack(one)

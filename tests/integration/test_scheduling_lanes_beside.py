@@ -28,14 +28,14 @@ from tomaat.tickets.reload_store import ReloadAsked, ReloadStore
 
 @pytest.fixture
 def joined(monkeypatch):
-    """Let every task be brief; return the tickets that are claimed in the statement that completes another."""
+    """Let every task be brief; return the tickets that are claimed in statements that complete others."""
     monkeypatch.setattr(running_tickets, "BRIEF_SECONDS", SECONDS)
     claimed, claim = [], LaneStore.succeed_and_claim
 
     def note(store, *ticket, **values):
-        kept, other = claim(store, *ticket, **values)
-        claimed.append(other and other.id)
-        return kept, other
+        kept, others = claim(store, *ticket, **values)
+        claimed.append([other.id for other in others])
+        return kept, others
 
     monkeypatch.setattr(LaneStore, "succeed_and_claim", note)
     return claimed
@@ -143,7 +143,7 @@ def test_an_end_claims_the_next_ticket_in_the_same_statement_where_memory_is_amp
         play.lanes.crowded[0] = (1, time.monotonic())
     performed_briefly(play, worker, job)
     play.until_state(first, "succeeded")
-    assert joined == ([next_job(worker)[0]] if is_joined else [])
+    assert joined == ([[next_job(worker)[0]]] if is_joined else [])
 
 
 def test_an_end_that_claims_leaves_the_ticket_that_another_worker_reads_and_once_only(play, joined):
@@ -157,7 +157,7 @@ def test_an_end_that_claims_leaves_the_ticket_that_another_worker_reads_and_once
     assert claimed == younger.id
     performed_briefly(play, other, job)
     assert next_job(other)[0] == read.id
-    assert joined == [younger.id, read.id]
+    assert joined == [[younger.id], [read.id]]
     assert play.row(last).state == "queued"
 
 
@@ -167,13 +167,14 @@ def test_an_end_that_finds_only_what_others_read_claims_that_at_once(play, joine
     monkeypatch.setattr(Beside, "reserved", {})  # both read it
     (read,) = play.queue(1)
     monkeypatch.setattr(Claims, "_reserved", lambda _: {read.id: 1})
-    play.until(lambda: play.all_lanes[worker.lane - 1].claims.may_wait)
+    claims = play.all_lanes[worker.lane - 1].claims
+    play.until(lambda: claims.may_wait and claims.store.next is not None)
     polled = threading.Event()
     monkeypatch.setattr(play.bench.sources, "with_tickets", lambda _: polled.set())
     assert polled.wait(SECONDS)
     performed_briefly(play, worker, job)
     assert next_job(worker)[0] == read.id
-    assert joined == [None]
+    assert joined == [[]]
 
 
 def test_a_service_is_offered_by_one_lane_and_what_none_offers_goes_when_all_are_ready(play):

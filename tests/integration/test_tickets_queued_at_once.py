@@ -1,4 +1,4 @@
-"""A new ticket goes straight into the queue of an idle source, where the manager would put it, and else to the manager."""
+"""A new ticket goes straight into an idle source's queue, where the manager would put it, and else to the manager."""
 
 import pytest
 

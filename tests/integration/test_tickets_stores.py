@@ -119,11 +119,11 @@ def test_a_ticket_that_runs_again_is_claimed_by_a_lane_with_no_other_and_never_o
 def test_a_ticket_that_a_claim_of_unknown_outcome_took_is_found_beside_known_ones(bench):
     lane = bench.source()
     known, taken = bench.claimed(lane), bench.claimed(lane)
-    assert lane.left_running(known=[known.id]).id == taken.id
-    assert lane.left_running(known=[known.id, taken.id]) is None
+    assert [ticket.id for ticket in lane.left_running(known=[known.id])] == [taken.id]
+    assert lane.left_running(known=[known.id, taken.id]) == []
 
 
-def test_of_what_runs_the_lane_is_told_the_oldest_that_is_its_own_and_unknown(bench):
+def test_of_what_runs_the_lane_is_told_what_is_its_own_and_unknown_the_oldest_first(bench):
     former, neighbour = bench.source("here/cpu-0", holder="a"), bench.source("here/cpu-1")
     of_former = bench.claimed(former)
     bench.lapse("here/cpu-0")
@@ -134,12 +134,9 @@ def test_of_what_runs_the_lane_is_told_the_oldest_that_is_its_own_and_unknown(be
     bench.queue(put_back, "here/cpu-0")
     of_neighbour = bench.claimed(neighbour)
     bench.run("UPDATE tickets SET stage = 'moved' WHERE id = :id", id=own[0].id)  # its row is now behind the others'
-    told = []
-    while (ticket := lane.left_running(known=told)) is not None:
-        told.append(ticket.id)
-    assert told == [ticket.id for ticket in own]
-    assert former.left_running().id == of_former.id
-    assert neighbour.left_running().id == of_neighbour.id
+    assert [ticket.id for ticket in lane.left_running()] == [ticket.id for ticket in own]
+    assert [ticket.id for ticket in former.left_running()] == [of_former.id]
+    assert [ticket.id for ticket in neighbour.left_running()] == [of_neighbour.id]
 
 
 def test_to_look_for_a_ticket_that_runs_costs_the_same_with_a_hundred_thousand(bench):
@@ -155,7 +152,7 @@ def test_to_look_for_a_ticket_that_runs_costs_the_same_with_a_hundred_thousand(b
         lane.claim(["Add-1"])
     bench.run("VACUUM ANALYZE tickets")
     with explained() as plans:
-        assert lane.left_running(known=[1, 2]) is not None
+        assert lane.left_running(known=[1, 2])
     (plan,) = plans
     assert "tickets_running" in plan
     assert int(re.search(r"Buffers: shared hit=(\d+)", plan)[1]) < 50

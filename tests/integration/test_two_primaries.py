@@ -9,10 +9,10 @@ import structlog
 from tests.integration.conftest import LEASE_SECONDS, Bench
 from tests.integration.test_migration_0008 import up_to
 from tomaat.database import connect, migrate
-from tomaat.scheduling.ends import Ends, Succeed
+from tomaat.scheduling.ends import Ends
 from tomaat.storage import Storage
 from tomaat.storage.storage import RESULT
-from tomaat.tickets.lane_store import LaneStore
+from tomaat.tickets.lane_store import LaneStore, Success
 from tomaat.tickets.source_store import Lease, SourceStore
 
 RESULT_ROW = {"sha256": "0" * 64, "size_bytes": 8, "seconds": 1.0}
@@ -98,13 +98,20 @@ def test_a_claim_of_the_one_writes_elsewhere_and_ends_nothing_in_the_other(prima
     assert primaries.storage.result_of(done.folder, done.out).read_text() == second
 
 
+def succeed(lane, ticket, folder):
+    """Complete a ticket as its lane does."""
+    end = Success(ticket=ticket, **RESULT_ROW)
+    kept = lane.succeed_all([end])
+    Ends(lane, structlog.get_logger(), attempts=3).note_success(end, folder, kept=ticket.id in kept)
+
+
 def test_an_end_in_the_one_removes_no_folder_of_the_other(primaries):
     old, new = primaries.benches
     former, lane = primaries.lane(old, SOURCES[0]), primaries.lane(new, SOURCES[1])
     late, late_out = primaries.claim(old, former)
     claimed, out = primaries.claim(new, lane)
     for store, ticket, folder in ((lane, claimed, out), (former, late, late_out)):
-        Ends(store, structlog.get_logger(), attempts=3).carry_out(Succeed(**RESULT_ROW), ticket, folder)
+        succeed(store, ticket, folder)
     done = new.read(claimed)
     assert primaries.storage.result_of(done.folder, done.out).read_text() == SOURCES[1]
 
@@ -128,7 +135,7 @@ def test_the_folders_of_earlier_claims_go_with_a_success(bench, tmp_path):
     bench.queue(first, lane.lease.name)
     second = lane.claim(["Add-1"])
     (out / second.out).mkdir()
-    Ends(lane, structlog.get_logger(), attempts=3).carry_out(Succeed(**RESULT_ROW), second, out / second.out)
+    succeed(lane, second, out / second.out)
     assert [path.name for path in out.iterdir()] == [second.out]
     assert second.out.startswith("2-")
 

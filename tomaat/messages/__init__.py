@@ -47,7 +47,8 @@ from tomaat.messages.messages import (
 
 DRAFT = "result.tar.gz.part"  #: the result as the worker leaves it in ``out``, for the lane to seal
 FILES = "files"  #: the folder in ``out`` with the files that were packed into it
-MOST_UNDER_WAY = 2  #: claimed tickets of one source: one performs, the other's result is packed and sealed
+MOST_UNDER_WAY = 2  #: claimed tickets of one lane: one performs, the other's result is packed and sealed
+MOST_BRIEF = 8  #: claimed tickets of one lane, where all of them have the device for a moment only
 
 __all__ = [
     "DRAFT",
@@ -55,6 +56,7 @@ __all__ = [
     "FROM_LANE",
     "FROM_WORKER",
     "LARGEST_MESSAGE",
+    "MOST_BRIEF",
     "MOST_UNDER_WAY",
     "Begin",
     "Channel",

@@ -177,6 +177,10 @@ class Beside:
         """Whether there are other lanes."""
         return len(self.lanes.now) > 1
 
+    def share_of(self, most: int) -> int:
+        """Give each lane its part of what may be under way at a time, at least one."""
+        return max(1, most // len(self.lanes.now))
+
     @property
     def is_ample(self) -> bool:
         """Whether all lanes' workers surely fit together, whatever they perform; or nobody has said what fits."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
-from dataclasses import asdict
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from structlog.typing import FilteringBoundLogger
@@ -13,11 +12,11 @@ from tomaat.database import DatabaseUnavailable
 from tomaat.messages import Forget, Perform, ReadAhead
 from tomaat.scheduling.beside import Beside
 from tomaat.scheduling.claims_in_turn import ClaimsInTurn
-from tomaat.scheduling.ends import Fail, PutBack, Succeed
+from tomaat.scheduling.ends import Fail, PutBack
 from tomaat.scheduling.running_tickets import RunningTicket, RunningTickets
 from tomaat.scheduling.worker_keeper import WorkerKeeper
 from tomaat.storage import Storage
-from tomaat.tickets.lane_store import LaneStore
+from tomaat.tickets.lane_store import LaneStore, Success
 from tomaat.tickets.problems import deadline_passed
 from tomaat.tickets.ticket import Ticket
 
@@ -54,18 +53,21 @@ class Claims:
         self.outcome_unknown = False  #: of the last claim
         self.abandoned: list[int] = []  #: tickets that run by their rows, whose end cannot be written
 
-    def claim(self) -> RunningTicket | None:
-        """Claim the oldest ticket that the worker can run, if one may wait."""
+    def claim(self) -> list[RunningTicket]:
+        """Claim the oldest ticket that the worker can run, if one may wait.
+
+        There are several only where a claim of unknown outcome took them.
+        """
         if not (self.may_wait or self.outcome_unknown):
-            return None
+            return []
         try:
-            ticket = self._claim()
+            tickets = self._claim()
         except DatabaseUnavailable as error:
             if not self.outcome_unknown:
                 self.log.warning("database.lost", reason=str(error))
             self.outcome_unknown = True
-            return None
-        return self._begin(ticket)
+            return []
+        return self._begin(tickets)
 
     @property
     def can_be_joined(self) -> bool:
@@ -73,49 +75,58 @@ class Claims:
         known = self.may_wait and not self.outcome_unknown and time.monotonic() < self.look_at
         return known and self.turns.are_needless
 
-    def succeed_and_claim(self, run: RunningTicket, end: Succeed) -> tuple[bool, RunningTicket | None]:
-        """Complete a ticket that runs here, and claim the next one; see ``LaneStore``."""
+    def succeed_and_claim(self, ends: Sequence[Success], *, most: int) -> tuple[set[int], list[RunningTicket]]:
+        """Complete tickets that run here, and claim the next one, or ``most`` brief ones; see ``LaneStore``."""
         reserved = self._reserved()
         wish = self._wish([*self.running.ids, *reserved])
         self.outcome_unknown = True
-        kept, ticket = self.store.succeed_and_claim(run.ticket, **asdict(end), **wish)
+        kept, tickets = self.store.succeed_and_claim(ends, **wish, brief=self._brief(), most=most)
         self.outcome_unknown = False
-        self._note_claimed(ticket, reserved)
-        self.may_wait |= ticket is None and bool(reserved)
-        return kept, self._begin(ticket)
+        self._note_claimed(tickets[-1] if tickets else None, reserved)
+        self.may_wait |= not tickets and bool(reserved)
+        return kept, self._begin(tickets)
 
-    def _begin(self, ticket: Ticket | None) -> RunningTicket | None:
-        """Make a claimed ticket a running one, and wake the lanes that are concerned."""
-        if ticket is None:
+    def _brief(self) -> list[str]:
+        """List the interfaces whose tickets have been brief here."""
+        offers = self.keeper.offering.offers
+        return [offers[service].interface_hash for service in self.running.brief if service in offers]
+
+    def _begin(self, tickets: Sequence[Ticket]) -> list[RunningTicket]:
+        """Make claimed tickets running ones, and wake the lanes that are concerned."""
+        if not tickets:
             self.beside.wake_idle()  # it may be able to run what this one cannot
-            return None
+            return []
         if self.store.next is not None:
             if self.told_idle:
                 self.store.tell_more_waits()
             if not self.beside.wake_idle():
                 self.beside.wake_all()
         self.told_idle = False
-        self.log.debug("ticket.claimed", ticket=ticket.id, service=ticket.service, claim=ticket.claim)
         for other in self.running:
             other.relieve()
+        return [self._begun(ticket) for ticket in tickets]
+
+    def _begun(self, ticket: Ticket) -> RunningTicket:
+        self.log.debug("ticket.claimed", ticket=ticket.id, service=ticket.service, claim=ticket.claim)
         run = RunningTicket(ticket, self.storage.folder_of(ticket.folder).claim(ticket.out))
         self.turns.begin(run)
         return run
 
-    def tell_idle(self, *, after: RunningTicket | None = None) -> None:
-        """Tell the manager, once, that this source has nothing to do, or will not ``after`` a ticket that ends now."""
-        if not self.told_idle and not self.may_wait and all(run is after for run in self.running):
-            self.store.ask_for_work(after_end=after is not None)
+    def tell_idle(self, *, after: Sequence[RunningTicket] = ()) -> None:
+        """Tell the manager, once, that this source has nothing to do, or will not ``after`` tickets that end now."""
+        if not self.told_idle and not self.may_wait and all(run in after for run in self.running):
+            self.store.ask_for_work(after_end=bool(after))
             self.told_idle = True
 
-    def _claim(self) -> Ticket | None:
+    def _claim(self) -> list[Ticket]:
         if self.outcome_unknown or time.monotonic() >= self.look_at:
-            ticket = self.store.left_running(known=[*self.running.ids, *self.abandoned])
+            left = self.store.left_running(known=[*self.running.ids, *self.abandoned])
             self.outcome_unknown = False
             self.look_at = time.monotonic() + self.look_seconds  # a claim of unknown outcome may be made later still
-            if ticket is not None:
-                return ticket
-        return self.turns.claim(self._claim_next)
+            if left:
+                return left
+        ticket = self.turns.claim(self._claim_next)
+        return [] if ticket is None else [ticket]
 
     def _claim_next(self, **guards: Any) -> Ticket | None:
         """Claim the ticket that the worker has read, though others read older ones: these wait for one at most.
@@ -159,12 +170,9 @@ class Claims:
         if offered is None or offered.interface_hash != ticket.interface_hash:
             run.end_as(PutBack())
             return
-        seconds = offered.offer["deadline_seconds"]
-        run.limits.allow(seconds, Fail(problem=deadline_passed(ticket.service, seconds), reason="deadline"))
         self.storage.make_claim_folder(run.out)
         inputs = self.storage.lend_input(ticket.folder)
         self._note_ahead(None)
-        self.keeper.count_output(ticket.id)
         self.keeper.tell(
             Perform(
                 key=run.key,
@@ -174,6 +182,15 @@ class Claims:
                 source=self.source,
             )
         )
+
+    def give_turn(self, run: RunningTicket) -> None:
+        """Count from now on what a ticket may take: those behind it have to wait for it."""
+        run.begin_turn()
+        self.keeper.count_output(run.ticket.id)
+        offered = self.keeper.offering.offers.get(run.ticket.service)
+        if offered is not None:
+            seconds = offered.offer["deadline_seconds"]
+            run.limits.allow(seconds, Fail(problem=deadline_passed(run.ticket.service, seconds), reason="deadline"))
 
     def look_ahead(self) -> None:
         """Look which ticket waits next, where one may, and let the worker read it while it is busy."""

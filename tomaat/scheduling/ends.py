@@ -10,21 +10,12 @@ from typing import Any
 from structlog.typing import FilteringBoundLogger
 
 from tomaat.storage import TicketFolder
-from tomaat.tickets.lane_store import LaneStore
+from tomaat.tickets.lane_store import LaneStore, Success
 from tomaat.tickets.states import CANCELLED, FAILED
 from tomaat.tickets.ticket import Ticket
 
 TOO_LATE = "ticket.too_late"  #: it is another claim's by now, or has ended otherwise
 ENDED = {FAILED, CANCELLED}  #: an attempt may be the last one
-
-
-@dataclass(frozen=True, kw_only=True)
-class Succeed:
-    """Complete a ticket whose result is sealed."""
-
-    sha256: str
-    size_bytes: int
-    seconds: float  #: for which it kept its source from the next ticket
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +56,7 @@ class Lose:
     """Leave a ticket that is somebody else's by now."""
 
 
-End = Succeed | Fail | Outgrow | Cancel | PutBack | SpendAttempt | Lose
+End = Success | Fail | Outgrow | Cancel | PutBack | SpendAttempt | Lose
 
 
 class Ends:
@@ -77,16 +68,13 @@ class Ends:
         self.attempts = attempts
 
     def carry_out(self, end: End, ticket: Ticket, out: Path) -> bool:
-        """End a ticket whose claim wrote into ``out``; unless it succeeds, that folder goes.
+        """End a ticket that has no result; the folder ``out`` into which its claim wrote goes.
 
         Tells whether the ticket has ended for good, by this. Raises ``DatabaseUnavailable`` when it is not known
         whether the ticket has ended, and ``RowRefused`` when PostgreSQL does not take this end.
         """
         ended = False
         match end:
-            case Succeed():
-                kept = self.store.succeed(ticket, sha256=end.sha256, size_bytes=end.size_bytes, seconds=end.seconds)
-                return self.note_success(end, ticket, out, kept=kept)
             case Fail():
                 ended = self.store.fail(ticket, end.problem)
                 self.log.info("ticket.failed" if ended else TOO_LATE, ticket=ticket.id, reason=end.reason)
@@ -109,8 +97,9 @@ class Ends:
         shutil.rmtree(out, ignore_errors=True)
         return ended
 
-    def note_success(self, end: Succeed, ticket: Ticket, out: Path, *, kept: bool) -> bool:
+    def note_success(self, end: Success, out: Path, *, kept: bool) -> bool:
         """Note that a ticket was completed: if it was ``kept``, the folders of earlier claims go, else its own."""
+        ticket = end.ticket
         for left in TicketFolder(path=out.parent.parent).before(ticket.claim) if kept else (out,):
             shutil.rmtree(left, ignore_errors=True)
         self.log.info(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 
 import structlog
@@ -10,6 +11,7 @@ import structlog
 from tomaat.database import DatabaseUnavailable, RowRefused
 from tomaat.devices.compute_source import ComputeSource
 from tomaat.messages import (
+    MOST_BRIEF,
     MOST_UNDER_WAY,
     DeviceBroken,
     DiskFull,
@@ -37,7 +39,7 @@ from tomaat.messages import (
 from tomaat.processes.waker import Waker
 from tomaat.scheduling.beside import LanesOfSource
 from tomaat.scheduling.claims import Claims
-from tomaat.scheduling.ends import Cancel, End, Ends, Fail, Lose, PutBack, SpendAttempt, Succeed
+from tomaat.scheduling.ends import Cancel, End, Ends, Fail, Lose, PutBack, SpendAttempt
 from tomaat.scheduling.estimates import Estimates
 from tomaat.scheduling.forced_ends import ForcedEnds
 from tomaat.scheduling.kept_tasks import KeptTasks
@@ -51,7 +53,7 @@ from tomaat.scheduling.verdicts import end_told
 from tomaat.scheduling.worker_keeper import RETRY_SECONDS, LeaseLost, Stopping, WorkerEnded, WorkerKeeper
 from tomaat.storage import Storage
 from tomaat.storage.disk import is_disk_full
-from tomaat.tickets.lane_store import LaneStore
+from tomaat.tickets.lane_store import LaneStore, Success
 from tomaat.tickets.problems import result_not_stored, without_details
 from tomaat.tickets.reload_store import ReloadAsked, ReloadStore
 from tomaat.tickets.source_store import Lease, SourceStore
@@ -193,9 +195,7 @@ class Lane:
         """Carry out the ends that have come, claim if the device is free, and wait for news."""
         self._take_notice()
         self._end_by_force()
-        for run in self.running.each():
-            if run.end is not None:
-                self._carry_out(run.end, run)
+        self._carry_out_ends()
         self.claims.turns.end()
         self.reloads.look()
         if self.keeper.offering.complete and self.reloads.present is None and not self.running.hold_device:
@@ -209,6 +209,7 @@ class Lane:
                 self.claims.look_ahead()
         if self.estimates.due and self.keeper.worker is not None:
             self.estimates.ask()
+        self._give_turn()
         if self._look_left() <= 0:
             self._look_round()
         message = self.keeper.receive(self._longest_wait())
@@ -247,40 +248,52 @@ class Lane:
 
     # Claiming
 
-    def _is_free(self, *, without: RunningTicket | None = None) -> bool:
-        """Tell whether the device is, and nothing else that is under way keeps the next ticket from it.
+    def _places(self, *, without: Sequence[RunningTicket] = ()) -> int:
+        """Tell how many tickets may be claimed now: one where the device is free, several as long as all are brief.
 
-        A ticket that ends now counts no longer: ``without`` it.
+        Those that end now count no longer: ``without`` them.
         """
-        under_way = [run for run in self.running if run is not without]
+        under_way = [run for run in self.running if run not in without]
+        if self._ending() or self.reloads.waits or any(run.runs_alone for run in under_way) or not self.room.is_there():
+            return 0
+        if self.running.are_brief and self.claims.turns.are_needless:
+            return max(0, self.beside.share_of(MOST_BRIEF) - len(under_way))
+        return int(len(under_way) < MOST_UNDER_WAY and not any(run.holds_device for run in under_way))
+
+    def _is_free(self) -> bool:
+        """Tell whether the device is, and nothing else that is under way keeps the next ticket from it."""
         return (
-            not self._ending()
-            and not self.reloads.waits
-            and len(under_way) < MOST_UNDER_WAY
-            and not any(run.holds_device or run.runs_alone for run in under_way)
-            and not any(run.ends_soon_until > time.monotonic() for run in under_way)
-            and self.room.is_there()
+            not self.running.hold_device
+            and not any(run.ends_soon_until > time.monotonic() for run in self.running)
+            and self._places() > 0
         )
 
     def _claim(self) -> None:
         """Claim a ticket, if one waits, and let the worker go on with it, and read the ticket after it."""
-        run = self.claims.claim()
-        if run is not None:
-            self._begin(run)
-        elif self.keeper.ahead is not None:
-            self.claims.read_ahead()
+        claimed = self.claims.claim()
+        if claimed or self.keeper.ahead is not None:
+            self._begin(claimed)
 
-    def _begin(self, run: RunningTicket) -> None:
-        """Let the worker go on with a claimed ticket, and read the ticket after it."""
-        if not self.running:
+    def _begin(self, claimed: Sequence[RunningTicket]) -> None:
+        """Let the worker go on with claimed tickets, and read the ticket after them."""
+        if claimed and not self.running:
             self.looked_at = time.monotonic()  # there is nothing to record yet
-        self.running.add(run)
-        try:
-            self.claims.hand_over(run)
-        except OSError as error:
-            self._not_stored(run, error)
+        for run in claimed:
+            self.running.add(run)
+            try:
+                self.claims.hand_over(run)
+            except OSError as error:
+                self._not_stored(run, error)
         self.running.about = None
         self.claims.read_ahead()
+
+    def _give_turn(self) -> None:
+        """Let the ticket count that has the device by now."""
+        first = self.running.first
+        if first is not None and first.turn_at is None:
+            for other in self.running:
+                other.relieve()
+            self.claims.give_turn(first)
 
     # Following
 
@@ -308,8 +321,8 @@ class Lane:
         if given_up and not run.give_up_told:
             self.keeper.tell(GiveUp(key=run.key))
             run.give_up_told = True
-            if run.holds_device:
-                run.limits.allow(self.times.cancel_seconds, Cancel())
+        if given_up and run is self.running.first:
+            run.limits.allow(self.times.cancel_seconds, Cancel())
         return given_up is not None
 
     def _hear(self, message: FromWorker | WorkerEnded) -> None:
@@ -326,7 +339,7 @@ class Lane:
             case Measured():
                 self.keeper.offering.note_measured(message)
                 for run in self.running:
-                    run.loading_seconds += message.loading_seconds if run.holds_device else 0.0
+                    run.loading_seconds += message.loading_seconds if run is self.running.first else 0.0
             case OfOneJob():
                 for run in self.running.each():
                     if run.in_worker and run.key == message.key:
@@ -341,6 +354,8 @@ class Lane:
                 run.perform()
             case Performed() if run.holds_device:
                 run.pack()
+                if not self.keeper.offering.reads_files(run.ticket.service):
+                    self.running.note_performed(run)
                 run.limits.allow_packing(self.times.pack_seconds)
             case Packed():
                 run.seal(self.sealer.seal(run.out))
@@ -393,34 +408,72 @@ class Lane:
             self._not_stored(run, error)
         else:
             self.keeper.suspects.note_success()
-            run.end_as(Succeed(sha256=sha256, size_bytes=size_bytes, seconds=run.occupied_seconds))
+            seconds = run.occupied_seconds
+            run.end_as(Success(ticket=run.ticket, sha256=sha256, size_bytes=size_bytes, seconds=seconds))
+
+    def _carry_out_ends(self) -> None:
+        """End the tickets whose end has come, all that succeed together."""
+        for run in self.running.each():
+            if run.end is not None and not isinstance(run.end, Success):
+                self._carry_out(run.end, run)
+        successes = {run: run.end for run in self.running if isinstance(run.end, Success)}
+        if successes:
+            self._complete(successes)
 
     def _carry_out(self, end: End, run: RunningTicket) -> None:
-        """End a ticket, now or when the database is back.
-
-        Raises ``Stopping`` when it is away, the lane has to end, and nothing else is waited for.
-        """
-        claimed = None
-        self.claims.tell_idle(after=run)
+        """End a ticket that has no result, now or when the database is back. Raises ``Stopping`` as ``_complete``."""
+        self.claims.tell_idle(after=[run])
         try:
-            if isinstance(end, Succeed) and self.claims.can_be_joined and self._is_free(without=run):
-                kept, claimed = self.claims.succeed_and_claim(run, end)
-                ended = self.ends.note_success(end, run.ticket, run.out, kept=kept)
-            else:
-                ended = self.ends.carry_out(end, run.ticket, run.out)
+            ended = self.ends.carry_out(end, run.ticket, run.out)
         except DatabaseUnavailable as error:
-            self.log.warning("database.lost", ticket=run.ticket.id, reason=str(error))
-            if self._ending() and all(other.stage is Stage.ENDING for other in self.running):
-                raise Stopping from error  # the files stay, since the ticket may have succeeded
+            self._wait_for_database([run], error)
         except RowRefused as error:
             self._end_otherwise(end, run, error)
         else:
-            self.running.remove(run)
-            if ended:
-                self.beside.forget_crowded(run.ticket.id)
-                self.storage.end_loan(run.ticket.folder)
-            if claimed is not None:
+            self._forget(run, ended=ended)
+
+    def _complete(self, successes: Mapping[RunningTicket, Success]) -> None:
+        """Complete tickets whose results are sealed, and claim the next ones in the same statement if they may start.
+
+        It is repeated until the database is back. Raises ``Stopping`` when it is away, the lane has to end, and nothing
+        else is waited for.
+        """
+        runs, ends = list(successes), list(successes.values())
+        claimed: list[RunningTicket] = []
+        self.claims.tell_idle(after=runs)
+        places = self._places(without=runs)
+        self.running.about = runs[0]
+        try:
+            if places and self.claims.can_be_joined:
+                kept, claimed = self.claims.succeed_and_claim(ends, most=places)
+            else:
+                kept = self.store.succeed_all(ends)
+        except DatabaseUnavailable as error:
+            self._wait_for_database(runs, error)
+        except RowRefused as error:
+            if len(runs) == 1:
+                self._end_otherwise(ends[0], runs[0], error)
+            else:  # it is the fault of one of them
+                for run, end in successes.items():
+                    self._complete({run: end})
+        else:
+            for run, end in successes.items():
+                self._forget(run, ended=self.ends.note_success(end, run.out, kept=run.ticket.id in kept))
+            if claimed:
                 self._begin(claimed)
+        self.running.about = None
+
+    def _wait_for_database(self, runs: Sequence[RunningTicket], error: DatabaseUnavailable) -> None:
+        self.log.warning("database.lost", tickets=[run.ticket.id for run in runs], reason=str(error))
+        if self._ending() and all(run.stage is Stage.ENDING for run in self.running):
+            raise Stopping from error  # the files stay, since the tickets may have succeeded
+
+    def _forget(self, run: RunningTicket, *, ended: bool) -> None:
+        """Let a ticket go whose end is known."""
+        self.running.remove(run)
+        if ended:
+            self.beside.forget_crowded(run.ticket.id)
+            self.storage.end_loan(run.ticket.folder)
 
     def _end_otherwise(self, end: End, run: RunningTicket, error: RowRefused) -> None:
         """Fail a ticket whose end PostgreSQL refuses; one whose failure it refuses, too, is left as it is."""

@@ -50,6 +50,11 @@ class Offering:
         """The hashes of the interfaces that the worker runs."""
         return [offered.interface_hash for offered in self.offers.values()]
 
+    def reads_files(self, service: str) -> bool:
+        """Tell whether a service has inputs that are files, as far as is known."""
+        offered = self.offers.get(service)
+        return offered is None or any(each.get("store") == "file" for each in offered.offer["interface"].values())
+
     def note(self, message: Loading | Loaded | Offered | NotOffered | WorkerReady) -> None:
         """Take a message of the worker about what it offers."""
         match message:

@@ -13,7 +13,8 @@ from tomaat.scheduling.ends import End
 from tomaat.scheduling.limits import Limits
 from tomaat.tickets.ticket import Ticket
 
-BRIEF_SECONDS = 0.02  #: of a task; the end of such a ticket takes about as long, and can be joined with the next claim
+BRIEF_SECONDS = 0.02  #: of the device; the end of such a ticket takes about as long, and is joined with the next claims
+WEIGHT = 0.3  #: of the newest in the moving mean of the seconds of the device
 
 
 class Stage(Enum):
@@ -37,8 +38,10 @@ class RunningTicket:
         self.claimed_at = time.monotonic()
         self.relieved_at: float | None = None  #: when the next ticket was claimed
         self.performing_at: float | None = None
+        self.performed_at: float | None = None
         self.ends_soon_until = 0.0  #: so short was its task that its end is waited for before the next claim
         self.loading_seconds = 0.0  #: its network's, which is no part of its duration
+        self.turn_at: float | None = None  #: when those before it had left the device
         self.give_up_told = False
         self.progress: Progress | None = None  #: that is not in the row yet
         self.sealing: Future[tuple[str, int]] | None = None  #: gives the result's SHA-256 and size
@@ -67,6 +70,10 @@ class RunningTicket:
         """Whether it was claimed before: a worker that died with two tickets may have died of this one."""
         return self.ticket.claim > 1
 
+    def begin_turn(self) -> None:
+        """Note that the device is its own, and nobody's before it."""
+        self.turn_at = time.monotonic()
+
     def perform(self) -> None:
         """Note that its task begins."""
         self.stage, self.performing_at = Stage.PERFORMING, time.monotonic()
@@ -76,7 +83,7 @@ class RunningTicket:
         now = time.monotonic()
         if self.performing_at is not None and now - self.performing_at < BRIEF_SECONDS:
             self.ends_soon_until = now + BRIEF_SECONDS
-        self.stage = Stage.PACKING
+        self.stage, self.performed_at = Stage.PACKING, now
 
     def seal(self, sealing: Future[tuple[str, int]]) -> None:
         """Note that its result is being sealed."""
@@ -87,13 +94,14 @@ class RunningTicket:
         self.stage, self.end = Stage.ENDING, end
 
     def relieve(self) -> None:
-        """Note that the next ticket was claimed."""
-        self.relieved_at = self.relieved_at or time.monotonic()
+        """Note that the next ticket may have the device, if this one has left it."""
+        if not self.holds_device:
+            self.relieved_at = self.relieved_at or time.monotonic()
 
     @property
     def occupied_seconds(self) -> float:
         """For how long it kept its source from the next ticket, the loading of its network aside."""
-        return (self.relieved_at or time.monotonic()) - self.claimed_at - self.loading_seconds
+        return (self.relieved_at or time.monotonic()) - (self.turn_at or self.claimed_at) - self.loading_seconds
 
 
 class RunningTickets:
@@ -102,6 +110,7 @@ class RunningTickets:
     def __init__(self) -> None:
         self.runs: list[RunningTicket] = []
         self.about: RunningTicket | None = None  #: the ticket that is looked at, should something go wrong
+        self.device_seconds: dict[str, float] = {}  #: the mean for which tickets of a service had the device
 
     def __iter__(self) -> Iterator[RunningTicket]:
         return iter(list(self.runs))
@@ -139,6 +148,29 @@ class RunningTickets:
     def hold_device(self) -> bool:
         """Whether one of them does."""
         return any(run.holds_device for run in self.runs)
+
+    @property
+    def first(self) -> RunningTicket | None:
+        """The ticket whose turn it is to have the device, if there is one."""
+        return next((run for run in self.runs if run.holds_device), None)
+
+    def note_performed(self, run: RunningTicket) -> None:
+        """Learn for how long a ticket had the device."""
+        if run.turn_at is None or run.performed_at is None:
+            return
+        seconds, service = run.performed_at - run.turn_at - run.loading_seconds, run.ticket.service
+        mean = self.device_seconds.get(service, seconds)
+        self.device_seconds[service] = (1 - WEIGHT) * mean + WEIGHT * seconds
+
+    @property
+    def brief(self) -> list[str]:
+        """The services whose tickets had the device for a moment only."""
+        return [service for service, mean in self.device_seconds.items() if mean < BRIEF_SECONDS]
+
+    @property
+    def are_brief(self) -> bool:
+        """Whether all of them are expected to have the device for a moment only."""
+        return {run.ticket.service for run in self.runs} <= set(self.brief)
 
     @property
     def need_no_neighbour(self) -> bool:

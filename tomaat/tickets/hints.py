@@ -7,8 +7,9 @@ from tomaat.tickets import states
 
 #: Any door may have to act, about anything.
 EVERY_DOOR = tuple(Hint(channel) for channel in (SUBMITTED, QUEUED, WISHED, MOVED, ENDED))
-#: Selected by a statement that queues tickets, for each of its rows: what ``hints_of`` names; the latter by the manager.
+#: Selected by a statement that queues tickets, for each of its rows: what ``hints_of`` names of WebService's move.
 HINT_OF_QUEUED = f"pg_notify('{QUEUED}', source)"
+#: The same of a move of the manager's.
 HINTS_OF_QUEUED = f"{HINT_OF_QUEUED} AS source_told, pg_notify('{MOVED}', CAST(id AS text)) AS ticket_told"
 
 #: Selected by the statement that completes a ticket after which nothing waits: what ``hints_of`` names.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy
@@ -25,17 +25,22 @@ log = structlog.get_logger()
 THIS_CLAIM = """id = :id AND claim = :claim AND epoch = :epoch AND source = :source
     AND claim_folder IS NOT DISTINCT FROM :claim_folder"""
 MINE = f"{THIS_CLAIM} AND state = '{RUNNING}'"  #: the guard of every end
-#: The next to be claimed, and the one after it; none of a drained source.
+#: The next to be claimed, and the ones after it; none of a drained source.
 FRONT = f"""SELECT {COLUMNS} FROM tickets WHERE state = '{QUEUED}' AND source = :source
       AND interface_hash = ANY(:hashes) AND id <> ALL(:left_alone)
       AND NOT EXISTS (SELECT FROM compute_sources WHERE name = :source AND drained)
-    ORDER BY queue_order LIMIT 2"""
-#: Claims the ticket in front, and tells the next one.
-CLAIM = f"""front AS MATERIALIZED ({FRONT}), claimed AS (
+    ORDER BY queue_order LIMIT CAST(:most AS integer) + 1"""
+#: Claims the ticket in front, and those behind it as long as all are ``:brief`` and new, and tells the next one.
+CLAIM = f"""front AS MATERIALIZED ({FRONT}), chosen AS (
+      SELECT id FROM (SELECT id, row_number() OVER line AS place,
+          bool_and(claim = 0 AND interface_hash = ANY(:brief) AND expected_seconds IS NULL) OVER line AS are_brief
+        FROM front WINDOW line AS (ORDER BY queue_order)) f
+      WHERE place = 1 OR (are_brief AND place <= CAST(:most AS integer))
+    ), claimed AS (
       UPDATE tickets SET state = '{RUNNING}', claim = claim + 1, epoch = :epoch, lane = :lane,
         claim_folder = claim + 1 || '-' || CAST(:random AS text),
         started = clock_timestamp(), progress = 0, stage = NULL
-      WHERE id = (SELECT id FROM front ORDER BY queue_order LIMIT 1) AND id = coalesce(CAST(:only AS bigint), id)
+      WHERE id IN (SELECT id FROM chosen) AND id = coalesce(CAST(:only AS bigint), id)
         AND (claim = 0 OR NOT :beside_another)
         AND interface_hash = ANY(:only_of) AND id <> ALL(:not_now)
         AND state = '{QUEUED}' AND source = :source
@@ -48,19 +53,35 @@ CLAIM = f"""front AS MATERIALIZED ({FRONT}), claimed AS (
                  ORDER BY queue_order LIMIT 1)
     )"""
 WEIGHT = 0.3  #: of the newest duration in the moving mean
-#: Completes a ticket, and adds its seconds to what is measured of its service.
+#: Completes tickets, each if it is still that very claim, and adds their seconds to what is measured of their service.
 SUCCEED = f"""done AS (
-      UPDATE tickets SET state = '{SUCCEEDED}', finished = clock_timestamp(), progress = 1, stage = NULL,
-        result_sha256 = :sha256, result_bytes = :size_bytes
-      WHERE {MINE} RETURNING id, source, service
+      UPDATE tickets t SET state = '{SUCCEEDED}', finished = clock_timestamp(), progress = 1, stage = NULL,
+        result_sha256 = e.sha256, result_bytes = e.size_bytes
+      FROM jsonb_to_recordset(CAST(:ends AS jsonb)) AS e(id bigint, claim integer, epoch bigint, claim_folder text,
+        sha256 text, size_bytes bigint, seconds double precision)
+      WHERE t.id = e.id AND t.claim = e.claim AND t.epoch = e.epoch AND t.source = :source
+        AND t.claim_folder IS NOT DISTINCT FROM e.claim_folder AND t.state = '{RUNNING}'
+      RETURNING t.id, t.source, t.service, e.seconds
     ), measured AS (
-      INSERT INTO durations (source, service, mean_seconds) SELECT source, service, :seconds FROM done
+      INSERT INTO durations (source, service, mean_seconds)
+      SELECT source, service, avg(seconds) FROM done GROUP BY source, service
       ON CONFLICT (source, service) DO UPDATE
         SET mean_seconds = (1 - {WEIGHT}) * durations.mean_seconds + {WEIGHT} * excluded.mean_seconds
     )"""
-#: Completes a ticket after which nothing is claimed, and says so: few others commit, and nothing waits for its hints.
-TOLD_SUCCESS = f"""WITH {SUCCEED} SELECT {HINT_OF_ENDED}, CASE WHEN :idle THEN pg_notify('{IDLE}', source) END FROM done"""
+#: Completes tickets after which nothing is claimed, and says so: few others commit, and nothing waits for its hints.
+TOLD_SUCCESS = f"""WITH {SUCCEED}
+    SELECT id, {HINT_OF_ENDED}, CASE WHEN :idle THEN pg_notify('{IDLE}', source) END FROM done"""
 MOST_SECONDS = 1e9  #: of a duration; the database takes no longer one
+
+
+@dataclass(frozen=True, kw_only=True)
+class Success:
+    """A ticket whose result is durable."""
+
+    ticket: Ticket
+    sha256: str
+    size_bytes: int
+    seconds: float  #: for which it kept the source from the next ticket
 
 
 class LaneStore:
@@ -101,7 +122,7 @@ class LaneStore:
             rows = self._claim(interface_hashes, running, guards)
         except RowRefused:
             rows = self._claim_by_id(interface_hashes, running, guards)
-        return self._take_claim(rows)
+        return next(iter(self._take_claims(rows)), None)
 
     def _claim(
         self,
@@ -117,13 +138,12 @@ class LaneStore:
             **self._claiming(interface_hashes, running, guards, only=only),
         )
 
-    def _take_claim(self, rows: Rows) -> Ticket | None:
-        """Note which ticket waits next; return the claimed one."""
-        told = {row.is_claimed: Ticket.of(row) for row in rows}
-        self.next = told.get(False)
-        claimed = told.get(True)
-        if claimed is not None:
-            self._tell(claimed, RUNNING, before=QUEUED)
+    def _take_claims(self, rows: Rows) -> list[Ticket]:
+        """Note which ticket waits next; return the claimed ones, in their order."""
+        self.next = next((Ticket.of(row) for row in rows if not row.is_claimed), None)
+        claimed = sorted((Ticket.of(row) for row in rows if row.is_claimed), key=lambda ticket: ticket.queue_order)
+        for ticket in claimed:
+            self._tell(ticket, RUNNING, before=QUEUED)
         return claimed
 
     def _claim_by_id(
@@ -146,9 +166,10 @@ class LaneStore:
         self.next = Ticket.of(rows[0]) if rows else None
         return self.next
 
-    def _front(self, interface_hashes: Collection[str], running: Collection[int]) -> dict[str, Any]:
+    def _front(self, interface_hashes: Collection[str], running: Collection[int], most: int = 1) -> dict[str, Any]:
         """Give the values that ``FRONT`` needs."""
         return {
+            "most": most,
             "source": self.lease.name,
             "hashes": list(interface_hashes),
             "left_alone": [*self.refused, *running],
@@ -161,10 +182,13 @@ class LaneStore:
         guards: Mapping[str, Any],
         *,
         only: int | None = None,
+        brief: Collection[str] = (),
+        most: int = 1,
     ) -> dict[str, Any]:
         """Give the values that ``CLAIM`` needs."""
         return {
-            **self._front(interface_hashes, running),
+            **self._front(interface_hashes, running, most),
+            "brief": list(brief),
             "only": only,
             "holder": self.lease.holder,
             "epoch": self.lease.epoch,
@@ -175,19 +199,22 @@ class LaneStore:
             "random": secrets.token_hex(8),
         }
 
-    def left_running(self, *, known: Collection[int] = ()) -> Ticket | None:
-        """Find the oldest ticket that a claim of unknown outcome took: it runs here by the own epoch, not ``known``."""
+    def left_running(self, *, known: Collection[int] = ()) -> list[Ticket]:
+        """Find the tickets that a claim of unknown outcome took: they run here by the own epoch, and are not ``known``.
+
+        They come in their order.
+        """
         rows = run(
             self.database,
             f"""SELECT {COLUMNS} FROM tickets
                 WHERE state = '{RUNNING}' AND source = :source AND epoch = :epoch AND lane = :lane AND id <> ALL(:known)
-                ORDER BY queue_order LIMIT 1""",
+                ORDER BY queue_order""",
             source=self.lease.name,
             epoch=self.lease.epoch,
             lane=self.lane,
             known=list(known),
         )
-        return Ticket.of(rows[0]) if rows else None
+        return [Ticket.of(row) for row in rows]
 
     def report(self, ticket: Ticket, progress: float | None, stage: str | None) -> bool | None:
         """Write a running ticket's progress; return whether its client gave it up, ``None`` if it is no longer ours.
@@ -217,64 +244,75 @@ class LaneStore:
         return rows[0].cancel_requested if rows else None
 
     def succeed(self, ticket: Ticket, *, sha256: str, size_bytes: int, seconds: float) -> bool:
-        """Complete a ticket whose result is durable; ``False`` if another holder has it or it has ended otherwise.
+        """Complete one ticket as ``succeed_all`` does; tell whether it is complete."""
+        return bool(self.succeed_all([Success(ticket=ticket, sha256=sha256, size_bytes=size_bytes, seconds=seconds)]))
 
-        ``seconds`` is the time for which it kept the source from the next ticket. The call may be repeated after an
-        unknown outcome.
+    def succeed_all(self, ends: Sequence[Success]) -> set[int]:
+        """Complete tickets whose results are durable; return those that are complete.
+
+        The others have another holder, or have ended otherwise. The call may be repeated after an unknown outcome.
+        Raises ``RowRefused`` when PostgreSQL refuses one of the rows: then none is completed.
         """
-        values = self._succeeding(ticket, sha256, size_bytes, seconds)
+        values = self._succeeding(ends)
         try:
-            told = bool(run_prepared(self.database, TOLD_SUCCESS, idle=self.idle is not None, **values))
+            told = {row.id for row in run_prepared(self.database, TOLD_SUCCESS, idle=self.idle is not None, **values)}
             self.idle = None if told else self.idle
         except RowRefused:  # perhaps it is a hint that is not taken
-            told = False
-        done = told or bool(run_prepared(self.database, f"WITH {SUCCEED} SELECT id FROM done", **values))
-        return self._has_succeeded(ticket, done=done, told=told)
+            told = set()
+        done = told or {row.id for row in run_prepared(self.database, f"WITH {SUCCEED} SELECT id FROM done", **values)}
+        return self._succeeded(ends, done, told)
 
     def succeed_and_claim(
         self,
-        ticket: Ticket,
+        ends: Sequence[Success],
         *,
-        sha256: str,
-        size_bytes: int,
-        seconds: float,
         interface_hashes: Collection[str],
         beside_another: bool,
         running: Collection[int],
-    ) -> tuple[bool, Ticket | None]:
-        """Complete a ticket as ``succeed`` does, and claim the next one as ``claim`` does, in one statement.
+        brief: Collection[str] = (),
+        most: int = 1,
+    ) -> tuple[set[int], list[Ticket]]:
+        """Complete tickets as ``succeed_all`` does, and claim the next one as ``claim`` does, in one statement.
 
-        After an unknown outcome ``succeed`` may be called, and ``left_running``. Where PostgreSQL refuses either row,
-        the ticket is completed, and none is claimed.
+        Of tickets of ``brief`` interfaces that were never claimed and wait one behind the other, ``most`` are claimed.
+        After an unknown outcome ``succeed_all`` may be called, and ``left_running``. Where PostgreSQL refuses a row,
+        the tickets are completed, and none is claimed.
         """
-        values = self._succeeding(ticket, sha256, size_bytes, seconds)
-        values |= self._claiming(
-            interface_hashes, running, {"beside_another": beside_another, "only_of": None, "not_now": ()}
-        )
+        guards = {"beside_another": beside_another, "only_of": None, "not_now": ()}
+        values = self._claiming(interface_hashes, running, guards, brief=brief, most=most)
         try:
             rows = run_prepared(
                 self.database,
-                f"""WITH {SUCCEED}, {CLAIM}
-                    SELECT EXISTS (SELECT FROM done) AS is_done, told.* FROM (SELECT) one LEFT JOIN told ON true""",
-                **values,
+                f"""WITH {SUCCEED}, {CLAIM} SELECT (SELECT array_agg(id) FROM done) AS done, told.*
+                    FROM (SELECT) one LEFT JOIN told ON true""",
+                **(values | self._succeeding(ends)),
             )
         except RowRefused:
-            return self.succeed(ticket, sha256=sha256, size_bytes=size_bytes, seconds=seconds), None
-        claimed = self._take_claim([row for row in rows if row.is_claimed is not None])
-        return self._has_succeeded(ticket, done=rows[0].is_done), claimed
+            return self.succeed_all(ends), []
+        claimed = self._take_claims([row for row in rows if row.is_claimed is not None])
+        return self._succeeded(ends, set(rows[0].done or ())), claimed
 
-    def _succeeding(self, ticket: Ticket, sha256: str, size_bytes: int, seconds: float) -> dict[str, Any]:
+    def _succeeding(self, ends: Sequence[Success]) -> dict[str, Any]:
         """Give the values that ``SUCCEED`` needs."""
-        return {
-            **self._of(ticket),
-            "sha256": sha256,
-            "size_bytes": size_bytes,
-            "seconds": min(max(seconds, 0.0), MOST_SECONDS),
-        }
+        told = [
+            {
+                "id": end.ticket.id,
+                "claim": end.ticket.claim,
+                "epoch": end.ticket.epoch,
+                "claim_folder": end.ticket.claim_folder,
+                "sha256": end.sha256,
+                "size_bytes": end.size_bytes,
+                "seconds": min(max(end.seconds, 0.0), MOST_SECONDS),
+            }
+            for end in ends
+        ]
+        return {"ends": json.dumps(told), "source": self.lease.name}
 
-    def _has_succeeded(self, ticket: Ticket, *, done: bool, told: bool = False) -> bool:
-        self._tell(ticket, SUCCEEDED, told=told)
-        return done or self._ended_as(ticket, SUCCEEDED)
+    def _succeeded(self, ends: Sequence[Success], done: Collection[int], told: Collection[int] = ()) -> set[int]:
+        """Send the hints that were not ``told``; of what was not ``done`` now, find what is complete already."""
+        for end in ends:
+            self._tell(end.ticket, SUCCEEDED, told=end.ticket.id in told)
+        return {end.ticket.id for end in ends if end.ticket.id in done or self._ended_as(end.ticket, SUCCEEDED)}
 
     def fail(self, ticket: Ticket, error: dict[str, Any]) -> bool:
         """End a ticket whose task refused, raised, or passed its deadline.

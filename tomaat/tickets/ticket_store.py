@@ -43,7 +43,8 @@ CAN_RUN_AGAIN = f"""(NOT t.files_removed AND NOT t.delete_requested
 #: interface waits for a queue, which would come first.
 AT_ONCE = f"""SELECT s.name AS source FROM {OFFERS}
     WHERE o.interface_hash = :interface_hash AND {OPEN} AND o.warm IS NOT NULL
-      AND (s.memory_bytes IS NULL OR o.peak_bytes IS NOT NULL AND greatest(o.peak_bytes, o.network_bytes) <= s.memory_bytes)
+      AND (s.memory_bytes IS NULL
+           OR o.peak_bytes IS NOT NULL AND greatest(o.peak_bytes, o.network_bytes) <= s.memory_bytes)
       AND NOT EXISTS (SELECT FROM tickets WHERE state = '{QUEUED}' AND source = s.name)
       AND (SELECT count(*) FROM {PERFORMED} t) < s.lanes
       AND NOT EXISTS (SELECT FROM tickets WHERE state = '{SUBMITTED}' AND interface_hash = :interface_hash)

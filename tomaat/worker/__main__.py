@@ -28,6 +28,7 @@ from typing import Any
 from tomaat.devices.need import Need
 from tomaat.messages import (
     FROM_LANE,
+    MOST_BRIEF,
     MOST_UNDER_WAY,
     Begin,
     Channel,
@@ -79,7 +80,7 @@ def listen(channel: Channel[FromLane], performer: Performer, reading: InputReade
 
     Nothing of a task runs here: what waited in this thread would be heard by nobody.
     """
-    jobs: deque[Job] = deque(maxlen=MOST_UNDER_WAY)
+    jobs: deque[Job] = deque(maxlen=MOST_BRIEF + MOST_UNDER_WAY)
     while True:
         message = hear(channel)
         match message:
