@@ -60,6 +60,8 @@ from tomaat.tickets.source_store import Lease, SourceStore
 
 log = structlog.get_logger()
 
+GATHER_SECONDS = 0.01  #: for which the completion of a brief ticket waits for that of others
+MOST_MESSAGES = 2 * MOST_BRIEF  #: of the worker that are taken before the lane looks after anything else
 NEWS = (Offered, WorkerReady, Reloaded, RoomMade)  #: after such a message a ticket may start that waited for it
 
 
@@ -212,7 +214,17 @@ class Lane:
         self._give_turn()
         if self._look_left() <= 0:
             self._look_round()
-        message = self.keeper.receive(self._longest_wait())
+        self._listen()
+
+    def _listen(self) -> None:
+        """Wait for a message of the worker, or for what wakes the lane, and take the messages that are there."""
+        self._take(self.keeper.receive(self._longest_wait()))
+        for _ in range(MOST_MESSAGES):
+            if not self.keeper.has_message:
+                return
+            self._take(self.keeper.receive(0.0))
+
+    def _take(self, message: FromWorker | WorkerEnded | None) -> None:
         if message is not None:
             self._hear(message)
         if isinstance(message, NEWS):
@@ -238,8 +250,11 @@ class Lane:
     def _longest_wait(self) -> float:
         """Tell for how long nothing has to be done unless the worker, or somebody else, wakes the lane."""
         longest = self._look_left()
-        if self.claims.outcome_unknown or any(run.stage is Stage.ENDING for run in self.running):
+        ending = [run for run in self.running if run.stage is Stage.ENDING]
+        if self.claims.outcome_unknown or ending:
             longest = min(longest, RETRY_SECONDS)
+        if ending and (left := self._gathering_left(len(ending))) > 0:
+            longest = min(longest, left)
         for run in self.running:
             if (left := run.ends_soon_until - time.monotonic()) > 0:
                 longest = min(longest, left)
@@ -417,8 +432,15 @@ class Lane:
             if run.end is not None and not isinstance(run.end, Success):
                 self._carry_out(run.end, run)
         successes = {run: run.end for run in self.running if isinstance(run.end, Success)}
-        if successes:
+        if successes and self._gathering_left(len(successes)) <= 0:
             self._complete(successes)
+
+    def _gathering_left(self, successes: int) -> float:
+        """Tell for how many seconds the completion of brief tickets waits for others, to be one statement for all."""
+        if successes == len(self.running) or successes >= MOST_BRIEF // 2 or not self.running.are_brief:
+            return 0.0
+        first = min(run.ending_at for run in self.running if run.stage is Stage.ENDING)
+        return first + GATHER_SECONDS - time.monotonic()
 
     def _carry_out(self, end: End, run: RunningTicket) -> None:
         """End a ticket that has no result, now or when the database is back. Raises ``Stopping`` as ``_complete``."""

@@ -82,6 +82,10 @@ class Worker:
         """Send it a message. Raises ``ChannelClosed`` when it has ended."""
         self.channel.send(message)
 
+    def has_message(self) -> bool:
+        """Tell whether ``receive`` would return at once."""
+        return self.channel.has_message()
+
     def receive(self) -> FromWorker:
         """Wait for its next message. Raises ``ChannelClosed`` when it has ended, ``MessageRefused`` for nonsense."""
         try:

@@ -46,6 +46,7 @@ class RunningTicket:
         self.progress: Progress | None = None  #: that is not in the row yet
         self.sealing: Future[tuple[str, int]] | None = None  #: gives the result's SHA-256 and size
         self.end: End | None = None
+        self.ending_at = 0.0  #: when its end was known
         self.faulty = False  #: an error of ours came up at it
         self.was_alone = True  #: no other lane of its source held anything of the device when it was claimed
         self.begun_beside = 0  #: what the other lanes had started by then
@@ -91,7 +92,7 @@ class RunningTicket:
 
     def end_as(self, end: End) -> None:
         """Note how it ends."""
-        self.stage, self.end = Stage.ENDING, end
+        self.stage, self.end, self.ending_at = Stage.ENDING, end, time.monotonic()
 
     def relieve(self) -> None:
         """Note that the next ticket may have the device, if this one has left it."""

@@ -155,6 +155,11 @@ class WorkerKeeper:
             return self._hear(self.worker)
         return WorkerEnded(ending=self.worker.ending()) if self.worker.pidfd in ready else None
 
+    @property
+    def has_message(self) -> bool:
+        """Whether the worker has sent a message that is not taken yet."""
+        return self.worker is not None and self.worker.has_message()
+
     def _hear(self, worker: Worker) -> FromWorker | WorkerEnded:
         try:
             return worker.receive()

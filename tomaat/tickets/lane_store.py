@@ -68,7 +68,7 @@ SUCCEED = f"""done AS (
       ON CONFLICT (source, service) DO UPDATE
         SET mean_seconds = (1 - {WEIGHT}) * durations.mean_seconds + {WEIGHT} * excluded.mean_seconds
     )"""
-#: Completes tickets after which nothing is claimed, and says so: few others commit, and nothing waits for its hints.
+#: Completes tickets after which nothing is claimed, and says so.
 TOLD_SUCCESS = f"""WITH {SUCCEED}
     SELECT id, {HINT_OF_ENDED}, CASE WHEN :idle THEN pg_notify('{IDLE}', source) END FROM done"""
 MOST_SECONDS = 1e9  #: of a duration; the database takes no longer one
@@ -283,14 +283,16 @@ class LaneStore:
         try:
             rows = run_prepared(
                 self.database,
-                f"""WITH {SUCCEED}, {CLAIM} SELECT (SELECT array_agg(id) FROM done) AS done, told.*
-                    FROM (SELECT) one LEFT JOIN told ON true""",
+                f"""WITH {SUCCEED}, {CLAIM} SELECT completed.done, told.*
+                    FROM (SELECT array_agg(id) AS done, count({HINT_OF_ENDED}) AS hints FROM done) completed
+                    LEFT JOIN told ON true""",
                 **(values | self._succeeding(ends)),
             )
         except RowRefused:
             return self.succeed_all(ends), []
         claimed = self._take_claims([row for row in rows if row.is_claimed is not None])
-        return self._succeeded(ends, set(rows[0].done or ())), claimed
+        done = set(rows[0].done or ())
+        return self._succeeded(ends, done, done), claimed
 
     def _succeeding(self, ends: Sequence[Success]) -> dict[str, Any]:
         """Give the values that ``SUCCEED`` needs."""
