@@ -20,4 +20,3 @@ class Hint:
     channel: str
     about: str = ""  #: a source's name, or a ticket's id; empty: anything
     soon: bool = field(default=True, compare=False)  #: ``False``: it can wait a moment for others
-    told: bool = field(default=False, compare=False)  #: a statement has said it: what waits about the same is outdated

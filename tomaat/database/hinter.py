@@ -43,8 +43,7 @@ class Hinter:
         wanted: list[Hint | None] = []
         while None not in wanted:
             wanted = self._next()
-            told = {each.about for each in wanted if each is not None and each.told}
-            hints = [each for each in wanted if each is not None and each.about not in told]
+            hints = [each for each in wanted if each is not None]
             if hints:
                 self.sent_at = time.monotonic()
                 send_hints(self.database, hints)

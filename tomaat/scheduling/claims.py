@@ -80,16 +80,11 @@ class Claims:
         reserved = self._reserved()
         wish = self._wish([*self.running.ids, *reserved])
         self.outcome_unknown = True
-        kept, tickets = self.store.succeed_and_claim(ends, **wish, brief=self._brief(), most=most)
+        kept, tickets = self.store.succeed_and_claim(ends, **wish, most=most)
         self.outcome_unknown = False
         self._note_claimed(tickets[-1] if tickets else None, reserved)
         self.may_wait |= not tickets and bool(reserved)
         return kept, self._begin(tickets)
-
-    def _brief(self) -> list[str]:
-        """List the interfaces whose tickets have been brief here."""
-        offers = self.keeper.offering.offers
-        return [offers[service].interface_hash for service in self.running.brief if service in offers]
 
     def _begin(self, tickets: Sequence[Ticket]) -> list[RunningTicket]:
         """Make claimed tickets running ones, and wake the lanes that are concerned."""
@@ -158,6 +153,7 @@ class Claims:
             "interface_hashes": offering.interface_hashes,
             "beside_another": bool(self.running.in_worker) or (not offering.complete and self.keeper.suspects.in_doubt),
             "running": left_alone,
+            "brief": [offering.offers[name].interface_hash for name in self.running.brief if name in offering.offers],
         }
 
     def hand_over(self, run: RunningTicket) -> None:

@@ -60,6 +60,8 @@ class TicketFolder:
 
     def before(self, claim: int) -> list[Path]:
         """List the folders of earlier claims; one of the same number is another database's, and stays."""
+        if claim <= 1:
+            return []
         return [path for path in (self.path / "out").glob("*") if _number_of(path.name) < claim]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy
@@ -106,6 +106,7 @@ class LaneStore:
         running: Collection[int] = (),
         only_of: Collection[str] | None = None,
         not_now: Collection[int] = (),
+        brief: Collection[str] = (),
     ) -> Ticket | None:
         """Take the oldest ticket of this source's queue that its worker can run.
 
@@ -113,6 +114,8 @@ class LaneStore:
         ``beside_another`` the worker still has another ticket: then a ticket that was claimed before is left, since it
         must run alone. ``None`` does not mean that the queue is empty. Tickets that are still ``running`` here are left
         where they are. A ticket whose row PostgreSQL refuses to change is left from then on.
+
+        Nobody is told of a ticket of a ``brief`` interface that it begins: in a moment it ends.
 
         If the oldest is none ``only_of`` some interfaces, or is one of ``not_now``, nothing is claimed: it has to wait,
         and nobody overtakes it.
@@ -122,7 +125,7 @@ class LaneStore:
             rows = self._claim(interface_hashes, running, guards)
         except RowRefused:
             rows = self._claim_by_id(interface_hashes, running, guards)
-        return next(iter(self._take_claims(rows)), None)
+        return next(iter(self._take_claims(rows, brief)), None)
 
     def _claim(
         self,
@@ -138,12 +141,13 @@ class LaneStore:
             **self._claiming(interface_hashes, running, guards, only=only),
         )
 
-    def _take_claims(self, rows: Rows) -> list[Ticket]:
+    def _take_claims(self, rows: Rows, brief: Collection[str]) -> list[Ticket]:
         """Note which ticket waits next; return the claimed ones, in their order."""
         self.next = next((Ticket.of(row) for row in rows if not row.is_claimed), None)
         claimed = sorted((Ticket.of(row) for row in rows if row.is_claimed), key=lambda ticket: ticket.queue_order)
         for ticket in claimed:
-            self._tell(ticket, RUNNING, before=QUEUED)
+            if ticket.interface_hash not in brief:
+                self._tell(ticket, RUNNING, before=QUEUED)
         return claimed
 
     def _claim_by_id(
@@ -290,7 +294,7 @@ class LaneStore:
             )
         except RowRefused:
             return self.succeed_all(ends), []
-        claimed = self._take_claims([row for row in rows if row.is_claimed is not None])
+        claimed = self._take_claims([row for row in rows if row.is_claimed is not None], brief)
         done = set(rows[0].done or ())
         return self._succeeded(ends, done, done), claimed
 
@@ -313,7 +317,8 @@ class LaneStore:
     def _succeeded(self, ends: Sequence[Success], done: Collection[int], told: Collection[int] = ()) -> set[int]:
         """Send the hints that were not ``told``; of what was not ``done`` now, find what is complete already."""
         for end in ends:
-            self._tell(end.ticket, SUCCEEDED, told=end.ticket.id in told)
+            if end.ticket.id not in told:
+                self._tell(end.ticket, SUCCEEDED)
         return {end.ticket.id for end in ends if end.ticket.id in done or self._ended_as(end.ticket, SUCCEEDED)}
 
     def fail(self, ticket: Ticket, error: dict[str, Any]) -> bool:
@@ -416,9 +421,9 @@ class LaneStore:
             estimates=json.dumps([{"id": id, "seconds": seconds} for id, seconds in expected_seconds.items()]),
         )
 
-    def _tell(self, ticket: Ticket, after: str, *, before: str = RUNNING, told: bool = False) -> None:
+    def _tell(self, ticket: Ticket, after: str, *, before: str = RUNNING) -> None:
         for hint in hints_of(before, after, SCHEDULER, ticket=ticket.id, source=self.lease.name):
-            self.hint(replace(hint, soon=False, told=True) if told else hint)
+            self.hint(hint)
         self._tell_idle()
 
     def _tell_back(self, ticket: Ticket, rows: Rows) -> str | None:
