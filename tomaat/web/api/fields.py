@@ -6,6 +6,7 @@
     head=@head.nii.gz                a file         file-head.nii.gz
     scan=@1.dcm scan=@2.dcm …        DICOM images   file-scan/000001, file-scan/000002, …
     scan.series=1.2.840.…            chooses one of several DICOM series
+    scan.form=qform                  chooses one of a NIfTI's two places
     outputs.format=seg.nrrd          of the result's volumes
 """
 
@@ -27,7 +28,7 @@ from tomaat.services.payload import LARGEST_MAIN_BYTES, MAIN, read_value
 from tomaat.web.api.form import Event, Part
 
 OUTPUT_FORMAT = "outputs.format"
-SERIES = ".series"  #: behind the id of a volume
+SERIES, FORM = ".series", ".form"  #: behind the id of a volume
 IMAGE_NAMES = re.compile(r"[^.]*|.*\.(dcm|dicom|ima|[0-9]+)", re.IGNORECASE)  #: as scanners name their images
 PLAIN_EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,10}")
 TEXT_TYPES = {"str", "singlechoice"}  #: whose values are the field's text itself
@@ -71,11 +72,12 @@ class Fields:
             except UnicodeDecodeError as error:
                 self._fault("not-utf-8", f"{shown(name)}: the value is not UTF-8 (byte {error.start + 1}).", name)
                 continue
-            declared = interface.get(name.removesuffix(SERIES), {})
+            declared = interface.get(name, {})
+            id, dot, choice = name.partition(".")
             if name == OUTPUT_FORMAT:
                 outputs["format"] = text
-            elif name.endswith(SERIES):
-                inputs[name.removesuffix(SERIES)] = {"series": text}
+            elif dot + choice in {SERIES, FORM}:
+                inputs[id] = {choice: text}
             elif declared.get("store") == "file":
                 self._fault("not-a-file", f"{name}: must be sent as a file (with curl by an @ before its name).", name)
             else:
