@@ -51,6 +51,7 @@ class VolumeInput(Input):
     type = "volume"
     store = "file"
     extensions = (".nii.gz", ".nii", ".nrrd", ".mha", ".zip")  #: that a file may have
+    forms = FORMS  #: by which a NIfTI may be placed
     only_described = Input.only_described | {"default", "extensions", "channels"}
 
     def __init__(
@@ -118,8 +119,8 @@ class VolumeInput(Input):
     ) -> VolumeHeader | None:
         """Check a file's header, and the file's size against it; raises ``InputRefused``.
 
-        ``form`` is the one that the client chose. ``largest_voxel_bytes`` is the limit of this server for any volume. A folder of DICOM images has no header: only
-        that its files are DICOM is checked.
+        ``form`` is the one that the client chose. ``largest_voxel_bytes`` is the limit of this server for any volume. A
+        folder of DICOM images has no header: only that its files are DICOM is checked.
         """
         try:
             if path.is_dir():

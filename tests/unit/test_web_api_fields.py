@@ -77,6 +77,13 @@ def test_a_series_and_the_format_of_the_result_are_chosen_by_fields(tmp_path):
     assert payload.format == "mha"
 
 
+def test_the_form_of_a_nifti_is_chosen_by_a_field(tmp_path):
+    both = nifti(codes=(1, 1), qoffset=9.0)
+    payload = received(tmp_path, field("scan", both, file_name="a.nii"), field("scan.form", b"qform"))
+    assert payload.forms == {"scan": "qform"}
+    assert payload.headers["scan"].origin_mm == (-9, 0, 0)
+
+
 def test_every_fault_is_told_at_once_in_words_of_a_form(tmp_path):
     told = faults(
         tmp_path,

@@ -77,10 +77,9 @@ class VolumeReader:
         """Read a volume: voxels as an array of shape (i, j, k), geometry in mm in LPS.
 
         A folder is a DICOM series, or several of which ``series`` is the UID of one. ``form`` says which of a NIfTI's
-        two places is meant. ``demand`` may refuse the headers before a voxel is read; ``tell`` gets what only the voxels
-        show. Raises ``VolumeRefused`` for whatever header or voxels show, and for a read
-        that died or took too long; ``OSError`` where there is no file; ``RuntimeError`` when the read server does not
-        start.
+        two places is meant. ``demand`` may refuse the headers before a voxel is read; ``tell`` gets what only the
+        voxels show. Raises ``VolumeRefused`` for whatever header or voxels show, and for a read that died or took too
+        long; ``OSError`` where there is no file; ``RuntimeError`` when the read server does not start.
         """
         if path.is_dir():
             return self._read_series(path, series, demand)

@@ -332,12 +332,10 @@ def check_values(check: Check, values: dict[str, Any]) -> None:
             except InputRefused as refusal:
                 check.fault(refusal.code, refusal.detail, input=id)
             else:
-                if not isinstance(declared, VolumeInput):
+                if isinstance(declared, VolumeInput):
+                    note_choice(check, id, value)
+                else:
                     check.values[id] = value
-                elif value not in FORMS:
-                    choose_series(check, id, value)
-                elif id not in check.headers and not any(error["input"] == id for error in check.errors):
-                    check.fault("form", f"{id}: a form was chosen, but no NIfTI was sent.", input=id)
         elif isinstance(declared, VolumeInput):
             continue
         elif declared.required:
@@ -356,11 +354,16 @@ def chosen_forms(check: Check, values: dict[str, Any]) -> dict[str, str]:
     return chosen
 
 
-def choose_series(check: Check, id: str, series: str) -> None:
-    """Note which series of the DICOM images a client wants."""
-    if id in check.headers or not (id in check.files or any(error["input"] == id for error in check.errors)):
+def note_choice(check: Check, id: str, chosen: str) -> None:
+    """Note which series of the DICOM images a client wants, or that the form of a NIfTI was chosen without one."""
+    refused = any(error["input"] == id for error in check.errors)
+    if chosen in FORMS:
+        if id not in check.headers and not refused:
+            check.fault("form", f"{id}: the {chosen} was chosen, but no NIfTI was sent.", input=id)
+        return
+    if id in check.headers or not (id in check.files or refused):
         check.fault("no-dicom", f"{id}: a series was chosen, but no DICOM images were sent.", input=id)
-    check.series[id] = series
+    check.series[id] = chosen
 
 
 def read_value(text: str) -> Any:

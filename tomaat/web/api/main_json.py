@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tomaat.headers.nifti import FORMS
+from Inputs import VolumeInput
 from tomaat.services.payload import FORMATS
 from tomaat.web.api.fields import FORM, OUTPUT_FORMAT, SERIES
 from tomaat.web.api.shapes import DescribedInput
 from tomaat.web.http.shapes import Json
 
 SERIES_UID: Json = {"type": "string", "pattern": "^[0-9.]{1,64}$"}
-NIFTI_FORM: Json = {"type": "string", "enum": list(FORMS)}
+NIFTI_FORM: Json = {"type": "string", "enum": list(VolumeInput.forms)}
 FORMAT: Json = {"type": "string", "enum": list(FORMATS), "default": FORMATS[0]}
 FILES: Json = {
     "type": "array",
