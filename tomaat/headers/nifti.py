@@ -270,8 +270,8 @@ class _Header:
         taken = wanted or next(iter(usable))
         if len(usable) > 1:
             taken = self._chosen(usable, dimensions, wanted)
-        for refusal in faults.values():
-            self._mend(f"{refusal.detail} The {taken} was taken.", "form-unusable")
+        for fault in faults.values():
+            self._mend(f"{fault.detail} The {taken} was taken.", "form-unusable")
         return self._placed(taken, usable, dimensions)
 
     def _chosen(self, usable: Mapping[str, Grid], dimensions: Sequence[int], wanted: str | None) -> str:

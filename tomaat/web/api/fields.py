@@ -23,6 +23,7 @@ from typing import Any
 from Inputs import VolumeInput
 from Inputs.Input import ID, LONGEST_ID
 from tomaat.archives import ArchiveLimits, ArchiveTooLarge
+from tomaat.archives.beside_images import is_clutter
 from tomaat.refusals import shown
 from tomaat.services.payload import LARGEST_MAIN_BYTES, MAIN, read_value
 from tomaat.web.api.form import Event, Part
@@ -95,14 +96,14 @@ class Fields:
                 self.text = self.texts[name] = bytearray()
         elif not ID.fullmatch(name) or len(name) > LONGEST_ID:
             self._fault("unknown-input", f"{shown(name)} is no input of this service.", name)
-        elif part.filename:  # a browser sends a file without a name where none was chosen
+        elif part.filename and not is_clutter(file_name_of(part.filename)):  # none where a browser's user chose none
             self._open(name, part.filename)
 
     def _open(self, name: str, sent_as: str) -> None:
         self.files += 1
         if self.files > self.limits.most_members:
             raise ArchiveTooLarge("too-many-members", f"The form has more than {self.limits.most_members} files.")
-        file_name = PurePosixPath(sent_as.replace("\\", "/")).name
+        file_name = file_name_of(sent_as)
         path = self.folder / f"file-{name}"
         extension = extension_of(file_name)
         if extension is None:
@@ -144,6 +145,11 @@ class Fields:
 
     def _fault(self, code: str, detail: str, name: str) -> None:
         self.faults.append({"input": name, "code": code, "detail": detail})
+
+
+def file_name_of(sent_as: str) -> str:
+    """Give the last part of a path, of any system."""
+    return PurePosixPath(sent_as.replace("\\", "/")).name
 
 
 def extension_of(file_name: str) -> str | None:
