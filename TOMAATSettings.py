@@ -91,13 +91,13 @@ class Settings(BaseSettings):
         default=1100.0,
         gt=1,
         le=1_000_000,
-        description="Largest ratio of unpacked to packed bytes, after 16 MiB. An empty mask has 1,032, the most ever.",
+        description="Largest ratio of unpacked to packed bytes, after 16 MiB. An empty mask has 1,032.",
     )
     MOST_MEMBERS: int = Field(
         default=6000,
         ge=1,
         le=1_000_000,
-        description="Most files and folders in a payload; of these, a DICOM series may have 5,000 images.",
+        description="Most files and folders in a payload. A DICOM series may have 5,000 images.",
     )
     LARGEST_VOLUME_BYTES: int = Field(
         default=4 * GIB, ge=1, le=PIB, description="Most bytes that the voxels of one volume may take."
