@@ -40,6 +40,23 @@ def nifti(**changes: object) -> bytes:
     return bytes(header) + values["voxels"]
 
 
+def nifti_2(**changes: object) -> bytes:
+    values: dict[str, object] = {
+        "magic": b"n+2\0\r\n\x1a\n",
+        "dim": (3, 4, 5, 6, 1, 1, 1, 1),
+        "pixdim": (1.0, 1.0, 1.0, 2.0, 0.0, 0.0, 0.0, 0.0),
+        "vox_offset": 544,
+        "codes": (0, 1),
+        "quaternion": (0.0,) * 6,
+        "srow": (1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 2.0, 0.0),
+    } | changes
+    header = bytearray(544)
+    struct.pack_into("<i8s2h8q", header, 0, 540, values["magic"], 4, 16, *values["dim"])
+    struct.pack_into("<8dq", header, 104, *values["pixdim"], values["vox_offset"])
+    struct.pack_into("<2i6d12d", header, 344, *values["codes"], *values["quaternion"], *values["srow"])
+    return bytes(header) + VOXELS
+
+
 def mha(voxels: bytes = VOXELS, **changes: str) -> bytes:
     fields = (
         {
@@ -87,6 +104,14 @@ HOSTILE: dict[str, tuple[str, bytes, str]] = {
     "nifti-text": ("x.nii", b"hello" * 200, "header"),
     "nifti-short": ("x.nii", nifti()[:300], "header"),
     "nifti-2": ("x.nii", nifti(sizeof_hdr=540), "header"),
+    "nifti-2-cut": ("x.nii", nifti_2()[:400], "header"),
+    "nifti-2-detached": ("x.nii", nifti_2(magic=b"ni2\0\r\n\x1a\n"), "header"),
+    "nifti-2-damaged-line-ends": ("x.nii", nifti_2(magic=b"n+2\0\n\x1a\n\0"), "header"),
+    "nifti-2-endless": ("x.nii", nifti_2(dim=(3, 2**62, 2**62, 2**62, 1, 1, 1, 1)), "too-large"),
+    "nifti-2-offset": ("x.nii", nifti_2(vox_offset=2**62), "header"),
+    "nifti-2-far-away": ("x.nii", nifti_2(srow=(1, 0, 0, 1e300, 0, 1, 0, 0, 0, 0, 2, 0)), "place"),
+    "nifti-2-huge": ("x.nii", nifti_2(srow=(1e308, 1e308, 0, 0, 1e308, 1e308, 0, 0, 0, 0, 2, 0)), "spacing"),
+    "nifti-2-quaternion": ("x.nii", nifti_2(codes=(1, 0), quaternion=(1e200, 0, 0, 0, 0, 0)), "direction"),
     "nifti-detached": ("x.nii", nifti(magic=b"ni1\0"), "header"),
     "nifti-no-magic": ("x.nii", nifti(magic=b"\0\0\0\0"), "header"),
     "nifti-no-dimensions": ("x.nii", nifti(dim=(0, 1, 1, 1, 1, 1, 1, 1)), "dimensions"),
