@@ -220,7 +220,7 @@ def answer_series(source: int, memory: int, asked: dict[str, Any], guards: list[
 
 
 def confine(memory_bytes: int, seconds: int, guards: list[str], readable: int | None) -> None:
-    """Take from this process all that it does not need; it may open the file, or the folder's files, ``readable``."""
+    """Take from this process all that it does not need; it may open the files of the folder ``readable``."""
     limit(memory_bytes, seconds)
     if "landlock" in guards:
         landlock(readable)
