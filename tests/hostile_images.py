@@ -212,6 +212,13 @@ HOSTILE: dict[str, tuple[str, bytes, str]] = {
         nrrd(VOXELS * 2, dimension="4", sizes="2 4 5 6", space_directions=f"none {AXES}"),
         "not-3d",
     ),
+    "nrrd-200000-fields": (
+        "x.nrrd",
+        b"NRRD0004\n" + b"".join(b"%x:\n" % n for n in range(150_000)) + b"sizes",
+        "header",
+    ),
+    "nrrd-a-million-numbers": ("x.nrrd", nrrd(space_directions="1 " * 500_000), "header"),
+    "mha-a-million-numbers": ("x.mha", mha(Offset="1 " * 500_000), "header"),
     "nrrd-unclosed": ("x.nrrd", nrrd(space_directions="(" * 900_000), "header"),
     "nrrd-cut": ("x.nrrd", nrrd(VOXELS[:-1]), "size"),
     "nrrd-gzip-broken": ("x.nrrd", nrrd(gzip.compress(VOXELS)[:20] + bytes(30), encoding="gzip"), "broken"),

@@ -21,6 +21,7 @@ from tomaat.refusals import shown
 
 Grid = tuple[Sequence[float], Sequence[Sequence[float]]]
 LONGEST_TEXT_HEADER = 1024**2  #: bytes; a segmentation of 117 segments in 3D Slicer's words has 70,000
+LONGEST_VALUE = 16 * 1024  #: characters of a field in a text header that says something of the voxels
 VOLUME_DIMENSIONS = 3
 OWN_AXES = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))  #: of a volume that says nothing of its own: along LPS
 MOST_DIMENSIONS = 7  #: NIfTI's; readers of other formats crash beyond 15

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tomaat.headers.checks import (
     LONGEST_TEXT_HEADER,
+    LONGEST_VALUE,
     at_the_end,
     check_dimensions,
     check_origin,
@@ -148,7 +149,7 @@ def _fields(data: bytes) -> tuple[dict[str, str], int]:
         if separator is None or name.lower() not in KNOWN:
             continue
         value = line[separator.end() :].strip()
-        if separator[0] != "=" or not PLAIN_TEXT.fullmatch(value):
+        if separator[0] != "=" or len(value) > LONGEST_VALUE or not PLAIN_TEXT.fullmatch(value):
             raise VolumeRefused("header", f"The MetaImage header's line {shown(line)} is no field.")
         if name in fields or KNOWN[name.lower()] != name:
             rule = f"The MetaImage header's field {shown(name)} is there twice, or in wrong case."

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tomaat.headers.checks import (
     LONGEST_TEXT_HEADER,
+    LONGEST_VALUE,
     OWN_AXES,
     VOLUME_DIMENSIONS,
     at_the_end,
@@ -68,6 +69,7 @@ PLAIN_NAMES = {
         *("endian", "space origin", *PER_AXIS),
     )
 }  #: what governs the voxels, or their place for some reader, beside the encoding
+KNOWN = PLAIN_NAMES.keys() | {"encoding", "datafile", "lineskip", "byteskip", "units", "spaceunits"}
 
 
 def read_nrrd_header(path: Path, largest_voxel_bytes: float) -> VolumeHeader:
@@ -148,12 +150,13 @@ def _fields(data: bytes) -> tuple[dict[str, str], int]:
 def _note_field(line: str, fields: dict[str, str]) -> None:
     name, colon, value = line.partition(":")
     name = "".join(name.lower().split())
-    if value.startswith("="):
-        return  # a key of somebody's own
+    if colon and (value.startswith("=") or name not in KNOWN):
+        return  # a key of somebody's own, or a field that says nothing of the voxels
     if not colon or name in fields:
         raise VolumeRefused("header", f"The NRRD header's line {shown(line)} is no field, or is there twice.")
-    if CONTROL_CHARACTERS.search(value):
-        raise VolumeRefused("header", f"The NRRD header's field {shown(name)} holds a control character.")
+    if CONTROL_CHARACTERS.search(value) or len(value) > LONGEST_VALUE:
+        rule = f"is longer than {LONGEST_VALUE} characters, or holds a control character"
+        raise VolumeRefused("header", f"The NRRD header's field {shown(name)} {rule}.")
     fields[name] = value.strip()
 
 
