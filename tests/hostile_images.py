@@ -143,6 +143,7 @@ HOSTILE: dict[str, tuple[str, bytes, str]] = {
     "nifti-8-gb": ("x.nii", nifti(dim=(3, 2000, 2000, 2000, 1, 1, 1, 1)), "too-large"),
     "nifti-cut": ("x.nii", nifti()[:-1], "size"),
     "nifti-gz-is-not": ("x.nii.gz", b"hello" * 200, "header"),
+    "nifti-gz-two-bytes": ("x.nii.gz", GZ[:2], "header"),
     "nifti-gz-8-gb": ("x.nii.gz", gzip.compress(nifti(dim=(3, 2000, 2000, 2000, 1, 1, 1, 1))), "too-large"),
     "nifti-gz-cut": ("x.nii.gz", GZ[:-20], "truncated"),
     "nifti-gz-crc": ("x.nii.gz", GZ[:-8] + b"\0\0\0\0" + GZ[-4:], "broken"),

@@ -126,7 +126,7 @@ def read_nifti_header(path: Path, largest_voxel_bytes: float, form: str | None =
         file_bytes = content_bytes = file.seek(0, 2)
         compressed = data.startswith(GZIP_MAGIC)
         if compressed:
-            file.seek(-4, 2)
+            file.seek(max(0, file_bytes - 4))
             content_bytes = int.from_bytes(file.read(4), "little")  # of the last member, modulo 2^32: RFC 1952
             data = _inflated_start(data)
     layout, order = _layout(data)
