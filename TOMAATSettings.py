@@ -88,9 +88,17 @@ class Settings(BaseSettings):
     LARGEST_UPLOAD_BYTES: int = Field(default=2 * GIB, ge=1, le=PIB, description="Largest payload, as it is sent.")
     LARGEST_UNPACKED_BYTES: int = Field(default=8 * GIB, ge=1, le=PIB, description="Largest payload, unpacked.")
     LARGEST_RATIO: float = Field(
-        default=1000.0, gt=1, le=1_000_000, description="Largest ratio of unpacked to packed bytes, after 16 MiB."
+        default=1100.0,
+        gt=1,
+        le=1_000_000,
+        description="Largest ratio of unpacked to packed bytes, after 16 MiB. An empty mask has 1,032.",
     )
-    MOST_MEMBERS: int = Field(default=3000, ge=1, le=1_000_000, description="Most files and folders in a payload.")
+    MOST_MEMBERS: int = Field(
+        default=6000,
+        ge=1,
+        le=1_000_000,
+        description="Most files and folders in a payload. A DICOM series may have 5,000 images.",
+    )
     LARGEST_VOLUME_BYTES: int = Field(
         default=4 * GIB, ge=1, le=PIB, description="Most bytes that the voxels of one volume may take."
     )

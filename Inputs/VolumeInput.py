@@ -11,6 +11,7 @@ from typing import Any
 
 from Inputs.Input import Input
 from tomaat.headers.dicom_files import check_series_folder
+from tomaat.headers.nifti import FORMS
 from tomaat.headers.orientation import axes_for, is_orientation, orientation_of
 from tomaat.headers.read_header import read_header
 from tomaat.headers.volume_header import VolumeHeader
@@ -24,6 +25,8 @@ UID = re.compile(r"[0-9.]{1,64}", re.ASCII)
 
 class VolumeInput(Input):
     """A volume, sent as ``file-<id>.nii.gz`` (or ``.nii``, ``.nrrd``, ``.mha``); ``perform`` gets a ``Volume``.
+
+    Of a NIfTI whose qform and sform differ, ``{"form": "qform"}`` in ``main.json`` takes the one.
 
     A DICOM series is sent as ``file-<id>.zip``, or as a folder ``file-<id>`` of its images; where they are of several
     series, ``{"series": "<UID>"}`` in ``main.json`` chooses one.
@@ -48,6 +51,7 @@ class VolumeInput(Input):
     type = "volume"
     store = "file"
     extensions = (".nii.gz", ".nii", ".nrrd", ".mha", ".zip")  #: that a file may have
+    forms = FORMS  #: by which a NIfTI may be placed
     only_described = Input.only_described | {"default", "extensions", "channels"}
 
     def __init__(
@@ -97,7 +101,11 @@ class VolumeInput(Input):
         }
 
     def check(self, value: object) -> Any:
-        """Check the UID of a DICOM series: ``main.json`` may name nothing else of a volume."""
+        """Check the UID of a DICOM series, or the form of a NIfTI: ``main.json`` may name nothing else of a volume."""
+        if isinstance(value, dict) and value.keys() == {"form"}:
+            if value["form"] not in FORMS:
+                raise self.refuse("not-a-form", f"form: {self.shown(value['form'])} is none of {', '.join(FORMS)}.")
+            return value["form"]
         if isinstance(value, dict) and value.keys() == {"series"}:
             uid = value["series"]
             if not isinstance(uid, str) or not UID.fullmatch(uid):
@@ -106,17 +114,19 @@ class VolumeInput(Input):
         rule = f"{self.shown(value)} in main.json is no volume; send it as the file file-{self.id}{self.extensions[0]}."
         raise self.refuse("wrong-place", rule)
 
-    def check_file(self, path: Path, *, largest_voxel_bytes: float = math.inf) -> VolumeHeader | None:
+    def check_file(
+        self, path: Path, *, largest_voxel_bytes: float = math.inf, form: str | None = None
+    ) -> VolumeHeader | None:
         """Check a file's header, and the file's size against it; raises ``InputRefused``.
 
-        ``largest_voxel_bytes`` is the limit of this server for any volume. A folder of DICOM images has no header: only
-        that its files are DICOM is checked.
+        ``form`` is the one that the client chose. ``largest_voxel_bytes`` is the limit of this server for any volume. A
+        folder of DICOM images has no header: only that its files are DICOM is checked.
         """
         try:
             if path.is_dir():
                 check_series_folder(path)
                 return None
-            header = read_header(path, largest_voxel_bytes=largest_voxel_bytes)
+            header = read_header(path, largest_voxel_bytes=largest_voxel_bytes, form=form)
             self.demand(header)
         except VolumeRefused as refusal:
             raise self.refuse(refusal.code, refusal.detail) from refusal

@@ -169,7 +169,8 @@ def fuzz_headers(count: int, seed: int) -> Counter[str]:
     """Mutate image files and check their headers; count the codes."""
     chance = random.Random(seed)
     seeds = [(name, data) for name, data, _ in hostile_images.HOSTILE.values() if len(data) <= LARGEST]
-    seeds += [("x.nii", hostile_images.nifti()), ("x.mha", hostile_images.mha(hostile_images.VOXELS))]
+    seeds += [("x.mha", hostile_images.mha()), ("x.nrrd", hostile_images.nrrd()), ("x.nii", hostile_images.nifti_2())]
+    seeds += [("x.nii", hostile_images.nifti(codes=codes)) for codes in ((0, 1), (1, 0), (1, 1))]
     told: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix="fuzz-", dir=MEMORY if MEMORY.is_dir() else None) as name:
         for _ in range(count):

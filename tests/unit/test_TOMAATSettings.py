@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tomaat.archives import ArchiveLimits
+from tomaat.headers.dicom_files import MOST_IMAGES
 from TOMAATSettings import Settings, read_settings
 
 
@@ -162,3 +164,7 @@ def test_several_processes_share_what_all_may_use_and_need_their_connections_eac
     settings = read_settings()
     assert [settings.share_of(amount) for amount in (1, 20, 21, 22)] == [1, 7, 7, 8]
     assert settings.database_connections == 36 + 2 * 21
+
+
+def test_a_payload_may_have_as_many_files_as_a_series_images_and_some_beside_them():
+    assert Settings.model_fields["MOST_MEMBERS"].default == ArchiveLimits.most_members > MOST_IMAGES + 500

@@ -95,6 +95,43 @@ def test_what_macos_adds_is_not_written(tmp_path):
     assert files_in(tmp_path) == {"main.json": b"{}"}
 
 
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        (b"file-scan/IM1", "IM1"),
+        (b"file-scan/deep/IM1", "000002 deep_IM1"),
+        (b"file-scan/" + b"d/" * 20 + b"IM1", "000002 " + "d_" * 20 + "IM1"),
+        (b"/file-scan/../../IM1", "000002 .._.._IM1"),
+        (b"file-scan\\a\\IM1", "000002 a_IM1"),
+        ("file-scan/zero\u200dwidth".encode(), "000002 zero_width"),
+        (b"file-scan/\xff\x1b[2J", "000002 _2J"),
+        (b"file-scan/main.json", "main.json"),
+    ],
+)
+def test_the_name_of_an_image_refuses_nothing_and_leads_nowhere(name, kept, tmp_path):
+    unpack([packed(GOOD, member(name, b"x"))], tmp_path, LIMITS)
+    assert files_in(tmp_path) == {"main.json": b"{}", f"file-scan/{kept}": b"x"}
+
+
+def test_two_images_of_one_name_are_two_images(tmp_path):
+    unpack([packed(member(b"file-scan/a"), member(b"file-scan/A"), member(b"file-scan/a"))], tmp_path, LIMITS)
+    assert sorted(path.name for path in (tmp_path / "file-scan").iterdir()) == ["000002 A", "000003 a", "a"]
+
+
+@pytest.mark.parametrize(
+    "name", [b".DS_Store", b"file-scan/Thumbs.db", b"__MACOSX/x", b"file-scan/a/.ds_store", b"DICOMDIR"]
+)
+def test_what_systems_put_beside_files_is_not_written(name, tmp_path):
+    unpack([packed(GOOD, member(name, b"x"), member(name, b"y"))], tmp_path, LIMITS)
+    assert files_in(tmp_path) == {"main.json": b"{}"}
+
+
+def test_an_empty_mask_that_packs_as_well_as_can_be_is_no_bomb(tmp_path):
+    limits = ArchiveLimits(largest_upload_bytes=MIB, largest_unpacked_bytes=64 * MIB)
+    unpack([_bomb(40 * MIB)], tmp_path, limits)
+    assert (tmp_path / "bomb").stat().st_size == 40 * MIB
+
+
 @pytest.mark.parametrize("tar_format", ["v7", "oldgnu", "gnu", "ustar", "posix"])
 def test_what_gnu_tar_packs_is_taken(tar_format, tmp_path):
     source, target = tmp_path / "from", tmp_path / "to"

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.beside_images import CASES
-from tests.hostile_archives import DICOM_IMAGE, HOSTILE_ZIPS, zip_packed
+from tests.hostile_archives import DICOM_IMAGE, HOSTILE_ZIPS, link, zip_packed
 from tomaat.archives import ArchiveLimits, ArchiveRefused
 from tomaat.archives.unzip import unzip_dicom
 
@@ -37,6 +37,29 @@ def test_images_are_taken_under_numbers_and_the_rest_is_left_and_named(tmp_path,
     assert (tmp_path / "out/00002.dcm").read_bytes() == DICOM_IMAGE + b"2"
     assert stat.S_IMODE((tmp_path / "out/00001.dcm").stat().st_mode) == 0o600
     assert left_out == ["viewer.exe"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["C:\\\\a\\\\IM1", "../../IM1", "/etc/IM1", "/".join("abcdefghijkl"), "zero\u200dwidth", "a\x1b[2J", "n" * 2000],
+)
+def test_a_name_that_is_never_used_refuses_nothing(tmp_path, name):
+    assert unzip(tmp_path, zip_packed({name: DICOM_IMAGE})) == ([], ["00000.dcm"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zip", "out"]
+
+
+def test_folders_that_windows_wrote_are_folders(tmp_path):
+    members = {"a\\": b"", "a\\IM1": DICOM_IMAGE, "__MACOSX\\._IM1": b"\0\5\x16\7", "a\\.DS_Store": b"\0\0\0\1Bud1"}
+    assert unzip(tmp_path, zip_packed(members)) == ([], ["00001.dcm"])
+
+
+def test_a_link_is_left_out_and_named(tmp_path):
+    def changed(info):
+        if info.filename == "latest":
+            link(info)
+
+    packed = zip_packed({"IM1": DICOM_IMAGE, "latest": b"/etc/passwd"}, change=changed)
+    assert unzip(tmp_path, packed) == (["latest"], ["00000.dcm"])
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -113,6 +113,11 @@ def test_a_file_is_called_after_its_input_and_its_longest_extension(scan):
     assert arrange("Brain", BRAIN, {"scan": scan}).files == (("file-scan.nii.gz", scan),)
 
 
+def test_the_form_of_a_nifti_is_chosen_beside_its_file(scan):
+    main = arrange("Brain", BRAIN, {"scan": scan, "scan.form": "qform"}).main
+    assert json.loads(main)["inputs"] == {"scan": {"form": "qform"}}
+
+
 def test_a_home_folder_is_found_behind_an_equals_sign(tmp_path, scan, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert arrange("Brain", BRAIN, {"scan": "~/Head.NII.gz"}).files == (("file-scan.nii.gz", scan),)

@@ -70,11 +70,24 @@ def test_images_of_one_field_are_a_series_in_a_folder(tmp_path):
     assert sorted(path.name for path in payload.files["scan"].iterdir()) == ["000001", "000002", "000003"]
 
 
+def test_what_systems_put_beside_images_is_no_image(tmp_path):
+    names = ["a.dcm", ".DS_Store", "study/Thumbs.db", "._a.dcm", "DICOMDIR"]
+    payload = received(tmp_path, *(field("scan", DICOM, file_name=name) for name in names))
+    assert [path.name for path in payload.files["scan"].iterdir()] == ["000001"]
+
+
 def test_a_series_and_the_format_of_the_result_are_chosen_by_fields(tmp_path):
     fields = [field("scan", DICOM, file_name="a.dcm"), field("scan.series", b"1.2.3"), field("outputs.format", b"mha")]
     payload = received(tmp_path, *fields)
     assert payload.series == {"scan": "1.2.3"}
     assert payload.format == "mha"
+
+
+def test_the_form_of_a_nifti_is_chosen_by_a_field(tmp_path):
+    both = nifti(codes=(1, 1), qoffset=9.0)
+    payload = received(tmp_path, field("scan", both, file_name="a.nii"), field("scan.form", b"qform"))
+    assert payload.forms == {"scan": "qform"}
+    assert payload.headers["scan"].origin_mm == (-9, 0, 0)
 
 
 def test_every_fault_is_told_at_once_in_words_of_a_form(tmp_path):

@@ -37,18 +37,23 @@ def sort_out(heads: Sequence[tuple[str, bytes]]) -> tuple[list[str], list[str]]:
     where it has an extension, and that is neither DICOM's nor an image's here; or where it lies beside no image, and
     begins as a text, a program, a picture, a document or an archive.
     """
-    images = [name for name, head in heads if head[MAGIC_AT:] == MAGIC and not CLUTTER.fullmatch(name)]
+    images = [name for name, head in heads if head[MAGIC_AT:] == MAGIC and not is_clutter(name)]
     extensions = MAY_BE_IMAGES | set(map(extension_of, images))
     folders = {PurePosixPath(name).parent for name in images}
     left_out: list[str] = []
     doubtful: list[str] = []
     for name, head in heads:
-        if head[MAGIC_AT:] != MAGIC and not CLUTTER.fullmatch(name):
+        if head[MAGIC_AT:] != MAGIC and not is_clutter(name):
             beside = PurePosixPath(name).parent in folders
             other = head.startswith(OTHERS) or (head != b"" and NO_TEXT.search(head) is None)
             may_be = extension_of(name) in extensions and (beside or not other)
             (doubtful if may_be else left_out).append(name)
     return left_out, doubtful
+
+
+def is_clutter(name: str) -> bool:
+    """Tell whether a file, by its path, is what systems and exports put beside others."""
+    return CLUTTER.fullmatch(name) is not None
 
 
 def extension_of(name: str) -> str:

@@ -9,17 +9,20 @@
 
 Regular files and folders only: no links, devices, sparse files, global headers or base-256 numbers. An extended (PAX)
 header may set ``path`` and ``size``; its times and owners are ignored. GNU's long name may set the path as well.
-AppleDouble companions (``._name``) that macOS adds are checked as all others and not written.
+What systems put beside files (``.DS_Store``, ``._name``) is not written. The images of a DICOM series lie in a folder
+``file-<id>``, however deep: one whose name is not plain gets a number before what is plain of it.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tomaat.archives.archive_limits import ArchiveLimits
+from tomaat.archives.beside_images import is_clutter
 from tomaat.archives.errors import ArchiveRefused, ArchiveTooLarge
 from tomaat.archives.inflate import inflate
 from tomaat.archives.names import parts_of, same_name
@@ -29,6 +32,9 @@ LARGEST_PAX_BYTES = 64 * 1024
 LONGEST_GNU_NAME = 4 * 1024
 ZEROS = bytes(BLOCK)
 FOLDER_TYPE = b"5"
+IMAGE_NAME = re.compile(rb"(?:\.?/)*(file-[^./\\]{1,64})[/\\](.+)", re.DOTALL)
+NOT_PLAIN = re.compile(r"[^A-Za-z0-9._-]+")
+LONGEST_PLAIN = 60  #: characters that are kept of an image's name
 IGNORED_PAX = frozenset({"mtime", "atime", "ctime", "uid", "gid", "uname", "gname", "comment", "charset"})
 IGNORED_PAX_PREFIXES = ("LIBARCHIVE.", "SCHILY.", "APPLE.", "com.apple.", "RHT.")
 TYPE_NAMES = {
@@ -134,7 +140,11 @@ class _Unpacking:
 
     def _member(self, kind: bytes, name: bytes, size: int) -> None:
         is_folder = kind == FOLDER_TYPE or (kind in (b"0", b"\0") and name.endswith(b"/"))
-        parts = parts_of(name, self.limits)
+        inside = IMAGE_NAME.fullmatch(name)
+        if is_clutter(name.decode("latin-1")) or (inside is not None and is_folder):
+            self._copy(size, None)
+            return
+        parts = parts_of(name, self.limits) if inside is None else self._image_parts(*inside.groups())
         if is_folder and size:
             raise ArchiveRefused("not-a-tar", "A folder in the archive has content.")
         if not parts:
@@ -142,9 +152,6 @@ class _Unpacking:
                 raise ArchiveRefused("name", "A member has no name.")
             return
         self._note(parts, "folder" if is_folder else "file")
-        if parts[-1].startswith("._") and not is_folder:
-            self._copy(size, None)
-            return
         target = self.folder.joinpath(*parts)
         if is_folder:
             target.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -155,6 +162,17 @@ class _Unpacking:
             self._copy(size, descriptor)
         finally:
             os.close(descriptor)
+
+    def _image_parts(self, folder: bytes, name: bytes) -> tuple[str, ...]:
+        """Name an image of a series: as it is, where that is one plain part that is not there yet."""
+        try:
+            parts = parts_of(folder + b"/" + name, self.limits)
+        except ArchiveRefused:
+            parts = ()
+        if len(parts) == 2 and same_name(parts) not in self.seen:  # noqa: PLR2004 (the folder and the name)
+            return parts
+        plain = NOT_PLAIN.sub("_", name.decode("latin-1"))[-LONGEST_PLAIN:]
+        return (*parts_of(folder, self.limits), f"{self.members:06d} {plain}")
 
     def _note(self, parts: tuple[str, ...], kind: str) -> None:
         """Refuse two names that some file system takes for one, and a file where a folder has to be."""
@@ -210,7 +228,8 @@ def _check(header: bytes) -> tuple[bytes, int]:
     kind = header[156:157]
     if kind not in (b"0", b"\0", FOLDER_TYPE, b"x", b"L"):
         what = TYPE_NAMES.get(kind, "of an unknown type")
-        raise ArchiveRefused("member-type", f"A member is {what}; only files and folders are taken.")
+        rule = f"A member is {what}; only files and folders are taken (tar -h packs what links lead to)."
+        raise ArchiveRefused("member-type", rule)
     return kind, _octal(header[124:136])
 
 

@@ -1,9 +1,10 @@
 """Take the DICOM images out of a stranger's zip archive, under the limits of a payload.
 
 Only what begins as DICOM does is written, as ``<number>.dcm`` in the archive's order: names in such archives are often
-patients', and a viewer, a ``DICOMDIR`` or a picture beside the images is nobody's business here. An archive within the
-archive is such another file: it is not opened. What is left out is told to whoever sent it; a file that may be a broken
-image (``beside_images``) refuses the archive, as all else that is wrong does.
+patients', and a viewer, a ``DICOMDIR`` or a picture beside the images is nobody's business here. So a name may be
+anything. An archive within the archive is such another file: it is not opened. What is left out, links too, is told to
+whoever sent it; a file that may be a broken image (``beside_images``) refuses the archive, as all else that is wrong
+does.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from typing import IO
 from tomaat.archives.archive_limits import ArchiveLimits
 from tomaat.archives.beside_images import HEAD_BYTES, MAGIC, MAGIC_AT, sort_out
 from tomaat.archives.errors import ArchiveRefused, ArchiveTooLarge
-from tomaat.archives.names import parts_of
 from tomaat.archives.unpack import empty
 from tomaat.archives.zip_directory import check_directory
 from tomaat.refusals import shown
@@ -64,12 +64,17 @@ class _Unzipping:
     def write(self, folder: Path) -> list[str]:
         members = self.source.infolist()
         for member in members:
-            _check(member, self.limits)
+            _check(member)
+        links = []
         for number, member in enumerate(members):
-            if not member.is_dir():
+            name = member.filename.replace("\\", "/")  # as some packers on Windows write it
+            if _is_link(member):
+                links.append(name)
+            elif not name.endswith("/"):
                 with self.source.open(member) as file:
-                    self._take(file, member.filename, folder / f"{number:05}.dcm")
+                    self._take(file, name, folder / f"{number:05}.dcm")
         left_out, doubtful = sort_out(self.heads)
+        left_out += links
         if doubtful:
             raise _doubtful(doubtful)
         if left_out and not any(head[MAGIC_AT:] == MAGIC for _, head in self.heads):
@@ -107,15 +112,19 @@ class _Unzipping:
         return data
 
 
-def _check(member: zipfile.ZipInfo, limits: ArchiveLimits) -> None:
-    parts_of(member.filename.encode("utf-8", errors="surrogateescape"), limits)
+def _check(member: zipfile.ZipInfo) -> None:
     if member.flag_bits & ENCRYPTED:
-        raise ArchiveRefused("encrypted", "A member of the zip archive is encrypted.")
+        rule = "A member of the zip archive is encrypted; pack the images without a password."
+        raise ArchiveRefused("encrypted", rule)
     if member.compress_type not in METHODS:
-        raise ArchiveRefused("zip-method", "A member of the zip archive is neither stored nor deflated.")
+        rule = "A member of the zip archive is neither stored nor deflated; pack the images as a plain zip."
+        raise ArchiveRefused("zip-method", rule)
+
+
+def _is_link(member: zipfile.ZipInfo) -> bool:
+    """Tell whether a member is a link, a device or a pipe: no file of its own."""
     kind = stat.S_IFMT(member.external_attr >> 16) if member.create_system == UNIX else 0
-    if kind not in {0, stat.S_IFREG, stat.S_IFDIR}:
-        raise ArchiveRefused("member-type", "A member of the zip archive is a link or a device; only files are taken.")
+    return kind not in {0, stat.S_IFREG, stat.S_IFDIR}
 
 
 def _doubtful(names: list[str]) -> ArchiveRefused:

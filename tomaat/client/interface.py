@@ -21,7 +21,10 @@ NUMBERS = {"float": "a number", "int": "a whole number"}
 MOST_SHOWN = 20  #: choices that a fault repeats
 YES_OR_NO = {"true": True, "yes": True, "false": False, "no": False}
 FOLDER_EXTENSION = ".zip"  #: an input that takes a zip of DICOM files takes a folder of them too
-SERIES = ".series"
+CHOICES = {
+    ".series": (FOLDER_EXTENSION, "the UID of a series"),
+    ".form": (".nii", "sform or qform"),
+}  #: behind the id of a volume: with which extension it can be chosen, and what to give
 
 
 class _Fault(Exception):
@@ -37,17 +40,25 @@ def arrange(
 ) -> Payload:
     """Make the payload of a request; raises ``Refused`` with every fault. An input given as ``None`` is left out.
 
-    Beside an input ``scan`` that takes DICOM, ``scan.series`` is the UID of the one series that is meant.
+    Beside an input ``scan`` that takes DICOM, ``scan.series`` is the UID of the one series that is meant; where it
+    takes NIfTI, ``scan.form`` is ``sform`` or ``qform``, the one of its two places.
     """
     ids = ", ".join(interface) or "there are none"
-    series = {f"{id}{SERIES}": id for id, declared in interface.items() if takes_folders(declared)}
+    choices = {
+        f"{id}{end}": (id, end, wanted)
+        for id, declared in interface.items()
+        for end, (extension, wanted) in CHOICES.items()
+        if extension in (declared.get("extensions") or ())
+    }
     left_out: dict[str, list[str]] = {}
     errors: list[dict[str, Any]] = [
         {"input": None, "code": "unknown-input", "detail": f"{id!r} is no input of {service}; its inputs: {ids}."}
         for id in given
-        if id not in interface and id not in series
+        if id not in interface and id not in choices
     ]
-    values: dict[str, Any] = {series[id]: {"series": str(given[id])} for id in given if id in series}
+    values: dict[str, Any] = {
+        choices[name][0]: {choices[name][1].removeprefix("."): str(given[name])} for name in given if name in choices
+    }
     files: list[tuple[str, Path]] = []
     for id, declared in interface.items():
         try:
@@ -61,12 +72,12 @@ def arrange(
             errors.append({"input": id, "code": fault.code, "detail": str(fault)})
     errors += [
         {
-            "input": series[id],
+            "input": choices[name][0],
             "code": "empty",
-            "detail": f"{id}: it is empty; give the UID of a series, or leave it out.",
+            "detail": f"{name}: it is empty; give {choices[name][2]}, or leave it out.",
         }
-        for id, uid in given.items()
-        if id in series and uid == ""
+        for name, chosen in given.items()
+        if name in choices and chosen == ""
     ]
     if errors:
         raise Refused("The inputs were refused; nothing was sent.", {"errors": errors})

@@ -10,15 +10,18 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
+from tomaat.headers.remark import bytes_behind
 from tomaat.headers.volume_header import BYTES_OF, Point, VolumeHeader
 from tomaat.headers.volume_refused import VolumeRefused
 from tomaat.refusals import shown
 
 Grid = tuple[Sequence[float], Sequence[Sequence[float]]]
-LONGEST_TEXT_HEADER = 64 * 1024
+LONGEST_TEXT_HEADER = 1024**2  #: bytes; a segmentation of 117 segments in 3D Slicer's words has 70,000
+LONGEST_VALUE = 16 * 1024  #: characters of a field in a text header that says something of the voxels
 VOLUME_DIMENSIONS = 3
 OWN_AXES = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))  #: of a volume that says nothing of its own: along LPS
 MOST_DIMENSIONS = 7  #: NIfTI's; readers of other formats crash beyond 15
@@ -26,6 +29,19 @@ LARGEST_SPACING_MM = 1000.0
 SMALLEST_SPACING_MM = 1e-4
 FARTHEST_MM = 1e6  #: beyond it a double cannot tell finely resolved neighbours apart for long
 DEFLATED = {"gzip", "zlib"}
+GZIP_MAGIC = b"\x1f\x8b"
+OTHERS = (
+    (0, GZIP_MAGIC, "it is gzip; send it unpacked (gunzip)"),
+    (0, b"pk\3\4", "it is a zip archive; send the volume in it by itself, or DICOM images as .zip"),
+    (0, b"<!doctype", "it is a web page; download the volume again, signed in"),
+    (0, b"<html", "it is a web page; download the volume again, signed in"),
+    (0, b"version https://git-lfs", "it is a pointer of git-lfs; fetch the file itself (git lfs pull)"),
+    (0, b"/annex/objects/", "it is a pointer of git-annex; fetch the file itself (git annex get)"),
+    (0, b"nrrd000", "it is NRRD; name it .nrrd"),
+    (0, b"objecttype", "it is MetaImage; name it .mha"),
+    (128, b"dicm", "it is DICOM; send its series as .zip"),
+    (344, b"n+1\0", "it is NIfTI; name it .nii"),
+)  #: how other files begin: the place, the bytes in lower case, what to say
 LARGEST_SIDE = 65_535  #: of one DICOM image, in pixels: its standard has no larger number
 MOST_PIXELS = 64 * 1024**2  #: of one DICOM image; a mammogram has 14 million
 MOST_OF_IMAGES = 1000  #: bytes of voxels that may come of one byte of a series' files; lossy ones come of 1:20
@@ -74,14 +90,14 @@ def check_dimensions(sizes: Sequence[int]) -> tuple[int, int, int]:
     return padded[0], padded[1], padded[2]
 
 
-def check_spacing(spacing: Sequence[float]) -> tuple[float, float, float]:
-    """Demand a finite, positive spacing of a plausible size."""
-    for value in spacing:
+def check_spacing(
+    spacing: Sequence[float], names: Sequence[str] = ("spacing along i", "spacing along j", "spacing along k")
+) -> Point:
+    """Demand a finite, positive spacing of a plausible size; ``names`` is what a refusal calls each."""
+    for value, name in zip(spacing, names, strict=False):
         if not math.isfinite(value) or not SMALLEST_SPACING_MM <= value <= LARGEST_SPACING_MM:
-            raise VolumeRefused(
-                "spacing",
-                f"spacing: {shown(value)} is outside {SMALLEST_SPACING_MM:g} to {LARGEST_SPACING_MM:g} mm.",
-            )
+            rule = f"{name}: {shown(value)} is outside {SMALLEST_SPACING_MM:g} to {LARGEST_SPACING_MM:g} mm"
+            raise VolumeRefused("spacing", f"{rule}; write the distance of neighbouring voxels there.")
     padded = (*spacing, 1.0, 1.0)
     return padded[0], padded[1], padded[2]
 
@@ -92,6 +108,13 @@ def check_origin(origin: Sequence[float]) -> Point:
         if not abs(value) <= FARTHEST_MM:
             raise VolumeRefused("place", f"origin: {shown(value)} is more than {FARTHEST_MM:g} mm away.")
     return three(origin)
+
+
+def looks_like(data: bytes) -> str | None:
+    """Say what a file is that is not of its format, and what to do; ``None`` where that does not show."""
+    if not data:
+        return "it is empty; copy it again from its source"
+    return next((words for place, magic, words in OTHERS if data[place:].lower().startswith(magic)), None)
 
 
 def check_pixels(columns: int, rows: int) -> None:
@@ -114,9 +137,21 @@ def check_size(header: VolumeHeader, file_bytes: int, largest_voxel_bytes: float
         rule = f"The images claim {header.voxel_bytes} bytes of voxels, more than {MOST_OF_IMAGES} times their files"
         raise VolumeRefused("ratio", f"{rule} ({file_bytes} bytes), which no series needs.")
     there = max(0, file_bytes - header.voxel_offset)  # the voxels may be said to begin beyond the file's end
-    if header.compression == "none" and there != header.voxel_bytes:
-        raise VolumeRefused("size", f"The header claims {header.voxel_bytes} bytes of voxels; {there} are there.")
+    if header.compression == "none" and there < header.voxel_bytes:
+        rule = f"The header claims {header.voxel_bytes} bytes of voxels; {there} are there"
+        raise VolumeRefused("size", f"{rule}. The file is cut, or its header is wrong; copy it again from its source.")
+    if header.compression == "none" and there > header.voxel_bytes:
+        return replace(header, remarks=(*header.remarks, bytes_behind(there - header.voxel_bytes)))
     return header
+
+
+def at_the_end(header: VolumeHeader, file_bytes: int) -> VolumeHeader:
+    """Place voxels that are not compressed at the end of the file. Raises ``VolumeRefused`` where they do not fit."""
+    place = file_bytes - header.voxel_bytes
+    if place < header.voxel_offset:
+        rule = f"The header claims {header.voxel_bytes} bytes of voxels"
+        raise VolumeRefused("size", f"{rule}; {file_bytes - header.voxel_offset} are there.")
+    return replace(header, voxel_offset=place)
 
 
 def check_type(name: str | None, said: object) -> str:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from tomaat.headers.checks import (
     LONGEST_TEXT_HEADER,
+    LONGEST_VALUE,
+    at_the_end,
     check_dimensions,
     check_origin,
     check_size,
@@ -34,13 +36,14 @@ TYPES = {
     "MET_USHORT": "uint16",
     "MET_INT": "int32",
     "MET_UINT": "uint32",
+    "MET_LONG": "int32",  # MetaIO's have 4 bytes, whatever a machine's long has
+    "MET_ULONG": "uint32",
     "MET_LONG_LONG": "int64",
     "MET_ULONG_LONG": "uint64",
     "MET_FLOAT": "float32",
     "MET_DOUBLE": "float64",
 }
-
-
+PLAIN_TYPES = {dtype: name for name, dtype in reversed(TYPES.items())}
 KNOWN = {
     name.lower(): name
     for name in (
@@ -72,7 +75,10 @@ SYNONYMS = (
     ("Offset", "Position", "Origin"),
     ("BinaryDataByteOrderMSB", "ElementByteOrderMSB"),
 )
-LINE = re.compile(rb"[ \t]*([A-Za-z][A-Za-z0-9_]*)[ \t]*=([ -~\t]*)\r?")
+NOT_SHOWN = {"CompressedData", "CompressedDataSize", "HeaderSize", "ElementDataFile"}  #: by a header without voxels
+SEPARATOR = re.compile("[=:]")
+PLAIN_TEXT = re.compile(r"[ -~\t]*")
+AT_THE_END = "-1"  #: HeaderSize of voxels that end with the file
 
 
 def read_mha_header(path: Path, largest_voxel_bytes: float) -> VolumeHeader:
@@ -82,7 +88,8 @@ def read_mha_header(path: Path, largest_voxel_bytes: float) -> VolumeHeader:
         file_bytes = file.seek(0, 2)
     fields, offset = _fields(data)
     if fields["ElementDataFile"] != "LOCAL":
-        raise VolumeRefused("detached", f"ElementDataFile: {shown(fields['ElementDataFile'])} must be LOCAL.")
+        rule = f"ElementDataFile: {shown(fields['ElementDataFile'])} must be LOCAL, for voxels in the same file"
+        raise VolumeRefused("detached", f"{rule}; save the volume as .mha, not as .mhd and .raw.")
     compressed = _check_fields(fields, file_bytes - offset)
     sizes = whole_numbers(fields.get("DimSize", ""), "DimSize")
     if whole_numbers(fields.get("NDims", ""), "NDims") != [len(sizes)]:
@@ -108,13 +115,24 @@ def read_mha_header(path: Path, largest_voxel_bytes: float) -> VolumeHeader:
         byte_order="big" if any(_is_true(fields, name) for name in SYNONYMS[2]) else "little",
         remarks=remarks,
     )
+    if fields.get("HeaderSize", "0") == AT_THE_END:
+        header = at_the_end(header, file_bytes)
     return check_size(header, file_bytes, largest_voxel_bytes)
 
 
-def _fields(data: bytes) -> tuple[dict[str, str], int]:
-    """Split the header's lines into fields, to the one that ends it; return them and where the voxels begin.
+def plain_mha_head(data: bytes) -> bytes:
+    """Say again what governs the voxels, as they are uncompressed, in the plainest words: for a second reader."""
+    fields, _ = _fields(data)
+    fields["ElementType"] = PLAIN_TYPES[TYPES[fields["ElementType"]]]
+    lines = [f"{name} = {value}\n" for name, value in fields.items() if name not in NOT_SHOWN]
+    return "".join([*lines, "ElementDataFile = LOCAL\n"]).encode()
 
-    Readers tell names apart by letter case and take ``:`` for ``=``, so anything but exact names is refused.
+
+def _fields(data: bytes) -> tuple[dict[str, str], int]:
+    """Read the known fields of the header's lines, to the one that ends it; tell where the voxels begin, too.
+
+    ITK writes along all that it knows of an image: NIfTI's fields, DICOM's elements, in any alphabet. That is passed
+    over. Readers tell names apart by letter case and take ``:`` for ``=``: what is nearly a known field is refused.
     """
     fields: dict[str, str] = {}
     position = 0
@@ -124,26 +142,33 @@ def _fields(data: bytes) -> tuple[dict[str, str], int]:
             raise VolumeRefused(
                 "header", f"The MetaImage header has no ElementDataFile in {LONGEST_TEXT_HEADER} bytes."
             )
-        match = LINE.fullmatch(data[position:end])
-        if match is None:
-            raise VolumeRefused("header", f"The MetaImage header's line {shown(data[position:end])} is no field.")
-        name, value = match[1].decode("ascii"), match[2].decode("ascii").strip()
-        if name in fields or KNOWN.get(name.lower(), name) != name:
+        line = data[position:end].decode("latin-1")
+        position = end + 1
+        separator = SEPARATOR.search(line)
+        name = line[: separator.start()].strip() if separator else ""
+        if separator is None or name.lower() not in KNOWN:
+            continue
+        value = line[separator.end() :].strip()
+        if separator[0] != "=" or len(value) > LONGEST_VALUE or not PLAIN_TEXT.fullmatch(value):
+            raise VolumeRefused("header", f"The MetaImage header's line {shown(line)} is no field.")
+        if name in fields or KNOWN[name.lower()] != name:
             rule = f"The MetaImage header's field {shown(name)} is there twice, or in wrong case."
             raise VolumeRefused("header", rule)
         fields[name] = value
-        position = end + 1
     return fields, position
 
 
 def _check_fields(fields: dict[str, str], data_bytes: int) -> bool:
     """Demand the fields by which all readers find the same voxels; tell whether these are compressed.
 
-    A size of the compressed data that is too small would make a reader stop early and leave voxels unset.
+    Fewer bytes than there should be of the compressed data would leave voxels unset.
     """
-    for name, wanted in (("ObjectType", "image"), ("ElementNumberOfChannels", "1"), ("HeaderSize", "0")):
+    for name, wanted, remedy in (
+        ("ObjectType", "image", "send an image"),
+        ("ElementNumberOfChannels", "1", "send one channel"),
+    ):
         if fields.get(name, wanted).lower() != wanted:
-            raise VolumeRefused("header", f"{name}: {shown(fields[name])} must be {wanted}.")
+            raise VolumeRefused("header", f"{name}: {shown(fields[name])} must be {wanted}; {remedy}.")
     if fields.get("BinaryData", "").lower() != "true":
         raise VolumeRefused("header", f"BinaryData: {shown(fields.get('BinaryData', ''))} must be True.")
     for name in ("CompressedData", "BinaryDataByteOrderMSB", "ElementByteOrderMSB"):
@@ -154,9 +179,13 @@ def _check_fields(fields: dict[str, str], data_bytes: int) -> bool:
         if len({fields[name].lower() for name in given}) > 1:
             raise VolumeRefused("header", f"{' and '.join(given)} say the same thing differently; keep one.")
     compressed = _is_true(fields, "CompressedData")
+    if fields.get("HeaderSize", "0") not in ({"0"} if compressed else {"0", AT_THE_END}):
+        rule = f"HeaderSize: {shown(fields['HeaderSize'])} must be 0"
+        raise VolumeRefused("header", f"{rule}, or {AT_THE_END} for voxels, not compressed, at the file's end.")
     size = fields.get("CompressedDataSize")
-    if compressed and size is not None and whole_numbers(size, "CompressedDataSize") != [data_bytes]:
-        raise VolumeRefused("size", f"CompressedDataSize: {shown(size)} must be the {data_bytes} bytes that are there.")
+    if compressed and size is not None and whole_numbers(size, "CompressedDataSize") > [data_bytes]:
+        rule = f"CompressedDataSize: {shown(size)} is more than the {data_bytes} bytes that are there"
+        raise VolumeRefused("size", f"{rule}; the file is cut. Copy it again from its source.")
     return compressed
 
 

@@ -12,14 +12,17 @@ from pathlib import Path
 
 from tomaat.headers.checks import (
     LONGEST_TEXT_HEADER,
+    LONGEST_VALUE,
     OWN_AXES,
     VOLUME_DIMENSIONS,
+    at_the_end,
     check_dimensions,
     check_origin,
     check_size,
     check_spacing,
     check_type,
     finite_numbers,
+    looks_like,
     open_file,
     three,
     three_axes,
@@ -43,6 +46,7 @@ TYPES = {
     "float": "float32",
     "double": "float64",
 }
+PLAIN_TYPES = {dtype: name for name, dtype in TYPES.items()}
 COMPRESSIONS = {"raw": "none", "gzip": "gzip", "gz": "gzip"}
 LPS = "left-posterior-superior"
 TURNS: dict[str, Point] = {
@@ -51,13 +55,21 @@ TURNS: dict[str, Point] = {
     **dict.fromkeys(("left-anterior-superior", "las"), (1.0, -1.0, 1.0)),
 }  #: the spaces of patients, and the signs that turn each into LPS
 MAGICS = tuple(f"NRRD000{version}" for version in range(1, 6))
-NO_SKIP = ("0", "")
+AT_THE_END = "-1"  #: byte skip of voxels that end with the file
+NO_DIRECTION = "none"
+VECTOR = re.compile(r"\([^()]*\)|[^\s()]+")
+REMEDY = "write it again as one file with gzip (unu save -f nrrd -e gzip -i … -o …, or 3D Slicer)"
 MILLIMETRES = {"mm", "millimeter", "millimeters", "millimetre", "millimetres", "", "???"}
 CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-GOVERNING = {
-    *("datafile", "lineskip", "byteskip", "encoding", "type", "endian", "sizes", "dimension", "kinds"),
-    *("spacedirections", "spaceorigin", "spacings", "space", "spacedimension", "units", "spaceunits", "centers"),
-}  #: fields that decide which voxels are read, without their blanks
+PER_AXIS = ("axis mins", "axis maxs", "centers", "centerings")
+PLAIN_NAMES = {
+    name.replace(" ", ""): name
+    for name in (
+        *("type", "dimension", "space", "space dimension", "sizes", "space directions", "spacings"),
+        *("endian", "space origin", *PER_AXIS),
+    )
+}  #: what governs the voxels, or their place for some reader, beside the encoding
+KNOWN = PLAIN_NAMES.keys() | {"encoding", "datafile", "lineskip", "byteskip", "units", "spaceunits"}
 
 
 def read_nrrd_header(path: Path, largest_voxel_bytes: float) -> VolumeHeader:
@@ -67,16 +79,17 @@ def read_nrrd_header(path: Path, largest_voxel_bytes: float) -> VolumeHeader:
         file_bytes = file.seek(0, 2)
     fields, offset = _fields(data)
     if "datafile" in fields:
-        raise VolumeRefused("detached", "data file: the voxels must lie in the same file.")
-    for name in ("lineskip", "byteskip"):
-        if fields.get(name, "0") not in NO_SKIP:
-            raise VolumeRefused("header", f"{name}: {shown(fields[name])} must be 0.")
+        raise VolumeRefused("detached", f"data file: the voxels must lie in the same file; {REMEDY}.")
     for name in ("units", "spaceunits"):
         if {unit.strip().lower() for unit in fields.get(name, "").split('"')} - MILLIMETRES:
             raise VolumeRefused("spacing", f"{name}: {shown(fields[name])} must be mm; readers take it for that.")
     encoding = _needed(fields, "encoding").lower()
     if encoding not in COMPRESSIONS:
-        raise VolumeRefused("encoding", f"encoding: {shown(encoding)} is not taken; raw and gzip are.")
+        raise VolumeRefused("encoding", f"encoding: {shown(encoding)} is not taken; raw and gzip are: {REMEDY}.")
+    for name in ("lineskip", "byteskip"):
+        taken = {"0", "", AT_THE_END} if name == "byteskip" and COMPRESSIONS[encoding] == "none" else {"0", ""}
+        if fields.get(name, "0") not in taken:
+            raise VolumeRefused("header", f"{name}: {shown(fields[name])} must be 0; {REMEDY}.")
     dtype = check_type(TYPES.get(_needed(fields, "type").lower()), fields["type"])
     if BYTES_OF[dtype] > 1 and fields.get("endian", "").lower() not in {"little", "big"}:
         raise VolumeRefused("header", f"endian: {shown(fields.get('endian', ''))} must be little or big.")
@@ -98,7 +111,17 @@ def read_nrrd_header(path: Path, largest_voxel_bytes: float) -> VolumeHeader:
         byte_order=fields.get("endian", "little").lower(),
         remarks=remarks,
     )
+    if fields.get("byteskip") == AT_THE_END:
+        header = at_the_end(header, file_bytes)
     return check_size(header, file_bytes, largest_voxel_bytes)
+
+
+def plain_nrrd_head(data: bytes) -> bytes:
+    """Say again what governs the voxels, as they are uncompressed, in the plainest words: for a second reader."""
+    fields, _ = _fields(data)
+    fields["type"] = PLAIN_TYPES[TYPES[fields["type"].lower()]]
+    lines = [f"{name}: {' '.join(fields[key].split())}\n" for key, name in PLAIN_NAMES.items() if key in fields]
+    return "".join(["NRRD0004\n", *lines, "encoding: raw\n\n"]).encode()
 
 
 def _fields(data: bytes) -> tuple[dict[str, str], int]:
@@ -107,33 +130,54 @@ def _fields(data: bytes) -> tuple[dict[str, str], int]:
     Fields are named in lower case and without blanks, since readers know ``data file`` and ``datafile`` for one.
     """
     fields: dict[str, str] = {}
-    position = number = 0
+    position = data.find(b"\n") + 1
+    magic = data[: max(0, position - 1)].strip().decode("latin-1")
+    if magic not in MAGICS:
+        rule = looks_like(data) or f"it begins with {shown(magic)}"
+        raise VolumeRefused("header", f"This is no NRRD file: {rule}.")
     while True:
         end = data.find(b"\n", position)
         if end < 0:
             raise VolumeRefused("header", f"The NRRD header does not end within {LONGEST_TEXT_HEADER} bytes.")
         line = data[position:end].removesuffix(b"\r").decode("latin-1")
-        position, number = end + 1, number + 1
-        if CONTROL_CHARACTERS.search(line):
-            raise VolumeRefused("header", "The NRRD header holds a control character.")
-        if number == 1 and line.strip() not in MAGICS:
-            raise VolumeRefused("header", f"This is no NRRD file: it begins with {shown(line)}.")
-        if not line and number > 1:
-            return fields, position
-        if number > 1 and not line.startswith("#"):
+        position = end + 1
+        if not line:
+            return _without_lists(fields), position
+        if not line.startswith("#"):
             _note_field(line, fields)
 
 
 def _note_field(line: str, fields: dict[str, str]) -> None:
     name, colon, value = line.partition(":")
     name = "".join(name.lower().split())
-    if value.startswith("="):  # a key of somebody's own, unless a reader would take it for the field
-        if name in GOVERNING:
-            raise VolumeRefused("header", f"The NRRD header's key {shown(name)} has the name of a field.")
-        return
+    if colon and (value.startswith("=") or name not in KNOWN):
+        return  # a key of somebody's own, or a field that says nothing of the voxels
     if not colon or name in fields:
         raise VolumeRefused("header", f"The NRRD header's line {shown(line)} is no field, or is there twice.")
+    if CONTROL_CHARACTERS.search(value) or len(value) > LONGEST_VALUE:
+        rule = f"is longer than {LONGEST_VALUE} characters, or holds a control character"
+        raise VolumeRefused("header", f"The NRRD header's field {shown(name)} {rule}.")
     fields[name] = value.strip()
+
+
+def _without_lists(fields: dict[str, str]) -> dict[str, str]:
+    """Leave out axes that are none of space and have a size of 1, such as a list of one segmentation."""
+    directions = VECTOR.findall(fields.get("spacedirections", ""))
+    sizes = fields.get("sizes", "").split()
+    lists = [n for n, text in enumerate(directions) if text.lower() == NO_DIRECTION]
+    if not lists or len(directions) != len(sizes) or fields.get("dimension") != str(len(sizes)):
+        return fields
+    if any(sizes[n] != "1" for n in lists):
+        rule = f"sizes: {shown(fields['sizes'])} has several values for each voxel; send one channel"
+        raise VolumeRefused("not-3d", f"{rule} (overlapping segments of 3D Slicer: collapse the labelmap's layers).")
+    kept = [n for n in range(len(sizes)) if n not in lists]
+    for name in PER_AXIS:
+        fields.pop(name.replace(" ", ""), None)
+    return fields | {
+        "dimension": str(len(kept)),
+        "sizes": " ".join(sizes[n] for n in kept),
+        "spacedirections": " ".join(directions[n] for n in kept),
+    }
 
 
 def _needed(fields: dict[str, str], name: str) -> str:
@@ -161,7 +205,7 @@ def _geometry(
     if "space" not in fields and "spacedimension" not in fields:
         rule = "space: the header has space directions, but does not say in which space; write left-posterior-superior"
         raise VolumeRefused("direction", f"{rule}, or another that is right.")
-    texts = [part for part in fields["spacedirections"].replace("(", " (").split(" (") if part.strip()]
+    texts = VECTOR.findall(fields["spacedirections"])
     vectors = [_turned(text, turn, "space directions") for text in texts]
     if len(vectors) != dimensions:
         raise VolumeRefused("header", f"space directions: {len(vectors)} vectors for {dimensions} dimensions.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 MADE_SQUARE = "made-square"  #: the axes are not exactly those in the file
+NO_PLACE = "no-place"  #: the header does not say where the volume lies
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,12 @@ class Remark:
 def no_place(fields: str) -> Remark:
     """Remark that a header does not say how its volume lies; ``fields`` are those that would."""
     return Remark(
-        "no-place",
+        NO_PLACE,
         f"{fields}: the header does not say where the volume lies. It was taken as LPS, as SimpleITK does (i to the "
         "patient's left, j to posterior, k to superior). Other readers, such as nibabel, may turn and move it.",
     )
+
+
+def bytes_behind(count: int) -> Remark:
+    """Remark that a file goes on behind its voxels."""
+    return Remark("bytes-behind", f"{count} bytes behind the voxels were passed over; the header does not claim them.")

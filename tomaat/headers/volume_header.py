@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from tomaat.headers.remark import MADE_SQUARE, Remark
+from tomaat.headers.remark import Remark
 
 Point = tuple[float, float, float]
 BYTES_OF = {
@@ -38,6 +38,7 @@ class VolumeHeader:
     slope: float = 1.0  #: NIfTI's; with the intercept it makes other values, and another type, of those on disk
     intercept: float = 0.0
     byte_order: str = "little"  #: of the voxels: ``little`` or ``big``
+    own_rules: bool = False  #: SimpleITK refuses this header, or reads other things from it
     modality: str | None = None  #: DICOM's word, such as ``CT``; no other format has one
     remarks: tuple[Remark, ...] = ()  #: for whoever sent it
 
@@ -45,11 +46,6 @@ class VolumeHeader:
     def scaled(self) -> bool:
         """Tell whether the values are others than those on disk."""
         return (self.slope, self.intercept) != (1.0, 0.0)
-
-    @property
-    def squared(self) -> bool:
-        """Tell whether the axes were made square: SimpleITK may not read the file's own."""
-        return any(remark.code == MADE_SQUARE for remark in self.remarks)
 
     @property
     def value_dtype(self) -> str:

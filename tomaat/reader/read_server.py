@@ -14,9 +14,9 @@ headers say into the memory, as JSON, and when its asker has arranged and checke
       └────────────────────────── geometry or refusal, through the pipe ────────┴────────────┘
 
 SimpleITK never gets the name of the file, since some of its readers look for others beside it. It opens ``volume.nii``
-in the asker's own folder, a link to the descriptor ``SHOWN_AS`` of itself; behind that lies the file, or, where it is
-compressed, the plain header before a hole as long as the voxels. So it is for a NIfTI whose axes were made square, too:
-ITK refuses others.
+in the asker's own folder, a link to the descriptor ``SHOWN_AS`` of itself; behind that lies the plain header, of the
+fields that govern, before a hole as long as the voxels. Where the checks read a header by rules that SimpleITK does not
+have (``own_rules``), it is not asked.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ import resource
 import shutil
 import signal
 import socket
-import struct
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -60,7 +59,6 @@ IMAGE_IO = {"nifti": "NiftiImageIO", "nrrd": "NrrdImageIO", "mha": "MetaImageIO"
 NAMES = {"nifti": "volume.nii", "nrrd": "volume.nrrd", "mha": "volume.mha", "dicom": dicom_read.SHOWN_FILE}
 DTYPES = {getattr(sitk, name): name[4:].lower() for name in dir(sitk) if name[4:].lower() in BYTES_OF}
 AXES = 3  #: of a volume
-SFORM_AT = 280  #: in a NIfTI header
 SCALED_AT_ONCE = 1024**2  #: voxels, which need 16 bytes each meanwhile
 BYTES_PER_SECOND = 10_000_000  #: of voxels, that a fork must manage
 
@@ -142,6 +140,17 @@ def describe(reader: sitk.ImageFileReader, header: VolumeHeader) -> dict[str, An
     }
 
 
+def as_said(header: VolumeHeader) -> dict[str, Any]:
+    """Tell the geometry that the header said, where SimpleITK has other rules."""
+    return {
+        "dimensions": header.dimensions,
+        "dtype": header.value_dtype,
+        "spacing": header.spacing_mm,
+        "origin": header.origin_mm,
+        "direction": np.ravel(header.direction).tolist(),
+    }
+
+
 def answer(source: int, memory: int, asked: dict[str, Any], guards: list[str]) -> dict[str, Any]:
     """Answer a request, in a fork; a refusal is an answer too."""
     try:
@@ -158,43 +167,36 @@ def answer_file(source: int, memory: int, asked: dict[str, Any], guards: list[st
     """Read one file, once all that this does not need is taken from the process."""
     header = header_of(asked["header"])
     compressed = header.compression != "none"
-    square = header.format == "nifti" and header.squared
-    head = plain_head(source, header) if compressed or square else b""
-    shown = os.memfd_create("head") if head else source
-    if head:
-        os.truncate(shown, len(head) + header.voxel_bytes)
+    head = bytearray(plain_head(source, header))
+    shown = os.memfd_create("head")
+    os.truncate(shown, max(len(head), header.voxel_offset) + header.voxel_bytes)
     os.dup2(shown, SHOWN_AS)
     memory_bytes = os.fstat(memory).st_size + header.voxel_bytes
-    confine(memory_bytes, 30 + memory_bytes // BYTES_PER_SECOND, guards, None if compressed else source)
+    confine(memory_bytes, 30 + memory_bytes // BYTES_PER_SECOND, guards, None)
     voxels = mmap.mmap(-1 if header.scaled else memory, header.voxel_bytes)
-    plain = bytearray(head)
+    behind = 0
     if compressed:
-        inflate(source, header, plain, voxels)
+        behind = inflate(source, header, head, voxels)
     else:
         copy(source, header, voxels)
-    if square:
-        struct.pack_into(f"{'<' if header.byte_order == 'little' else '>'}12f", plain, SFORM_AT, *sform_of(header))
-    if head:
-        with mmap.mmap(shown, len(head)) as target:
-            target[:] = plain
+    with mmap.mmap(shown, len(head)) as target:
+        target[:] = head
     if header.scaled:
         scale(voxels, header, memory)
     elif not on_disk(header).isnative:
         np.ndarray(header.dimensions, header.dtype, voxels).byteswap(inplace=True)
-    return {"volume": describe(open_image(Path(asked["folder"], NAMES[header.format]), header), header)}
+    if header.own_rules:
+        return {"volume": as_said(header), "behind": behind}
+    return {
+        "volume": describe(open_image(Path(asked["folder"], NAMES[header.format]), header), header),
+        "behind": behind,
+    }
 
 
 def header_of(asked: dict[str, Any]) -> VolumeHeader:
     """Make the checked header again of what the asker sent."""
     remarks = tuple(Remark(**remark) for remark in asked["remarks"])
     return VolumeHeader(**{**asked, "dimensions": tuple(asked["dimensions"]), "remarks": remarks})
-
-
-def sform_of(header: VolumeHeader) -> list[float]:
-    """Give the rows of NIfTI's affine (RAS, mm) of a header."""
-    affine = np.column_stack([np.multiply(header.direction, header.spacing_mm), header.origin_mm])
-    rows: list[float] = (affine * [[-1.0], [-1.0], [1.0]]).ravel().tolist()
-    return rows
 
 
 def answer_series(source: int, memory: int, asked: dict[str, Any], guards: list[str]) -> dict[str, Any]:
@@ -218,7 +220,7 @@ def answer_series(source: int, memory: int, asked: dict[str, Any], guards: list[
 
 
 def confine(memory_bytes: int, seconds: int, guards: list[str], readable: int | None) -> None:
-    """Take from this process all that it does not need; it may open the file, or the folder's files, ``readable``."""
+    """Take from this process all that it does not need; it may open the files of the folder ``readable``."""
     limit(memory_bytes, seconds)
     if "landlock" in guards:
         landlock(readable)

@@ -28,6 +28,7 @@ import structlog
 from tomaat.headers.checks import check_size, farthest_apart_mm, open_file, open_folder
 from tomaat.headers.dicom_files import file_names
 from tomaat.headers.read_header import read_header
+from tomaat.headers.remark import Remark, bytes_behind
 from tomaat.headers.volume_header import Point, VolumeHeader
 from tomaat.headers.volume_refused import VolumeRefused
 from tomaat.reader.dicom_told import BYTES_FOR_ALL, BYTES_FOR_EACH, take_apart
@@ -65,25 +66,35 @@ class VolumeReader:
         self.folder: Path | None = None
 
     def read(
-        self, path: Path, *, series: str | None = None, demand: Callable[[VolumeHeader], object] | None = None
+        self,
+        path: Path,
+        *,
+        series: str | None = None,
+        form: str | None = None,
+        demand: Callable[[VolumeHeader], object] | None = None,
+        tell: Callable[[Remark], object] | None = None,
     ) -> Volume:
         """Read a volume: voxels as an array of shape (i, j, k), geometry in mm in LPS.
 
-        A folder is a DICOM series, or several of which ``series`` is the UID of one. ``demand`` may refuse the
-        headers before a voxel is read. Raises ``VolumeRefused`` for whatever header or voxels show, and for a read
-        that died or took too long; ``OSError`` where there is no file; ``RuntimeError`` when the read server does not
-        start.
+        A folder is a DICOM series, or several of which ``series`` is the UID of one. ``form`` says which of a NIfTI's
+        two places is meant. ``demand`` may refuse the headers before a voxel is read; ``tell`` gets what only the
+        voxels show. Raises ``VolumeRefused`` for whatever header or voxels show, and for a read that died or took too
+        long; ``OSError`` where there is no file; ``RuntimeError`` when the read server does not start.
         """
         if path.is_dir():
             return self._read_series(path, series, demand)
-        header = read_header(path, largest_voxel_bytes=self.largest_voxel_bytes)
+        header = read_header(path, largest_voxel_bytes=self.largest_voxel_bytes, form=form)
         if demand is not None:
             demand(header)
         with sealed_memory(header.value_bytes) as memory, open_file(path) as source:
             seconds = READ_SECONDS + header.voxel_bytes / READ_BYTES_PER_SECOND
             mapped = mmap.mmap(memory, header.value_bytes)
-            told = _told(self._ask({"header": asdict(header)}, source.fileno(), memory, seconds, filled=mapped))
-            return _volume(told, header, mapped)
+            reply = self._ask({"header": asdict(header)}, source.fileno(), memory, seconds, filled=mapped)
+            volume = _volume(_told(reply), header, mapped)
+            behind = reply.get("behind")
+            if tell is not None and isinstance(behind, int) and behind > 0:
+                tell(bytes_behind(behind))
+            return volume
 
     def _read_series(self, path: Path, wanted: str | None, demand: Callable[[VolumeHeader], object] | None) -> Volume:
         with open_folder(path) as folder:

@@ -50,7 +50,14 @@ def read_volume(declared: VolumeInput, payload: Payload, reader: VolumeReader) -
         declared.demand(header)
         told.extend(header.remarks)
 
-    return reader.read(payload.files[declared.id], series=payload.series.get(declared.id), demand=take), told
+    volume = reader.read(
+        payload.files[declared.id],
+        series=payload.series.get(declared.id),
+        form=payload.forms.get(declared.id),
+        demand=take,
+        tell=told.append,
+    )
+    return volume, told
 
 
 def _entry(declared: Input, about: VolumeRefused | Remark) -> dict[str, str]:

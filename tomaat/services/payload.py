@@ -20,6 +20,7 @@ from typing import Any
 
 from Inputs import Input, InputRefused, VolumeInput
 from tomaat.archives import ArchiveLimits, ArchiveRefused, unzip_dicom
+from tomaat.headers.nifti import FORMS
 from tomaat.headers.remark import Remark
 from tomaat.headers.volume_header import VolumeHeader
 from tomaat.refusals import shown
@@ -50,6 +51,7 @@ class Payload:
     files: dict[str, Path]  #: of each file input that was sent; the folder of a DICOM series
     headers: dict[str, VolumeHeader]  #: of each volume that was sent as one file
     series: dict[str, str]  #: of each volume for which the client chose a DICOM series: its UID
+    forms: dict[str, str]  #: of each NIfTI for which the client chose the ``sform`` or the ``qform``
     format: str  #: of the result's volumes, one of ``FORMATS``
     remarks: dict[str, list[Remark]]  #: on each file input, made when the payload came in
 
@@ -67,6 +69,7 @@ class Check:
     files: dict[str, Path] = field(default_factory=dict)
     headers: dict[str, VolumeHeader] = field(default_factory=dict)
     series: dict[str, str] = field(default_factory=dict)
+    forms: dict[str, str] = field(default_factory=dict)
     format: str = FORMATS[0]
     remarks: dict[str, list[Remark]] = field(default_factory=dict)
 
@@ -106,8 +109,9 @@ def check_payload(
     for fault in field_faults or ():
         known_id = known(check, fault["input"])
         check.fault(fault["code"], fault["detail"], input=known_id)
-    check_files(check, folder)
     values = read_values(check, folder / MAIN)
+    check.forms = chosen_forms(check, values or {})
+    check_files(check, folder)
     if values is not None:
         check_values(check, values)
     if check.format == DICOM_SEG:
@@ -122,6 +126,7 @@ def check_payload(
         files=check.files,
         headers=check.headers,
         series=check.series,
+        forms=check.forms,
         format=check.format,
         remarks=check.remarks,
     )
@@ -187,7 +192,7 @@ def check_file(check: Check, declared: Input, paths: list[Path]) -> None:
         sent = "two files" if check.as_fields else " and ".join(shown(path.name) for path in paths[:2])
         rule = f"{sent} were sent; send one file."
         check.fault("two-files", f"{declared.id}: {rule}", input=declared.id)
-    elif paths[0].is_file() and paths[0].name.removeprefix(f"file-{declared.id}") not in extensions:
+    elif paths[0].is_file() and paths[0].name.removeprefix(f"file-{declared.id}").lower() not in extensions:
         what = "the file's name" if check.as_fields else shown(paths[0].name)
         rule = f"{what} ends in none of {', '.join(extensions)}."
         check.fault("extension", f"{declared.id}: {rule}", input=declared.id)
@@ -198,12 +203,14 @@ def check_file(check: Check, declared: Input, paths: list[Path]) -> None:
 def receive_file(check: Check, declared: VolumeInput, path: Path) -> None:
     """Check the one file, or folder of DICOM images, of an input; take a zip archive apart first."""
     try:
-        if check.limits is not None and path.suffix == ZIP and path.is_file():
+        if check.limits is not None and path.suffix.lower() == ZIP and path.is_file():
             archive, path = path, path.with_suffix("")
             left_out = take_apart(archive, path, check.limits)
             if left_out:
                 check.remarks[declared.id] = [remark_on(left_out)]
-        header = declared.check_file(path, largest_voxel_bytes=check.largest_voxel_bytes)
+        header = declared.check_file(
+            path, largest_voxel_bytes=check.largest_voxel_bytes, form=check.forms.get(declared.id)
+        )
     except ArchiveRefused as refusal:
         check.fault(refusal.code, f"{declared.id}: {refusal.detail}", input=declared.id)
     except InputRefused as refusal:
@@ -286,7 +293,7 @@ def check_outputs(check: Check, outputs: Any) -> None:
 def demand_series(check: Check, folder: Path) -> None:
     """Demand a DICOM series for a result that refers to its images; a service without volumes has no such result."""
     volumes = [id for id, declared in check.inputs.items() if isinstance(declared, VolumeInput)]
-    sent = any(path.suffix == ZIP or path.is_dir() for path in folder.glob("file-*"))
+    sent = any(path.suffix.lower() == ZIP or path.is_dir() for path in folder.glob("file-*"))
     if volumes and not sent:
         rule = f"the format {DICOM_SEG} refers to DICOM images, and none was sent; send a DICOM series for"
         others = ", ".join(FORMATS[:-1])
@@ -326,7 +333,7 @@ def check_values(check: Check, values: dict[str, Any]) -> None:
                 check.fault(refusal.code, refusal.detail, input=id)
             else:
                 if isinstance(declared, VolumeInput):
-                    choose_series(check, id, value)
+                    note_choice(check, id, value)
                 else:
                     check.values[id] = value
         elif isinstance(declared, VolumeInput):
@@ -338,11 +345,25 @@ def check_values(check: Check, values: dict[str, Any]) -> None:
             check.values[id] = declared.default
 
 
-def choose_series(check: Check, id: str, series: str) -> None:
-    """Note which series of the DICOM images a client wants."""
-    if id in check.headers or not (id in check.files or any(error["input"] == id for error in check.errors)):
+def chosen_forms(check: Check, values: dict[str, Any]) -> dict[str, str]:
+    """Find which form of a NIfTI a client wants, before its header is checked by it."""
+    chosen: dict[str, str] = {}
+    for id, value in values.items():
+        if isinstance(check.inputs.get(id), VolumeInput) and isinstance(value, dict) and value.get("form") in FORMS:
+            chosen[id] = value["form"]
+    return chosen
+
+
+def note_choice(check: Check, id: str, chosen: str) -> None:
+    """Note which series of the DICOM images a client wants, or that the form of a NIfTI was chosen without one."""
+    refused = any(error["input"] == id for error in check.errors)
+    if chosen in FORMS:
+        if id not in check.headers and not refused:
+            check.fault("form", f"{id}: the {chosen} was chosen, but no NIfTI was sent.", input=id)
+        return
+    if id in check.headers or not (id in check.files or refused):
         check.fault("no-dicom", f"{id}: a series was chosen, but no DICOM images were sent.", input=id)
-    check.series[id] = series
+    check.series[id] = chosen
 
 
 def read_value(text: str) -> Any:

@@ -6,6 +6,7 @@
     head=@head.nii.gz                a file         file-head.nii.gz
     scan=@1.dcm scan=@2.dcm …        DICOM images   file-scan/000001, file-scan/000002, …
     scan.series=1.2.840.…            chooses one of several DICOM series
+    scan.form=qform                  chooses one of a NIfTI's two places
     outputs.format=seg.nrrd          of the result's volumes
 """
 
@@ -22,12 +23,13 @@ from typing import Any
 from Inputs import VolumeInput
 from Inputs.Input import ID, LONGEST_ID
 from tomaat.archives import ArchiveLimits, ArchiveTooLarge
+from tomaat.archives.beside_images import is_clutter
 from tomaat.refusals import shown
 from tomaat.services.payload import LARGEST_MAIN_BYTES, MAIN, read_value
 from tomaat.web.api.form import Event, Part
 
 OUTPUT_FORMAT = "outputs.format"
-SERIES = ".series"  #: behind the id of a volume
+SERIES, FORM = ".series", ".form"  #: behind the id of a volume
 IMAGE_NAMES = re.compile(r"[^.]*|.*\.(dcm|dicom|ima|[0-9]+)", re.IGNORECASE)  #: as scanners name their images
 PLAIN_EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,10}")
 TEXT_TYPES = {"str", "singlechoice"}  #: whose values are the field's text itself
@@ -71,11 +73,12 @@ class Fields:
             except UnicodeDecodeError as error:
                 self._fault("not-utf-8", f"{shown(name)}: the value is not UTF-8 (byte {error.start + 1}).", name)
                 continue
-            declared = interface.get(name.removesuffix(SERIES), {})
+            declared = interface.get(name, {})
+            id, dot, choice = name.partition(".")
             if name == OUTPUT_FORMAT:
                 outputs["format"] = text
-            elif name.endswith(SERIES):
-                inputs[name.removesuffix(SERIES)] = {"series": text}
+            elif dot + choice in {SERIES, FORM}:
+                inputs[id] = {choice: text}
             elif declared.get("store") == "file":
                 self._fault("not-a-file", f"{name}: must be sent as a file (with curl by an @ before its name).", name)
             else:
@@ -93,14 +96,14 @@ class Fields:
                 self.text = self.texts[name] = bytearray()
         elif not ID.fullmatch(name) or len(name) > LONGEST_ID:
             self._fault("unknown-input", f"{shown(name)} is no input of this service.", name)
-        elif part.filename:  # a browser sends a file without a name where none was chosen
+        elif part.filename and not is_clutter(file_name_of(part.filename)):  # none where a browser's user chose none
             self._open(name, part.filename)
 
     def _open(self, name: str, sent_as: str) -> None:
         self.files += 1
         if self.files > self.limits.most_members:
             raise ArchiveTooLarge("too-many-members", f"The form has more than {self.limits.most_members} files.")
-        file_name = PurePosixPath(sent_as.replace("\\", "/")).name
+        file_name = file_name_of(sent_as)
         path = self.folder / f"file-{name}"
         extension = extension_of(file_name)
         if extension is None:
@@ -142,6 +145,11 @@ class Fields:
 
     def _fault(self, code: str, detail: str, name: str) -> None:
         self.faults.append({"input": name, "code": code, "detail": detail})
+
+
+def file_name_of(sent_as: str) -> str:
+    """Give the last part of a path, of any system."""
+    return PurePosixPath(sent_as.replace("\\", "/")).name
 
 
 def extension_of(file_name: str) -> str | None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from Inputs import VolumeInput
 from tomaat.services.payload import FORMATS
-from tomaat.web.api.fields import OUTPUT_FORMAT, SERIES
+from tomaat.web.api.fields import FORM, OUTPUT_FORMAT, SERIES
 from tomaat.web.api.shapes import DescribedInput
 from tomaat.web.http.shapes import Json
 
 SERIES_UID: Json = {"type": "string", "pattern": "^[0-9.]{1,64}$"}
+NIFTI_FORM: Json = {"type": "string", "enum": list(VolumeInput.forms)}
 FORMAT: Json = {"type": "string", "enum": list(FORMATS), "default": FORMATS[0]}
 FILES: Json = {
     "type": "array",
@@ -28,10 +30,12 @@ JSON_TYPES: dict[str, Json] = {
     },
     "volume": {
         "type": "object",
-        "description": "Chooses one of several DICOM series; the volume itself is a file.",
-        "required": ["series"],
+        "description": "Chooses one of several DICOM series, or one of the two places that a NIfTI names; "
+        "the volume itself is a file.",
+        "minProperties": 1,
+        "maxProperties": 1,
         "additionalProperties": False,
-        "properties": {"series": SERIES_UID},
+        "properties": {"series": SERIES_UID, "form": NIFTI_FORM},
     },
 }
 RULES = {
@@ -82,6 +86,7 @@ def form_schema(service: str, interface: Mapping[str, DescribedInput]) -> Json:
             endings = ", ".join(each["extensions"])
             fields[id] = FILES | {"title": each["name"], "description": f"{endings}; or the images of a DICOM series."}
             fields[f"{id}{SERIES}"] = {**SERIES_UID, "description": f"Chooses one of several DICOM series of {id}."}
+            fields[f"{id}{FORM}"] = {**NIFTI_FORM, "description": f"Chooses which form of a NIfTI places {id}."}
         else:
             fields[id] = _value_schema(each)
     return {
