@@ -138,7 +138,8 @@ def lowest_open_port() -> int:
 
 def _kibibytes(file: Path, name: str) -> int:
     """Read a line such as ``VmRSS:     1024 kB``, in bytes."""
-    found = re.search(rf"^{name}:\s+(\d+) kB$", file.read_text(), re.MULTILINE)
+    with file.open("rb", buffering=0) as lines:
+        found = re.search(rf"^{name}:\s+(\d+) kB$".encode(), lines.read(), re.MULTILINE)
     if found is None:
         raise OSError(f"{file}: has no line {name}")
     return 1024 * int(found[1])
