@@ -1,8 +1,8 @@
 """Write a volume of a ticket as its service reads it: ``python3 -m tomaat.services.as_read IN ID OUT.nii.gz BYTES``.
 
-A program of its own, for WebService, which reads no images. ``IN`` is the folder of the ticket's input, ``ID`` an input's
-id, ``BYTES`` the most that the voxels may take. The last line that it prints is JSON: ``{}``, ``{"refused": "<sentence>"}``
-or ``{"crashed": "<kind>", "frames": [...]}``.
+A program of its own, for WebService, which reads no images. ``IN`` is the folder of the ticket's input, ``ID`` an
+input's id, ``BYTES`` the most that the voxels may take. The last line that it prints is JSON: ``{}``,
+``{"refused": "<sentence>"}`` or ``{"crashed": "<kind>", "frames": [...]}``.
 """
 
 from __future__ import annotations
