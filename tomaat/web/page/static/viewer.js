@@ -213,7 +213,7 @@ class Viewer {
   volumeControls() {
     const { below, sent, overlays, fault } = this;
     const volumes = this.volumes();
-    const opens = overlays.length > 0 && (!below || !sent.length || fault);
+    const opens = overlays.length > 0 && (!below || !sent.includes(below) || fault);
     return [
       (below || volumes.length > 1) && controls.volumeChoice(volumes, below, (volume) => this.choose([volume])),
       fault && make("p", { class: "fault", role: "status" }, fault),
