@@ -258,8 +258,14 @@ def test_a_program_that_fails_is_a_problem_and_the_next_is_made(web, get, ticket
 
 def test_many_volumes_at_once_are_asked_to_come_again(web, get, ticket, monkeypatch):
     go_on = threading.Event()
+
+    def run(self, making, draft):
+        draft.write_bytes(b"half of a volume")
+        go_on.wait(20)
+        return {"refused": "x"}
+
     monkeypatch.setattr(inputs_as_read, "MOST_WAITING", 1)
-    monkeypatch.setattr(inputs_as_read.InputsAsRead, "_run_program", lambda *_: go_on.wait(20) and {"refused": "x"})
+    monkeypatch.setattr(inputs_as_read.InputsAsRead, "_run_program", run)
     other = web.post(packed(main={"sigma": 1}, scan_nii_gz=nifti()), "GaussianSmoothing").get_json()
     path = f"/input/{ticket['id']}&{ticket['token']}/scan.nii.gz"
     problem_of(get(path), 409, "not-ready")
@@ -268,3 +274,6 @@ def test_many_volumes_at_once_are_asked_to_come_again(web, get, ticket, monkeypa
     assert answer.headers["Retry-After"]
     problem_of(get(path), 409, "not-ready")
     go_on.set()
+    problem_of(get(f"{path}?wait=20"), 409, "input-unreadable")
+    folder = web.storage.folder_of(web.store.tickets[ticket["id"]].folder)
+    assert list(folder.read.iterdir()) == []
