@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import secrets
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
@@ -29,7 +31,8 @@ EXTENSION = ".nii.gz"
 SENT = re.compile(r"file-([^.]+)(\..*)?", re.DOTALL)
 LONGEST_SECONDS = 900.0  #: for one volume; the reader itself has limits for each
 MOST_WAITING = 20  #: volumes; more are asked to come again
-MOST_REFUSED = 1000  #: remembered; then it begins anew
+MOST_REMEMBERED = 1000  #: problems; then it begins anew
+AGAIN_SECONDS = 60.0  #: after which a volume is tried again whose reading failed, and not for its own fault
 UNREAD = "The server could not read the volume again; its log has the reason."
 ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1"}
 
@@ -55,7 +58,7 @@ class InputsAsRead:
     def __init__(self, *, largest_voxel_bytes: int) -> None:
         self.largest_voxel_bytes = largest_voxel_bytes
         self.under_way: dict[tuple[str, str], Making] = {}
-        self.refused: dict[tuple[str, str], Problem] = {}
+        self.problems: dict[tuple[str, str], tuple[Problem, float]] = {}  #: with the moment until which each counts
         self.to_make: SimpleQueue[Making] = SimpleQueue()
         threading.Thread(target=self._run, name="inputs-as-read", daemon=True).start()
 
@@ -74,8 +77,9 @@ class InputsAsRead:
         if making.path.exists():
             return None
         key = (folder.name, making.id)
-        if key in self.refused:
-            raise self.refused[key]
+        problem, until = self.problems.get(key, (None, 0.0))
+        if problem is not None and time.monotonic() < until:
+            raise problem
         if len(self.under_way) >= MOST_WAITING and key not in self.under_way:
             raise retry_later(503, "busy", "Busy", f"{MOST_WAITING} volumes are being read already; try again.", 5)
         known = self.under_way.setdefault(key, making)
@@ -95,10 +99,11 @@ class InputsAsRead:
             except Exception as error:  # noqa: BLE001 (whatever it is, others wait for this thread)
                 log.error("input.not_read", error=type(error).__name__, frames=frames_of(error))
                 making.problem = Problem(500, "internal-error", "Internal error", UNREAD)
-            if making.problem is not None and making.problem.slug == "input-unreadable":
-                if len(self.refused) >= MOST_REFUSED:
-                    self.refused = {}
-                self.refused[key] = making.problem
+            if making.problem is not None:
+                if len(self.problems) >= MOST_REMEMBERED:
+                    self.problems = {}
+                lasts = making.problem.slug == "input-unreadable"
+                self.problems[key] = making.problem, math.inf if lasts else time.monotonic() + AGAIN_SECONDS
             del self.under_way[key]
             making.done.set()
 
