@@ -32,7 +32,11 @@ tar -tzf "$folder/result.tar.gz" | sed 's/^/   /'
 tar -xzf "$folder/result.tar.gz" -C "$folder"
 echo "   result: $(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["outputs"][0]["value"])' "$folder/result.json")"
 
-echo "5. Delete it. The token may also go into a header."
+echo "5. Or one file of it. A volume that was sent comes from /input/<id>&<token>/<input>.nii.gz."
+curl --fail --silent --show-error -o "$folder/alone.json" "$url$(field links.result <<<"$ticket")/result.json"
+cmp "$folder/result.json" "$folder/alone.json"
+
+echo "6. Delete it. The token may also go into a header."
 curl --fail --silent --show-error -o /dev/null -X DELETE \
   -H "Authorization: Bearer $(field token <<<"$ticket")" "$url/request/$(field id <<<"$ticket")"
 echo "   done"

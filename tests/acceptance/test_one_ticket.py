@@ -188,6 +188,10 @@ def test_a_result_is_fetched_whole_by_ranges_and_by_etag(service):
     assert (head.headers["Content-Length"], head.content) == (str(size), b"")
     with tarfile.open(fileobj=io.BytesIO(whole.content)) as archive:
         assert archive.getnames() == ["result.json"]
+        content = archive.extractfile("result.json").read()
+    (alone,) = requests.get(service.url + ticket["links"]["files"], timeout=10).json()["result"]
+    assert alone["bytes"] == len(content)
+    assert requests.get(service.url + alone["link"], timeout=10).content == content
 
 
 def test_a_result_that_is_not_ready_is_no_result(service):

@@ -11,7 +11,8 @@ from PIL import Image
 from playwright.sync_api import expect
 from pydicom.uid import RLELossless
 
-from tests.acceptance.page import PHONE, chosen, head, send_slowly, small_volume
+from tests.acceptance.page import PHONE, chosen, head, problem, send_slowly, small_volume
+from tests.acceptance.test_page_viewer import mha, nifti, nrrd
 from tests.browser import check_access, fits, picture, seen
 from tests.dicom_series import series, voxels_of, written, zipped
 
@@ -20,6 +21,12 @@ def is_orange(canvas):
     """The share of a canvas that has the first label's colour, mixed with what lies below."""
     pixels = seen(canvas).astype(int)
     return ((pixels[..., 0] - pixels[..., 2]) > 60).mean()
+
+
+def deleted(page):
+    """Let the service have the volumes that were sent no longer."""
+    gone = {"status": 410, "body": problem(410, "expired"), "content_type": "application/problem+json"}
+    page.context.route("**/input/**", lambda route: route.fulfill(**gone))
 
 
 def test_the_brain_of_a_real_head_is_seen_over_it_in_three_planes_and_in_3d(visit, service):
@@ -56,11 +63,26 @@ def test_the_brain_of_a_real_head_is_seen_over_it_in_three_planes_and_in_3d(visi
     page.get_by_text("Where it comes from").click()
     expect(page.get_by_text("BrainExtraction, version deepbet-1.0.2")).to_be_visible()
 
+    page.reload()  # which has forgotten the file: the service still has it
+    expect(page.locator(".place")).to_contain_text(re.compile(r"value [\d.]+ · brain"))
+    expect(page.locator(".controls .fault")).to_have_count(0)
+    phone = visit(**PHONE, dark=True)
+    small = phone.open(page.locator("#link").input_value().partition(service.url + "/")[2])
+    expect(small.locator(".place")).to_contain_text(re.compile(r"value [\d.]+ · brain"))
+    assert fits(small)
+    check_access(small)
+    picture(small, "brain-phone-dark")
+    open_it_again(page)
+
+
+def open_it_again(page):
+    """Once the service has the volume no longer, the labels are seen alone until it is opened."""
+    deleted(page)
     page.reload()
-    expect(page.get_by_text("Only the labels are here")).to_be_visible()
+    expect(page.locator(".controls .fault")).to_have_text(re.compile("^Sent: .* is not shown: It is expired."))
     check_access(page)
     picture(page, "labels-alone")
-    assert is_orange(canvas) > 0.1
+    assert is_orange(page.locator("canvas")) > 0.1
     page.locator("#open-volume").set_input_files(chosen("other.nii.gz", small_volume()))
     other = page.get_by_text("It may be another volume than the one that was sent")
     expect(other).to_contain_text("on another grid than the labels")
@@ -68,12 +90,6 @@ def test_the_brain_of_a_real_head_is_seen_over_it_in_three_planes_and_in_3d(visi
     picture(page, "other-grid")
     page.locator("#open-volume").set_input_files(chosen("T1.nii.gz", head()))
     expect(page.get_by_role("slider", name="Window")).to_be_visible()
-    phone = visit(**PHONE, dark=True)
-    small = phone.open(page.locator("#link").input_value().partition(service.url + "/")[2])
-    expect(small.locator(".viewer")).to_have_attribute("data-state", "ready")
-    assert fits(small)
-    check_access(small)
-    picture(small, "brain-phone-dark")
 
 
 def test_a_volume_is_shown_with_the_one_that_was_sent(visit):
@@ -144,6 +160,9 @@ def test_a_dicom_series_is_seen_under_its_labels_from_a_folder_a_zip_and_again_a
     check_access(page)
     picture(page, "dicom-result")
     page.reload()
+    expect(page.locator(".place")).to_contain_text("value 900 · ball")
+    deleted(page)
+    page.reload()
     page.locator("#open-folder").focus()
     page.locator("#open-folder").set_input_files(tmp_path / "scan")
     expect(page.locator(".place")).to_contain_text(re.compile("value (100|900)"))
@@ -171,6 +190,7 @@ def test_what_was_sent_is_opened_again_beside_a_volume_that_was_made(visit, ball
     page.get_by_role("button", name="Send").click()
     place = page.locator(".place")
     expect(place).to_contain_text("value 900 · ball")
+    deleted(page)
     page.reload()
     expect(place).to_contain_text("value 100 · ball")
     check_access(page)
@@ -202,12 +222,16 @@ def test_a_compressed_series_is_told_not_to_be_shown_and_its_labels_are_shown_al
     page = visit(url).open("#/services/Bright")
     page.get_by_label("Choose a DICOM folder").set_input_files(written(images, tmp_path / "compressed"))
     expect(page.get_by_text("8 images,")).to_be_visible()
+    deleted(page)
     page.get_by_role("button", name="Send").click()
     expect(page.get_by_text("The images of this DICOM series are compressed")).to_be_visible()
     expect(page.locator(".viewer")).to_have_attribute("data-state", "ready")
     expect(page.locator(".legend tbody")).to_contain_text("ball")
     check_access(page)
     picture(page, "compressed-series")
+    page.context.unroute_all()
+    page.reload()
+    expect(page.locator(".place")).to_contain_text("value 900 · ball")  # the service can read them
 
 
 def test_where_nothing_was_found_the_picture_is_told_to_be_empty(visit, ball):
@@ -220,17 +244,37 @@ def test_where_nothing_was_found_the_picture_is_told_to_be_empty(visit, ball):
     check_access(page)
 
 
-@pytest.mark.parametrize("wanted", ["nrrd", "mha", "seg.nrrd"])
-def test_labels_in_another_format_are_seen_too(visit, ball, wanted):
+@pytest.fixture(scope="module")
+def others():
+    """Volumes of a bright box that NiiVue places elsewhere than the service, and a DICOM series, by their names."""
+    voxels = np.full((12, 10, 8), 100, np.int16)
+    voxels[7:10, 2:5, 3:6] = 900
+    square = nifti(voxels, np.diag([0.8, 0.9, 2.5, 1]))
+    return {
+        "no-code.nii": b"".join((square[:252], bytes(4), square[256:])),
+        "micrometres.nii": nifti(voxels, np.diag([800, 900, 2500, 1.0]), xyzt_units=3),
+        "no-space.nrrd": nrrd(voxels, "spacings: 0.8 0.9 2.5"),
+        "size.mha": mha(voxels, "ElementSize = 0.8 0.9 2.5"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("wanted", "names"),
+    [("nrrd", ["no-code.nii", "micrometres.nii"]), ("mha", ["no-space.nrrd", "size.mha"]), ("seg.nrrd", ["scan.zip"])],
+    ids=["nrrd", "mha", "seg.nrrd"],
+)
+def test_labels_in_another_format_are_seen_over_what_the_service_read(visit, ball, others, wanted, names):
     url, images = ball
-    page = visit(url).open("#/services/Bright")
-    page.get_by_label("Scan").set_input_files(chosen("scan.zip", zipped(images)))
-    page.get_by_label("Result format").select_option(wanted)
-    page.get_by_role("button", name="Send").click()
-    expect(page.locator(".viewer")).to_have_attribute("data-state", "ready")
-    expect(page.locator(".place")).to_contain_text("value 900 · ball")
-    assert is_orange(page.locator("canvas")) > 0.02
-    expect(page.get_by_role("link", name=f"ball.{wanted}")).to_be_visible()
+    page = visit(url).open()
+    for name in names:
+        page.goto(f"{url}/#/services/Bright")
+        page.get_by_label("Scan").set_input_files(chosen(name, others.get(name) or zipped(images)))
+        page.get_by_label("Result format").select_option(wanted)
+        page.get_by_role("button", name="Send").click()
+        expect(page.locator(".place")).to_contain_text("value 900 · ball")
+        expect(page.locator(".controls .fault")).to_have_count(0)
+        assert is_orange(page.locator("canvas")) > 0.02
+        expect(page.get_by_role("link", name=f"ball.{wanted}")).to_be_visible()
 
 
 def test_the_example_of_a_volume_says_that_it_is_a_phantom_and_shows_a_result(visit, service):

@@ -17,7 +17,7 @@ import waitress.receiver
 
 from tests.unit.fake_store import GOOD, MIB
 from tests.web_server import problem_in, read_all, until
-from tomaat.archives import ArchiveLimits
+from tomaat.archives import ArchiveLimits, pack
 from tomaat.tickets.states import SUCCEEDED
 from tomaat.web.api.waiters import FETCHED_SECONDS
 from tomaat.web.http.connection import Connection
@@ -84,6 +84,30 @@ def test_a_download_that_goes_on_where_it_broke_is_fetched_when_all_of_it_was_se
         assert web.store.fetched == []
         assert web.get(ticket["links"]["result"], headers={"Range": wanted}).status_code == 206
     until(lambda: web.store.fetched == [ticket["id"]])
+
+
+def test_single_files_are_sent_whole_and_by_ranges_and_are_closed(start, tmp_path):
+    web = start()
+    ticket = web.send().json()
+    files = {
+        "curve.npy": b"".join(n.to_bytes(4, "little") for n in range(500_000)),
+        "noise.nii.gz": os.urandom(2 * MIB),
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    pack([(name, tmp_path / name) for name in files], tmp_path / "x.tar.gz")
+    web.succeed(ticket, (tmp_path / "x.tar.gz").read_bytes())
+    for name, content in files.items():
+        path = f"{ticket['links']['result']}/{name}"
+        assert web.get(path).content == content
+        part = web.get(path, headers={"Range": "bytes=70001-1200000"})
+        assert (part.status_code, part.content) == (206, content[70001:1200001])
+        connection = web.connect(receive_bytes=4096)
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        connection.recv(1000)
+        connection.close()
+    until(lambda: not [name for name in open_files() if name.endswith("result.tar.gz")])
+    assert web.store.fetched == []
 
 
 def test_a_broken_off_download_is_not_fetched_and_its_file_is_closed(start):

@@ -1,45 +1,59 @@
-"""Write the ``.tar.gz`` of a result."""
+"""Write the ``.tar.gz`` of a result, which says in its head where each of its files begins.
+
+::
+
+    gzip's head │ extra field: the index │ header │ file │ header │ file │ … │ trailer
+
+A tool that knows no such field skips it (RFC 1952, 2.3.1.1). ``tomaat.archives.members`` reads it.
+"""
 
 from __future__ import annotations
 
 import os
 import struct
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from isal import isal_zlib
 
+from tomaat.archives.members import LONGEST_STORED, Member, index_of
+
 LEVEL = 2  #: isal's: on CT-like volumes as small as zlib's level 6 in 1/28 of the time
 COMPRESSED = (".gz", ".png", ".nrrd", ".mha", ".jpg", ".jpeg", ".npz", ".zip", ".bz2", ".xz", ".zst")
-CHUNK_BYTES = 4 * 1024**2
+CHUNK_BYTES = 64 * LONGEST_STORED  #: so that only the last stored block of a file is shorter than the others
 RAW_WINDOW = -15  #: zlib's word for "deflate, without a head and a trailer"
-GZIP_HEAD = bytes((0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 255))  #: deflate; no name, no time, no system: RFC 1952
-LONGEST_STORED = 65_535  #: bytes of a stored block: RFC 1951, 3.2.4
 LAST_BLOCK = struct.pack("<BHH", 1, 0, 0xFFFF)  #: stored, and empty
 
 
-def pack(members: Iterable[tuple[str, Path]], archive: Path) -> None:
+def pack(members: Sequence[tuple[str, Path]], archive: Path, before_each: Callable[[], object] = lambda: None) -> None:
     """Pack files under their member names, in their order: the same files, the same bytes.
 
     One gzip member. Files that are ``COMPRESSED`` already, by their names, lie in it as they are, in stored blocks.
+    ``before_each`` file is called, and may end it.
     """
     descriptor = os.open(archive, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     with open(descriptor, "wb") as file:  # noqa: PTH123 (a descriptor)
-        packed = _Gzip(file)
+        file.write(index_of([Member(name=name, size=0, offset=0, stored=False) for name, _ in members]))
+        packed, found = _Gzip(file), []
         for name, path in members:
+            before_each()
             info = tarfile.TarInfo(name)
             info.size = path.stat().st_size
             info.mode = 0o644
             packed.deflate(info.tobuf(tarfile.PAX_FORMAT))
-            take = packed.store if name.endswith(COMPRESSED) else packed.deflate
+            stored = name.endswith(COMPRESSED)
+            found.append(Member(name=name, size=info.size, offset=file.tell(), stored=stored))
+            take = packed.store if stored else packed.deflate
             with path.open("rb") as source:
                 while chunk := source.read(CHUNK_BYTES):
                     take(chunk)
             packed.deflate(bytes(-info.size % tarfile.BLOCKSIZE))
         packed.deflate(bytes(2 * tarfile.BLOCKSIZE))
         packed.end()
+        file.seek(0)
+        file.write(index_of(found))
 
 
 class _Gzip:
@@ -48,7 +62,6 @@ class _Gzip:
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
         self.crc = self.size = 0
-        file.write(GZIP_HEAD)
 
     def deflate(self, data: bytes) -> None:
         """Compress a piece."""

@@ -121,6 +121,11 @@ def check_payload(
     if limits is not None and check.remarks:
         noted = {id: [asdict(remark) for remark in remarks] for id, remarks in check.remarks.items()}
         (folder / REMARKS).write_text(json.dumps(noted), encoding="utf-8")
+    return payload_of(check)
+
+
+def payload_of(check: Check) -> Payload:
+    """Make the payload of a check that found what it needs."""
     return Payload(
         values=check.values,
         files=check.files,
@@ -130,6 +135,22 @@ def check_payload(
         format=check.format,
         remarks=check.remarks,
     )
+
+
+def find_volume(folder: Path, declared: VolumeInput) -> Payload:
+    """Take one volume out of a payload that was checked when it came in; faults of other inputs are none of its.
+
+    Raises ``PayloadRefused`` where it was not sent.
+    """
+    check = Check(inputs={declared.id: declared}, limits=None, largest_voxel_bytes=math.inf)
+    check_files(check, folder)
+    values = read_values(check, folder / MAIN)
+    if values is not None:
+        check_values(check, values)
+    faults = [error for error in check.errors if error["input"] == declared.id]
+    if faults:
+        raise PayloadRefused(faults, inputs=1)
+    return payload_of(check)
 
 
 def check_files(check: Check, folder: Path) -> None:

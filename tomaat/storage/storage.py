@@ -6,6 +6,7 @@
     <base>/incoming/<random>/in/   an upload while it streams in
     <base>/tickets/<random>/in/    the client's input; never written again
     <base>/tickets/<random>/out/<claim>-<random>/result.tar.gz
+    <base>/tickets/<random>/read/<id>.nii.gz   a volume of it as the service reads it, once somebody asked for it
     <base>/quarantine/<random>/    folders without a row, until they are deleted
     <base>/tmp/                    the web server's spool, and what its processes count
     <base>/code/<random>/          a copy of the tasks' code, from which one source's workers import
@@ -53,6 +54,11 @@ class TicketFolder:
     def inputs(self) -> Path:
         """The folder of the unpacked payload."""
         return self.path / "in"
+
+    @property
+    def read(self) -> Path:
+        """The folder of its volumes as the service reads them; it can be made again from the input."""
+        return self.path / "read"
 
     def claim(self, out: str) -> Path:
         """Give the folder into which only the worker of one claim writes, by the name that the row has of it."""

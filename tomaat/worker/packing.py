@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -85,7 +83,9 @@ class Packer:
             returned.outputs, files, returned.read.segmented, returned.read.payload.format, facts
         )
         (files / "result.json").write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        pack(_members(job, files), job.out / DRAFT)
+        # a client who gave the ticket up ends it before a file
+        members = [(path.name, path) for path in sorted(files.iterdir())]
+        pack(members, job.out / DRAFT, lambda: job.report(1.0, "packing"))
         shutil.rmtree(job.out / KEPT, ignore_errors=True)
 
 
@@ -100,9 +100,3 @@ def _facts(returned: Returned, job: Job) -> dict[str, Any]:
         "compute_source": job.source,
         "timings_seconds": {"read": round(returned.read.seconds, 4), "perform": round(returned.seconds, 4)},
     }
-
-
-def _members(job: Job, files: Path) -> Iterator[tuple[str, Path]]:
-    for path in sorted(files.iterdir()):
-        job.report(1.0, "packing")  # a client who gave the ticket up ends it here
-        yield path.name, path

@@ -6,25 +6,29 @@ import math
 import re
 import time
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from functools import partial
+from queue import Empty
+from threading import Event
 
 import structlog
 from flask import Flask, Response, g, request
 
 from tomaat.access import Audit
 from tomaat.archives import ArchiveLimits
-from tomaat.storage import Storage
+from tomaat.storage import Storage, TicketFolder
 from tomaat.tickets.actors import ANYBODY, HOLDER
 from tomaat.tickets.lines import Outlook
 from tomaat.tickets.states import CANCELLED, EXPIRED, FAILED, RUNNING, STATES, SUCCEEDED, UNENDED
 from tomaat.tickets.ticket import Ticket
 from tomaat.tickets.ticket_store import READ_RESULT, TicketStore
 from tomaat.web.api.examples import Examples
+from tomaat.web.api.inputs_as_read import InputsAsRead
 from tomaat.web.api.known_tickets import KnownTickets
 from tomaat.web.api.openapi import describe_api
-from tomaat.web.api.results import send_result
+from tomaat.web.api.results import Content, file_of, files_of, no_such_file, result_of, send
 from tomaat.web.api.sent_spans import SentSpans
-from tomaat.web.api.shapes import Accepted, Explanation, Service, Status
+from tomaat.web.api.shapes import Accepted, Explanation, Files, FoundFile, Service, Status
 from tomaat.web.api.submission import Submission
 from tomaat.web.api.tokens import find_ticket, shown
 from tomaat.web.api.waiters import REMEMBERED_SECONDS, Waited, Waiters
@@ -37,6 +41,7 @@ from tomaat.web.http.shapes import answer
 
 log = structlog.get_logger()
 
+READ_INPUT = "read input"  #: as the audit trail calls it
 RECENT_SECONDS = 1.0
 NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")  #: as JSON has them, not as Python reads them
 CONDITIONS = ("Range", "If-Range", "If-Match", "If-None-Match")  #: of which an answer may be a part of it, or none
@@ -81,6 +86,7 @@ class Api:
             offered=self.services,
             still_loading=still_loading,
         )
+        self.as_read = InputsAsRead(largest_voxel_bytes=largest_voxel_bytes)
         self.ahead = Recent(store.ahead, seconds=RECENT_SECONDS)
         self.lines = Recent(store.lines, seconds=RECENT_SECONDS)
         self.waiting = Recent(store.count_waiting, seconds=RECENT_SECONDS)
@@ -91,6 +97,9 @@ class Api:
         app.add_url_rule("/request/<path:reference>", view_func=self.cancel, methods=["DELETE"])
         app.add_url_rule("/status/<path:reference>", view_func=self.status)
         app.add_url_rule("/result/<path:reference>", view_func=self.result)
+        app.add_url_rule("/result/<reference>/<path:name>", view_func=self.result_file)
+        app.add_url_rule("/input/<reference>/<path:name>", view_func=self.input_file)
+        app.add_url_rule("/files/<path:reference>", view_func=self.files)
         app.add_url_rule("/supportedservices", view_func=self.supported_services)
         app.add_url_rule("/examples/<name>", view_func=self.example)
         app.add_url_rule("/openapi.json", view_func=self.openapi)
@@ -139,12 +148,62 @@ class Api:
         path = self.storage.result_of(ticket.folder, ticket.out)
         note_sent = partial(self._note_sent, ticket.id, ticket.result_bytes or 0)
         try:
-            sent = send_result(request, ticket, path, note_sent)
-            if request.method == "GET" and sent.status_code in {200, 206} and not waited.noted:
-                self.audit.note(who=HOLDER, what=READ_RESULT, outcome=str(sent.status_code), ticket=ticket.id)
+            sent = send(request, result_of(ticket, path), note_sent)
         except FileNotFoundError:  # it expired between the two looks
             raise _expired(ticket) from None
+        if not waited.noted:
+            self._note_read(READ_RESULT, ticket, sent)
         return sent
+
+    def result_file(self, reference: str, name: str) -> Response:
+        """Send one file of the result; it does not count as fetching the result."""
+        ticket = self._await(reference, UNENDED).ticket
+        _demand_result(ticket)
+        try:
+            sent = send(request, file_of(ticket, self.storage.result_of(ticket.folder, ticket.out), name))
+        except FileNotFoundError:
+            raise _expired(ticket) from None
+        self._note_read(READ_RESULT, ticket, sent)
+        return sent
+
+    def input_file(self, reference: str, name: str) -> Response:
+        """Send a volume as the service read it, once it is made; before, ask the client to come again."""
+        seconds = self._seconds_asked_for()
+        ticket = self._find(reference)
+        try:
+            folder = self._input_of(ticket)
+            names = self.as_read.names(folder)
+            if name not in names:
+                raise no_such_file("input", names)
+            making = self.as_read.ask(folder, name)
+            if making is not None:
+                self._wait_for(making.done, seconds)
+                if making.problem is not None:
+                    raise making.problem
+                if not making.done.is_set():
+                    raise retry_later(409, "not-ready", "Not ready", "The volume is being read; ask again.")
+            path = folder.read / name
+            there = path.stat()
+            etag = f"{there.st_mtime_ns:x}-{there.st_size:x}"
+            sent = send(request, Content(name=name, size=there.st_size, etag=etag, open=lambda: path.open("rb")))
+        except FileNotFoundError:
+            raise _expired(ticket, "input") from None
+        self._note_read(READ_INPUT, ticket, sent)
+        return sent
+
+    def files(self, reference: str) -> Response:
+        """List the files that can be fetched one by one."""
+        ticket = self._find(reference)
+        result: list[FoundFile] = []
+        inputs: list[FoundFile] = []
+        with suppress(FileNotFoundError):
+            if ticket.has_result:
+                members = files_of(self.storage.result_of(ticket.folder, ticket.out))
+                result = [FoundFile.of(member.name, member.size, f"/result/{reference}") for member in members]
+        with suppress(FileNotFoundError):
+            names = self.as_read.names(self._input_of(ticket))
+            inputs = [FoundFile.of(name, None, f"/input/{reference}") for name in names]
+        return answer(Files(result=result, inputs=inputs))
 
     def cancel(self, reference: str) -> Response:
         """Give a ticket up, in any state."""
@@ -192,6 +251,28 @@ class Api:
         if self.sent_spans.complete(ticket_id, first, end, size):
             log.debug("ticket.fetched", ticket=ticket_id)
             self.waiters.note_fetched(ticket_id)
+
+    def _note_read(self, what: str, ticket: Ticket, sent: Response) -> None:
+        """Note in the audit trail that somebody read of a ticket's files."""
+        if request.method == "GET" and sent.status_code in {200, 206}:
+            self.audit.note(who=HOLDER, what=what, outcome=str(sent.status_code), ticket=ticket.id)
+
+    def _input_of(self, ticket: Ticket) -> TicketFolder:
+        """Find a ticket's input; raises ``FileNotFoundError`` where it is kept no longer, or its client gave it up."""
+        if ticket.files_removed or ticket.delete_requested:
+            raise FileNotFoundError
+        return self.storage.folder_of(ticket.folder)
+
+    def _wait_for(self, done: Event, seconds: float) -> None:
+        """Wait, if there is a place for one more who waits."""
+        try:
+            self.waiters.places.get_nowait()
+        except Empty:
+            return
+        try:
+            done.wait(seconds)
+        finally:
+            self.waiters.places.put(None)
 
     def _find(self, reference: str) -> Ticket:
         ticket = find_ticket(self.store, reference)
@@ -257,6 +338,6 @@ def _demand_result(ticket: Ticket) -> None:
     raise retry_later(409, "not-ready", "Not ready", f"The ticket is {ticket.state}; its result is not there yet.")
 
 
-def _expired(ticket: Ticket) -> Problem:
+def _expired(ticket: Ticket, what: str = "result") -> Problem:
     why = "was deleted at its client's wish" if ticket.delete_requested else "is no longer kept; send the request again"
-    return Problem(410, "expired", "Expired", f"The result {why}.")
+    return Problem(410, "expired", "Expired", f"The {what} {why}.")

@@ -8,7 +8,8 @@ from functools import cache
 from tomaat import __version__
 from tomaat.tickets.states import STATES
 from tomaat.web.api.main_json import form_schema, main_schema
-from tomaat.web.api.shapes import Accepted, Explanation, Service, Status
+from tomaat.web.api.results import ANY_TYPE, GZIP, TYPES
+from tomaat.web.api.shapes import Accepted, Explanation, Files, Service, Status
 from tomaat.web.http.access import HEADER as KEY_HEADER
 from tomaat.web.http.openapi import content_answer, headers, operation, path_parameter, shape_answer
 from tomaat.web.http.problems import ProblemDetails
@@ -17,7 +18,7 @@ from tomaat.web.operator import openapi as operator
 from tomaat.web.page import openapi as page
 from tomaat.web.watch import openapi as watch
 
-SHAPES = (Accepted, Status, Service, *operator.SHAPES, ProblemDetails, Explanation, *page.SHAPES, *watch.SHAPES)
+SHAPES = (Accepted, Status, Files, Service, *operator.SHAPES, ProblemDetails, Explanation, *page.SHAPES, *watch.SHAPES)
 FILE: Json = {"type": "string", "format": "binary"}
 REFERENCE = path_parameter(
     "reference",
@@ -33,9 +34,9 @@ RESULT_REQUEST_HEADERS = [
     {"name": name, "in": "header", "description": description, "schema": {"type": "string"}}
     for name, description in {
         "Range": "One range, such as `bytes=0-1023`; anything else is answered whole.",
-        "If-Range": "Send the range only of the result with this ETag, else all of it.",
-        "If-None-Match": "Send nothing (304) if the result has this ETag.",
-        "If-Match": "Send nothing (412) unless the result has this ETag.",
+        "If-Range": "Send the range only of the file with this ETag, else all of it.",
+        "If-None-Match": "Send nothing (304) if the file has this ETag.",
+        "If-Match": "Send nothing (412) unless the file has this ETag.",
     }.items()
 ]
 SUBMIT_HEADERS = [
@@ -117,7 +118,7 @@ def _submit(services: Sequence[Service]) -> Json:
         "properties": {"service": name, "payload": payload},
     }
     reference = {"reference": "{$response.body#/id}&{$response.body#/token}"}
-    links = {name: {"operationId": name, "parameters": reference} for name in ("status", "result", "cancel")}
+    links = {name: {"operationId": name, "parameters": reference} for name in ("status", "result", "files", "cancel")}
     encoding = {"payload": {"contentType": "application/gzip"}}
     body = {
         "required": True,
@@ -162,24 +163,52 @@ def _ticket(longest_wait_seconds: float) -> Json:
     result = operation(
         "result",
         "Fetch the result.",
-        _result(),
+        _sent("The result.", GZIP),
         *(400, 404, 409, 410, 412, 416),
         parameters=[wait, *RESULT_REQUEST_HEADERS],
         security=security,
     )
+    result_file = operation(
+        "resultFile",
+        "Fetch one file of the result; this does not count as fetching the result.",
+        _sent("The file.", *sorted({*TYPES.values(), ANY_TYPE})),
+        *(400, 404, 409, 410, 412, 416),
+        parameters=[wait, *RESULT_REQUEST_HEADERS],
+        security=security,
+    )
+    input_file = operation(
+        "inputFile",
+        "Fetch a volume that was sent, as the service reads it: NIfTI. It is made when it is asked for first.",
+        _sent("The volume.", GZIP),
+        *(400, 404, 409, 410, 412, 416),
+        parameters=[wait, *RESULT_REQUEST_HEADERS],
+        security=security,
+    )
+    files = operation(
+        "files",
+        "The files that can be fetched one by one.",
+        {200: shape_answer("Its files.", Files)},
+        404,
+        security=security,
+    )
+    name = path_parameter("name", description="Of a file, as `files` lists it.")
+    volume = path_parameter("name", description="`<id of the input>.nii.gz`.")
     return {
         "/request/{reference}": {"parameters": [REFERENCE], "delete": cancel},
         "/status/{reference}": {"parameters": [REFERENCE], "get": status},
         "/result/{reference}": {"parameters": [REFERENCE], "get": result},
+        "/result/{reference}/{name}": {"parameters": [REFERENCE, name], "get": result_file},
+        "/input/{reference}/{name}": {"parameters": [REFERENCE, volume], "get": input_file},
+        "/files/{reference}": {"parameters": [REFERENCE], "get": files},
     }
 
 
-def _result() -> dict[int, Json]:
-    archive = {"application/gzip": FILE}
+def _sent(what: str, *types: str) -> dict[int, Json]:
+    content = dict.fromkeys(types, FILE)
     names = ("Content-Length", "ETag", "Accept-Ranges", "Content-Disposition")
     return {
-        200: content_answer("The result.", archive, **headers(*names)),
-        206: content_answer("A range of it.", archive, **headers(*names, "Content-Range")),
+        200: content_answer(what, content, **headers(*names)),
+        206: content_answer("A range of it.", content, **headers(*names, "Content-Range")),
         304: {"description": "The client has it already.", **headers("ETag")},
     }
 

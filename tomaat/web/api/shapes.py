@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal, cast
+from urllib.parse import quote
 
 from annotated_types import Ge, Le
 from pydantic import with_config
@@ -23,13 +24,44 @@ class Links:
 
     status: str
     result: str
+    files: str
     cancel: str
 
     @classmethod
     def of(cls, ticket_id: int, token: str) -> Links:
         """Name the addresses; with the token in them, if there is one, as the seed's protocol has it."""
         reference = f"{ticket_id}&{token}" if token else str(ticket_id)
-        return cls(status=f"/status/{reference}", result=f"/result/{reference}", cancel=f"/request/{reference}")
+        return cls(
+            status=f"/status/{reference}",
+            result=f"/result/{reference}",
+            files=f"/files/{reference}",
+            cancel=f"/request/{reference}",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundFile:
+    """A file that can be fetched by itself."""
+
+    name: str
+    bytes: int | None
+    """Null: of a volume that was sent, which is made when it is asked for."""
+    link: str
+
+    @classmethod
+    def of(cls, name: str, size: int | None, folder: str) -> FoundFile:
+        """Describe a file below an address."""
+        return cls(name=name, bytes=size, link=f"{folder}/{quote(name)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """The files of a ticket, as long as they are kept."""
+
+    result: list[FoundFile]
+    """Of the result's archive; empty too where the archive has no index: one of an earlier version."""
+    inputs: list[FoundFile]
+    """The volumes that were sent, as the service reads them."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,11 +11,11 @@ from tomaat.web.http.shapes import REFERENCE, Json
 HEADER_TEXTS = {
     "Location": "The address of the ticket's status.",
     "Retry-After": "Seconds after which asking again makes sense.",
-    "Content-Length": "Bytes of the result, or of the range.",
+    "Content-Length": "Bytes of the file, or of the range.",
     "Content-Range": "`bytes <first>-<last>/<all>`, or `bytes */<all>` where the range lies outside.",
     "Content-Disposition": "`attachment`, with a name for the file.",
     "Accept-Ranges": "`bytes`.",
-    "ETag": "The result's SHA-256 in quotes.",
+    "ETag": "The file's version in quotes; of a whole result its SHA-256.",
     "WWW-Authenticate": "The header in which the key is expected.",
 }
 REFUSAL_HEADERS = {
@@ -33,13 +33,13 @@ TEXTS = {
     403: "The API key may not ask for this service, or is no operator's.",
     404: "Nothing here; a wrong id and a wrong token are told the same.",
     408: "The body came too slowly.",
-    409: "There is no result: not yet (Retry-After), cancelled, or failed. To an operator: it has ended, or cannot be "
-    "run again.",
-    410: "The result is no longer kept.",
-    412: "The result is not the one that If-Match names.",
+    409: "There is no result, or no input to look at: not yet (Retry-After), cancelled, or failed. To an operator: it "
+    "has ended, or cannot be run again.",
+    410: "It is no longer kept.",
+    412: "The file is not the one that If-Match names.",
     413: "Too large, packed or unpacked.",
     415: "Not multipart/form-data, or not gzip; of an operator's act: not application/json.",
-    416: "The range lies outside of the result.",
+    416: "The range lies outside of the file.",
     422: "The service does not take these inputs; all faults are listed.",
     429: "The API key has too many waiting tickets, or made too many within a minute, or too many wrong keys came from "
     "the client's address; see Retry-After.",
@@ -55,8 +55,15 @@ KINDS = {
     404: ["not-found", "unknown-service"],
     408: ["too-slow"],
     409: [
-        *("not-ready", "cancelled", "refused", "task-crashed", "worker-died", "worker-lost", "files-lost"),
-        *("out-of-memory", "deadline-passed", "waited-too-long", "service-withdrawn", "result-not-stored"),
+        *("not-ready", "cancelled", "input-unreadable", "refused", "task-crashed", "worker-died", "worker-lost"),
+        *(
+            "files-lost",
+            "out-of-memory",
+            "deadline-passed",
+            "waited-too-long",
+            "service-withdrawn",
+            "result-not-stored",
+        ),
         *("not-loaded", "server-fault", "ticket-ended", "not-run-again"),
     ],
     410: ["expired"],

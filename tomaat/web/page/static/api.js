@@ -1,10 +1,12 @@
 /** The public API, as docs/protocol.md has it; nothing else of the server is used. */
 
+import { rest } from "./rest.js";
 import { collect, watched } from "./streams.js";
 import { apiKey } from "./store.js";
 
 const ANSWER_SECONDS = 20; // after which a server that says nothing counts as lost
 const FOREIGN = "about:blank"; // the kind of a refusal that is not this server's own
+const AGAIN_SECONDS = 1; // after which a volume that is being read is asked for again
 const KEPT_OUT = [0, 401, 403]; // a proxy's answers to a stranger; 0: it leads elsewhere
 
 /**
@@ -93,6 +95,26 @@ export function result(ticket, onBytes, signal) {
 }
 
 /**
+ * Fetch a volume that was sent, as the service read it; asks again while it is being read.
+ * @param {Reference} ticket
+ * @param {string} id of the input
+ * @param {AbortSignal} signal
+ * @returns {Promise<File>}
+ */
+export async function volumeAsRead(ticket, id, signal) {
+  const name = `${id}.nii.gz`;
+  for (;;) {
+    try {
+      const blob = await askFor(ticket, "input", `/${name}`, { signal }, Infinity, (answer) => answer.blob());
+      return new File([blob], name);
+    } catch (error) {
+      if (!(error instanceof Refused) || error.kind !== "not-ready") throw error;
+    }
+    await rest(AGAIN_SECONDS, signal);
+  }
+}
+
+/**
  * Send a payload. The same `idempotencyKey` and payload give the same ticket, however often they are sent.
  * @param {string} service
  * @param {Blob} payload
@@ -132,8 +154,8 @@ let headerWorks = true;
  * allows as well, only behind a proxy that keeps the header, or that lets nobody in without its cookie: the first
  * request goes without what it knows the browser by, so that it refuses instead of opening a dialogue.
  * @param {Reference} ticket
- * @param {"status" | "result" | "request"} what
- * @param {string} query
+ * @param {"status" | "result" | "input" | "request"} what
+ * @param {string} query or the rest of the path
  * @param {RequestInit} options
  * @param {number} [seconds]
  * @param {(answer: Response) => Promise<any>} [read]

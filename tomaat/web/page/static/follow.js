@@ -1,6 +1,7 @@
 /** A ticket's way, asked for until it has ended. */
 
 import { Refused, status } from "./api.js";
+import { rest } from "./rest.js";
 import { ENDED } from "./states.js";
 
 const WAIT_SECONDS = 2; // for the next state; progress and position are looked at as often
@@ -45,17 +46,4 @@ export async function follow(ticket, signal, { onStatus, onTrouble, onUnknown })
       await rest(Math.min(LONGEST_RETRY_SECONDS, 2 ** (failures - 1)), signal);
     }
   }
-}
-
-/** Let time pass, less where another view is shown. @param {number} seconds @param {AbortSignal} signal */
-function rest(seconds, signal) {
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", done);
-      resolve(undefined);
-    };
-    const timer = setTimeout(done, 1000 * seconds);
-    signal.addEventListener("abort", done);
-  });
 }

@@ -1,6 +1,6 @@
 /** A result, to be looked at: volumes, labels, values, arrays, files. */
 
-import { Refused, result, Unreachable } from "./api.js";
+import { Refused, result, Unreachable, volumeAsRead } from "./api.js";
 import { announce, fill, make } from "./dom.js";
 import { shownFile } from "./files.js";
 import { makeArray, makeTextFile, makeValue } from "./outputs.js";
@@ -68,7 +68,7 @@ export function makeResult(ticket, status, signal, hooks) {
       signal.throwIfAborted(); // the links that are made from here on end with the view
       /** @type {Manifest} */
       const manifest = JSON.parse((await files.get("result.json")?.text()) ?? "");
-      const shown = await makeOutputs(manifest, files, sentWith(ticket.id), linkTo, signal);
+      const shown = await makeOutputs(manifest, files, volumesSent(ticket, manifest, signal), linkTo, signal);
       fill(element, makeRemarks(manifest), ...shown, makeAbout(manifest));
       announce("The result is shown.");
     } catch (error) {
@@ -119,9 +119,34 @@ export function makeResult(ticket, status, signal, hooks) {
 }
 
 /**
+ * The volumes that were sent, as the service read them. Where it does not keep them, or cannot be reached, those that the
+ * page still has, which it reads by rules of its own.
+ * @param {import("./api.js").Reference} ticket
+ * @param {Manifest} manifest
+ * @param {AbortSignal} signal
+ * @returns {Shown[]}
+ */
+function volumesSent(ticket, { inputs = {} }, signal) {
+  const kept = sentWith(ticket.id);
+  const ids = Object.keys(inputs).flatMap((file) => /^file-([^.]+)/.exec(file)?.[1] ?? []);
+  return ids.map((id) => {
+    const here = kept.get(id);
+    const open = async () => {
+      try {
+        return await volumeAsRead(ticket, id, signal);
+      } catch (error) {
+        if (!here || signal.aborted) throw error;
+        return here.open();
+      }
+    };
+    return { name: `Sent: ${here?.name ?? inWords(id)}`, open };
+  });
+}
+
+/**
  * @param {Manifest} manifest
  * @param {Map<string, Blob>} files
- * @param {Map<string, Shown>} sent
+ * @param {Shown[]} sent
  * @param {(blob: Blob) => string} linkTo
  * @param {AbortSignal} signal
  */
@@ -172,7 +197,7 @@ async function attempt(name, show) {
 /**
  * @param {Output[]} outputs
  * @param {Map<string, Blob>} files
- * @param {Map<string, Shown>} sent
+ * @param {Shown[]} sent
  * @param {(blob: Blob) => string} linkTo
  * @param {AbortSignal} signal
  */
@@ -187,8 +212,7 @@ function makeVolumes(outputs, files, sent, linkTo, signal) {
   }));
   const overlays = named.filter(({ labels, file }) => labels && !isDicom(file));
   const made = named.filter(({ labels }) => !labels).map(({ name, file }) => ({ ...shownFile(file), name }));
-  const before = [...sent.values()].map(({ name, open }) => ({ name: `Sent: ${name}`, open }));
-  const viewer = overlays.length || made.length ? makeViewer(before, made, overlays, signal) : null; // a volume without the labels that were found in it would mislead
+  const viewer = overlays.length || made.length ? makeViewer(sent, made, overlays, signal) : null; // a volume without the labels that were found in it would mislead
   const legends = named
     .filter(({ labels }) => labels)
     .map(({ name, labels = [], file }) =>

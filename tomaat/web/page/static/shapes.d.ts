@@ -84,6 +84,7 @@ export interface LatestReading {
 export interface Links {
   status: string;
   result: string;
+  files: string;
   cancel: string;
 }
 

@@ -232,7 +232,7 @@ function makeLink(ticket) {
     make(
       "p",
       { class: "hint", id: "link-hint" },
-      "Anybody who has it can see the ticket, fetch its result and cancel it.",
+      "Anybody who has it can see the ticket and the volumes that were sent, fetch its result and cancel it.",
     ),
   );
 }

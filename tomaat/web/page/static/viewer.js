@@ -16,7 +16,7 @@ const OPACITY = 0.5;
 
 /**
  * Show volumes, one at a time: with overlays the first that fits under them, else the first that was made.
- * @param {Shown[]} sent as far as the page still has them
+ * @param {Shown[]} sent
  * @param {Shown[]} made
  * @param {Overlay[]} overlays
  * @param {AbortSignal} signal ends it when another view is shown
@@ -94,8 +94,12 @@ class Viewer {
     this.asked += 1;
     const mine = this.asked;
     parts.element.dataset.state = "loading";
+    if (this.overlays.length && !this.images.length) {
+      await this.readOverlays();
+      if (signal.aborted) return;
+      this.put(undefined, null); // seen alone, until the volume is there
+    }
     parts.told.textContent = "Reading the volume…";
-    if (!this.images.length) await this.readOverlays();
     const { volume, image, fault } = await this.firstOf(volumes);
     if (signal.aborted || mine !== this.asked) return;
     this.fault = fault;
@@ -135,8 +139,8 @@ class Viewer {
   }
 
   /**
-   * Read a volume. One that was sent is read here by other rules than the service's, so its grid is compared with what the
-   * service made: labels never lie over voxels in which they were not found.
+   * Read a volume. One that was sent may be read here by other rules than the service's, so its grid is compared with what
+   * the service made: labels never lie over voxels in which they were not found.
    * @param {Shown} volume
    * @returns {Promise<{image: NiiVueImage | null, fault: string}>}
    */
@@ -209,7 +213,7 @@ class Viewer {
   volumeControls() {
     const { below, sent, overlays, fault } = this;
     const volumes = this.volumes();
-    const opens = overlays.length > 0 && (!below || !sent.length || fault);
+    const opens = overlays.length > 0 && (!below || !sent.includes(below) || fault);
     return [
       (below || volumes.length > 1) && controls.volumeChoice(volumes, below, (volume) => this.choose([volume])),
       fault && make("p", { class: "fault", role: "status" }, fault),

@@ -1,0 +1,109 @@
+import os
+import random
+import tarfile
+
+import pytest
+
+from tomaat.archives import members_of, open_member, pack
+from tomaat.archives.members import LONGEST_STORED
+from tomaat.archives.pack import CHUNK_BYTES
+
+CONTENTS = {
+    "a.json": b'{"the": "same words"}' * 1000,
+    "b.nii.gz": random.Random(1).randbytes(CHUNK_BYTES + 3 * LONGEST_STORED + 17),
+    "c.png": b"",
+    "d.npy": b"".join(number.to_bytes(4, "little") for number in range(1_200_000)),
+    "e.nii.gz": b"x" * LONGEST_STORED,
+    "ü.csv": b"",
+    "zz" * 90 + ".txt": b"long",
+}
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("packed")
+    paths = []
+    for name, content in CONTENTS.items():
+        (folder / name).write_bytes(content)
+        paths.append((name, folder / name))
+    pack(paths, folder / "result.tar.gz")
+    return folder / "result.tar.gz"
+
+
+def test_the_index_names_the_files_in_their_order_and_tar_reads_the_archive_as_ever(archive):
+    with archive.open("rb") as file:
+        assert {member.name: member.size for member in members_of(file)} == {
+            name: len(content) for name, content in CONTENTS.items()
+        }
+    with tarfile.open(archive) as opened:
+        assert {name: opened.extractfile(name).read() for name in opened.getnames()} == CONTENTS
+
+
+def test_each_byte_of_each_file_is_found_from_anywhere(archive):
+    chance = random.Random(2)
+    with archive.open("rb") as file:
+        for member in members_of(file):
+            content, opened = CONTENTS[member.name], open_member(file, member)
+            assert b"".join(iter(lambda read=opened.read: read(100_000), b"")) == content
+            near = [0, 1, LONGEST_STORED - 1, LONGEST_STORED, CHUNK_BYTES, max(0, len(content) - 1), len(content)]
+            for start in [*near, *(chance.randrange(len(content) + 1) for _ in range(20))]:
+                opened.seek(start)
+                data = opened.read(1000)
+                assert data == content[start : start + len(data)]
+                assert data or start >= len(content)
+                assert opened.tell() == start + len(data)
+            assert opened.seek(0, os.SEEK_END) == len(content)
+            assert opened.seek(-len(content), os.SEEK_CUR) == 0
+
+
+def test_a_file_is_read_by_bytes_of_its_own_and_in_small_steps(archive, monkeypatch):
+    read = []
+    pread = os.pread
+    monkeypatch.setattr("os.pread", lambda *how: read.append(how[1]) or pread(*how))
+    with archive.open("rb") as file:
+        members = {member.name: member for member in members_of(file)}
+        read.clear()
+        opened = open_member(file, members["b.nii.gz"])
+        opened.seek(CHUNK_BYTES)
+        opened.read(10)
+        assert read == [10], "what is stored is not read up to there"
+        read.clear()
+        opened = open_member(file, members["d.npy"])
+        opened.seek(3_000_000)
+        opened.read(10)
+        opened.seek(-5, os.SEEK_CUR)
+        first = sum(read)
+        opened.read(10)
+        assert max(read) <= 64 * 1024
+        assert sum(read) == first, "going back a little costs nothing"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: data[:3] + b"\0" + data[4:],
+        lambda data: data[:12] + b"XY" + data[14:],
+        lambda data: data[:16] + b"\xff" * 16 + data[32:],
+        lambda data: data[:33] + b"\xff\xff" + data[35:],
+        lambda data: data[:35] + b"\xff" + data[36:],
+        lambda data: data[: len(data) // 2],
+        lambda _: b"",
+        lambda _: b"\x1f\x8b\x08\x04",
+    ],
+    ids=["no-field", "another-field", "far-away", "long-name", "no-utf-8", "cut", "empty", "short"],
+)
+def test_an_index_that_is_not_the_archives_is_none(archive, tmp_path, change):
+    pack([("b.nii.gz", archive.parent / "b.nii.gz")], tmp_path / "one.tar.gz")
+    (tmp_path / "x.tar.gz").write_bytes(change((tmp_path / "one.tar.gz").read_bytes()))
+    with (tmp_path / "x.tar.gz").open("rb") as file:
+        assert members_of(file) == []
+
+
+def test_an_archive_of_too_many_files_has_no_index_and_is_whole(tmp_path):
+    (tmp_path / "f").write_bytes(b"x")
+    names = [f"{number:0200d}" for number in range(300)]
+    pack([(name, tmp_path / "f") for name in names], tmp_path / "x.tar.gz")
+    with (tmp_path / "x.tar.gz").open("rb") as file:
+        assert members_of(file) == []
+    with tarfile.open(tmp_path / "x.tar.gz") as opened:
+        assert opened.getnames() == names

@@ -1,0 +1,165 @@
+"""Find the files in the archive of a result by its own index, and read one of them without the others.
+
+The index is a field of gzip's head that other tools skip. It is at most 64 KiB long: an archive of more files than that
+holds, or of an earlier version, has none.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from isal import isal_zlib
+
+FIXED = struct.pack("<BBB", 0x1F, 0x8B, 8)  #: gzip, deflate
+REST = struct.pack("<IBB", 0, 0, 255)  #: no time, no system: RFC 1952
+HEAD_BYTES = len(FIXED) + 1 + len(REST)
+EXTRA = 4  #: the flag of a head that has an extra field
+FIELD = b"TM"  #: the index' name among such fields
+LONGEST_EXTRA = 65_535
+ENTRY = struct.Struct("<QQ?H")  #: size, offset, stored, bytes of the name that follows
+RAW_WINDOW = -15  #: zlib's word for "deflate, without a head and a trailer"
+LONGEST_STORED = 65_535  #: bytes of a stored block: RFC 1951, 3.2.4
+BLOCK_HEAD = 5  #: bytes in front of a stored block's
+STEP_BYTES = 64 * 1024  #: read at once of what is deflated
+INFLATED_BYTES = 256 * 1024  #: at most, at once
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """A file in an archive."""
+
+    name: str
+    size: int  #: in bytes, as it comes out
+    offset: int  #: in the archive, of the first block that holds it
+    stored: bool  #: in blocks of ``LONGEST_STORED`` bytes and a last one; else deflated, by itself
+
+
+def index_of(members: Sequence[Member]) -> bytes:
+    """Make gzip's head of an archive; its length depends on the names alone. Too many names get no index."""
+    entries = b"".join(_entry(member) for member in members)
+    field = FIELD + struct.pack("<H", len(entries) % 2**16) + entries
+    if len(field) > LONGEST_EXTRA:
+        return FIXED + bytes([0]) + REST
+    return FIXED + bytes([EXTRA]) + REST + struct.pack("<H", len(field)) + field
+
+
+def _entry(member: Member) -> bytes:
+    name = member.name.encode(errors="surrogateescape")
+    return ENTRY.pack(member.size, member.offset, member.stored, len(name)) + name
+
+
+def members_of(archive: BinaryIO) -> list[Member]:
+    """Read the index; none where there is none, or where it is not that of this archive."""
+    descriptor = archive.fileno()
+    head = os.pread(descriptor, HEAD_BYTES + 2 + len(FIELD) + 2, 0)
+    if len(head) < HEAD_BYTES + 6 or head[:HEAD_BYTES] != FIXED + bytes([EXTRA]) + REST or head[12:14] != FIELD:
+        return []
+    entries = os.pread(descriptor, int.from_bytes(head[14:16], "little"), len(head))
+    bytes_there = os.fstat(descriptor).st_size
+    members, at = [], 0
+    try:
+        while at < len(entries):
+            size, offset, stored, length = ENTRY.unpack_from(entries, at)
+            at += ENTRY.size + length
+            name = entries[at - length : at].decode()
+            end = offset + (size + BLOCK_HEAD * -(-size // LONGEST_STORED) if stored else 0)
+            if at > len(entries) or end > bytes_there:
+                return []
+            members.append(Member(name=name, size=size, offset=offset, stored=stored))
+    except (struct.error, UnicodeDecodeError):
+        return []
+    return members
+
+
+def open_member(archive: BinaryIO, member: Member) -> MemberFile:
+    """Read one file of an archive, which is closed with it; a read may give less than it is asked for."""
+    return _Stored(archive, member) if member.stored else _Deflated(archive, member)
+
+
+class MemberFile:
+    """A file in an archive: where it is read next."""
+
+    def __init__(self, archive: BinaryIO, member: Member) -> None:
+        self.archive = archive
+        self.member = member
+        self.at = 0
+
+    @property
+    def closed(self) -> bool:
+        """Whether it, and so its archive, is closed."""
+        return self.archive.closed
+
+    def tell(self) -> int:
+        """Tell where it is read next."""
+        return self.at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a place; nothing is read before it is asked for."""
+        self.at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self.at, os.SEEK_END: self.member.size}[whence]
+        return self.at
+
+    def read(self, size: int = -1) -> bytes:
+        """Read at most so many bytes; less does not mean the end."""
+        left = max(0, self.member.size - self.at)
+        data = self._some(left if size < 0 else min(size, left)) if left and size else b""
+        self.at += len(data)
+        return data
+
+    def _some(self, most: int) -> bytes:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Close the archive."""
+        self.archive.close()
+
+
+class _Stored(MemberFile):
+    """Each block is as long as it may be, so that every byte's place is known."""
+
+    def _some(self, most: int) -> bytes:
+        block, within = divmod(self.at, LONGEST_STORED)
+        place = self.member.offset + BLOCK_HEAD * (block + 1) + self.at
+        return os.pread(self.archive.fileno(), min(most, LONGEST_STORED - within), place)
+
+
+class _Deflated(MemberFile):
+    """It is inflated from its begin on; the last bytes are held, so that going back a little costs nothing."""
+
+    def __init__(self, archive: BinaryIO, member: Member) -> None:
+        super().__init__(archive, member)
+        self._begin()
+
+    def _begin(self) -> None:
+        self.inflating = isal_zlib.decompressobj(wbits=RAW_WINDOW)
+        self.packed_at = self.member.offset
+        self.packed = self.held = b""
+        self.held_at = 0
+
+    def _some(self, most: int) -> bytes:
+        if self.at < self.held_at:
+            self._begin()
+        while self.at >= self.held_at + len(self.held):
+            self.held_at += len(self.held)
+            self.held = self._inflate()
+            if not self.held:
+                return b""
+        begin = self.at - self.held_at
+        return self.held[begin : begin + most]
+
+    def _inflate(self) -> bytes:
+        """Inflate the next bytes; nothing at the end of the archive, or of its data."""
+        while not self.inflating.eof:
+            data: bytes = self.inflating.decompress(self.packed, INFLATED_BYTES)
+            self.packed = self.inflating.unconsumed_tail
+            if data:
+                return data
+            if not self.packed:
+                self.packed = os.pread(self.archive.fileno(), STEP_BYTES, self.packed_at)
+                self.packed_at += len(self.packed)
+                if not self.packed:
+                    return b""
+        return b""
