@@ -14,6 +14,10 @@ from tomaat.reader.series import NoImage
 
 TOLD = {
     "number": 3,
+    "instance": 8,
+    "uid": "1.2.3",
+    "kind": "CT Image Storage",
+    "image_type": "ORIGINAL\\PRIMARY",
     "series": "1.2",
     "description": "axial",
     "modality": "CT",
@@ -26,6 +30,7 @@ TOLD = {
     "axes": [1, 0, 0, 0, 1, 0],
     "spacing_mm": [0.5, 0.5],
     "thickness_mm": [2],
+    "labels": [["b-value", "1000"], ["patient", "Doe^Jane"]],
     "fault": None,
     "header": {"00100010": {"vr": "PN", "Value": [{"Alphabetic": "Doe^Jane"}]}, "00280010": {"vr": "US", "Value": [5]}},
 }
