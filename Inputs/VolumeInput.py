@@ -26,7 +26,8 @@ class VolumeInput(Input):
     """A volume, sent as ``file-<id>.nii.gz`` (or ``.nii``, ``.nrrd``, ``.mha``); ``perform`` gets a ``Volume``.
 
     A DICOM series is sent as ``file-<id>.zip``, or as a folder ``file-<id>`` of its images; where they are of several
-    series, ``{"series": "<UID>"}`` in ``main.json`` chooses one.
+    series, ``{"series": "<UID>"}`` in ``main.json`` chooses one. Where one series has several volumes, as echoes or
+    phases, ``{"volume": 2}`` chooses one by its number in the refusal's list; both may stand together.
 
     A volume has one channel. A task may declare further limits. They are held against the header before anything reads
     voxels: at the upload, and for a DICOM series when its headers are read beside the worker.
@@ -97,12 +98,15 @@ class VolumeInput(Input):
         }
 
     def check(self, value: object) -> Any:
-        """Check the UID of a DICOM series: ``main.json`` may name nothing else of a volume."""
-        if isinstance(value, dict) and value.keys() == {"series"}:
-            uid = value["series"]
+        """Check which DICOM series, and which of its volumes, is meant: ``main.json`` says nothing else of a volume."""
+        if isinstance(value, dict) and value and value.keys() <= {"series", "volume"}:
+            uid, number = value.get("series", "0"), value.get("volume", 1)
             if not isinstance(uid, str) or not UID.fullmatch(uid):
                 raise self.refuse("not-a-uid", f"series: {self.shown(uid)} is no UID of a DICOM series.")
-            return uid
+            if not _is_count(number):
+                rule = "is no number of a volume in a DICOM series; they count from 1"
+                raise self.refuse("not-a-volume", f"volume: {self.shown(number)} {rule}.")
+            return value
         rule = f"{self.shown(value)} in main.json is no volume; send it as the file file-{self.id}{self.extensions[0]}."
         raise self.refuse("wrong-place", rule)
 

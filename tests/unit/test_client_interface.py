@@ -123,12 +123,12 @@ def test_of_a_folder_the_dicom_files_are_sent_under_names_that_tell_nothing(tmp_
     for name in ("b/IM2", "Doe^Jane.dcm", "DICOMDIR"):
         (tmp_path / name).write_bytes(DICOM)
     (tmp_path / "viewer.exe").write_bytes(b"MZ")
-    payload = arrange("Brain", BRAIN, {"scan": tmp_path, "scan.series": "1.2.840"})
+    payload = arrange("Brain", BRAIN, {"scan": tmp_path, "scan.series": "1.2.840", "scan.volume": "2"})
     assert payload.files == (
         ("file-scan/00001.dcm", tmp_path / "Doe^Jane.dcm"),
         ("file-scan/00002.dcm", tmp_path / "b" / "IM2"),
     )
-    assert json.loads(payload.main) == {"inputs": {"scan": {"series": "1.2.840"}}}
+    assert json.loads(payload.main) == {"inputs": {"scan": {"series": "1.2.840", "volume": 2}}}
     assert payload.left_out == {"scan": ["viewer.exe"]}
     assert payload.remarks() == ["scan: not sent, since no DICOM: viewer.exe."]
 
@@ -182,6 +182,7 @@ def test_a_folder_that_cannot_be_read_is_no_empty_one(tmp_path, monkeypatch):
         ({"scan": ""}, "scan"),
         ({"scan": "Head.NII.gz", "mask": ""}, "mask"),
         ({"scan": "Head.NII.gz", "scan.series": ""}, "scan"),
+        ({"scan": "Head.NII.gz", "scan.volume": ""}, "scan"),
         ({"scan": "Head.NII.gz", "fast": ""}, "fast"),
         ({"scan": "Head.NII.gz", "points": ""}, "points"),
     ],

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tomaat.headers.volume_refused import VolumeRefused
 from tomaat.reader.dicom_told import ATTRIBUTES, LONGEST_TEXT, take_apart
-from tomaat.reader.series import NoImage
+from tomaat.reader.slice import NoImage
 
 TOLD = {
     "number": 3,

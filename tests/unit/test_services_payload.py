@@ -150,7 +150,7 @@ def test_a_zip_is_taken_apart_only_when_the_payload_comes_in(payload):
 
 
 def test_a_series_may_be_chosen_of_dicom_images_only(payload):
-    assert payload({"file-scan/a": IMAGE}, scan={"series": UID}).series == {"scan": UID}
+    assert payload({"file-scan/a": IMAGE}, scan={"series": UID}).chosen == {"scan": {"series": UID}}
     assert "scan" not in payload({"file-scan/a": IMAGE}, scan={"series": UID}).values
     assert errors_of(payload, {"file-mask.nii": nifti()}, mask={"series": UID}) == [
         ("mask", "no-dicom", "mask: a series was chosen, but no DICOM images were sent.")
@@ -164,6 +164,12 @@ def test_a_series_may_not_be_chosen_of_nothing(payload):
 @pytest.mark.parametrize("series", ["", "1.2.x", "1" * 65, 12, None, ["1.2"]])
 def test_a_series_is_chosen_by_its_uid(payload, series):
     assert errors_of(payload, {"file-scan/a": IMAGE}, scan={"series": series})[0][:2] == ("scan", "not-a-uid")
+
+
+@pytest.mark.parametrize("number", [0, -1, 1.5, "2", None, True])
+def test_a_volume_of_a_series_is_chosen_by_its_number(payload, number):
+    assert payload({"file-scan/a": IMAGE}, scan={"volume": 2}).chosen == {"scan": {"volume": 2}}
+    assert errors_of(payload, {"file-scan/a": IMAGE}, scan={"volume": number})[0][:2] == ("scan", "not-a-volume")
 
 
 def test_a_result_that_refers_to_dicom_images_needs_some(tmp_path):

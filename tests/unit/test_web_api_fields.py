@@ -71,9 +71,9 @@ def test_images_of_one_field_are_a_series_in_a_folder(tmp_path):
 
 
 def test_a_series_and_the_format_of_the_result_are_chosen_by_fields(tmp_path):
-    fields = [field("scan", DICOM, file_name="a.dcm"), field("scan.series", b"1.2.3"), field("outputs.format", b"mha")]
-    payload = received(tmp_path, *fields)
-    assert payload.series == {"scan": "1.2.3"}
+    choices = [field("scan.series", b"1.2.3"), field("scan.volume", b"2"), field("outputs.format", b"mha")]
+    payload = received(tmp_path, field("scan", DICOM, file_name="a.dcm"), *choices)
+    assert payload.chosen == {"scan": {"series": "1.2.3", "volume": 2}}
     assert payload.format == "mha"
 
 

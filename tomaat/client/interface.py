@@ -21,7 +21,10 @@ NUMBERS = {"float": "a number", "int": "a whole number"}
 MOST_SHOWN = 20  #: choices that a fault repeats
 YES_OR_NO = {"true": True, "yes": True, "false": False, "no": False}
 FOLDER_EXTENSION = ".zip"  #: an input that takes a zip of DICOM files takes a folder of them too
-SERIES = ".series"
+CHOICES = {
+    "series": "the UID of a series",
+    "volume": "the number of a volume in the series",
+}  #: behind an id and a dot: which of the DICOM images are meant
 
 
 class _Fault(Exception):
@@ -37,17 +40,28 @@ def arrange(
 ) -> Payload:
     """Make the payload of a request; raises ``Refused`` with every fault. An input given as ``None`` is left out.
 
-    Beside an input ``scan`` that takes DICOM, ``scan.series`` is the UID of the one series that is meant.
+    Beside an input ``scan`` that takes DICOM, ``scan.series`` is the UID of the one series that is meant, and
+    ``scan.volume`` the number of one of several volumes in it.
     """
     ids = ", ".join(interface) or "there are none"
-    series = {f"{id}{SERIES}": id for id, declared in interface.items() if takes_folders(declared)}
+    choices = {
+        f"{id}.{which}": (id, which)
+        for id, declared in interface.items()
+        if takes_folders(declared)
+        for which in CHOICES
+    }
     left_out: dict[str, list[str]] = {}
     errors: list[dict[str, Any]] = [
         {"input": None, "code": "unknown-input", "detail": f"{id!r} is no input of {service}; its inputs: {ids}."}
         for id in given
-        if id not in interface and id not in series
+        if id not in interface and id not in choices
     ]
-    values: dict[str, Any] = {series[id]: {"series": str(given[id])} for id in given if id in series}
+    values: dict[str, Any] = {}
+    for name, (id, which) in choices.items():
+        if name in given:
+            values.setdefault(id, {})[which] = (
+                _parsed("int", str(given[name])) if which == "volume" else str(given[name])
+            )
     files: list[tuple[str, Path]] = []
     for id, declared in interface.items():
         try:
@@ -61,12 +75,12 @@ def arrange(
             errors.append({"input": id, "code": fault.code, "detail": str(fault)})
     errors += [
         {
-            "input": series[id],
+            "input": choices[name][0],
             "code": "empty",
-            "detail": f"{id}: it is empty; give the UID of a series, or leave it out.",
+            "detail": f"{name}: it is empty; give {CHOICES[choices[name][1]]}, or leave it out.",
         }
-        for id, uid in given.items()
-        if id in series and uid == ""
+        for name, value in given.items()
+        if name in choices and value == ""
     ]
     if errors:
         raise Refused("The inputs were refused; nothing was sent.", {"errors": errors})

@@ -398,28 +398,34 @@ def _check(read: Read, pixels: int) -> None:
     if syntax not in TRANSFER_SYNTAXES or (syntax in REARRANGED and _is_rewritten(read)):
         name = UID(syntax).name if syntax in AllTransferSyntaxes else syntax
         raise VolumeRefused(
-            "transfer-syntax", f"The transfer syntax {shown(name)} is not taken; decompress the images."
+            "transfer-syntax", f"the transfer syntax {shown(name)} is not taken; decompress the images."
         )
     if "MOSAIC" in [str(word) for word in values(image, "ImageType")]:
-        rule = "The images are mosaics of many slices (Siemens); send the series as one image per slice."
+        rule = "it is a mosaic of many slices (Siemens); send the series as one image per slice."
         raise VolumeRefused("mosaic", rule)
     photometric = text(image, "PhotometricInterpretation")
     if photometric != "MONOCHROME2":
-        raise VolumeRefused("photometric", f"The images are {shown(photometric)}; only MONOCHROME2 is taken.")
+        rule = (
+            f"PhotometricInterpretation is {shown(photometric)}"
+            if photometric
+            else "PhotometricInterpretation is absent"
+        )
+        raise VolumeRefused("photometric", f"{rule}; only MONOCHROME2 is taken.")
     allocated, stored, high = (whole(image, name) for name in ("BitsAllocated", "BitsStored", "HighBit"))
     if allocated not in {8, 16, 32} or not 1 <= stored <= allocated or high != stored - 1:
-        rule = f"Pixels of {allocated} bits, {stored} of them used up to bit {high}, are not taken."
+        rule = f"pixels of {allocated} bits, {stored} of them used up to bit {high}, are not taken."
         raise VolumeRefused("voxel-type", rule)
     if "ModalityLUTSequence" in image:
-        raise VolumeRefused("modality-table", "The values are to be looked up in a table (ModalityLUTSequence).")
-    for name in ("RescaleSlope", "RescaleIntercept"):
-        number = numbers(image, name, 1)
-        if is_given(image, name) and (number is None or (number == [0] and name == "RescaleSlope")):
-            raise VolumeRefused("header", f"{name} is no number that values can be rescaled with.")
+        raise VolumeRefused(
+            "modality-table", "its values are to be looked up in a table (ModalityLUTSequence), which is not taken."
+        )
+    rescale_of(image, image)
     if syntax.startswith(COMPRESSED) or syntax == RLE:
         return
     if pixel_bytes == UNDEFINED_LENGTH or pixel_bytes < pixels * allocated // 8:
-        rule = f"An image needs {pixels * allocated // 8} bytes of pixels; {pixel_bytes} are there."
+        rule = (
+            f"it needs {pixels * allocated // 8} bytes of pixels; {pixel_bytes} are there. Send the whole series again."
+        )
         raise VolumeRefused("size", rule)
 
 

@@ -194,11 +194,11 @@ def _check_alone(one: Slice) -> None:
     if one.samples != 1:
         rule = f"it has {one.samples} samples per pixel (colour); only gray images are taken"
         raise VolumeRefused("colour", f"{one.name}: {rule}.")
-    if one.frames != 1:
-        rule = f"it has {one.frames} frames that do not say where they lie; send a series of single images"
-        raise VolumeRefused("multi-frame", f"{one.name}: {rule}, or an enhanced CT, MR or PET.")
     if one.columns < 1 or one.rows < 1:
         raise VolumeRefused("no-pixels", f"{one.name}: it has no pixels. Send the whole series again.")
     if one.fault is not None:
         code, detail = one.fault
         raise VolumeRefused(code, f"{one.name}: {detail}")
+    if one.frames != 1:
+        rule = f"it has {one.frames} frames that do not say where they lie; send a series of single images"
+        raise VolumeRefused("multi-frame", f"{one.name}: {rule}, or an enhanced CT, MR or PET.")

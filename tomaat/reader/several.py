@@ -163,7 +163,9 @@ def _at(one: Slice) -> str:
 def _label(name: str, value: Value) -> str:
     if value is None:
         return f"no {name}"
-    return f"{name} {value:g}{LABELS[name]}" if isinstance(value, float) else f"{name} {ascii(value)[1:-1]}"
+    if isinstance(value, float):
+        return f"{name} {value:g}{LABELS[name]}"
+    return f"{name} {ascii(value.replace(chr(92), ' / '))[1:-1]}"  # DICOM parts values by a backslash
 
 
 def _order(key: tuple[Value, ...]) -> list[tuple[int, float, str]]:

@@ -25,7 +25,10 @@ LEAST_MM = 0.01  #: positions are often written with two or three decimals
 MISSING_WITHIN = 0.1  #: of the usual gap: how near to a whole number of gaps a gap is where slices are missing
 REGION = 3  #: gaps of one width in a row are a region of the scan, not slices that got lost
 AXES_WITHIN = 0.05  #: of the product of two axes: more is no rounding
-REMEDY = "Open the series in 3D Slicer, which puts it on an even grid, and send what it saves as .nii.gz."
+REMEDY = (
+    'In 3D Slicer, set DICOM\'s "Acquisition geometry regularization" to "harden regularization transform", load the '
+    "series, and send what it saves as .nii.gz."
+)
 
 Array = np.ndarray[Any, Any]
 

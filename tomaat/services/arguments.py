@@ -50,7 +50,7 @@ def read_volume(declared: VolumeInput, payload: Payload, reader: VolumeReader) -
         declared.demand(header)
         told.extend(header.remarks)
 
-    return reader.read(payload.files[declared.id], series=payload.series.get(declared.id), demand=take), told
+    return reader.read(payload.files[declared.id], **payload.chosen.get(declared.id, {}), demand=take), told
 
 
 def _entry(declared: Input, about: VolumeRefused | Remark) -> dict[str, str]:

@@ -49,7 +49,7 @@ class Payload:
     values: dict[str, Any]  #: of each input in ``main.json``: canonical JSON, its default, or ``None`` if left out
     files: dict[str, Path]  #: of each file input that was sent; the folder of a DICOM series
     headers: dict[str, VolumeHeader]  #: of each volume that was sent as one file
-    series: dict[str, str]  #: of each volume for which the client chose a DICOM series: its UID
+    chosen: dict[str, dict[str, Any]]  #: of each volume for which the client said it: DICOM ``series``, ``volume``
     format: str  #: of the result's volumes, one of ``FORMATS``
     remarks: dict[str, list[Remark]]  #: on each file input, made when the payload came in
 
@@ -66,7 +66,7 @@ class Check:
     values: dict[str, Any] = field(default_factory=dict)
     files: dict[str, Path] = field(default_factory=dict)
     headers: dict[str, VolumeHeader] = field(default_factory=dict)
-    series: dict[str, str] = field(default_factory=dict)
+    chosen: dict[str, dict[str, Any]] = field(default_factory=dict)
     format: str = FORMATS[0]
     remarks: dict[str, list[Remark]] = field(default_factory=dict)
 
@@ -121,7 +121,7 @@ def check_payload(
         values=check.values,
         files=check.files,
         headers=check.headers,
-        series=check.series,
+        chosen=check.chosen,
         format=check.format,
         remarks=check.remarks,
     )
@@ -338,11 +338,11 @@ def check_values(check: Check, values: dict[str, Any]) -> None:
             check.values[id] = declared.default
 
 
-def choose_series(check: Check, id: str, series: str) -> None:
-    """Note which series of the DICOM images a client wants."""
+def choose_series(check: Check, id: str, chosen: dict[str, Any]) -> None:
+    """Note which series of the DICOM images, and which of its volumes, a client wants."""
     if id in check.headers or not (id in check.files or any(error["input"] == id for error in check.errors)):
-        check.fault("no-dicom", f"{id}: a series was chosen, but no DICOM images were sent.", input=id)
-    check.series[id] = series
+        check.fault("no-dicom", f"{id}: a {next(iter(chosen))} was chosen, but no DICOM images were sent.", input=id)
+    check.chosen[id] = chosen
 
 
 def read_value(text: str) -> Any:

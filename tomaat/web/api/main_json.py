@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tomaat.services.payload import FORMATS
-from tomaat.web.api.fields import OUTPUT_FORMAT, SERIES
+from tomaat.web.api.fields import OUTPUT_FORMAT
 from tomaat.web.api.shapes import DescribedInput
 from tomaat.web.http.shapes import Json
 
 SERIES_UID: Json = {"type": "string", "pattern": "^[0-9.]{1,64}$"}
+VOLUME_NUMBER: Json = {"type": "integer", "minimum": 1}
 FORMAT: Json = {"type": "string", "enum": list(FORMATS), "default": FORMATS[0]}
 FILES: Json = {
     "type": "array",
@@ -28,10 +29,10 @@ JSON_TYPES: dict[str, Json] = {
     },
     "volume": {
         "type": "object",
-        "description": "Chooses one of several DICOM series; the volume itself is a file.",
-        "required": ["series"],
+        "description": "Chooses one of several DICOM series, and of its volumes; the volume itself is a file.",
+        "minProperties": 1,
         "additionalProperties": False,
-        "properties": {"series": SERIES_UID},
+        "properties": {"series": SERIES_UID, "volume": VOLUME_NUMBER},
     },
 }
 RULES = {
@@ -81,7 +82,9 @@ def form_schema(service: str, interface: Mapping[str, DescribedInput]) -> Json:
         if each["store"] == "file":
             endings = ", ".join(each["extensions"])
             fields[id] = FILES | {"title": each["name"], "description": f"{endings}; or the images of a DICOM series."}
-            fields[f"{id}{SERIES}"] = {**SERIES_UID, "description": f"Chooses one of several DICOM series of {id}."}
+            fields[f"{id}.series"] = {**SERIES_UID, "description": f"Chooses one of several DICOM series of {id}."}
+            which = f"Chooses one of several volumes in the DICOM series of {id}."
+            fields[f"{id}.volume"] = {**VOLUME_NUMBER, "description": which}
         else:
             fields[id] = _value_schema(each)
     return {
