@@ -176,5 +176,5 @@ def test_a_frame_with_an_unusable_slope_is_refused(tmp_path, reader):
     def each(group, _, k):
         group.PixelValueTransformationSequence = rescaled("0" if k == 3 else "1", "0")
 
-    with pytest.raises(VolumeRefused, match="RescaleSlope is no number that values can be rescaled with"):
+    with pytest.raises(VolumeRefused, match="RescaleSlope is '0', which is no number that values can be rescaled with"):
         reader.read(written({"a": enhanced([VOXELS], each=each)}, tmp_path))

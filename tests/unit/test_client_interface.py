@@ -146,8 +146,9 @@ def test_what_a_folder_holds_beside_images_is_named_and_what_may_be_one_is_refus
         arrange("Brain", BRAIN, {"scan": tmp_path})
     (fault,) = refused.value.errors
     assert fault["code"] == "not-dicom"
-    assert fault["detail"].startswith(f"scan: 1 file of {tmp_path} may be an image that is broken")
-    assert f": {doubtful[0]}. Copy the series again" in fault["detail"]
+    count = "1 file" if len(doubtful) == 1 else f"{len(doubtful)} files"
+    assert fault["detail"].startswith(f"scan: {count} of {tmp_path} may be an image that is broken")
+    assert f": {', '.join(doubtful)}. Copy the series again" in fault["detail"]
 
 
 def test_a_link_that_leads_nowhere_may_be_an_image_and_one_to_a_folder_is_named(tmp_path):

@@ -56,7 +56,7 @@ DIGESTED_AT_ONCE = 1024**2  #: bytes
 MOST_NAMED = 4  #: broken files that a refusal lists
 READ_TAGS = (  # beside those that are handed on
     *(0x00080008, 0x00280002, 0x00280004, 0x00280008, 0x00280100, 0x00280101, 0x00280102, 0x00280103),
-    *(0x00281052, 0x00281053, 0x00283000, *GROUP_TAGS),
+    *(0x00180088, 0x00281052, 0x00281053, 0x00283000, *GROUP_TAGS),
 )
 #: What tells images from others at the same place: label, attribute.
 IMAGE_LABELS = {
@@ -277,7 +277,8 @@ def _is_rewritten(read: Read) -> bool:
     """Tell whether GDCM would not read an image as it is."""
     kind = text(read.image, "SOPClassUID") or text(read.image.file_meta, "MediaStorageSOPClassUID")
     unknown = bool(kind) and UID(kind).name == kind
-    return is_enhanced(read.image) or unknown or not is_given(read.image.file_meta, "TransferSyntaxUID")
+    bare = read.image.preamble is None or not is_given(read.image.file_meta, "TransferSyntaxUID")
+    return is_enhanced(read.image) or unknown or bare
 
 
 def _stored(read: Read, rescale: tuple[str, str] | None = None) -> Stored:

@@ -19,6 +19,7 @@ from pydicom.encaps import generate_frames
 
 from tomaat.headers.volume_refused import VolumeRefused
 from tomaat.reader.attributes import is_given, numbers, text, values, whole
+from tomaat.refusals import shown
 
 SHARED, EACH = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
 GROUP_TAGS = (0x52009229, 0x52009230, 0x7FE00001, 0x7FE00002)  #: of these, and of where compressed frames lie
@@ -113,7 +114,8 @@ def rescale_of(item: pydicom.Dataset, image: pydicom.Dataset) -> tuple[str, str]
     for name in ("RescaleSlope", "RescaleIntercept"):
         number = numbers(holder, name, 1)
         if is_given(holder, name) and (number is None or (number == [0] and name == "RescaleSlope")):
-            raise VolumeRefused("header", f"{name} is no number that values can be rescaled with.")
+            said = shown(text(holder, name))
+            raise VolumeRefused("header", f"{name} is {said}, which is no number that values can be rescaled with.")
     return text(holder, "RescaleSlope") or "1", text(holder, "RescaleIntercept") or "0"
 
 

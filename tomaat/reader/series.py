@@ -139,16 +139,21 @@ def _one_stack(stacks: Sequence[Stack], volume: int | None) -> Stack:
         return stacks[0]
     if volume is not None and volume <= len(stacks):
         return stacks[volume - 1]
-    count = "1 volume" if len(stacks) == 1 else f"{len(stacks)} volumes"
+    count = _counted(len(stacks), "volume")
     listed = "; ".join(
-        f"{number}: {stack.label or 'its images'} ({len(stack.slices)} images)"
+        f"{number}: {stack.label or 'its images'} ({_counted(len(stack.slices), 'image')})"
         for number, stack in enumerate(stacks[:MOST_VOLUMES], 1)
     )
     more = f" and {len(stacks) - MOST_VOLUMES} more" if len(stacks) > MOST_VOLUMES else ""
     if volume is not None:
         raise VolumeRefused("volume", f"The series has no volume {volume}; it has {count}: {listed}{more}.")
-    how = '{"inputs": {"<id>": {"volume": 1}}} in main.json, or the field <id>.volume=1'
-    raise VolumeRefused("several-volumes", f"The series has {count}: {listed}{more}. Choose one by its number: {how}.")
+    how = 'with <id>.volume=1 (a form, the client), {"inputs": {"<id>": {"volume": 1}}} (main.json), or in its field'
+    choose = f"Choose one by its number: {how} (the page)."
+    raise VolumeRefused("several-volumes", f"The series has {count}: {listed}{more}. {choose}")
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _set_aside(beside: Sequence[NoImage], series: str) -> tuple[Remark, ...]:
@@ -168,9 +173,9 @@ def _left_out(copies: Sequence[Slice], others: Sequence[tuple[Slice, str]]) -> t
         listed = [f"{one.name} ({what})" for one, what in others]
         remarks += (Remark("set-aside", f"{_listed(listed)}: no slice of the volume, and set aside."),)
     if copies:
-        count = "1 image was" if len(copies) == 1 else f"{len(copies)} images were"
         named = _listed([one.within for one in copies])
-        remarks += (Remark("copies", f"{count} sent twice, and counted once: {named}."),)
+        count = _counted(len(copies), "copy" if len(copies) == 1 else "copie")
+        remarks += (Remark("copies", f"{count} of images left out, which count once: {named}."),)
     return remarks
 
 
