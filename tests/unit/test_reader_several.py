@@ -101,7 +101,7 @@ def test_copies_count_once_and_are_told():
     copies = [replace(one, number=one.number + 4) for one in slices[:2]]
     series = arrange(slices + copies)
     assert series.order == (0, 1, 2, 3)
-    assert series.remarks[0].detail == "2 copies of images left out, which count once: image 1, image 2."
+    assert series.remarks[0].detail == "Sent more than once, and counted once: image 1, image 2."
 
 
 def test_images_of_one_uid_that_differ_are_no_copies():

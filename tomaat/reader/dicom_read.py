@@ -109,7 +109,7 @@ VOXEL_TYPES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown:
+class ShownFiles:
     """The files of a folder, each in its turn where GDCM finds it."""
 
     folder: int
@@ -146,7 +146,7 @@ def prepare() -> None:
     _attributes(image)
 
 
-def tell(shown: Shown) -> list[dict[str, Any]]:
+def tell(shown: ShownFiles) -> list[dict[str, Any]]:
     """Read each file's header in a folder, for ``dicom_told``; what is no image, as a report, is told as that.
 
     Raises ``VolumeRefused`` where any file is cut or broken: left out, a slice would be missing, and nobody be told.
@@ -169,7 +169,7 @@ def tell(shown: Shown) -> list[dict[str, Any]]:
     return told
 
 
-def _digest_of_twins(told: list[dict[str, Any]], shown: Shown) -> None:
+def _digest_of_twins(told: list[dict[str, Any]], shown: ShownFiles) -> None:
     """Let those images be compared by their pixels that have one SOPInstanceUID."""
     count = Counter(one.get("uid") for one in told)
     twins = {one["number"]: one for one in told if "uid" in one and count[one["uid"]] > 1}
@@ -182,7 +182,7 @@ def _digest_of_twins(told: list[dict[str, Any]], shown: Shown) -> None:
             twins[number]["digest"] = digest.hexdigest()
 
 
-def fill(shown: Shown, asked: dict[str, Any], memory: int) -> None:
+def fill(shown: ShownFiles, asked: dict[str, Any], memory: int) -> None:
     """Write the pixels of the images ``asked["order"]`` one behind the other into the asker's memory.
 
     ``asked["frames"]`` are the numbers of the frames in these images' files.
@@ -218,7 +218,7 @@ def _decoded(file: Path) -> np.ndarray[Any, Any]:
     return pixels
 
 
-def _pictures(wanted: Collection[int], shown: Shown) -> Iterator[int]:
+def _pictures(wanted: Collection[int], shown: ShownFiles) -> Iterator[int]:
     """Show one wanted frame of the shown file after the other, and yield its number."""
     with shown.file.open("rb") as opened:
         read = _read(opened)
@@ -232,7 +232,7 @@ def _pictures(wanted: Collection[int], shown: Shown) -> Iterator[int]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Read:
+class ReadFile:
     """The header of one file."""
 
     image: pydicom.FileDataset
@@ -242,7 +242,7 @@ class Read:
     whole: bool  #: nothing of the file is cut
 
 
-def _read(opened: BinaryIO) -> Read:
+def _read(opened: BinaryIO) -> ReadFile:
     """Read the header of one file. Raises anything where it is broken."""
     last = last_bytes = at = 0
 
@@ -254,17 +254,17 @@ def _read(opened: BinaryIO) -> Read:
     tags: list[Any] = [*(int(tag, 16) for tag in ATTRIBUTES), *READ_TAGS, *LABEL_TAGS]
     image = read_partial(opened, stop_when=at_pixels, specific_tags=tags, force=True)
     is_whole = last_bytes == UNDEFINED_LENGTH or at + last_bytes == os.fstat(opened.fileno()).st_size
-    return Read(image=image, at=at, pixel_bytes=last_bytes, has_pixels=last == PIXELS, whole=is_whole)
+    return ReadFile(image=image, at=at, pixel_bytes=last_bytes, has_pixels=last == PIXELS, whole=is_whole)
 
 
-def _facts(number: int, shown: Shown) -> dict[str, Any]:
+def _facts(number: int, shown: ShownFiles) -> dict[str, Any]:
     """Tell what the shown file is. Raises anything where it is broken."""
     with shown.file.open("rb") as opened:
         read = _read(opened)
     return _told(number, read, shown) if read.has_pixels else _beside(number, read.image, whole=read.whole)
 
 
-def _syntax(read: Read) -> str:
+def _syntax(read: ReadFile) -> str:
     """Tell the transfer syntax; without the file's own words, that in which its header could be read."""
     said = text(read.image.file_meta, "TransferSyntaxUID")
     if said:
@@ -273,7 +273,7 @@ def _syntax(read: Read) -> str:
     return "1.2.840.10008.1.2.2" if not little else "1.2.840.10008.1.2" if implicit else "1.2.840.10008.1.2.1"
 
 
-def _is_rewritten(read: Read) -> bool:
+def _is_rewritten(read: ReadFile) -> bool:
     """Tell whether GDCM would not read an image as it is."""
     kind = text(read.image, "SOPClassUID") or text(read.image.file_meta, "MediaStorageSOPClassUID")
     unknown = bool(kind) and UID(kind).name == kind
@@ -281,7 +281,7 @@ def _is_rewritten(read: Read) -> bool:
     return is_enhanced(read.image) or unknown or bare
 
 
-def _stored(read: Read, rescale: tuple[str, str] | None = None) -> Stored:
+def _stored(read: ReadFile, rescale: tuple[str, str] | None = None) -> Stored:
     image = read.image
     slope, intercept = rescale or rescale_of(image, image)
     allocated, used, high = (whole(image, name) for name in ("BitsAllocated", "BitsStored", "HighBit"))
@@ -311,7 +311,7 @@ def _beside(number: int, image: pydicom.FileDataset, *, whole: bool) -> dict[str
     return {"number": number, "kind": names[0], "beside": series, "known": known}
 
 
-def _told(number: int, read: Read, shown: Shown) -> dict[str, Any]:
+def _told(number: int, read: ReadFile, shown: ShownFiles) -> dict[str, Any]:
     image = read.image
     rows, columns = (whole(image, name) for name in ("Rows", "Columns"))
     spacing = numbers(image, "PixelSpacing", 2)
@@ -372,7 +372,7 @@ def _plain(own: list[Any]) -> str:
     return value.decode("ascii", "replace").strip(" \0") if isinstance(value, bytes) else str(value).strip()
 
 
-def _each(read: Read, shown: Shown) -> list[dict[str, Any]]:
+def _each(read: ReadFile, shown: ShownFiles) -> list[dict[str, Any]]:
     """Tell what each frame of an enhanced image says, and the type that its rescaling makes of its pixels."""
     if whole(read.image, "NumberOfFrames", 1) > MOST_FRAMES:
         raise VolumeRefused("too-many-images", f"it has more than {MOST_FRAMES} frames.")
@@ -386,14 +386,14 @@ def _each(read: Read, shown: Shown) -> list[dict[str, Any]]:
     return frames
 
 
-def _type_of_single(read: Read, rescale: tuple[str, str] | None, shown: Shown) -> str:
+def _type_of_single(read: ReadFile, rescale: tuple[str, str] | None, shown: ShownFiles) -> str:
     """Ask GDCM for the type that it makes of pixels that are stored so, by one of them."""
     stored = replace(_stored(read, rescale), syntax=EXPLICIT_LITTLE, columns=1, rows=1)
     shown.show(bytes(stored.bits[0] // 8), stored)
     return _voxel_type(shown.file)
 
 
-def _check(read: Read, pixels: int) -> None:
+def _check(read: ReadFile, pixels: int) -> None:
     """Refuse an image that would be read as something else than was stored."""
     image, syntax, pixel_bytes = read.image, _syntax(read), read.pixel_bytes
     if syntax not in TRANSFER_SYNTAXES or (syntax in REARRANGED and _is_rewritten(read)):

@@ -213,7 +213,7 @@ def answer_series(source: int, memory: int, asked: dict[str, Any], guards: list[
     os.truncate(single, single_bytes)
     confine(memory_bytes + 4 * (largest + single_bytes) + decoder_bytes, asked["seconds"], guards, source)
     file = Path(asked["folder"], dicom_read.SHOWN_FILE)
-    shown = dicom_read.Shown(folder=source, shown_as=SHOWN_AS, file=file, single=single)
+    shown = dicom_read.ShownFiles(folder=source, shown_as=SHOWN_AS, file=file, single=single)
     if "order" in asked:
         dicom_read.fill(shown, asked, memory)
         return {"filled": True}

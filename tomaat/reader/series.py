@@ -174,8 +174,7 @@ def _left_out(copies: Sequence[Slice], others: Sequence[tuple[Slice, str]]) -> t
         remarks += (Remark("set-aside", f"{_listed(listed)}: no slice of the volume, and set aside."),)
     if copies:
         named = _listed([one.within for one in copies])
-        count = _counted(len(copies), "copy" if len(copies) == 1 else "copie")
-        remarks += (Remark("copies", f"{count} of images left out, which count once: {named}."),)
+        remarks += (Remark("copies", f"Sent more than once, and counted once: {named}."),)
     return remarks
 
 

@@ -95,7 +95,9 @@ def _check_axes(slices: Sequence[Slice], axes: Array) -> None:
     if off.max() > AXES_WITHIN:
         rule = f"rows and columns are not at right angles and of length 1: they are {off.max():.2g} off, at most"
         name = slices[int(off.argmax())].name
-        raise VolumeRefused("direction", f"{name}: {rule} {AXES_WITHIN:g} is taken. {REMEDY}")
+        raise VolumeRefused(
+            "direction", f"{name}: {rule} {AXES_WITHIN:g} is taken. Export it again, or send it as .nii.gz."
+        )
 
 
 def _square(axes: Array) -> Array:
