@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pydicom
 import pytest
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRLittleEndian,
@@ -16,7 +17,7 @@ from pydicom.uid import (
 
 from tests.dicom_series import enhanced, item, series, voxels_of, written
 from tomaat.headers import VolumeRefused
-from tomaat.reader import VolumeReader
+from tomaat.reader import VolumeReader, dicom_read
 
 SHAPE = (12, 9, 6)
 VOXELS = voxels_of(SHAPE)
@@ -178,3 +179,20 @@ def test_a_frame_with_an_unusable_slope_is_refused(tmp_path, reader):
 
     with pytest.raises(VolumeRefused, match="RescaleSlope is '0', which is no number that values can be rescaled with"):
         reader.read(written({"a": enhanced([VOXELS], each=each)}, tmp_path))
+
+
+def test_of_more_frames_than_a_reader_bears_none_is_looked_at():
+    made = pydicom.dcmread(io.BytesIO(enhanced([VOXELS], NumberOfFrames=16_385)))
+    read = dicom_read.ReadFile(image=made, at=0, pixel_bytes=0, has_pixels=True, whole=True)
+    with pytest.raises(VolumeRefused, match="more than 16384 frames"):
+        dicom_read._each(read, None)
+
+
+def test_a_frame_of_more_bytes_than_its_pixels_need_is_refused(tmp_path, reader):
+    made = pydicom.dcmread(io.BytesIO(enhanced([VOXELS[:, :, :1]], syntax=JPEG2000Lossless)))
+    made.PixelData = encapsulate([next(generate_frames(made.PixelData, number_of_frames=1)) + bytes(10**5)])
+    made["PixelData"].is_undefined_length = True
+    file = io.BytesIO()
+    made.save_as(file)
+    with pytest.raises(VolumeRefused, match="a frame has more bytes than its pixels can need"):
+        reader.read(written({"a": file.getvalue()}, tmp_path))

@@ -199,23 +199,24 @@ def fill(shown: ShownFiles, asked: dict[str, Any], memory: int) -> None:
         for frame in _pictures(places, shown):
             place = places[frame]
             try:
-                pixels = _decoded(shown.file)
+                image = _decoded(shown.file)
             except RuntimeError:
                 rule = f"The pixels of slice {place + 1} of {count} cannot be decoded; they are broken."
                 raise VolumeRefused("unreadable", f"{rule} Send the whole series again.") from None
-            if pixels.shape != (1, rows, columns):
+            pixels = sitk.GetArrayViewFromImage(image)
+            if pixels.shape != (1, rows, columns) or image.GetNumberOfComponentsPerPixel() != 1:
                 raise VolumeRefused("dimensions", "An image that was read is not the one that its header describes.")
             if pixels.dtype != dtype and not asked["mixed"]:
                 raise VolumeRefused("voxel-type", f"Pixels were read as {pixels.dtype}; the header says {dtype}.")
             np.copyto(voxels[place], pixels[0], casting="same_kind")
 
 
-def _decoded(file: Path) -> np.ndarray[Any, Any]:
+def _decoded(file: Path) -> sitk.Image:
+    """Let GDCM decode a file; raises ``RuntimeError`` where it cannot."""
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileName(str(file))
-    pixels: np.ndarray[Any, Any] = sitk.GetArrayFromImage(reader.Execute())
-    return pixels
+    return reader.Execute()
 
 
 def _pictures(wanted: Collection[int], shown: ShownFiles) -> Iterator[int]:
