@@ -216,7 +216,8 @@ def _decoded(file: Path) -> sitk.Image:
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileName(str(file))
-    return reader.Execute()
+    decoded: sitk.Image = reader.Execute()
+    return decoded
 
 
 def _pictures(wanted: Collection[int], shown: ShownFiles) -> Iterator[int]:
