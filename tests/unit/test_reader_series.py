@@ -164,3 +164,26 @@ def test_a_tilted_gantry_is_refused_with_its_angle(degrees, words):
 def test_a_series_that_was_not_sent_cannot_be_chosen():
     with pytest.raises(VolumeRefused, match=r"'7' was not sent; there are: 1\.2\.3"):
         arrange(stack([0.0]), wanted="7")
+
+
+@pytest.mark.parametrize(
+    ("slices", "moved"),
+    [
+        (stack([round(0.625 * k + 1e-9, 1) for k in range(40)]), "0.078"),
+        ([replace(one, spacing_mm=(0.5 + 1e-3 * (one.number % 2), 0.75)) for one in stack(range(6))], "0.063"),
+        ([replace(one, axes=(1.0, 0.001, 0.0, 0.0, 1.0, 0.0)) for one in stack(range(6))], "0.02 "),
+    ],
+)
+def test_what_rounding_left_is_put_on_the_nearest_grid_and_told_with_the_number(slices, moved):
+    series = arrange(slices)
+    assert [one.code for one in series.remarks] == ["made-square"]
+    assert f"moved by {moved}" in series.remarks[0].detail
+    direction = np.asarray(series.direction)
+    assert np.allclose(direction.T @ direction, np.eye(3), rtol=0, atol=1e-12)
+    for k, number in enumerate(series.order):  # by each image's own words, computed once more
+        one = slices[number]
+        for i, j in [(0, 0), (63, 0), (0, 47), (63, 47)]:
+            own = np.asarray(one.position_mm) + np.asarray(one.axes[:3]) * one.spacing_mm[0] * i
+            own = own + np.asarray(one.axes[3:]) * one.spacing_mm[1] * j
+            index = np.linalg.solve(direction * series.spacing_mm, own - series.origin_mm)
+            assert np.linalg.norm(index - (i, j, k)) <= 0.1

@@ -76,7 +76,7 @@ def grid_of(slices: Sequence[Slice]) -> Grid:
     off = _off(fitted, corners, first)
     if off.max() > MOVED_WITHIN:
         raise _why_not(placed, off)
-    told = "the images do not lie quite on one even grid, and were put on the nearest one. The voxel that moved most"
+    told = "The images do not lie quite on one even grid, and were put on the nearest one. The voxel that moved most"
     far = f"moved by {off.max():.2g} of a voxel, in {placed[int(off.argmax())].within}."
     return fitted if off.max() <= EXACT_WITHIN else replace(fitted, remarks=(Remark(MADE_SQUARE, f"{told} {far}"),))
 
