@@ -29,7 +29,8 @@ class VolumeInput(Input):
     Of a NIfTI whose qform and sform differ, ``{"form": "qform"}`` in ``main.json`` takes the one.
 
     A DICOM series is sent as ``file-<id>.zip``, or as a folder ``file-<id>`` of its images; where they are of several
-    series, ``{"series": "<UID>"}`` in ``main.json`` chooses one.
+    series, ``{"series": "<UID>"}`` in ``main.json`` chooses one. Where one series has several volumes, as echoes or
+    phases, ``{"volume": 2}`` chooses one by its number in the refusal's list; both may stand together.
 
     A volume has one channel. A task may declare further limits. They are held against the header before anything reads
     voxels: at the upload, and for a DICOM series when its headers are read beside the worker.
@@ -101,16 +102,19 @@ class VolumeInput(Input):
         }
 
     def check(self, value: object) -> Any:
-        """Check the UID of a DICOM series, or the form of a NIfTI: ``main.json`` may name nothing else of a volume."""
+        """Check what ``main.json`` may say of a volume: the DICOM series, and the volume in it, or a NIfTI's form."""
         if isinstance(value, dict) and value.keys() == {"form"}:
             if value["form"] not in FORMS:
                 raise self.refuse("not-a-form", f"form: {self.shown(value['form'])} is none of {', '.join(FORMS)}.")
-            return value["form"]
-        if isinstance(value, dict) and value.keys() == {"series"}:
-            uid = value["series"]
+            return value
+        if isinstance(value, dict) and value and value.keys() <= {"series", "volume"}:
+            uid, number = value.get("series", "0"), value.get("volume", 1)
             if not isinstance(uid, str) or not UID.fullmatch(uid):
                 raise self.refuse("not-a-uid", f"series: {self.shown(uid)} is no UID of a DICOM series.")
-            return uid
+            if not _is_count(number):
+                rule = "is no number of a volume in a DICOM series; they count from 1"
+                raise self.refuse("not-a-volume", f"volume: {self.shown(number)} {rule}.")
+            return value
         rule = f"{self.shown(value)} in main.json is no volume; send it as the file file-{self.id}{self.extensions[0]}."
         raise self.refuse("wrong-place", rule)
 

@@ -4,6 +4,7 @@ import functools
 import io
 import tempfile
 import zipfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from pydicom.uid import (
     UID,
     CTImageStorage,
     DeflatedExplicitVRLittleEndian,
+    EnhancedCTImageStorage,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
@@ -79,6 +81,60 @@ def series(
     return files
 
 
+def enhanced(
+    volumes: Sequence[np.ndarray],
+    affine: np.ndarray | None = None,
+    syntax: UID = ExplicitVRLittleEndian,
+    *,
+    each: Callable[[Dataset, int, int], object] = lambda *_: None,
+    **changes: Any,
+) -> bytes:
+    """Make one enhanced image of volumes (i, j, k) at one place, their frames in no order.
+
+    ``each`` gets the functional groups of each frame, and its volume and slice.
+    """
+    affine = np.eye(4) if affine is None else affine
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    axes = affine[:3, :3] / spacing
+    shared = Dataset()
+    shared.PlaneOrientationSequence = [item(ImageOrientationPatient=[*map(ds, axes[:, 0]), *map(ds, axes[:, 1])])]
+    measures = {"PixelSpacing": [ds(spacing[1]), ds(spacing[0])], "SliceThickness": ds(spacing[2])}
+    shared.PixelMeasuresSequence = [item(**measures)]
+    groups, frames = [], []
+    order = [(volume, k) for k in range(volumes[0].shape[2]) for volume in range(len(volumes))]
+    for volume, k in sorted(order, key=lambda frame: frame[1] * 7 % 5):
+        group = Dataset()
+        position = [*map(ds, (affine @ (0, 0, k, 1))[:3])]
+        group.PlanePositionSequence = [item(ImagePositionPatient=position)]
+        group.FrameContentSequence = [item(StackID="1", InStackPositionNumber=k + 1)]
+        each(group, volume, k)
+        groups.append(group)
+        frames.append(np.ascontiguousarray(volumes[volume][:, :, k].T))
+    pixels = np.concatenate(frames)
+    if syntax.is_encapsulated:
+        data = encapsulate([frame(one.tobytes(), one.shape, one.dtype.name, syntax) for one in frames])
+    else:
+        data = pixels.tobytes()
+    own = {
+        "SOPClassUID": EnhancedCTImageStorage,
+        "NumberOfFrames": len(frames),
+        "Rows": frames[0].shape[0],
+        "SharedFunctionalGroupsSequence": [shared],
+        "PerFrameFunctionalGroupsSequence": groups,
+        "PixelData": data,
+    }
+    none = dict.fromkeys(("ImageOrientationPatient", "ImagePositionPatient", "PixelSpacing", "SliceThickness"))
+    return image(pixels, syntax, **none, **{**own, **changes})
+
+
+def item(**attributes: Any) -> Dataset:
+    """Make an item of a sequence."""
+    made = Dataset()
+    for keyword, value in attributes.items():
+        setattr(made, keyword, value)
+    return made
+
+
 def zipped(files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", method) as archive:
@@ -129,6 +185,8 @@ def _encode(made: Dataset, pixels: np.ndarray, syntax: UID) -> None:
     """Encode the pixels, unless a change has put others, or none, in their place."""
     own = "PixelData" in made and made.PixelData == pixels.tobytes()
     made.file_meta.TransferSyntaxUID = syntax
+    if not own and "NumberOfFrames" in made and syntax.is_encapsulated:
+        made["PixelData"].is_undefined_length = True
     if syntax == ExplicitVRBigEndian:
         made.set_original_encoding(is_implicit_vr=False, is_little_endian=False)
         if own:

@@ -77,7 +77,7 @@ def test_one_of_two_series_is_chosen_in_main_json(service, tmp_path):
     [
         (lambda: series(VOXELS[:, :, :1], SliceThickness=None), "no-thickness", "does not say how thick its slice is"),
         (lambda: {n: d for n, d in series(VOXELS).items() if "0002" not in n}, "missing-slices", "1 slice is missing"),
-        (lambda: series(VOXELS, PixelData=bytes(10)), "size", "An image needs 816 bytes of pixels; 10 are there."),
+        (lambda: series(VOXELS, PixelData=bytes(10)), "size", "it needs 816 bytes of pixels; 10 are there."),
     ],
 )
 def test_what_the_whole_series_shows_fails_the_ticket(service, files, code, words):

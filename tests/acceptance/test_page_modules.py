@@ -357,6 +357,13 @@ def test_of_a_folder_the_largest_series_is_sent_and_another_may_be_chosen(page, 
     check_access(page)
     code = "return fields[0].read().members.map(({name, data}) => [name, data.name]);"
     sent = run("fields", code)
+    number = page.get_by_label("Its volume, by number, where a refusal lists several:")
+    number.fill("2")
+    assert run("fields", "return fields[0].read().value;") == {"volume": 2}
+    number.fill("0")
+    assert run("fields", "return fields[0].read().fault;") == "The volume's number is a whole number from 1."
+    number.fill("")
+    assert run("fields", "return 'value' in fields[0].read();") is False
     assert [name for name, _ in sent] == [f"file-scan/{place:02}.dcm" for place in range(1, 13)]
     assert {file for _, file in sent} == {file.name for file in (exported / "scan").iterdir()}
     choice.select_option("1: Scout (CT), 2 images")

@@ -452,3 +452,37 @@ def test_a_large_image_fits_the_forks_memory(syntax, slope, tmp_path):
     volume = reader.read(written({"a": image(pixels, syntax, RescaleSlope=slope, RescaleIntercept="0")}, tmp_path))
     assert np.array_equal(volume.array[:, :, 0].T, pixels * float(slope))
     reader.close()
+
+
+@pytest.mark.parametrize("with_own_words", [True, False])
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian])
+def test_images_without_a_preamble_are_read_as_others(syntax, with_own_words, tmp_path, reader):
+    files = {}
+    for name, data in series(VOXELS, OBLIQUE, syntax, RescaleSlope="2", RescaleIntercept="-5").items():
+        files[name] = data[132 if with_own_words else 144 + int.from_bytes(data[140:144], "little") :]
+    volume = reader.read(written(files, tmp_path))
+    assert np.array_equal(volume.array, VOXELS * 2 - 5)
+    assert volume.to_physical((3, 1, 2)) == pytest.approx((OBLIQUE @ [3, 1, 2, 1])[:3], abs=1e-3)
+
+
+def test_images_of_a_class_of_their_vendors_are_read_as_others(tmp_path, reader):
+    files = series(VOXELS, SOPClassUID="1.3.12.2.1107.5.9.1", RescaleSlope="2", RescaleIntercept="0")
+    assert np.array_equal(reader.read(written(files, tmp_path)).array, VOXELS * 2)
+
+
+def test_copies_of_images_count_once_and_are_told(tmp_path, reader):
+    files = series(VOXELS)
+    told = []
+    volume = reader.read(written(files | {f"{n} (1)": d for n, d in files.items()}, tmp_path), demand=told.append)
+    assert np.array_equal(volume.array, VOXELS)
+    assert [(one.code, one.detail[:47]) for one in told[0].remarks] == [
+        ("copies", "Sent more than once, and counted once: image 1,")
+    ]
+
+
+def test_images_of_one_name_and_place_with_other_pixels_are_no_copies(tmp_path, reader):
+    files = series(VOXELS)
+    name = min(files)
+    other = files[name][:-1] + bytes([files[name][-1] ^ 1])
+    with pytest.raises(VolumeRefused, match="1 image lies where another one does, and nothing known tells them apart"):
+        reader.read(written(files | {"z": other}, tmp_path))

@@ -71,7 +71,10 @@ def test_what_lies_beside_images_is_named_and_what_may_be_one_refuses_the_archiv
     with pytest.raises(ArchiveRefused) as refusal:
         unzip(tmp_path, zip_packed(files))
     assert refusal.value.code == "not-dicom"
-    assert f"may be an image that is broken (empty, or no DICOM): {doubtful[0]!r}. " in refusal.value.detail
+    assert (
+        f"may be an image that is broken (empty, or no DICOM): {', '.join(map(repr, doubtful))}. "
+        in refusal.value.detail
+    )
     assert list((tmp_path / "out").iterdir()) == []
 
 

@@ -128,12 +128,12 @@ def test_of_a_folder_the_dicom_files_are_sent_under_names_that_tell_nothing(tmp_
     for name in ("b/IM2", "Doe^Jane.dcm", "DICOMDIR"):
         (tmp_path / name).write_bytes(DICOM)
     (tmp_path / "viewer.exe").write_bytes(b"MZ")
-    payload = arrange("Brain", BRAIN, {"scan": tmp_path, "scan.series": "1.2.840"})
+    payload = arrange("Brain", BRAIN, {"scan": tmp_path, "scan.series": "1.2.840", "scan.volume": "2"})
     assert payload.files == (
         ("file-scan/00001.dcm", tmp_path / "Doe^Jane.dcm"),
         ("file-scan/00002.dcm", tmp_path / "b" / "IM2"),
     )
-    assert json.loads(payload.main) == {"inputs": {"scan": {"series": "1.2.840"}}}
+    assert json.loads(payload.main) == {"inputs": {"scan": {"series": "1.2.840", "volume": 2}}}
     assert payload.left_out == {"scan": ["viewer.exe"]}
     assert payload.remarks() == ["scan: not sent, since no DICOM: viewer.exe."]
 
@@ -151,8 +151,9 @@ def test_what_a_folder_holds_beside_images_is_named_and_what_may_be_one_is_refus
         arrange("Brain", BRAIN, {"scan": tmp_path})
     (fault,) = refused.value.errors
     assert fault["code"] == "not-dicom"
-    assert fault["detail"].startswith(f"scan: 1 file of {tmp_path} may be an image that is broken")
-    assert f": {doubtful[0]}. Copy the series again" in fault["detail"]
+    count = "1 file" if len(doubtful) == 1 else f"{len(doubtful)} files"
+    assert fault["detail"].startswith(f"scan: {count} of {tmp_path} may be an image that is broken")
+    assert f": {', '.join(doubtful)}. Copy the series again" in fault["detail"]
 
 
 def test_a_link_that_leads_nowhere_may_be_an_image_and_one_to_a_folder_is_named(tmp_path):
@@ -187,6 +188,7 @@ def test_a_folder_that_cannot_be_read_is_no_empty_one(tmp_path, monkeypatch):
         ({"scan": ""}, "scan"),
         ({"scan": "Head.NII.gz", "mask": ""}, "mask"),
         ({"scan": "Head.NII.gz", "scan.series": ""}, "scan"),
+        ({"scan": "Head.NII.gz", "scan.volume": ""}, "scan"),
         ({"scan": "Head.NII.gz", "fast": ""}, "fast"),
         ({"scan": "Head.NII.gz", "points": ""}, "points"),
     ],

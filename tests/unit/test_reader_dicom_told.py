@@ -10,10 +10,14 @@ from hypothesis import strategies as st
 
 from tomaat.headers.volume_refused import VolumeRefused
 from tomaat.reader.dicom_told import ATTRIBUTES, LONGEST_TEXT, take_apart
-from tomaat.reader.series import NoImage
+from tomaat.reader.slice import NoImage
 
 TOLD = {
     "number": 3,
+    "instance": 8,
+    "uid": "1.2.3",
+    "kind": "CT Image Storage",
+    "image_type": "ORIGINAL\\PRIMARY",
     "series": "1.2",
     "description": "axial",
     "modality": "CT",
@@ -26,6 +30,7 @@ TOLD = {
     "axes": [1, 0, 0, 0, 1, 0],
     "spacing_mm": [0.5, 0.5],
     "thickness_mm": [2],
+    "labels": [["b-value", "1000"], ["patient", "Doe^Jane"]],
     "fault": None,
     "header": {"00100010": {"vr": "PN", "Value": [{"Alphabetic": "Doe^Jane"}]}, "00280010": {"vr": "US", "Value": [5]}},
 }

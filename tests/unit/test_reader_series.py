@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tomaat.headers.volume_refused import VolumeRefused
-from tomaat.reader.series import Slice, arrange
+from tomaat.reader.series import arrange
+from tomaat.reader.slice import Slice
 
 FIRST = Slice(
     number=0,
@@ -103,18 +104,26 @@ SEVERAL = stack([0.0, 1.0]) + stack([0.0], series="9.8", description="scout", mo
         (stack([0, 1], samples=3), "colour", "3 samples per pixel"),
         (stack([0, 1], frames=60), "multi-frame", "60 frames"),
         (stack([0, 1], rows=0), "no-pixels", "no pixels"),
-        ([replace(FIRST, position_mm=None)], "no-geometry", "do not say"),
+        ([replace(FIRST, position_mm=None)], "no-geometry", "does not say"),
         ([FIRST, replace(FIRST, number=1, position_mm=(0, 0, 1.7e308))], "place", "is more than 1e+06 mm away"),
-        ([replace(FIRST, axes=None)], "no-geometry", "do not say where they lie"),
+        ([replace(FIRST, axes=None)], "no-geometry", "does not say where it lies"),
         ([replace(FIRST, axes=(1, 0, 0, 0.5, 1, 0))], "direction", "not at right angles"),
-        ([*stack([0]), replace(FIRST, columns=32)], "different-sizes", "64 x 48 and 32 x 48 pixels"),
+        (
+            [*stack([0]), replace(FIRST, number=1, position_mm=(10.0, -20.0, 2.0), columns=32)],
+            "different-sizes",
+            "2 (by name, or as a zip archive has them): it has 32 x 48 pixels, and DICOM file number 1 ",
+        ),
         ([*stack([0]), replace(FIRST, axes=(0, 1, 0, 1, 0, 0))], "different-directions", "no one stack"),
-        ([*stack([0]), replace(FIRST, spacing_mm=(0.5, 0.8))], "different-spacing", "(0.5, 0.75) and (0.5, 0.8) mm"),
+        (
+            [*stack([0]), replace(FIRST, number=1, position_mm=(10.0, -20.0, 2.0), spacing_mm=(0.5, 0.8))],
+            "different-spacing",
+            "(0.5, 0.75) and, in DICOM file number 2 ",
+        ),
         ([replace(FIRST, thickness_mm=None)], "no-thickness", "how thick"),
-        (stack([0, 2, 4, 4, 6]), "doubled-slices", "at 4.00 mm"),
+        (stack([0, 2, 4, 4, 6]), "doubled-slices", "at (10.00, -20.00, 4.00) mm"),
         (stack([0, 2, 4, 8, 10, 14, 16]), "missing-slices", "2 slices are missing, at 6.00, 12.00 mm"),
         (stack([0, 2, 4, 10, 12]), "missing-slices", "2 slices are missing, at 6.00 mm"),
-        (stack([0, 2, 4, 6.5, 8.5]), "uneven-spacing", "2 to 2.5 mm apart"),
+        (stack([0, 2, 4, 7, 9]), "uneven-spacing", "2 to 3 mm apart"),
     ],
 )
 def test_what_is_no_volume_is_refused_with_the_numbers(slices, code, words):
@@ -127,13 +136,13 @@ def test_what_is_no_volume_is_refused_with_the_numbers(slices, code, words):
 def test_a_slice_beside_the_stack_is_refused():
     slices = stack(range(5))
     slices[2] = replace(slices[2], position_mm=(10.0, -17.0, 2.0))
-    with pytest.raises(VolumeRefused, match=r"A slice lies 3\.00 mm beside the stack"):
+    with pytest.raises(VolumeRefused, match=r"lies 3\.00 mm beside the stack; at most 0\.1 of a voxel is taken"):
         arrange(slices)
 
 
 def test_gaps_that_grow_slowly_are_refused():
     depths = np.cumsum([0, *[5.09] * 30, *[4.91] * 30])
-    with pytest.raises(VolumeRefused, match=r"that at 152\.70 mm along the stack lies 2\.70 mm from its place"):
+    with pytest.raises(VolumeRefused, match=r"archive has them\) \(at 152\.70 mm\) lies 0\.27 voxels from its place"):
         arrange(stack(depths.tolist()))
 
 
@@ -155,3 +164,26 @@ def test_a_tilted_gantry_is_refused_with_its_angle(degrees, words):
 def test_a_series_that_was_not_sent_cannot_be_chosen():
     with pytest.raises(VolumeRefused, match=r"'7' was not sent; there are: 1\.2\.3"):
         arrange(stack([0.0]), wanted="7")
+
+
+@pytest.mark.parametrize(
+    ("slices", "moved"),
+    [
+        (stack([round(0.625 * k + 1e-9, 1) for k in range(40)]), "0.078"),
+        ([replace(one, spacing_mm=(0.5 + 1e-3 * (one.number % 2), 0.75)) for one in stack(range(6))], "0.063"),
+        ([replace(one, axes=(1.0, 0.001, 0.0, 0.0, 1.0, 0.0)) for one in stack(range(6))], "0.02 "),
+    ],
+)
+def test_what_rounding_left_is_put_on_the_nearest_grid_and_told_with_the_number(slices, moved):
+    series = arrange(slices)
+    assert [one.code for one in series.remarks] == ["made-square"]
+    assert f"moved by {moved}" in series.remarks[0].detail
+    direction = np.asarray(series.direction)
+    assert np.allclose(direction.T @ direction, np.eye(3), rtol=0, atol=1e-12)
+    for k, number in enumerate(series.order):  # by each image's own words, computed once more
+        one = slices[number]
+        for i, j in [(0, 0), (63, 0), (0, 47), (63, 47)]:
+            own = np.asarray(one.position_mm) + np.asarray(one.axes[:3]) * one.spacing_mm[0] * i
+            own = own + np.asarray(one.axes[3:]) * one.spacing_mm[1] * j
+            index = np.linalg.solve(direction * series.spacing_mm, own - series.origin_mm)
+            assert np.linalg.norm(index - (i, j, k)) <= 0.1

@@ -84,7 +84,7 @@ def test_a_client_chooses_the_form_of_a_nifti(payload):
     sheared = {"file-scan.NII": nifti(codes=(1, 1), srow=(1, 0.5, 0, 0, 0, 1, 0, 0, 0, 0, 2, 0))}
     assert [error[1] for error in errors_of(payload, sheared)] == ["direction"]
     checked = payload({}, scan={"form": "qform"})
-    assert checked.forms == {"scan": "qform"}
+    assert checked.chosen == {"scan": {"form": "qform"}}
     assert checked.headers["scan"].direction[0][0] == -1
 
 
@@ -171,7 +171,7 @@ def test_a_zip_is_taken_apart_only_when_the_payload_comes_in(payload):
 
 
 def test_a_series_may_be_chosen_of_dicom_images_only(payload):
-    assert payload({"file-scan/a": IMAGE}, scan={"series": UID}).series == {"scan": UID}
+    assert payload({"file-scan/a": IMAGE}, scan={"series": UID}).chosen == {"scan": {"series": UID}}
     assert "scan" not in payload({"file-scan/a": IMAGE}, scan={"series": UID}).values
     assert errors_of(payload, {"file-mask.nii": nifti()}, mask={"series": UID}) == [
         ("mask", "no-dicom", "mask: a series was chosen, but no DICOM images were sent.")
@@ -185,6 +185,12 @@ def test_a_series_may_not_be_chosen_of_nothing(payload):
 @pytest.mark.parametrize("series", ["", "1.2.x", "1" * 65, 12, None, ["1.2"]])
 def test_a_series_is_chosen_by_its_uid(payload, series):
     assert errors_of(payload, {"file-scan/a": IMAGE}, scan={"series": series})[0][:2] == ("scan", "not-a-uid")
+
+
+@pytest.mark.parametrize("number", [0, -1, 1.5, "2", None, True])
+def test_a_volume_of_a_series_is_chosen_by_its_number(payload, number):
+    assert payload({"file-scan/a": IMAGE}, scan={"volume": 2}).chosen == {"scan": {"volume": 2}}
+    assert errors_of(payload, {"file-scan/a": IMAGE}, scan={"volume": number})[0][:2] == ("scan", "not-a-volume")
 
 
 def test_a_result_that_refers_to_dicom_images_needs_some(tmp_path):

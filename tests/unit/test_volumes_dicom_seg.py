@@ -18,7 +18,7 @@ from tomaat.headers import VolumeRefused
 from tomaat.services.outputs import choose_segmented, write_outputs
 from tomaat.volumes import Labels, Volume
 from tomaat.volumes.dicom_seg import write_dicom_seg
-from tomaat.volumes.dicom_source import DicomSource
+from tomaat.volumes.dicom_source import FRAME_NUMBER, DicomSource
 
 WITHIN_MM = 0.001
 FACTS = {"service": "LiverSegmentation", "version": "1.2", "compute_source": "here/GPU-0c1d"}
@@ -260,3 +260,25 @@ def test_what_writes_it_is_imported_only_for_it():
         [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True
     ).stdout.split()
     assert not {"highdicom", "pydicom", "requests"} & set(loaded)
+
+
+def test_marks_in_frames_of_one_enhanced_image_refer_to_it_and_to_their_frames(tmp_path):
+    scan = series(1, (4, 5, 3))
+    enhanced = "1.2.840.10008.5.1.4.1.1.2.1"
+    headers = [
+        {**one, "00080018": {"vr": "UI", "Value": ["1.2.3"]}, "00080016": {"vr": "UI", "Value": [enhanced]}}
+        | {FRAME_NUMBER: {"vr": "IS", "Value": [7 - k]}}
+        for k, one in enumerate(scan.dicom.headers)
+    ]
+    scan = replace(scan, dicom=DicomSource(headers=tuple(headers)))
+    made = written(scan, marked(scan, {1: (1, 2, 0), 2: (2, 3, 2)}), tmp_path)
+    (referenced,) = made.ReferencedSeriesSequence[0].ReferencedInstanceSequence
+    assert (referenced.ReferencedSOPInstanceUID, referenced.ReferencedSOPClassUID) == ("1.2.3", enhanced)
+    sources = [
+        group.DerivationImageSequence[0].SourceImageSequence[0] for group in made.PerFrameFunctionalGroupsSequence
+    ]
+    assert [(one.ReferencedSOPInstanceUID, one.ReferencedFrameNumber) for one in sources] == [
+        ("1.2.3", 7),
+        ("1.2.3", 5),
+    ]
+    assert complaints(tmp_path / "liver.dcm") == []

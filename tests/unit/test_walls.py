@@ -41,7 +41,7 @@ ROOMS = {
     "tomaat.reader": {"tomaat.volumes", "tomaat.headers"},
     "tomaat.volumes": {"tomaat.headers"},
     "tomaat.headers": set(),
-    "tomaat.archives": set(),
+    "tomaat.archives": {"tomaat.headers"},  # how a DICOM file begins, in a zip as in a folder
     "tomaat.postgres": {"tomaat.storage", "tomaat.database"},
     "tomaat.database": set(),
     "tomaat.processes": set(),

@@ -77,16 +77,16 @@ def test_what_systems_put_beside_images_is_no_image(tmp_path):
 
 
 def test_a_series_and_the_format_of_the_result_are_chosen_by_fields(tmp_path):
-    fields = [field("scan", DICOM, file_name="a.dcm"), field("scan.series", b"1.2.3"), field("outputs.format", b"mha")]
-    payload = received(tmp_path, *fields)
-    assert payload.series == {"scan": "1.2.3"}
+    choices = [field("scan.series", b"1.2.3"), field("scan.volume", b"2"), field("outputs.format", b"mha")]
+    payload = received(tmp_path, field("scan", DICOM, file_name="a.dcm"), *choices)
+    assert payload.chosen == {"scan": {"series": "1.2.3", "volume": 2}}
     assert payload.format == "mha"
 
 
 def test_the_form_of_a_nifti_is_chosen_by_a_field(tmp_path):
     both = nifti(codes=(1, 1), qoffset=9.0)
     payload = received(tmp_path, field("scan", both, file_name="a.nii"), field("scan.form", b"qform"))
-    assert payload.forms == {"scan": "qform"}
+    assert payload.chosen == {"scan": {"form": "qform"}}
     assert payload.headers["scan"].origin_mm == (-9, 0, 0)
 
 

@@ -11,8 +11,8 @@ import re
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-HEAD_BYTES = 132  #: of a file that the rule looks at
-MAGIC_AT, MAGIC = 128, b"DICM"
+from tomaat.headers.dicom_files import begins_as_dicom
+
 #: What systems and exports put beside files; it is not even told.
 CLUTTER = re.compile(
     r"(.*/)?(__MACOSX/.*|\._[^/]*|\.DS_Store|Thumbs\.db|desktop\.ini|DICOMDIR)", re.IGNORECASE | re.DOTALL
@@ -27,26 +27,30 @@ OTHERS = (
     *(b"%PDF", b"\xd0\xcf\x11\xe0", b"bplist", b"SQLite", b"\xff\xfe", b"\xfe\xff"),
     *(b"PK\3\4", b"\x1f\x8b", b"7z\xbc\xaf", b"Rar!", b"BZh", b"\xfd7zXZ"),
 )
+NUMBERED = re.compile(r"(.*?)([0-9]{1,9})([^0-9]*)", re.DOTALL)
+FEWEST_NUMBERED = 3  #: images that make an order of numbers
 NO_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")
 
 
 def sort_out(heads: Sequence[tuple[str, bytes]]) -> tuple[list[str], list[str]]:
     """Name, of the files that do not begin as DICOM does, those that are left out, and those that may be broken images.
 
-    ``heads`` has each file's path, with ``/`` between folders, and its first ``HEAD_BYTES``. A file is surely no image
+    ``heads`` has each file's path, with ``/`` between folders, and its first bytes. A file is surely no image
     where it has an extension, and that is neither DICOM's nor an image's here; or where it lies beside no image, and
-    begins as a text, a program, a picture, a document or an archive.
+    begins as a text, a program, a picture, a document or an archive; or where it is empty, and its number does not
+    follow those of the images, which have no gap.
     """
-    images = [name for name, head in heads if head[MAGIC_AT:] == MAGIC and not is_clutter(name)]
+    images = [name for name, head in heads if begins_as_dicom(head) and not is_clutter(name)]
+    apart = numbered_apart([name for name, head in heads if head == b""], images)
     extensions = MAY_BE_IMAGES | set(map(extension_of, images))
     folders = {PurePosixPath(name).parent for name in images}
     left_out: list[str] = []
     doubtful: list[str] = []
     for name, head in heads:
-        if head[MAGIC_AT:] != MAGIC and not is_clutter(name):
+        if not begins_as_dicom(head) and not is_clutter(name):
             beside = PurePosixPath(name).parent in folders
             other = head.startswith(OTHERS) or (head != b"" and NO_TEXT.search(head) is None)
-            may_be = extension_of(name) in extensions and (beside or not other)
+            may_be = name not in apart and extension_of(name) in extensions and (beside or not other)
             (doubtful if may_be else left_out).append(name)
     return left_out, doubtful
 
@@ -54,6 +58,26 @@ def sort_out(heads: Sequence[tuple[str, bytes]]) -> tuple[list[str], list[str]]:
 def is_clutter(name: str) -> bool:
     """Tell whether a file, by its path, is what systems and exports put beside others."""
     return CLUTTER.fullmatch(name) is not None
+
+
+def numbered_apart(empty: Sequence[str], images: Sequence[str]) -> set[str]:
+    """Name the empty files whose number does not follow on: the images of their folder are numbered without a gap."""
+    apart: set[str] = set()
+    for folder in {PurePosixPath(name).parent for name in empty}:
+        here = [NUMBERED.fullmatch(name) for name in images if PurePosixPath(name).parent == folder]
+        numbers = {int(each[2]) for each in here if each}
+        kinds = {(each[1], each[3]) if each else None for each in here}
+        if len(kinds) != 1 or not FEWEST_NUMBERED <= len(here) == len(numbers) == max(numbers) - min(numbers) + 1:
+            continue
+        others = {
+            int(each[2]): name for name in empty if (each := NUMBERED.fullmatch(name)) and (each[1], each[3]) in kinds
+        }
+        run = numbers.copy()
+        for number in (*sorted(others), *sorted(others, reverse=True)):
+            if number - 1 in run or number in run or number + 1 in run:
+                run.add(number)
+        apart |= {name for number, name in others.items() if number not in run}
+    return apart
 
 
 def extension_of(name: str) -> str:

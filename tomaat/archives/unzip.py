@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import IO
 
 from tomaat.archives.archive_limits import ArchiveLimits
-from tomaat.archives.beside_images import HEAD_BYTES, MAGIC, MAGIC_AT, sort_out
+from tomaat.archives.beside_images import sort_out
 from tomaat.archives.errors import ArchiveRefused, ArchiveTooLarge
 from tomaat.archives.unpack import empty
 from tomaat.archives.zip_directory import check_directory
+from tomaat.headers.dicom_files import HEAD_BYTES, begins_as_dicom
 from tomaat.refusals import shown
 
 METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
@@ -77,7 +78,7 @@ class _Unzipping:
         left_out += links
         if doubtful:
             raise _doubtful(doubtful)
-        if left_out and not any(head[MAGIC_AT:] == MAGIC for _, head in self.heads):
+        if left_out and not any(begins_as_dicom(head) for _, head in self.heads):
             rule = f"No DICOM image was sent; the zip archive holds {_listed(left_out)}"
             raise ArchiveRefused(
                 "no-dicom", f"{rule}. Send a volume of another format, or the inner archive, by itself."
@@ -89,7 +90,7 @@ class _Unzipping:
         data = self._read(file, HEAD_BYTES)
         self.heads.append((name, data))
         descriptor = None
-        if data[MAGIC_AT:] == MAGIC:
+        if begins_as_dicom(data):
             descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         try:
             while data:

@@ -22,9 +22,10 @@ MOST_SHOWN = 20  #: choices that a fault repeats
 YES_OR_NO = {"true": True, "yes": True, "false": False, "no": False}
 FOLDER_EXTENSION = ".zip"  #: an input that takes a zip of DICOM files takes a folder of them too
 CHOICES = {
-    ".series": (FOLDER_EXTENSION, "the UID of a series"),
-    ".form": (".nii", "sform or qform"),
-}  #: behind the id of a volume: with which extension it can be chosen, and what to give
+    "series": (FOLDER_EXTENSION, "the UID of a series"),
+    "volume": (FOLDER_EXTENSION, "the number of a volume in the series"),
+    "form": (".nii", "sform or qform"),
+}  #: behind the id of a volume and a dot: with which extension it can be chosen, and what to give
 
 
 class _Fault(Exception):
@@ -40,14 +41,15 @@ def arrange(
 ) -> Payload:
     """Make the payload of a request; raises ``Refused`` with every fault. An input given as ``None`` is left out.
 
-    Beside an input ``scan`` that takes DICOM, ``scan.series`` is the UID of the one series that is meant; where it
-    takes NIfTI, ``scan.form`` is ``sform`` or ``qform``, the one of its two places.
+    Beside an input ``scan`` that takes DICOM, ``scan.series`` is the UID of the one series that is meant, and
+    ``scan.volume`` the number of one of several volumes in it; where it takes NIfTI, ``scan.form`` is ``sform`` or
+    ``qform``, the one of its two places.
     """
     ids = ", ".join(interface) or "there are none"
     choices = {
-        f"{id}{end}": (id, end, wanted)
+        f"{id}.{which}": (id, which)
         for id, declared in interface.items()
-        for end, (extension, wanted) in CHOICES.items()
+        for which, (extension, _) in CHOICES.items()
         if extension in (declared.get("extensions") or ())
     }
     left_out: dict[str, list[str]] = {}
@@ -56,9 +58,12 @@ def arrange(
         for id in given
         if id not in interface and id not in choices
     ]
-    values: dict[str, Any] = {
-        choices[name][0]: {choices[name][1].removeprefix("."): str(given[name])} for name in given if name in choices
-    }
+    values: dict[str, Any] = {}
+    for name, (id, which) in choices.items():
+        if name in given:
+            values.setdefault(id, {})[which] = (
+                _parsed("int", str(given[name])) if which == "volume" else str(given[name])
+            )
     files: list[tuple[str, Path]] = []
     for id, declared in interface.items():
         try:
@@ -74,10 +79,10 @@ def arrange(
         {
             "input": choices[name][0],
             "code": "empty",
-            "detail": f"{name}: it is empty; give {choices[name][2]}, or leave it out.",
+            "detail": f"{name}: it is empty; give {CHOICES[choices[name][1]][1]}, or leave it out.",
         }
-        for name, chosen in given.items()
-        if name in choices and chosen == ""
+        for name, value in given.items()
+        if name in choices and value == ""
     ]
     if errors:
         raise Refused("The inputs were refused; nothing was sent.", {"errors": errors})

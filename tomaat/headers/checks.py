@@ -121,7 +121,7 @@ def check_pixels(columns: int, rows: int) -> None:
     """Demand that one DICOM image is not larger than a decoder may be asked for."""
     if max(columns, rows) > LARGEST_SIDE or columns * rows > MOST_PIXELS:
         rule = f"at most {LARGEST_SIDE} x {LARGEST_SIDE} and {MOST_PIXELS} pixels are taken"
-        raise VolumeRefused("too-large", f"An image claims {columns} x {rows} pixels; {rule}.")
+        raise VolumeRefused("too-large", f"it claims {columns} x {rows} pixels; {rule}.")
 
 
 def check_size(header: VolumeHeader, file_bytes: int, largest_voxel_bytes: float) -> VolumeHeader:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -11,7 +12,15 @@ from tomaat.headers.volume_refused import VolumeRefused
 from tomaat.refusals import shown
 
 MAGIC_AT, MAGIC = 128, b"DICM"
+HEAD_BYTES = MAGIC_AT + len(MAGIC)  #: of a file, by which it is known
+#: How an image begins that has no preamble: an element of group 2 or 8, with its kind, or with a short length.
+BARE = re.compile(rb"[\x02\x08]\0.\0([A-Z]{2}|.[\0-\x03]\0\0)", re.DOTALL)
 MOST_IMAGES = 5000  #: of one folder; a thin-slice CT of a whole body has about 2,000
+
+
+def begins_as_dicom(head: bytes) -> bool:
+    """Tell from a file's first bytes whether it is DICOM, with a preamble or without."""
+    return head[MAGIC_AT : MAGIC_AT + len(MAGIC)] == MAGIC or BARE.match(head) is not None
 
 
 def file_names(folder: int) -> list[str]:
@@ -29,7 +38,7 @@ def check_series_folder(path: Path) -> None:
             raise VolumeRefused("too-many-images", f"{len(names)} images were sent; at most {MOST_IMAGES} are taken.")
         for name in names:
             if not _is_dicom(name, folder):
-                rule = f"{shown(name)} is no DICOM file (no 'DICM' at byte {MAGIC_AT}); send images only."
+                rule = f"{shown(name)} is no DICOM file; send images only."
                 raise VolumeRefused("not-dicom", rule)
 
 
@@ -38,6 +47,6 @@ def _is_dicom(name: str, folder: int) -> bool:
         return False
     descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
     try:
-        return os.pread(descriptor, len(MAGIC), MAGIC_AT) == MAGIC
+        return begins_as_dicom(os.pread(descriptor, HEAD_BYTES, 0))
     finally:
         os.close(descriptor)

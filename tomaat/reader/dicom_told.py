@@ -8,10 +8,11 @@ from typing import Any
 
 from tomaat.headers.volume_header import BYTES_OF
 from tomaat.headers.volume_refused import VolumeRefused
-from tomaat.reader.series import NoImage, Slice
+from tomaat.reader.slice import LABELS, NoImage, Slice, Value
 
 LONGEST_TEXT = 200  #: characters of a value; DICOM allows 64, and three times that in a person's name
 BYTES_FOR_ALL, BYTES_FOR_EACH = 64 * 1024, 8 * 1024  #: that may be told
+BYTES_FOR_FRAMES = 16 * 1024**2  #: likewise, of all frames
 Header = dict[str, Any]
 #: The attributes of each image that are handed on, by kind: patient, study, series, place, identity, storage.
 KINDS = {
@@ -29,6 +30,8 @@ KINDS = {
 ATTRIBUTES = {tag: vr for vr, tags in KINDS.items() for tag in tags.split()}
 NAME_PARTS = {"Alphabetic", "Ideographic", "Phonetic"}
 NUMBERS = {"DS", "IS", "US"}
+OF_A_FRAME = ("position_mm", "axes", "spacing_mm", "thickness_mm", "labels", "dtype")
+LONGEST_LABEL = 64
 MOST_VALUES = 16  #: of one attribute; an orientation has six
 
 
@@ -40,7 +43,7 @@ def take_apart(data: bytes) -> tuple[list[Slice], dict[int, Header], list[NoImag
     try:
         told = json.loads(data)
         images = [one for one in told if "beside" not in one]
-        slices = [_slice(one) for one in images]
+        slices = [slice_ for one in images for slice_ in _slices(one)]
         headers = {int(one["number"]): _header(one["header"]) for one in images}
         beside = [_beside(one) for one in told if "beside" in one]
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError, AttributeError):
@@ -57,6 +60,17 @@ def _beside(told: dict[str, Any]) -> NoImage:
     )
 
 
+def _slices(told: dict[str, Any]) -> list[Slice]:
+    """Give the image, or each frame of it that says where it lies."""
+    each = told.get("each")
+    if each is None:
+        return [_slice(told)]
+    return [
+        _slice({**told, **{key: frame[key] for key in OF_A_FRAME}, "frames": 1, "frame": number})
+        for number, frame in enumerate(each)
+    ]
+
+
 def _slice(told: dict[str, Any]) -> Slice:
     fault = None
     if told["fault"] is not None:
@@ -69,6 +83,12 @@ def _slice(told: dict[str, Any]) -> Slice:
         raise ValueError(dtype)
     return Slice(
         number=int(told["number"]),
+        frame=int(told.get("frame", 0)),
+        of_many="frame" in told,
+        instance=None if told["instance"] is None else int(told["instance"]),
+        uid=str(told["uid"])[:LONGEST_TEXT],
+        kind=str(told["kind"])[:LONGEST_TEXT],
+        image_type=str(told["image_type"])[:LONGEST_TEXT],
         series=str(told["series"])[:LONGEST_TEXT],
         description=str(told["description"])[:LONGEST_TEXT],
         modality=str(told["modality"])[:LONGEST_TEXT],
@@ -81,8 +101,19 @@ def _slice(told: dict[str, Any]) -> Slice:
         axes=_numbers(told["axes"], 6),
         spacing_mm=None if spacing is None else (spacing[0], spacing[1]),
         thickness_mm=None if thickness is None else thickness[0],
+        labels=tuple((name, _label(str(value))) for name, value in told["labels"] if name in LABELS),
+        digest=str(told.get("digest", ""))[:LONGEST_TEXT],
         fault=fault,
     )
+
+
+def _label(text: str) -> Value:
+    """Read what tells volumes apart: a number as one, so that they come in its order."""
+    try:
+        number = float(text)
+    except ValueError:
+        return text[:LONGEST_LABEL]
+    return number if math.isfinite(number) else text[:LONGEST_LABEL]
 
 
 def _numbers(told: Any, count: int) -> tuple[float, ...] | None:

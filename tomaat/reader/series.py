@@ -1,71 +1,41 @@
 """Arrange the images of a DICOM series into one volume, or say with numbers why they are none.
 
 Works on headers that were read; nothing here reads a file.
+
+::
+
+    images ── series ──▶ copies, others ──▶ volumes ──▶ grid ──▶ one volume
+               │ several-series  │ set-aside,   │ several-volumes  │ missing-slices, gantry-tilt, …
+               │                 │ copies       │ doubled-slices
 """
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-
-from tomaat.headers.checks import check_origin, check_spacing
+from tomaat.headers.dicom_files import MOST_IMAGES
 from tomaat.headers.remark import Remark
 from tomaat.headers.volume_header import Point, VolumeHeader
 from tomaat.headers.volume_refused import VolumeRefused
+from tomaat.reader.several import Stack, stacks_of, without_copies, without_others
+from tomaat.reader.slice import COUNTED, NoImage, Slice
+from tomaat.reader.stack import grid_of
 from tomaat.refusals import shown
 
-Array = np.ndarray[Any, Any]
 MOST_NAMED = 4  #: positions or series that a refusal lists
+MOST_VOLUMES = 12  #: that a refusal lists
 MOST_TOLD = 20  #: files that a remark lists
-COUNTED = "(by name, or as a zip archive has them)"  #: how files are counted: a name may be a patient's
 INDEX = "Media Storage Directory Storage"  #: a DICOMDIR, which each export has
-AXES_WITHIN = 1e-4  #: of the direction cosines of one image from those of the first
-EVEN_WITHIN = 0.02  #: of the slices' spacing: a position may be off by this share
-LEAST_EVEN_MM = 0.01  #: positions are often written with two or three decimals
-OFF_GRID_WITHIN = 0.1  #: of the slices' spacing: how far a slice may lie from its place on an even grid
-BESIDE_WITHIN = 0.5  #: of the smallest pixel spacing: how far a slice may lie beside the stack's line
-
-
-@dataclass(frozen=True, kw_only=True)
-class Slice:
-    """The header of one image; lengths in mm, positions in LPS as DICOM has them."""
-
-    number: int  #: of the file among those that were sent
-    series: str  #: SeriesInstanceUID
-    description: str  #: SeriesDescription
-    modality: str
-    columns: int
-    rows: int
-    frames: int
-    samples: int  #: per pixel: 3 for colour
-    dtype: str  #: numpy's name of the voxels' type after the rescaling that the header asks for
-    position_mm: tuple[float, float, float] | None  #: ImagePositionPatient: centre of the first pixel
-    axes: tuple[float, ...] | None  #: ImageOrientationPatient: along the columns' index, then along the rows'
-    spacing_mm: tuple[float, float] | None  #: between columns, between rows
-    thickness_mm: float | None  #: SliceThickness, for a volume of one slice
-    fault: tuple[str, str] | None = None  #: code and sentence: why this image is no part of a volume
-
-
-@dataclass(frozen=True, kw_only=True)
-class NoImage:
-    """A DICOM file among the images that is none."""
-
-    number: int  #: of the file among those that were sent
-    series: str  #: SeriesInstanceUID
-    kind: str  #: the name of its SOP class
-    known: bool  #: the standard has that class, and it is none of images
 
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """One volume: which files in which order, and its grid (i along columns, j along rows, k through the slices)."""
+    """One volume: which images in which order, and its grid (i along columns, j along rows, k through the slices)."""
 
-    order: tuple[int, ...]  #: the slices' numbers, k = 0 first
+    order: tuple[int, ...]  #: the numbers of the slices' files, k = 0 first
+    frames: tuple[int, ...]  #: likewise, which frame of its file each slice is
     dimensions: tuple[int, int, int]
     dtype: str
     modality: str
@@ -73,6 +43,7 @@ class Series:
     origin_mm: tuple[float, float, float]
     direction: tuple[Point, Point, Point]  #: rows of a matrix whose columns are the axes i, j, k
     mixed: bool  #: the images' own types differ from ``dtype``
+    slices: tuple[Slice, ...] = ()  #: k = 0 first
     remarks: tuple[Remark, ...] = ()
 
     @property
@@ -82,7 +53,7 @@ class Series:
             format="dicom",
             dimensions=self.dimensions,
             dtype=self.dtype,
-            spacing_mm=check_spacing(self.spacing_mm),
+            spacing_mm=self.spacing_mm,
             origin_mm=self.origin_mm,
             direction=self.direction,
             compression="images",
@@ -93,50 +64,47 @@ class Series:
         )
 
 
-def arrange(slices: Sequence[Slice], wanted: str | None = None, beside: Sequence[NoImage] = ()) -> Series:
+def arrange(
+    slices: Sequence[Slice], wanted: str | None = None, beside: Sequence[NoImage] = (), volume: int | None = None
+) -> Series:
     """Make one volume of the images of one series, ``wanted`` where there are several; set aside what lies ``beside``.
 
-    Raises ``VolumeRefused`` with the reason and the numbers: several series, colour, several frames, images that
-    differ, missing or doubled slices, uneven spacing, a tilted gantry.
+    Where the series has several volumes, ``volume`` is the number of one, from 1, in the order in which a refusal lists
+    them. Raises ``VolumeRefused`` with the reason and the numbers: several series, several volumes, colour, frames that
+    say nothing of their place, images that differ, missing or doubled slices, uneven spacing, a tilted gantry.
     """
     chosen = _one_series(slices, wanted)
-    first = chosen[0]
-    remarks = _set_aside(beside, first.series)
+    remarks = _set_aside(beside, chosen[0].series)
+    chosen, copies = without_copies(chosen)
+    chosen, others = without_others(chosen)
     for one in chosen:
         _check_alone(one)
-        _check_same(first, one)
-    if first.axes is None or first.spacing_mm is None or any(one.position_mm is None for one in chosen):
-        raise VolumeRefused(
-            "no-geometry", "The images do not say where they lie (position, orientation, pixel spacing)."
-        )
-    check_spacing(first.spacing_mm)
-    for one in chosen:
-        check_origin(one.position_mm or ())
-    along_i, along_j = np.asarray(first.axes[:3]), np.asarray(first.axes[3:])
-    if not np.allclose([along_i @ along_i, along_j @ along_j, along_i @ along_j], [1, 1, 0], rtol=0, atol=1e-3):
-        raise VolumeRefused("direction", "The images' rows and columns are not at right angles.")
-    along_i = along_i / np.linalg.norm(along_i)  # what three decimals left is made exact
-    along_k = np.cross(along_i, along_j)
-    along_k /= np.linalg.norm(along_k)
-    along_j = np.cross(along_k, along_i)
-    positions = np.asarray([one.position_mm for one in chosen], np.float64)
-    order = np.argsort(positions @ along_k, kind="stable")
-    depths = (positions @ along_k)[order]
-    spacing_k = _spacing(depths, first.thickness_mm)
-    _check_straight(positions[order], along_k, BESIDE_WITHIN * min(first.spacing_mm))
-    rows = [(float(x), float(y), float(z)) for x, y, z in np.column_stack([along_i, along_j, along_k])]
-    origin = positions[order[0]]
-    types = {one.dtype for one in chosen}
+    if all(one.position_mm and one.axes for one in chosen):
+        stacks, elsewhere = stacks_of(chosen)
+    else:
+        stacks, elsewhere = [Stack(label="", slices=tuple(chosen))], []  # its grid says which image has no place
+    stack = _one_stack(stacks, volume)
+    if len(stack.slices) > MOST_IMAGES:
+        rule = f"The volume has {len(stack.slices)} slices; at most {MOST_IMAGES} are taken."
+        raise VolumeRefused("too-many-images", rule)
+    grid = grid_of(stack.slices)
+    placed = tuple(stack.slices[place] for place in grid.order)
+    first = placed[0]
+    types = {one.dtype for one in placed}
+    if len(stacks) > 1:
+        remarks += (Remark("volume", f"Of {len(stacks)} volumes in the series, that of {stack.label} was read."),)
     return Series(
-        order=tuple(chosen[place].number for place in order),
-        dimensions=(first.columns, first.rows, len(chosen)),
+        order=tuple(one.number for one in placed),
+        frames=tuple(one.frame for one in placed),
+        dimensions=(first.columns, first.rows, len(placed)),
         dtype=first.dtype if len(types) == 1 else "float32",
         modality=first.modality,
-        spacing_mm=(first.spacing_mm[0], first.spacing_mm[1], spacing_k),
-        origin_mm=(float(origin[0]), float(origin[1]), float(origin[2])),
-        direction=(rows[0], rows[1], rows[2]),
+        spacing_mm=grid.spacing_mm,
+        origin_mm=grid.origin_mm,
+        direction=grid.direction,
         mixed=len(types) > 1,
-        remarks=remarks,
+        slices=placed,
+        remarks=remarks + _left_out(copies, [*others, *elsewhere]) + grid.remarks,
     )
 
 
@@ -156,12 +124,36 @@ def _one_series(slices: Sequence[Slice], wanted: str | None) -> list[Slice]:
             raise VolumeRefused("series", f"The series {shown(wanted)} was not sent; there are: {listed}{more}.")
         return by_series[wanted]
     if len(by_series) > 1:
+        alone = all(len(own) == 1 for own in by_series.values()) and len(by_series) > MOST_NAMED
+        each = " Each image has a series of its own: give them one SeriesInstanceUID." if alone else ""
         raise VolumeRefused(
             "several-series",
-            f"{len(by_series)} series were sent: {listed}{more}. Send one of them, or choose one in main.json: "
+            f"{len(by_series)} series were sent: {listed}{more}.{each} Send one of them, or choose one in main.json: "
             '{"inputs": {"<id>": {"series": "<its UID>"}}}.',
         )
     return next(iter(by_series.values()))
+
+
+def _one_stack(stacks: Sequence[Stack], volume: int | None) -> Stack:
+    if volume is None and len(stacks) == 1:
+        return stacks[0]
+    if volume is not None and volume <= len(stacks):
+        return stacks[volume - 1]
+    count = _counted(len(stacks), "volume")
+    listed = "; ".join(
+        f"{number}: {stack.label or 'its images'} ({_counted(len(stack.slices), 'image')})"
+        for number, stack in enumerate(stacks[:MOST_VOLUMES], 1)
+    )
+    more = f" and {len(stacks) - MOST_VOLUMES} more" if len(stacks) > MOST_VOLUMES else ""
+    if volume is not None:
+        raise VolumeRefused("volume", f"The series has no volume {volume}; it has {count}: {listed}{more}.")
+    how = 'with <id>.volume=1 (a form, the client), {"inputs": {"<id>": {"volume": 1}}} (main.json), or in its field'
+    choose = f"Choose one by its number: {how} (the page)."
+    raise VolumeRefused("several-volumes", f"The series has {count}: {listed}{more}. {choose}")
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _set_aside(beside: Sequence[NoImage], series: str) -> tuple[Remark, ...]:
@@ -172,6 +164,22 @@ def _set_aside(beside: Sequence[NoImage], series: str) -> tuple[Remark, ...]:
         raise VolumeRefused("unreadable", f"{rule}. Send the whole series again, or without it.")
     told = [one for one in beside if one.kind != INDEX]
     return (Remark("set-aside", f"{_named(told, MOST_TOLD)} no image, and set aside."),) if told else ()
+
+
+def _left_out(copies: Sequence[Slice], others: Sequence[tuple[Slice, str]]) -> tuple[Remark, ...]:
+    """Tell which images of the series are no slices of the volume."""
+    remarks: tuple[Remark, ...] = ()
+    if others:
+        listed = [f"{one.name} ({what})" for one, what in others]
+        remarks += (Remark("set-aside", f"{_listed(listed)}: no slice of the volume, and set aside."),)
+    if copies:
+        named = _listed([one.within for one in copies])
+        remarks += (Remark("copies", f"Sent more than once, and counted once: {named}."),)
+    return remarks
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:MOST_TOLD]) + (f" and {len(names) - MOST_TOLD} more" if len(names) > MOST_TOLD else "")
 
 
 def _named(beside: Sequence[NoImage], most: int) -> str:
@@ -188,89 +196,13 @@ def _ascii(text: str) -> str:
 
 def _check_alone(one: Slice) -> None:
     if one.samples != 1:
-        raise VolumeRefused("colour", f"The images have {one.samples} samples per pixel; only gray ones are taken.")
-    if one.frames != 1:
-        raise VolumeRefused(
-            "multi-frame", f"An image has {one.frames} frames; send a series of single images (classic, not enhanced)."
-        )
+        rule = f"it has {one.samples} samples per pixel (colour); only gray images are taken"
+        raise VolumeRefused("colour", f"{one.name}: {rule}.")
     if one.columns < 1 or one.rows < 1:
-        raise VolumeRefused("no-pixels", "An image has no pixels.")
+        raise VolumeRefused("no-pixels", f"{one.name}: it has no pixels. Send the whole series again.")
     if one.fault is not None:
-        raise VolumeRefused(*one.fault)
-
-
-def _check_same(first: Slice, one: Slice) -> None:
-    if (first.columns, first.rows) != (one.columns, one.rows):
-        raise VolumeRefused(
-            "different-sizes",
-            f"The images differ in size: {first.columns} x {first.rows} and {one.columns} x {one.rows} pixels.",
-        )
-    if (first.axes is None) != (one.axes is None) or not np.allclose(
-        first.axes or (), one.axes or (), rtol=0, atol=AXES_WITHIN
-    ):
-        raise VolumeRefused("different-directions", "The images lie in different directions; they are no one stack.")
-    if (first.spacing_mm is None) != (one.spacing_mm is None) or not np.allclose(
-        first.spacing_mm or (), one.spacing_mm or (), rtol=0, atol=1e-5
-    ):
-        raise VolumeRefused(
-            "different-spacing", f"The images differ in pixel spacing: {first.spacing_mm} and {one.spacing_mm} mm."
-        )
-
-
-def _spacing(depths: Array, thickness_mm: float | None) -> float:
-    """Tell the one distance between neighbouring slices, from their sorted places along the normal."""
-    if len(depths) == 1:
-        if thickness_mm is None or not thickness_mm > 0:
-            raise VolumeRefused("no-thickness", "One image was sent, and it does not say how thick its slice is.")
-        return float(thickness_mm)
-    gaps = np.diff(depths)
-    usual = float(np.median(gaps))
-    within = max(LEAST_EVEN_MM, EVEN_WITHIN * usual)
-    doubled = depths[1:][gaps <= within / 2] if usual > within else depths[1:][gaps <= LEAST_EVEN_MM / 2]
-    if len(doubled):
-        raise VolumeRefused(
-            "doubled-slices",
-            f"{len(doubled) + 1} or more images lie at the same place, at {_mm(doubled)} along the stack.",
-        )
-    ratios = gaps / usual
-    missing = [(depth, round(ratio) - 1) for depth, ratio in zip(depths[:-1], ratios, strict=True) if round(ratio) > 1]
-    if missing and all(abs(ratio - round(ratio)) * usual <= within * round(ratio) for ratio in ratios):
-        count = sum(number for _, number in missing)
-        where = _mm([depth + usual for depth, _ in missing])
-        raise VolumeRefused(
-            "missing-slices", f"{count} slice{' is' if count == 1 else 's are'} missing, at {where} along the stack."
-        )
-    if (np.abs(gaps - usual) > within).any():
-        raise VolumeRefused(
-            "uneven-spacing",
-            f"The slices are not evenly spaced: {gaps.min():.4g} to {gaps.max():.4g} mm apart; resample the volume.",
-        )
-    spacing = float((depths[-1] - depths[0]) / (len(depths) - 1))
-    off = np.abs(depths - depths[0] - spacing * np.arange(len(depths)))
-    if off.max() > max(LEAST_EVEN_MM, OFF_GRID_WITHIN * spacing):
-        raise VolumeRefused(
-            "uneven-spacing",
-            f"The slices are not evenly spaced: that at {depths[off.argmax()]:.2f} mm along the stack lies "
-            f"{off.max():.2f} mm from its place; resample the volume.",
-        )
-    return spacing
-
-
-def _check_straight(positions: Array, along_k: Array, within_mm: float) -> None:
-    """Demand that sorted slices lie behind each other along their normal: else the grid would be sheared, or bent."""
-    from_first = positions - positions[0]
-    depths = from_first @ along_k
-    beside = np.linalg.norm(from_first - np.outer(depths, along_k), axis=1)
-    if beside.max() <= within_mm:
-        return
-    if np.allclose(beside, beside[-1] * depths / depths[-1], rtol=0, atol=within_mm):
-        degrees = math.degrees(math.atan2(beside[-1], depths[-1]))
-        raise VolumeRefused(
-            "gantry-tilt", f"The slices are tilted by {degrees:.1f} degrees against the stack; resample the volume."
-        )
-    raise VolumeRefused("crooked-stack", f"A slice lies {beside.max():.2f} mm beside the stack; it is no volume.")
-
-
-def _mm(depths: Sequence[float] | Array) -> str:
-    shown = ", ".join(f"{depth:.2f}" for depth in list(depths)[:MOST_NAMED])
-    return f"{shown}{', …' if len(depths) > MOST_NAMED else ''} mm"
+        code, detail = one.fault
+        raise VolumeRefused(code, f"{one.name}: {detail}")
+    if one.frames != 1:
+        rule = f"it has {one.frames} frames that do not say where they lie; send a series of single images"
+        raise VolumeRefused("multi-frame", f"{one.name}: {rule}, or an enhanced CT, MR or PET.")

@@ -31,9 +31,10 @@ from tomaat.headers.read_header import read_header
 from tomaat.headers.remark import Remark, bytes_behind
 from tomaat.headers.volume_header import Point, VolumeHeader
 from tomaat.headers.volume_refused import VolumeRefused
-from tomaat.reader.dicom_told import BYTES_FOR_ALL, BYTES_FOR_EACH, take_apart
+from tomaat.reader.dicom_told import BYTES_FOR_ALL, BYTES_FOR_EACH, BYTES_FOR_FRAMES, Header, take_apart
 from tomaat.reader.series import arrange
-from tomaat.volumes.dicom_source import DicomSource
+from tomaat.reader.slice import Slice
+from tomaat.volumes.dicom_source import FRAME_NUMBER, DicomSource
 from tomaat.volumes.volume import Volume
 
 log = structlog.get_logger()
@@ -70,19 +71,21 @@ class VolumeReader:
         path: Path,
         *,
         series: str | None = None,
+        volume: int | None = None,
         form: str | None = None,
         demand: Callable[[VolumeHeader], object] | None = None,
         tell: Callable[[Remark], object] | None = None,
     ) -> Volume:
         """Read a volume: voxels as an array of shape (i, j, k), geometry in mm in LPS.
 
-        A folder is a DICOM series, or several of which ``series`` is the UID of one. ``form`` says which of a NIfTI's
-        two places is meant. ``demand`` may refuse the headers before a voxel is read; ``tell`` gets what only the
-        voxels show. Raises ``VolumeRefused`` for whatever header or voxels show, and for a read that died or took too
-        long; ``OSError`` where there is no file; ``RuntimeError`` when the read server does not start.
+        A folder is a DICOM series, or several of which ``series`` is the UID of one; where that has several volumes,
+        ``volume`` is the number of one, from 1. ``form`` says which of a NIfTI's two places is meant. ``demand`` may
+        refuse the headers before a voxel is read; ``tell`` gets what only the voxels show. Raises ``VolumeRefused`` for
+        whatever header or voxels show, and for a read that died or took too long; ``OSError`` where there is no file;
+        ``RuntimeError`` when the read server does not start.
         """
         if path.is_dir():
-            return self._read_series(path, series, demand)
+            return self._read_series(path, series, volume, demand)
         header = read_header(path, largest_voxel_bytes=self.largest_voxel_bytes, form=form)
         if demand is not None:
             demand(header)
@@ -90,28 +93,36 @@ class VolumeReader:
             seconds = READ_SECONDS + header.voxel_bytes / READ_BYTES_PER_SECOND
             mapped = mmap.mmap(memory, header.value_bytes)
             reply = self._ask({"header": asdict(header)}, source.fileno(), memory, seconds, filled=mapped)
-            volume = _volume(_told(reply), header, mapped)
+            read = _volume(_told(reply), header, mapped)
             behind = reply.get("behind")
             if tell is not None and isinstance(behind, int) and behind > 0:
                 tell(bytes_behind(behind))
-            return volume
+            return read
 
-    def _read_series(self, path: Path, wanted: str | None, demand: Callable[[VolumeHeader], object] | None) -> Volume:
+    def _read_series(
+        self,
+        path: Path,
+        wanted: str | None,
+        volume: int | None,
+        demand: Callable[[VolumeHeader], object] | None,
+    ) -> Volume:
         with open_folder(path) as folder:
             count = len(file_names(folder))
-            with sealed_memory(BYTES_FOR_ALL + count * BYTES_FOR_EACH) as memory:
-                asked: dict[str, Any] = {"seconds": FORK_SECONDS + count}
-                length = self._ask(asked, folder, memory, READ_SECONDS + count).get("told")
+            seconds = FORK_SECONDS + count + _bytes_of(folder, range(count)) // READ_BYTES_PER_SECOND
+            with sealed_memory(BYTES_FOR_ALL + count * BYTES_FOR_EACH + BYTES_FOR_FRAMES) as memory:
+                asked: dict[str, Any] = {"seconds": seconds}
+                length = self._ask(asked, folder, memory, READ_SECONDS + seconds).get("told")
                 slices, headers, beside = take_apart(_content(memory, length))
-            series = arrange(slices, wanted, beside)
+            series = arrange(slices, wanted, beside, volume)
             header = check_size(series.header, _bytes_of(folder, series.order), self.largest_voxel_bytes)
             if demand is not None:
                 demand(header)
             with sealed_memory(header.voxel_bytes) as memory:
                 columns, rows, depth = header.dimensions
                 asked = {
-                    "seconds": FORK_SECONDS + depth + header.voxel_bytes // READ_BYTES_PER_SECOND,
+                    "seconds": seconds + depth + header.voxel_bytes // READ_BYTES_PER_SECOND,
                     "order": series.order,
+                    "frames": series.frames,
                     "columns": columns,
                     "rows": rows,
                     "dtype": series.dtype,
@@ -125,7 +136,7 @@ class VolumeReader:
             spacing_mm=series.spacing_mm,
             origin_mm=series.origin_mm,
             direction=series.direction,
-            dicom=DicomSource(headers=tuple(headers[number] for number in series.order)),
+            dicom=DicomSource(headers=tuple(_of_slice(one, headers[one.number]) for one in series.slices)),
         )
 
     def close(self) -> None:
@@ -277,6 +288,20 @@ def _told(reply: dict[str, Any]) -> dict[str, Any]:
         }
     except (ValueError, KeyError, TypeError, OverflowError):
         raise _nothing_read() from None
+
+
+def _of_slice(one: Slice, header: Header) -> Header:
+    """Give the header of a slice; of a frame, what it says itself stands in it as an image would have it."""
+    if not one.of_many:
+        return header
+    columns_mm, rows_mm = one.spacing_mm or (0.0, 0.0)
+    return {
+        **header,
+        FRAME_NUMBER: {"vr": "IS", "Value": [one.frame + 1]},
+        "00200032": {"vr": "DS", "Value": list(one.position_mm or ())},
+        "00200037": {"vr": "DS", "Value": list(one.axes or ())},
+        "00280030": {"vr": "DS", "Value": [rows_mm, columns_mm]},
+    }
 
 
 def _bytes_of(folder: int, numbers: Collection[int]) -> int:

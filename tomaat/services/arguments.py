@@ -50,13 +50,8 @@ def read_volume(declared: VolumeInput, payload: Payload, reader: VolumeReader) -
         declared.demand(header)
         told.extend(header.remarks)
 
-    volume = reader.read(
-        payload.files[declared.id],
-        series=payload.series.get(declared.id),
-        form=payload.forms.get(declared.id),
-        demand=take,
-        tell=told.append,
-    )
+    chosen = payload.chosen.get(declared.id, {})
+    volume = reader.read(payload.files[declared.id], **chosen, demand=take, tell=told.append)
     return volume, told
 
 

@@ -50,8 +50,9 @@ class Payload:
     values: dict[str, Any]  #: of each input in ``main.json``: canonical JSON, its default, or ``None`` if left out
     files: dict[str, Path]  #: of each file input that was sent; the folder of a DICOM series
     headers: dict[str, VolumeHeader]  #: of each volume that was sent as one file
-    series: dict[str, str]  #: of each volume for which the client chose a DICOM series: its UID
-    forms: dict[str, str]  #: of each NIfTI for which the client chose the ``sform`` or the ``qform``
+    chosen: dict[
+        str, dict[str, Any]
+    ]  #: of each volume for which the client said it: DICOM ``series``, ``volume``, ``form``
     format: str  #: of the result's volumes, one of ``FORMATS``
     remarks: dict[str, list[Remark]]  #: on each file input, made when the payload came in
 
@@ -68,8 +69,8 @@ class Check:
     values: dict[str, Any] = field(default_factory=dict)
     files: dict[str, Path] = field(default_factory=dict)
     headers: dict[str, VolumeHeader] = field(default_factory=dict)
-    series: dict[str, str] = field(default_factory=dict)
-    forms: dict[str, str] = field(default_factory=dict)
+    forms: dict[str, str] = field(default_factory=dict)  #: of a NIfTI, which count when its header is checked
+    chosen: dict[str, dict[str, Any]] = field(default_factory=dict)
     format: str = FORMATS[0]
     remarks: dict[str, list[Remark]] = field(default_factory=dict)
 
@@ -130,8 +131,7 @@ def payload_of(check: Check) -> Payload:
         values=check.values,
         files=check.files,
         headers=check.headers,
-        series=check.series,
-        forms=check.forms,
+        chosen=check.chosen,
         format=check.format,
         remarks=check.remarks,
     )
@@ -375,16 +375,15 @@ def chosen_forms(check: Check, values: dict[str, Any]) -> dict[str, str]:
     return chosen
 
 
-def note_choice(check: Check, id: str, chosen: str) -> None:
-    """Note which series of the DICOM images a client wants, or that the form of a NIfTI was chosen without one."""
+def note_choice(check: Check, id: str, chosen: dict[str, Any]) -> None:
+    """Note which series of the DICOM images, and volume in it, or which form of a NIfTI, a client wants."""
     refused = any(error["input"] == id for error in check.errors)
-    if chosen in FORMS:
+    if "form" in chosen:
         if id not in check.headers and not refused:
-            check.fault("form", f"{id}: the {chosen} was chosen, but no NIfTI was sent.", input=id)
-        return
-    if id in check.headers or not (id in check.files or refused):
-        check.fault("no-dicom", f"{id}: a series was chosen, but no DICOM images were sent.", input=id)
-    check.series[id] = chosen
+            check.fault("form", f"{id}: the {chosen['form']} was chosen, but no NIfTI was sent.", input=id)
+    elif id in check.headers or not (id in check.files or refused):
+        check.fault("no-dicom", f"{id}: a {next(iter(chosen))} was chosen, but no DICOM images were sent.", input=id)
+    check.chosen[id] = chosen
 
 
 def read_value(text: str) -> Any:

@@ -14,16 +14,16 @@ import numpy as np
 from highdicom import AlgorithmIdentificationSequence, PlanePositionSequence
 from highdicom.color import CIELabColor
 from highdicom.seg import Segmentation, SegmentDescription
-from pydicom import Dataset
+from pydicom import Dataset, Sequence
 from pydicom.config import RAISE
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.sr.coding import Code
-from pydicom.uid import generate_uid
+from pydicom.uid import CTImageStorage, generate_uid
 from pydicom.valuerep import DA, TM, format_number_as_ds, validate_value
 
 import tomaat
 from tomaat.headers.volume_refused import VolumeRefused
-from tomaat.volumes.dicom_source import DicomSource
+from tomaat.volumes.dicom_source import FRAME_NUMBER, DicomSource
 from tomaat.volumes.labels import Labels
 from tomaat.volumes.volume import Volume
 
@@ -114,16 +114,48 @@ def write_dicom_seg(labels: Labels, series: Volume, path: Path, facts: Mapping[s
             content_description=description,
             specific_character_set="ISO_IR 192",
         )
+        headers = series.dicom.headers if series.dicom else ()
+        _refer_to_frames(made, {_uid_of(header): header for header in headers if FRAME_NUMBER in header})
         made.save_as(path)
+
+
+def _refer_to_frames(made: Dataset, frames: Mapping[str, Mapping[str, Any]]) -> None:
+    """Let what stands for a frame refer to the enhanced image that has it, and to its number."""
+    for element in made if frames else ():
+        if element.VR != "SQ":
+            continue
+        kept: dict[tuple[Any, ...], Dataset] = {}
+        for place, item in enumerate(element.value):
+            key: tuple[Any, ...] = (place,)
+            frame = frames.get(item.get("ReferencedSOPInstanceUID", ""))
+            if frame is not None:
+                item.ReferencedSOPClassUID = _text(frame, "SOPClassUID")
+                item.ReferencedSOPInstanceUID = _text(frame, "SOPInstanceUID")
+                key = (item.ReferencedSOPInstanceUID, None)
+                if element.keyword == "SourceImageSequence":
+                    item.ReferencedFrameNumber = frame[FRAME_NUMBER]["Value"][0]
+                    key = (item.ReferencedSOPInstanceUID, item.ReferencedFrameNumber)
+            _refer_to_frames(item, frames)
+            kept.setdefault(key, item)
+        element.value = Sequence(kept.values())
+
+
+def _uid_of(header: Mapping[str, Any]) -> str:
+    """Give an image's UID; a frame gets one of its own meanwhile, since highdicom knows each slice by its UID."""
+    uid = _text(header, "SOPInstanceUID")
+    number = header.get(FRAME_NUMBER, {}).get("Value")
+    return str(generate_uid(entropy_srcs=[uid, str(number)])) if uid and number else uid
 
 
 def _image(header: Mapping[str, Any], volume: Volume) -> Dataset:
     image = Dataset()
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID", "SOPInstanceUID"):
-        uid = _text(header, keyword)
+        uid = _uid_of(header) if keyword == "SOPInstanceUID" else _text(header, keyword)
         if not uid:
             raise VolumeRefused("no-identity", f"An image has no valid {keyword}; a result cannot refer to it.")
         setattr(image, keyword, uid)
+    if FRAME_NUMBER in header:
+        image.SOPClassUID = CTImageStorage  # else highdicom wants the whole image
     image.Columns, image.Rows = volume.array.shape[:2]
     image.PixelSpacing = [format_number_as_ds(volume.spacing_mm[axis]) for axis in (1, 0)]
     image.SliceThickness = image.SpacingBetweenSlices = format_number_as_ds(volume.spacing_mm[2])

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+FRAME_NUMBER = "00081160"  #: ReferencedFrameNumber, in the header of a frame of an enhanced image
+
 
 @dataclass(frozen=True, kw_only=True)
 class DicomSource:

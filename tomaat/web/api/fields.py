@@ -7,6 +7,7 @@
     scan=@1.dcm scan=@2.dcm …        DICOM images   file-scan/000001, file-scan/000002, …
     scan.series=1.2.840.…            chooses one of several DICOM series
     scan.form=qform                  chooses one of a NIfTI's two places
+    scan.volume=2                    chooses one of several volumes in it
     outputs.format=seg.nrrd          of the result's volumes
 """
 
@@ -29,7 +30,7 @@ from tomaat.services.payload import LARGEST_MAIN_BYTES, MAIN, read_value
 from tomaat.web.api.form import Event, Part
 
 OUTPUT_FORMAT = "outputs.format"
-SERIES, FORM = ".series", ".form"  #: behind the id of a volume
+CHOICES = {"series", "volume", "form"}  #: behind the id of a volume and a dot
 IMAGE_NAMES = re.compile(r"[^.]*|.*\.(dcm|dicom|ima|[0-9]+)", re.IGNORECASE)  #: as scanners name their images
 PLAIN_EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,10}")
 TEXT_TYPES = {"str", "singlechoice"}  #: whose values are the field's text itself
@@ -66,6 +67,7 @@ class Fields:
     def write_main(self, interface: Mapping[str, Mapping[str, Any]]) -> None:
         """Write ``main.json`` of the texts; each becomes the value that its input declares."""
         inputs: dict[str, Any] = {}
+        chosen: dict[str, dict[str, Any]] = {}
         outputs: dict[str, str] = {}
         for name, content in self.texts.items():
             try:
@@ -73,17 +75,17 @@ class Fields:
             except UnicodeDecodeError as error:
                 self._fault("not-utf-8", f"{shown(name)}: the value is not UTF-8 (byte {error.start + 1}).", name)
                 continue
+            id, _, choice = name.rpartition(".")
             declared = interface.get(name, {})
-            id, dot, choice = name.partition(".")
             if name == OUTPUT_FORMAT:
                 outputs["format"] = text
-            elif dot + choice in {SERIES, FORM}:
-                inputs[id] = {choice: text}
+            elif choice in CHOICES:
+                chosen.setdefault(id, {})[choice] = read_value(text) if choice == "volume" else text
             elif declared.get("store") == "file":
                 self._fault("not-a-file", f"{name}: must be sent as a file (with curl by an @ before its name).", name)
             else:
                 inputs[name] = text if declared.get("type") in TEXT_TYPES else read_value(text)
-        main = json.dumps({"inputs": inputs, "outputs": outputs})
+        main = json.dumps({"inputs": {**inputs, **chosen}, "outputs": outputs})
         self.folder.joinpath(MAIN).write_text(main, encoding="utf-8")
 
     def _begin(self, part: Part) -> None:

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 
 from Inputs import VolumeInput
 from tomaat.services.payload import FORMATS
-from tomaat.web.api.fields import FORM, OUTPUT_FORMAT, SERIES
+from tomaat.web.api.fields import OUTPUT_FORMAT
 from tomaat.web.api.shapes import DescribedInput
 from tomaat.web.http.shapes import Json
 
 SERIES_UID: Json = {"type": "string", "pattern": "^[0-9.]{1,64}$"}
 NIFTI_FORM: Json = {"type": "string", "enum": list(VolumeInput.forms)}
+VOLUME_NUMBER: Json = {"type": "integer", "minimum": 1}
 FORMAT: Json = {"type": "string", "enum": list(FORMATS), "default": FORMATS[0]}
 FILES: Json = {
     "type": "array",
@@ -30,12 +31,11 @@ JSON_TYPES: dict[str, Json] = {
     },
     "volume": {
         "type": "object",
-        "description": "Chooses one of several DICOM series, or one of the two places that a NIfTI names; "
-        "the volume itself is a file.",
+        "description": "Chooses one of several DICOM series, and of its volumes, or one of the two places that a NIfTI "
+        "names; the volume itself is a file.",
         "minProperties": 1,
-        "maxProperties": 1,
         "additionalProperties": False,
-        "properties": {"series": SERIES_UID, "form": NIFTI_FORM},
+        "properties": {"series": SERIES_UID, "volume": VOLUME_NUMBER, "form": NIFTI_FORM},
     },
 }
 RULES = {
@@ -85,8 +85,10 @@ def form_schema(service: str, interface: Mapping[str, DescribedInput]) -> Json:
         if each["store"] == "file":
             endings = ", ".join(each["extensions"])
             fields[id] = FILES | {"title": each["name"], "description": f"{endings}; or the images of a DICOM series."}
-            fields[f"{id}{SERIES}"] = {**SERIES_UID, "description": f"Chooses one of several DICOM series of {id}."}
-            fields[f"{id}{FORM}"] = {**NIFTI_FORM, "description": f"Chooses which form of a NIfTI places {id}."}
+            fields[f"{id}.series"] = {**SERIES_UID, "description": f"Chooses one of several DICOM series of {id}."}
+            which = f"Chooses one of several volumes in the DICOM series of {id}."
+            fields[f"{id}.volume"] = {**VOLUME_NUMBER, "description": which}
+            fields[f"{id}.form"] = {**NIFTI_FORM, "description": f"Chooses which form of a NIfTI places {id}."}
         else:
             fields[id] = _value_schema(each)
     return {

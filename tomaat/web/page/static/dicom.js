@@ -1,9 +1,12 @@
 /** The elements of a DICOM file, and what its head says of the series that it belongs to (DICOM PS3.5, section 7, and PS3.10). */
 
+import { isBare } from "./beside-images.js";
+
 const HEAD_BYTES = 64 * 1024; // the series is named early in a file
 const LONG = ["OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"]; // lengths of 32 bits
 const OPEN = 0xffffffff; // a length that is told by what ends it
 const IMPLICIT = "1.2.840.10008.1.2";
+const EXPLICIT = "1.2.840.10008.1.2.1";
 const UNREAD = ["1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"]; // big-endian; deflated
 const CHARACTERS = 0x00080005;
 const MODALITY = 0x00080060;
@@ -50,14 +53,16 @@ export async function headOf(file) {
  */
 export function readElements(file, last) {
   const view = new DataView(file);
-  if (view.byteLength < 132 || view.getUint32(128) !== 0x4449434d) return null; // "DICM"
+  const named = view.byteLength >= 132 && view.getUint32(128) === 0x4449434d; // "DICM"
+  if (!named && !isBare(new Uint8Array(file, 0, Math.min(8, file.byteLength)))) return null;
   /** @type {Map<number, Uint8Array>} */
   const values = new Map();
   let syntax = "";
   let ended = true;
   try {
-    const end = walk(view, 132, false, (tag) => tag >>> 16 > 2, values);
-    syntax = textOf(values.get(SYNTAX));
+    const end = walk(view, named ? 132 : 0, false, (tag) => tag >>> 16 > 2, values);
+    const kind = String.fromCharCode(view.getUint8(end + 4), view.getUint8(end + 5));
+    syntax = textOf(values.get(SYNTAX)) || (/[A-Z]{2}/.test(kind) ? EXPLICIT : IMPLICIT);
     ended =
       !UNREAD.includes(syntax) && walk(view, end, syntax === IMPLICIT, (tag) => tag > last, values) >= file.byteLength;
   } catch (error) {

@@ -31,7 +31,10 @@ export class VolumeField {
     this.told = make("p", { class: "chosen", role: "status" });
     this.remove = make("button", { type: "button", class: "quiet", onclick: () => this.removeAll() }, "Remove");
     this.which = make("div", { class: "which" });
-    this.element = make("div", { class: "drop" }, choosing, this.told, this.remove, this.which);
+    this.number = make("input", { id: `volume-${input.id}`, type: "number", min: "1", step: "1" });
+    const numbered = "Its volume, by number, where a refusal lists several:";
+    this.numbered = make("div", { class: "which" }, make("label", { for: this.number.id }, numbered), this.number);
+    this.element = make("div", { class: "drop" }, choosing, this.told, this.remove, this.which, this.numbered);
     this.show(null, null);
     acceptDrops(this.element, take, async (error) => {
       await this.take([]);
@@ -51,7 +54,7 @@ export class VolumeField {
       const digits = String(images.length).length; // names in the order of the images, which the server repeats
       const name = (/** @type {number} */ place) => `file-${input.id}/${String(place + 1).padStart(digits, "0")}.dcm`;
       const members = images.map((data, place) => ({ name: name(place), data }));
-      return { members, volume: shownSeries(series), isDicom: true };
+      return { members, volume: shownSeries(series), isDicom: true, ...this.chosen() };
     }
     if (!single) return input.required ? { fault: "A file is needed." } : {};
     const extension = extensionOf(single.name, extensions);
@@ -61,7 +64,14 @@ export class VolumeField {
       members: [{ name: `file-${input.id}${extension}`, data: single }],
       volume: isDicom ? shownZip(single) : shownFile(single),
       isDicom,
+      ...(isDicom ? this.chosen() : {}),
     };
+  }
+
+  /** Which volume of the series is meant, where somebody said it. @returns {{value?: {volume: number}, fault?: string}} */
+  chosen() {
+    if (!this.number.validity.valid) return { fault: "The volume's number is a whole number from 1." };
+    return this.number.value ? { value: { volume: this.number.valueAsNumber } } : {};
   }
 
   /** Choose the file of an example. @param {{file: File, about: string}} given */
@@ -167,6 +177,8 @@ export class VolumeField {
     this.told.classList.toggle("wrong", Boolean(wrong));
     this.remove.hidden = !files.length && !wrong;
     this.element.classList.toggle("filled", files.length > 0);
+    this.numbered.hidden = !series && !(single && extensionOf(single.name, this.extensions) === ".zip");
+    if (this.numbered.hidden) this.number.value = "";
     this.element.dispatchEvent(new Event("input", { bubbles: true }));
   }
 }
