@@ -244,6 +244,8 @@ class Play:
     def until_looked(self, worker, job):
         """Wait until the lane has taken whatever was said before, and has looked round."""
         word = f"stage {time.monotonic()}"
+        for lane in self.all_lanes:
+            lane.hear(at_once=True)
         worker.say(Progress, job, fraction=0.5, stage=word)
         self.until(lambda: self.bench.run("SELECT FROM tickets WHERE stage = :word", word=word))
 

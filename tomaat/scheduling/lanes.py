@@ -486,7 +486,8 @@ class Lane:
         self.running.about = None
 
     def _wait_for_database(self, runs: Sequence[RunningTicket], error: DatabaseUnavailable) -> None:
-        self.log.warning("database.lost", tickets=[run.ticket.id for run in runs], reason=str(error))
+        for run in runs:
+            self.log.warning("database.lost", ticket=run.ticket.id, reason=str(error))
         if self._ending() and all(run.stage is Stage.ENDING for run in self.running):
             raise Stopping from error  # the files stay, since the tickets may have succeeded
 
