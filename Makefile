@@ -50,10 +50,10 @@ pictures: $(VENV)/requirements-dev  ## take the documents' pictures again, into 
 	@$(VENV)/bin/python -m tools.pictures
 
 test: $(VENV)/requirements-dev  ## run all tests; ARGS="-k queue -x" goes to pytest
-	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-quick: $(VENV)/requirements-dev  ## run the quick tests, in three minutes: no whole service, no browser
-	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m "not slow" tests/unit tests/integration tomaat Inputs $(ARGS)
+	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" tests/unit tests/integration tomaat Inputs $(ARGS)
 
 check: check-python check-page  ## ruff, mypy; tsc and eslint for the page's modules; the formatting of both
 

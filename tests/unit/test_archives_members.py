@@ -1,11 +1,17 @@
+import base64
+import gzip
+import io
 import os
 import random
+import subprocess
 import tarfile
+import zlib
 
 import pytest
+from isal import igzip
 
 from tomaat.archives import members_of, open_member, pack
-from tomaat.archives.members import LONGEST_STORED
+from tomaat.archives.members import BEGIN, LONGEST_STORED
 from tomaat.archives.pack import CHUNK_BYTES
 
 CONTENTS = {
@@ -78,25 +84,63 @@ def test_a_file_is_read_by_bytes_of_its_own_and_in_small_steps(archive, monkeypa
         assert sum(read) == first, "going back a little costs nothing"
 
 
+def with_entries(change):
+    """Change the index' content, and write it as it was written."""
+
+    def changed(data):
+        end = data.index(b"\0", BEGIN)
+        entries = change(base64.b64decode(data[BEGIN:end]))
+        text = base64.b64encode(entries)
+        return data[: BEGIN - 5] + b"%05x" % len(text) + text + data[end:]
+
+    return changed
+
+
 @pytest.mark.parametrize(
     "change",
     [
         lambda data: data[:3] + b"\0" + data[4:],
-        lambda data: data[:12] + b"XY" + data[14:],
-        lambda data: data[:16] + b"\xff" * 16 + data[32:],
-        lambda data: data[:33] + b"\xff\xff" + data[35:],
-        lambda data: data[:35] + b"\xff" + data[36:],
+        lambda data: data[:10] + b"XY" + data[12:],
+        lambda data: data[:12] + b"zzzzz" + data[17:],
+        lambda data: data[:BEGIN] + b"?" + data[BEGIN + 1 :],
+        with_entries(lambda entries: b"\xff" * 16 + entries[16:]),
+        with_entries(lambda entries: entries[:17] + b"\xff\xff" + entries[19:]),
+        with_entries(lambda entries: entries[:19] + b"\xff" + entries[20:]),
+        with_entries(lambda entries: entries[:-1]),
         lambda data: data[: len(data) // 2],
         lambda _: b"",
-        lambda _: b"\x1f\x8b\x08\x04",
+        lambda _: b"\x1f\x8b\x08\x10",
     ],
-    ids=["no-field", "another-field", "far-away", "long-name", "no-utf-8", "cut", "empty", "short"],
+    ids=[
+        *("no-comment", "another-comment", "no-length", "no-base64", "far-away", "long-name", "no-utf-8", "cut-name"),
+        *("cut", "empty", "short"),
+    ],
 )
 def test_an_index_that_is_not_the_archives_is_none(archive, tmp_path, change):
     pack([("b.nii.gz", archive.parent / "b.nii.gz")], tmp_path / "one.tar.gz")
     (tmp_path / "x.tar.gz").write_bytes(change((tmp_path / "one.tar.gz").read_bytes()))
     with (tmp_path / "x.tar.gz").open("rb") as file:
         assert members_of(file) == []
+
+
+@pytest.mark.parametrize(
+    "inflate",
+    [gzip.decompress, igzip.decompress, lambda packed: zlib.decompressobj(31).decompress(packed)],
+    ids=["gzip", "isal", "zlib"],
+)
+def test_other_readers_skip_the_index(archive, inflate):
+    with tarfile.open(fileobj=io.BytesIO(inflate(archive.read_bytes()))) as opened:
+        assert {member.name: opened.extractfile(member).read() for member in opened} == CONTENTS
+
+
+def test_a_script_reads_the_archive_while_it_comes(archive):
+    with archive.open("rb") as coming, tarfile.open(fileobj=coming, mode="r|gz") as opened:
+        assert {member.name: opened.extractfile(member).read() for member in opened} == CONTENTS
+
+
+def test_gnu_tar_reads_the_archive(archive, tmp_path):
+    subprocess.run(["tar", "-xzf", archive, "-C", tmp_path], check=True)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == CONTENTS
 
 
 def test_an_archive_of_too_many_files_has_no_index_and_is_whole(tmp_path):

@@ -1,11 +1,12 @@
 """Find the files in the archive of a result by its own index, and read one of them without the others.
 
-The index is a field of gzip's head that other tools skip. It is at most 64 KiB long: an archive of more files than that
-holds, or of an earlier version, has none.
+The index is the comment in gzip's head, which other tools skip. It is at most 64 KiB long: an archive of more files
+than that holds, or of an earlier version, has none.
 """
 
 from __future__ import annotations
 
+import base64
 import os
 import struct
 from collections.abc import Sequence
@@ -17,9 +18,10 @@ from isal import isal_zlib
 FIXED = struct.pack("<BBB", 0x1F, 0x8B, 8)  #: gzip, deflate
 REST = struct.pack("<IBB", 0, 0, 255)  #: no time, no system: RFC 1952
 HEAD_BYTES = len(FIXED) + 1 + len(REST)
-EXTRA = 4  #: the flag of a head that has an extra field
-FIELD = b"TM"  #: the index' name among such fields
-LONGEST_EXTRA = 65_535
+COMMENT = 16  #: the flag of a head that has a comment: text that ends with a NUL
+BEGIN = HEAD_BYTES + 7
+MARK = b"TM"  #: begins a comment that is an index; five hexadecimal digits follow, its length
+LONGEST_COMMENT = 65_535
 ENTRY = struct.Struct("<QQ?H")  #: size, offset, stored, bytes of the name that follows
 RAW_WINDOW = -15  #: zlib's word for "deflate, without a head and a trailer"
 LONGEST_STORED = 65_535  #: bytes of a stored block: RFC 1951, 3.2.4
@@ -40,11 +42,10 @@ class Member:
 
 def index_of(members: Sequence[Member]) -> bytes:
     """Make gzip's head of an archive; its length depends on the names alone. Too many names get no index."""
-    entries = b"".join(_entry(member) for member in members)
-    field = FIELD + struct.pack("<H", len(entries) % 2**16) + entries
-    if len(field) > LONGEST_EXTRA:
+    text = base64.b64encode(b"".join(_entry(member) for member in members))
+    if len(text) > LONGEST_COMMENT:
         return FIXED + bytes([0]) + REST
-    return FIXED + bytes([EXTRA]) + REST + struct.pack("<H", len(field)) + field
+    return FIXED + bytes([COMMENT]) + REST + MARK + b"%05x" % len(text) + text + b"\0"
 
 
 def _entry(member: Member) -> bytes:
@@ -55,10 +56,14 @@ def _entry(member: Member) -> bytes:
 def members_of(archive: BinaryIO) -> list[Member]:
     """Read the index; none where there is none, or where it is not that of this archive."""
     descriptor = archive.fileno()
-    head = os.pread(descriptor, HEAD_BYTES + 2 + len(FIELD) + 2, 0)
-    if len(head) < HEAD_BYTES + 6 or head[:HEAD_BYTES] != FIXED + bytes([EXTRA]) + REST or head[12:14] != FIELD:
+    head = os.pread(descriptor, BEGIN, 0)
+    if len(head) < BEGIN or not head.startswith(FIXED + bytes([COMMENT]) + REST + MARK):
         return []
-    entries = os.pread(descriptor, int.from_bytes(head[14:16], "little"), len(head))
+    try:
+        length = min(int(head[-5:], 16), LONGEST_COMMENT)
+        entries = base64.b64decode(os.pread(descriptor, length, BEGIN), validate=True)
+    except ValueError:
+        return []
     bytes_there = os.fstat(descriptor).st_size
     members, at = [], 0
     try:

@@ -2,9 +2,9 @@
 
 ::
 
-    gzip's head │ extra field: the index │ header │ file │ header │ file │ … │ trailer
+    gzip's head │ its comment: the index │ header │ file │ header │ file │ … │ trailer
 
-A tool that knows no such field skips it (RFC 1952, 2.3.1.1). ``tomaat.archives.members`` reads it.
+A tool skips a comment (RFC 1952, 2.3.1). ``tomaat.archives.members`` reads it.
 """
 
 from __future__ import annotations

@@ -75,11 +75,11 @@ class Fields:
             except UnicodeDecodeError as error:
                 self._fault("not-utf-8", f"{shown(name)}: the value is not UTF-8 (byte {error.start + 1}).", name)
                 continue
-            id, _, choice = name.rpartition(".")
+            id, dot, choice = name.rpartition(".")
             declared = interface.get(name, {})
             if name == OUTPUT_FORMAT:
                 outputs["format"] = text
-            elif choice in CHOICES:
+            elif dot and choice in CHOICES:
                 chosen.setdefault(id, {})[choice] = read_value(text) if choice == "volume" else text
             elif declared.get("store") == "file":
                 self._fault("not-a-file", f"{name}: must be sent as a file (with curl by an @ before its name).", name)
