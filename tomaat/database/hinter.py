@@ -13,7 +13,7 @@ from tomaat.database.hint import Hint
 from tomaat.database.hints import send_hints
 
 LATER_SECONDS = 0.05  #: for which a hint that can wait does so
-APART_SECONDS = 0.01  #: between two statements: under load several hints come within it
+APART_SECONDS = 0.02  #: between two statements: under load several hints come within it
 
 
 class Hinter:
