@@ -61,6 +61,15 @@ def test_no_third_ticket_is_claimed_while_one_is_packed_and_another_waits_for_th
     assert worker.hear(Perform).key == f"{third.id}/1"
 
 
+def test_an_end_claims_nothing_while_another_ticket_performs(play):
+    worker = play.begin(look_seconds=SECONDS)
+    (first, one), (_, two), third = two_under_way(play, worker, more=1)
+    worker.pack(one)
+    play.until_state(first, "succeeded")
+    play.until_looked(worker, two)
+    assert play.row(third).state == "queued"
+
+
 def test_a_ticket_that_was_read_ahead_and_is_given_up_is_forgotten(play):
     worker = play.begin()
     first, second = play.queue(2)
