@@ -27,9 +27,9 @@ packing = importlib.import_module("tomaat.worker.packing")
 reading = importlib.import_module("tomaat.worker.reading").InputReader
 
 
-def pack_when_told(members, archive):
+def pack_when_told(members, archive, before_each):
     control.reach("packing")
-    pack(members, archive)
+    pack(members, archive, before_each)
     control.note("journal", "packed")
 
 

@@ -26,6 +26,10 @@ class Control:
         while (self.folder / f"{moment}.reached").exists() and time.monotonic() < give_up:
             time.sleep(GLANCE_SECONDS)
 
+    def is_armed(self, moment: str) -> bool:
+        """Tell whether the next process that comes by will wait."""
+        return (self.folder / f"{moment}.armed").exists()
+
     def arm(self, moment: str) -> None:
         """Let the next process that comes by wait."""
         (self.folder / f"{moment}.armed").touch()

@@ -28,13 +28,13 @@ class Moment:
     deleting: bool = False  #: the client asks for deletion after it fetched the result
 
 
+OF_A_QUEUE = ("manager before its update", "manager after its update")  #: that gives a ticket to a queue
 MOMENTS = (
     Moment("upload half way", WEB),
     Moment("before flush", WEB),
     Moment("after rename", WEB),
     Moment("after insert", WEB),
-    Moment("manager before its update", MANAGER),
-    Moment("manager after its update", MANAGER),
+    *(Moment(name, MANAGER) for name in OF_A_QUEUE),
     Moment("after claim", SCHEDULER),
     Moment("mid-run", WORKER),
     Moment("result half written", WORKER),
@@ -55,7 +55,7 @@ def hold(door: str, control: Control) -> None:
 def _hold_web(control: Control) -> None:
     unpacking = importlib.import_module("tomaat.archives.unpack")._Unpacking
     storage = importlib.import_module("tomaat.storage.storage")
-    store = importlib.import_module("tomaat.tickets.ticket_store").TicketStore
+    tickets = importlib.import_module("tomaat.tickets.ticket_store")
     results = importlib.import_module("tomaat.web.api.results")
 
     def after_a_member(result: Any, _: tuple[Any, ...]) -> None:
@@ -64,7 +64,15 @@ def _hold_web(control: Control) -> None:
     after(unpacking, "_copy", after_a_member)
     before(storage.Storage, "keep", lambda _: control.reach("before flush"))
     before(storage, "flush", lambda arguments: arguments[0].name == "tickets" and control.reach("after rename"))
-    after(store, "_insert", lambda *_: control.reach("after insert"))
+    insert = tickets.TicketStore._insert
+
+    def insert_and_reach(store: Any, submission: Any, source: str) -> Any:
+        """Leave the ticket to the manager where that is to be held."""
+        rows = insert(store, submission, tickets.NOWHERE if any(map(control.is_armed, OF_A_QUEUE)) else source)
+        control.reach("after insert")
+        return rows
+
+    tickets.TicketStore._insert = insert_and_reach
 
     def read_slowly(_: None, arguments: tuple[Any, ...]) -> None:
         sent_file, read = arguments[0], arguments[0].read
@@ -98,9 +106,9 @@ def _hold_scheduler(control: Control) -> None:
         if (arguments[0] / storage.RESULT).exists():
             control.reach("after rename of the result")
 
-    after(store, "_take_claim", lambda ticket, _: ticket and control.reach("after claim"))
+    after(store, "_take_claims", lambda tickets, _: tickets and control.reach("after claim"))
     before(storage, "flush", before_flush)
-    after(store, "_has_succeeded", lambda *_: control.reach("after completion"))
+    after(store, "_succeeded", lambda *_: control.reach("after completion"))
     before(sources, "renew_all", lambda arguments: arguments[1] and control.reach("renewing the lease"))
 
 

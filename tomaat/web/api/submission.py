@@ -157,6 +157,8 @@ class Submission:
         ticket = self.store.submit(submission)
         is_new = ticket.folder == submission.folder
         log.info("ticket.submitted" if is_new else "ticket.repeated", ticket=ticket.id, service=ticket.service)
+        if is_new and ticket.source is not None:
+            log.debug("ticket.queued", ticket=ticket.id, source=ticket.source)
         if not is_new:
             self.storage.drop(self.storage.folder_of(submission.folder))
             self._repeat(ticket, submission)
