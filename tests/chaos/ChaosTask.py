@@ -5,12 +5,14 @@ A trial copies this file into a folder of its own; the folder beside it is the t
 
 import ctypes
 import importlib
+import itertools
 import json
 import os
 import secrets
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +33,15 @@ def _note_key(arguments: tuple[Any, ...]) -> None:
     running[0] = arguments[1].key
 
 
-def _pack_in_two(members: Any, archive: Path) -> None:
-    def held() -> Any:
-        for number, member in enumerate(members):
-            if number:
-                control.reach("result half written")
-            yield member
+def _pack_in_two(members: Any, archive: Path, before_each: Callable[[], object]) -> None:
+    begun = itertools.count()
 
-    _pack(held(), archive)
+    def held() -> None:
+        before_each()
+        if next(begun):
+            control.reach("result half written")
+
+    _pack(members, archive, held)
 
 
 if packing.pack.__name__ != _pack_in_two.__name__:  # once for each worker

@@ -80,7 +80,8 @@ class Claims:
         reserved = self._reserved()
         wish = self._wish([*self.running.ids, *reserved])
         self.outcome_unknown = True
-        kept, tickets = self.store.succeed_and_claim(ends, **wish, most=most)
+        any_kind = not self.running.hold_device
+        kept, tickets = self.store.succeed_and_claim(ends, **wish, most=most, any_kind=any_kind)
         self.outcome_unknown = False
         self._note_claimed(tickets[-1] if tickets else None, reserved)
         self.may_wait |= not tickets and bool(reserved)
@@ -92,7 +93,7 @@ class Claims:
             self.beside.wake_idle()  # it may be able to run what this one cannot
             return []
         if self.store.next is not None:
-            if self.told_idle:
+            if self.told_idle or not self.running:
                 self.store.tell_more_waits()
             if not self.beside.wake_idle():
                 self.beside.wake_all()
@@ -113,11 +114,22 @@ class Claims:
             self.store.ask_for_work(after_end=bool(after))
             self.told_idle = True
 
+    def recover(self) -> list[RunningTicket]:
+        """Begin what a claim of unknown outcome took, though the device is not free."""
+        try:
+            return self._begin(self._left_running())
+        except DatabaseUnavailable:
+            return []
+
+    def _left_running(self) -> list[Ticket]:
+        left = self.store.left_running(known=[*self.running.ids, *self.abandoned])
+        self.outcome_unknown = False
+        self.look_at = time.monotonic() + self.look_seconds  # a claim of unknown outcome may be made later still
+        return left
+
     def _claim(self) -> list[Ticket]:
         if self.outcome_unknown or time.monotonic() >= self.look_at:
-            left = self.store.left_running(known=[*self.running.ids, *self.abandoned])
-            self.outcome_unknown = False
-            self.look_at = time.monotonic() + self.look_seconds  # a claim of unknown outcome may be made later still
+            left = self._left_running()
             if left:
                 return left
         ticket = self.turns.claim(self._claim_next)
@@ -193,10 +205,13 @@ class Claims:
         if self.outcome_unknown or self.looked:
             return
         left_alone = [*self.running.ids, *self.beside.reserved]
+        former = self.store.next
         try:
-            self.store.next_queued(self.keeper.offering.interface_hashes, running=left_alone)
+            found = self.store.next_queued(self.keeper.offering.interface_hashes, running=left_alone)
         except DatabaseUnavailable:
             return
+        if found is not None and former is None:
+            self.store.tell_more_waits()
         self._note_look()
         self.read_ahead()
 

@@ -40,6 +40,9 @@ class ForcedEnds:
 
         A worker that loaded a network for no ticket in it died of that.
         """
+        if self.keeper.broken is not None:  # the ticket that broke its device was told its end before
+            self.by_broken_device()
+            return
         loading = self.keeper.offering.loading
         self.keeper.suspect_loading()
         died = self.running.in_worker

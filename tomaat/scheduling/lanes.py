@@ -126,6 +126,7 @@ class Lane:
         self.looked_at = 0.0
         self.heard = False  #: something may wait in the queue
         self.wished = False  #: somebody may want something of a ticket that runs
+        self.gathers = False  #: tickets that have succeeded are not completed yet: others will end in a moment
         self.stop_asked = False
         self.lease_lost = False
 
@@ -207,7 +208,9 @@ class Lane:
             self.claims.tell_idle()
         else:
             self.beside.end_turn()
-            if self.running:
+            if self.claims.outcome_unknown and self.keeper.worker is not None and self.running.hold_device:
+                self._begin(self.claims.recover())
+            elif self.running:
                 self.claims.look_ahead()
         if self.estimates.due and self.keeper.worker is not None:
             self.estimates.ask()
@@ -253,8 +256,8 @@ class Lane:
         ending = [run for run in self.running if run.stage is Stage.ENDING]
         if self.claims.outcome_unknown or ending:
             longest = min(longest, RETRY_SECONDS)
-        if ending and (left := self._gathering_left(len(ending))) > 0:
-            longest = min(longest, left)
+        if ending and self.gathers:
+            longest = min(longest, max(0.0, self._gathering_left(len(ending))))
         for run in self.running:
             if (left := run.ends_soon_until - time.monotonic()) > 0:
                 longest = min(longest, left)
@@ -366,6 +369,7 @@ class Lane:
             case Progress():
                 run.progress = message
             case Performing() if run.stage is Stage.READING:
+                self._give_turn()
                 run.perform()
             case Performed() if run.holds_device:
                 run.pack()
@@ -432,7 +436,8 @@ class Lane:
             if run.end is not None and not isinstance(run.end, Success):
                 self._carry_out(run.end, run)
         successes = {run: run.end for run in self.running if isinstance(run.end, Success)}
-        if successes and self._gathering_left(len(successes)) <= 0:
+        self.gathers = bool(successes) and self._gathering_left(len(successes)) > 0
+        if successes and not self.gathers:
             self._complete(successes)
 
     def _gathering_left(self, successes: int) -> float:

@@ -14,7 +14,7 @@ from tomaat.scheduling.limits import Limits
 from tomaat.tickets.ticket import Ticket
 
 BRIEF_SECONDS = 0.02  #: of the device; the end of such a ticket takes about as long, and is joined with the next claims
-WEIGHT = 0.3  #: of the newest in the moving mean of the seconds of the device
+FORGOTTEN = 0.1  #: of the longest time of the device, with each shorter one
 
 
 class Stage(Enum):
@@ -111,7 +111,9 @@ class RunningTickets:
     def __init__(self) -> None:
         self.runs: list[RunningTicket] = []
         self.about: RunningTicket | None = None  #: the ticket that is looked at, should something go wrong
-        self.device_seconds: dict[str, float] = {}  #: the mean for which tickets of a service had the device
+        self.device_seconds: dict[
+            str, float
+        ] = {}  #: the longest time, of late, that a ticket of a service had the device
 
     def __iter__(self) -> Iterator[RunningTicket]:
         return iter(list(self.runs))
@@ -160,13 +162,13 @@ class RunningTickets:
         if run.turn_at is None or run.performed_at is None:
             return
         seconds, service = run.performed_at - run.turn_at - run.loading_seconds, run.ticket.service
-        mean = self.device_seconds.get(service, seconds)
-        self.device_seconds[service] = (1 - WEIGHT) * mean + WEIGHT * seconds
+        longest = self.device_seconds.get(service, 0.0)
+        self.device_seconds[service] = max(seconds, (1 - FORGOTTEN) * longest)
 
     @property
     def brief(self) -> list[str]:
         """The services whose tickets had the device for a moment only."""
-        return [service for service, mean in self.device_seconds.items() if mean < BRIEF_SECONDS]
+        return [service for service, longest in self.device_seconds.items() if longest < BRIEF_SECONDS]
 
     @property
     def are_brief(self) -> bool:

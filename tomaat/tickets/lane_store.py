@@ -35,12 +35,12 @@ CLAIM = f"""front AS MATERIALIZED ({FRONT}), chosen AS (
       SELECT id FROM (SELECT id, row_number() OVER line AS place,
           bool_and(claim = 0 AND interface_hash = ANY(:brief) AND expected_seconds IS NULL) OVER line AS are_brief
         FROM front WINDOW line AS (ORDER BY queue_order)) f
-      WHERE place = 1 OR (are_brief AND place <= CAST(:most AS integer))
+      WHERE are_brief AND place <= CAST(:most AS integer) OR place = 1 AND :any_kind
     ), claimed AS (
       UPDATE tickets SET state = '{RUNNING}', claim = claim + 1, epoch = :epoch, lane = :lane,
         claim_folder = claim + 1 || '-' || CAST(:random AS text),
         started = clock_timestamp(), progress = 0, stage = NULL
-      WHERE id IN (SELECT id FROM chosen) AND id = coalesce(CAST(:only AS bigint), id)
+      WHERE id = ANY(ARRAY(SELECT id FROM chosen ORDER BY id)) AND id = coalesce(CAST(:only AS bigint), id)
         AND (claim = 0 OR NOT :beside_another)
         AND interface_hash = ANY(:only_of) AND id <> ALL(:not_now)
         AND state = '{QUEUED}' AND source = :source
@@ -64,7 +64,7 @@ SUCCEED = f"""done AS (
       RETURNING t.id, t.source, t.service, e.seconds
     ), measured AS (
       INSERT INTO durations (source, service, mean_seconds)
-      SELECT source, service, avg(seconds) FROM done GROUP BY source, service
+      SELECT source, service, avg(seconds) FROM done GROUP BY source, service ORDER BY service
       ON CONFLICT (source, service) DO UPDATE
         SET mean_seconds = (1 - {WEIGHT}) * durations.mean_seconds + {WEIGHT} * excluded.mean_seconds
     )"""
@@ -188,11 +188,13 @@ class LaneStore:
         only: int | None = None,
         brief: Collection[str] = (),
         most: int = 1,
+        any_kind: bool = True,
     ) -> dict[str, Any]:
         """Give the values that ``CLAIM`` needs."""
         return {
             **self._front(interface_hashes, running, most),
             "brief": list(brief),
+            "any_kind": any_kind,
             "only": only,
             "holder": self.lease.holder,
             "epoch": self.lease.epoch,
@@ -275,15 +277,17 @@ class LaneStore:
         running: Collection[int],
         brief: Collection[str] = (),
         most: int = 1,
+        any_kind: bool = True,
     ) -> tuple[set[int], list[Ticket]]:
         """Complete tickets as ``succeed_all`` does, and claim the next one as ``claim`` does, in one statement.
 
         Of tickets of ``brief`` interfaces that were never claimed and wait one behind the other, ``most`` are claimed.
+        One of another kind is claimed alone, and only where that may be: ``any_kind``.
         After an unknown outcome ``succeed_all`` may be called, and ``left_running``. Where PostgreSQL refuses a row,
         the tickets are completed, and none is claimed.
         """
         guards = {"beside_another": beside_another, "only_of": None, "not_now": ()}
-        values = self._claiming(interface_hashes, running, guards, brief=brief, most=most)
+        values = self._claiming(interface_hashes, running, guards, brief=brief, most=most, any_kind=any_kind)
         try:
             rows = run_prepared(
                 self.database,

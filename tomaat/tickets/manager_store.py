@@ -211,7 +211,7 @@ class ManagerStore:
                     coalesce(t.expected_seconds, (SELECT mean_seconds FROM durations
                       WHERE source = t.source AND service = t.service), 1) + t.loading_seconds AS seconds
                 ) SELECT *, {HINTS_OF_QUEUED} FROM placed""",
-            moves=json.dumps([asdict(move) for move in moves]),
+            moves=json.dumps([asdict(move) for move in sorted(moves, key=lambda move: move.ticket)]),
         )
 
     def _tell(self, before: str, rows: Iterable[Row]) -> None:

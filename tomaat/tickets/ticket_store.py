@@ -48,7 +48,7 @@ AT_ONCE = f"""SELECT s.name AS source FROM {OFFERS}
       AND NOT EXISTS (SELECT FROM tickets WHERE state = '{QUEUED}' AND source = s.name)
       AND (SELECT count(*) FROM {PERFORMED} t) < s.lanes
       AND NOT EXISTS (SELECT FROM tickets WHERE state = '{SUBMITTED}' AND interface_hash = :interface_hash)
-    ORDER BY s.name LIMIT 1"""
+    ORDER BY s.name COLLATE "C" LIMIT 1"""
 NOWHERE = "SELECT CAST(NULL AS text) AS source"
 
 

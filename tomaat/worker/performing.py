@@ -219,6 +219,7 @@ class Performer:
         copies = Copies(self.spare)
         began = time.monotonic()
         try:
+            job.report.demand_wanted()
             outputs = self.networks.perform(job.service, read.arguments)
             seconds = time.monotonic() - began
             with writing(job.out):

@@ -21,10 +21,14 @@ class Report:
         self.told_at = 0.0
         self.told_stage: str | None = None
 
-    def __call__(self, fraction: float, stage: str) -> None:
-        """Tell a fraction (0 to 1) and a stage; raises ``Cancelled`` once the job's client has given it up."""
+    def demand_wanted(self) -> None:
+        """Raise ``Cancelled`` once the job's client has given it up."""
         if self.given_up:
             raise Cancelled
+
+    def __call__(self, fraction: float, stage: str) -> None:
+        """Tell a fraction (0 to 1) and a stage; raises ``Cancelled`` once the job's client has given it up."""
+        self.demand_wanted()
         now = time.monotonic()
         if stage == self.told_stage and now - self.told_at < PROGRESS_SECONDS:
             return
