@@ -4,8 +4,17 @@ import pytest
 
 from tests.integration.played_lane import SECONDS
 from tests.integration.test_refused_rows import refuse
-from tomaat.database import DatabaseUnavailable
-from tomaat.messages import MOST_BRIEF, GiveUp, Perform, Performed, Performing, ReadAhead
+from tomaat.database import SUBMITTED, DatabaseUnavailable, Hint
+from tomaat.messages import (
+    MOST_BRIEF,
+    DeviceBroken,
+    GiveUp,
+    Perform,
+    Performed,
+    Performing,
+    ReadAhead,
+    TaskCrashed,
+)
 from tomaat.scheduling import running_tickets
 from tomaat.scheduling.ends import Cancel, Fail
 from tomaat.tickets.lane_store import LaneStore, Success
@@ -149,10 +158,32 @@ def test_a_worker_that_dies_with_several_is_nobodys_fault_and_all_run_alone_then
     assert [play.row(ticket).state for ticket in tickets[2:]] == ["queued", "queued"]
 
 
+def test_a_device_that_breaks_costs_the_ticket_that_broke_it_and_none_behind_it(play, statements):
+    worker, tickets, told = several(play, 3)
+    worker.say(Performing, told[0])
+    worker.channel.send(DeviceBroken(reason="CUDA error"))
+    worker.say(TaskCrashed, told[0], error="AcceleratorError", reference="abcd1234")
+    worker.die()
+    play.until_state(tickets[1], "failed")
+    for ticket in tickets[2:]:
+        play.until_state(ticket, "submitted")
+    assert [row.attempts for row in play.bench.run("SELECT attempts FROM tickets ORDER BY id")] == [0] * 4
+
+
+def test_the_manager_hears_of_a_second_ticket_at_a_source_that_was_idle(play):
+    worker = play.begin(look_seconds=SECONDS)
+    play.queue(1)
+    jobs(worker, 1)
+    play.until(lambda: not play.lane.claims.may_wait)
+    play.bench.hints.clear()
+    play.queue(1)
+    play.until(lambda: play.bench.hints.count(Hint(SUBMITTED)) > 1)  # one is the submission's
+
+
 # The statement
 
 
-def claimed_behind(bench, *changes, most=4, brief=("Add-1",)):
+def claimed_behind(bench, *changes, most=4, brief=("Add-1",), any_kind=True):
     """Complete one ticket of a lane; return the places of those of four that are claimed with that."""
     lane = bench.source(services=("Add", "Blur"))
     done = bench.claimed(lane)
@@ -168,6 +199,7 @@ def claimed_behind(bench, *changes, most=4, brief=("Add-1",)):
         running=[],
         brief=brief,
         most=most,
+        any_kind=any_kind,
     )
     assert kept == {done.id}
     places = [[ticket.id for ticket in tickets].index(each.id) for each in claimed]
@@ -187,6 +219,11 @@ def test_the_line_of_brief_tickets_ends_before_one_that_is_not(bench, change, pl
 
 def test_the_first_one_is_claimed_alone_where_it_is_not_brief(bench):
     assert claimed_behind(bench, brief=()) == [0]
+
+
+@pytest.mark.parametrize(("brief", "places"), [((), []), (["Add-1"], [0, 1, 2, 3])])
+def test_one_of_another_kind_is_left_while_the_device_is_taken(bench, brief, places):
+    assert claimed_behind(bench, brief=brief, any_kind=False) == places
 
 
 def test_nobody_overtakes_one_that_must_run_alone(bench):
