@@ -3,6 +3,7 @@ import gzip
 import io
 import os
 import random
+import struct
 import subprocess
 import tarfile
 import zlib
@@ -11,8 +12,8 @@ import pytest
 from isal import igzip
 
 from tomaat.archives import members_of, open_member, pack
-from tomaat.archives.members import BEGIN, LONGEST_STORED
-from tomaat.archives.pack import CHUNK_BYTES
+from tomaat.archives.members import BEGIN, BLOCK_HEAD, LONGEST_STORED, MOST_BARREN_BYTES, Member
+from tomaat.archives.pack import CHUNK_BYTES, LAST_BLOCK
 
 CONTENTS = {
     "a.json": b'{"the": "same words"}' * 1000,
@@ -23,6 +24,8 @@ CONTENTS = {
     "ü.csv": b"",
     "zz" * 90 + ".txt": b"long",
 }
+EMPTY_BLOCKS = struct.pack("<BHH", 0, 0, 0xFFFF) * MOST_BARREN_BYTES
+FILE_BLOCK = struct.pack("<BHH", 1, 9, 9 ^ 0xFFFF) + b"123456789"
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +87,17 @@ def test_a_file_is_read_by_bytes_of_its_own_and_in_small_steps(archive, monkeypa
         assert sum(read) == first, "going back a little costs nothing"
 
 
+@pytest.mark.parametrize(
+    ("data", "stored"),
+    [(LAST_BLOCK, False), (bytes(BLOCK_HEAD), True), (EMPTY_BLOCKS + FILE_BLOCK, False)],
+    ids=["deflated", "stored", "empty-blocks"],
+)
+def test_a_file_that_has_less_than_its_index_says_is_an_error_and_no_end(tmp_path, data, stored):
+    (tmp_path / "x").write_bytes(data)
+    with (tmp_path / "x").open("rb") as file, pytest.raises(OSError, match="0 of 9 bytes"):
+        open_member(file, Member(name="x", size=9, offset=0, stored=stored)).read(9)
+
+
 def with_entries(change):
     """Change the index' content, and write it as it was written."""
 
@@ -102,18 +116,20 @@ def with_entries(change):
         lambda data: data[:3] + b"\0" + data[4:],
         lambda data: data[:10] + b"XY" + data[12:],
         lambda data: data[:12] + b"zzzzz" + data[17:],
+        lambda data: data[:12] + b"-0001" + data[17:],
         lambda data: data[:BEGIN] + b"?" + data[BEGIN + 1 :],
         with_entries(lambda entries: b"\xff" * 16 + entries[16:]),
         with_entries(lambda entries: entries[:17] + b"\xff\xff" + entries[19:]),
         with_entries(lambda entries: entries[:19] + b"\xff" + entries[20:]),
         with_entries(lambda entries: entries[:-1]),
+        with_entries(lambda entries: struct.pack("<QQ?", 2**33, BEGIN, False) + entries[17:]),
         lambda data: data[: len(data) // 2],
         lambda _: b"",
         lambda _: b"\x1f\x8b\x08\x10",
     ],
     ids=[
-        *("no-comment", "another-comment", "no-length", "no-base64", "far-away", "long-name", "no-utf-8", "cut-name"),
-        *("cut", "empty", "short"),
+        *("no-comment", "another-comment", "no-length", "negative-length", "no-base64"),
+        *("far-away", "long-name", "no-utf-8", "cut-name", "inflates-too-much", "cut", "empty", "short"),
     ],
 )
 def test_an_index_that_is_not_the_archives_is_none(archive, tmp_path, change):

@@ -11,7 +11,7 @@ from tests.dicom_series import zipped
 from tests.hostile_images import nifti
 from tomaat.archives import ArchiveLimits
 from tomaat.headers.remark import Remark
-from tomaat.services.payload import PayloadRefused, check_payload
+from tomaat.services.payload import PayloadRefused, check_payload, find_volume
 
 LIMITS = ArchiveLimits(largest_upload_bytes=10**6, largest_unpacked_bytes=10**6, most_members=20)
 INPUTS = [VolumeInput("scan", "Scan"), FloatInput("sigma", "Width"), VolumeInput("mask", "Mask", required=False)]
@@ -86,6 +86,13 @@ def test_a_client_chooses_the_form_of_a_nifti(payload):
     checked = payload({}, scan={"form": "qform"})
     assert checked.chosen == {"scan": {"form": "qform"}}
     assert checked.headers["scan"].direction[0][0] == -1
+
+
+def test_a_volume_that_is_read_again_is_read_in_the_form_that_was_chosen(payload, tmp_path):
+    sheared = {"file-scan.nii": nifti(codes=(1, 1), srow=(1, 0.5, 0, 0, 0, 1, 0, 0, 0, 0, 2, 0))}
+    checked = payload(sheared, scan={"form": "qform"})
+    again = find_volume(tmp_path, INPUTS[0])
+    assert (again.headers, again.chosen) == (checked.headers, checked.chosen)
 
 
 @pytest.mark.parametrize(

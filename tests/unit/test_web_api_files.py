@@ -244,6 +244,14 @@ def test_a_volume_that_cannot_be_read_says_why_and_is_not_read_again(web, get, m
     assert list(folder.read.iterdir()) == []
 
 
+def test_a_problem_that_is_remembered_gathers_nothing_of_those_who_hear_of_it(web, get, ticket, monkeypatch):
+    monkeypatch.setattr(inputs_as_read.InputsAsRead, "_run_program", lambda *_: {"refused": "x"})
+    for _ in range(3):
+        problem_of(made(web, get, ticket), 409, "input-unreadable")
+    ((problem, _),) = web.api.as_read.problems.values()
+    assert problem.__traceback__ is None
+
+
 @pytest.mark.parametrize("crash", ["_run_program", "_make"])
 def test_a_program_that_fails_is_a_problem_and_the_next_is_made(web, get, ticket, monkeypatch, crash):
     def fail(*_):

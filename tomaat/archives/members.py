@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ HEAD_BYTES = len(FIXED) + 1 + len(REST)
 COMMENT = 16  #: the flag of a head that has a comment: text that ends with a NUL
 BEGIN = HEAD_BYTES + 7
 MARK = b"TM"  #: begins a comment that is an index; five hexadecimal digits follow, its length
+LENGTH = re.compile(rb"[0-9a-f]{5}")
 LONGEST_COMMENT = 65_535
 ENTRY = struct.Struct("<QQ?H")  #: size, offset, stored, bytes of the name that follows
 RAW_WINDOW = -15  #: zlib's word for "deflate, without a head and a trailer"
@@ -28,6 +30,8 @@ LONGEST_STORED = 65_535  #: bytes of a stored block: RFC 1951, 3.2.4
 BLOCK_HEAD = 5  #: bytes in front of a stored block's
 STEP_BYTES = 64 * 1024  #: read at once of what is deflated
 INFLATED_BYTES = 256 * 1024  #: at most, at once
+MOST_INFLATED = 1032  #: times its size a deflated file may have: zlib's technical details
+MOST_BARREN_BYTES = 1024**2  #: deflated ones that may follow each other without a byte of the file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +63,8 @@ def members_of(archive: BinaryIO) -> list[Member]:
     head = os.pread(descriptor, BEGIN, 0)
     if len(head) < BEGIN or not head.startswith(FIXED + bytes([COMMENT]) + REST + MARK):
         return []
+    if not LENGTH.fullmatch(head[-5:]):
+        return []
     try:
         length = min(int(head[-5:], 16), LONGEST_COMMENT)
         entries = base64.b64decode(os.pread(descriptor, length, BEGIN), validate=True)
@@ -71,7 +77,8 @@ def members_of(archive: BinaryIO) -> list[Member]:
             size, offset, stored, length = ENTRY.unpack_from(entries, at)
             at += ENTRY.size + length
             name = entries[at - length : at].decode()
-            end = offset + (size + BLOCK_HEAD * -(-size // LONGEST_STORED) if stored else 0)
+            packed = size + BLOCK_HEAD * -(-size // LONGEST_STORED) if stored else -(-size // MOST_INFLATED)
+            end = offset + packed
             if at > len(entries) or end > bytes_there:
                 return []
             members.append(Member(name=name, size=size, offset=offset, stored=stored))
@@ -108,9 +115,13 @@ class MemberFile:
         return self.at
 
     def read(self, size: int = -1) -> bytes:
-        """Read at most so many bytes; less does not mean the end."""
+        """Read at most so many bytes; less does not mean the end. Raises ``OSError`` where there are too few."""
         left = max(0, self.member.size - self.at)
-        data = self._some(left if size < 0 else min(size, left)) if left and size else b""
+        if not left or not size:
+            return b""
+        data = self._some(left if size < 0 else min(size, left))
+        if not data:
+            raise OSError(f"the archive has less of a file than its index says: {self.at} of {self.member.size} bytes")
         self.at += len(data)
         return data
 
@@ -156,13 +167,16 @@ class _Deflated(MemberFile):
         return self.held[begin : begin + most]
 
     def _inflate(self) -> bytes:
-        """Inflate the next bytes; nothing at the end of the archive, or of its data."""
+        """Inflate the next bytes; nothing at the end of the archive, or of its data, or where these give nothing."""
+        begin = self.packed_at
         while not self.inflating.eof:
             data: bytes = self.inflating.decompress(self.packed, INFLATED_BYTES)
             self.packed = self.inflating.unconsumed_tail
             if data:
                 return data
             if not self.packed:
+                if self.packed_at - begin >= MOST_BARREN_BYTES:
+                    return b""
                 self.packed = os.pread(self.archive.fileno(), STEP_BYTES, self.packed_at)
                 self.packed_at += len(self.packed)
                 if not self.packed:

@@ -61,6 +61,7 @@ VECTOR = re.compile(r"\([^()]*\)|[^\s()]+")
 REMEDY = "write it again as one file with gzip (unu save -f nrrd -e gzip -i … -o …, or 3D Slicer)"
 MILLIMETRES = {"mm", "millimeter", "millimeters", "millimetre", "millimetres", "", "???"}
 CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+OF_SPACE = {"domain", "space", "???", "none"}  #: kinds of axes, and the words for none
 PER_AXIS = ("axis mins", "axis maxs", "centers", "centerings")
 PLAIN_NAMES = {
     name.replace(" ", ""): name
@@ -69,7 +70,7 @@ PLAIN_NAMES = {
         *("endian", "space origin", *PER_AXIS),
     )
 }  #: what governs the voxels, or their place for some reader, beside the encoding
-KNOWN = PLAIN_NAMES.keys() | {"encoding", "datafile", "lineskip", "byteskip", "units", "spaceunits"}
+KNOWN = PLAIN_NAMES.keys() | {"encoding", "datafile", "lineskip", "byteskip", "units", "spaceunits", "kinds"}
 
 
 def read_nrrd_header(path: Path, largest_voxel_bytes: float) -> VolumeHeader:
@@ -97,6 +98,7 @@ def read_nrrd_header(path: Path, largest_voxel_bytes: float) -> VolumeHeader:
     if [len(sizes)] != whole_numbers(_needed(fields, "dimension"), "dimension"):
         raise VolumeRefused("dimensions", f"dimension: {shown(fields['dimension'])} does not fit {len(sizes)} sizes.")
     dimensions = check_dimensions(sizes)
+    _check_kinds(fields, sizes)
     spacing, origin, direction, remarks = _geometry(fields, len(sizes), dimensions)
     header = VolumeHeader(
         format="nrrd",
@@ -173,11 +175,25 @@ def _without_lists(fields: dict[str, str]) -> dict[str, str]:
     kept = [n for n in range(len(sizes)) if n not in lists]
     for name in PER_AXIS:
         fields.pop(name.replace(" ", ""), None)
+    kinds = fields.get("kinds", "").split()
+    if len(kinds) == len(sizes):
+        fields["kinds"] = " ".join(kinds[n] for n in kept)
     return fields | {
         "dimension": str(len(kept)),
         "sizes": " ".join(sizes[n] for n in kept),
         "spacedirections": " ".join(directions[n] for n in kept),
     }
+
+
+def _check_kinds(fields: dict[str, str], sizes: Sequence[int]) -> None:
+    """Demand that no axis holds several values of one voxel, such as the colours of a picture."""
+    kinds = fields.get("kinds", "").lower().split()
+    if kinds and len(kinds) != len(sizes):
+        raise VolumeRefused("header", f"kinds: {shown(fields['kinds'])} does not fit {len(sizes)} sizes.")
+    for kind, size in zip(kinds, sizes, strict=False):
+        if size > 1 and kind not in OF_SPACE:
+            rule = f"kinds: an axis of {size} values is of the kind {shown(kind)}, none of space"
+            raise VolumeRefused("not-3d", f"{rule}; send one channel, or write domain where it is wrong.")
 
 
 def _needed(fields: dict[str, str], name: str) -> str:

@@ -143,8 +143,9 @@ def find_volume(folder: Path, declared: VolumeInput) -> Payload:
     Raises ``PayloadRefused`` where it was not sent.
     """
     check = Check(inputs={declared.id: declared}, limits=None, largest_voxel_bytes=math.inf)
-    check_files(check, folder)
     values = read_values(check, folder / MAIN)
+    check.forms = chosen_forms(check, values or {})
+    check_files(check, folder)
     if values is not None:
         check_values(check, values)
     faults = [error for error in check.errors if error["input"] == declared.id]

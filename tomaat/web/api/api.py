@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from queue import Empty
 from threading import Event
@@ -179,7 +180,7 @@ class Api:
             if making is not None:
                 self._wait_for(making.done, seconds)
                 if making.problem is not None:
-                    raise making.problem
+                    raise replace(making.problem)  # others raise it, too
                 if not making.done.is_set():
                     raise retry_later(409, "not-ready", "Not ready", "The volume is being read; ask again.")
             path = folder.read / name

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -79,7 +79,7 @@ class InputsAsRead:
         key = (folder.name, making.id)
         problem, until = self.problems.get(key, (None, 0.0))
         if problem is not None and time.monotonic() < until:
-            raise problem
+            raise replace(problem)  # an error that is raised twice keeps the frames of both
         if len(self.under_way) >= MOST_WAITING and key not in self.under_way:
             raise retry_later(503, "busy", "Busy", f"{MOST_WAITING} volumes are being read already; try again.", 5)
         known = self.under_way.setdefault(key, making)
