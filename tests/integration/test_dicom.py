@@ -300,7 +300,7 @@ PIXELS_AT = GOOD.index(b"\xe0\x7f\x10\x00")
 TOO_LONG = b"\x08\x00\x05\x10UN\0\0\xff\xff\xff\x7f"
 FEWER_ROWS = b"\x28\x00\x10\x00US\x02\x00\x10\x00"  # GDCM keeps an attribute's first value, pydicom its last
 HOSTILE = {
-    "cut-in-the-pixels": (GOOD[:-100], "unreadable"),
+    "cut-in-the-pixels": (GOOD[:-100], "size"),
     "cut-in-the-header": (GOOD[: PIXELS_AT - 30], "unreadable"),
     "magic-only": (bytes(128) + b"DICM", "unreadable"),
     "noise": (bytes(128) + b"DICM" + np.random.default_rng(1).bytes(5000), "unreadable"),
@@ -486,3 +486,33 @@ def test_images_of_one_name_and_place_with_other_pixels_are_no_copies(tmp_path, 
     other = files[name][:-1] + bytes([files[name][-1] ^ 1])
     with pytest.raises(VolumeRefused, match="1 image lies where another one does, and nothing known tells them apart"):
         reader.read(written(files | {"z": other}, tmp_path))
+
+
+@pytest.mark.parametrize(
+    "changes", [{"RescaleIntercept": "-7"}, {"RescaleSlope": "2"}, {"BitsStored": 12, "HighBit": 11}], ids=str
+)
+def test_images_whose_pixels_mean_other_values_are_no_copies(changes, tmp_path, reader):
+    own = {"RescaleIntercept": "-1000", "RescaleSlope": "3"}
+    files = series(VOXELS, **own)
+    other = series(VOXELS, **own | changes)
+    with pytest.raises(VolumeRefused, match="nothing known tells them apart"):
+        reader.read(written(files | {"z": other[min(other)]}, tmp_path))
+
+
+def test_deflated_images_with_other_pixels_are_no_copies(tmp_path, reader):
+    files, other = (series(v, syntax=DeflatedExplicitVRLittleEndian) for v in (VOXELS, VOXELS + 1))
+    name = min(files)
+    same = written(files | {"z": files[name]}, tmp_path)
+    assert np.array_equal(reader.read(same).array, VOXELS)
+    with pytest.raises(VolumeRefused, match="1 image lies where another one does, and nothing known tells them apart"):
+        reader.read(written(files | {"z": other[name]}, tmp_path))
+
+
+def test_images_that_all_lack_a_uid_are_no_copies(tmp_path, reader):
+    files = {}
+    for name, data in series(VOXELS).items():
+        made = pydicom.dcmread(io.BytesIO(data))
+        made.SOPInstanceUID = made.file_meta.MediaStorageSOPInstanceUID = ""
+        files[name] = saved(made)
+    with pytest.raises(VolumeRefused, match="nothing known tells them apart"):
+        reader.read(written(files | {"z": files[min(files)]}, tmp_path))

@@ -15,9 +15,9 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from tests.dicom_series import enhanced, item, series, voxels_of, written
+from tests.dicom_series import enhanced, frame, item, series, voxels_of, written
 from tomaat.headers import VolumeRefused
-from tomaat.reader import VolumeReader, dicom_read
+from tomaat.reader import VolumeReader, dicom_read, frames
 
 SHAPE = (12, 9, 6)
 VOXELS = voxels_of(SHAPE)
@@ -196,3 +196,87 @@ def test_a_frame_of_more_bytes_than_its_pixels_need_is_refused(tmp_path, reader)
     made.save_as(file)
     with pytest.raises(VolumeRefused, match="a frame has more bytes than its pixels can need"):
         reader.read(written({"a": file.getvalue()}, tmp_path))
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless])
+@pytest.mark.parametrize("how", ["enhanced", "bare", "a class of their vendors"])
+def test_an_image_that_is_written_again_is_cut_nowhere(how, syntax, tmp_path, reader):
+    """Else GDCM fills up what is missing with whatever its memory holds."""
+    if how == "enhanced":
+        files = {"a": enhanced([VOXELS], syntax=syntax)}
+    else:
+        kind = {"SOPClassUID": "1.3.12.2.1107.5.9.1"} if how != "bare" else {}
+        files = series(VOXELS, syntax=syntax, **kind)
+        files = {name: data[132 * (how == "bare") :] for name, data in files.items()}
+    assert np.array_equal(reader.read(written(files, tmp_path)).array, VOXELS)
+    name = min(files)
+    for cut in (1, 4, 8, 12, 40, 100):
+        with pytest.raises(VolumeRefused) as refusal:
+            reader.read(written(files | {name: files[name][:-cut]}, tmp_path))
+        assert refusal.value.code == "size", (cut, refusal.value.detail)
+
+
+def test_what_lies_behind_the_pixels_cuts_nothing(tmp_path, reader):
+    padding = b"\xfc\xff\xfc\xffOB\0\0\x04\0\0\0" + bytes(4)
+    for syntax in (ExplicitVRLittleEndian, RLELossless):
+        files = {"a": enhanced([VOXELS], syntax=syntax) + padding}
+        assert np.array_equal(reader.read(written(files, tmp_path)).array, VOXELS)
+
+
+def test_of_pixels_that_a_file_lost_meanwhile_no_frame_is_made():
+    stored = frames.Stored(
+        syntax=ExplicitVRLittleEndian, columns=2, rows=2, bits=(16, 16, 15), signed=0, slope="1", intercept="0"
+    )
+    with pytest.raises(VolumeRefused, match="frame 2 needs 8 bytes of pixels; 5 are there"):
+        list(frames.pixels_of(io.BytesIO(bytes(13)), pydicom.Dataset(), stored, 0, [0, 1]))
+
+
+@pytest.mark.parametrize("how", ["one less in the table", "an end less", "one is empty"])
+def test_frames_that_never_come_are_not_read_as_zeros(how, tmp_path, reader):
+    slices = [np.ascontiguousarray(VOXELS[:, :, k].T) for k in range(SHAPE[2])]
+    encoded = [frame(one.tobytes(), one.shape, one.dtype.name, JPEG2000Lossless) for one in slices]
+    if how == "one less in the table":
+        pixels = encapsulate(encoded[:-1])
+    elif how == "an end less":
+        first = [encoded[0][:20], encoded[0][20:40], encoded[0][40:]]  # in three parts
+        pixels = encapsulate([*first, *encoded[1:-1]], has_bot=False)
+    else:
+        pixels = encapsulate(encoded[:-1], has_bot=False) + b"\xfe\xff\x00\xe0" + bytes(4)
+    data = enhanced([VOXELS], syntax=JPEG2000Lossless, PixelData=pixels)
+    with pytest.raises(VolumeRefused, match=r"it has 6 frames, and 5 are there|frame 6 is empty") as refusal:
+        reader.read(written({"a": data}, tmp_path))
+    assert refusal.value.code == "size"
+
+
+def test_of_an_image_whose_wanted_frames_did_not_come_nothing_is_made(tmp_path, monkeypatch):
+    monkeypatch.setattr(dicom_read, "_pictures", lambda *_: iter(()))
+    monkeypatch.setattr(dicom_read.ShownFiles, "each", lambda *_: iter([0]))
+    asked = {"columns": 2, "rows": 2, "dtype": "int16", "order": [0, 0], "frames": [0, 1], "mixed": False}
+    shown = dicom_read.ShownFiles(folder=-1, shown_as=-1, file=tmp_path, single=-1)
+    with (tmp_path / "memory").open("wb+") as memory:
+        memory.truncate(16)
+        with pytest.raises(VolumeRefused, match="2 of 2 frames of an image are not there"):
+            dicom_read.fill(shown, asked, memory.fileno())
+
+
+def test_an_enhanced_image_without_frames_does_not_vanish(tmp_path, reader):
+    changes = {"NumberOfFrames": 0, "PerFrameFunctionalGroupsSequence": [], "SOPInstanceUID": "1.2.3"}
+    files = {"a": enhanced([VOXELS]), "b": enhanced([VOXELS], **changes)}
+    with pytest.raises(VolumeRefused, match="it has 0 frames, and 0 of them say where they lie") as refusal:
+        reader.read(written(files, tmp_path))
+    assert refusal.value.code == "multi-frame"
+
+
+@pytest.mark.parametrize("change", [{"slope": "2"}, {"intercept": "-7"}])
+def test_copies_of_an_enhanced_image_have_the_same_rescaling(change, tmp_path, reader):
+    def each(group, _, k):
+        group.PixelValueTransformationSequence = rescaled("1", "0")
+
+    def other(group, _, k):
+        group.PixelValueTransformationSequence = rescaled(**{"slope": "1", "intercept": "0"} | change)
+
+    first = enhanced([VOXELS], each=each)
+    assert np.array_equal(reader.read(written({"a": first, "b": first}, tmp_path)).array, VOXELS)
+    with pytest.raises(VolumeRefused) as refusal:
+        reader.read(written({"a": first, "b": enhanced([VOXELS], each=other)}, tmp_path))
+    assert refusal.value.code == "doubled-slices"

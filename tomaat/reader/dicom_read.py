@@ -41,9 +41,11 @@ from tomaat.reader.frames import (
     MOST_FRAMES,
     Stored,
     frames_of,
+    has_all_items,
     is_enhanced,
     pixels_of,
     rescale_of,
+    storage_of,
     write_single,
 )
 from tomaat.reader.slice import COUNTED
@@ -92,7 +94,8 @@ TRANSFER_SYNTAXES = {
     *("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"),
     "1.2.840.10008.1.2.5",
 }  #: uncompressed, deflated, JPEG, JPEG-LS, JPEG 2000, RLE
-REARRANGED = {"1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"}  #: deflated and big endian pixels are not as in memory
+DEFLATED = "1.2.840.10008.1.2.1.99"
+REARRANGED = {DEFLATED, "1.2.840.10008.1.2.2"}  #: deflated and big endian pixels are not as in memory
 IMAGES = "Image Storage"  #: in the names of the standard's classes of images
 COMPRESSED = "1.2.840.10008.1.2.4."
 RLE = "1.2.840.10008.1.2.5"
@@ -170,13 +173,15 @@ def tell(shown: ShownFiles) -> list[dict[str, Any]]:
 
 
 def _digest_of_twins(told: list[dict[str, Any]], shown: ShownFiles) -> None:
-    """Let those images be compared by their pixels that have one SOPInstanceUID."""
+    """Let those images be compared by their pixels, and by what makes values of these, that have one SOPInstanceUID."""
     count = Counter(one.get("uid") for one in told)
-    twins = {one["number"]: one for one in told if "uid" in one and count[one["uid"]] > 1}
+    twins = {one["number"]: one for one in told if one.get("uid") and count[one["uid"]] > 1}
     for number in shown.each(twins):
         with shown.file.open("rb") as opened:
-            opened.seek(_read(opened).at)
-            digest = hashlib.sha256()
+            read = _read(opened)
+            syntax = _syntax(read)
+            digest = hashlib.sha256(f"{syntax} {storage_of(read.image)}".encode())
+            opened.seek(0 if syntax == DEFLATED else read.at)  # nobody knows where deflated pixels lie
             while content := opened.read(DIGESTED_AT_ONCE):
                 digest.update(content)
             twins[number]["digest"] = digest.hexdigest()
@@ -196,8 +201,10 @@ def fill(shown: ShownFiles, asked: dict[str, Any], memory: int) -> None:
     voxels: np.ndarray[Any, Any] = np.ndarray((count, rows, columns), dtype, target)
     for number in shown.each(wanted):
         places = wanted[number]
+        missing = set(places)
         for frame in _pictures(places, shown):
             place = places[frame]
+            missing.discard(frame)
             try:
                 image = _decoded(shown.file)
             except RuntimeError:
@@ -209,6 +216,8 @@ def fill(shown: ShownFiles, asked: dict[str, Any], memory: int) -> None:
             if pixels.dtype != dtype and not asked["mixed"]:
                 raise VolumeRefused("voxel-type", f"Pixels were read as {pixels.dtype}; the header says {dtype}.")
             np.copyto(voxels[place], pixels[0], casting="same_kind")
+        if missing:
+            raise VolumeRefused("size", f"{len(missing)} of {len(places)} frames of an image are not there.")
 
 
 def _decoded(file: Path) -> sitk.Image:
@@ -241,7 +250,7 @@ class ReadFile:
     at: int  #: of the pixels, or of the file's end where there are none
     pixel_bytes: int
     has_pixels: bool
-    whole: bool  #: nothing of the file is cut
+    whole: bool  #: nothing is cut, up to the end of the pixels where there are some; not known of a deflated file
 
 
 def _read(opened: BinaryIO) -> ReadFile:
@@ -255,8 +264,15 @@ def _read(opened: BinaryIO) -> ReadFile:
 
     tags: list[Any] = [*(int(tag, 16) for tag in ATTRIBUTES), *READ_TAGS, *LABEL_TAGS]
     image = read_partial(opened, stop_when=at_pixels, specific_tags=tags, force=True)
-    is_whole = last_bytes == UNDEFINED_LENGTH or at + last_bytes == os.fstat(opened.fileno()).st_size
-    return ReadFile(image=image, at=at, pixel_bytes=last_bytes, has_pixels=last == PIXELS, whole=is_whole)
+    size = os.fstat(opened.fileno()).st_size
+    has_pixels = last == PIXELS
+    if has_pixels and last_bytes == UNDEFINED_LENGTH:
+        is_whole = has_all_items(opened, at, size)
+    elif has_pixels:
+        is_whole = at + last_bytes <= size
+    else:
+        is_whole = last_bytes == UNDEFINED_LENGTH or at + last_bytes == size
+    return ReadFile(image=image, at=at, pixel_bytes=last_bytes, has_pixels=has_pixels, whole=is_whole)
 
 
 def _facts(number: int, shown: ShownFiles) -> dict[str, Any]:
@@ -424,7 +440,13 @@ def _check(read: ReadFile, pixels: int) -> None:
         )
     rescale_of(image, image)
     if syntax.startswith(COMPRESSED) or syntax == RLE:
+        if _is_rewritten(read) and not (pixel_bytes == UNDEFINED_LENGTH and read.whole):
+            raise VolumeRefused("size", "its compressed pixels are not all there. Send the whole series again.")
         return
+    if syntax != DEFLATED and not read.whole:
+        raise VolumeRefused(
+            "size", f"it ends before its {pixel_bytes} bytes of pixels do. Send the whole series again."
+        )
     if pixel_bytes == UNDEFINED_LENGTH or pixel_bytes < pixels * allocated // 8:
         rule = (
             f"it needs {pixels * allocated // 8} bytes of pixels; {pixel_bytes} are there. Send the whole series again."

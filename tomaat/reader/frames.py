@@ -28,6 +28,7 @@ ENHANCED = ("CT Image Storage", "MR Image Storage", "PET Image Storage")  #: end
 EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
 PLAIN = {EXPLICIT_LITTLE, "1.2.840.10008.1.2"}  #: syntaxes of which the pixels lie as ``EXPLICIT_LITTLE`` has them
 CT = "1.2.840.10008.5.1.4.1.1.2"  #: GDCM rescales images of this class
+ITEM_HEAD = struct.Struct("<HHL")  #: group, element, length
 HEAD_BYTES = 4096  #: that the attributes before and behind the pixels take at most
 #: Where a frame says what tells it from others at the same place: label, sequence, attribute.
 FRAME_LABELS = (
@@ -70,7 +71,7 @@ def is_enhanced(image: pydicom.Dataset) -> bool:
 def frames_of(image: pydicom.Dataset) -> Iterator[dict[str, Any]]:
     """Yield what each frame says of itself, for ``dicom_told``. Raises ``VolumeRefused`` where that is no order."""
     each, count = values(image, EACH), whole(image, "NumberOfFrames", 1)
-    if len(each) != count:
+    if count < 1 or len(each) != count:
         rule = f"it has {count} frames, and {len(each)} of them say where they lie; export it again"
         raise VolumeRefused("multi-frame", f"{rule}.")
     shared = next(iter(values(image, SHARED)), pydicom.Dataset())
@@ -127,7 +128,11 @@ def pixels_of(
         size = stored.columns * stored.rows * stored.bits[0] // 8
         for number in sorted(wanted):
             opened.seek(at + number * size)
-            yield number, opened.read(size)
+            pixels = opened.read(size)
+            if len(pixels) != size:
+                rule = f"frame {number + 1} needs {size} bytes of pixels; {len(pixels)} are there."
+                raise VolumeRefused("size", f"{rule} Send the whole series again.")
+            yield number, pixels
         return
     opened.seek(at)
     offsets = [b"".join(values(image, name)) for name in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")]
@@ -135,9 +140,41 @@ def pixels_of(
     frames = generate_frames(
         opened, number_of_frames=count, extended_offsets=(offsets[0], offsets[1]) if all(offsets) else None
     )
+    came = 0
     for number, pixels in enumerate(frames):
+        if not pixels:
+            raise VolumeRefused("size", f"frame {number + 1} is empty. Send the whole series again.")
+        came += 1
         if number in wanted:
             yield number, pixels
+    if came != count:
+        raise VolumeRefused("size", f"it has {count} frames, and {came} are there. Send the whole series again.")
+
+
+def has_all_items(opened: BinaryIO, at: int, size: int) -> bool:
+    """Tell whether a file of a size has all items of its compressed pixels, and the end of their sequence.
+
+    Source: DICOM PS3.5, A.4.
+    """
+    while True:
+        opened.seek(at)
+        head = opened.read(ITEM_HEAD.size)
+        if len(head) < ITEM_HEAD.size:
+            return False
+        group, element, length = ITEM_HEAD.unpack(head)
+        at += ITEM_HEAD.size + length
+        if (group, element) == (0xFFFE, 0xE0DD):
+            return True
+        if (group, element) != (0xFFFE, 0xE000) or at > size:
+            return False
+
+
+def storage_of(image: pydicom.Dataset) -> list[list[str]]:
+    """Give what makes values of an image's pixels, and of its frames', as it is written."""
+    shared, each = values(image, SHARED), values(image, EACH)
+    rescales = [_item((group,), "PixelValueTransformationSequence") for group in (*shared, *each)]
+    bits = [text(image, name) for name in ("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")]
+    return [bits, *([text(one, "RescaleSlope"), text(one, "RescaleIntercept")] for one in (image, *rescales))]
 
 
 def write_single(pixels: bytes, stored: Stored, memory: mmap.mmap) -> None:
