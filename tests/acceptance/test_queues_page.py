@@ -146,10 +146,13 @@ def test_what_a_drained_source_alone_can_run_waits_until_it_is_resumed(enter, op
 def test_what_waits_because_no_manager_is_alive_is_told_so(enter, operated):
     page = enter()
     operated.terminate("QueueManager.py")
+    busy = operated.submit("Dummy", {"seconds": 120})  # at an idle source it needs no manager
+    operated.until(lambda: operated.status(busy)["compute_source"] == "test/cpu-0")
     ticket = operated.submit("FloatComputation", {"f1": 2.5, "f2": 4, "op": "add"})
     expect(row_of(page, "Waiting", ticket["id"])).to_contain_text("none yet")
     expect(page.get_by_text("One has no queue yet: no QueueManager is alive.")).to_be_visible()
     operated.start("QueueManager.py")
+    requests.delete(f"{operated.url}{busy['links']['cancel']}", timeout=10)
     assert operated.wait(ticket)["state"] == "succeeded"
 
 

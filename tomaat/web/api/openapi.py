@@ -169,7 +169,7 @@ def _ticket(longest_wait_seconds: float) -> Json:
         security=security,
     )
     result_file = operation(
-        "resultFile",
+        "resultfile",
         "Fetch one file of the result; this does not count as fetching the result.",
         _sent("The file.", *sorted({*TYPES.values(), ANY_TYPE})),
         *(400, 404, 409, 410, 412, 416),
@@ -177,7 +177,7 @@ def _ticket(longest_wait_seconds: float) -> Json:
         security=security,
     )
     input_file = operation(
-        "inputFile",
+        "inputfile",
         "Fetch a volume that was sent, as the service reads it: NIfTI. It is made when it is asked for first.",
         _sent("The volume.", GZIP),
         *(400, 404, 409, 410, 412, 416),
