@@ -102,7 +102,7 @@ class Links(Task):
         from tomaat import archives
         from tomaat.worker import packing
         from tomaat.messages import DRAFT
-        def put_link(_members, path):
+        def put_link(_members, path, _before_each):
             Path(path).symlink_to(to)
         packing.pack = put_link
         return {}
