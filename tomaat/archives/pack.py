@@ -18,12 +18,11 @@ from typing import BinaryIO
 
 from isal import isal_zlib
 
-from tomaat.archives.members import LONGEST_STORED, Member, index_of
+from tomaat.archives.members import LONGEST_STORED, RAW_WINDOW, Member, index_of
 
 LEVEL = 2  #: isal's: on CT-like volumes as small as zlib's level 6 in 1/28 of the time
 COMPRESSED = (".gz", ".png", ".nrrd", ".mha", ".jpg", ".jpeg", ".npz", ".zip", ".bz2", ".xz", ".zst")
 CHUNK_BYTES = 64 * LONGEST_STORED  #: so that only the last stored block of a file is shorter than the others
-RAW_WINDOW = -15  #: zlib's word for "deflate, without a head and a trailer"
 LAST_BLOCK = struct.pack("<BHH", 1, 0, 0xFFFF)  #: stored, and empty
 
 

@@ -142,9 +142,13 @@ def send(request: Request, content: Content, sent: OnSent = lambda _first, _end:
     if request.method == "HEAD":
         return Response(status=status, headers=headers, content_type=content.type)
     file = content.open()
-    file.seek(start)
-    file.read(1)  # what has to be inflated up to there is inflated by this thread, which nobody else waits for
-    file.seek(start)
+    try:
+        file.seek(start)
+        file.read(1)  # what has to be inflated up to there is inflated by this thread, which nobody else waits for
+        file.seek(start)
+    except BaseException:
+        file.close()
+        raise
     wrap = request.environ["wsgi.file_wrapper"]
     body = wrap(SentFile(file, end, sent), 256 * 1024)
     return Response(body, status, headers=headers, content_type=content.type, direct_passthrough=True)
