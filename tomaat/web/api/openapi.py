@@ -180,7 +180,7 @@ def _ticket(longest_wait_seconds: float) -> Json:
         "inputfile",
         "Fetch a volume that was sent, as the service reads it: NIfTI. It is made when it is asked for first.",
         _sent("The volume.", GZIP),
-        *(400, 404, 409, 410, 412, 416),
+        *(400, 404, 409, 410, 412, 416, 507),
         parameters=[wait, *RESULT_REQUEST_HEADERS],
         security=security,
     )
