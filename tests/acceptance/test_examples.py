@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema
 import pytest
 import requests
 from openapi_spec_validator import validate
@@ -71,6 +72,10 @@ def test_the_description_is_valid_openapi_and_names_the_services(service):
     assert {"service", "volume"} <= set(form["required"])
     assert form["additionalProperties"] is False
     assert {"volume", "volume.series", "sigma", "outputs.format"} <= form["properties"].keys()
+    examples = described["paths"]["/request"]["post"]["requestBody"]["content"]["multipart/form-data"]["examples"]
+    assert examples["GaussianSmoothing"]["value"]["volume"] == ["@phantom_head.nii.gz"]
+    for name, example in examples.items():
+        jsonschema.validate(example["value"], described["components"]["schemas"][f"form.{name}"])
 
 
 @pytest.mark.slow

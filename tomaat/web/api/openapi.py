@@ -112,18 +112,20 @@ def _submit(services: Sequence[Service]) -> Json:
     }
     form = {
         "type": "object",
-        "description": "All inputs in one archive. Or each is a field: see the schema `form.<service>`.",
-        "required": ["service", "payload"],
-        "additionalProperties": False,
+        "description": "Each input is a field of its id: the schema `form.<service>` lists them. Or all inputs come in "
+        "one `payload`, and no other fields beside it.",
+        "required": ["service"],
         "properties": {"service": name, "payload": payload},
+        "additionalProperties": {"description": "An input; a file, or several files, for a volume."},
     }
     reference = {"reference": "{$response.body#/id}&{$response.body#/token}"}
     links = {name: {"operationId": name, "parameters": reference} for name in ("status", "result", "files", "cancel")}
-    encoding = {"payload": {"contentType": "application/gzip"}}
-    body = {
-        "required": True,
-        "content": {"multipart/form-data": {"schema": form, "encoding": encoding}},
+    content: Json = {
+        "schema": form,
+        "encoding": {"payload": {"contentType": "application/gzip"}},
+        "examples": {service.name: {"value": _example_form(service)} for service in services if service.example},
     }
+    body = {"required": True, "content": {"multipart/form-data": content}}
     return operation(
         "submit",
         "Ask for a service.",
@@ -133,6 +135,15 @@ def _submit(services: Sequence[Service]) -> Json:
         security=[{}, {"key": []}],
         requestBody=body,
     )
+
+
+def _example_form(service: Service) -> Json:
+    """Write a service's example as the fields of a form; a volume by the names of its files, as curl has them."""
+    values = {
+        id: [f"@{value['file'].rpartition('/')[2]}"] if service.interface[id]["type"] == "volume" else value
+        for id, value in service.example.items()
+    }
+    return {"service": service.name, **values}
 
 
 def _ticket(longest_wait_seconds: float) -> Json:
