@@ -113,7 +113,9 @@ def test_a_ticket_whose_worker_dies_each_time_fails_with_a_reason(own_service):
 def test_an_idle_worker_that_dies_is_replaced(instance):
     deaths = instance.log("TaskScheduling.py").count("worker.died")
     os.kill(instance.worker_pid(), signal.SIGKILL)
-    instance.until(lambda: instance.log("TaskScheduling.py").count("worker.died") > deaths)  # on a busy machine that takes a while
+    instance.until(
+        lambda: instance.log("TaskScheduling.py").count("worker.died") > deaths
+    )  # on a busy machine that takes a while
     ticket = instance.submit("Dummy", {"seconds": 0})
     status = instance.wait(ticket)
     assert (status["state"], status["claim"]) == ("succeeded", 1)
