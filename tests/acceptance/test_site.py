@@ -136,15 +136,16 @@ def test_the_reference_has_every_address_and_every_kind_of_problem(site):
 
 
 @pytest.mark.parametrize(
-    ("name", "width", "height", "dark"), [("light on a desk", 1280, 900, False), ("dark on a phone", 360, 740, True)]
+    ("place", "how"),
+    [("desk", {"width": 1280, "height": 900, "dark": False}), ("phone", {"width": 360, "height": 740, "dark": True})],
 )
-def test_the_site_is_seen_in_a_browser(browser, url, name, width, height, dark):
-    visitor = Visitor(browser, url, dark=dark, width=width, height=height)
+def test_the_site_is_seen_light_on_a_desk_and_dark_on_a_phone(browser, url, place, how):
+    visitor = Visitor(browser, url, **how)
     for each in LOOKED_AT:
         page = visitor.open(f"docs/{each}.html")
-        assert fits(page), f"{each} is wider than {width}"
+        assert fits(page), f"{each} is wider than the window"
         check_access(page)
-        picture(page, f"site {each} {name}")
+        picture(page, f"site-{each}-{place}")
         page.close()
     visitor.close()
 
