@@ -40,6 +40,15 @@ class BrainExtractionTask(Task):
     task_identifier = "BrainExtraction"
     description = "Outlines the brain in a T1-weighted MRI of a whole head (deepbet)."
     version = "deepbet-1.0.2"
+    intended_use = (
+        "Research on T1-weighted MRI of whole heads of healthy adults. Not a medical device: no diagnosis and no "
+        "treatment may depend on it."
+    )
+    licence = "MIT (the networks, of deepbet 1.0.2)"
+    reference = (
+        "L. Fisch et al., deepbet: Fast brain extraction of T1-weighted MRI using Convolutional Neural Networks, "
+        "Computers in Biology and Medicine 179 (2024); https://github.com/wwu-mmll/deepbet"
+    )
     inputs = (
         VolumeInput("head", "T1-weighted MRI of the whole head"),
         FloatInput(

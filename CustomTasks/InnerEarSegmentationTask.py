@@ -78,6 +78,12 @@ class InnerEarSegmentationTask(Task):
     description = (
         "Outlines the fluid of one inner ear in a CISS MRI. Its network has seen phantoms only: not for clinical use."
     )
+    intended_use = (
+        "Research. Not a medical device: no diagnosis, treatment or implant may depend on it. Its network was "
+        "trained on phantoms only; its behaviour on a patient's scan is unknown until somebody measures it."
+    )
+    licence = "Apache-2.0"
+    reference = "Its model card: networks/inner_ear/README.md in TOMAAT's repository"
     inputs = (
         VolumeInput("cissvolume", "CISS MRI of the temporal bone"),
         BooleanInput("onlyLargestComponent", "Keep only the largest connected part", default=True),

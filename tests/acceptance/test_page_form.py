@@ -24,12 +24,20 @@ def test_every_service_is_shown_with_what_it_is_for_whether_it_is_live_and_its_q
     for offered in service.services():
         card = page.get_by_role("listitem").filter(has=page.get_by_role("link", name=offered["name"], exact=True))
         expect(card).to_contain_text(offered["description"])
+        expect(card).to_contain_text(offered["intended_use"])
         expect(card).to_contain_text(re.compile(r"Live, 2 tickets before yours, about \d+ (s|min)"))
+    headings = page.get_by_role("heading", level=2).all_text_contents()
+    apart = headings.index("To try this server with")
+    assert {"Dummy", "FloatComputation"} == set(headings[apart + 1 : -1])
+    assert "BrainExtraction" in headings[:apart]
     check_access(page)
     picture(page, "services")
     for ticket in reversed(waiting):
         requests.delete(f"{service.url}/request/{ticket['id']}&{ticket['token']}", timeout=10)
     expect(page.get_by_text("Live, nobody waits")).to_have_count(len(service.services()))
+    page.get_by_role("link", name="BrainExtraction", exact=True).click()
+    texts = page.locator(".own-texts dd")
+    expect(texts).to_contain_text(["Not a medical device", "deepbet-1.0.2", "MIT", "L. Fisch"])
 
 
 def test_numbers_are_sent_by_keyboard_alone_and_their_sum_comes_back(visit):

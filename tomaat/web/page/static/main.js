@@ -5,6 +5,7 @@ import { announce, fill, make } from "./dom.js";
 import { ServiceForm } from "./form.js";
 import { placeOf, ticketPlace } from "./links.js";
 import { makeOverview, serviceState } from "./overview.js";
+import { makeOwnTexts } from "./own-texts.js";
 import { isOpen } from "./states.js";
 import { find, onOtherTab, tickets, update } from "./store.js";
 import { TicketView } from "./ticket.js";
@@ -77,6 +78,7 @@ function showService(name) {
       back,
       make("h1", {}, name),
       make("p", { class: "about" }, service.description),
+      makeOwnTexts(service),
       about,
       formOf(service).show(),
     ),

@@ -5,6 +5,7 @@ import { announce, fill, make } from "./dom.js";
 import { shownFile } from "./files.js";
 import { makeArray, makeTextFile, makeValue } from "./outputs.js";
 import { makeLegend } from "./legend.js";
+import { ownTexts } from "./own-texts.js";
 import { sentWith } from "./store.js";
 import { gunzip } from "./streams.js";
 import { untar } from "./tar.js";
@@ -37,6 +38,10 @@ const TEXTS = ["txt", "csv", "tsv", "json", "md", "log"];
  * @typedef {object} Manifest result.json
  * @property {string} service
  * @property {string} version
+ * @property {string} [intended_use]
+ * @property {string} [licence]
+ * @property {string} [reference]
+ * @property {string} [contact]
  * @property {string | null} weights_sha256
  * @property {Record<string, string>} inputs
  * @property {{detail: string}[]} [remarks] on how the inputs were read
@@ -290,6 +295,7 @@ function makeAbout(manifest) {
   /** @type {[string, string][]} */
   const facts = [
     ["Service", `${manifest.service}, version ${manifest.version}`],
+    ...ownTexts({ ...manifest, version: "" }),
     ["Computed on", manifest.compute_source],
     ...Object.entries(manifest.timings_seconds ?? {}).map(
       ([what, seconds]) => /** @type {[string, string]} */ ([`Time: ${what}`, inSeconds(seconds)]),
