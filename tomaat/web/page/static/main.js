@@ -4,6 +4,7 @@ import { services as fetchServices, Refused, status } from "./api.js";
 import { announce, fill, make } from "./dom.js";
 import { ServiceForm } from "./form.js";
 import { placeOf, ticketPlace } from "./links.js";
+import { noticesWanted } from "./notices.js";
 import { makeOverview, serviceState } from "./overview.js";
 import { makeOwnTexts } from "./own-texts.js";
 import { isOpen } from "./states.js";
@@ -153,10 +154,10 @@ async function run() {
   for (;;) {
     await refresh();
     await new Promise((resolve) => setTimeout(resolve, 1000 * REFRESH_SECONDS));
-    if (document.hidden) {
+    if (document.hidden && !noticesWanted()) {
       await new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }));
     }
-    if (placeOf(location.hash).view === "overview") await refreshTickets();
+    if (placeOf(location.hash).view === "overview" || noticesWanted()) await refreshTickets();
   }
 }
 

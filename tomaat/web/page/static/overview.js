@@ -2,6 +2,7 @@
 
 import { fill, make, redraw } from "./dom.js";
 import { ticketPlace } from "./links.js";
+import { makeNoticeBox } from "./notices.js";
 import { STATES } from "./states.js";
 import { forgetAll, tickets } from "./store.js";
 import { atTime, counted, inPlainWords, inTime } from "./words.js";
@@ -16,11 +17,19 @@ export function makeOverview() {
   const trouble = make("p", { class: "trouble", role: "status", hidden: true });
   const uploads = make("div");
   const kept = make("div", { class: "kept" });
+  const notices = makeNoticeBox();
   const element = make(
     "div",
     { class: "overview" },
     make("section", { "aria-labelledby": "services" }, make("h1", { id: "services" }, "Services"), trouble, lists),
-    make("section", { "aria-labelledby": "tickets" }, make("h2", { id: "tickets" }, "Your tickets"), uploads, kept),
+    make(
+      "section",
+      { "aria-labelledby": "tickets" },
+      make("h2", { id: "tickets" }, "Your tickets"),
+      uploads,
+      kept,
+      notices.element,
+    ),
   );
   /** Each service's state in the list. @type {Map<string, HTMLElement>} */
   let states = new Map();
@@ -51,7 +60,10 @@ export function makeOverview() {
       );
       fill(uploads, lines.some(Boolean) && make("ul", { class: "tickets" }, ...lines));
     },
-    showTickets: () => showTickets(kept),
+    showTickets() {
+      showTickets(kept);
+      notices.update();
+    },
   };
 }
 
