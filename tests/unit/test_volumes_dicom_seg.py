@@ -251,12 +251,17 @@ def test_a_result_has_it_beside_what_other_formats_have(tmp_path):
         "name": "liver",
         "type": "labels",
         "file": "liver.dcm",
+        "nifti": "liver.nii.gz",
         "labels": labels.counted(),
         "preview": "preview.png",
     }
     ((segment, place, _),) = marks(pydicom.dcmread(tmp_path / "liver.dcm"))
     assert segment == 1
     assert np.abs(place - scan.to_physical((1, 2, 3))).max() <= WITHIN_MM
+    beside = sitk.ReadImage(tmp_path / "liver.nii.gz")
+    ((k, j, i),) = np.argwhere(sitk.GetArrayFromImage(beside) == 2).tolist()
+    assert (i, j, k) == (1, 2, 3)
+    assert np.abs(np.subtract(beside.TransformIndexToPhysicalPoint((i, j, k)), place)).max() <= WITHIN_MM
 
 
 def test_labels_refer_to_the_first_series_among_the_volumes():
