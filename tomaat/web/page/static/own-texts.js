@@ -16,10 +16,20 @@ export function ownTexts({ version, intended_use, licence, reference, contact })
   return all.flatMap(([title, text]) => (text ? [/** @type {[string, string]} */ ([title, text])] : []));
 }
 
-/** @param {Told} told */
+/** The use and the version at first sight, and what else there is one click away. @param {Told} told */
 export function makeOwnTexts(told) {
-  const lines = ownTexts(told).map(([title, text]) => [make("dt", {}, title), make("dd", {}, ...withLinks(text))]);
-  return make("dl", { class: "own-texts" }, ...lines.flat());
+  const first = ownTexts({ version: told.version, intended_use: told.intended_use });
+  const rest = ownTexts({ ...told, version: "", intended_use: "" });
+  const titles = rest.map(([title]) => title.toLowerCase()).join(", ");
+  const summary = `${titles.slice(0, 1).toUpperCase()}${titles.slice(1)}`;
+  const more = rest.length > 0 && make("details", {}, make("summary", {}, summary), makeList(rest));
+  return make("div", { class: "own-texts" }, makeList(first), more);
+}
+
+/** @param {[string, string][]} texts */
+function makeList(texts) {
+  const lines = texts.map(([title, text]) => [make("dt", {}, title), make("dd", {}, ...withLinks(text))]);
+  return make("dl", {}, ...lines.flat());
 }
 
 /** A text whose addresses can be followed. @param {string} text */
