@@ -6,6 +6,7 @@ import json
 import tarfile
 import zipfile
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -24,6 +25,7 @@ from tests.browser import check_access, picture
 from tests.dicom_series import image, series, voxels_of, written, zipped
 from tomaat.archives import ArchiveLimits, unpack
 from tomaat.archives.pack import pack
+from tomaat.headers import read_header
 from tomaat.services.payload import FORMATS
 
 # Archives
@@ -322,6 +324,49 @@ def test_what_a_service_asks_of_a_volume_is_told(page, run):
         ".nii.gz, .nii, .nrrd, .mha; a DICOM folder, or a .zip of one; modality CT or PT; "
         "at least 64 × 64 × 20 voxels; at most 512 × 512 × 900 voxels; voxels of 0.3 to 3 mm."
     )
+
+
+# NIfTI
+
+
+def placed(kind, qform, sform, *, codes=(1, 1), order="<", unit="mm"):
+    """Make a file whose header names two places, each an affine in mm."""
+    image = kind(np.zeros((5, 6, 7), np.int16), None, kind.header_class(endianness=order))
+    image.header.set_xyzt_units(unit)
+    scale = np.diag([*([1000.0] * 3 if unit == "micron" else [1.0] * 3), 1.0])
+    image.header.set_sform(scale @ sform, codes[1])
+    image.header.set_qform(scale @ qform, codes[0])
+    return image.to_bytes()
+
+
+def test_a_choice_between_two_places_is_offered_where_the_server_finds_two_that_differ(run, tmp_path):
+    one, two = nibabel.Nifti1Image, nibabel.Nifti2Image
+    turned = np.eye(4)
+    turned[:3, :3] = [[0.0, -0.8, 1.2], [1.0, 0.0, 0.0], [0.0, 0.6, 1.6]]  # spacings of 1, 1 and 2 mm
+    moved, mirrored = np.array(turned), turned @ np.diag([1, 1, -1, 1])
+    moved[:3, 3] = 0.05, 0, 0
+    cases = [
+        placed(one, np.eye(4), turned),
+        placed(one, np.eye(4), turned, codes=(4, 1)),
+        placed(one, np.eye(4), turned, codes=(0, 1)),
+        placed(one, turned, moved),
+        placed(one, mirrored, np.eye(4), codes=(1, 2), order=">"),
+        placed(two, turned, mirrored, unit="micron"),
+        gzip.compress(placed(two, mirrored, moved, order=">")),
+        b"no NIfTI" * 100,
+    ]
+    code = "return Promise.all(given.map((bytes) => module.twoPlaces(blobOf(bytes))));"
+    found = run("nifti-places", code, [list(content) for content in cases])
+    for content, places in zip(cases[:-1], found, strict=False):
+        path = tmp_path / ("x.nii.gz" if content.startswith(b"\x1f\x8b") else "x.nii")
+        path.write_bytes(content)
+        told = [remark.detail for remark in read_header(path).remarks if remark.code == "two-places"]
+        assert [f"up to {places['apartMm']:.3g} mm apart. The {places['counts']} was" in each for each in told] == (
+            [True] if places else []
+        )
+    assert [places and places["counts"] for places in found] == [
+        *("sform", "qform", None, None, "sform", "sform", "sform", None)
+    ]
 
 
 # DICOM

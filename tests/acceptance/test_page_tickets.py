@@ -46,6 +46,42 @@ def test_a_ticket_is_followed_cancelled_and_told_so(visit, service):
     picture(page, "cancelled")
 
 
+NOTICES = """
+    globalThis.Notification = class {
+        static permission = "default";
+        static async requestPermission() { return (Notification.permission = globalThis.answer ?? "granted"); }
+        constructor(title, { body }) { document.body.dataset.told = `${title}, ${body}`; }
+    };
+    document.hasFocus = () => false;
+"""
+
+
+def test_who_asks_for_it_is_told_by_the_browser_when_a_ticket_ends_also_when_nobody_sees_the_page(visit):
+    visitor, first, second = visit(), {"state": "running", "stage": "for Jane Doe"}, {"state": "running"}
+    visitor.context.add_init_script(NOTICES)
+    page = follow_fake(visitor, told=first)
+    asked = page.get_by_role("checkbox", name="Tell me when a ticket ends")
+    page.evaluate("globalThis.answer = 'denied'")
+    asked.click()
+    expect(page.get_by_text("This browser does not allow it")).to_be_visible()
+    expect(asked).not_to_be_checked()
+    page.evaluate("globalThis.answer = 'granted'")
+    asked.check()
+    check_access(page)
+    first["state"] = "cancelled"
+    expect(page.locator("body")).to_have_attribute("data-told", "Dummy: Cancelled, Ticket 1")
+    expect(asked).to_have_count(0)
+    page.close()
+    page = follow_fake(visitor, 2, second)
+    page.evaluate("Notification.permission = 'granted'")
+    page.evaluate("location.hash = '#/services/Dummy'")
+    page.evaluate("Object.defineProperty(document, 'hidden', { value: true })")
+    second["state"] = "failed"
+    expect(page.locator("body")).to_have_attribute("data-told", "Dummy: Failed, Ticket 2")
+    page.evaluate("location.hash = '#/'")
+    expect(page.get_by_role("checkbox", name="Tell me when a ticket ends")).to_be_checked()
+
+
 @pytest.mark.parametrize(
     ("state", "button", "done"),
     [("running", "Cancel", "cancelled"), ("succeeded", "Delete from the server", "deleted")],

@@ -93,6 +93,11 @@ class OfferedService:
     interface_hash: str
     memory_bytes: dict[str, int]  #: the most that a ticket was measured to need, by compute source
     example: dict[str, Any]  #: values of its inputs to try it with; may be empty
+    trial: bool = False  #: only to try with
+    intended_use: str = ""
+    licence: str = ""
+    reference: str = ""
+    contact: str = ""
 
 
 class TicketStore:
@@ -351,6 +356,11 @@ class TicketStore:
                 interface_hash=row.interface_hash,
                 memory_bytes=row.memory_bytes or {},
                 example=row.offer.get("example", {}),
+                trial=row.offer.get("trial", False),
+                intended_use=row.offer.get("intended_use", ""),
+                licence=row.offer.get("licence", ""),
+                reference=row.offer.get("reference", ""),
+                contact=row.offer.get("contact", ""),
             )
             for row in rows
         ]

@@ -182,6 +182,13 @@ class Service:
     name: str
     description: str
     version: str
+    trial: bool
+    """It is only to try the server with."""
+    intended_use: str
+    """For whom and for which images it is meant; as the next three, empty where its author says nothing."""
+    licence: str
+    reference: str
+    contact: str
     available: bool
     """A compute source that takes tickets offers it now."""
     why_unavailable: str | None
@@ -206,6 +213,11 @@ class Service:
             name=offered.name,
             description=offered.description,
             version=offered.version,
+            trial=offered.trial,
+            intended_use=offered.intended_use,
+            licence=offered.licence,
+            reference=offered.reference,
+            contact=offered.contact,
             available=offered.available,
             why_unavailable=None if offered.available else why,
             memory_bytes=offered.memory_bytes,

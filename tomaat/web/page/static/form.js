@@ -41,9 +41,9 @@ export class ServiceForm {
       "fieldset",
       {},
       make("legend", { class: "unseen" }, `The inputs of ${service.name}`),
+      this.keyField.element,
       ...this.fields.map((field) => field.element),
       this.formatField?.element,
-      this.keyField.element,
       make("div", { class: "actions" }, this.send, this.example),
     );
     const onsubmit = (/** @type {SubmitEvent} */ event) => this.onSubmit(event);

@@ -4,7 +4,9 @@ import { services as fetchServices, Refused, status } from "./api.js";
 import { announce, fill, make } from "./dom.js";
 import { ServiceForm } from "./form.js";
 import { placeOf, ticketPlace } from "./links.js";
+import { noticesWanted } from "./notices.js";
 import { makeOverview, serviceState } from "./overview.js";
+import { makeOwnTexts } from "./own-texts.js";
 import { isOpen } from "./states.js";
 import { find, onOtherTab, tickets, update } from "./store.js";
 import { TicketView } from "./ticket.js";
@@ -77,6 +79,7 @@ function showService(name) {
       back,
       make("h1", {}, name),
       make("p", { class: "about" }, service.description),
+      makeOwnTexts(service),
       about,
       formOf(service).show(),
     ),
@@ -151,10 +154,10 @@ async function run() {
   for (;;) {
     await refresh();
     await new Promise((resolve) => setTimeout(resolve, 1000 * REFRESH_SECONDS));
-    if (document.hidden) {
+    if (document.hidden && !noticesWanted()) {
       await new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }));
     }
-    if (placeOf(location.hash).view === "overview") await refreshTickets();
+    if (placeOf(location.hash).view === "overview" || noticesWanted()) await refreshTickets();
   }
 }
 

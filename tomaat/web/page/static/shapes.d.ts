@@ -148,6 +148,13 @@ export interface Service {
   name: string;
   description: string;
   version: string;
+  /** It is only to try the server with. */
+  trial: boolean;
+  /** For whom and for which images it is meant; as the next three, empty where its author says nothing. */
+  intended_use: string;
+  licence: string;
+  reference: string;
+  contact: string;
   /** A compute source that takes tickets offers it now. */
   available: boolean;
   /** Why none does; null where one does. */

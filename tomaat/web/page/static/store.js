@@ -1,11 +1,12 @@
 /**
- * The memory of this browser: tickets, until they are forgotten; an API key, until its tab is closed; and the volumes
- * that were sent, only while the page is open.
+ * The memory of this browser: tickets, until they are forgotten; whether notifications are asked for; an API key, until its
+ * tab is closed; and the volumes that were sent, only while the page is open.
  */
 
-import { isOpen } from "./states.js";
+import { ENDED, isOpen } from "./states.js";
 
 const TICKETS = "tomaat.tickets";
+const NOTICES = "tomaat.notices";
 const KEY = "tomaat.key";
 const MOST = 200;
 
@@ -22,6 +23,8 @@ const MOST = 200;
 /** @typedef {import("./files.js").Shown} Shown */
 /** @type {Map<number, Map<string, Shown>>} */
 const sent = new Map();
+/** @type {(ticket: KeptTicket) => void} */
+let tellEnd = () => {};
 
 /** The newest first. @returns {KeptTicket[]} */
 export function tickets() {
@@ -55,6 +58,13 @@ export function update(ticket) {
   const before = tickets();
   const after = before.map((each) => (isSame(each, ticket) ? { ...each, ...ticket } : each));
   if (JSON.stringify(after) !== JSON.stringify(before)) write(after);
+  const was = before.find((each) => isSame(each, ticket));
+  if (was && isOpen(was) && ENDED.includes(ticket.state ?? "")) tellEnd({ ...was, ...ticket });
+}
+
+/** Call back with each ticket that is seen to have ended; other tabs may be the first to see it. @param {(ticket: KeptTicket) => void} tell */
+export function onEnd(tell) {
+  tellEnd = tell;
 }
 
 /** @param {Reference} ticket */
@@ -96,6 +106,24 @@ export function onOtherTab(changed) {
   addEventListener("storage", (event) => {
     if (event.key === TICKETS || event.key === null) changed();
   });
+}
+
+export function asksForNotices() {
+  try {
+    return localStorage.getItem(NOTICES) === "yes";
+  } catch {
+    return false;
+  }
+}
+
+/** @param {boolean} asked */
+export function keepNotices(asked) {
+  try {
+    if (asked) localStorage.setItem(NOTICES, "yes");
+    else localStorage.removeItem(NOTICES);
+  } catch {
+    // there are none
+  }
 }
 
 /** @returns {string} */

@@ -2,7 +2,8 @@
 
 import { fill, make } from "./dom.js";
 import { dropped, lookThrough, MOST_FILES, picker, shownFile, shownSeries, shownZip, unreadable } from "./files.js";
-import { counted, inBytes } from "./words.js";
+import { twoPlaces } from "./nifti-places.js";
+import { counted, inBytes, inDigits } from "./words.js";
 
 /** @typedef {import("./files.js").Series} Series */
 
@@ -20,6 +21,8 @@ export class VolumeField {
     this.series = null;
     /** @type {File | null} */
     this.single = null;
+    /** The choice between a NIfTI's two places, where it names two. @type {HTMLSelectElement | null} */
+    this.form = null;
     this.fault = "";
     this.taken = 0; // how often something was chosen: a look through a folder that was given up changes nothing
 
@@ -65,6 +68,7 @@ export class VolumeField {
       volume: isDicom ? shownZip(single) : shownFile(single),
       isDicom,
       ...(isDicom ? this.chosen() : {}),
+      ...(this.form?.value ? { value: { form: this.form.value } } : {}),
     };
   }
 
@@ -107,7 +111,24 @@ export class VolumeField {
       this.show(null, null, `One file is needed, not ${visible.length}.`);
     } else {
       this.show(null, visible[0] ?? null);
+      if (visible.length) await this.offerPlaces(visible[0], mine);
     }
+  }
+
+  /** Let somebody choose where a NIfTI lies, if its header names two places. @param {File} file @param {number} mine */
+  async offerPlaces(file, mine) {
+    const places = await twoPlaces(file).catch(() => null); // the server says why it cannot be read
+    if (!places || mine !== this.taken) return;
+    const { counts, other, apartMm } = places;
+    const id = `form-${this.input.id}`;
+    this.form = make(
+      "select",
+      { id },
+      make("option", { value: "" }, `The ${counts}, as most programs choose`),
+      make("option", { value: other }, `The ${other}`),
+    );
+    const text = `Its header names two places, up to ${inDigits(apartMm, 3)} mm apart; the one that counts:`;
+    fill(this.which, make("label", { for: id }, text), this.form);
   }
 
   /** Whether files may be the images of a series: several, or one whose name has no end of a volume's. @param {File[]} files */
@@ -168,6 +189,7 @@ export class VolumeField {
   show(series, single, wrong = "", text = "") {
     this.series = series;
     this.single = single;
+    this.form = null;
     this.fault = wrong || text; // files that are still looked through cannot be sent
     const files = series?.images ?? (single ? [single] : []);
     const bytes = files.reduce((sum, file) => sum + file.size, 0);
