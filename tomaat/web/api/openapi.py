@@ -7,6 +7,8 @@ from functools import cache
 
 from tomaat import __version__
 from tomaat.tickets.states import STATES
+from tomaat.web.api.form import LABEL
+from tomaat.web.api.label import LABEL_SCHEMA
 from tomaat.web.api.main_json import form_schema, main_schema
 from tomaat.web.api.results import ANY_TYPE, GZIP, TYPES
 from tomaat.web.api.shapes import Accepted, Explanation, Files, Service, Status
@@ -44,7 +46,7 @@ SUBMIT_HEADERS = [
         "name": "Idempotency-Key",
         "in": "header",
         "description": "The client's own random name for this request: sent again with the same payload, it gives the "
-        "same ticket.",
+        "same ticket, whose label stays the first one.",
         "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
     }
 ]
@@ -115,7 +117,7 @@ def _submit(services: Sequence[Service]) -> Json:
         "description": "All inputs in one archive. Or each is a field: see the schema `form.<service>`.",
         "required": ["service", "payload"],
         "additionalProperties": False,
-        "properties": {"service": name, "payload": payload},
+        "properties": {"service": name, LABEL: LABEL_SCHEMA, "payload": payload},
     }
     reference = {"reference": "{$response.body#/id}&{$response.body#/token}"}
     links = {name: {"operationId": name, "parameters": reference} for name in ("status", "result", "files", "cancel")}
