@@ -120,7 +120,8 @@ class Program:
         faults: list[dict[str, Any]] = []
         for case in cases_of(read_inputs(asked.inputs), service["interface"]):
             try:
-                payload = client.prepare(asked.service, case.inputs, format=asked.format)
+                label = case_label(asked.label, case.name)
+                payload = client.prepare(asked.service, case.inputs, format=asked.format, label=label)
                 errands.append(Errand(case.name, Place(out_of(asked) / case.name), payload))
             except Refused as refusal:
                 faults += refusal.errors
@@ -139,7 +140,8 @@ class Program:
         if asked.dry_run:
             for errand in errands:
                 files = {name: str(path) for name, path in errand.payload.files} if errand.payload else {}
-                plan = {"name": errand.name, "folder": str(errand.place.folder), "files": files}
+                label = errand.payload.label if errand.payload else ""
+                plan = {"name": errand.name, "label": label, "folder": str(errand.place.folder), "files": files}
                 plan["left_out"] = dict(errand.payload.left_out) if errand.payload else {}
                 self.print(plan, [f"{errand.place.folder}: {', '.join(files.values()) or 'no files'}"])
             errands = []
@@ -274,6 +276,17 @@ def places_in(text: str) -> list[Place]:
     if not places:
         raise NotFound(f"{text}: no request lies there; give a folder that run or submit made, or '<id>&<token>'.")
     return places
+
+
+def case_label(given: str | None, name: str) -> str | None:
+    """Choose the label of a request: as it was given, in a cohort with the case's name; ``None``: its file's name.
+
+    >>> case_label(None, ""), case_label(None, "07/t1"), case_label("knees", "07/t1"), case_label("", "07/t1")
+    (None, '07/t1', 'knees 07/t1', '')
+    """
+    if given is None:
+        return name or None
+    return f"{given} {name}".strip() if given else ""
 
 
 def out_of(asked: argparse.Namespace) -> Path:

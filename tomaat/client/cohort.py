@@ -153,7 +153,7 @@ class Cohort:
                 return ticket
         elif same and note["url"] == self.client.url:
             return self._send(errand, payload, note)  # it may have arrived, and its answer been lost
-        return self._send(errand, payload, place.begin(self.client.url, payload.service, digests))
+        return self._send(errand, payload, place.begin(self.client.url, payload.service, digests, payload.label))
 
     def _under_way(self, errand: Errand, note: dict[str, Any], *, same: bool) -> Ticket | None:
         """Return the ticket of an earlier run if it is of the same request and may still bring a result."""
@@ -196,7 +196,7 @@ class Cohort:
             errand.place.forget()
             if slug_of(refusal.problem) != "idempotency-key-reused":
                 raise
-            note = errand.place.begin(note["url"], note["service"], note["inputs"])  # another zlib packed it otherwise
+            note = errand.place.begin(note["url"], note["service"], note["inputs"], payload.label)  # another zlib
             ticket = self.client.send(payload, idempotency_key=note["idempotency_key"], on_step=show)
         errand.place.keep({**note, "id": ticket.id, "token": ticket.token})
         errand.state = "submitted"

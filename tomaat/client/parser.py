@@ -50,6 +50,9 @@ def make_parser() -> argparse.ArgumentParser:
             "--format", type=given, metavar="FORMAT", help=f"of the result's volumes: {', '.join(FORMATS)}"
         )
         sending.add_argument(
+            "--label", metavar="TEXT", help="your own name for the ticket; default: the file's name; '': none"
+        )
+        sending.add_argument(
             "--again", action="store_true", help="replace the files of an earlier request in the folder"
         )
         sending.add_argument("-n", "--dry-run", action="store_true", help="check, list the requests, and send nothing")
