@@ -24,6 +24,7 @@ from tests.browser import check_access, picture
 from tests.dicom_series import image, series, voxels_of, written, zipped
 from tomaat.archives import ArchiveLimits, unpack
 from tomaat.archives.pack import pack
+from tomaat.client.label import label_of
 from tomaat.services.payload import FORMATS
 
 # Archives
@@ -588,6 +589,35 @@ def test_the_formats_are_those_that_the_server_makes(page, run):
         choice.select_option(wanted)
         assert page.evaluate("formatField.read(true)") == {"outputs": {"format": wanted}}
     assert "It refers to DICOM images" in page.evaluate("formatField.read(false).fault")
+    check_access(page)
+
+
+# The label
+
+
+@pytest.mark.parametrize(
+    "name", ["Anna.nii.gz", "x" * 60 + "y" * 500 + "-t1.nii.gz", " one\ntwo\0 ", "turned\u202e", "👍" * 101]
+)
+def test_a_label_is_made_of_a_name_as_the_client_makes_it(run, name):
+    assert run("label-field", "return module.labelOf(given);", name) == label_of(name)
+
+
+def test_the_label_follows_what_is_chosen_and_stays_empty_where_somebody_emptied_it(page, run):
+    run("label-field", """
+        globalThis.labelField = module.makeLabelField();
+        document.querySelector("main").replaceChildren(labelField.element);
+    """)  # fmt: skip
+    box = page.get_by_role("textbox", name="Label")
+    page.evaluate("labelField.suggest('a.nii')")
+    expect(box).to_have_value("a.nii")
+    box.fill("my head")
+    page.evaluate("labelField.suggest('a.nii')")
+    assert page.evaluate("labelField.read()") == "my head"
+    page.evaluate("labelField.suggest('b.nii')")
+    assert page.evaluate("labelField.read()") == "b.nii", "the old name would be another volume's"
+    box.fill("")
+    page.evaluate("labelField.suggest('c.nii')")
+    assert page.evaluate("labelField.read()") == ""
     check_access(page)
 
 

@@ -122,18 +122,21 @@ def test_tickets_survive_a_reload_and_a_closed_tab_until_they_are_forgotten(visi
     visitor = visit()
     page = visitor.open("#/services/FloatComputation")
     page.get_by_role("button", name="Fill in the example").click()
+    page.get_by_role("textbox", name="Label").fill("A first sum")
     page.get_by_role("button", name="Send").click()
     expect(page.get_by_text("Done.", exact=True)).to_be_visible()
     ticket = ticket_of(page)
+    expect(page.locator(".about")).to_contain_text(": A first sum")
     link = page.locator("#link").input_value()
     assert ticket["token"] in link
     page.reload()
     expect(page.locator("dl.values")).to_have_text("Result6.5")
     page.close()
     page = visitor.open()
-    listed = page.get_by_role("link", name=f"FloatComputation {ticket['id']}")
+    listed = page.get_by_role("link", name="A first sum")
     expect(listed).to_be_visible()
     expect(page.locator(".tickets")).to_contain_text("Done")
+    expect(page.locator(".tickets")).to_contain_text(f"FloatComputation {ticket['id']}")
     check_access(page)
     picture(page, "tickets")
     page.on("dialog", lambda dialog: dialog.accept())
@@ -149,6 +152,7 @@ def test_tickets_survive_a_reload_and_a_closed_tab_until_they_are_forgotten(visi
     page.goto(link)
     expect(page.locator("dl.values")).to_have_text("Result6.5")
     assert ticket_of(page)["token"] == ticket["token"]
+    expect(page.locator(".about")).to_contain_text(": A first sum")
     assert not any(
         ticket["token"] in url for url in visitor.asked + stranger.asked if url.startswith(stranger.url + "/")
     )
@@ -160,6 +164,8 @@ def test_tickets_survive_a_reload_and_a_closed_tab_until_they_are_forgotten(visi
     check_access(page)
     picture(page, "expired")
     expect(page.get_by_role("link", name="Download")).to_be_hidden()
+    expect(page.locator(".about")).not_to_contain_text("A first sum")
+    assert "A first sum" not in page.evaluate("JSON.stringify(localStorage)"), "the label goes with the files"
 
 
 def test_back_and_forward_lead_to_the_filled_form_and_to_the_ticket(visit):
@@ -228,6 +234,37 @@ def test_a_list_that_stays_open_past_midnight_says_which_day_it_means(visit):
     expect(listed).to_have_text("14:05")
     page.clock.set_fixed_time("2026-01-03T00:01:00Z")
     expect(listed).to_have_text("2 Jan 2026, 14:05")
+
+
+def test_the_list_is_searched_by_label_service_and_state_with_the_keyboard_alone(visit):
+    kept = [("Anna T1.nii.gz", "Brain", "succeeded"), ("Bert T1.nii.gz", "Brain", "failed"), (None, "Sum", "succeeded")]
+    tickets = (
+        {"id": number, "token": f"t{number}", "label": label, "service": service, "state": state}
+        for number, (label, service, state) in enumerate(kept, 1)
+    )
+    page = keep_in(visit(**PHONE), *tickets)
+    page.reload()
+    box = page.get_by_role("searchbox", name="Search")
+    links = page.locator(".tickets a")
+    expect(links).to_have_text(["Anna T1.nii.gz", "Bert T1.nii.gz", "Sum 3"])
+    box.focus()
+    for text, found in (
+        ("t1 anna", ["Anna T1.nii.gz"]),
+        ("DONE", ["Anna T1.nii.gz", "Sum 3"]),
+        ("brain failed", ["Bert T1.nii.gz"]),
+    ):
+        box.fill("")
+        page.keyboard.type(text)
+        expect(links).to_have_text(found)
+        expect(page.locator("#announcer")).to_have_text(f"{len(found)} ticket{'' if len(found) == 1 else 's'} found.")
+        expect(box).to_be_focused()
+    check_access(page)
+    assert fits(page)
+    picture(page, "search-phone")
+    page.keyboard.press("Tab")
+    expect(links).to_be_focused()
+    box.fill("nobody")
+    expect(page.get_by_text("No ticket fits the search.")).to_be_visible()
 
 
 def test_what_was_heard_before_the_server_was_lost_is_shown(visit):

@@ -23,6 +23,7 @@ import { inDigits } from "./words.js";
  * @property {HTMLElement} target the label names it, and the focus goes to it
  * @property {() => Read} read
  * @property {(value: any) => void} fill
+ * @property {() => string} [name] of the file or the folder that is chosen
  */
 
 /**
@@ -32,6 +33,7 @@ import { inDigits } from "./words.js";
  * @property {() => Read} read
  * @property {(value: any) => void} fill
  * @property {(fault: string) => void} refuse
+ * @property {() => string} name of the file or the folder that is chosen; of other fields nothing
  * @property {() => void} clear
  * @property {() => void} focus
  */
@@ -67,6 +69,7 @@ export function makeField(input) {
     input,
     element: frame.element,
     read: () => control.read(),
+    name: () => control.name?.() ?? "",
     clear: frame.clear,
     focus: frame.focus,
     fill(value) {

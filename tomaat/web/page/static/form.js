@@ -5,6 +5,7 @@ import { announce, fill, make } from "./dom.js";
 import { makeField } from "./fields.js";
 import { makeFormatField } from "./format-field.js";
 import { makeKeyField } from "./key-field.js";
+import { makeLabelField } from "./label-field.js";
 import { demandSize, leastBytes, pack, readAll } from "./payload.js";
 import { makeSending } from "./sending.js";
 import { keep, keepSent } from "./store.js";
@@ -30,6 +31,7 @@ export class ServiceForm {
     this.hooks = hooks;
     this.fields = Object.values(service.interface).map(makeField);
     this.formatField = this.fields.some(({ input }) => input.type === "volume") ? makeFormatField() : null;
+    this.labelField = service.takes_label ? makeLabelField() : null;
     this.keyField = makeKeyField();
     this.trouble = make("div", { class: "trouble", role: "alert", hidden: true });
     this.sending = makeSending();
@@ -43,6 +45,7 @@ export class ServiceForm {
       make("legend", { class: "unseen" }, `The inputs of ${service.name}`),
       ...this.fields.map((field) => field.element),
       this.formatField?.element,
+      this.labelField?.element,
       this.keyField.element,
       make("div", { class: "actions" }, this.send, this.example),
     );
@@ -86,6 +89,7 @@ export class ServiceForm {
   }
 
   onInput() {
+    this.labelField?.suggest(this.fields.map((field) => field.name()).find(Boolean) ?? "");
     this.packed = null;
     this.trouble.hidden = true;
   }
@@ -124,9 +128,10 @@ export class ServiceForm {
     }
     const signal = this.begin("Packing");
     this.setUpload("sending");
+    const label = this.labelField?.read() ?? "";
     try {
-      const ticket = await this.packAndSend(content, signal);
-      keep({ ...ticket, created: new Date().toISOString() });
+      const ticket = await this.packAndSend(content, label, signal);
+      keep({ ...ticket, label, created: new Date().toISOString() });
       keepSent(ticket.id, content.volumes);
       this.setBusy(false);
       this.setUpload("");
@@ -144,14 +149,15 @@ export class ServiceForm {
     }
   }
 
-  /** @param {import("./payload.js").Content} content @param {AbortSignal} signal */
-  async packAndSend(content, signal) {
+  /** @param {import("./payload.js").Content} content @param {string} label @param {AbortSignal} signal */
+  async packAndSend(content, label, signal) {
     this.arrived = false;
     demandSize(leastBytes(content.members));
     this.packed ??= await pack(content, this.sending.showStep("Packing"), signal);
     demandSize(this.packed.payload.size);
     const onBytes = this.sending.showStep("Sending");
     const ticket = await submit(this.service.name, this.packed.payload, {
+      label,
       idempotencyKey: this.packed.idempotencyKey,
       signal,
       onBytes: (bytes, allBytes) => {

@@ -138,7 +138,7 @@ async function refreshTickets() {
     asked.add(ticket.token);
     try {
       const now = await status(ticket, { signal: shown.signal });
-      update({ ...ticket, state: now.state });
+      update({ ...ticket, label: now.label, state: now.state });
     } catch (error) {
       if (!(error instanceof Refused) || error.kind !== "not-found") break; // later
       update({ ...ticket, state: "unknown" });

@@ -13,6 +13,7 @@ const MOST = 200;
  * @typedef {object} KeptTicket
  * @property {number} id
  * @property {string} token
+ * @property {string | null} [label]
  * @property {string} service
  * @property {string} created RFC 3339
  * @property {string} state as it was seen last
@@ -44,8 +45,8 @@ export function isKept(ticket) {
 }
 
 /** Remember a ticket, and how it stands. @param {KeptTicket} ticket */
-export function keep({ id, token, service, created, state }) {
-  const ticket = { id, token, service, created, state };
+export function keep({ id, token, label = null, service, created, state }) {
+  const ticket = { id, token, label, service, created, state };
   if (isKept(ticket)) update(ticket);
   else write(thatFit([ticket, ...tickets()]));
 }

@@ -68,6 +68,12 @@ export class VolumeField {
     };
   }
 
+  /** The name of the file, or of the folder that the images lie in. */
+  name() {
+    const file = this.single ?? this.series?.images[0];
+    return file?.webkitRelativePath.split("/")[0] || file?.name || "";
+  }
+
   /** Which volume of the series is meant, where somebody said it. @returns {{value?: {volume: number}, fault?: string}} */
   chosen() {
     if (!this.number.validity.valid) return { fault: "The volume's number is a whole number from 1." };
