@@ -16,7 +16,7 @@ from tomaat.client.client import DEFAULT_URL, PATIENCE_SECONDS, Client
 from tomaat.client.cohort import Cohort, Errand
 from tomaat.client.completion import SCRIPTS, complete, remember, remembered
 from tomaat.client.display import Display, printable
-from tomaat.client.errors import ClientError, NotFound, Refused
+from tomaat.client.errors import ClientError, NotFound, Refused, Unusable
 from tomaat.client.parser import parse
 from tomaat.client.place import Place, places_below
 from tomaat.client.texts import errand_as_json, result_lines, service_lines, state_text
@@ -220,7 +220,9 @@ class Program:
             say_wrong(errand.error.sentences(), f"{errand.name}: " if errand.name else "")
         lines = [] if errand.result is None else result_lines(errand.result)
         if errand.name and errand.result is not None:
-            lines = [f"{folder}{' (from before)' if errand.skipped else ''}", *(f"  {line}" for line in lines)]
+            lines = [f"{folder}{' (was there already)' if errand.skipped else ''}", *(f"  {line}" for line in lines)]
+        elif errand.skipped:
+            lines = [f"{folder} was there already; --again sends it anew.", *lines]
         elif errand.result is None and errand.error is None:
             lines = [f"{folder}: {errand.state}"]
         self.print(errand_as_json(errand), lines)
@@ -253,11 +255,14 @@ class Program:
         return INTERRUPTED
 
 
-def read_key(file: Path | None) -> str | None:
+def read_key(file: Path | None) -> str:
     """Give the API key: from a file, or from the environment; never from the command line, which all users see."""
     if file is None:
-        return os.environ.get("TOMAAT_KEY")
-    return file.read_text(encoding="utf-8").strip()
+        return os.environ.get("TOMAAT_KEY", "").strip()
+    key = file.read_text(encoding="utf-8", errors="replace").strip()
+    if not key:
+        raise Unusable(f"{file} is empty; write the API key into it.")
+    return key
 
 
 def read_reference(text: str) -> tuple[int, str] | None:

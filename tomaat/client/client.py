@@ -47,7 +47,8 @@ class Client:
         self.http = Http(url, patience_seconds=patience_seconds, timeout_seconds=timeout_seconds, on_notice=on_notice)
         self.url = self.http.url
         if key is not None and not (key.isascii() and key.isprintable()):
-            raise Unusable("The API key is not one line of plain characters; was the right file read?")
+            remedy = "Look at TOMAAT_KEY, or at the file of --key-file."
+            raise Unusable("The API key is not one line of plain characters.", remedy=remedy)
         self.key = key
         self._known: dict[str, dict[str, Any]] = {}
 

@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 from tomaat.client.client import Client
 from tomaat.client.display import Display
 from tomaat.client.errors import ClientError, NotAllowed, NotFound, NotReady, Refused, Unreachable, Unusable
-from tomaat.client.http_api import slug_of
 from tomaat.client.payload import Payload
 from tomaat.client.place import Place
 from tomaat.client.result import Result
 from tomaat.client.step import WAITING, Step
 from tomaat.client.ticket import ENDED, SHORT_WAIT_SECONDS, Ticket, demand_success
+from tomaat.client.troubles import slug_of
 
 T = TypeVar("T")
 
