@@ -19,6 +19,7 @@ from tomaat.client.display import Display, printable
 from tomaat.client.errors import ClientError, NotFound, Refused, Unusable
 from tomaat.client.parser import parse
 from tomaat.client.place import Place, places_below
+from tomaat.client.table import STANDARD_OUTPUT, row_as_json, row_of, rows_below, table_lines, write_csv
 from tomaat.client.texts import errand_as_json, result_lines, service_lines, state_text
 from tomaat.client.ticket import ENDED, Ticket
 
@@ -102,7 +103,15 @@ class Program:
     def run(self) -> None:
         """Send, wait and fetch."""
         errands, cohort = self.errands_to_send()
-        cohort.run(errands)
+        if self.asked.csv is None or not errands:
+            cohort.run(errands)
+            return
+        if self.asked.csv != STANDARD_OUTPUT:
+            self.asked.csv.open("a").close()  # refused now, not after the last result
+        try:
+            cohort.run(errands)
+        finally:
+            write_csv([row_of(errand) for errand in errands], self.asked.csv)
 
     def submit(self) -> None:
         """Send, and do not wait."""
@@ -174,6 +183,19 @@ class Program:
                 cohort.run(errands)
             else:
                 cohort.fetch(errands)
+
+    def table(self) -> None:
+        """Print the table of the results in folders."""
+        rows = []
+        for folder in self.asked.folders:
+            rows += rows_below(existing(folder), lambda told: say_wrong([told]))
+        if self.asked.csv is not None:
+            write_csv(rows, self.asked.csv)
+        elif self.json:
+            for row in rows:
+                self.print(row_as_json(row), [])
+        else:
+            self.print({}, table_lines(rows))
 
     def cancel(self) -> None:
         """Give requests up. Those that have ended keep their results, unless asked otherwise."""
@@ -292,6 +314,13 @@ def case_label(given: str | None, name: str) -> str | None:
     if given is None:
         return name or None
     return f"{given} {name}".strip() if given else ""
+
+
+def existing(folder: Path) -> Path:
+    """Give a folder that is there; raises ``NotFound`` for another one."""
+    if not folder.is_dir():
+        raise NotFound(f"{folder}: there is no such folder.")
+    return folder
 
 
 def out_of(asked: argparse.Namespace) -> Path:
