@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import re
 import tarfile
 import zipfile
 
@@ -25,6 +26,7 @@ from tests.dicom_series import image, series, voxels_of, written, zipped
 from tomaat.archives import ArchiveLimits, unpack
 from tomaat.archives.pack import pack
 from tomaat.client.label import label_of
+from tomaat.client.table import Row, write_csv
 from tomaat.services.payload import FORMATS
 
 # Archives
@@ -369,6 +371,54 @@ def test_of_a_folder_the_largest_series_is_sent_and_another_may_be_chosen(page, 
     assert {file for _, file in sent} == {file.name for file in (exported / "scan").iterdir()}
     choice.select_option("1: Scout (CT), 2 images")
     assert [name for name, _ in run("fields", code)] == ["file-scan/1.dcm", "file-scan/2.dcm"]
+
+
+def test_a_folder_of_studies_and_volumes_becomes_a_case_each(page, run, tmp_path):
+    """Of a study the largest series is sent; it is called after the folder of all of its images."""
+    studies = {
+        "anna/CT/thin": series(voxels_of((8, 6, 4)), SeriesNumber=3),
+        "anna/CT/scout": series(voxels_of((8, 6, 2)), SeriesInstanceUID="1.2.3", SeriesNumber=1),
+        "bert/CT": series(voxels_of((8, 6, 3)), StudyInstanceUID="1.2.4", SeriesInstanceUID="1.2.5"),
+    }
+    for folder, images in studies.items():
+        (tmp_path / "ward" / folder).mkdir(parents=True)
+        for name, content in images.items():
+            (tmp_path / "ward" / folder / name).write_bytes(content)
+    (tmp_path / "ward/carl.nii.gz").write_bytes(b"voxels")
+    (tmp_path / "ward/notes.txt").write_text("About all.")
+    make = MAKE.replace("map(module.makeField)", "map((input) => module.makeField(input, { takesMany: true }))")
+    run("fields", make, [VolumeInput("scan", "CT scan").describe()])
+    page.get_by_label("Choose a DICOM folder").set_input_files(tmp_path / "ward")
+    expect(page.locator(".chosen")).to_contain_text("3 volumes, a ticket each")
+    page.get_by_text("Which ones").click()
+    expect(page.locator(".which li")).to_have_text(
+        ["anna/CT: 3: Köpf axial (CT), the largest of 2 series", re.compile("^bert/CT: "), "carl.nii.gz"]
+    )
+    expect(page.locator(".which")).to_contain_text("ward/notes.txt")
+    check_access(page)
+    code = """
+        const { cases, isDicom } = fields[0].read();
+        return [isDicom, ...cases.map(({ of, read }) => [of.label, read.members.length, read.members[0].name])];
+    """
+    assert run("fields", code) == [
+        False,
+        ["anna/CT", 4, "file-scan/1.dcm"],
+        ["bert/CT", 3, "file-scan/1.dcm"],
+        ["carl.nii.gz", 1, "file-scan.nii.gz"],
+    ]
+    page.get_by_label("Choose a DICOM folder").set_input_files(tmp_path / "ward/anna")
+    expect(page.get_by_label("2 series are in it; the one to send:")).to_be_visible()
+
+
+def test_a_table_is_written_as_the_command_line_writes_it(run, tmp_path):
+    rows = [
+        ('Müller, "A"', "Brain", 7, "succeeded", {"b: left": 1910.072, "b: right": 5.0}),
+        ("=cmd", "Brain", None, "refused", {}),
+        ("+1", "Brain", 8, "succeeded", {"c: @x": 0.1 + 0.2}),
+    ]
+    write_csv([Row(*row) for row in rows], tmp_path / "table.csv")
+    given = [dict(zip(("label", "service", "ticket", "state", "volumes"), row, strict=True)) for row in rows]
+    assert run("csv", "return module.csvOf(given);", given).encode() == (tmp_path / "table.csv").read_bytes()
 
 
 def test_what_may_be_a_broken_image_of_a_folder_is_refused_by_name(page, run, exported):
@@ -842,11 +892,11 @@ def test_what_is_kept_is_written_when_it_changed_and_without_what_is_not_asked_f
 
 
 def test_of_too_many_tickets_those_that_ended_go_first(kept):
-    before = [ticket(number, state="queued" if number % 2 else "succeeded") for number in range(200, 0, -1)]
-    _, after = kept("module.keep({ ...given[0], id: 201, state: 'succeeded' });", before)
-    assert [each["id"] for each in after] == [201, *(number for number in range(200, 0, -1) if number != 2)]
-    _, after = kept("module.keep({ ...given[0], id: 201 });", [ticket(number) for number in range(200, 0, -1)])
-    assert [each["id"] for each in after] == list(range(201, 1, -1))
+    before = [ticket(number, state="queued" if number % 2 else "succeeded") for number in range(1000, 0, -1)]
+    _, after = kept("module.keep({ ...given[0], id: 1001, state: 'succeeded' });", before)
+    assert [each["id"] for each in after] == [1001, *(number for number in range(1000, 0, -1) if number != 2)]
+    _, after = kept("module.keep({ ...given[0], id: 1001 });", [ticket(number) for number in range(1000, 0, -1)])
+    assert [each["id"] for each in after] == list(range(1001, 1, -1))
 
 
 def test_numbers_are_written_as_people_read_them(run):

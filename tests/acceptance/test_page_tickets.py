@@ -1,13 +1,16 @@
 """Tickets as a real browser shows them, against the real service; the pictures lie in .cache/screenshots."""
 
+import csv
+import io
 import json
 import re
 import time
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
 
-from tests.acceptance.page import PHONE, problem, status_of, ticket_of
+from tests.acceptance.page import PHONE, problem, small_volume, status_of, ticket_of
 from tests.browser import check_access, fits, picture
 
 
@@ -265,6 +268,76 @@ def test_the_list_is_searched_by_label_service_and_state_with_the_keyboard_alone
     expect(links).to_be_focused()
     box.fill("nobody")
     expect(page.get_by_text("No ticket fits the search.")).to_be_visible()
+
+
+def test_many_volumes_become_a_ticket_each_and_one_table(visit, tmp_path):
+    """One of them is refused; the service is no segmentation, so the test tells the labels of the results."""
+    labels = [{"value": 1, "name": "left", "ml": 3.25}, {"value": 2, "name": "=right", "ml": 12.0}]
+    record = {"outputs": [{"name": "b", "type": "labels", "labels": labels}]}
+    names = ["anna.nii.gz", "=bert.nii.gz", "carl.nii.gz"]
+    for name in names:
+        (tmp_path / name).write_bytes(b"no volume" if name == "carl.nii.gz" else small_volume())
+    visitor = visit(**PHONE)
+    visitor.context.route("**/result/*/result.json", lambda route: route.fulfill(body=json.dumps(record)))
+    page = visitor.open("#/services/GaussianSmoothing")
+    page.get_by_label("CT or MRI volume").set_input_files([tmp_path / name for name in names])
+    expect(page.locator(".chosen")).to_contain_text("3 volumes, a ticket each")
+    check_access(page)
+    page.get_by_role("button", name="Send").click()
+    expect(page).to_have_url(re.compile("#/cohorts/[0-9a-f]{16}$"))
+    expect(page.get_by_text("3 volumes, all ended.", exact=True)).to_be_visible()
+    rows = page.get_by_role("row")
+    expect(rows).to_have_count(4)
+    expect(rows.first).to_have_text("LabelStateb: left (ml)b: =right (ml)")
+    expect(rows.nth(1)).to_have_text("=bert.nii.gzDone3.2512")
+    expect(rows.nth(2)).to_have_text("anna.nii.gzDone3.2512")
+    expect(rows.nth(3)).to_contain_text("carl.nii.gzRefused: volume: ")
+    check_access(page)
+    assert fits(page)
+    picture(page, "cohort-phone")
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Download as CSV").click()
+    assert saved.value.suggested_filename == "GaussianSmoothing-volumes.csv"
+    lines = list(csv.reader(io.StringIO(Path(saved.value.path()).read_bytes().decode("utf-8-sig"))))
+    assert lines[0] == ["label", "service", "ticket", "state", "b: left (ml)", "b: =right (ml)"]
+    assert [[line[0], *line[3:]] for line in lines[1:]] == [
+        ["'=bert.nii.gz", "succeeded", "3.25", "12"],
+        ["anna.nii.gz", "succeeded", "3.25", "12"],
+        ["carl.nii.gz", "refused", "", ""],
+    ]
+    page.reload()
+    expect(rows).to_have_count(3)
+    expect(rows.nth(1)).to_have_text("=bert.nii.gzDone3.2512")
+    page.get_by_role("link", name="All services and tickets").click()
+    expect(page.get_by_role("link", name="anna.nii.gz")).to_be_visible()
+    page.get_by_role("link", name="Table").first.click()
+    expect(rows).to_have_count(3)
+
+
+def test_a_cohort_that_the_server_interrupts_goes_on_where_it_stopped(visit, tmp_path):
+    for name in ("a.nii.gz", "b.nii.gz"):
+        (tmp_path / name).write_bytes(small_volume())
+    visitor, sent = visit(), []
+
+    def busy(route):
+        sent.append(route.request.headers["idempotency-key"])
+        if len(sent) == 2:
+            route.fulfill(status=503, body=problem(503))
+        else:
+            route.fulfill(status=202, body=json.dumps({"id": len(sent), "token": f"t{len(sent)}", "service": "X"}))
+
+    visitor.context.route("**/request", busy)
+    visitor.context.route("**/status/*", lambda route: route.fulfill(body=json.dumps(status_of(state="queued"))))
+    page = visitor.open("#/services/GaussianSmoothing")
+    page.get_by_label("CT or MRI volume").set_input_files([tmp_path / name for name in ("a.nii.gz", "b.nii.gz")])
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_role("alert")).to_have_text(
+        "Of the volumes 1 are done with. Send again for the others.It is busy."
+    )
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_text("2 volumes, 2 of them on their way.", exact=True)).to_be_visible()
+    assert len(sent) == 3
+    assert sent[1] == sent[2], "it may have arrived"
 
 
 def test_what_was_heard_before_the_server_was_lost_is_shown(visit):

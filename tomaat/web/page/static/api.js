@@ -95,6 +95,16 @@ export function result(ticket, onBytes, signal) {
 }
 
 /**
+ * Fetch the record of a result alone, which does not count as fetching the result.
+ * @param {Reference} ticket
+ * @param {AbortSignal} signal
+ * @returns {Promise<import("./result.js").Manifest>}
+ */
+export function recordOf(ticket, signal) {
+  return askFor(ticket, "result", "/result.json", { signal });
+}
+
+/**
  * Fetch a volume that was sent, as the service read it; asks again while it is being read.
  * @param {Reference} ticket
  * @param {string} id of the input

@@ -14,6 +14,7 @@ import { inDigits } from "./words.js";
  * @property {{name: string, data: Blob}[]} [members]
  * @property {import("./files.js").Shown} [volume]
  * @property {boolean} [isDicom]
+ * @property {{of: import("./cases.js").Case, read: Read}[]} [cases] of a cohort: members and volume of each
  * @property {string} [fault]
  */
 
@@ -39,7 +40,7 @@ import { inDigits } from "./words.js";
  */
 
 const CONTROLS = {
-  volume: (/** @type {Input} */ input) => new VolumeField(input),
+  volume: (/** @type {Input} */ input, /** @type {boolean} */ takesMany) => new VolumeField(input, takesMany),
   float: numberControl,
   int: numberControl,
   str: textControl,
@@ -54,15 +55,20 @@ const AXES = {
 };
 const MISSING = "This is needed.";
 
-/** Make the field of an input, with all of its description. @param {Input} input @returns {Field} */
-export function makeField(input) {
-  const control = (CONTROLS[input.type] ?? jsonControl)(input);
+/**
+ * Make the field of an input, with all of its description.
+ * @param {Input} input
+ * @param {{takesMany?: boolean}} [how] whether several volumes become a ticket each
+ * @returns {Field}
+ */
+export function makeField(input, { takesMany = false } = {}) {
+  const control = (CONTROLS[input.type] ?? jsonControl)(input, takesMany);
   const open = !input.required && input.default === null;
   const frame = makeFrame(`input-${input.id}`, control, {
     name: [input.name, open && make("span", { class: "optional" }, " optional")],
     kind: input.type,
     about: input.description,
-    hint: hintOf(input),
+    hint: hintOf(input) + (takesMany ? " Several volumes, or a folder of studies, become one ticket each." : ""),
   });
   frame.element.dataset.input = input.id;
   return {

@@ -1,9 +1,10 @@
 /** The page: it shows one of its views, and asks the server for services and tickets meanwhile. */
 
 import { services as fetchServices, Refused, status } from "./api.js";
+import { makeCohortView } from "./cohort-view.js";
 import { announce, fill, make } from "./dom.js";
 import { ServiceForm } from "./form.js";
-import { placeOf, ticketPlace } from "./links.js";
+import { cohortPlace, placeOf, ticketPlace } from "./links.js";
 import { makeOverview, serviceState } from "./overview.js";
 import { isOpen } from "./states.js";
 import { find, onOtherTab, tickets, update } from "./store.js";
@@ -34,6 +35,9 @@ function showPlace() {
   if (place.view === "ticket") {
     document.title = `Ticket ${place.id} – TOMAAT`;
     showTicket(place.id, place.token ?? find(place.id)?.token);
+  } else if (place.view === "cohort") {
+    document.title = "Table – TOMAAT";
+    fill(main, makeCohortView(place.id, shown.signal));
   } else if (place.view === "service") {
     document.title = `${place.name} – TOMAAT`;
     showService(place.name);
@@ -93,6 +97,12 @@ function formOf(service) {
       announce(`${service.name}: ticket ${ticket.id}.`);
       const place = placeOf(location.hash);
       if (place.view === "service" && place.name === service.name) location.hash = ticketPlace(ticket);
+      else if (place.view === "overview") overview.showTickets();
+    },
+    onCohort(cohort) {
+      announce(`${service.name}: all are sent.`);
+      const place = placeOf(location.hash);
+      if (place.view === "service" && place.name === service.name) location.hash = cohortPlace(cohort);
       else if (place.view === "overview") overview.showTickets();
     },
     onUpload(upload) {

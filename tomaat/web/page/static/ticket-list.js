@@ -1,7 +1,7 @@
 /** The tickets that this browser keeps, as a list that can be searched. */
 
 import { announce, make, redraw } from "./dom.js";
-import { ticketPlace } from "./links.js";
+import { cohortPlace, ticketPlace } from "./links.js";
 import { STATES } from "./states.js";
 import { forgetAll, tickets } from "./store.js";
 import { atTime, counted } from "./words.js";
@@ -85,6 +85,7 @@ function ticketLine(ticket) {
     make("a", { href: ticketPlace(ticket) }, ticket.label || numbered),
     make("span", { class: `state ${ticket.state}` }, stateOf(ticket)),
     ticket.label && make("span", { class: "hint" }, numbered),
+    ticket.cohort && make("a", { class: "hint", href: cohortPlace(ticket.cohort) }, "Table"),
     make("time", { datetime: ticket.created }, atTime(ticket.created)),
   );
 }
