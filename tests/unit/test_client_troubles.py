@@ -116,10 +116,9 @@ def test_a_dead_proxy_is_named_with_the_variable_that_names_it(monkeypatch, name
     )
 
 
-def test_where_nobody_answers_it_is_told_where_the_address_comes_from(stub):
-    stub.server_close()
+def test_where_nobody_answers_it_is_told_where_the_address_comes_from():
     with pytest.raises(Unreachable, match=r"Connection refused\. Is the address right, .* --url or TOMAAT_URL gives"):
-        services(stub.url)
+        services("http://127.0.0.1:1")
 
 
 def test_two_files_of_one_name_are_told_with_the_pattern_that_tells_them_apart():

@@ -49,7 +49,7 @@ def test_a_label_is_one_line_in_any_alphabet(sent, kept):
     ("sent", "code"),
     [
         (b"x" * 101, "too-long"),
-        (b"one\ntwo", "control-character"),
+        (b"first\nsecond", "control-character"),
         (b"nul\0", "control-character"),
         ("turned \u202e round".encode(), "control-character"),
         ("line\u2028".encode() + b"s", "control-character"),
@@ -61,7 +61,7 @@ def test_a_label_that_cannot_be_shown_in_a_line_is_refused_and_not_repeated(sent
         read_label(sent)
     assert (caught.value.status, [error["code"] for error in caught.value.errors]) == (400, [code])
     assert caught.value.detail.startswith("label: it ")
-    assert not {"one", "turned", "ller", "xxx"} & set(re.findall(r"\w+", caught.value.detail))
+    assert not {"first", "turned", "ller", "xxx"} & set(re.findall(r"\w+", caught.value.detail))
     if code == "control-character":
         assert not re.search(LABEL_SCHEMA["pattern"], sent.decode())
 
@@ -95,7 +95,7 @@ def test_an_input_of_that_id_comes_before_the_label(web):
     assert label_of(web, ticket) is None
     folder = web.storage.folder_of(web.store.tickets[ticket["id"]].folder).inputs
     assert json.loads((folder / "main.json").read_text())["inputs"] == {"label": "a value " * 20}
-    refused = send(web, part("service", b"Tag"), part("label", b"x" * 2**20))
+    refused = send(web, part("service", b"Tag"), part("label", b"x" * 501))
     assert (refused.status_code, refused.get_json()["errors"][0]["code"]) == (422, "too-long")
     refused = send(web, part("service", b"Tag"), part("label", b"x" * 2**21))
     assert (refused.status_code, refused.get_json()["errors"][0]["code"]) == (413, "too-large")
@@ -122,7 +122,7 @@ def test_where_labels_are_switched_off_the_field_is_taken_and_not_kept(tmp_path)
 
 
 def test_a_label_is_told_to_its_holder_alone(web):
-    key = {"Authorization": f"Bearer {web.keys.make('olga', operator=True)}"}
+    key = {"X-API-Key": web.keys.make("olga", operator=True)}
     with structlog.testing.capture_logs() as lines:
         ticket = send(web, *ADD, part("label", NAME.encode())).get_json()
         web.client.get(ticket["links"]["status"])

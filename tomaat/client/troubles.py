@@ -53,7 +53,7 @@ OWN_AUTHORITY = "Where the certificate is of an authority of your own, name its 
 def untrusted(url: str, error: BaseException) -> ClientError:
     """Make the error of a server whose https fails."""
     cause = cause_of(error)
-    if isinstance(cause, ssl.SSLError) and cause.reason in NO_TLS:
+    if isinstance(cause, ssl.SSLError) and getattr(cause, "reason", "") in NO_TLS:
         there = url.replace("https://", "http://", 1)
         return Unusable(f"{url} does not speak https.", remedy=f"Write {there}, by --url or TOMAAT_URL.")
     return Unreachable(f"{url} cannot be trusted: {reason_of(error)}.", remedy=OWN_AUTHORITY)

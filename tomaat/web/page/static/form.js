@@ -231,7 +231,7 @@ export class ServiceForm {
   /** @param {...string} lines */
   tell(...lines) {
     const done = this.cohort?.done.size;
-    if (done) lines.unshift(`Of the volumes ${done} are done with. Send again for the others.`);
+    if (done) lines.unshift(`Sent so far: ${done}. Send again for the others.`);
     fill(this.trouble, ...lines.map((line) => make("p", {}, line)));
     this.trouble.hidden = false;
   }
