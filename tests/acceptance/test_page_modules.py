@@ -22,7 +22,7 @@ from pydicom.uid import (
 from Inputs import BooleanInput, FloatInput, IntInput, PointListInput, SingleChoiceInput, StringInput, VolumeInput
 from tests.beside_images import CASES
 from tests.browser import check_access, picture
-from tests.dicom_series import image, series, voxels_of, written, zipped
+from tests.dicom_series import UID_ROOT, image, series, voxels_of, written, zipped
 from tomaat.archives import ArchiveLimits, unpack
 from tomaat.archives.pack import pack
 from tomaat.client.label import label_of
@@ -394,7 +394,7 @@ def test_a_folder_of_studies_and_volumes_becomes_a_case_each(page, run, tmp_path
     expect(page.locator(".which li")).to_have_text(
         ["anna/CT: 3: Köpf axial (CT), the largest of 2 series", re.compile("^bert/CT: "), "carl.nii.gz"]
     )
-    expect(page.locator(".which")).to_contain_text("ward/notes.txt")
+    expect(page.locator(".which").first).to_contain_text("ward/notes.txt")
     check_access(page)
     code = """
         const { cases, isDicom } = fields[0].read();
@@ -522,7 +522,12 @@ def test_the_series_is_found_behind_sequences_of_any_form(run, syntax, open_ende
     content = image(
         voxels_of((8, 6, 1))[:, :, 0], syntax, ReferencedStudySequence=[outer], SeriesInstanceUID="1.2.840.9"
     )
-    assert read_head(run, content) == {"uid": "1.2.840.9", "about": "Köpf axial (CT)", "cut": False}
+    assert read_head(run, content) == {
+        "uid": "1.2.840.9",
+        "study": f"{UID_ROOT}1",
+        "about": "Köpf axial (CT)",
+        "cut": False,
+    }
 
 
 def test_descriptions_are_read_in_their_characters(run):
@@ -534,7 +539,7 @@ def test_a_head_that_is_cut_off_or_deflated_is_one_of_a_series_without_a_name(ru
     whole = image(voxels_of((8, 6, 1))[:, :, 0])
     assert read_head(run, whole[:250])["uid"] == ""
     deflated = image(voxels_of((8, 6, 1))[:, :, 0], DeflatedExplicitVRLittleEndian)
-    assert read_head(run, deflated) == {"uid": "", "about": "", "cut": False}
+    assert read_head(run, deflated) == {"uid": "", "study": "", "about": "", "cut": False}
     assert read_head(run, whole[:100]) is None
     assert read_head(run, bytes(400)) is None
 

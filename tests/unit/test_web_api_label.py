@@ -121,6 +121,14 @@ def test_where_labels_are_switched_off_the_field_is_taken_and_not_kept(tmp_path)
     web.close()
 
 
+def test_a_label_is_told_no_longer_once_its_holder_wants_the_files_deleted(web):
+    ticket = send(web, *ADD, part("label", NAME.encode())).get_json()
+    web.succeed(ticket)
+    assert label_of(web, ticket) == NAME
+    assert web.client.delete(ticket["links"]["cancel"]).get_json()["label"] is None
+    assert label_of(web, ticket) is None
+
+
 def test_a_label_is_told_to_its_holder_alone(web):
     key = {"X-API-Key": web.keys.make("olga", operator=True)}
     with structlog.testing.capture_logs() as lines:

@@ -93,7 +93,7 @@ class Status:
 
     id: TicketId
     label: str | None
-    """Its client's own name for it; null too once its files are deleted."""
+    """Its client's own name for it; null too once its files are to be deleted."""
     service: str
     state: State
     position: int | None
@@ -120,7 +120,7 @@ class Status:
         """Describe a ticket; its links hold the token if there is one."""
         return cls(
             id=ticket.id,
-            label=ticket.label,
+            label=None if ticket.delete_requested else ticket.label,
             service=ticket.service,
             state=ticket.state,
             position=outlook.position,

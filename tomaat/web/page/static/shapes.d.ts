@@ -193,7 +193,7 @@ export interface Source {
 /** Where a ticket stands. Times are RFC 3339, UTC. */
 export interface Status {
   id: number;
-  /** Its client's own name for it; null too once its files are deleted. */
+  /** Its client's own name for it; null too once its files are to be deleted. */
   label: string | null;
   service: string;
   state: "submitted" | "queued" | "running" | "succeeded" | "failed" | "cancelled" | "expired";
