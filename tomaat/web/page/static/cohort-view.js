@@ -24,7 +24,7 @@ const known = new Map();
  */
 export function makeCohortView(id, signal) {
   const table = make("div");
-  const told = make("p", { class: "about", role: "status" });
+  const told = make("p", { class: "about" });
   const trouble = make("p", { class: "trouble", role: "status", hidden: true });
   const save = make(
     "button",
@@ -42,7 +42,7 @@ export function makeCohortView(id, signal) {
       try {
         await askForAll(id, signal, draw);
         trouble.hidden = true;
-        if (!membersOf(id).some((each) => isOpen(each))) break;
+        if (!membersOf(id).some(isOpen)) break;
       } catch (error) {
         if (signal.aborted) return;
         trouble.textContent = `${saidBy(error)} Asking again.`;
@@ -54,7 +54,7 @@ export function makeCohortView(id, signal) {
 
   function draw() {
     const rows = rowsOf(id);
-    const open = rows.filter(isOpen).length;
+    const open = membersOf(id).filter(isOpen).length;
     const text = `${counted(rows.length, "volume")}, ${open ? `${open} of them on their way` : "all ended"}.`;
     told.textContent = text;
     if (!open) announce(text);
