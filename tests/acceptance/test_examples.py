@@ -28,7 +28,7 @@ def test_the_curl_walk_through_ends_with_the_sum(service):
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    assert "state: succeeded" in done.stdout
+    assert "label: A first sum, state: succeeded" in done.stdout
     assert "result: 6.5" in done.stdout
 
 

@@ -7,6 +7,8 @@ from functools import cache
 
 from tomaat import __version__
 from tomaat.tickets.states import STATES
+from tomaat.web.api.form import LABEL
+from tomaat.web.api.label import LABEL_SCHEMA
 from tomaat.web.api.main_json import form_schema, main_schema
 from tomaat.web.api.results import ANY_TYPE, GZIP, TYPES
 from tomaat.web.api.shapes import Accepted, Explanation, Files, Service, Status
@@ -44,7 +46,7 @@ SUBMIT_HEADERS = [
         "name": "Idempotency-Key",
         "in": "header",
         "description": "The client's own random name for this request: sent again with the same payload, it gives the "
-        "same ticket.",
+        "same ticket, whose label stays the first one.",
         "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
     }
 ]
@@ -113,9 +115,9 @@ def _submit(services: Sequence[Service]) -> Json:
     form = {
         "type": "object",
         "description": "Each input is a field of its id: the schema `form.<service>` lists them. Or all inputs come in "
-        "one `payload`, and no other fields beside it.",
+        "one `payload`, and no inputs beside it.",
         "required": ["service"],
-        "properties": {"service": name, "payload": payload},
+        "properties": {"service": name, LABEL: LABEL_SCHEMA, "payload": payload},
         "additionalProperties": {"description": "An input; a file, or several files, for a volume."},
     }
     reference = {"reference": "{$response.body#/id}&{$response.body#/token}"}

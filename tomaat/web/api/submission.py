@@ -19,7 +19,8 @@ from tomaat.storage import Storage, TicketFolder
 from tomaat.tickets.ticket import Ticket
 from tomaat.tickets.ticket_store import NewTicket, OfferedService, TicketStore
 from tomaat.web.api.fields import Fields
-from tomaat.web.api.form import Form
+from tomaat.web.api.form import LABEL, Form
+from tomaat.web.api.label import read_label
 from tomaat.web.api.tokens import new_token
 from tomaat.web.http.access import demand_service
 from tomaat.web.http.problems import Problem, invalid, refused_where_disk_is_full, retry_later
@@ -43,10 +44,12 @@ class Submission:
         limits: ArchiveLimits,
         *,
         largest_voxel_bytes: int,
+        keep_labels: bool,
         offered: Recent[list[OfferedService]],
         still_loading: Callable[[], bool],
     ) -> None:
         self.store = store
+        self.keep_labels = keep_labels
         self.offered = offered
         self.still_loading = still_loading
         self.storage = storage
@@ -65,7 +68,7 @@ class Submission:
             most_parts=self.limits.most_members + MOST_VALUES,
         )
         with refused_where_disk_is_full(), self.storage.receiving() as folder:
-            service, digest, field_faults = self._receive(form, folder, partial(self._service, key))
+            service, digest, field_faults, label = self._receive(form, folder, partial(self._service, key))
             self._check(folder, service, field_faults)
         token, token_hash = new_token()
         submission = NewTicket(
@@ -76,6 +79,7 @@ class Submission:
             key_name=None if key is None else key.name,
             idempotency_key=repeatable,
             payload_sha256=None if repeatable is None else digest,
+            label=label if self.keep_labels else None,
         )
         return self._enter(submission), token
 
@@ -98,23 +102,29 @@ class Submission:
 
     def _receive(
         self, form: Form, folder: TicketFolder, permitted: Callable[[str], OfferedService]
-    ) -> tuple[OfferedService, bytes, list[dict[str, Any]] | None]:
-        """Receive the inputs; return the service that they are for, the SHA-256 of what was sent, and faults of fields.
+    ) -> tuple[OfferedService, bytes, list[dict[str, Any]] | None, str | None]:
+        """Receive the inputs; return the service that they are for, their SHA-256, faults of fields, and the label.
 
-        ``permitted`` is asked once: before anything is written, if the service is named before the inputs.
+        ``permitted`` is asked once: before anything is written, if the service is named before the inputs. The field
+        ``label`` is an input's where the service has one of that id, and the inputs come as fields.
         """
         named = form.begin()
         service = None if named is None else permitted(named)
         if form.has_payload:
-            return *self._unpack(form, folder, service, permitted), None
+            return *self._unpack(form, folder, service, permitted), None, read_label(form.label)
         fields = Fields(folder.inputs, self.limits)
+        label = None
         try:
             fields.receive(form.fields())
+            service = service or permitted(form.service or "")
+            if LABEL not in service.interface:
+                label = read_label(form.label)
+            elif form.label is not None:
+                fields.add_text(LABEL, form.label)
         except ArchiveRefused as error:
             raise _archive_problem(error) from error
-        service = service or permitted(form.service or "")
         fields.write_main(service.interface)
-        return service, fields.digest.digest(), fields.faults
+        return service, fields.digest.digest(), fields.faults, label
 
     def _unpack(
         self,

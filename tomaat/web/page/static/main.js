@@ -1,9 +1,10 @@
 /** The page: it shows one of its views, and asks the server for services and tickets meanwhile. */
 
 import { services as fetchServices, Refused, status } from "./api.js";
+import { makeCohortView } from "./cohort-view.js";
 import { announce, fill, make } from "./dom.js";
 import { ServiceForm } from "./form.js";
-import { placeOf, ticketPlace } from "./links.js";
+import { cohortPlace, placeOf, ticketPlace } from "./links.js";
 import { noticesWanted } from "./notices.js";
 import { makeOverview, serviceState } from "./overview.js";
 import { makeOwnTexts } from "./own-texts.js";
@@ -36,6 +37,9 @@ function showPlace() {
   if (place.view === "ticket") {
     document.title = `Ticket ${place.id} – TOMAAT`;
     showTicket(place.id, place.token ?? find(place.id)?.token);
+  } else if (place.view === "cohort") {
+    document.title = "Table – TOMAAT";
+    fill(main, makeCohortView(place.id, shown.signal));
   } else if (place.view === "service") {
     document.title = `${place.name} – TOMAAT`;
     showService(place.name);
@@ -98,6 +102,12 @@ function formOf(service) {
       if (place.view === "service" && place.name === service.name) location.hash = ticketPlace(ticket);
       else if (place.view === "overview") overview.showTickets();
     },
+    onCohort(cohort) {
+      announce(`${service.name}: all are sent.`);
+      const place = placeOf(location.hash);
+      if (place.view === "service" && place.name === service.name) location.hash = cohortPlace(cohort);
+      else if (place.view === "overview") overview.showTickets();
+    },
     onUpload(upload) {
       if (upload === "failed") announce(`${service.name}: it was not sent; its form says why.`);
       showUploads();
@@ -141,7 +151,7 @@ async function refreshTickets() {
     asked.add(ticket.token);
     try {
       const now = await status(ticket, { signal: shown.signal });
-      update({ ...ticket, state: now.state });
+      update({ ...ticket, label: now.label, state: now.state });
     } catch (error) {
       if (!(error instanceof Refused) || error.kind !== "not-found") break; // later
       update({ ...ticket, state: "unknown" });

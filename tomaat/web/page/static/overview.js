@@ -1,11 +1,9 @@
 /** The first view: every service, and the tickets that this browser keeps. */
 
 import { fill, make, redraw } from "./dom.js";
-import { ticketPlace } from "./links.js";
 import { makeNoticeBox } from "./notices.js";
-import { STATES } from "./states.js";
-import { forgetAll, tickets } from "./store.js";
-import { atTime, counted, inPlainWords, inTime } from "./words.js";
+import { makeTicketList } from "./ticket-list.js";
+import { counted, inPlainWords, inTime } from "./words.js";
 
 /** @typedef {import("./shapes.d.ts").Service} Service */
 
@@ -16,7 +14,7 @@ export function makeOverview() {
   const lists = make("div", {}, make("p", { class: "hint" }, "Asking the server…"));
   const trouble = make("p", { class: "trouble", role: "status", hidden: true });
   const uploads = make("div");
-  const kept = make("div", { class: "kept" });
+  const kept = makeTicketList();
   const notices = makeNoticeBox();
   const element = make(
     "div",
@@ -27,7 +25,7 @@ export function makeOverview() {
       { "aria-labelledby": "tickets" },
       make("h2", { id: "tickets" }, "Your tickets"),
       uploads,
-      kept,
+      kept.element,
       notices.element,
     ),
   );
@@ -61,7 +59,7 @@ export function makeOverview() {
       fill(uploads, lines.some(Boolean) && make("ul", { class: "tickets" }, ...lines));
     },
     showTickets() {
-      showTickets(kept);
+      kept.show();
       notices.update();
     },
   };
@@ -103,41 +101,4 @@ function makeLists(services, states) {
 function serviceLine({ name, description, intended_use }, state) {
   const use = intended_use && make("p", { class: "use" }, intended_use);
   return make("li", { class: "card" }, make("h2", {}, formLink(name)), make("p", {}, description), use, state);
-}
-
-/** @param {HTMLElement} kept */
-function showTickets(kept) {
-  const known = tickets();
-  const today = new Date().toDateString(); // the day of a ticket that was sent today is left out
-  redraw(kept, [today, known], () => {
-    if (!known.length) {
-      return [
-        make("p", { class: "hint" }, "None yet. The tickets that you send are listed here, in this browser only."),
-      ];
-    }
-    return [
-      make("ul", { class: "tickets" }, ...known.map(ticketLine)),
-      make("p", { class: "hint" }, "Kept in this browser only; the server has no list of yours."),
-      make("button", { type: "button", class: "quiet", onclick: askAndForget }, "Forget them all"),
-    ];
-  });
-  function askAndForget() {
-    if (!confirm("Forget all tickets in this browser? Their results can then be reached only with a saved link.")) {
-      return;
-    }
-    forgetAll();
-    showTickets(kept);
-    kept.closest("main")?.focus();
-  }
-}
-
-/** @param {import("./store.js").KeptTicket} ticket */
-function ticketLine(ticket) {
-  return make(
-    "li",
-    {},
-    make("a", { href: ticketPlace(ticket) }, `${ticket.service} ${ticket.id}`),
-    make("span", { class: `state ${ticket.state}` }, STATES[ticket.state] ?? ticket.state),
-    make("time", { datetime: ticket.created }, atTime(ticket.created)),
-  );
 }

@@ -8,23 +8,28 @@ import { ENDED, isOpen } from "./states.js";
 const TICKETS = "tomaat.tickets";
 const NOTICES = "tomaat.notices";
 const KEY = "tomaat.key";
-const MOST = 200;
+const MOST = 1000;
 
 /**
  * @typedef {object} KeptTicket
  * @property {number} id
  * @property {string} token
+ * @property {string | null} [label]
  * @property {string} service
  * @property {string} created RFC 3339
  * @property {string} state as it was seen last
+ * @property {string} [cohort] with which others it was sent
  */
 
 /** @typedef {import("./api.js").Reference} Reference */
 /** @typedef {import("./files.js").Shown} Shown */
+/** @typedef {import("./csv.js").Row & {why: string}} Refusal of a case of a cohort: its row in the table */
 /** @type {Map<number, Map<string, Shown>>} */
 const sent = new Map();
 /** @type {(ticket: KeptTicket) => void} */
 let tellEnd = () => {};
+/** By cohort, as long as the page is open. @type {Map<string, Refusal[]>} */
+const refused = new Map();
 
 /** The newest first. @returns {KeptTicket[]} */
 export function tickets() {
@@ -47,8 +52,8 @@ export function isKept(ticket) {
 }
 
 /** Remember a ticket, and how it stands. @param {KeptTicket} ticket */
-export function keep({ id, token, service, created, state }) {
-  const ticket = { id, token, service, created, state };
+export function keep({ id, token, label, service, created, state, cohort }) {
+  const ticket = { id, token, service, created, state, ...(label && { label }), ...(cohort && { cohort }) };
   if (isKept(ticket)) update(ticket);
   else write(thatFit([ticket, ...tickets()]));
 }
@@ -76,6 +81,17 @@ export function forget(ticket) {
 export function forgetAll() {
   write([]);
   sent.clear();
+  refused.clear();
+}
+
+/** Note a case of a cohort that became no ticket. @param {string} cohort @param {Refusal} refusal */
+export function keepRefused(cohort, refusal) {
+  refused.set(cohort, [...refusedOf(cohort), refusal]);
+}
+
+/** @param {string} cohort */
+export function refusedOf(cohort) {
+  return refused.get(cohort) ?? [];
 }
 
 /** Whether two are one ticket: a server that is set up anew counts from 1 again. @param {Reference} one @param {Reference} other */

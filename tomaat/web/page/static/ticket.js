@@ -52,11 +52,11 @@ export class TicketView {
     const text = textOf(now, this.cancelAsked);
     const ended = ENDED.includes(now.state);
     trouble.hidden = true;
-    this.remember({ ...this.ticket, service: now.service, created: now.created, state: now.state });
+    this.remember({ ...this.ticket, label: now.label, service: now.service, created: now.created, state: now.state });
     if (this.signal.aborted) return; // another view is shown
     title.textContent = now.service;
     document.title = `${now.service} ${now.id}: ${text} – TOMAAT`;
-    about.textContent = `Ticket ${now.id}, sent ${atTime(now.created)}`;
+    about.textContent = `Ticket ${now.id}, sent ${atTime(now.created)}${now.label ? `: ${now.label}` : ""}`;
     told.textContent = text;
     more.textContent = moreOf(now);
     fill(failure, now.state === "failed" && makeFailure(problemOf(now)));
@@ -148,7 +148,7 @@ export class TicketView {
   /** Say that there is no result any more. @param {Status} now @param {string} why */
   showGone(now, why) {
     const { told, more, outcome } = this.parts;
-    update({ ...this.ticket, service: now.service, created: now.created, state: "expired" });
+    update({ ...this.ticket, label: null, service: now.service, created: now.created, state: "expired" });
     if (this.signal.aborted) return;
     told.textContent = why;
     more.textContent = "";
