@@ -124,12 +124,17 @@ def check_pixels(columns: int, rows: int) -> None:
         raise VolumeRefused("too-large", f"it claims {columns} x {rows} pixels; {rule}.")
 
 
-def check_size(header: VolumeHeader, file_bytes: int, largest_voxel_bytes: float) -> VolumeHeader:
-    """Demand that the voxels fit the limit, on disk and in memory, and the file, or the files of a series."""
+def check_most(header: VolumeHeader, largest_voxel_bytes: float) -> None:
+    """Demand that the voxels fit the limit, on disk and in memory."""
     claimed = max(header.voxel_bytes, header.value_bytes)
     if claimed > largest_voxel_bytes:
         rule = f"The header claims {claimed} bytes of voxels; at most {largest_voxel_bytes} are taken."
         raise VolumeRefused("too-large", rule)
+
+
+def check_size(header: VolumeHeader, file_bytes: int, largest_voxel_bytes: float) -> VolumeHeader:
+    """Demand that the voxels fit the limit, on disk and in memory, and the file, or the files of a series."""
+    check_most(header, largest_voxel_bytes)
     if header.compression in DEFLATED and header.voxel_bytes > MOST_INFLATED * file_bytes:
         rule = f"The header claims {header.voxel_bytes} bytes of voxels; {file_bytes} bytes cannot inflate to as many."
         raise VolumeRefused("size", rule)

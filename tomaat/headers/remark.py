@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 MADE_SQUARE = "made-square"  #: the axes are not exactly those in the file
+RESAMPLED = "resampled"  #: the voxels are not those in the file, but between them
 NO_PLACE = "no-place"  #: the header does not say where the volume lies
 
 
