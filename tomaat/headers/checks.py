@@ -45,6 +45,7 @@ OTHERS = (
 LARGEST_SIDE = 65_535  #: of one DICOM image, in pixels: its standard has no larger number
 MOST_PIXELS = 64 * 1024**2  #: of one DICOM image; a mammogram has 14 million
 MOST_OF_IMAGES = 1000  #: bytes of voxels that may come of one byte of a series' files; lossy ones come of 1:20
+MOST_BEHIND = 64 * 1024**2  #: bytes that the header does not claim, inflated where they are compressed with the voxels
 MOST_INFLATED = 1032  #: bytes that come out of one: deflate's longest match, 258 bytes, takes two bits
 NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?|[-+]?(nan|inf|infinity)", re.ASCII | re.IGNORECASE)
 WHOLE_NUMBER = re.compile(r"-?\d{1,12}", re.ASCII)
@@ -146,8 +147,21 @@ def check_size(header: VolumeHeader, file_bytes: int, largest_voxel_bytes: float
         rule = f"The header claims {header.voxel_bytes} bytes of voxels; {there} are there"
         raise VolumeRefused("size", f"{rule}. The file is cut, or its header is wrong; copy it again from its source.")
     if header.compression == "none" and there > header.voxel_bytes:
+        check_behind(header, there - header.voxel_bytes)
         return replace(header, remarks=(*header.remarks, bytes_behind(there - header.voxel_bytes)))
     return header
+
+
+def check_behind(header: VolumeHeader, count: int) -> None:
+    """Demand that bytes which the header does not claim are no volumes: a dimension would be short, and nobody told."""
+    claims = f"The header claims {header.voxel_bytes} bytes of voxels"
+    if count > MOST_BEHIND:
+        rule = f"{count} more are there, and at most {MOST_BEHIND} are passed over"
+        raise VolumeRefused("size", f"{claims}; {rule}. It may be wrong; write the volume again.")
+    if count and count % header.voxel_bytes == 0:
+        sizes = " x ".join(map(str, header.dimensions))
+        rule = f"{sizes} of {header.dtype}; there are {count // header.voxel_bytes + 1} times as many"
+        raise VolumeRefused("size", f"{claims}, {rule}. Correct its dimensions, or send one volume by itself.")
 
 
 def at_the_end(header: VolumeHeader, file_bytes: int) -> VolumeHeader:
@@ -156,6 +170,7 @@ def at_the_end(header: VolumeHeader, file_bytes: int) -> VolumeHeader:
     if place < header.voxel_offset:
         rule = f"The header claims {header.voxel_bytes} bytes of voxels"
         raise VolumeRefused("size", f"{rule}; {file_bytes - header.voxel_offset} are there.")
+    check_behind(header, place - header.voxel_offset)
     return replace(header, voxel_offset=place)
 
 

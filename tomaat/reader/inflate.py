@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from isal import isal_zlib
 
-from tomaat.headers.checks import GZIP_MAGIC, LONGEST_TEXT_HEADER
+from tomaat.headers.checks import GZIP_MAGIC, LONGEST_TEXT_HEADER, MOST_BEHIND, check_behind
 from tomaat.headers.mha import plain_mha_head
 from tomaat.headers.nifti import HEAD_BYTES
 from tomaat.headers.nrrd import plain_nrrd_head
@@ -17,7 +17,6 @@ from tomaat.headers.volume_refused import VolumeRefused
 
 STEP_BYTES = 1024**2
 READ_BYTES = 64 * 1024  #: at once; of many small members each costs a copy of what follows it
-MOST_BEHIND = 64 * 1024**2  #: inflated bytes behind the voxels, of which the checksum is verified, too
 WINDOW = {"gzip": 31, "zlib": 15}  #: zlib's words for the format whose checksum is verified
 
 
@@ -53,6 +52,7 @@ def inflate(source: int, header: VolumeHeader, head: bytearray, voxels: mmap.mma
     if came < claimed:
         rule = f"The header claims {header.voxel_bytes} bytes of voxels; {max(0, came - before)} come out."
         raise VolumeRefused("size", rule)
+    check_behind(header, came - claimed)
     return came - claimed + behind.packed_bytes
 
 
