@@ -153,6 +153,12 @@ def test_whole_volumes_behind_compressed_voxels_refuse_a_file(size, tmp_path, re
         reader.read(tmp_path / "x.nii.gz")
 
 
+def test_of_what_comes_out_behind_compressed_voxels_no_more_is_inflated_than_is_passed_over(tmp_path, reader):
+    (tmp_path / "x.nii.gz").write_bytes(gzip.compress(nifti() + bytes(66 * 1024**2), 1))
+    with pytest.raises(VolumeRefused, match="claims 240 bytes of voxels; more than 67109104 come out"):
+        reader.read(tmp_path / "x.nii.gz")
+
+
 def test_the_form_with_the_higher_code_places_a_nifti_or_the_one_that_is_asked_for(tmp_path, reader):
     (tmp_path / "x.nii").write_bytes(with_qform(nifti(srow=turned(30)), 20, 2, 1))
     theirs = nibabel.load(tmp_path / "x.nii")
