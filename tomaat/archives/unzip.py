@@ -49,7 +49,7 @@ def unzip_dicom(archive: Path, folder: Path, limits: ArchiveLimits) -> list[str]
         if isinstance(error, OSError) and error.errno != errno.EINVAL:  # that comes of seeking before the beginning
             raise
         # zipfile raises BadZipFile, but zlib's, struct's and Python's own errors too
-        raise ArchiveRefused("broken-zip", "The zip archive is broken.") from None
+        raise ArchiveRefused("broken-zip", "The zip archive is broken or cut; pack it again.") from None
 
 
 class _Unzipping:
