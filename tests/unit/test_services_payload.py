@@ -23,13 +23,13 @@ UID = "1.2.840.113619.2.55"
 def payload(tmp_path):
     """Write a payload's files and check it."""
 
-    def check(files, limits=LIMITS, **values):
+    def check(files, limits=LIMITS, links=None, **values):
         (tmp_path / "main.json").write_text(json.dumps({"inputs": {"sigma": 1} | values}))
         for name, data in files.items():
             path = tmp_path / name
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(data)
-        return check_payload(tmp_path, INPUTS, limits)
+        return check_payload(tmp_path, INPUTS, limits, links=links)
 
     return check
 
@@ -135,7 +135,7 @@ def test_a_folder_of_images_is_taken(payload, tmp_path):
             {"file-scan.zip": zipped({"a.zip": zipped({"b": IMAGE})})},
             ("scan", "no-dicom", "the zip archive holds 'a.zip'."),
         ),
-        ({"file-scan.zip": b"no zip"}, ("scan", "broken-zip", "scan: The zip archive is broken.")),
+        ({"file-scan.zip": b"no zip"}, ("scan", "broken-zip", "scan: The zip archive is broken or cut; pack")),
     ],
 )
 def test_what_is_no_series_is_refused_beside_all_other_faults(payload, files, error):
@@ -159,6 +159,21 @@ def test_a_link_to_an_image_is_refused(payload, tmp_path):
     (tmp_path / "image").write_bytes(IMAGE)
     (tmp_path / "file-scan" / "a").symlink_to(tmp_path / "image")
     assert ("scan", "not-dicom") in [error[:2] for error in errors_of(payload, {})]
+
+
+def test_links_that_were_left_out_of_a_folder_of_images_are_told(payload, tmp_path):
+    checked = payload({"file-scan/a": IMAGE}, links={"file-scan": ["latest"] + [f"x/{n}" for n in range(30)]})
+    (remark,) = checked.remarks["scan"]
+    assert remark.code == "left-out"
+    assert remark.detail.startswith("31 links among the images, left out: 'latest', 'x/0', ")
+    assert remark.detail.endswith(" and 11 more.")
+    assert check_payload(tmp_path, INPUTS).remarks == checked.remarks  # as a worker does
+
+
+def test_links_alone_are_no_images(payload):
+    assert errors_of(payload, {}, links={"file-scan": ["a"]}) == [
+        ("scan", "missing", "scan: links alone were sent, and no image; pack what they lead to (tar -h).")
+    ]
 
 
 @pytest.mark.parametrize(("others", "fits"), [(0, True), (250_000, False)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -31,6 +32,16 @@ RETRY_SECONDS = 5  #: until a network may be loaded
 MOST_NAMED = 20  #: services that a refusal names
 MOST_VALUES = 200  #: fields of a form that are no files
 LONGEST_IDEMPOTENCY_KEY = 255  #: characters
+
+
+@dataclass(frozen=True, kw_only=True)
+class Received:
+    """What was sent, once its files lie in the ticket's folder."""
+
+    service: OfferedService
+    digest: bytes  #: SHA-256 of it
+    field_faults: list[dict[str, Any]] | None = None  #: of a form with a field for each input
+    links: dict[str, list[str]] = field(default_factory=dict)  #: that were left out of folders of images
 
 
 class Submission:
@@ -65,17 +76,17 @@ class Submission:
             most_parts=self.limits.most_members + MOST_VALUES,
         )
         with refused_where_disk_is_full(), self.storage.receiving() as folder:
-            service, digest, field_faults = self._receive(form, folder, partial(self._service, key))
-            self._check(folder, service, field_faults)
+            received = self._receive(form, folder, partial(self._service, key))
+            self._check(folder, received)
         token, token_hash = new_token()
         submission = NewTicket(
             token_hash=token_hash,
-            service=service.name,
-            interface_hash=service.interface_hash,
+            service=received.service.name,
+            interface_hash=received.service.interface_hash,
             folder=folder.name,
             key_name=None if key is None else key.name,
             idempotency_key=repeatable,
-            payload_sha256=None if repeatable is None else digest,
+            payload_sha256=None if repeatable is None else received.digest,
         )
         return self._enter(submission), token
 
@@ -96,17 +107,15 @@ class Submission:
             raise retry_later(503, "not-offered-yet", "Not offered yet", detail, RETRY_SECONDS)
         raise Problem(404, "unknown-service", "Unknown service", f"service: {shown(name)} is not offered here{names}")
 
-    def _receive(
-        self, form: Form, folder: TicketFolder, permitted: Callable[[str], OfferedService]
-    ) -> tuple[OfferedService, bytes, list[dict[str, Any]] | None]:
-        """Receive the inputs; return the service that they are for, the SHA-256 of what was sent, and faults of fields.
+    def _receive(self, form: Form, folder: TicketFolder, permitted: Callable[[str], OfferedService]) -> Received:
+        """Receive the inputs.
 
         ``permitted`` is asked once: before anything is written, if the service is named before the inputs.
         """
         named = form.begin()
         service = None if named is None else permitted(named)
         if form.has_payload:
-            return *self._unpack(form, folder, service, permitted), None
+            return self._unpack(form, folder, service, permitted)
         fields = Fields(folder.inputs, self.limits)
         try:
             fields.receive(form.fields())
@@ -114,7 +123,7 @@ class Submission:
             raise _archive_problem(error) from error
         service = service or permitted(form.service or "")
         fields.write_main(service.interface)
-        return service, fields.digest.digest(), fields.faults
+        return Received(service=service, digest=fields.digest.digest(), field_faults=fields.faults)
 
     def _unpack(
         self,
@@ -122,13 +131,14 @@ class Submission:
         folder: TicketFolder,
         service: OfferedService | None,
         permitted: Callable[[str], OfferedService],
-    ) -> tuple[OfferedService, bytes]:
-        """Unpack the payload; return the service that it is for, and the payload's SHA-256."""
+    ) -> Received:
+        """Unpack the payload."""
         digest = hashlib.sha256()
         payload = _noting(form.payload(), digest.update)
         refusal: Problem | None = None
+        links: dict[str, list[str]] = {}
         try:
-            unpack(payload, folder.inputs, self.limits)
+            links = unpack(payload, folder.inputs, self.limits)
         except ArchiveRefused as error:
             refusal = _archive_problem(error)
         for _ in payload:  # the service may be named behind the payload
@@ -136,18 +146,19 @@ class Submission:
         service = service or permitted(form.service or "")
         if refusal is not None:
             raise refusal
-        return service, digest.digest()
+        return Received(service=service, digest=digest.digest(), links=links)
 
-    def _check(self, folder: TicketFolder, service: OfferedService, field_faults: list[dict[str, Any]] | None) -> None:
+    def _check(self, folder: TicketFolder, received: Received) -> None:
         """Demand that the service takes the inputs."""
-        inputs = [from_description(description) for description in service.interface.values()]
+        inputs = [from_description(description) for description in received.service.interface.values()]
         try:
             check_payload(
                 folder.inputs,
                 inputs,
                 self.limits,
                 largest_voxel_bytes=self.largest_voxel_bytes,
-                field_faults=field_faults,
+                field_faults=received.field_faults,
+                links=received.links,
             )
         except PayloadRefused as error:
             raise _inputs_problem(error.errors, error.inputs) from error
