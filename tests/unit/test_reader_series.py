@@ -170,7 +170,7 @@ def test_a_series_that_was_not_sent_cannot_be_chosen():
 @pytest.mark.parametrize(
     ("slices", "moved"),
     [
-        (stack([round(0.625 * k + 1e-9, 1) for k in range(40)]), "0.078"),
+        (stack([round(0.625 * k + 1e-9, 1) for k in range(40)]), "0.064"),
         ([replace(one, spacing_mm=(0.5 + 1e-3 * (one.number % 2), 0.75)) for one in stack(range(6))], "0.063"),
         ([replace(one, axes=(1.0, 0.001, 0.0, 0.0, 1.0, 0.0)) for one in stack(range(6))], "0.02 "),
     ],

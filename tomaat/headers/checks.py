@@ -83,7 +83,9 @@ def check_dimensions(sizes: Sequence[int]) -> tuple[int, int, int]:
         raise VolumeRefused("dimensions", f"The dimensions {shown(tuple(sizes))} must all be 1 or more.")
     if len(sizes) > VOLUME_DIMENSIONS and any(size > 1 for size in sizes[VOLUME_DIMENSIONS:]):
         raise VolumeRefused(
-            "not-3d", f"The dimensions {shown(tuple(sizes))} are more than three; send one volume of one channel."
+            "not-3d",
+            f"The dimensions {shown(tuple(sizes))} are more than three; send one volume of one channel (FSL: fslsplit; "
+            "nibabel: image.slicer[..., 0]).",
         )
     padded = (*sizes[:VOLUME_DIMENSIONS], 1, 1)
     if len(sizes) < VOLUME_DIMENSIONS - 1:
@@ -177,7 +179,8 @@ def at_the_end(header: VolumeHeader, file_bytes: int) -> VolumeHeader:
 def check_type(name: str | None, said: object) -> str:
     """Demand a scalar voxel type."""
     if name is None or name not in BYTES_OF:
-        raise VolumeRefused("voxel-type", f"The voxel type {shown(said)} is not taken; {', '.join(BYTES_OF)} are.")
+        known = ", ".join(BYTES_OF)
+        raise VolumeRefused("voxel-type", f"The voxel type {shown(said)} is not taken; save the volume as {known}.")
     return name
 
 

@@ -15,6 +15,7 @@ from tomaat.headers.nrrd import plain_nrrd_head
 from tomaat.headers.volume_header import VolumeHeader
 from tomaat.headers.volume_refused import VolumeRefused
 
+REMEDY = "Copy the file again from its source."
 STEP_BYTES = 1024**2
 READ_BYTES = 64 * 1024  #: at once; of many small members each costs a copy of what follows it
 WINDOW = {"gzip": 31, "zlib": 15}  #: zlib's words for the format whose checksum is verified
@@ -80,11 +81,12 @@ def _inflated(source: int, header: VolumeHeader, behind: _Behind) -> Iterator[by
                 pending = os.pread(source, READ_BYTES, position)
                 position += len(pending)
                 if not pending:
-                    raise VolumeRefused("truncated", "The compressed voxels end before their checksum.")
+                    raise VolumeRefused("truncated", f"The compressed voxels end before their checksum. {REMEDY}")
             try:
                 data = member.decompress(pending, STEP_BYTES)
             except isal_zlib.IsalError:  # type: ignore[misc]  # isal's stub does not say that it is one
-                raise VolumeRefused("broken", "The compressed voxels are broken, or their checksum is wrong.") from None
+                rule = f"The compressed voxels are broken, or their checksum is wrong. {REMEDY}"
+                raise VolumeRefused("broken", rule) from None
             pending = member.unconsumed_tail
             yield data
         position -= len(member.unused_data)

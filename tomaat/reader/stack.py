@@ -78,7 +78,7 @@ def grid_of(slices: Sequence[Slice], *, resampled: bool = True) -> Grid:
     )
     if _off(exact, corners, first).max() <= EXACT_WITHIN:
         return exact
-    fitted = _fitted(exact, corners, spacing.mean(axis=0), step, first)
+    fitted = _fitted(exact, corners, spacing.mean(axis=0), first)
     off = _off(fitted, corners, first)
     if off.max() > MOVED_WITHIN:
         even = _even(exact, corners, spacing.mean(axis=0), placed) if resampled else None
@@ -169,9 +169,12 @@ def _off(grid: Grid, corners: Array, first: Slice) -> Array:
     return farthest
 
 
-def _fitted(exact: Grid, corners: Array, in_plane: Array, step: float, first: Slice) -> Grid:
+def _fitted(exact: Grid, corners: Array, in_plane: Array, first: Slice) -> Grid:
     """Lay a grid as near to all corners as it goes. Source: W. Kabsch, "A solution for the best rotation", 1976."""
-    spacing = (float(in_plane[0]), float(in_plane[1]), step)
+    spacing = (float(in_plane[0]), float(in_plane[1]), exact.spacing_mm[2])
+    if len(corners) > 1:
+        depths = corners.mean(axis=1) @ np.asarray(exact.direction)[:, 2]
+        spacing = (*spacing[:2], float(np.polyfit(np.arange(len(depths)), depths, 1)[0]))
     points = _on_grid(spacing, len(corners), first).reshape(-1, 3)
     targets = corners.reshape(-1, 3)
     middle, target = points.mean(axis=0), targets.mean(axis=0)
