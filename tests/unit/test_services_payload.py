@@ -122,6 +122,12 @@ def test_a_folder_of_images_is_taken(payload, tmp_path):
     ("files", "error"),
     [
         ({"file-scan/a": IMAGE, "file-scan/b": b"text"}, ("scan", "not-dicom", "scan: 'b' is no DICOM file")),
+        (
+            {"file-scan/a": IMAGE, "file-scan/b": b""},
+            ("scan", "not-dicom", "scan: 'b' is empty; copy the series again"),
+        ),
+        ({"file-scan.zip": b"7z\xbc\xaf\x27\x1c"}, ("scan", "broken-zip", "is a 7z archive, no zip; pack the images")),
+        ({"file-scan.dcm": IMAGE}, ("scan", "extension", "'file-scan.dcm' is one DICOM image; send the images of its")),
         ({"file-scan/a": IMAGE, "file-scan.zip": zipped({"a": IMAGE})}, ("scan", "two-files", "were sent; send one")),
         ({"file-scan/a": IMAGE, "file-scan.nii": nifti()}, ("scan", "two-files", "were sent; send one")),
         ({"file-sigma/a": IMAGE}, (None, "not-a-file", "'file-sigma' is no file")),

@@ -180,7 +180,7 @@ def check_type(name: str | None, said: object) -> str:
     """Demand a scalar voxel type."""
     if name is None or name not in BYTES_OF:
         known = ", ".join(BYTES_OF)
-        raise VolumeRefused("voxel-type", f"The voxel type {shown(said)} is not taken; save the volume as {known}.")
+        raise VolumeRefused("voxel-type", f"The voxel type {shown(said)} is not taken; save it as one of {known}.")
     return name
 
 

@@ -38,9 +38,11 @@ def check_series_folder(path: Path) -> None:
             raise VolumeRefused("too-many-images", f"{len(names)} images were sent; at most {MOST_IMAGES} are taken.")
         for name in names:
             if not _is_dicom(name, folder):
-                empty = os.stat(name, dir_fd=folder, follow_symlinks=False).st_size == 0
-                what = "is empty; copy the series again from its source" if empty else "is no DICOM file"
-                raise VolumeRefused("not-dicom", f"{shown(name)} {what}; send images only.")
+                if os.stat(name, dir_fd=folder, follow_symlinks=False).st_size == 0:
+                    rule = f"{shown(name)} is empty; copy the series again from its source."
+                else:
+                    rule = f"{shown(name)} is no DICOM file; send images only."
+                raise VolumeRefused("not-dicom", rule)
 
 
 def _is_dicom(name: str, folder: int) -> bool:
