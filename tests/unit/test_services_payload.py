@@ -124,7 +124,7 @@ def test_a_folder_of_images_is_taken(payload, tmp_path):
         ({"file-scan/a": IMAGE, "file-scan/b": b"text"}, ("scan", "not-dicom", "scan: 'b' is no DICOM file")),
         (
             {"file-scan/a": IMAGE, "file-scan/b": b""},
-            ("scan", "not-dicom", "scan: 'b' is empty; copy the series again"),
+            ("scan", "not-dicom", "scan: 'b' is empty; copy the series"),
         ),
         ({"file-scan.zip": b"7z\xbc\xaf\x27\x1c"}, ("scan", "broken-zip", "is a 7z archive, no zip; pack the images")),
         ({"file-scan.dcm": IMAGE}, ("scan", "extension", "'file-scan.dcm' is one DICOM image; send the images of its")),
