@@ -14,6 +14,7 @@ from tomaat.headers.volume_refused import VolumeRefused
 from tomaat.reader.even import onto_even
 from tomaat.reader.holes import holes_in
 from tomaat.reader.series import arrange
+from tomaat.reader.stack import grid_of
 
 COLUMNS, ROWS = 20, 16
 SPACING = (0.5, 0.75)
@@ -172,6 +173,19 @@ def test_an_image_that_does_not_lie_as_the_others_do_is_refused(number, changes,
     with pytest.raises(VolumeRefused) as refusal:
         arrange(slices)
     assert refusal.value.code == code
+
+
+def test_one_image_whose_axes_are_off_is_not_resampled():
+    with pytest.raises(VolumeRefused, match="rows and columns are not at right angles"):
+        arrange(stack([0], axes=(1, 0.04, 0, 0, 1, 0)))
+
+
+def test_images_at_one_depth_are_no_stack():
+    """They may be told apart by something, and have places of their own along another image's normal."""
+    with pytest.raises(
+        VolumeRefused, match=r"Images lie at one depth of the stack: .*\(at 4\.00 mm\) and .*\(at 4\.00 "
+    ):
+        grid_of(stack([0, 4, 4, 4, 4, 8]))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tomaat.headers.checks import check_origin, check_spacing
+from tomaat.headers.checks import SMALLEST_SPACING_MM, check_origin, check_spacing
 from tomaat.headers.remark import MADE_SQUARE, RESAMPLED, Remark
 from tomaat.headers.volume_header import Point
 from tomaat.headers.volume_refused import VolumeRefused
@@ -126,6 +126,10 @@ def _step(placed: Sequence[Slice], depths: Array) -> float:
             raise VolumeRefused("no-thickness", f"{placed[0].name}: {rule}. Send the whole series.")
         return float(thickness_mm)
     gaps = np.diff(depths)
+    if gaps.min() < SMALLEST_SPACING_MM:  # of images that are turned against each other
+        pair = [_placed(placed[place], depths[place]) for place in (int(gaps.argmin()), int(gaps.argmin()) + 1)]
+        rule = f"Images lie at one depth of the stack: {pair[0]} and {pair[1]}. Send the images of one stack."
+        raise VolumeRefused("doubled-slices", rule)
     if holes := holes_in(gaps.tolist()):
         missing = sum(round(float(gaps[place]) / usual) - 1 for place, usual in holes)
         where = ", ".join(f"{depths[place] + usual:.2f}" for place, usual in holes[:MOST_NAMED])
@@ -185,6 +189,8 @@ def _fitted(exact: Grid, corners: Array, in_plane: Array, first: Slice) -> Grid:
 
 def _even(exact: Grid, corners: Array, in_plane: Array, placed: Sequence[Slice]) -> Grid | None:
     """Lay an even grid beside images that are parallel, and tilted or unevenly spaced; none where that is not all."""
+    if len(placed) == 1:
+        return None
     first, axes = placed[0], np.asarray(exact.direction)
     along = (corners - exact.origin_mm) @ axes
     places, step = even_places(along[:, 0], in_plane.tolist(), MOVED_WITHIN / 2)
