@@ -176,6 +176,11 @@ def test_links_that_were_left_out_of_a_folder_of_images_are_told(payload, tmp_pa
     assert check_payload(tmp_path, INPUTS).remarks == checked.remarks  # as a worker does
 
 
+def test_links_beside_no_input_are_refused(payload):
+    found = errors_of(payload, {"file-scan/a": IMAGE}, links={"file-sigma": ["a"]})
+    assert [(id, code) for id, code, _ in found] == [(None, "unknown-file")]
+
+
 def test_links_alone_are_no_images(payload):
     assert errors_of(payload, {}, links={"file-scan": ["a"]}) == [
         ("scan", "missing", "scan: links alone were sent, and no image; pack what they lead to (tar -h).")

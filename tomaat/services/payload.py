@@ -165,6 +165,8 @@ def check_files(check: Check, folder: Path) -> None:
         found = sorted(entries, key=lambda entry: entry.name)
     sent: dict[str, list[Path]] = {id: [] for id, declared in check.inputs.items() if isinstance(declared, VolumeInput)}
     folders = {f"file-{id}": id for id in sent}
+    for name in sorted(check.links.keys() - folders.keys()):
+        refuse_unknown(check, name)
     for entry in found:
         match = FILE_NAME.fullmatch(entry.name)
         id = match[1] if match and match[1] in check.inputs else None
@@ -201,8 +203,13 @@ def refuse_entry(check: Check, entry: os.DirEntry[str], id: str | None) -> None:
         rule = f"{shown(entry.name)} was sent, but the value belongs into {MAIN}."
         check.fault("wrong-place", f"{id}: {rule}", input=id)
     else:
-        rule = f"is unknown; a payload has {MAIN} and file-<id>.<ext>, and {check.listed_inputs()}."
-        check.fault("unknown-file", f"{shown(entry.name)} {rule}")
+        refuse_unknown(check, entry.name)
+
+
+def refuse_unknown(check: Check, name: str) -> None:
+    """Note that an archive holds what has the name of no input."""
+    rule = f"is unknown; a payload has {MAIN} and file-<id>.<ext>, and {check.listed_inputs()}."
+    check.fault("unknown-file", f"{shown(name)} {rule}")
 
 
 def check_file(check: Check, declared: Input, paths: list[Path]) -> None:
