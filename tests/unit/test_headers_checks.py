@@ -33,6 +33,7 @@ def test_other_bytes_behind_the_voxels_are_counted(name, make, count, tmp_path):
     (tmp_path / name).write_bytes(make(VOXELS + bytes(count)))
     (remark,) = read_header(tmp_path / name).remarks
     assert remark.detail.startswith(f"{count} bytes behind the voxels were passed over")
+    assert ("those of 15 slices" in remark.detail) == (count == 600)
 
 
 def test_bytes_behind_the_voxels_are_bounded(tmp_path):

@@ -150,7 +150,7 @@ def check_size(header: VolumeHeader, file_bytes: int, largest_voxel_bytes: float
         raise VolumeRefused("size", f"{rule}. The file is cut, or its header is wrong; copy it again from its source.")
     if header.compression == "none" and there > header.voxel_bytes:
         check_behind(header, there - header.voxel_bytes)
-        return replace(header, remarks=(*header.remarks, bytes_behind(there - header.voxel_bytes)))
+        return replace(header, remarks=(*header.remarks, bytes_behind(there - header.voxel_bytes, header.slice_bytes)))
     return header
 
 

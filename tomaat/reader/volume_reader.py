@@ -101,7 +101,7 @@ class VolumeReader:
             read = _volume(_told(reply), header, mapped)
             behind = reply.get("behind")
             if tell is not None and isinstance(behind, int) and behind > 0:
-                tell(bytes_behind(behind))
+                tell(bytes_behind(behind, header.slice_bytes))
             return read
 
     def _read_series(
