@@ -40,6 +40,8 @@ class VolumeInput(Input):
       and flipped to that on reading, no value changes, and labels come back on the grid that was sent;
     - ``smallest_dimensions``, ``largest_dimensions``: voxels along i, j, k, as ``perform`` gets them;
     - ``spacing_mm``: the smallest and the largest distance of neighbouring voxels, along each axis;
+    - ``resampled``: what becomes of a DICOM series whose slices are tilted or unevenly spaced. It is put on an even
+      grid by linear interpolation, and a remark tells it; with ``False`` it is refused;
     - ``most_voxels``: the most voxels in all; ``largest_voxel_bytes``: the most bytes of them on disk, uncompressed.
 
     ``perform`` gets ``None`` for a volume that is not required and was not sent. Raises ``TypeError`` for a limit of
@@ -65,6 +67,7 @@ class VolumeInput(Input):
         smallest_dimensions: Sequence[int] | None = None,
         largest_dimensions: Sequence[int] | None = None,
         spacing_mm: Sequence[float] | None = None,
+        resampled: bool = True,
         most_voxels: int | None = None,
         largest_voxel_bytes: int | None = None,
         description: str = "",
@@ -80,6 +83,9 @@ class VolumeInput(Input):
         self.smallest_dimensions = self._limits("smallest_dimensions", smallest_dimensions, _is_count, sizes, 3)
         self.largest_dimensions = self._limits("largest_dimensions", largest_dimensions, _is_count, sizes, 3)
         self.spacing_mm = self._limits("spacing_mm", spacing_mm, _is_length, "two lengths in mm, such as (0.5, 3)", 2)
+        if not isinstance(resampled, bool):
+            raise TypeError(f"{self!r}: resampled={shown(resampled)}; write True or False.")
+        self.resampled = resampled
         self.most_voxels = self._count("most_voxels", most_voxels)
         self.largest_voxel_bytes = self._count("largest_voxel_bytes", largest_voxel_bytes)
         if self.spacing_mm is not None and self.spacing_mm[0] > self.spacing_mm[1]:
@@ -97,6 +103,7 @@ class VolumeInput(Input):
             "smallest_dimensions": None if self.smallest_dimensions is None else list(self.smallest_dimensions),
             "largest_dimensions": None if self.largest_dimensions is None else list(self.largest_dimensions),
             "spacing_mm": None if self.spacing_mm is None else list(self.spacing_mm),
+            "resampled": self.resampled,
             "most_voxels": self.most_voxels,
             "largest_voxel_bytes": self.largest_voxel_bytes,
         }

@@ -145,6 +145,20 @@ def test_of_a_niftis_contradictions_the_better_witness_counts_and_it_is_told(kin
     assert [words.split(":")[0] for words in told] == codes
 
 
+@pytest.mark.parametrize("size", [10_000, 100])
+def test_whole_volumes_behind_compressed_voxels_refuse_a_file(size, tmp_path, reader):
+    (tmp_path / "x.nii.gz").write_bytes(members(nifti(voxels=VOXELS * 3), size))
+    read_header(tmp_path / "x.nii.gz")  # nobody knows yet
+    with pytest.raises(VolumeRefused, match="240 bytes of voxels, 4 x 5 x 6 of int16; there are 3 times as many"):
+        reader.read(tmp_path / "x.nii.gz")
+
+
+def test_of_what_comes_out_behind_compressed_voxels_no_more_is_inflated_than_is_passed_over(tmp_path, reader):
+    (tmp_path / "x.nii.gz").write_bytes(gzip.compress(nifti() + bytes(66 * 1024**2), 1))
+    with pytest.raises(VolumeRefused, match="claims 240 bytes of voxels; more than 67109104 come out"):
+        reader.read(tmp_path / "x.nii.gz")
+
+
 def test_the_form_with_the_higher_code_places_a_nifti_or_the_one_that_is_asked_for(tmp_path, reader):
     (tmp_path / "x.nii").write_bytes(with_qform(nifti(srow=turned(30)), 20, 2, 1))
     theirs = nibabel.load(tmp_path / "x.nii")

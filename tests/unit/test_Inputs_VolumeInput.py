@@ -72,6 +72,8 @@ def test_every_limit_is_described_and_read_back():
     assert described["channels"] == 1
     assert from_description(described) == declared
     assert from_description(described) != VolumeInput("scan", "Scan")
+    alone = VolumeInput("scan", "Scan", resampled=False)
+    assert from_description(json.loads(json.dumps(alone.describe()))) == alone != VolumeInput("scan", "Scan")
     assert {VolumeInput("scan", "Scan").describe()[name] for name in LIMITS} == {None}
 
 
@@ -149,6 +151,7 @@ def test_a_spacing_of_single_precision_is_not_outside_of_itself():
         ({"spacing_mm": 1.0}, TypeError, "spacing_mm=1.0; write two lengths in mm"),
         ({"spacing_mm": (0, 1)}, TypeError, "spacing_mm"),
         ({"spacing_mm": (3, 1)}, ValueError, "write the smaller one first"),
+        ({"resampled": "no"}, TypeError, "resampled='no'; write True or False"),
         ({"most_voxels": 0}, ValueError, "most_voxels=0 is outside"),
         ({"most_voxels": 1e6}, TypeError, "most_voxels"),
     ],

@@ -98,6 +98,18 @@ def test_a_file_that_has_less_than_its_index_says_is_an_error_and_no_end(tmp_pat
         open_member(file, Member(name="x", size=9, offset=0, stored=stored)).read(9)
 
 
+def test_deflated_data_that_are_broken_are_an_error_of_the_disk_and_no_crash(archive, tmp_path):
+    with archive.open("rb") as file:
+        member = next(one for one in members_of(file) if not one.stored and one.size > 1000)
+    data = bytearray(archive.read_bytes())
+    data[member.offset + 1 : member.offset + 41] = b"\xff" * 40
+    (tmp_path / "x").write_bytes(data)
+    with (tmp_path / "x").open("rb") as file:
+        opened = open_member(file, member)
+        with pytest.raises(OSError, match="broken"):
+            list(iter(lambda: opened.read(100_000), b""))
+
+
 def with_entries(change):
     """Change the index' content, and write it as it was written."""
 

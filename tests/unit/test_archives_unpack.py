@@ -1,4 +1,5 @@
 import io
+import os
 import random
 import subprocess
 import sys
@@ -93,6 +94,61 @@ def test_what_macos_adds_is_not_written(tmp_path):
     times = pax((b"mtime", b"1.5"), (b"LIBARCHIVE.xattr.com.apple.x", b"y"), (b"SCHILY.fflags", b"z"))
     unpack([packed(member(b"./", kind=b"5"), companion, times, GOOD)], tmp_path, LIMITS)
     assert files_in(tmp_path) == {"main.json": b"{}"}
+
+
+LONG = "x" * 200
+LINKS = {
+    "symbolic": (member(b"file-scan/latest", kind=b"2", link=b"IM1"), "latest"),
+    "hard": (member(b"file-scan/deep/copy", kind=b"1", link=b"file-scan/IM1"), "deep/copy"),
+    "out of the folder": (member(b"file-scan/x", kind=b"2", link=b"/etc/passwd"), "x"),
+    "with a long target": (
+        member(b"././@LongLink", b"/" * 300 + b"\0", b"K") + member(b"file-scan/x", kind=b"2"),
+        "x",
+    ),
+    "with a long target as PAX has it": (pax((b"linkpath", b"/" * 300)) + member(b"file-scan/x", kind=b"2"), "x"),
+    "with a long name": (
+        pax((b"path", b"file-scan/" + LONG.encode())) + member(b"y", kind=b"2", link=b"IM1"),
+        LONG[:100],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", LINKS)
+def test_a_link_among_images_is_left_out_and_told_and_never_made(kind, tmp_path):
+    data, name = LINKS[kind]
+    left_out = unpack([packed(GOOD, member(b"file-scan/IM1", b"x"), data)], tmp_path, LIMITS)
+    assert left_out == {"file-scan": [name]}
+    assert files_in(tmp_path) == {"main.json": b"{}", "file-scan/IM1": b"x"}
+    assert not any(path.is_symlink() for path in tmp_path.rglob("*"))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        member(b"file-scan.nii", kind=b"2", link=b"/etc/passwd"),
+        member(b"file-scan", kind=b"2", link=b"/etc"),
+        member(b"scan/x", kind=b"1", link=b"main.json"),
+        member(b"file-scan/x", b"content", kind=b"1", link=b"main.json"),
+        member(b"././@LongLink", b"/x\0", b"K") + member(b"file-scan/x", b"y"),
+        pax((b"linkpath", b"/x")) + member(b"file-scan/x", b"y"),
+    ],
+)
+def test_any_other_link_refuses_the_archive(data, tmp_path):
+    with pytest.raises(ArchiveRefused, match="only files and folders are taken"):
+        unpack([packed(GOOD, data)], tmp_path, LIMITS)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_tar_itself_links_is_left_out(tmp_path):
+    (tmp_path / "file-scan").mkdir()
+    (tmp_path / "file-scan" / "a").write_bytes(b"x")
+    os.link(tmp_path / "file-scan" / "a", tmp_path / "file-scan" / "b")
+    (tmp_path / "file-scan" / "c").symlink_to("z" * 200)
+    run = subprocess.run(["tar", "czf", "-", "file-scan"], cwd=tmp_path, capture_output=True, check=True)
+    (tmp_path / "out").mkdir()
+    left_out = unpack([run.stdout], tmp_path / "out", LIMITS)
+    assert len(left_out["file-scan"]) == 2
+    assert len(files_in(tmp_path / "out")) == 1
 
 
 @pytest.mark.parametrize(

@@ -23,13 +23,13 @@ UID = "1.2.840.113619.2.55"
 def payload(tmp_path):
     """Write a payload's files and check it."""
 
-    def check(files, limits=LIMITS, **values):
+    def check(files, limits=LIMITS, links=None, **values):
         (tmp_path / "main.json").write_text(json.dumps({"inputs": {"sigma": 1} | values}))
         for name, data in files.items():
             path = tmp_path / name
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(data)
-        return check_payload(tmp_path, INPUTS, limits)
+        return check_payload(tmp_path, INPUTS, limits, links=links)
 
     return check
 
@@ -122,6 +122,12 @@ def test_a_folder_of_images_is_taken(payload, tmp_path):
     ("files", "error"),
     [
         ({"file-scan/a": IMAGE, "file-scan/b": b"text"}, ("scan", "not-dicom", "scan: 'b' is no DICOM file")),
+        (
+            {"file-scan/a": IMAGE, "file-scan/b": b""},
+            ("scan", "not-dicom", "scan: 'b' is empty; copy the series"),
+        ),
+        ({"file-scan.zip": b"7z\xbc\xaf\x27\x1c"}, ("scan", "broken-zip", "is a 7z archive, no zip; pack the images")),
+        ({"file-scan.dcm": IMAGE}, ("scan", "extension", "'file-scan.dcm' is one DICOM image; send the images of its")),
         ({"file-scan/a": IMAGE, "file-scan.zip": zipped({"a": IMAGE})}, ("scan", "two-files", "were sent; send one")),
         ({"file-scan/a": IMAGE, "file-scan.nii": nifti()}, ("scan", "two-files", "were sent; send one")),
         ({"file-sigma/a": IMAGE}, (None, "not-a-file", "'file-sigma' is no file")),
@@ -135,7 +141,7 @@ def test_a_folder_of_images_is_taken(payload, tmp_path):
             {"file-scan.zip": zipped({"a.zip": zipped({"b": IMAGE})})},
             ("scan", "no-dicom", "the zip archive holds 'a.zip'."),
         ),
-        ({"file-scan.zip": b"no zip"}, ("scan", "broken-zip", "scan: The zip archive is broken.")),
+        ({"file-scan.zip": b"no zip"}, ("scan", "broken-zip", "scan: The zip archive is broken or cut; pack")),
     ],
 )
 def test_what_is_no_series_is_refused_beside_all_other_faults(payload, files, error):
@@ -159,6 +165,26 @@ def test_a_link_to_an_image_is_refused(payload, tmp_path):
     (tmp_path / "image").write_bytes(IMAGE)
     (tmp_path / "file-scan" / "a").symlink_to(tmp_path / "image")
     assert ("scan", "not-dicom") in [error[:2] for error in errors_of(payload, {})]
+
+
+def test_links_that_were_left_out_of_a_folder_of_images_are_told(payload, tmp_path):
+    checked = payload({"file-scan/a": IMAGE}, links={"file-scan": ["latest"] + [f"x/{n}" for n in range(30)]})
+    (remark,) = checked.remarks["scan"]
+    assert remark.code == "left-out"
+    assert remark.detail.startswith("31 links among the images, left out: 'latest', 'x/0', ")
+    assert remark.detail.endswith(" and 11 more.")
+    assert check_payload(tmp_path, INPUTS).remarks == checked.remarks  # as a worker does
+
+
+def test_links_beside_no_input_are_refused(payload):
+    found = errors_of(payload, {"file-scan/a": IMAGE}, links={"file-sigma": ["a"]})
+    assert [(id, code) for id, code, _ in found] == [(None, "unknown-file")]
+
+
+def test_links_alone_are_no_images(payload):
+    assert errors_of(payload, {}, links={"file-scan": ["a"]}) == [
+        ("scan", "missing", "scan: links alone were sent, and no image; pack what they lead to (tar -h).")
+    ]
 
 
 @pytest.mark.parametrize(("others", "fits"), [(0, True), (250_000, False)])

@@ -18,7 +18,7 @@ from tomaat.headers import VolumeRefused
 from tomaat.services.outputs import choose_segmented, write_outputs
 from tomaat.volumes import Code, Labels, Volume
 from tomaat.volumes.dicom_seg import write_dicom_seg
-from tomaat.volumes.dicom_source import FRAME_NUMBER, DicomSource
+from tomaat.volumes.dicom_source import FRAME_NUMBER, DicomSource, OwnImages
 
 WITHIN_MM = 0.001
 FACTS = {"service": "LiverSegmentation", "version": "1.2", "compute_source": "here/GPU-0c1d"}
@@ -307,4 +307,30 @@ def test_marks_in_frames_of_one_enhanced_image_refer_to_it_and_to_their_frames(t
         ("1.2.3", 7),
         ("1.2.3", 5),
     ]
+    assert complaints(tmp_path / "liver.dcm") == []
+
+
+@pytest.mark.parametrize("tilt", [0.0, 0.69, -0.41])
+@pytest.mark.parametrize("depths", [(0, 1, 2, 3, 4, 5), (0, 1, 2, 4, 6, 8), (0, 1.5, 3, 5.5, 8)], ids=str)
+def test_labels_on_an_even_grid_come_to_the_images_own_pixels_by_the_nearest_voxel(tilt, depths, tmp_path):
+    columns, rows = 7, 6
+    begin = max(0.0, -tilt * depths[-1])
+    even = series(3, (columns, rows + 6, int(depths[-1]) + 1))
+    places = tuple((0.0, begin + tilt * depth, float(depth)) for depth in depths)
+    identity = {"StudyInstanceUID": generate_uid(), "SeriesInstanceUID": generate_uid()}
+    headers = tuple(header(even.to_physical(place), **identity, **PATIENT) for place in places)
+    scan = replace(even, dicom=DicomSource(headers=headers, own=OwnImages(columns=columns, rows=rows, places=places)))
+    array = np.random.default_rng(1).integers(0, 3, even.array.shape).astype(np.uint8)
+    made = written(scan, Labels(volume=scan.like(array), names={1: "one", 2: "two"}), tmp_path)
+    assert (made.Columns, made.Rows) == (columns, rows)
+    expected = []
+    for one, place in zip(headers, places, strict=True):
+        for i, j in np.ndindex(columns, rows):
+            at = np.add(place, (i, j, 0))
+            if value := array[tuple(np.rint(np.round(at, 6)).astype(int))]:
+                expected.append((int(value), even.to_physical(at), one["00080018"]["Value"][0]))
+    found = marks(made)
+    assert len(found) == len(expected)
+    there = {(value, uid, *np.round(place, 2)) for value, place, uid in found}
+    assert all((value, uid, *np.round(place, 2)) in there for value, place, uid in expected)
     assert complaints(tmp_path / "liver.dcm") == []

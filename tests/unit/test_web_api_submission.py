@@ -37,7 +37,7 @@ def unpacked(monkeypatch):
 
     def note(chunks, *more):
         payloads.append(b"".join(chunks))
-        unpack(iter([payloads[-1]]), *more)
+        return unpack(iter([payloads[-1]]), *more)
 
     monkeypatch.setattr(submission, "unpack", note)
     return payloads

@@ -115,7 +115,10 @@ class MemberFile:
         return self.at
 
     def read(self, size: int = -1) -> bytes:
-        """Read at most so many bytes; less does not mean the end. Raises ``OSError`` where there are too few."""
+        """Read at most so many bytes; less does not mean the end.
+
+        Raises ``OSError`` where there are too few, or they are broken.
+        """
         left = max(0, self.member.size - self.at)
         if not left or not size:
             return b""
@@ -170,7 +173,10 @@ class _Deflated(MemberFile):
         """Inflate the next bytes; nothing at the end of the archive, or of its data, or where these give nothing."""
         begin = self.packed_at
         while not self.inflating.eof:
-            data: bytes = self.inflating.decompress(self.packed, INFLATED_BYTES)
+            try:
+                data: bytes = self.inflating.decompress(self.packed, INFLATED_BYTES)
+            except isal_zlib.IsalError:  # type: ignore[misc]  # isal's stub does not say that it is one
+                raise OSError(f"the archive's data of a file are broken, behind byte {self.at}") from None
             self.packed = self.inflating.unconsumed_tail
             if data:
                 return data

@@ -7,10 +7,11 @@
       │ upload-too-large   │ trailing-data, ratio,    │ header-number,           │ too-many-members
       │                    │ unpacked-too-large       │ long-header, truncated   │
 
-Regular files and folders only: no links, devices, sparse files, global headers or base-256 numbers. An extended (PAX)
+Regular files and folders only: no devices, sparse files, global headers or base-256 numbers. An extended (PAX)
 header may set ``path`` and ``size``; its times and owners are ignored. GNU's long name may set the path as well.
 What systems put beside files (``.DS_Store``, ``._name``) is not written. The images of a DICOM series lie in a folder
-``file-<id>``, however deep: one whose name is not plain gets a number before what is plain of it.
+``file-<id>``, however deep: one whose name is not plain gets a number before what is plain of it. A link among them
+is left out, and told; where it leads is not looked at. Any other link refuses the archive.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tomaat.archives.archive_limits import ArchiveLimits
@@ -32,6 +34,9 @@ LARGEST_PAX_BYTES = 64 * 1024
 LONGEST_GNU_NAME = 4 * 1024
 ZEROS = bytes(BLOCK)
 FOLDER_TYPE = b"5"
+LINK_TYPES = (b"1", b"2")
+SAYING_TYPES = (b"x", b"L", b"K")  #: headers that say something of the next member
+LONGEST_TOLD = 100  #: characters of a link's name
 IMAGE_NAME = re.compile(rb"(?:\.?/)*(file-[^./\\]{1,64})[/\\](.+)", re.DOTALL)
 NOT_PLAIN = re.compile(r"[^A-Za-z0-9._-]+")
 LONGEST_PLAIN = 60  #: characters that are kept of an image's name
@@ -46,18 +51,19 @@ TYPE_NAMES = {
     b"7": "a contiguous file",
     b"S": "a sparse file",
     b"g": "a global header",
-    b"K": "a long link",
+    b"K": "a long link",  # where no link follows
 }
 
 
-def unpack(chunks: Iterable[bytes], folder: Path, limits: ArchiveLimits) -> None:
+def unpack(chunks: Iterable[bytes], folder: Path, limits: ArchiveLimits) -> dict[str, list[str]]:
     """Write a payload's files below the empty ``folder``; ``chunks`` are the bytes of the ``.tar.gz``.
 
-    Raises ``NotGzip``, ``ArchiveTooLarge`` or ``ArchiveRefused``; an ``OSError`` (a full disk) passes. Before it
-    raises, it removes all that it wrote.
+    Returns the names of the links that were left out, by the folder of images in which they lie. Raises ``NotGzip``,
+    ``ArchiveTooLarge`` or ``ArchiveRefused``; an ``OSError`` (a full disk) passes. Before it raises, it removes all
+    that it wrote.
     """
     try:
-        _Unpacking(inflate(chunks, limits), folder, limits).run()
+        return _Unpacking(inflate(chunks, limits), folder, limits).run()
     except BaseException:
         empty(folder)
         raise
@@ -94,6 +100,15 @@ class _Stream:
         return bytes(gathered)
 
 
+@dataclass(kw_only=True)
+class _Said:
+    """What extended headers said of the member that follows them."""
+
+    name: bytes | None = None  #: GNU's long one
+    pax: dict[str, bytes] = field(default_factory=dict)
+    leads: bool = False  #: to where it leads, by GNU's long name of a link
+
+
 class _Unpacking:
     """One archive's way through the reader."""
 
@@ -103,10 +118,10 @@ class _Unpacking:
         self.limits = limits
         self.members = 0
         self.seen: dict[tuple[str, ...], str] = {}  # folded name -> "file" | "folder" | "implied"
+        self.links: dict[str, list[str]] = {}
 
-    def run(self) -> None:
-        long_name: bytes | None = None
-        pax: dict[str, bytes] = {}
+    def run(self) -> dict[str, list[str]]:
+        said = _Said()
         while (header := self.stream.exactly(BLOCK)) != ZEROS:
             self.members += 1
             if self.members > self.limits.most_members:
@@ -114,29 +129,56 @@ class _Unpacking:
                     "too-many-members", f"The archive has more than {self.limits.most_members} members."
                 )
             kind, size = _check(header)
-            if kind == b"x":
-                if pax:
-                    raise ArchiveRefused("not-a-tar", "Two extended headers follow each other.")
-                pax = _parse_pax(self._header_data(size, LARGEST_PAX_BYTES))
-                continue
-            if kind == b"L":
-                if long_name is not None:
-                    raise ArchiveRefused("not-a-tar", "Two long names follow each other.")
-                long_name = self._header_data(size, LONGEST_GNU_NAME).rstrip(b"\0")
-                continue
-            name = pax.get("path", long_name if long_name is not None else _name_of(header))
-            if "size" in pax:
-                size = _decimal(pax["size"])
-            self._member(kind, name, size)
-            long_name, pax = None, {}
-        if long_name is not None or pax:
+            if kind in SAYING_TYPES:
+                self._hear(said, kind, size)
+            else:
+                self._take(said, kind, header, size)
+                said = _Said()
+        if said.leads:
+            raise _no_file(b"K")
+        if said.name is not None or said.pax:
             raise ArchiveRefused("truncated", "The archive ends after an extended header.")
         self._end()
+        return self.links
+
+    def _hear(self, said: _Said, kind: bytes, size: int) -> None:
+        """Read a header that says something of the next member."""
+        if kind == b"x":
+            if said.pax:
+                raise ArchiveRefused("not-a-tar", "Two extended headers follow each other.")
+            said.pax = _parse_pax(self._header_data(size, LARGEST_PAX_BYTES))
+        elif kind == b"K":
+            self._header_data(size, LONGEST_GNU_NAME)
+            said.leads = True
+        else:
+            if said.name is not None:
+                raise ArchiveRefused("not-a-tar", "Two long names follow each other.")
+            said.name = self._header_data(size, LONGEST_GNU_NAME).rstrip(b"\0")
+
+    def _take(self, said: _Said, kind: bytes, header: bytes, size: int) -> None:
+        name = said.pax.get("path", said.name if said.name is not None else _name_of(header))
+        if "size" in said.pax:
+            size = _decimal(said.pax["size"])
+        if kind in LINK_TYPES:
+            self._leave_out(kind, name, size)
+        elif said.leads or "linkpath" in said.pax:
+            raise _no_file(b"K")
+        else:
+            self._member(kind, name, size)
 
     def _header_data(self, size: int, largest: int) -> bytes:
         if size > largest:
             raise ArchiveRefused("long-header", f"An extended header of {size} bytes is longer than {largest}.")
         return self.stream.exactly(-(-size // BLOCK) * BLOCK)[:size]
+
+    def _leave_out(self, kind: bytes, name: bytes, size: int) -> None:
+        """Note a link among images; refuse any other one."""
+        inside = IMAGE_NAME.fullmatch(name)
+        if inside is None or size:
+            raise _no_file(kind)
+        if not is_clutter(name.decode("latin-1")):
+            told = inside[2].decode(errors="replace")[:LONGEST_TOLD]
+            self.links.setdefault(inside[1].decode("latin-1"), []).append(told)
 
     def _member(self, kind: bytes, name: bytes, size: int) -> None:
         is_folder = kind == FOLDER_TYPE or (kind in (b"0", b"\0") and name.endswith(b"/"))
@@ -226,11 +268,15 @@ def _check(header: bytes) -> tuple[bytes, int]:
             "not-a-tar", "The payload is gzip, but no tar archive in it: a header has a wrong checksum."
         )
     kind = header[156:157]
-    if kind not in (b"0", b"\0", FOLDER_TYPE, b"x", b"L"):
-        what = TYPE_NAMES.get(kind, "of an unknown type")
-        rule = f"A member is {what}; only files and folders are taken (tar -h packs what links lead to)."
-        raise ArchiveRefused("member-type", rule)
+    if kind not in (b"0", b"\0", FOLDER_TYPE, *SAYING_TYPES, *LINK_TYPES):
+        raise _no_file(kind)
     return kind, _octal(header[124:136])
+
+
+def _no_file(kind: bytes) -> ArchiveRefused:
+    what = TYPE_NAMES.get(kind, "of an unknown type")
+    rule = f"A member is {what}; only files and folders are taken (tar -h packs what links lead to)."
+    return ArchiveRefused("member-type", rule)
 
 
 def _octal(field: bytes) -> int:
@@ -270,7 +316,7 @@ def _parse_pax(data: bytes) -> dict[str, bytes]:
             raise _broken_pax()
         position += len(record)
         name = key.decode("utf-8", errors="replace")
-        if name in {"path", "size"}:
+        if name in {"path", "size", "linkpath"}:
             if name in kept or b"\0" in value:
                 raise _broken_pax()
             kept[name] = value

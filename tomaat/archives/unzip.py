@@ -28,6 +28,7 @@ METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 ENCRYPTED = 0x1
 CHUNK_BYTES = 256 * 1024
 MOST_NAMED = 4  #: files that a refusal lists
+OTHERS = {b"7z\xbc\xaf": "7z", b"Rar!": "RAR", b"\x1f\x8b": "gzip"}  #: archives, by how they begin
 UNIX = 3  #: the system on which a member's mode means what it says
 
 
@@ -39,6 +40,7 @@ def unzip_dicom(archive: Path, folder: Path, limits: ArchiveLimits) -> list[str]
     """
     try:
         with archive.open("rb") as file:
+            _check_begin(file.read(4))
             check_directory(file, limits)
             with zipfile.ZipFile(file) as source:
                 return _Unzipping(source, os.fstat(file.fileno()).st_size, limits).write(folder)
@@ -49,7 +51,7 @@ def unzip_dicom(archive: Path, folder: Path, limits: ArchiveLimits) -> list[str]
         if isinstance(error, OSError) and error.errno != errno.EINVAL:  # that comes of seeking before the beginning
             raise
         # zipfile raises BadZipFile, but zlib's, struct's and Python's own errors too
-        raise ArchiveRefused("broken-zip", "The zip archive is broken.") from None
+        raise ArchiveRefused("broken-zip", "The zip archive is broken or cut; pack it again.") from None
 
 
 class _Unzipping:
@@ -111,6 +113,12 @@ class _Unzipping:
             rule = f"The zip archive unpacks to more than {self.limits.largest_ratio:g} times its size."
             raise ArchiveTooLarge("ratio", rule)
         return data
+
+
+def _check_begin(head: bytes) -> None:
+    for begin, kind in OTHERS.items():
+        if head.startswith(begin):
+            raise ArchiveRefused("broken-zip", f"The file is a {kind} archive, no zip; pack the images as a plain zip.")
 
 
 def _check(member: zipfile.ZipInfo) -> None:

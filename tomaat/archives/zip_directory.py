@@ -108,4 +108,4 @@ def _too_many(most: int) -> ArchiveTooLarge:
 
 
 def _broken() -> ArchiveRefused:
-    return ArchiveRefused("broken-zip", "The zip archive is broken.")
+    return ArchiveRefused("broken-zip", "The zip archive is broken or cut; pack it again.")

@@ -45,6 +45,7 @@ OTHERS = (
 LARGEST_SIDE = 65_535  #: of one DICOM image, in pixels: its standard has no larger number
 MOST_PIXELS = 64 * 1024**2  #: of one DICOM image; a mammogram has 14 million
 MOST_OF_IMAGES = 1000  #: bytes of voxels that may come of one byte of a series' files; lossy ones come of 1:20
+MOST_BEHIND = 64 * 1024**2  #: bytes that the header does not claim, inflated where they are compressed with the voxels
 MOST_INFLATED = 1032  #: bytes that come out of one: deflate's longest match, 258 bytes, takes two bits
 NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?|[-+]?(nan|inf|infinity)", re.ASCII | re.IGNORECASE)
 WHOLE_NUMBER = re.compile(r"-?\d{1,12}", re.ASCII)
@@ -82,7 +83,9 @@ def check_dimensions(sizes: Sequence[int]) -> tuple[int, int, int]:
         raise VolumeRefused("dimensions", f"The dimensions {shown(tuple(sizes))} must all be 1 or more.")
     if len(sizes) > VOLUME_DIMENSIONS and any(size > 1 for size in sizes[VOLUME_DIMENSIONS:]):
         raise VolumeRefused(
-            "not-3d", f"The dimensions {shown(tuple(sizes))} are more than three; send one volume of one channel."
+            "not-3d",
+            f"The dimensions {shown(tuple(sizes))} are more than three; send one volume of one channel (FSL: fslsplit; "
+            "nibabel: image.slicer[..., 0]).",
         )
     padded = (*sizes[:VOLUME_DIMENSIONS], 1, 1)
     if len(sizes) < VOLUME_DIMENSIONS - 1:
@@ -124,12 +127,17 @@ def check_pixels(columns: int, rows: int) -> None:
         raise VolumeRefused("too-large", f"it claims {columns} x {rows} pixels; {rule}.")
 
 
-def check_size(header: VolumeHeader, file_bytes: int, largest_voxel_bytes: float) -> VolumeHeader:
-    """Demand that the voxels fit the limit, on disk and in memory, and the file, or the files of a series."""
+def check_most(header: VolumeHeader, largest_voxel_bytes: float) -> None:
+    """Demand that the voxels fit the limit, on disk and in memory."""
     claimed = max(header.voxel_bytes, header.value_bytes)
     if claimed > largest_voxel_bytes:
         rule = f"The header claims {claimed} bytes of voxels; at most {largest_voxel_bytes} are taken."
         raise VolumeRefused("too-large", rule)
+
+
+def check_size(header: VolumeHeader, file_bytes: int, largest_voxel_bytes: float) -> VolumeHeader:
+    """Demand that the voxels fit the limit, on disk and in memory, and the file, or the files of a series."""
+    check_most(header, largest_voxel_bytes)
     if header.compression in DEFLATED and header.voxel_bytes > MOST_INFLATED * file_bytes:
         rule = f"The header claims {header.voxel_bytes} bytes of voxels; {file_bytes} bytes cannot inflate to as many."
         raise VolumeRefused("size", rule)
@@ -141,8 +149,21 @@ def check_size(header: VolumeHeader, file_bytes: int, largest_voxel_bytes: float
         rule = f"The header claims {header.voxel_bytes} bytes of voxels; {there} are there"
         raise VolumeRefused("size", f"{rule}. The file is cut, or its header is wrong; copy it again from its source.")
     if header.compression == "none" and there > header.voxel_bytes:
-        return replace(header, remarks=(*header.remarks, bytes_behind(there - header.voxel_bytes)))
+        check_behind(header, there - header.voxel_bytes)
+        return replace(header, remarks=(*header.remarks, bytes_behind(there - header.voxel_bytes, header.slice_bytes)))
     return header
+
+
+def check_behind(header: VolumeHeader, count: int) -> None:
+    """Demand that bytes which the header does not claim are no volumes: a dimension would be short, and nobody told."""
+    claims = f"The header claims {header.voxel_bytes} bytes of voxels"
+    if count > MOST_BEHIND:
+        rule = f"{count} more are there, and at most {MOST_BEHIND} are passed over"
+        raise VolumeRefused("size", f"{claims}; {rule}. It may be wrong; write the volume again.")
+    if count and count % header.voxel_bytes == 0:
+        sizes = " x ".join(map(str, header.dimensions))
+        rule = f"{sizes} of {header.dtype}; there are {count // header.voxel_bytes + 1} times as many"
+        raise VolumeRefused("size", f"{claims}, {rule}. Correct its dimensions, or send one volume by itself.")
 
 
 def at_the_end(header: VolumeHeader, file_bytes: int) -> VolumeHeader:
@@ -151,13 +172,15 @@ def at_the_end(header: VolumeHeader, file_bytes: int) -> VolumeHeader:
     if place < header.voxel_offset:
         rule = f"The header claims {header.voxel_bytes} bytes of voxels"
         raise VolumeRefused("size", f"{rule}; {file_bytes - header.voxel_offset} are there.")
+    check_behind(header, place - header.voxel_offset)
     return replace(header, voxel_offset=place)
 
 
 def check_type(name: str | None, said: object) -> str:
     """Demand a scalar voxel type."""
     if name is None or name not in BYTES_OF:
-        raise VolumeRefused("voxel-type", f"The voxel type {shown(said)} is not taken; {', '.join(BYTES_OF)} are.")
+        known = ", ".join(BYTES_OF)
+        raise VolumeRefused("voxel-type", f"The voxel type {shown(said)} is not taken; save it as one of {known}.")
     return name
 
 

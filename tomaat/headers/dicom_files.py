@@ -33,12 +33,15 @@ def check_series_folder(path: Path) -> None:
     with open_folder(path) as folder:
         names = file_names(folder)
         if not names:
-            raise VolumeRefused("no-dicom", "No DICOM image was sent.")
+            raise VolumeRefused("no-dicom", "No DICOM image was sent; the archive, or the folder, holds none.")
         if len(names) > MOST_IMAGES:
             raise VolumeRefused("too-many-images", f"{len(names)} images were sent; at most {MOST_IMAGES} are taken.")
         for name in names:
             if not _is_dicom(name, folder):
-                rule = f"{shown(name)} is no DICOM file; send images only."
+                if os.stat(name, dir_fd=folder, follow_symlinks=False).st_size == 0:
+                    rule = f"{shown(name)} is empty; copy the series again from its source."
+                else:
+                    rule = f"{shown(name)} is no DICOM file; send images only."
                 raise VolumeRefused("not-dicom", rule)
 
 

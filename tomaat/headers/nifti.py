@@ -362,7 +362,8 @@ def _scale(slope: float, intercept: float) -> tuple[float, float]:
             raise VolumeRefused("header", rule)
         return 1.0, 0.0
     if not (math.isfinite(slope) and math.isfinite(intercept)):
-        raise VolumeRefused("header", "scl_slope, scl_inter: a number is not finite.")
+        rule = f"scl_slope, scl_inter: {slope:g}, {intercept:g} are not both finite; write 1 and 0 for unscaled values."
+        raise VolumeRefused("header", rule)
     if abs(slope) < SMALLEST_SCALE:
         raise VolumeRefused("header", f"scl_slope: {shown(slope)} is so near to 0 that readers take it for none.")
     return slope, intercept if abs(intercept) >= SMALLEST_SCALE else 0.0

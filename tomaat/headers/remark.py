@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 MADE_SQUARE = "made-square"  #: the axes are not exactly those in the file
+RESAMPLED = "resampled"  #: the voxels are not those in the file, but between them
 NO_PLACE = "no-place"  #: the header does not say where the volume lies
 
 
@@ -28,6 +29,9 @@ def no_place(fields: str) -> Remark:
     )
 
 
-def bytes_behind(count: int) -> Remark:
-    """Remark that a file goes on behind its voxels."""
-    return Remark("bytes-behind", f"{count} bytes behind the voxels were passed over; the header does not claim them.")
+def bytes_behind(count: int, slice_bytes: int) -> Remark:
+    """Remark that a file goes on behind its voxels, of which a slice has so many bytes."""
+    slices, rest = divmod(count, slice_bytes)
+    many = f" They are as many as those of {slices} slices: a dimension in the header may be too small."
+    passed = f"{count} bytes behind the voxels were passed over; the header does not claim them."
+    return Remark("bytes-behind", f"{passed}{'' if rest else many}")

@@ -17,7 +17,7 @@ EXACT_WITHIN = 1e-5  #: of the product of two axes: single precision leaves less
 ROUNDED_WITHIN = 5e-3  #: likewise: rounding leaves less; axes that are farther off were sheared on purpose
 MOVED_WITHIN = 0.1  #: of the smallest spacing: how far a voxel's centre may move
 STEPS = 8  #: of a method that doubles the right digits with each
-REMEDY = "resample the volume to a regular grid"
+REMEDY = "resample the volume to a regular grid, a NIfTI by nibabel.processing.resample_to_output(image)"
 
 Axes = tuple[Point, Point, Point]
 

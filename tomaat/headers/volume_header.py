@@ -58,6 +58,11 @@ class VolumeHeader:
         return math.prod(self.dimensions) * BYTES_OF[self.value_dtype]
 
     @property
+    def slice_bytes(self) -> int:
+        """The bytes of the voxels of one k on disk, inflated."""
+        return math.prod(self.dimensions[:2]) * BYTES_OF[self.dtype]
+
+    @property
     def voxel_bytes(self) -> int:
         """The bytes of all voxels as they are on disk, inflated."""
         return math.prod(self.dimensions) * BYTES_OF[self.dtype]

@@ -167,7 +167,8 @@ def tell(shown: ShownFiles) -> list[dict[str, Any]]:
     if broken:
         listed = ", ".join(broken[:MOST_NAMED]) + (", …" if len(broken) > MOST_NAMED else "")
         rule = f"{len(broken)} of {len(file_names(shown.folder))} DICOM files cannot be read: number {listed} {COUNTED}"
-        raise VolumeRefused("unreadable", f"{rule}; cut, broken, or an image without pixels.")
+        why = "cut, broken, or an image without pixels. Copy the series again from its source."
+        raise VolumeRefused("unreadable", f"{rule}; {why}")
     _digest_of_twins(told, shown)
     return told
 
@@ -416,11 +417,10 @@ def _check(read: ReadFile, pixels: int) -> None:
     image, syntax, pixel_bytes = read.image, _syntax(read), read.pixel_bytes
     if syntax not in TRANSFER_SYNTAXES or (syntax in REARRANGED and _is_rewritten(read)):
         name = UID(syntax).name if syntax in AllTransferSyntaxes else syntax
-        raise VolumeRefused(
-            "transfer-syntax", f"the transfer syntax {shown(name)} is not taken; decompress the images."
-        )
+        rule = f"the transfer syntax {shown(name)} is not taken; decompress the images (gdcmconv --raw)."
+        raise VolumeRefused("transfer-syntax", rule)
     if "MOSAIC" in [str(word) for word in values(image, "ImageType")]:
-        rule = "it is a mosaic of many slices (Siemens); send the series as one image per slice."
+        rule = "it is a mosaic of many slices (Siemens); send one image per slice, or what dcm2niix makes of it."
         raise VolumeRefused("mosaic", rule)
     photometric = text(image, "PhotometricInterpretation")
     if photometric != "MONOCHROME2":
@@ -429,14 +429,15 @@ def _check(read: ReadFile, pixels: int) -> None:
             if photometric
             else "PhotometricInterpretation is absent"
         )
-        raise VolumeRefused("photometric", f"{rule}; only MONOCHROME2 is taken.")
+        raise VolumeRefused("photometric", f"{rule}; only MONOCHROME2 is taken. Export the images as that.")
     allocated, stored, high = (whole(image, name) for name in ("BitsAllocated", "BitsStored", "HighBit"))
     if allocated not in {8, 16, 32} or not 1 <= stored <= allocated or high != stored - 1:
-        rule = f"pixels of {allocated} bits, {stored} of them used up to bit {high}, are not taken."
+        rule = f"pixels of {allocated} bits, {stored} of them used up to bit {high}, are not taken; export them again."
         raise VolumeRefused("voxel-type", rule)
     if "ModalityLUTSequence" in image:
         raise VolumeRefused(
-            "modality-table", "its values are to be looked up in a table (ModalityLUTSequence), which is not taken."
+            "modality-table",
+            "its values are to be looked up in a table (ModalityLUTSequence), which is not taken; send it as .nii.gz.",
         )
     rescale_of(image, image)
     if syntax.startswith(COMPRESSED) or syntax == RLE:

@@ -116,7 +116,8 @@ def rescale_of(item: pydicom.Dataset, image: pydicom.Dataset) -> tuple[str, str]
         number = numbers(holder, name, 1)
         if is_given(holder, name) and (number is None or (number == [0] and name == "RescaleSlope")):
             said = shown(text(holder, name))
-            raise VolumeRefused("header", f"{name} is {said}, which is no number that values can be rescaled with.")
+            rule = f"{name} is {said}, which is no number that values can be rescaled with; export it again."
+            raise VolumeRefused("header", rule)
     return text(holder, "RescaleSlope") or "1", text(holder, "RescaleIntercept") or "0"
 
 

@@ -8,16 +8,16 @@ from collections.abc import Iterator
 
 from isal import isal_zlib
 
-from tomaat.headers.checks import GZIP_MAGIC, LONGEST_TEXT_HEADER
+from tomaat.headers.checks import GZIP_MAGIC, LONGEST_TEXT_HEADER, MOST_BEHIND, check_behind
 from tomaat.headers.mha import plain_mha_head
 from tomaat.headers.nifti import HEAD_BYTES
 from tomaat.headers.nrrd import plain_nrrd_head
 from tomaat.headers.volume_header import VolumeHeader
 from tomaat.headers.volume_refused import VolumeRefused
 
+REMEDY = "Copy the file again from its source."
 STEP_BYTES = 1024**2
 READ_BYTES = 64 * 1024  #: at once; of many small members each costs a copy of what follows it
-MOST_BEHIND = 64 * 1024**2  #: inflated bytes behind the voxels, of which the checksum is verified, too
 WINDOW = {"gzip": 31, "zlib": 15}  #: zlib's words for the format whose checksum is verified
 
 
@@ -53,6 +53,7 @@ def inflate(source: int, header: VolumeHeader, head: bytearray, voxels: mmap.mma
     if came < claimed:
         rule = f"The header claims {header.voxel_bytes} bytes of voxels; {max(0, came - before)} come out."
         raise VolumeRefused("size", rule)
+    check_behind(header, came - claimed)
     return came - claimed + behind.packed_bytes
 
 
@@ -80,11 +81,12 @@ def _inflated(source: int, header: VolumeHeader, behind: _Behind) -> Iterator[by
                 pending = os.pread(source, READ_BYTES, position)
                 position += len(pending)
                 if not pending:
-                    raise VolumeRefused("truncated", "The compressed voxels end before their checksum.")
+                    raise VolumeRefused("truncated", f"The compressed voxels end before their checksum. {REMEDY}")
             try:
                 data = member.decompress(pending, STEP_BYTES)
             except isal_zlib.IsalError:  # type: ignore[misc]  # isal's stub does not say that it is one
-                raise VolumeRefused("broken", "The compressed voxels are broken, or their checksum is wrong.") from None
+                rule = f"The compressed voxels are broken, or their checksum is wrong. {REMEDY}"
+                raise VolumeRefused("broken", rule) from None
             pending = member.unconsumed_tail
             yield data
         position -= len(member.unused_data)

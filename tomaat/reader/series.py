@@ -36,13 +36,16 @@ class Series:
 
     order: tuple[int, ...]  #: the numbers of the slices' files, k = 0 first
     frames: tuple[int, ...]  #: likewise, which frame of its file each slice is
-    dimensions: tuple[int, int, int]
+    columns: int  #: of each image
+    rows: int
+    dimensions: tuple[int, int, int]  #: of the volume
     dtype: str
     modality: str
     spacing_mm: tuple[float, float, float]
     origin_mm: tuple[float, float, float]
     direction: tuple[Point, Point, Point]  #: rows of a matrix whose columns are the axes i, j, k
     mixed: bool  #: the images' own types differ from ``dtype``
+    places: tuple[Point, ...] = ()  #: in voxels of the volume, of each image's first pixel, where it is resampled
     slices: tuple[Slice, ...] = ()  #: k = 0 first
     remarks: tuple[Remark, ...] = ()
 
@@ -65,13 +68,19 @@ class Series:
 
 
 def arrange(
-    slices: Sequence[Slice], wanted: str | None = None, beside: Sequence[NoImage] = (), volume: int | None = None
+    slices: Sequence[Slice],
+    wanted: str | None = None,
+    beside: Sequence[NoImage] = (),
+    volume: int | None = None,
+    *,
+    resampled: bool = True,
 ) -> Series:
     """Make one volume of the images of one series, ``wanted`` where there are several; set aside what lies ``beside``.
 
     Where the series has several volumes, ``volume`` is the number of one, from 1, in the order in which a refusal lists
-    them. Raises ``VolumeRefused`` with the reason and the numbers: several series, several volumes, colour, frames that
-    say nothing of their place, images that differ, missing or doubled slices, uneven spacing, a tilted gantry.
+    them. A stack that is tilted or unevenly spaced gets an even grid where it may be ``resampled``. Raises
+    ``VolumeRefused`` with the reason and the numbers: several series, several volumes, colour, frames that say nothing
+    of their place, images that differ, missing or doubled slices, else uneven spacing or a tilted gantry.
     """
     chosen = _one_series(slices, wanted)
     remarks = _set_aside(beside, chosen[0].series)
@@ -87,22 +96,28 @@ def arrange(
     if len(stack.slices) > MOST_IMAGES:
         rule = f"The volume has {len(stack.slices)} slices; at most {MOST_IMAGES} are taken."
         raise VolumeRefused("too-many-images", rule)
-    grid = grid_of(stack.slices)
+    grid = grid_of(stack.slices, resampled=resampled)
     placed = tuple(stack.slices[place] for place in grid.order)
     first = placed[0]
+    if grid.dimensions[2] > MOST_IMAGES:
+        rule = f"On an even grid the volume would have {grid.dimensions[2]} slices; at most {MOST_IMAGES} are taken."
+        raise VolumeRefused("too-many-images", rule)
     types = {one.dtype for one in placed}
     if len(stacks) > 1:
         remarks += (Remark("volume", f"Of {len(stacks)} volumes in the series, that of {stack.label} was read."),)
     return Series(
         order=tuple(one.number for one in placed),
         frames=tuple(one.frame for one in placed),
-        dimensions=(first.columns, first.rows, len(placed)),
+        columns=first.columns,
+        rows=first.rows,
+        dimensions=grid.dimensions,
         dtype=first.dtype if len(types) == 1 else "float32",
         modality=first.modality,
         spacing_mm=grid.spacing_mm,
         origin_mm=grid.origin_mm,
         direction=grid.direction,
         mixed=len(types) > 1,
+        places=grid.places,
         slices=placed,
         remarks=remarks + _left_out(copies, [*others, *elsewhere]) + grid.remarks,
     )

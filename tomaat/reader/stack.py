@@ -1,6 +1,7 @@
 """Find the grid on which the images of one volume lie, or say with numbers why there is none.
 
-A grid is taken where no voxel's centre lies farther than a tenth of a voxel from where its own image has it.
+A grid is taken where no voxel's centre lies farther than a tenth of a voxel from where its own image has it. A stack
+that is tilted or unevenly spaced gets an even grid beside it, onto which its images are to be resampled (``even``).
 """
 
 from __future__ import annotations
@@ -12,18 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from tomaat.headers.checks import check_origin, check_spacing
-from tomaat.headers.remark import MADE_SQUARE, Remark
+from tomaat.headers.checks import SMALLEST_SPACING_MM, check_origin, check_spacing
+from tomaat.headers.remark import MADE_SQUARE, RESAMPLED, Remark
 from tomaat.headers.volume_header import Point
 from tomaat.headers.volume_refused import VolumeRefused
+from tomaat.reader.even import EXACT_WITHIN, even_places, grid_around
+from tomaat.reader.holes import holes_in
 from tomaat.reader.slice import Slice
 
 MOST_NAMED = 4  #: slices that a refusal lists
-EXACT_WITHIN = 0.01  #: of a voxel: what is off by less is not told
 MOVED_WITHIN = 0.1  #: of a voxel: how far a voxel's centre may lie from where its image has it
 LEAST_MM = 0.01  #: positions are often written with two or three decimals
-MISSING_WITHIN = 0.1  #: of the usual gap: how near to a whole number of gaps a gap is where slices are missing
-REGION = 3  #: gaps of one width in a row are a region of the scan, not slices that got lost
 AXES_WITHIN = 0.05  #: of the product of two axes: more is no rounding
 REMEDY = (
     'In 3D Slicer, set DICOM\'s "Acquisition geometry regularization" to "harden regularization transform", load the '
@@ -41,11 +41,16 @@ class Grid:
     spacing_mm: Point
     origin_mm: Point
     direction: tuple[Point, Point, Point]  #: rows of a matrix whose columns are the axes i, j, k
+    dimensions: tuple[int, int, int]
+    places: tuple[Point, ...] = ()  #: in voxels, of each image's first pixel, where they are to be resampled
     remarks: tuple[Remark, ...] = ()
 
 
-def grid_of(slices: Sequence[Slice]) -> Grid:
-    """Find the grid of one volume's images; raises ``VolumeRefused`` with image, number, limit and remedy."""
+def grid_of(slices: Sequence[Slice], *, resampled: bool = True) -> Grid:
+    """Find the grid of one volume's images; an even one beside them only where they may be ``resampled``.
+
+    Raises ``VolumeRefused`` with image, number, limit and remedy.
+    """
     first = slices[0]
     for one in slices:
         if one.axes is None or one.spacing_mm is None or one.position_mm is None:
@@ -69,13 +74,17 @@ def grid_of(slices: Sequence[Slice]) -> Grid:
         spacing_mm=check_spacing((*spacing[0].tolist(), step)),
         origin_mm=_point(positions[0]),
         direction=_rows(along),
+        dimensions=(first.columns, first.rows, len(placed)),
     )
     if _off(exact, corners, first).max() <= EXACT_WITHIN:
         return exact
-    fitted = _fitted(exact, corners, spacing.mean(axis=0), step, first)
+    fitted = _fitted(exact, corners, spacing.mean(axis=0), first)
     off = _off(fitted, corners, first)
     if off.max() > MOVED_WITHIN:
-        raise _why_not(placed, off)
+        even = _even(exact, corners, spacing.mean(axis=0), placed) if resampled else None
+        if even is None:
+            raise _why_not(placed, off)
+        return even
     told = "The images do not lie quite on one even grid, and were put on the nearest one. The voxel that moved most"
     far = f"moved by {off.max():.2g} of a voxel, in {placed[int(off.argmax())].within}."
     return fitted if off.max() <= EXACT_WITHIN else replace(fitted, remarks=(Remark(MADE_SQUARE, f"{told} {far}"),))
@@ -117,26 +126,20 @@ def _step(placed: Sequence[Slice], depths: Array) -> float:
             raise VolumeRefused("no-thickness", f"{placed[0].name}: {rule}. Send the whole series.")
         return float(thickness_mm)
     gaps = np.diff(depths)
-    usual = float(np.median(gaps))
-    counts = np.round(gaps / usual)
-    wide = [int(place) for place in np.flatnonzero(counts > 1)]
-    whole = np.abs(gaps - counts * usual) <= np.maximum(LEAST_MM, MISSING_WITHIN * usual)
-    if wide and whole[wide].all() and not _is_region(wide, gaps):
-        missing = int((counts[wide] - 1).sum())
-        where = ", ".join(f"{depths[place] + usual:.2f}" for place in wide[:MOST_NAMED])
-        more = ", …" if len(wide) > MOST_NAMED else ""
-        before, behind = (_placed(placed[place], depths[place]) for place in (wide[0], wide[0] + 1))
+    if gaps.min() < SMALLEST_SPACING_MM:  # of images that are turned against each other
+        pair = [_placed(placed[place], depths[place]) for place in (int(gaps.argmin()), int(gaps.argmin()) + 1)]
+        rule = f"Images lie at one depth of the stack: {pair[0]} and {pair[1]}. Send the images of one stack."
+        raise VolumeRefused("doubled-slices", rule)
+    if holes := holes_in(gaps.tolist()):
+        missing = sum(round(float(gaps[place]) / usual) - 1 for place, usual in holes)
+        where = ", ".join(f"{depths[place] + usual:.2f}" for place, usual in holes[:MOST_NAMED])
+        more = ", …" if len(holes) > MOST_NAMED else ""
+        first = holes[0][0]
+        before, behind = (_placed(placed[place], depths[place]) for place in (first, first + 1))
         between = f"the first between {before} and {behind}"
         rule = f"{missing} slice{' is' if missing == 1 else 's are'} missing, at {where}{more} mm along the stack"
         raise VolumeRefused("missing-slices", f"{rule}, {between}. Export the whole series again.")
     return float((depths[-1] - depths[0]) / (len(depths) - 1))
-
-
-def _is_region(wide: Sequence[int], gaps: Array) -> bool:
-    """Tell whether wide gaps are all in one row that reaches an end of the stack, and of one width."""
-    in_a_row = wide[-1] - wide[0] + 1 == len(wide)
-    at_an_end = wide[0] == 0 or wide[-1] == len(gaps) - 1
-    return len(wide) >= REGION and in_a_row and at_an_end and bool(np.ptp(gaps[wide]) <= LEAST_MM)
 
 
 def _placed(one: Slice, depth: float) -> str:
@@ -170,15 +173,60 @@ def _off(grid: Grid, corners: Array, first: Slice) -> Array:
     return farthest
 
 
-def _fitted(exact: Grid, corners: Array, in_plane: Array, step: float, first: Slice) -> Grid:
+def _fitted(exact: Grid, corners: Array, in_plane: Array, first: Slice) -> Grid:
     """Lay a grid as near to all corners as it goes. Source: W. Kabsch, "A solution for the best rotation", 1976."""
-    spacing = (float(in_plane[0]), float(in_plane[1]), step)
+    spacing = (float(in_plane[0]), float(in_plane[1]), exact.spacing_mm[2])
+    if len(corners) > 1:
+        depths = corners.mean(axis=1) @ np.asarray(exact.direction)[:, 2]
+        spacing = (*spacing[:2], float(np.polyfit(np.arange(len(depths)), depths, 1)[0]))
     points = _on_grid(spacing, len(corners), first).reshape(-1, 3)
     targets = corners.reshape(-1, 3)
     middle, target = points.mean(axis=0), targets.mean(axis=0)
     u, _, v = np.linalg.svd((targets - target).T @ (points - middle) + 1e-9 * np.asarray(exact.direction))
     turn = u @ np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ v))]) @ v
     return replace(exact, spacing_mm=spacing, origin_mm=_point(target - turn @ middle), direction=_rows(turn))
+
+
+def _even(exact: Grid, corners: Array, in_plane: Array, placed: Sequence[Slice]) -> Grid | None:
+    """Lay an even grid beside images that are parallel, and tilted or unevenly spaced; none where that is not all."""
+    if len(placed) == 1:
+        return None
+    first, axes = placed[0], np.asarray(exact.direction)
+    along = (corners - exact.origin_mm) @ axes
+    places, step = even_places(along[:, 0], in_plane.tolist(), MOVED_WITHIN / 2)
+    spacing = (float(in_plane[0]), float(in_plane[1]), step)
+    begin, size = grid_around(places, first.columns, first.rows)
+    own = _on_grid(spacing, 1, first) + (places * spacing)[:, None]
+    off = np.linalg.norm((along - own) / spacing, axis=-1)
+    unlike = _unlike(places, spacing)
+    if not size or not unlike or off.max() > MOVED_WITHIN:
+        return None
+    sizes = " x ".join(map(str, size))
+    mm = " x ".join(f"{one:.4g}" for one in spacing)
+    sent = f"The slices are {unlike}: {len(placed)} images of {first.columns} x {first.rows} pixels."
+    made = f"They were put on an even grid of {sizes} voxels, {mm} mm apart, by linear interpolation."
+    grew = size[:2] != [first.columns, first.rows]
+    outside = " Voxels outside of the images have the smallest value in these." if grew else ""
+    return replace(
+        exact,
+        spacing_mm=check_spacing(spacing),
+        origin_mm=check_origin(_point(exact.origin_mm + axes @ (np.asarray(begin) * spacing))),
+        dimensions=(size[0], size[1], size[2]),
+        places=tuple((i, j, k) for i, j, k in (places - begin).tolist()),
+        remarks=(Remark(RESAMPLED, f"{sent} {made}{outside}"),),
+    )
+
+
+def _unlike(places: Array, spacing: Sequence[float]) -> str:
+    """Say what keeps images from being slices of the grid in which they lie at ``places`` (voxels), if anything."""
+    i_mm, j_mm, k_mm = (places[-1] - places[0]) * spacing
+    gaps = np.diff(places[:, 2]) * spacing[2]
+    words = []
+    if (beside := math.hypot(i_mm, j_mm)) > LEAST_MM:
+        words.append(f"tilted by {math.degrees(math.atan2(beside, k_mm)):.1f} degrees against the stack")
+    if np.ptp(gaps) > LEAST_MM:
+        words.append(f"{gaps.min():.4g} to {gaps.max():.4g} mm apart")
+    return " and ".join(words)
 
 
 def _why_not(placed: Sequence[Slice], off: Array) -> VolumeRefused:

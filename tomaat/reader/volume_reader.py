@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
+import functools
 import json
 import math
 import mmap
@@ -18,23 +19,24 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import structlog
 
-from tomaat.headers.checks import check_size, farthest_apart_mm, open_file, open_folder
+from tomaat.headers.checks import check_most, check_size, farthest_apart_mm, open_file, open_folder
 from tomaat.headers.dicom_files import file_names
 from tomaat.headers.read_header import read_header
 from tomaat.headers.remark import Remark, bytes_behind
 from tomaat.headers.volume_header import Point, VolumeHeader
 from tomaat.headers.volume_refused import VolumeRefused
 from tomaat.reader.dicom_told import BYTES_FOR_ALL, BYTES_FOR_EACH, BYTES_FOR_FRAMES, Header, take_apart
-from tomaat.reader.series import arrange
+from tomaat.reader.even import onto_even
+from tomaat.reader.series import Series, arrange
 from tomaat.reader.slice import Slice
-from tomaat.volumes.dicom_source import FRAME_NUMBER, DicomSource
+from tomaat.volumes.dicom_source import FRAME_NUMBER, DicomSource, OwnImages
 from tomaat.volumes.volume import Volume
 
 log = structlog.get_logger()
@@ -73,19 +75,22 @@ class VolumeReader:
         series: str | None = None,
         volume: int | None = None,
         form: str | None = None,
+        resampled: bool = True,
         demand: Callable[[VolumeHeader], object] | None = None,
         tell: Callable[[Remark], object] | None = None,
     ) -> Volume:
         """Read a volume: voxels as an array of shape (i, j, k), geometry in mm in LPS.
 
         A folder is a DICOM series, or several of which ``series`` is the UID of one; where that has several volumes,
-        ``volume`` is the number of one, from 1. ``form`` says which of a NIfTI's two places is meant. ``demand`` may
-        refuse the headers before a voxel is read; ``tell`` gets what only the voxels show. Raises ``VolumeRefused`` for
-        whatever header or voxels show, and for a read that died or took too long; ``OSError`` where there is no file;
-        ``RuntimeError`` when the read server does not start.
+        ``volume`` is the number of one, from 1. A tilted or unevenly spaced one is ``resampled``, or else refused.
+        ``form`` says which of a NIfTI's two places is meant. ``demand`` may refuse the headers before a voxel is read;
+        ``tell`` gets what only the voxels show. Raises ``VolumeRefused`` for whatever header or voxels show, and for a
+        read that died or took too long; ``OSError`` where there is no file; ``RuntimeError`` when the read server does
+        not start.
         """
         if path.is_dir():
-            return self._read_series(path, series, volume, demand)
+            choose = functools.partial(arrange, wanted=series, volume=volume, resampled=resampled)
+            return self._read_series(path, choose, demand)
         header = read_header(path, largest_voxel_bytes=self.largest_voxel_bytes, form=form)
         if demand is not None:
             demand(header)
@@ -96,14 +101,13 @@ class VolumeReader:
             read = _volume(_told(reply), header, mapped)
             behind = reply.get("behind")
             if tell is not None and isinstance(behind, int) and behind > 0:
-                tell(bytes_behind(behind))
+                tell(bytes_behind(behind, header.slice_bytes))
             return read
 
     def _read_series(
         self,
         path: Path,
-        wanted: str | None,
-        volume: int | None,
+        choose: Callable[..., Series],
         demand: Callable[[VolumeHeader], object] | None,
     ) -> Volume:
         with open_folder(path) as folder:
@@ -113,30 +117,35 @@ class VolumeReader:
                 asked: dict[str, Any] = {"seconds": seconds}
                 length = self._ask(asked, folder, memory, READ_SECONDS + seconds).get("told")
                 slices, headers, beside = take_apart(_content(memory, length))
-            series = arrange(slices, wanted, beside, volume)
-            header = check_size(series.header, _bytes_of(folder, series.order), self.largest_voxel_bytes)
+            series = choose(slices, beside=beside)
+            stored = replace(series.header, dimensions=(series.columns, series.rows, len(series.order)))
+            check_size(stored, _bytes_of(folder, series.order), self.largest_voxel_bytes)
+            check_most(series.header, self.largest_voxel_bytes)
             if demand is not None:
-                demand(header)
-            with sealed_memory(header.voxel_bytes) as memory:
-                columns, rows, depth = header.dimensions
+                demand(series.header)
+            with sealed_memory(stored.voxel_bytes) as memory:
                 asked = {
-                    "seconds": seconds + depth + header.voxel_bytes // READ_BYTES_PER_SECOND,
+                    "seconds": seconds + len(series.order) + stored.voxel_bytes // READ_BYTES_PER_SECOND,
                     "order": series.order,
                     "frames": series.frames,
-                    "columns": columns,
-                    "rows": rows,
+                    "columns": series.columns,
+                    "rows": series.rows,
                     "dtype": series.dtype,
                     "mixed": series.mixed,
                 }
                 self._ask(asked, folder, memory, READ_SECONDS + asked["seconds"])
-                mapped = mmap.mmap(memory, header.voxel_bytes, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE)
-                voxels = _voxels(mapped, header.dimensions, series.dtype)
+                mapped = mmap.mmap(memory, stored.voxel_bytes, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE)
+                voxels = _voxels(mapped, stored.dimensions, series.dtype)
+        own = None
+        if series.places:
+            own = OwnImages(columns=series.columns, rows=series.rows, places=series.places)
+            voxels = onto_even(voxels.T, series.places, series.dimensions).T
         return Volume(
             array=voxels,
             spacing_mm=series.spacing_mm,
             origin_mm=series.origin_mm,
             direction=series.direction,
-            dicom=DicomSource(headers=tuple(_of_slice(one, headers[one.number]) for one in series.slices)),
+            dicom=DicomSource(headers=tuple(_of_slice(one, headers[one.number]) for one in series.slices), own=own),
         )
 
     def close(self) -> None:

@@ -51,7 +51,9 @@ def read_volume(declared: VolumeInput, payload: Payload, reader: VolumeReader) -
         told.extend(header.remarks)
 
     chosen = payload.chosen.get(declared.id, {})
-    volume = reader.read(payload.files[declared.id], **chosen, demand=take, tell=told.append)
+    volume = reader.read(
+        payload.files[declared.id], **chosen, resampled=declared.resampled, demand=take, tell=told.append
+    )
     return volume, told
 
 

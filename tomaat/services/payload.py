@@ -13,13 +13,14 @@ import json
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from Inputs import Input, InputRefused, VolumeInput
 from tomaat.archives import ArchiveLimits, ArchiveRefused, unzip_dicom
+from tomaat.headers.dicom_files import HEAD_BYTES, begins_as_dicom
 from tomaat.headers.nifti import FORMS
 from tomaat.headers.remark import Remark
 from tomaat.headers.volume_header import VolumeHeader
@@ -64,6 +65,7 @@ class Check:
     inputs: dict[str, Input]
     limits: ArchiveLimits | None
     largest_voxel_bytes: float
+    links: Mapping[str, Sequence[str]] = field(default_factory=dict)  #: that were left out of folders of images
     as_fields: bool = False  #: the client sent a form with a field for each input, and knows no archive
     errors: list[dict[str, Any]] = field(default_factory=list)
     values: dict[str, Any] = field(default_factory=dict)
@@ -94,17 +96,20 @@ def check_payload(
     *,
     largest_voxel_bytes: float = math.inf,
     field_faults: Sequence[dict[str, Any]] | None = None,
+    links: Mapping[str, Sequence[str]] | None = None,
 ) -> Payload:
     """Check the payload in ``folder``; raises ``PayloadRefused`` with every fault at once.
 
     ``limits`` are given once, when the payload came in: zip archives in it are taken apart then, and count with all
     that is there against them. No volume may have more than ``largest_voxel_bytes``. Inputs that came as fields of a
-    form bring the faults that were found in these, or none: ``field_faults``.
+    form bring the faults that were found in these, or none: ``field_faults``. ``links`` were left out of folders of
+    images, by the folder's name.
     """
     check = Check(
         inputs={declared.id: declared for declared in inputs},
         limits=limits,
         largest_voxel_bytes=largest_voxel_bytes,
+        links=links or {},
         as_fields=field_faults is not None,
     )
     for fault in field_faults or ():
@@ -160,6 +165,8 @@ def check_files(check: Check, folder: Path) -> None:
         found = sorted(entries, key=lambda entry: entry.name)
     sent: dict[str, list[Path]] = {id: [] for id, declared in check.inputs.items() if isinstance(declared, VolumeInput)}
     folders = {f"file-{id}": id for id in sent}
+    for name in sorted(check.links.keys() - folders.keys()):
+        refuse_unknown(check, name)
     for entry in found:
         match = FILE_NAME.fullmatch(entry.name)
         id = match[1] if match and match[1] in check.inputs else None
@@ -196,8 +203,13 @@ def refuse_entry(check: Check, entry: os.DirEntry[str], id: str | None) -> None:
         rule = f"{shown(entry.name)} was sent, but the value belongs into {MAIN}."
         check.fault("wrong-place", f"{id}: {rule}", input=id)
     else:
-        rule = f"is unknown; a payload has {MAIN} and file-<id>.<ext>, and {check.listed_inputs()}."
-        check.fault("unknown-file", f"{shown(entry.name)} {rule}")
+        refuse_unknown(check, entry.name)
+
+
+def refuse_unknown(check: Check, name: str) -> None:
+    """Note that an archive holds what has the name of no input."""
+    rule = f"is unknown; a payload has {MAIN} and file-<id>.<ext>, and {check.listed_inputs()}."
+    check.fault("unknown-file", f"{shown(name)} {rule}")
 
 
 def check_file(check: Check, declared: Input, paths: list[Path]) -> None:
@@ -209,6 +221,8 @@ def check_file(check: Check, declared: Input, paths: list[Path]) -> None:
         if declared.required and not any(error["input"] == declared.id for error in check.errors):
             send = f"{declared.id}=@…" if check.as_fields else f"file-{declared.id}{extensions[0]}"
             rule = f"its file is missing; send {send} ({', '.join(extensions)} are taken)."
+            if f"file-{declared.id}" in check.links:
+                rule = "links alone were sent, and no image; pack what they lead to (tar -h)."
             check.fault("missing", f"{declared.id}: {rule}", input=declared.id)
     elif len(paths) > 1:
         sent = "two files" if check.as_fields else " and ".join(shown(path.name) for path in paths[:2])
@@ -217,6 +231,9 @@ def check_file(check: Check, declared: Input, paths: list[Path]) -> None:
     elif paths[0].is_file() and paths[0].name.removeprefix(f"file-{declared.id}").lower() not in extensions:
         what = "the file's name" if check.as_fields else shown(paths[0].name)
         rule = f"{what} ends in none of {', '.join(extensions)}."
+        with paths[0].open("rb") as file:
+            if begins_as_dicom(file.read(HEAD_BYTES)):
+                rule = f"{what} is one DICOM image; send the images of its series as .zip."
         check.fault("extension", f"{declared.id}: {rule}", input=declared.id)
     else:
         receive_file(check, declared, paths[0])
@@ -229,7 +246,9 @@ def receive_file(check: Check, declared: VolumeInput, path: Path) -> None:
             archive, path = path, path.with_suffix("")
             left_out = take_apart(archive, path, check.limits)
             if left_out:
-                check.remarks[declared.id] = [remark_on(left_out)]
+                check.remarks[declared.id] = [remark_on(left_out, "file", "of the zip archive, no DICOM")]
+        if linked := check.links.get(path.name):
+            check.remarks[declared.id] = [remark_on(linked, "link", "among the images")]
         header = declared.check_file(
             path, largest_voxel_bytes=check.largest_voxel_bytes, form=check.forms.get(declared.id)
         )
@@ -257,12 +276,12 @@ def take_apart(archive: Path, folder: Path, limits: ArchiveLimits) -> list[str]:
     return left_out
 
 
-def remark_on(left_out: Sequence[str]) -> Remark:
-    """Name the files of a zip archive that are no DICOM images."""
+def remark_on(left_out: Sequence[str], what: str, where: str) -> Remark:
+    """Name what was left out of a series."""
     more = f" and {len(left_out) - MOST_LEFT_OUT} more" if len(left_out) > MOST_LEFT_OUT else ""
-    count = "1 file" if len(left_out) == 1 else f"{len(left_out)} files"
+    count = f"1 {what}" if len(left_out) == 1 else f"{len(left_out)} {what}s"
     listed = ", ".join(map(shown, left_out[:MOST_LEFT_OUT]))
-    return Remark("left-out", f"{count} of the zip archive, no DICOM, left out: {listed}{more}.")
+    return Remark("left-out", f"{count} {where}, left out: {listed}{more}.")
 
 
 def read_values(check: Check, path: Path) -> dict[str, Any] | None:

@@ -43,13 +43,13 @@ TEXTS = (
 
 
 def source_images(volume: Volume) -> list[Dataset]:
-    """Describe the images of a series, one per slice k, as far as a segmentation refers to them.
+    """Describe the images of a series, as far as a segmentation refers to them.
 
     Raises ``VolumeRefused`` where the images do not say which they are.
     """
     source = volume.dicom or DicomSource(headers=())
     images = [_image(header, volume) for header in source.headers]
-    if len({image.SOPInstanceUID for image in images}) != volume.array.shape[2]:
+    if not images or len({image.SOPInstanceUID for image in images}) != len(images):
         raise VolumeRefused("no-identity", "The images do not have one SOPInstanceUID each; a result cannot name them.")
     for keyword in TEXTS:
         setattr(images[0], keyword, _text(source.headers[0], keyword))
@@ -74,7 +74,7 @@ def write_dicom_seg(labels: Labels, series: Volume, path: Path, facts: Mapping[s
     values = sorted(labels.names)
     numbers = np.zeros(values[-1] + 1, np.uint8 if len(values) <= np.iinfo(np.uint8).max else np.uint16)
     numbers[values] = np.arange(1, len(values) + 1)
-    planes = np.ascontiguousarray(numbers[labels.volume.array].transpose(2, 1, 0))
+    planes = numbers[_on_images(labels.volume.array, series)]
     positions = None  # the images' own
     if not planes.any():  # a frame is needed, and one per label is enough
         planes, positions = planes[:1], [PlanePositionSequence("PATIENT", images[0].ImagePositionPatient)]
@@ -124,6 +124,19 @@ def _concept(code: Code) -> CodedConcept:
     return CodedConcept(code.value, code.scheme, code.meaning)
 
 
+def _on_images(array: np.ndarray[Any, Any], series: Volume) -> np.ndarray[Any, Any]:
+    """Give voxels (i, j, k) as the images' pixels (k, j, i), those of an even grid by the nearest one."""
+    planes = array.transpose(2, 1, 0)
+    own = series.dicom.own if series.dicom else None
+    if own is None:
+        return np.ascontiguousarray(planes)
+    made = np.empty((len(own.places), own.rows, own.columns), array.dtype)
+    for image, place in zip(made, own.places, strict=True):
+        i, j, k = (round(begin) for begin in place)
+        image[:] = planes[k, j : j + own.rows, i : i + own.columns]
+    return made
+
+
 def _refer_to_frames(made: Dataset, frames: Mapping[str, Mapping[str, Any]]) -> None:
     """Let what stands for a frame refer to the enhanced image that has it, and to its number."""
     for element in made if frames else ():
@@ -161,9 +174,12 @@ def _image(header: Mapping[str, Any], volume: Volume) -> Dataset:
         setattr(image, keyword, uid)
     if FRAME_NUMBER in header:
         image.SOPClassUID = CTImageStorage  # else highdicom wants the whole image
-    image.Columns, image.Rows = volume.array.shape[:2]
+    own = volume.dicom.own if volume.dicom else None
+    image.Columns, image.Rows = (own.columns, own.rows) if own else volume.array.shape[:2]
     image.PixelSpacing = [format_number_as_ds(volume.spacing_mm[axis]) for axis in (1, 0)]
-    image.SliceThickness = image.SpacingBetweenSlices = format_number_as_ds(volume.spacing_mm[2])
+    image.SliceThickness = format_number_as_ds(volume.spacing_mm[2])
+    if own is None:
+        image.SpacingBetweenSlices = image.SliceThickness
     axes = [row[axis] for axis in (0, 1) for row in volume.direction]
     image.ImageOrientationPatient = [format_number_as_ds(float(cosine)) for cosine in axes]
     place = header[_tag("ImagePositionPatient")]["Value"]

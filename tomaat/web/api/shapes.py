@@ -174,6 +174,8 @@ class DescribedInput(TypedDict):
     largest_dimensions: NotRequired[list[int] | None]
     spacing_mm: NotRequired[list[float] | None]
     """The smallest and the largest."""
+    resampled: NotRequired[bool]
+    """Whether a tilted or unevenly spaced series is put on an even grid; else it is refused."""
     most_voxels: NotRequired[int | None]
     largest_voxel_bytes: NotRequired[int | None]
 

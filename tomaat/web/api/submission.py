@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -32,6 +33,17 @@ RETRY_SECONDS = 5  #: until a network may be loaded
 MOST_NAMED = 20  #: services that a refusal names
 MOST_VALUES = 200  #: fields of a form that are no files
 LONGEST_IDEMPOTENCY_KEY = 255  #: characters
+
+
+@dataclass(frozen=True, kw_only=True)
+class Received:
+    """What was sent, once its files lie in the ticket's folder."""
+
+    service: OfferedService
+    digest: bytes  #: SHA-256 of it
+    label: str | None
+    field_faults: list[dict[str, Any]] | None = None  #: of a form with a field for each input
+    links: dict[str, list[str]] = field(default_factory=dict)  #: that were left out of folders of images
 
 
 class Submission:
@@ -68,18 +80,18 @@ class Submission:
             most_parts=self.limits.most_members + MOST_VALUES,
         )
         with refused_where_disk_is_full(), self.storage.receiving() as folder:
-            service, digest, field_faults, label = self._receive(form, folder, partial(self._service, key))
-            self._check(folder, service, field_faults)
+            received = self._receive(form, folder, partial(self._service, key))
+            self._check(folder, received)
         token, token_hash = new_token()
         submission = NewTicket(
             token_hash=token_hash,
-            service=service.name,
-            interface_hash=service.interface_hash,
+            service=received.service.name,
+            interface_hash=received.service.interface_hash,
             folder=folder.name,
             key_name=None if key is None else key.name,
             idempotency_key=repeatable,
-            payload_sha256=None if repeatable is None else digest,
-            label=label if self.keep_labels else None,
+            payload_sha256=None if repeatable is None else received.digest,
+            label=received.label if self.keep_labels else None,
         )
         return self._enter(submission), token
 
@@ -100,10 +112,8 @@ class Submission:
             raise retry_later(503, "not-offered-yet", "Not offered yet", detail, RETRY_SECONDS)
         raise Problem(404, "unknown-service", "Unknown service", f"service: {shown(name)} is not offered here{names}")
 
-    def _receive(
-        self, form: Form, folder: TicketFolder, permitted: Callable[[str], OfferedService]
-    ) -> tuple[OfferedService, bytes, list[dict[str, Any]] | None, str | None]:
-        """Receive the inputs; return the service that they are for, their SHA-256, faults of fields, and the label.
+    def _receive(self, form: Form, folder: TicketFolder, permitted: Callable[[str], OfferedService]) -> Received:
+        """Receive the inputs.
 
         ``permitted`` is asked once: before anything is written, if the service is named before the inputs. The field
         ``label`` is an input's where the service has one of that id, and the inputs come as fields.
@@ -111,7 +121,7 @@ class Submission:
         named = form.begin()
         service = None if named is None else permitted(named)
         if form.has_payload:
-            return *self._unpack(form, folder, service, permitted), None, read_label(form.label)
+            return self._unpack(form, folder, service, permitted)
         fields = Fields(folder.inputs, self.limits)
         label = None
         try:
@@ -124,7 +134,7 @@ class Submission:
         except ArchiveRefused as error:
             raise _archive_problem(error) from error
         fields.write_main(service.interface)
-        return service, fields.digest.digest(), fields.faults, label
+        return Received(service=service, digest=fields.digest.digest(), label=label, field_faults=fields.faults)
 
     def _unpack(
         self,
@@ -132,13 +142,14 @@ class Submission:
         folder: TicketFolder,
         service: OfferedService | None,
         permitted: Callable[[str], OfferedService],
-    ) -> tuple[OfferedService, bytes]:
-        """Unpack the payload; return the service that it is for, and the payload's SHA-256."""
+    ) -> Received:
+        """Unpack the payload."""
         digest = hashlib.sha256()
         payload = _noting(form.payload(), digest.update)
         refusal: Problem | None = None
+        links: dict[str, list[str]] = {}
         try:
-            unpack(payload, folder.inputs, self.limits)
+            links = unpack(payload, folder.inputs, self.limits)
         except ArchiveRefused as error:
             refusal = _archive_problem(error)
         for _ in payload:  # the service may be named behind the payload
@@ -146,18 +157,19 @@ class Submission:
         service = service or permitted(form.service or "")
         if refusal is not None:
             raise refusal
-        return service, digest.digest()
+        return Received(service=service, digest=digest.digest(), label=read_label(form.label), links=links)
 
-    def _check(self, folder: TicketFolder, service: OfferedService, field_faults: list[dict[str, Any]] | None) -> None:
+    def _check(self, folder: TicketFolder, received: Received) -> None:
         """Demand that the service takes the inputs."""
-        inputs = [from_description(description) for description in service.interface.values()]
+        inputs = [from_description(description) for description in received.service.interface.values()]
         try:
             check_payload(
                 folder.inputs,
                 inputs,
                 self.limits,
                 largest_voxel_bytes=self.largest_voxel_bytes,
-                field_faults=field_faults,
+                field_faults=received.field_faults,
+                links=received.links,
             )
         except PayloadRefused as error:
             raise _inputs_problem(error.errors, error.inputs) from error

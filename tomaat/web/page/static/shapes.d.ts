@@ -67,6 +67,8 @@ export interface Input {
   largest_dimensions?: number[] | null;
   /** The smallest and the largest. */
   spacing_mm?: number[] | null;
+  /** Whether a tilted or unevenly spaced series is put on an even grid; else it is refused. */
+  resampled?: boolean;
   most_voxels?: number | null;
   largest_voxel_bytes?: number | null;
 }
