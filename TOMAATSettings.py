@@ -221,6 +221,11 @@ class Settings(BaseSettings):
         description="Files of a ticket that stay after its whole result was fetched: `KEEP_ALL`, `KEEP_ONLY_INPUT` or "
         "`KEEP_NOTHING`.",
     )
+    LABELS: bool = Field(
+        default=True,
+        description="Whether the label of a ticket is kept. The page and the client send the file's name, which may "
+        "name a patient; it goes with the ticket's files.",
+    )
     HOST_NAME: str = Field(
         default=socket.gethostname(),
         description="First part of the name of each compute source: of a GPU, or of the CPU.",

@@ -57,6 +57,7 @@ def serve(settings: Settings, this: WebProcess, stop: Stop) -> None:
         largest_voxel_bytes=settings.LARGEST_VOLUME_BYTES,
         longest_wait_seconds=settings.LONGEST_WAIT_SECONDS,
         longest_queue=settings.LONGEST_QUEUE,
+        keep_labels=settings.LABELS,
         still_loading=lambda: bool(watch.loading()),
     )
     rules = AgainRules(retention_seconds=settings.RETENTION_HOURS * 3600, keep_input=settings.keeps_only_input)

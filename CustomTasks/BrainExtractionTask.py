@@ -11,7 +11,7 @@ from torch.nn.functional import interpolate
 
 from Inputs import FloatInput, VolumeInput
 from tomaat.services import Outputs, Task, TaskRefused
-from tomaat.volumes import Labels, Volume
+from tomaat.volumes import Code, Labels, Volume
 
 COARSE = (128, 128, 128)  #: voxels in which the first network looks for the brain in the head
 FINE = (256, 256, 256)  #: voxels in which the second one outlines it
@@ -19,6 +19,7 @@ DARKEST, BRIGHTEST = 0.005, 0.995  #: quantiles of the head between which bright
 MEAN, DEVIATION = 0.449, 0.226  #: of the brightness that the networks know
 FOREGROUND = 0.02  #: share of a plane's voxels from which it belongs to the brain's box
 MARGIN = 0.1  #: of the box's size, added on each side
+BRAIN = Code("12738006", "SCT", "Brain")
 
 
 def networks() -> dict[str, Path]:
@@ -40,6 +41,15 @@ class BrainExtractionTask(Task):
     task_identifier = "BrainExtraction"
     description = "Outlines the brain in a T1-weighted MRI of a whole head (deepbet)."
     version = "deepbet-1.0.2"
+    intended_use = (
+        "Research on T1-weighted MRI of whole heads of healthy adults. Not a medical device: no diagnosis and no "
+        "treatment may depend on it."
+    )
+    licence = "MIT (the networks, of deepbet 1.0.2)"
+    reference = (
+        "L. Fisch et al., deepbet: Fast brain extraction of T1-weighted MRI using Convolutional Neural Networks, "
+        "Computers in Biology and Medicine 179 (2024); https://github.com/wwu-mmll/deepbet"
+    )
     inputs = (
         VolumeInput("head", "T1-weighted MRI of the whole head"),
         FloatInput(
@@ -114,7 +124,7 @@ def covering(volume: Volume, array: npt.NDArray[np.bool_]) -> Volume:
 
 def brain_in(mask: Volume) -> Labels:
     """Take the largest part of a mask for the brain; raises ``TaskRefused`` where the mask is empty."""
-    brain = Labels(volume=mask, names={1: "brain"}).largest_part()
+    brain = Labels(volume=mask, names={1: "brain"}, codes={1: BRAIN}).largest_part()
     if not brain.volume.array.any():
         raise TaskRefused("head: no brain was found; send a T1-weighted MRI of a whole head.")
     return brain

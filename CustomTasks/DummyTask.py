@@ -17,6 +17,7 @@ class DummyTask(Task):
 
     task_identifier = "Dummy"
     description = "Passes the time: sleeps, computes, refuses or crashes after some seconds. For trying queues."
+    trial = True
     inputs = (
         SingleChoiceInput("kind", "What to do", choices=["sleep", "compute", "refuse", "crash"], default="sleep"),
         FloatInput("seconds", "How long", minimum=0.0, maximum=3600.0, default=1.0, unit="s"),

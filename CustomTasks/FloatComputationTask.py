@@ -11,6 +11,7 @@ class FloatComputationTask(Task):
 
     task_identifier = "FloatComputation"
     description = "Adds or multiplies two numbers."
+    trial = True
     inputs = (
         FloatInput("f1", "First number"),
         FloatInput("f2", "Second number"),

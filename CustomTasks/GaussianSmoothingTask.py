@@ -22,6 +22,9 @@ class GaussianSmoothingTask(Task):
 
     task_identifier = "GaussianSmoothing"
     description = "Smooths a volume with a Gaussian; the result has the input's geometry exactly."
+    intended_use = "Research: less noise before a measurement or a segmentation. Not a medical device."
+    licence = "Apache-2.0"
+    reference = "J. Canny, A Computational Approach to Edge Detection, IEEE PAMI 8(6), 1986"
     inputs = (
         VolumeInput("volume", "CT or MRI volume"),
         FloatInput("sigma", "Standard deviation", minimum=0.1, maximum=20.0, default=2.0, unit="mm"),

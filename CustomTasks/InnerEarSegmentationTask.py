@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate, relu
 
 from Inputs import BooleanInput, PointListInput, VolumeInput
 from tomaat.services import Outputs, Task, TaskRefused
-from tomaat.volumes import Labels, Volume
+from tomaat.volumes import Code, Labels, Volume
 
 BLOCK = (80, 60, 40)  #: voxels that the network sees: to the patient's left, to posterior, to superior
 BLOCK_SPACING_MM = 0.5
@@ -20,6 +20,7 @@ DARKEST, BRIGHTEST = 0.01, 0.995  #: quantiles of the block that become 0 and 1
 LEAST_MM = 12.0  #: along each axis: an inner ear is about 11 x 15 x 13 mm
 CHANNELS = (8, 24, 48, 96)  #: of the network, from fine to coarse
 CUT = 0.5  #: probability from which a voxel belongs to the inner ear
+INNER_EAR = Code("22945000", "SCT", "Inner ear")
 
 
 class UNet(nn.Module):
@@ -78,6 +79,12 @@ class InnerEarSegmentationTask(Task):
     description = (
         "Outlines the fluid of one inner ear in a CISS MRI. Its network has seen phantoms only: not for clinical use."
     )
+    intended_use = (
+        "Research. Not a medical device: no diagnosis, treatment or implant may depend on it. Its network was "
+        "trained on phantoms only; its behaviour on a patient's scan is unknown until somebody measures it."
+    )
+    licence = "Apache-2.0"
+    reference = "Its model card: networks/inner_ear/README.md in TOMAAT's repository"
     inputs = (
         VolumeInput("cissvolume", "CISS MRI of the temporal bone"),
         BooleanInput("onlyLargestComponent", "Keep only the largest connected part", default=True),
@@ -131,7 +138,7 @@ class InnerEarSegmentationTask(Task):
         self.progress(0.9, "back to the volume")
         part = own_voxels(cissvolume, probable)
         mask = probable.onto(part).array > CUT
-        return {"inner_ear": Labels(volume=part.like(mask), names={1: "inner ear"})}
+        return {"inner_ear": Labels(volume=part.like(mask), names={1: "inner ear"}, codes={1: INNER_EAR})}
 
     @torch.inference_mode()
     def probable(self, scan: Volume, center_mm: tuple[float, float, float]) -> Volume:

@@ -14,15 +14,15 @@ for service in json.load(sys.stdin):
     inputs = ", ".join(service["interface"])
     print("   {}({}): {}".format(service["name"], inputs, service["description"]))'
 
-echo "2. Ask for FloatComputation. A volume would be a file: -F scan=@scan.nii.gz"
+echo "2. Ask for FloatComputation. A volume would be a file: -F scan=@scan.nii.gz. The label is your own name for it."
 ticket=$(curl --fail --silent --show-error \
-  -F service=FloatComputation -F f1=2.5 -F f2=4 -F op=add "$url/request")
+  -F service=FloatComputation -F label="A first sum" -F f1=2.5 -F f2=4 -F op=add "$url/request")
 echo "   $ticket"
 
 # The address of a ticket holds '&': quote it, or the shell takes it for its own.
 echo "3. Wait until it has ended, for at most 25 seconds."
 status=$(curl --fail --silent --show-error "$url$(field links.status <<<"$ticket")?wait=25")
-echo "   state: $(field state <<<"$status")"
+echo "   label: $(field label <<<"$status"), state: $(field state <<<"$status")"
 
 echo "4. Fetch the result. --fail: an error never becomes the file."
 folder=$(mktemp -d)

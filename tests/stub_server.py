@@ -37,6 +37,7 @@ SERVICES = [
         "description": "Adds.",
         "version": "1",
         "available": True,
+        "takes_label": True,
         "interface": {
             "f1": declared("f1", "float"),
             "op": declared("op", "singlechoice", required=False, default="add", choices=["add", "multiply"]),
@@ -47,6 +48,7 @@ SERVICES = [
         "description": "Outlines.",
         "version": "1",
         "available": True,
+        "takes_label": True,
         "interface": {
             "scan": declared("scan", "volume", **VOLUME),
             "mask": declared("mask", "volume", required=False, **VOLUME),
@@ -99,6 +101,7 @@ class StubServer(ThreadingHTTPServer):
         self.faults: list[tuple] = []
         self.seen: list[tuple[str, str, dict[str, str]]] = []
         self.tickets: dict[str, bytes] = {}  #: payloads by their Idempotency-Key
+        self.labels: dict[int, str] = {}  #: of tickets, empty where none was sent
         self.cancelled: set[int] = set()
         self.deleted: set[int] = set()
 
@@ -162,7 +165,9 @@ class Handler(BaseHTTPRequestHandler):
         if fault is None:
             return
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        payload = body.split(b"\r\n\r\n", 2)[2].rpartition(b"\r\n--")[0]
+        before, _, payload = body.partition(b'name="payload"')
+        payload = payload.partition(b"\r\n\r\n")[2].rpartition(b"\r\n--")[0]
+        label = before.partition(b'name="label"\r\n\r\n')[2].partition(b"\r\n--")[0]
         key = self.headers["Idempotency-Key"]
         if self.server.tickets.setdefault(key, payload) != payload:
             self.problem(422, "idempotency-key-reused")
@@ -170,6 +175,7 @@ class Handler(BaseHTTPRequestHandler):
             self.drop()
         else:
             id = list(self.server.tickets).index(key) + 1
+            self.server.labels[id] = label.decode()
             self.answer(202, {"id": id, "token": f"secret{id}", "state": "submitted"})
 
     def do_GET(self) -> None:

@@ -1,6 +1,6 @@
 """Take the pictures that stand in documents again: ``make pictures``.
 
-Every test run leaves them in ``.cache/screenshots``, from the tutorial in a browser; here they are made small, and put
+A test run leaves them in ``.cache/screenshots``, from the tutorial in a browser; here they are made small, and put
 where the documents look for them. Only this changes ``docs/pictures``.
 """
 
@@ -21,6 +21,7 @@ COLOURS = 128
 
 def main() -> int:
     """Run the test that takes them, and keep them; return its exit status."""
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "pytest", "-q", "-n", "0", TEST, "-k", "browser"]
     status = subprocess.run(command, cwd=REPOSITORY, check=False).returncode
     if status == 0:

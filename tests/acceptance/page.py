@@ -50,6 +50,14 @@ def small_volume():
     return gzip.compress(image.to_bytes())
 
 
+def volume_in_two_places():
+    """Name two places in the header that lie 5 mm apart; the sform counts."""
+    image = nibabel.Nifti1Image(np.arange(4 * 5 * 6, dtype=np.int16).reshape(4, 5, 6), np.eye(4))
+    image.set_sform(np.eye(4), 1)
+    image.set_qform(nibabel.affines.from_matvec(np.eye(3), [5, 0, 0]), 1)
+    return gzip.compress(image.to_bytes())
+
+
 def chosen(name, content):
     return {"name": name, "mimeType": "application/gzip", "buffer": content}
 

@@ -109,7 +109,7 @@ def result_of(instance, members):
 def test_marks_come_back_at_their_places_in_the_very_images_that_were_sent(instance, tmp_path, number):
     case = Case(number)
     files = result_of(instance, case.members())
-    assert set(files) == {"result.json", "marks.dcm", "scan.nii.gz", "preview.png"}
+    assert set(files) == {"result.json", "marks.dcm", "marks.nii.gz", "scan.nii.gz", "preview.png"}
     (tmp_path / "marks.dcm").write_bytes(files["marks.dcm"])
     made = pydicom.dcmread(tmp_path / "marks.dcm")
     assert (made.PatientName, made.SeriesDescription) == ("Müller^Jane", "MarkTwo: marks")
@@ -119,7 +119,7 @@ def test_marks_come_back_at_their_places_in_the_very_images_that_were_sent(insta
         assert np.abs(place - expected).max() <= WITHIN_MM
         assert sent == case.image_at(expected)
     told = next(line for line in json.loads(files["result.json"])["outputs"] if line["name"] == "marks")
-    assert told["file"] == "marks.dcm"
+    assert (told["file"], told["nifti"]) == ("marks.dcm", "marks.nii.gz")
     assert [(label["value"], label["name"], label["voxels"]) for label in told["labels"]] == [
         (4, "first", 1),
         (20, "not there", 0),

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema
 import pytest
 import requests
 from openapi_spec_validator import validate
@@ -27,7 +28,7 @@ def test_the_curl_walk_through_ends_with_the_sum(service):
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    assert "state: succeeded" in done.stdout
+    assert "label: A first sum, state: succeeded" in done.stdout
     assert "result: 6.5" in done.stdout
 
 
@@ -71,6 +72,10 @@ def test_the_description_is_valid_openapi_and_names_the_services(service):
     assert {"service", "volume"} <= set(form["required"])
     assert form["additionalProperties"] is False
     assert {"volume", "volume.series", "sigma", "outputs.format"} <= form["properties"].keys()
+    examples = described["paths"]["/request"]["post"]["requestBody"]["content"]["multipart/form-data"]["examples"]
+    assert examples["GaussianSmoothing"]["value"]["volume"] == ["@phantom_head.nii.gz"]
+    for name, example in examples.items():
+        jsonschema.validate(example["value"], described["components"]["schemas"][f"form.{name}"])
 
 
 @pytest.mark.slow

@@ -77,7 +77,7 @@ def refused_uploads():
 def send(instance, data):
     return requests.post(
         f"{instance.url}/request",
-        data={"service": "Echo"},
+        data={"service": "Echo", "label": PATIENT},
         files={"payload": (f"{PATIENT}.tar.gz", data)},
         headers={"User-Agent": PATIENT},
         timeout=60,
@@ -143,7 +143,10 @@ def test_the_patients_name_is_in_no_log_no_table_and_no_file_but_the_tickets_own
     tables = {row.name: instance.rows(f"SELECT t::text AS row FROM {row.name} t") for row in names}  # noqa: S608
     named = {name for name, rows in tables.items() for row in rows if PATIENT in row.row}
     assert named <= {"tickets"}  # a task's own sentence to its client, and its stage, which it chose to say
-    assert not [row for row in tables["tickets"] if PATIENT in row.row and "was refused" not in row.row]
+    kept = instance.rows("SELECT (to_jsonb(t) - 'label')::text AS row FROM tickets t")
+    assert not [row for row in kept if PATIENT in row.row and "was refused" not in row.row]
+    assert {instance.status(ticket)["label"] for ticket in tickets} == {PATIENT}
+    assert not [table for table in tables if table != "tickets" and PATIENT in str(tables[table])]
     storage = instance.folder / "storage"
     elsewhere = [path for path in storage.rglob("*") if path.is_file() and storage / "tickets" not in path.parents]
     assert not [path for path in [*elsewhere, *Path(instance.environment["TMPDIR"]).rglob("*")] if holds(path)]

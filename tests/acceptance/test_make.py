@@ -46,6 +46,7 @@ class Serving:
             "TOMAAT_BASE_STORAGE_DIR": str(folder / "storage"),
             "TOMAAT_LEASE_SECONDS": "3",
             "TOMAAT_GRACE_SECONDS": "2",
+            "TOMAAT_SPARE_WORKER": "false",  # its imports cost more than all else at the start
         }
         self.postgres = PrivatePostgres(folder / "storage" / "postgres")
         self.output = folder / "output"
@@ -109,6 +110,14 @@ def serve(tmp_path: Path) -> Iterator:
         serving.close()
 
 
+@pytest.fixture(scope="module")
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    """A `make serve` for several tests, the last of which stops it."""
+    made = Serving(tmp_path_factory.mktemp("serving"))
+    yield made
+    made.close()
+
+
 def test_where_npm_is_missing_the_check_of_the_page_says_what_to_install(tmp_path):
     (tmp_path / "make").symlink_to(shutil.which("make"))
     (tmp_path / "package-lock.json").touch()
@@ -145,12 +154,42 @@ def test_the_example_holds_what_the_documents_say():
         assert archive.extractfile("main.json").read() == b'{"inputs": {"f1": 2.5, "f2": 4, "op": "add"}}\n'
 
 
-def test_serve_says_once_that_it_is_ready_and_stops_in_the_right_order(serve):
-    serving = serve()
+def test_serve_says_that_it_is_ready(serving):
     serving.wait_until_ready()
     assert serving.answers()
-    programs = set(serving.pids())
-    assert programs == {"postgres", "WebService", "QueueManager", "TaskScheduling"}
+    assert set(serving.pids()) == {"postgres", "WebService", "QueueManager", "TaskScheduling"}
+
+
+@pytest.mark.parametrize("program", ["WebService", "QueueManager", "TaskScheduling", "postgres"])
+def test_what_is_killed_under_serve_comes_back(serving, program):
+    serving.until(serving.answers)
+    before = serving.pids()
+    os.kill(before[program], signal.SIGKILL)
+    serving.until(lambda: serving.pids().get(program, before[program]) != before[program])
+    serving.until(serving.answers)
+    assert before.items() - serving.pids().items() == {(program, before[program])}
+
+
+def test_two_instances_run_side_by_side_and_a_taken_port_or_folder_is_refused(serving, serve):
+    second = serve()
+    second.wait_until_ready()
+    serving.until(serving.answers)
+    assert second.answers()
+    for change, sentence in (
+        ({}, f"Port {second.port} of 127.0.0.1 cannot be used"),
+        ({"TOMAAT_PORT": str(free_port())}, "Another PostgreSQL"),
+        ({"TOMAAT_PORT": "0"}, "TOMAAT_PORT: "),
+    ):
+        refused = make(*THIS_VENV, "serve", **second.environment | change)
+        assert refused.returncode != 0
+        assert sentence in refused.stderr
+        assert "Traceback" not in refused.stderr
+    assert second.answers()
+    assert serving.answers()
+
+
+def test_serve_has_said_once_that_it_is_ready_and_stops_in_the_right_order(serving):
+    serving.until(serving.answers)
     serving.process.send_signal(signal.SIGINT)
     assert serving.process.wait(60) == 0
     output = serving.output.read_text()
@@ -158,19 +197,6 @@ def test_serve_says_once_that_it_is_ready_and_stops_in_the_right_order(serve):
     stops = [line.split("program=")[1].strip() for line in output.splitlines() if "program.stopping" in line]
     assert stops == ["WebService", "TaskScheduling", "QueueManager", "PostgreSQL"]
     assert "shut down" in serving.postgres.log_file.read_text().splitlines()[-1]
-
-
-@pytest.mark.parametrize("program", ["WebService", "QueueManager", "TaskScheduling", "postgres"])
-def test_what_is_killed_under_serve_comes_back(serve, program):
-    serving = serve()
-    serving.wait_until_ready()
-    before = serving.pids()
-    os.kill(before[program], signal.SIGKILL)
-    serving.until(lambda: serving.pids().get(program, before[program]) != before[program])
-    serving.until(serving.answers)
-    assert {name: pid for name, pid in serving.pids().items() if name != program} == {
-        name: pid for name, pid in before.items() if name != program
-    }
 
 
 def test_all_ends_with_a_killed_serve(serve):
@@ -186,24 +212,6 @@ def alive(pid: int) -> bool:
     with contextlib.suppress(OSError):
         return bool(Path(f"/proc/{pid}/cmdline").read_text())
     return False
-
-
-def test_two_instances_run_side_by_side_and_a_taken_port_or_folder_is_refused(serve):
-    first, second = serve(), serve()
-    first.wait_until_ready()
-    second.wait_until_ready()
-    assert first.answers()
-    assert second.answers()
-    for change, sentence in (
-        ({}, f"Port {first.port} of 127.0.0.1 cannot be used"),
-        ({"TOMAAT_PORT": str(free_port())}, "Another PostgreSQL"),
-        ({"TOMAAT_PORT": "0"}, "TOMAAT_PORT: "),
-    ):
-        refused = make(*THIS_VENV, "serve", **first.environment | change)
-        assert refused.returncode != 0
-        assert sentence in refused.stderr
-        assert "Traceback" not in refused.stderr
-    assert first.answers()
 
 
 def test_an_environment_is_made_once_and_again_when_the_requirements_change(tmp_path):

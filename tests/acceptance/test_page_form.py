@@ -12,7 +12,7 @@ import tarfile
 import requests
 from playwright.sync_api import expect
 
-from tests.acceptance.page import PHONE, chosen, head, send_slowly, small_volume, ticket_of
+from tests.acceptance.page import PHONE, chosen, head, send_slowly, small_volume, ticket_of, volume_in_two_places
 from tests.browser import check_access, picture
 from tests.service import REPOSITORY
 
@@ -24,12 +24,20 @@ def test_every_service_is_shown_with_what_it_is_for_whether_it_is_live_and_its_q
     for offered in service.services():
         card = page.get_by_role("listitem").filter(has=page.get_by_role("link", name=offered["name"], exact=True))
         expect(card).to_contain_text(offered["description"])
+        expect(card).to_contain_text(offered["intended_use"])
         expect(card).to_contain_text(re.compile(r"Live, 2 tickets before yours, about \d+ (s|min)"))
+    headings = page.get_by_role("heading", level=2).all_text_contents()
+    apart = headings.index("To try this server with")
+    assert {"Dummy", "FloatComputation"} == set(headings[apart + 1 : -1])
+    assert "BrainExtraction" in headings[:apart]
     check_access(page)
     picture(page, "services")
     for ticket in reversed(waiting):
         requests.delete(f"{service.url}/request/{ticket['id']}&{ticket['token']}", timeout=10)
     expect(page.get_by_text("Live, nobody waits")).to_have_count(len(service.services()))
+    page.get_by_role("link", name="BrainExtraction", exact=True).click()
+    texts = page.locator(".own-texts dd")
+    expect(texts).to_contain_text(["Not a medical device", "deepbet-1.0.2", "MIT", "L. Fisch"])
 
 
 def test_numbers_are_sent_by_keyboard_alone_and_their_sum_comes_back(visit):
@@ -45,6 +53,8 @@ def test_numbers_are_sent_by_keyboard_alone_and_their_sum_comes_back(visit):
     page.keyboard.press("Tab")
     expect(page.get_by_label("Operation")).to_be_focused()
     page.keyboard.press("m")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("textbox", name="Label")).to_be_focused()
     page.keyboard.press("Tab")
     expect(page.get_by_role("button", name="Send")).to_be_focused()
     check_access(page)
@@ -128,10 +138,15 @@ def test_a_refused_upload_is_told_at_the_field_that_it_belongs_to(visit):
     assert fault.text_content().strip()
     check_access(page)
     picture(page, "refused-upload-phone-dark")
-    page.get_by_label("CT or MRI volume").set_input_files(chosen("scan.nii.gz", small_volume()))
+    page.get_by_label("CT or MRI volume").set_input_files(chosen("scan.nii.gz", volume_in_two_places()))
     expect(fault).to_be_hidden()
+    choice = page.get_by_label("Its header names two places, up to 5 mm apart; the one that counts:")
+    choice.select_option("The qform")
+    check_access(page)
+    picture(page, "two-places-phone-dark")
     page.get_by_role("button", name="Send").click()
     expect(page.get_by_text("Done.", exact=True)).to_be_visible()
+    expect(page.get_by_label("How the inputs were read")).to_contain_text("The qform was taken, as was asked")
 
 
 def drop(zone, name, content):
@@ -191,7 +206,13 @@ def test_an_api_key_is_asked_for_and_kept_in_the_tab_only(visit, service, door):
     visitor = visit(door.start(API_KEYS="always"))
     page = visitor.open("#/services/FloatComputation")
     page.get_by_role("button", name="Fill in the example").click()
-    for wrong, told in (("schlüssel…", "This is no API key"), ("wrong", "is wrong or was revoked")):
+    expect(page.locator("form label").first).to_have_text("API key")
+    asked_for_nothing = "This server takes requests with an API key only. Nothing was sent."
+    for wrong, told in (
+        ("", asked_for_nothing),
+        ("schlüssel…", "This is no API key"),
+        ("wrong", "is wrong or was revoked"),
+    ):
         page.get_by_label("API key").fill(wrong)
         page.get_by_role("button", name="Send").click()
         expect(page.locator("#api-key-fault")).to_contain_text(told)

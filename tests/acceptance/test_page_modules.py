@@ -3,9 +3,11 @@
 import gzip
 import io
 import json
+import re
 import tarfile
 import zipfile
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -21,9 +23,12 @@ from pydicom.uid import (
 from Inputs import BooleanInput, FloatInput, IntInput, PointListInput, SingleChoiceInput, StringInput, VolumeInput
 from tests.beside_images import CASES
 from tests.browser import check_access, picture
-from tests.dicom_series import image, series, voxels_of, written, zipped
+from tests.dicom_series import UID_ROOT, image, series, voxels_of, written, zipped
 from tomaat.archives import ArchiveLimits, unpack
 from tomaat.archives.pack import pack
+from tomaat.client.label import label_of
+from tomaat.client.table import Row, write_csv
+from tomaat.headers import read_header
 from tomaat.services.payload import FORMATS
 
 # Archives
@@ -324,6 +329,49 @@ def test_what_a_service_asks_of_a_volume_is_told(page, run):
     )
 
 
+# NIfTI
+
+
+def placed(kind, qform, sform, *, codes=(1, 1), order="<", unit="mm"):
+    """Make a file whose header names two places, each an affine in mm."""
+    image = kind(np.zeros((5, 6, 7), np.int16), None, kind.header_class(endianness=order))
+    image.header.set_xyzt_units(unit)
+    scale = np.diag([*([1000.0] * 3 if unit == "micron" else [1.0] * 3), 1.0])
+    image.header.set_sform(scale @ sform, codes[1])
+    image.header.set_qform(scale @ qform, codes[0])
+    return image.to_bytes()
+
+
+def test_a_choice_between_two_places_is_offered_where_the_server_finds_two_that_differ(run, tmp_path):
+    one, two = nibabel.Nifti1Image, nibabel.Nifti2Image
+    turned = np.eye(4)
+    turned[:3, :3] = [[0.0, -0.8, 1.2], [1.0, 0.0, 0.0], [0.0, 0.6, 1.6]]  # spacings of 1, 1 and 2 mm
+    moved, mirrored = np.array(turned), turned @ np.diag([1, 1, -1, 1])
+    moved[:3, 3] = 0.05, 0, 0
+    cases = [
+        placed(one, np.eye(4), turned),
+        placed(one, np.eye(4), turned, codes=(4, 1)),
+        placed(one, np.eye(4), turned, codes=(0, 1)),
+        placed(one, turned, moved),
+        placed(one, mirrored, np.eye(4), codes=(1, 2), order=">"),
+        placed(two, turned, mirrored, unit="micron"),
+        gzip.compress(placed(two, mirrored, moved, order=">")),
+        b"no NIfTI" * 100,
+    ]
+    code = "return Promise.all(given.map((bytes) => module.twoPlaces(blobOf(bytes))));"
+    found = run("nifti-places", code, [list(content) for content in cases])
+    for content, places in zip(cases[:-1], found, strict=False):
+        path = tmp_path / ("x.nii.gz" if content.startswith(b"\x1f\x8b") else "x.nii")
+        path.write_bytes(content)
+        told = [remark.detail for remark in read_header(path).remarks if remark.code == "two-places"]
+        assert [f"up to {places['apartMm']:.3g} mm apart. The {places['counts']} was" in each for each in told] == (
+            [True] if places else []
+        )
+    assert [places and places["counts"] for places in found] == [
+        *("sform", "qform", None, None, "sform", "sform", "sform", None)
+    ]
+
+
 # DICOM
 
 
@@ -368,6 +416,54 @@ def test_of_a_folder_the_largest_series_is_sent_and_another_may_be_chosen(page, 
     assert {file for _, file in sent} == {file.name for file in (exported / "scan").iterdir()}
     choice.select_option("1: Scout (CT), 2 images")
     assert [name for name, _ in run("fields", code)] == ["file-scan/1.dcm", "file-scan/2.dcm"]
+
+
+def test_a_folder_of_studies_and_volumes_becomes_a_case_each(page, run, tmp_path):
+    """Of a study the largest series is sent; it is called after the folder of all of its images."""
+    studies = {
+        "anna/CT/thin": series(voxels_of((8, 6, 4)), SeriesNumber=3),
+        "anna/CT/scout": series(voxels_of((8, 6, 2)), SeriesInstanceUID="1.2.3", SeriesNumber=1),
+        "bert/CT": series(voxels_of((8, 6, 3)), StudyInstanceUID="1.2.4", SeriesInstanceUID="1.2.5"),
+    }
+    for folder, images in studies.items():
+        (tmp_path / "ward" / folder).mkdir(parents=True)
+        for name, content in images.items():
+            (tmp_path / "ward" / folder / name).write_bytes(content)
+    (tmp_path / "ward/carl.nii.gz").write_bytes(b"voxels")
+    (tmp_path / "ward/notes.txt").write_text("About all.")
+    make = MAKE.replace("map(module.makeField)", "map((input) => module.makeField(input, { takesMany: true }))")
+    run("fields", make, [VolumeInput("scan", "CT scan").describe()])
+    page.get_by_label("Choose a DICOM folder").set_input_files(tmp_path / "ward")
+    expect(page.locator(".chosen")).to_contain_text("3 volumes, a ticket each")
+    page.get_by_text("Which ones").click()
+    expect(page.locator(".which li")).to_have_text(
+        ["anna/CT: 3: Köpf axial (CT), the largest of 2 series", re.compile("^bert/CT: "), "carl.nii.gz"]
+    )
+    expect(page.locator(".which").first).to_contain_text("ward/notes.txt")
+    check_access(page)
+    code = """
+        const { cases, isDicom } = fields[0].read();
+        return [isDicom, ...cases.map(({ of, read }) => [of.label, read.members.length, read.members[0].name])];
+    """
+    assert run("fields", code) == [
+        False,
+        ["anna/CT", 4, "file-scan/1.dcm"],
+        ["bert/CT", 3, "file-scan/1.dcm"],
+        ["carl.nii.gz", 1, "file-scan.nii.gz"],
+    ]
+    page.get_by_label("Choose a DICOM folder").set_input_files(tmp_path / "ward/anna")
+    expect(page.get_by_label("2 series are in it; the one to send:")).to_be_visible()
+
+
+def test_a_table_is_written_as_the_command_line_writes_it(run, tmp_path):
+    rows = [
+        ('Müller, "A"', "Brain", 7, "succeeded", {"b: left": 1910.072, "b: right": 5.0}),
+        ("=cmd", "Brain", None, "refused", {}),
+        ("+1", "Brain", 8, "succeeded", {"c: @x": 0.1 + 0.2}),
+    ]
+    write_csv([Row(*row) for row in rows], tmp_path / "table.csv")
+    given = [dict(zip(("label", "service", "ticket", "state", "volumes"), row, strict=True)) for row in rows]
+    assert run("csv", "return module.csvOf(given);", given).encode() == (tmp_path / "table.csv").read_bytes()
 
 
 def test_what_may_be_a_broken_image_of_a_folder_is_refused_by_name(page, run, exported):
@@ -471,7 +567,12 @@ def test_the_series_is_found_behind_sequences_of_any_form(run, syntax, open_ende
     content = image(
         voxels_of((8, 6, 1))[:, :, 0], syntax, ReferencedStudySequence=[outer], SeriesInstanceUID="1.2.840.9"
     )
-    assert read_head(run, content) == {"uid": "1.2.840.9", "about": "Köpf axial (CT)", "cut": False}
+    assert read_head(run, content) == {
+        "uid": "1.2.840.9",
+        "study": f"{UID_ROOT}1",
+        "about": "Köpf axial (CT)",
+        "cut": False,
+    }
 
 
 def test_descriptions_are_read_in_their_characters(run):
@@ -483,7 +584,7 @@ def test_a_head_that_is_cut_off_or_deflated_is_one_of_a_series_without_a_name(ru
     whole = image(voxels_of((8, 6, 1))[:, :, 0])
     assert read_head(run, whole[:250])["uid"] == ""
     deflated = image(voxels_of((8, 6, 1))[:, :, 0], DeflatedExplicitVRLittleEndian)
-    assert read_head(run, deflated) == {"uid": "", "about": "", "cut": False}
+    assert read_head(run, deflated) == {"uid": "", "study": "", "about": "", "cut": False}
     assert read_head(run, whole[:100]) is None
     assert read_head(run, bytes(400)) is None
 
@@ -588,6 +689,35 @@ def test_the_formats_are_those_that_the_server_makes(page, run):
         choice.select_option(wanted)
         assert page.evaluate("formatField.read(true)") == {"outputs": {"format": wanted}}
     assert "It refers to DICOM images" in page.evaluate("formatField.read(false).fault")
+    check_access(page)
+
+
+# The label
+
+
+@pytest.mark.parametrize(
+    "name", ["Anna.nii.gz", "x" * 60 + "y" * 500 + "-t1.nii.gz", " one\ntwo\0 ", "turned\u202e", "👍" * 101]
+)
+def test_a_label_is_made_of_a_name_as_the_client_makes_it(run, name):
+    assert run("label-field", "return module.labelOf(given);", name) == label_of(name)
+
+
+def test_the_label_follows_what_is_chosen_and_stays_empty_where_somebody_emptied_it(page, run):
+    run("label-field", """
+        globalThis.labelField = module.makeLabelField();
+        document.querySelector("main").replaceChildren(labelField.element);
+    """)  # fmt: skip
+    box = page.get_by_role("textbox", name="Label")
+    page.evaluate("labelField.suggest('a.nii')")
+    expect(box).to_have_value("a.nii")
+    box.fill("my head")
+    page.evaluate("labelField.suggest('a.nii')")
+    assert page.evaluate("labelField.read()") == "my head"
+    page.evaluate("labelField.suggest('b.nii')")
+    assert page.evaluate("labelField.read()") == "b.nii", "the old name would be another volume's"
+    box.fill("")
+    page.evaluate("labelField.suggest('c.nii')")
+    assert page.evaluate("labelField.read()") == ""
     check_access(page)
 
 
@@ -812,11 +942,11 @@ def test_what_is_kept_is_written_when_it_changed_and_without_what_is_not_asked_f
 
 
 def test_of_too_many_tickets_those_that_ended_go_first(kept):
-    before = [ticket(number, state="queued" if number % 2 else "succeeded") for number in range(200, 0, -1)]
-    _, after = kept("module.keep({ ...given[0], id: 201, state: 'succeeded' });", before)
-    assert [each["id"] for each in after] == [201, *(number for number in range(200, 0, -1) if number != 2)]
-    _, after = kept("module.keep({ ...given[0], id: 201 });", [ticket(number) for number in range(200, 0, -1)])
-    assert [each["id"] for each in after] == list(range(201, 1, -1))
+    before = [ticket(number, state="queued" if number % 2 else "succeeded") for number in range(1000, 0, -1)]
+    _, after = kept("module.keep({ ...given[0], id: 1001, state: 'succeeded' });", before)
+    assert [each["id"] for each in after] == [1001, *(number for number in range(1000, 0, -1) if number != 2)]
+    _, after = kept("module.keep({ ...given[0], id: 1001 });", [ticket(number) for number in range(1000, 0, -1)])
+    assert [each["id"] for each in after] == list(range(1001, 1, -1))
 
 
 def test_numbers_are_written_as_people_read_them(run):

@@ -1,13 +1,16 @@
 """Tickets as a real browser shows them, against the real service; the pictures lie in .cache/screenshots."""
 
+import csv
+import io
 import json
 import re
 import time
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
 
-from tests.acceptance.page import PHONE, problem, status_of, ticket_of
+from tests.acceptance.page import PHONE, problem, small_volume, status_of, ticket_of
 from tests.browser import check_access, fits, picture
 
 
@@ -44,6 +47,42 @@ def test_a_ticket_is_followed_cancelled_and_told_so(visit, service):
         assert service.status(ticket_of(each))["state"] == "cancelled"
     check_access(page)
     picture(page, "cancelled")
+
+
+NOTICES = """
+    globalThis.Notification = class {
+        static permission = "default";
+        static async requestPermission() { return (Notification.permission = globalThis.answer ?? "granted"); }
+        constructor(title, { body }) { document.body.dataset.told = `${title}, ${body}`; }
+    };
+    document.hasFocus = () => false;
+"""
+
+
+def test_who_asks_for_it_is_told_by_the_browser_when_a_ticket_ends_also_when_nobody_sees_the_page(visit):
+    visitor, first, second = visit(), {"state": "running", "stage": "for Jane Doe"}, {"state": "running"}
+    visitor.context.add_init_script(NOTICES)
+    page = follow_fake(visitor, told=first)
+    asked = page.get_by_role("checkbox", name="Tell me when a ticket ends")
+    page.evaluate("globalThis.answer = 'denied'")
+    asked.click()
+    expect(page.get_by_text("This browser does not allow it")).to_be_visible()
+    expect(asked).not_to_be_checked()
+    page.evaluate("globalThis.answer = 'granted'")
+    asked.check()
+    check_access(page)
+    first["state"] = "cancelled"
+    expect(page.locator("body")).to_have_attribute("data-told", "Dummy: Cancelled, Ticket 1")
+    expect(asked).to_have_count(0)
+    page.close()
+    page = follow_fake(visitor, 2, second)
+    page.evaluate("Notification.permission = 'granted'")
+    page.evaluate("location.hash = '#/services/Dummy'")
+    page.evaluate("Object.defineProperty(document, 'hidden', { value: true })")
+    second["state"] = "failed"
+    expect(page.locator("body")).to_have_attribute("data-told", "Dummy: Failed, Ticket 2")
+    page.evaluate("location.hash = '#/'")
+    expect(page.get_by_role("checkbox", name="Tell me when a ticket ends")).to_be_checked()
 
 
 @pytest.mark.parametrize(
@@ -122,18 +161,21 @@ def test_tickets_survive_a_reload_and_a_closed_tab_until_they_are_forgotten(visi
     visitor = visit()
     page = visitor.open("#/services/FloatComputation")
     page.get_by_role("button", name="Fill in the example").click()
+    page.get_by_role("textbox", name="Label").fill("A first sum")
     page.get_by_role("button", name="Send").click()
     expect(page.get_by_text("Done.", exact=True)).to_be_visible()
     ticket = ticket_of(page)
+    expect(page.locator(".about")).to_contain_text(": A first sum")
     link = page.locator("#link").input_value()
     assert ticket["token"] in link
     page.reload()
     expect(page.locator("dl.values")).to_have_text("Result6.5")
     page.close()
     page = visitor.open()
-    listed = page.get_by_role("link", name=f"FloatComputation {ticket['id']}")
+    listed = page.get_by_role("link", name="A first sum")
     expect(listed).to_be_visible()
     expect(page.locator(".tickets")).to_contain_text("Done")
+    expect(page.locator(".tickets")).to_contain_text(f"FloatComputation {ticket['id']}")
     check_access(page)
     picture(page, "tickets")
     page.on("dialog", lambda dialog: dialog.accept())
@@ -149,6 +191,7 @@ def test_tickets_survive_a_reload_and_a_closed_tab_until_they_are_forgotten(visi
     page.goto(link)
     expect(page.locator("dl.values")).to_have_text("Result6.5")
     assert ticket_of(page)["token"] == ticket["token"]
+    expect(page.locator(".about")).to_contain_text(": A first sum")
     assert not any(
         ticket["token"] in url for url in visitor.asked + stranger.asked if url.startswith(stranger.url + "/")
     )
@@ -160,6 +203,8 @@ def test_tickets_survive_a_reload_and_a_closed_tab_until_they_are_forgotten(visi
     check_access(page)
     picture(page, "expired")
     expect(page.get_by_role("link", name="Download")).to_be_hidden()
+    expect(page.locator(".about")).not_to_contain_text("A first sum")
+    assert "A first sum" not in page.evaluate("JSON.stringify(localStorage)"), "the label goes with the files"
 
 
 def test_back_and_forward_lead_to_the_filled_form_and_to_the_ticket(visit):
@@ -228,6 +273,106 @@ def test_a_list_that_stays_open_past_midnight_says_which_day_it_means(visit):
     expect(listed).to_have_text("14:05")
     page.clock.set_fixed_time("2026-01-03T00:01:00Z")
     expect(listed).to_have_text("2 Jan 2026, 14:05")
+
+
+def test_the_list_is_searched_by_label_service_and_state_with_the_keyboard_alone(visit):
+    kept = [("Anna T1.nii.gz", "Brain", "succeeded"), ("Bert T1.nii.gz", "Brain", "failed"), (None, "Sum", "succeeded")]
+    tickets = (
+        {"id": number, "token": f"t{number}", "label": label, "service": service, "state": state}
+        for number, (label, service, state) in enumerate(kept, 1)
+    )
+    page = keep_in(visit(**PHONE), *tickets)
+    page.reload()
+    box = page.get_by_role("searchbox", name="Search")
+    links = page.locator(".tickets a")
+    expect(links).to_have_text(["Anna T1.nii.gz", "Bert T1.nii.gz", "Sum 3"])
+    box.focus()
+    for text, found in (
+        ("t1 anna", ["Anna T1.nii.gz"]),
+        ("DONE", ["Anna T1.nii.gz", "Sum 3"]),
+        ("brain failed", ["Bert T1.nii.gz"]),
+    ):
+        box.fill("")
+        page.keyboard.type(text)
+        expect(links).to_have_text(found)
+        expect(page.locator("#announcer")).to_have_text(f"{len(found)} ticket{'' if len(found) == 1 else 's'} found.")
+        expect(box).to_be_focused()
+    check_access(page)
+    assert fits(page)
+    picture(page, "search-phone")
+    page.keyboard.press("Tab")
+    expect(links).to_be_focused()
+    box.fill("nobody")
+    expect(page.get_by_text("No ticket fits the search.")).to_be_visible()
+
+
+def test_many_volumes_become_a_ticket_each_and_one_table(visit, tmp_path):
+    """One of them is refused; the service is no segmentation, so the test tells the labels of the results."""
+    labels = [{"value": 1, "name": "left", "ml": 3.25}, {"value": 2, "name": "=right", "ml": 12.0}]
+    record = {"outputs": [{"name": "b", "type": "labels", "labels": labels}]}
+    names = ["anna.nii.gz", "=bert.nii.gz", "carl.nii.gz"]
+    for name in names:
+        (tmp_path / name).write_bytes(b"no volume" if name == "carl.nii.gz" else small_volume())
+    visitor = visit(**PHONE)
+    visitor.context.route("**/result/*/result.json", lambda route: route.fulfill(body=json.dumps(record)))
+    page = visitor.open("#/services/GaussianSmoothing")
+    page.get_by_label("CT or MRI volume").set_input_files([tmp_path / name for name in names])
+    expect(page.locator(".chosen")).to_contain_text("3 volumes, a ticket each")
+    check_access(page)
+    page.get_by_role("button", name="Send").click()
+    expect(page).to_have_url(re.compile("#/cohorts/[0-9a-f]{16}$"))
+    expect(page.locator(".about")).to_have_text("3 volumes, all ended.")
+    expect(page.locator("#announcer")).to_have_text("3 volumes, all ended.")
+    rows = page.get_by_role("row")
+    expect(rows).to_have_count(4)
+    expect(rows.first).to_have_text("LabelStateb: left (ml)b: =right (ml)")
+    expect(rows.nth(1)).to_have_text("=bert.nii.gzDone3.2512")
+    expect(rows.nth(2)).to_have_text("anna.nii.gzDone3.2512")
+    expect(rows.nth(3)).to_contain_text("carl.nii.gzRefused: volume: ")
+    check_access(page)
+    assert fits(page)
+    picture(page, "cohort-phone")
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Download as CSV").click()
+    assert saved.value.suggested_filename == "GaussianSmoothing-volumes.csv"
+    lines = list(csv.reader(io.StringIO(Path(saved.value.path()).read_bytes().decode("utf-8-sig"))))
+    assert lines[0] == ["label", "service", "ticket", "state", "b: left (ml)", "b: =right (ml)"]
+    assert [[line[0], *line[3:]] for line in lines[1:]] == [
+        ["'=bert.nii.gz", "succeeded", "3.25", "12"],
+        ["anna.nii.gz", "succeeded", "3.25", "12"],
+        ["carl.nii.gz", "refused", "", ""],
+    ]
+    page.reload()
+    expect(rows).to_have_count(3)
+    expect(rows.nth(1)).to_have_text("=bert.nii.gzDone3.2512")
+    page.get_by_role("link", name="All services and tickets").click()
+    expect(page.get_by_role("link", name="anna.nii.gz")).to_be_visible()
+    page.get_by_role("link", name="Table").first.click()
+    expect(rows).to_have_count(3)
+
+
+def test_a_cohort_that_the_server_interrupts_goes_on_where_it_stopped(visit, tmp_path):
+    for name in ("a.nii.gz", "b.nii.gz"):
+        (tmp_path / name).write_bytes(small_volume())
+    visitor, sent = visit(), []
+
+    def busy(route):
+        sent.append(route.request.headers["idempotency-key"])
+        if len(sent) == 2:
+            route.fulfill(status=503, body=problem(503))
+        else:
+            route.fulfill(status=202, body=json.dumps({"id": len(sent), "token": f"t{len(sent)}", "service": "X"}))
+
+    visitor.context.route("**/request", busy)
+    visitor.context.route("**/status/*", lambda route: route.fulfill(body=json.dumps(status_of(state="queued"))))
+    page = visitor.open("#/services/GaussianSmoothing")
+    page.get_by_label("CT or MRI volume").set_input_files([tmp_path / name for name in ("a.nii.gz", "b.nii.gz")])
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_role("alert")).to_have_text("Sent so far: 1. Send again for the others.It is busy.")
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_text("2 volumes, 2 of them on their way.", exact=True)).to_be_visible()
+    assert len(sent) == 3
+    assert sent[1] == sent[2], "it may have arrived"
 
 
 def test_what_was_heard_before_the_server_was_lost_is_shown(visit):

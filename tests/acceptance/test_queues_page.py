@@ -74,6 +74,9 @@ def source_of(page, name):
 
 def test_only_an_operators_key_shows_anything_and_the_tab_alone_keeps_it(visit, operated, key):
     page = visit()
+    page.get_by_role("link", name="Services and tickets").click()
+    expect(page.get_by_role("heading", name="Your tickets")).to_be_visible()
+    page.get_by_role("link", name="Queues, for operators").click()
     expect(page.get_by_label("An operator's API key")).to_be_focused()
     check_access(page)
     other = keys(operated, "make", "radiology").stdout.splitlines()[0]

@@ -46,6 +46,7 @@ class Reader:
         }
         # the client's default, as it is on a machine on which this port is free
         self.environment |= {"TOMAAT_PORT": self.port, "TOMAAT_URL": self.here("http://127.0.0.1:5000")}
+        self.environment["TOMAAT_SPARE_WORKER"] = "false"  # its imports cost more than all else at the start
         self.serving: subprocess.Popen[bytes] | None = None
         need("git")
         listed = subprocess.run(

@@ -68,6 +68,8 @@ class PlayedWorker:
             "estimates": estimates,
             "example": {},
             "file": f"{service}Task.py",
+            "trial": False,
+            **dict.fromkeys(["intended_use", "licence", "reference", "contact"], ""),
         }
         facts = dict.fromkeys(["network_bytes", "peak_bytes", "load_seconds", "warm"])
         if service in self.needs:

@@ -63,7 +63,9 @@ class Pair:
         (folder.inputs / "main.json").chmod(0o600)
         kept = self.storage.keep(folder)
         TicketStore(self.database, self.hints.append).submit(
-            NewTicket(token_hash=kept.name.encode(), service="Add", interface_hash="Add-1", folder=kept.name)
+            NewTicket(
+                token_hash=kept.name.encode(), service="Add", interface_hash="Add-1", folder=kept.name, label="head 7"
+            )
         )
         return kept
 
@@ -143,6 +145,7 @@ def test_what_ran_waits_again_and_what_ended_is_as_it_was(pair, make_pair, place
     assert rows[ran.name].epoch is None
     assert rows[given_up.name].state == "cancelled"
     assert rows[waited.name].state == "submitted"
+    assert {row.label for row in rows.values()} == {"head 7"}
     assert other.storage.result_of(ended.name, "2").read_bytes() == b"a result"
     assert not other.storage.folder_of(ended.name).claim("1").exists(), "else claim 1 could not be handed out again"
     assert (other.storage.folder_of(ran.name).inputs / "main.json").read_text() == '{"inputs": 1}'
@@ -164,7 +167,7 @@ def test_a_ticket_whose_files_are_not_in_the_backup_is_not_promised(pair, make_p
     assert rows[waited.name].state == "failed"
     assert rows[waited.name].error["type"] == "/problems/files-lost"
     assert rows[other.name].state == "submitted"
-    kept = restored.run("SELECT folder FROM tickets WHERE stage IS NOT NULL OR idempotency_key IS NOT NULL")
+    kept = restored.run("SELECT folder FROM tickets WHERE coalesce(stage, idempotency_key, label) IS NOT NULL")
     assert [row.folder for row in kept] == [other.name], "texts go with the files"
 
 
@@ -291,7 +294,7 @@ def test_a_newer_schema_is_refused(pair, make_pair, place):
 
 def test_an_older_schema_is_restored_over_an_empty_newer_one(pair, make_pair, place):
     pair.submit()
-    pair.run("ALTER TABLE tickets DROP COLUMN waiting_since, DROP COLUMN lane")
+    pair.run("ALTER TABLE tickets DROP COLUMN waiting_since, DROP COLUMN lane, DROP COLUMN label")
     worker = "ADD COLUMN worker_pid integer, ADD COLUMN worker_started bigint"
     pair.run(f"ALTER TABLE compute_sources DROP COLUMN lanes, {worker}")
     pair.run("DROP TABLE workers")

@@ -265,14 +265,14 @@ def test_what_an_error_said_is_forgotten_with_the_files(bench, storage):
     assert bench.read(ticket).error == error | {"detail": "The details are no longer kept."}
 
 
-TEXTS = """SELECT stage, idempotency_key, payload_sha256, error->>'detail' AS detail, error->'errors' AS errors
+TEXTS = """SELECT stage, idempotency_key, payload_sha256, label, error->>'detail' AS detail, error->'errors' AS errors
     FROM tickets"""
 
 
 @pytest.mark.parametrize("resist", [False, True])
 def test_all_texts_go_with_the_files_and_also_without_them(bench, storage, monkeypatch, resist):
     lane = bench.source()
-    bench.web.submit(bench.new_ticket(idempotency_key="Jane Doe 1", payload_sha256=b"x" * 32))
+    bench.web.submit(bench.new_ticket(idempotency_key="Jane Doe 1", payload_sha256=b"x" * 32, label="Jane Doe"))
     bench.run("UPDATE tickets SET state = 'queued', source = 'here/cpu-0'")
     ticket = lane.claim(["Add-1"])
     lane.report(ticket, 0.5, "Jane Doe's liver")
@@ -288,7 +288,8 @@ def test_all_texts_go_with_the_files_and_also_without_them(bench, storage, monke
     made.round()
     made.sweep.work()
     assert bench.read(ticket).files_removed != resist
-    assert [tuple(row) for row in bench.run(TEXTS)] == [(None, None, None, "The details are no longer kept.", None)]
+    forgotten = [None, None, None, None, "The details are no longer kept.", None]
+    assert [list(row) for row in bench.run(TEXTS)] == [forgotten]
     columns = bench.run("SELECT to_json(t) AS row FROM tickets t")
     assert "Jane" not in str(columns)
     assert "Jane" not in str(bench.run("SELECT to_json(a) FROM audit a"))

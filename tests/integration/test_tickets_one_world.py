@@ -77,6 +77,7 @@ class World:
             largest_voxel_bytes=2**30,
             longest_wait_seconds=30,
             longest_queue=100,
+            keep_labels=True,
             still_loading=lambda: False,
         )
         operator = Operator(self.operator, bench.web, storage, access, audit, rules=RULES)

@@ -145,7 +145,10 @@ def test_what_its_client_gave_up_as_well_keeps_no_input(bench):
 @pytest.mark.parametrize("end", ["succeed", "fail", "cancel"])
 def test_an_ended_ticket_is_run_again_as_its_clients(bench, again, end):
     lane = bench.source()
-    bench.queue(bench.web.submit(bench.new_ticket(key_name="radiology", idempotency_key="mine")), lane.lease.name)
+    bench.queue(
+        bench.web.submit(bench.new_ticket(key_name="radiology", idempotency_key="mine", label="head 7")),
+        lane.lease.name,
+    )
     ticket = lane.claim(["Add-1"])
     bench.web.add_token(ticket, b"y" * 32)
     if end == "succeed":
@@ -158,7 +161,7 @@ def test_an_ended_ticket_is_run_again_as_its_clients(bench, again, end):
     assert bench.web.can_run_again(ticket, rules=RULES)
     new = again(ticket)
     assert (new.state, new.service, new.key_name, new.folder) == ("submitted", "Add", "radiology", "again")
-    assert new.token_hashes == (b"x" * 32, b"y" * 32)
+    assert (new.token_hashes, new.label) == ((b"x" * 32, b"y" * 32), "head 7")
     assert again(ticket).id == new.id, "a folder has one ticket"
     assert bench.hints[-1] == Hint("tomaat_submitted")
     line = bench.run("SELECT who, what, ticket, outcome FROM audit ORDER BY id DESC LIMIT 1")[0]

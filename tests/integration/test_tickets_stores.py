@@ -502,6 +502,17 @@ def test_an_offer_outlives_its_source_and_a_withdrawn_one_is_gone(bench):
     assert again.lease.epoch > lane.lease.epoch
 
 
+def test_a_service_tells_what_its_task_says_of_itself_and_nothing_where_an_earlier_version_offered_it(bench):
+    lane = bench.source()
+    (plain,) = bench.web.offered_services()
+    assert (plain.trial, plain.intended_use, plain.licence, plain.reference, plain.contact) == (False, "", "", "", "")
+    texts = {"trial": True, "intended_use": "For sums.", "licence": "MIT", "reference": "A book", "contact": "A lab"}
+    offer = {"description": "adds", "version": "1", "interface": {}, **texts}
+    bench.sources.offer(lane.lease, [{"service": "Add", "interface_hash": "Add-1", "offer": offer}])
+    (told,) = bench.web.offered_services()
+    assert {name: getattr(told, name) for name in texts} == texts
+
+
 def test_an_offer_of_an_earlier_holder_is_available_again_once_the_new_ones_worker_offers(bench):
     former = bench.source(holder="a", services=("Add", "Blur")).lease
     bench.sources.release(former)

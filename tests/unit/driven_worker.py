@@ -22,6 +22,8 @@ from tomaat.worker.report import Report
 class Add(Task):
     task_identifier = "Add"
     description = "Adds one."
+    licence = "MIT"
+    contact = "somebody@lab.org"
     inputs = (FloatInput("x", "X"),)
 
     def perform(self, x):

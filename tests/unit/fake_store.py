@@ -148,6 +148,7 @@ class FakeStore:
             folder=submission.folder,
             key_name=submission.key_name,
             payload_sha256=submission.payload_sha256,
+            label=submission.label,
             later_token_hashes=(),
             state=SUBMITTED,
             source=None,
@@ -381,7 +382,16 @@ class Web:
     """The application on a fake store and a real storage folder."""
 
     def __init__(
-        self, folder, *, places=2, poll_seconds=0.05, longest_queue=100, limits=LIMITS, keys_needed=False, proxies=()
+        self,
+        folder,
+        *,
+        places=2,
+        poll_seconds=0.05,
+        longest_queue=100,
+        limits=LIMITS,
+        keys_needed=False,
+        keep_labels=True,
+        proxies=(),
     ):
         self.storage = Storage(folder)
         self.storage.prepare()
@@ -411,6 +421,7 @@ class Web:
             largest_voxel_bytes=2**30,
             longest_wait_seconds=30,
             longest_queue=longest_queue,
+            keep_labels=keep_labels,
             still_loading=lambda: self.store.loading,
         )
         self.api.services.seconds = self.api.ahead.seconds = self.api.waiting.seconds = -1  # never old in a test

@@ -38,6 +38,15 @@ def test_the_tasks_are_offered(tasks):
     assert set(tasks) == {"BrainExtraction", "Dummy", "FloatComputation", "GaussianSmoothing", "InnerEarSegmentation"}
 
 
+def test_each_service_for_people_says_its_use_its_licence_and_its_reference(tasks):
+    assert {name for name, task in tasks.items() if task.trial} == {"Dummy", "FloatComputation"}
+    for task in tasks.values():
+        if not task.trial:
+            assert "Not a medical device" in task.intended_use
+            assert task.licence
+            assert task.reference
+
+
 @pytest.mark.parametrize(("f1", "f2", "op", "result"), [(1.5, 2, "add", 3.5), (1.5, 2, "multiply", 3.0)])
 def test_float_computation_computes(tasks, f1, f2, op, result):
     assert tasks["FloatComputation"].perform(f1=f1, f2=f2, op=op) == {"result": result}

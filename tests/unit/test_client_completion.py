@@ -25,7 +25,7 @@ def completed(line, bash_word=None):
 @pytest.mark.parametrize(
     ("line", "found"),
     [
-        ("tomaat ", ["services", "run", "submit", "status", "fetch", "cancel", "completion"]),
+        ("tomaat ", ["services", "run", "submit", "status", "fetch", "cancel", "table", "completion"]),
         ("tomaat s", ["services", "submit", "status"]),
         ("tomaat --url http://h run ", ["Sum", "Brain"]),
         ("tomaat run B", ["Brain"]),

@@ -80,7 +80,7 @@ def test_an_answer_becomes_the_error_of_its_cause_with_the_servers_words(stub, s
     stub.faults = [("GET", status, {"slug": slug, "errors": errors})]
     with pytest.raises(kind) as raised:
         http(stub.url).ask("GET", "/supportedservices")
-    assert raised.value.sentences() == [f"It is {slug}.", "f1: 'x' is not a number."]
+    assert raised.value.sentences()[:2] == [f"It is {slug}.", "f1: 'x' is not a number."]
     assert raised.value.errors == errors
 
 
@@ -130,12 +130,12 @@ def test_what_breaks_is_told_without_the_token(stub):
 
 def test_why_a_request_broke_is_told_in_words(stub):
     stub.faults = [("GET", "drop")]
-    with pytest.raises(Unreachable, match=r"does not answer: Remote end closed connection without response\.$"):
+    with pytest.raises(Unreachable, match=r"answer: Remote end closed connection without response\. If it"):
         http(stub.url, patience_seconds=0).ask("GET", "/supportedservices")
-    with pytest.raises(Unreachable, match=r"does not answer: (Name or service|Temporary failure|No address)[a-z ]+\.$"):
+    with pytest.raises(Unreachable, match=r"answer: (Name or service|Temporary failure|No address)[a-z ]+\. Is"):
         http("http://no-such-host.invalid", patience_seconds=0).ask("GET", "/supportedservices")
     silent = socket.create_server(("127.0.0.1", 0))
     asked = http(f"http://127.0.0.1:{silent.getsockname()[1]}", patience_seconds=0)
     asked.timeout_seconds = 0.05
-    with silent, pytest.raises(Unreachable, match=r"does not answer: nothing came in time\.$"):
+    with silent, pytest.raises(Unreachable, match=r"does not answer: nothing came in time\. Is"):
         asked.ask("GET", "/supportedservices")

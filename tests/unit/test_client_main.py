@@ -83,7 +83,10 @@ def test_a_cohort_is_told_case_by_case_and_again_from_before(tomaat, tmp_path):
         (tmp_path / f"{name}.nii").write_text(name)
     lines = tomaat("run", "Brain", "scan=*.nii", "-o", "out", "-q")[1].splitlines()
     assert sorted(zip(lines[::2], lines[1::2], strict=True)) == [("out/a", "  sum: 3"), ("out/b", "  sum: 3")]
-    assert "out/a (from before)" in tomaat("run", "Brain", "scan=*.nii", "-o", "out", "-q")[1]
+    assert "out/a (was there already)" in tomaat("run", "Brain", "scan=*.nii", "-o", "out", "-q")[1]
+    tomaat("run", "Sum", "f1=1", "-o", "alone")
+    told = tomaat("run", "Sum", "f1=1", "-o", "alone", "-q")[1]
+    assert told == "alone was there already; --again sends it anew.\nsum: 3\n"
 
 
 def test_a_dry_run_lists_the_requests_and_sends_none(tomaat, stub, tmp_path):
@@ -135,6 +138,10 @@ def test_the_key_comes_from_a_file_or_the_environment(tomaat, stub, tmp_path, mo
     tomaat("submit", "Sum", "f1=1", "-o", "a")
     tomaat("submit", "Sum", "f1=1", "-o", "b", "--key-file", "key")
     assert [headers["X-API-Key"] for headers in stub.asked("POST")] == ["from-environment", "from-file"]
+    (tmp_path / "key").write_text("\n")
+    assert tomaat("services", "--key-file", "key")[::2] == (2, "key is empty; write the API key into it.\n")
+    (tmp_path / "key").write_bytes(b"\xff\xfe")
+    assert "The API key is not one line of plain characters." in tomaat("services", "--key-file", "key")[2]
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,11 @@ OFFER = {
     "estimates": False,
     "example": {"a": [1, 2.5, None, True]},
     "file": "AddTask.py",
+    "trial": False,
+    "intended_use": "For sums.",
+    "licence": "",
+    "reference": "",
+    "contact": "",
 }
 KNOWN = KnownOffer(
     service="Add",

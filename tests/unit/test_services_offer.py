@@ -51,6 +51,15 @@ def test_the_hash_is_the_names_and_the_interfaces_and_nothing_elses():
     assert changed(inputs=(FloatInput("x", "X", minimum=0), _Two.inputs[1])).interface_hash != same
 
 
+def test_an_offer_has_the_texts_that_its_task_has():
+    plain = Offer.of(_Two())
+    assert (plain.trial, plain.intended_use, plain.licence, plain.reference, plain.contact) == (False, "", "", "", "")
+    told = changed(trial=True, intended_use="For sums.", licence="MIT", reference="A book", contact="somebody@lab.org")
+    assert (told.trial, told.intended_use, told.licence) == (True, "For sums.", "MIT")
+    assert (told.reference, told.contact) == ("A book", "somebody@lab.org")
+    assert told.interface_hash == plain.interface_hash
+
+
 def test_only_a_task_that_foretells_is_asked_for_an_estimate():
     assert not Offer.of(_Two()).estimates
     assert changed(expected_seconds=lambda _self, _inputs: 1.0).estimates

@@ -11,7 +11,7 @@ import slicerio
 import torch
 
 from tomaat.services.outputs import write_outputs
-from tomaat.volumes import Labels, Volume
+from tomaat.volumes import Code, Labels, Volume
 
 SCAN = Volume(
     array=np.arange(24, dtype=np.int16).reshape(2, 3, 4),
@@ -91,7 +91,8 @@ def test_a_segmentation_for_3d_slicer_has_its_names_colours_and_values(tmp_path)
     """As Slicer's own package reads it."""
     scan = SCAN.reoriented("PIR")
     marked = np.where(scan.array > 5, 3, 0) + np.where(scan.array == 5, 200, 0)
-    labels = Labels(volume=scan.like(marked), names={200: "left ventricle", 3: "aorta", 7: "not there"})
+    names, aorta = {200: "left ventricle", 3: "aorta", 7: "not there"}, Code("15825003", "SCT", "Aorta")
+    labels = Labels(volume=scan.like(marked), names=names, codes={3: aorta})
     written = write_outputs({"heart": labels, "scan": scan}, tmp_path, scan, "seg.nrrd")
     assert [line["file"] for line in written] == ["heart.seg.nrrd", "scan.nrrd"]
     read = slicerio.read_segmentation(str(tmp_path / "heart.seg.nrrd"))
@@ -107,6 +108,12 @@ def test_a_segmentation_for_3d_slicer_has_its_names_colours_and_values(tmp_path)
         ("Segment_7", "not there", 7, 0),
         ("Segment_200", "left ventricle", 200, 0),
     ]
+    coded = read["segments"][0]["terminology"]
+    assert (coded["category"], coded["type"]) == (
+        ["SCT", "91723000", "Anatomical Structure"],
+        ["SCT", "15825003", "Aorta"],
+    )
+    assert all("terminology" not in segment for segment in read["segments"][1:])
     for segment in read["segments"]:
         assert [round(255 * part) for part in segment["color"]] == list(labels.color(segment["labelValue"]))
         assert segment["extent"] == [bound for count in scan.array.shape for bound in (0, count - 1)]

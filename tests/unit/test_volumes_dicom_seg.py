@@ -16,7 +16,7 @@ from pydicom.uid import generate_uid
 from tests.dicom_seg import complaints, marks
 from tomaat.headers import VolumeRefused
 from tomaat.services.outputs import choose_segmented, write_outputs
-from tomaat.volumes import Labels, Volume
+from tomaat.volumes import Code, Labels, Volume
 from tomaat.volumes.dicom_seg import write_dicom_seg
 from tomaat.volumes.dicom_source import FRAME_NUMBER, DicomSource, OwnImages
 
@@ -143,6 +143,27 @@ def test_the_file_says_who_made_what_of_whom(tmp_path):
         assert np.abs(np.subtract(color.to_rgb(), labels.color(value))).max() <= 1
 
 
+def test_a_label_is_coded_as_its_task_says_and_as_tissue_where_it_says_nothing(tmp_path):
+    scan = series(**PATIENT)
+    lesion = Code("52988006", "SCT", "Lesion", category=Code("49755003", "SCT", "Morphologically Abnormal Structure"))
+    codes = {2: Code("10200004", "SCT", "Liver"), 9: lesion}
+    found = marked(scan, {2: (0, 0, 0), 9: (1, 1, 0)}, {2: "liver", 9: "lesion", 11: "something"})
+    made = written(scan, replace(found, codes=codes), tmp_path)
+    kinds = [
+        [
+            (word.CodeValue, word.CodingSchemeDesignator, word.CodeMeaning)
+            for (word,) in (one.SegmentedPropertyCategoryCodeSequence, one.SegmentedPropertyTypeCodeSequence)
+        ]
+        for one in made.SegmentSequence
+    ]
+    assert kinds == [
+        [("91723000", "SCT", "Anatomical Structure"), ("10200004", "SCT", "Liver")],
+        [("49755003", "SCT", "Morphologically Abnormal Structure"), ("52988006", "SCT", "Lesion")],
+        [("85756007", "SCT", "Tissue"), ("85756007", "SCT", "Tissue")],
+    ]
+    assert complaints(tmp_path / "liver.dcm") == []
+
+
 def test_each_file_is_a_series_of_its_own(tmp_path):
     scan = series()
     labels = marked(scan, {1: (0, 0, 0)})
@@ -230,12 +251,17 @@ def test_a_result_has_it_beside_what_other_formats_have(tmp_path):
         "name": "liver",
         "type": "labels",
         "file": "liver.dcm",
+        "nifti": "liver.nii.gz",
         "labels": labels.counted(),
         "preview": "preview.png",
     }
     ((segment, place, _),) = marks(pydicom.dcmread(tmp_path / "liver.dcm"))
     assert segment == 1
     assert np.abs(place - scan.to_physical((1, 2, 3))).max() <= WITHIN_MM
+    beside = sitk.ReadImage(tmp_path / "liver.nii.gz")
+    ((k, j, i),) = np.argwhere(sitk.GetArrayFromImage(beside) == 2).tolist()
+    assert (i, j, k) == (1, 2, 3)
+    assert np.abs(np.subtract(beside.TransformIndexToPhysicalPoint((i, j, k)), place)).max() <= WITHIN_MM
 
 
 def test_labels_refer_to_the_first_series_among_the_volumes():

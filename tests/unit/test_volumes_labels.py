@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from tomaat.volumes import Labels, Volume
+from tomaat.refusals import WrongType, WrongValue
+from tomaat.volumes import Code, Labels, Volume
 
 AXES = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 NAMES = {1: "liver", 2: "spleen"}
@@ -21,6 +22,29 @@ def cube(size=5, thick=1, value=1):
     array = np.full((size,) * 3, value, np.uint8)
     array[(slice(thick, -thick),) * 3] = 0
     return array
+
+
+def test_codes_stay_with_their_labels_whatever_is_done_with_them():
+    liver = Code("10200004", "SCT", "Liver")
+    made = Labels(volume=labels(cube()).volume, names=NAMES, codes={1: liver})
+    steps = (made.largest_part(), made.without_holes(), made.onto(made.volume), made.copied(lambda a, t: a.astype(t)))
+    for each in (made, *steps):
+        first, second = each.counted()
+        assert first["code"] == liver.described()
+        assert "code" not in second
+
+
+@pytest.mark.parametrize(
+    ("codes", "error", "told"),
+    [
+        ({3: Code("10200004", "SCT", "Liver")}, WrongValue, "codes: … has a code and no name"),
+        ({1: "10200004"}, WrongType, 'codes: … is no code; write Code("10200004", "SCT", "Liver")'),
+    ],
+)
+def test_a_code_that_is_none_or_of_no_label_is_refused(codes, error, told):
+    with pytest.raises(error) as raised:
+        Labels(volume=labels(cube()).volume, names=NAMES, codes=codes)
+    assert raised.value.told == told
 
 
 def test_of_each_label_the_largest_part_stays_on_the_same_grid():

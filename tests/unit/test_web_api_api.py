@@ -402,6 +402,7 @@ def test_a_status_has_exactly_the_fields_of_the_protocol(web):
     assert answer.headers["Retry-After"] == "1"
     assert answer.get_json() == {
         "id": ticket["id"],
+        "label": None,
         "service": "FloatComputation",
         "state": "queued",
         "position": 3,
@@ -629,12 +630,16 @@ def test_a_finished_ticket_can_be_deleted(web):
 
 
 def test_the_services_are_listed_as_the_protocol_says(web):
-    web.store.services = [offered("Smooth", SMOOTH, available=False)]
+    texts = {"intended_use": "For phantoms.", "reference": "A book", "contact": "somebody@lab.org"}
+    web.store.services = [dataclasses.replace(offered("Smooth", SMOOTH, available=False), **texts)]
     (service,) = web.client.get("/supportedservices").get_json()
     assert (service["name"], service["version"], service["available"]) == ("Smooth", "1", False)
     assert service["interface"]["scan"]["store"] == "file"
     assert service["interface"]["sigma"]["unit"] == "mm"
     assert service["memory_bytes"] == {"here/GPU-aaa": 5 * 1024**3}
+    assert (service["trial"], service["intended_use"], service["licence"]) == (False, "For phantoms.", "")
+    assert (service["reference"], service["contact"]) == ("A book", "somebody@lab.org")
+    assert service["takes_label"] is True
 
 
 def test_a_service_tells_how_long_its_queue_is_and_how_to_try_it(web):

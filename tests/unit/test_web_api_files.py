@@ -2,7 +2,10 @@
 
 import gzip
 import json
+import os
+import shutil
 import threading
+import time
 
 import nibabel
 import numpy as np
@@ -242,6 +245,33 @@ def test_a_volume_that_cannot_be_read_says_why_and_is_not_read_again(web, get, m
     assert problem_of(made(web, get, sent), 409, "input-unreadable") == problem
     folder = web.storage.folder_of(web.store.tickets[sent["id"]].folder)
     assert list(folder.read.iterdir()) == []
+
+
+def test_a_refusal_counts_for_an_hour_since_it_may_have_been_the_machines_fault(web, get, ticket, monkeypatch):
+    monkeypatch.setattr(inputs_as_read.InputsAsRead, "_run_program", lambda *_: {"refused": "Reading did not end."})
+    problem_of(made(web, get, ticket), 409, "input-unreadable")
+    ((_, until),) = web.api.as_read.problems.values()
+    assert 3000 < until - time.monotonic() <= 3600
+
+
+def test_a_volume_for_which_the_disk_has_no_room_is_not_begun(web, get, ticket, monkeypatch):
+    full = shutil.disk_usage(web.storage.base)._replace(free=64 * 1024**2)
+    monkeypatch.setattr(inputs_as_read.InputsAsRead, "_run_program", None)
+    monkeypatch.setattr(inputs_as_read.shutil, "disk_usage", lambda _: full)
+    answer = made(web, get, ticket)
+    problem_of(answer, 507, "storage-full")
+    assert answer.headers["Retry-After"]
+
+
+def test_a_draft_that_a_killed_door_left_goes_and_one_that_is_written_stays(web, get, ticket):
+    folder = web.storage.folder_of(web.store.tickets[ticket["id"]].folder)
+    folder.read.mkdir()
+    left, written = (folder.read / f".{name}.nii.gz" for name in ("left", "written"))
+    for draft in (left, written):
+        draft.write_bytes(b"half of a volume")
+    os.utime(left, (0, 0))
+    assert made(web, get, ticket).status_code == 200
+    assert sorted(each.name for each in folder.read.iterdir()) == [written.name, "scan.nii.gz"]
 
 
 def test_a_problem_that_is_remembered_gathers_nothing_of_those_who_hear_of_it(web, get, ticket, monkeypatch):

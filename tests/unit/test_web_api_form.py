@@ -80,6 +80,17 @@ def test_fields_are_told_in_their_order_wherever_the_service_stands(service_at):
     assert made.service == "Add"
 
 
+@pytest.mark.parametrize("place", [0, 1, 2, 3])
+def test_a_label_is_kept_wherever_it_stands_and_a_file_of_that_name_is_a_field(place):
+    parts = [SERVICE, part("f1", b"1"), part("label", b"voxels", filename="label.nii")]
+    parts.insert(place, part("label", b"head 7"))
+    made = form(*parts)
+    assert made.begin() == ("Add" if place > 0 else None) or place == 0
+    assert told(made) == [["f1", b"1", True], ["label", b"voxels", True]]
+    assert made.label == b"head 7"
+    assert form(SERVICE, PAYLOAD).label is None
+
+
 def test_a_form_of_a_service_alone_has_no_fields():
     made = form(SERVICE)
     assert made.begin() == "Add"

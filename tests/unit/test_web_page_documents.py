@@ -53,7 +53,7 @@ def test_the_document_has_no_script_or_style_of_its_own_and_no_other_host(get):
     ]
     assert not re.search(r"<style|\sstyle=|\son\w+=|https?://|//\w+\.", document)
     for address in re.findall(r'(?:href|src)="(/[^"]*)"', document):
-        assert get(address).status_code == 200, address
+        assert get(address, Accept=OF_BROWSERS).status_code == 200, address
 
 
 def test_the_page_knows_whether_a_key_is_needed_and_how_much_is_taken(get, tmp_path):

@@ -94,6 +94,8 @@ def test_a_job_is_read_performed_and_packed(worker, job):
     assert result["service"] == "Add"
     assert set(result["inputs"]) == {"main.json"}
     assert set(result["timings_seconds"]) == {"read", "perform"}
+    assert (result["version"], result["licence"], result["contact"]) == ("1", "MIT", "somebody@lab.org")
+    assert "reference" not in result, "the task has none"
 
 
 def test_an_exceptions_text_stays_in_the_house(worker, job):

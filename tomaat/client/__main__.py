@@ -16,9 +16,10 @@ from tomaat.client.client import DEFAULT_URL, PATIENCE_SECONDS, Client
 from tomaat.client.cohort import Cohort, Errand
 from tomaat.client.completion import SCRIPTS, complete, remember, remembered
 from tomaat.client.display import Display, printable
-from tomaat.client.errors import ClientError, NotFound, Refused
+from tomaat.client.errors import ClientError, NotFound, Refused, Unusable
 from tomaat.client.parser import parse
 from tomaat.client.place import Place, places_below
+from tomaat.client.table import STANDARD_OUTPUT, row_as_json, row_of, rows_below, table_lines, write_csv
 from tomaat.client.texts import errand_as_json, result_lines, service_lines, state_text
 from tomaat.client.ticket import ENDED, Ticket
 
@@ -102,7 +103,15 @@ class Program:
     def run(self) -> None:
         """Send, wait and fetch."""
         errands, cohort = self.errands_to_send()
-        cohort.run(errands)
+        if self.asked.csv is None or not errands:
+            cohort.run(errands)
+            return
+        if self.asked.csv != STANDARD_OUTPUT:
+            self.asked.csv.open("a").close()  # refused now, not after the last result
+        try:
+            cohort.run(errands)
+        finally:
+            write_csv([row_of(errand) for errand in errands], self.asked.csv)
 
     def submit(self) -> None:
         """Send, and do not wait."""
@@ -120,7 +129,8 @@ class Program:
         faults: list[dict[str, Any]] = []
         for case in cases_of(read_inputs(asked.inputs), service["interface"]):
             try:
-                payload = client.prepare(asked.service, case.inputs, format=asked.format)
+                label = case_label(asked.label, case.name)
+                payload = client.prepare(asked.service, case.inputs, format=asked.format, label=label)
                 errands.append(Errand(case.name, Place(out_of(asked) / case.name), payload))
             except Refused as refusal:
                 faults += refusal.errors
@@ -139,7 +149,8 @@ class Program:
         if asked.dry_run:
             for errand in errands:
                 files = {name: str(path) for name, path in errand.payload.files} if errand.payload else {}
-                plan = {"name": errand.name, "folder": str(errand.place.folder), "files": files}
+                label = errand.payload.label if errand.payload else ""
+                plan = {"name": errand.name, "label": label, "folder": str(errand.place.folder), "files": files}
                 plan["left_out"] = dict(errand.payload.left_out) if errand.payload else {}
                 self.print(plan, [f"{errand.place.folder}: {', '.join(files.values()) or 'no files'}"])
             errands = []
@@ -172,6 +183,19 @@ class Program:
                 cohort.run(errands)
             else:
                 cohort.fetch(errands)
+
+    def table(self) -> None:
+        """Print the table of the results in folders."""
+        rows = []
+        for folder in self.asked.folders:
+            rows += rows_below(existing(folder), lambda told: say_wrong([told]))
+        if self.asked.csv is not None:
+            write_csv(rows, self.asked.csv)
+        elif self.json:
+            for row in rows:
+                self.print(row_as_json(row), [])
+        else:
+            self.print({}, table_lines(rows))
 
     def cancel(self) -> None:
         """Give requests up. Those that have ended keep their results, unless asked otherwise."""
@@ -218,7 +242,9 @@ class Program:
             say_wrong(errand.error.sentences(), f"{errand.name}: " if errand.name else "")
         lines = [] if errand.result is None else result_lines(errand.result)
         if errand.name and errand.result is not None:
-            lines = [f"{folder}{' (from before)' if errand.skipped else ''}", *(f"  {line}" for line in lines)]
+            lines = [f"{folder}{' (was there already)' if errand.skipped else ''}", *(f"  {line}" for line in lines)]
+        elif errand.skipped:
+            lines = [f"{folder} was there already; --again sends it anew.", *lines]
         elif errand.result is None and errand.error is None:
             lines = [f"{folder}: {errand.state}"]
         self.print(errand_as_json(errand), lines)
@@ -251,11 +277,14 @@ class Program:
         return INTERRUPTED
 
 
-def read_key(file: Path | None) -> str | None:
+def read_key(file: Path | None) -> str:
     """Give the API key: from a file, or from the environment; never from the command line, which all users see."""
     if file is None:
-        return os.environ.get("TOMAAT_KEY")
-    return file.read_text(encoding="utf-8").strip()
+        return os.environ.get("TOMAAT_KEY", "").strip()
+    key = file.read_text(encoding="utf-8", errors="replace").strip()
+    if not key:
+        raise Unusable(f"{file} is empty; write the API key into it.")
+    return key
 
 
 def read_reference(text: str) -> tuple[int, str] | None:
@@ -274,6 +303,24 @@ def places_in(text: str) -> list[Place]:
     if not places:
         raise NotFound(f"{text}: no request lies there; give a folder that run or submit made, or '<id>&<token>'.")
     return places
+
+
+def case_label(given: str | None, name: str) -> str | None:
+    """Choose the label of a request: as it was given, in a cohort with the case's name; ``None``: its file's name.
+
+    >>> case_label(None, ""), case_label(None, "07/t1"), case_label("knees", "07/t1"), case_label("", "07/t1")
+    (None, '07/t1', 'knees 07/t1', '')
+    """
+    if given is None:
+        return name or None
+    return f"{given} {name}".strip() if given else ""
+
+
+def existing(folder: Path) -> Path:
+    """Give a folder that is there; raises ``NotFound`` for another one."""
+    if not folder.is_dir():
+        raise NotFound(f"{folder}: there is no such folder.")
+    return folder
 
 
 def out_of(asked: argparse.Namespace) -> Path:

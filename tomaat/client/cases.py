@@ -12,6 +12,8 @@ from typing import Any
 from tomaat.client.errors import Unusable, demand_path
 from tomaat.client.interface import expanded, extension_of
 
+ALONE = "Send each by a command of its own, with a folder of its own (-o)."
+
 
 @dataclass(frozen=True)
 class Case:
@@ -106,9 +108,25 @@ def demand_distinct(cases: Sequence[Case], id: str) -> None:
             raise Unusable(f"{id}: {case.inputs[id]} gives no name for its result.")
         other = seen.setdefault(parts, case)
         if other is not case:
-            raise Unusable(f"{id}: the results of {other.inputs[id]} and {case.inputs[id]} would go to one folder.")
+            files = [other.inputs[id], case.inputs[id]]
+            rule = f"{id}: the results of {files[0]} and {files[1]} would go to one folder."
+            raise Unusable(rule, remedy=f"{pattern_of(id, *files)}{ALONE}")
     for parts, case in seen.items():
         for length in range(1, len(parts)):
             if parts[:length] in seen:
                 other = seen[parts[:length]]
-                raise Unusable(f"{id}: the result of {case.inputs[id]} would go into that of {other.inputs[id]}.")
+                rule = f"{id}: the result of {case.inputs[id]} would go into that of {other.inputs[id]}."
+                raise Unusable(rule, remedy=ALONE)
+
+
+def pattern_of(id: str, one: str, other: str) -> str:
+    """Say by which pattern two files of one name are told apart by their folders; nothing where none does.
+
+    >>> pattern_of("scan", "in/anna/t1.nii", "in/bert/t1.nii")
+    "Give them by one pattern, so that their folders tell them apart: 'scan=in/*/t1.nii'. Or: "
+    """
+    parts = [Path(path).parts for path in (one, other)]
+    if parts[0][-1] != parts[1][-1] or len(parts[0]) != len(parts[1]):
+        return ""
+    pattern = Path(*(first if first == second else "*" for first, second in zip(*parts)))
+    return f"Give them by one pattern, so that their folders tell them apart: '{id}={pattern.as_posix()}'. Or: "

@@ -47,7 +47,8 @@ class Client:
         self.http = Http(url, patience_seconds=patience_seconds, timeout_seconds=timeout_seconds, on_notice=on_notice)
         self.url = self.http.url
         if key is not None and not (key.isascii() and key.isprintable()):
-            raise Unusable("The API key is not one line of plain characters; was the right file read?")
+            remedy = "Look at TOMAAT_KEY, or at the file of --key-file."
+            raise Unusable("The API key is not one line of plain characters.", remedy=remedy)
         self.key = key
         self._known: dict[str, dict[str, Any]] = {}
 
@@ -76,18 +77,26 @@ class Client:
         rest = f"did you mean {' or '.join(near)}?" if near else f"it offers {', '.join(names) or 'none yet'}."
         raise NotFound(f"{self.url} offers no service {name!r}; {rest}")
 
-    def prepare(self, service: str, inputs: Mapping[str, Any], *, format: str | None = None) -> Payload:
+    def prepare(
+        self, service: str, inputs: Mapping[str, Any], *, format: str | None = None, label: str | None = None
+    ) -> Payload:
         """Check inputs against the service's interface; raises ``Refused`` with every fault, or ``NotFound``."""
-        return arrange(service, self.service(service)["interface"], inputs, format)
+        return arrange(service, self.service(service)["interface"], inputs, format, label)
 
     def send(self, payload: Payload, *, idempotency_key: str | None = None, on_step: OnStep = ignore) -> Ticket:
-        """Send a request; the same payload sent again with the same key gives the same ticket."""
+        """Send a request; the same payload sent again with the same key gives the same ticket.
+
+        Its label goes along where the server keeps labels.
+        """
         headers = {"Idempotency-Key": idempotency_key or secrets.token_hex(16)}
         if self.key:
             headers["X-API-Key"] = self.key
         with tempfile.TemporaryFile(prefix="tomaat-") as file:
             size = payload.pack(file, lambda done, total: on_step(bytes_step(PACKING, done, total)))
-            upload = Upload(payload.service, file, size, lambda sent: on_step(bytes_step(UPLOADING, sent, size)))
+            fields = {"service": payload.service}
+            if payload.label and self._known.get(payload.service, {}).get("takes_label"):  # older servers refuse it
+                fields["label"] = payload.label
+            upload = Upload(fields, file, size, lambda sent: on_step(bytes_step(UPLOADING, sent, size)))
             accepted = self.http.ask_json(
                 "POST",
                 "/request",
@@ -107,6 +116,7 @@ class Client:
         *,
         inputs: Mapping[str, Any] | None = None,
         format: str | None = None,
+        label: str | None = None,
         on_step: OnStep = ignore,
         **named: Any,
     ) -> Ticket:
@@ -115,8 +125,13 @@ class Client:
         An input that is called as an argument here (``format``, say) goes into ``inputs``. ``format`` is that of the
         result's volumes: ``nii.gz``, ``nrrd``, ``mha``, ``seg.nrrd`` or ``dicom-seg``. Which files of a folder are not
         sent is told by ``warnings``.
+
+        ``label`` is your own name for the ticket, by default that of its file or folder; ``""`` sends none. Where the
+        service has an input ``label``, it is that input's value.
         """
-        payload = self.prepare(service, {**(inputs or {}), **named}, format=format)
+        if label is not None and "label" in self.service(service)["interface"]:
+            named["label"], label = label, None
+        payload = self.prepare(service, {**(inputs or {}), **named}, format=format, label=label)
         for remark in payload.remarks():
             warnings.warn(remark, stacklevel=2)
         return self.send(payload, on_step=on_step)
@@ -129,6 +144,7 @@ class Client:
         out: str | Path | None = None,
         inputs: Mapping[str, Any] | None = None,
         format: str | None = None,
+        label: str | None = None,
         on_step: OnStep = ignore,
         **named: Any,
     ) -> Result:
@@ -141,7 +157,7 @@ class Client:
         """
         if out is not None:
             demand_path(out, "out")
-        ticket = self.submit(service, inputs=inputs, format=format, on_step=on_step, **named)
+        ticket = self.submit(service, inputs=inputs, format=format, label=label, on_step=on_step, **named)
         ticket.wait(on_step=on_step)
         return ticket.fetch(f"{service}-{ticket.id}" if out is None else out, on_step=on_step)
 

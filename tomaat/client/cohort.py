@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 from tomaat.client.client import Client
 from tomaat.client.display import Display
 from tomaat.client.errors import ClientError, NotAllowed, NotFound, NotReady, Refused, Unreachable, Unusable
-from tomaat.client.http_api import slug_of
 from tomaat.client.payload import Payload
 from tomaat.client.place import Place
 from tomaat.client.result import Result
 from tomaat.client.step import WAITING, Step
 from tomaat.client.ticket import ENDED, SHORT_WAIT_SECONDS, Ticket, demand_success
+from tomaat.client.troubles import slug_of
 
 T = TypeVar("T")
 
@@ -153,7 +153,7 @@ class Cohort:
                 return ticket
         elif same and note["url"] == self.client.url:
             return self._send(errand, payload, note)  # it may have arrived, and its answer been lost
-        return self._send(errand, payload, place.begin(self.client.url, payload.service, digests))
+        return self._send(errand, payload, place.begin(self.client.url, payload.service, digests, payload.label))
 
     def _under_way(self, errand: Errand, note: dict[str, Any], *, same: bool) -> Ticket | None:
         """Return the ticket of an earlier run if it is of the same request and may still bring a result."""
@@ -196,7 +196,7 @@ class Cohort:
             errand.place.forget()
             if slug_of(refusal.problem) != "idempotency-key-reused":
                 raise
-            note = errand.place.begin(note["url"], note["service"], note["inputs"])  # another zlib packed it otherwise
+            note = errand.place.begin(note["url"], note["service"], note["inputs"], payload.label)  # another zlib
             ticket = self.client.send(payload, idempotency_key=note["idempotency_key"], on_step=show)
         errand.place.keep({**note, "id": ticket.id, "token": ticket.token})
         errand.state = "submitted"

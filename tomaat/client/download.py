@@ -9,8 +9,9 @@ from typing import Callable
 import requests
 
 from tomaat.client.errors import Damaged, Unreachable
-from tomaat.client.http_api import BROKEN, Http, reason_of
+from tomaat.client.http_api import BROKEN, Http
 from tomaat.client.payload import digest_of
+from tomaat.client.troubles import reason_of
 
 CHUNK_BYTES = 16 * 1024  #: of a chunk that breaks, requests keeps nothing
 ETAG = re.compile(r'(?:W/)?"([0-9a-f]{64})"')

@@ -22,15 +22,24 @@ EXIT_CODES = {
 }
 
 
+SEVERAL_SERIES = "several-series"  #: the server's word for a folder of more than one
+
+
 class ClientError(Exception):
-    """Anything that this package raises on purpose. ``problem`` has its details, as RFC 9457 names them."""
+    """Anything that this package raises on purpose. ``problem`` has its details, as RFC 9457 names them.
+
+    ``remedy`` says what to type, where the detail does not.
+    """
 
     exit_code: ClassVar[int]
 
-    def __init__(self, detail: str, problem: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, detail: str, problem: Mapping[str, Any] | None = None, *, remedy: str = "") -> None:
         super().__init__(detail)
         self.detail = detail
-        self.problem: dict[str, Any] = {**(problem or {}), "detail": detail}
+        self.problem: dict[str, Any] = {**(problem or {}), "detail": detail, **({"remedy": remedy} if remedy else {})}
+
+    def __str__(self) -> str:
+        return " ".join(self.sentences())
 
     @property
     def errors(self) -> list[dict[str, Any]]:
@@ -40,7 +49,10 @@ class ClientError(Exception):
 
     def sentences(self) -> list[str]:
         """Write all of it, a sentence each."""
-        return list(dict.fromkeys([self.detail, *(str(error.get("detail")) for error in self.errors)]))
+        told = [self.detail, *(str(error.get("detail")) for error in self.errors)]
+        several = [str(error.get("input")) for error in self.errors if error.get("code") == SEVERAL_SERIES]
+        told += [f"Choose one: add {id}.series=<its UID> to the command." for id in several]
+        return list(dict.fromkeys([*told, *([self.problem["remedy"]] if "remedy" in self.problem else [])]))
 
 
 class Failed(ClientError):

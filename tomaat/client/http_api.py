@@ -4,30 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping
 from http import HTTPStatus
-from http.client import HTTPException
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 import requests
 from requests.auth import AuthBase, HTTPBasicAuth
 
-from tomaat.client.errors import (
-    ClientError,
-    Failed,
-    GivenUp,
-    NotAllowed,
-    NotFound,
-    NotReady,
-    Refused,
-    Unreachable,
-    Unusable,
-)
+from tomaat.client.errors import Unreachable, Unusable
 from tomaat.client.patience import Patience
+from tomaat.client.troubles import GIVEN, reason_of, silent, trouble_of, untrusted
 
 STRANGER_SECONDS = 5.0  #: patience with a server that never answered: its address may be wrong
-LATER = {408, 425, 429}  #: and all from 500 on: the same request may succeed
-KINDS: dict[int, type[ClientError]] = {401: NotAllowed, 403: NotAllowed, 404: NotFound, 409: Failed, 410: NotFound}
-NO_RESULT: dict[str, type[ClientError]] = {"not-ready": NotReady, "cancelled": GivenUp}
 BROKEN = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
 
 
@@ -47,7 +34,9 @@ class Http:
         except ValueError:
             usable = False
         if not usable:
-            raise Unusable("The server's address begins with http:// or https://, as http://127.0.0.1:5000 does.")
+            raise Unusable(
+                "The server's address begins with http:// or https://, as http://127.0.0.1:5000 does.", remedy=GIVEN
+            )
         self.basic: HTTPBasicAuth | None = None
         if parts.username is not None:
             self.basic = HTTPBasicAuth(unquote(parts.username), unquote(parts.password or ""))
@@ -99,9 +88,9 @@ class Http:
                     allow_redirects=False,
                 )
             except requests.exceptions.SSLError as error:
-                raise Unreachable(f"{self.url} cannot be trusted: {reason_of(error)}.") from None
+                raise untrusted(self.url, error) from None
             except BROKEN as error:
-                trouble: ClientError = Unreachable(f"{self.url} does not answer: {reason_of(error)}.")
+                trouble = silent(self.url, error, answered=self.answered)
             except requests.RequestException as error:
                 raise Unusable(f"{self.url} cannot be asked: {reason_of(error)}.") from None
             else:
@@ -110,7 +99,7 @@ class Http:
                     patience.seconds = self.patience_seconds
                 if answer.status_code < HTTPStatus.MULTIPLE_CHOICES or answer.status_code in also:
                     return answer
-                trouble = self._trouble(answer)
+                trouble = trouble_of(self.url, answer)
                 pause = seconds_asked_for(answer)
             if not isinstance(trouble, Unreachable):
                 raise trouble
@@ -126,29 +115,7 @@ class Http:
 
     def stranger(self) -> Unreachable:
         """Make the error of an address where no TOMAAT listens."""
-        return Unreachable(f"{self.url} answers, but not as a TOMAAT server does; is the address right?")
-
-    def _trouble(self, answer: requests.Response) -> ClientError:
-        """Make the error that an answer stands for, with the sentences of its problem details."""
-        status = answer.status_code
-        if status < HTTPStatus.BAD_REQUEST:
-            there = urlsplit(answer.headers.get("Location", ""))  # without its path, which may hold a token
-            where = f"{there.scheme}://{there.netloc.rpartition('@')[2]}" if there.netloc else "another path"
-            return Unusable(f"{self.url} sends its clients to {where}; give the address that it means.")
-        try:
-            problem = answer.json()
-        except (ValueError, requests.RequestException):
-            problem = None
-        finally:
-            answer.close()
-        if not isinstance(problem, dict) or not isinstance(problem.get("detail"), str):
-            problem = {"status": status, "detail": f"{self.url} answered {status} {answer.reason}."}
-        kind = KINDS.get(status, Refused)
-        if status in LATER or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            kind = Unreachable
-        elif status == HTTPStatus.CONFLICT:
-            kind = NO_RESULT.get(slug_of(problem), Failed)
-        return kind(problem["detail"], problem)
+        return Unreachable(f"{self.url} answers, but not as a TOMAAT server does; is the address right?", remedy=GIVEN)
 
 
 class _Shown(AuthBase):
@@ -166,29 +133,7 @@ class _Shown(AuthBase):
         return request
 
 
-def slug_of(problem: Mapping[str, Any]) -> str:
-    """Return a problem's name."""
-    return str(problem.get("type", "")).rpartition("/")[2]
-
-
 def seconds_asked_for(answer: requests.Response) -> float:
     """Read ``Retry-After`` in seconds; a date, or nothing, counts as 0."""
     text = answer.headers.get("Retry-After", "")
     return float(text) if text.isascii() and text.isdecimal() and len(text) < len("1000000") else 0.0
-
-
-def reason_of(error: BaseException) -> str:
-    """Say why a request broke without its address, which may hold a token."""
-    if isinstance(error, requests.Timeout):
-        return "nothing came in time"
-    for _ in range(10):
-        told = (getattr(error, "reason", None), *error.args, error.__cause__)
-        inner = next((one for one in told if isinstance(one, Exception)), None)
-        if inner is None and isinstance(error.__context__, (OSError, HTTPException)):
-            inner = error.__context__
-        if inner is None:
-            break
-        error = inner
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error) if isinstance(error, HTTPException) else type(error).__name__

@@ -14,6 +14,7 @@ from typing import Any
 
 from tomaat.client.dicom_folder import DicomFolder, look_through
 from tomaat.client.errors import Refused
+from tomaat.client.label import label_of, name_of_path
 from tomaat.client.payload import Payload, listed
 
 TEXTS = {"str", "singlechoice"}  #: types whose values are texts
@@ -37,9 +38,15 @@ class _Fault(Exception):
 
 
 def arrange(
-    service: str, interface: Mapping[str, Mapping[str, Any]], given: Mapping[str, Any], format: str | None = None
+    service: str,
+    interface: Mapping[str, Mapping[str, Any]],
+    given: Mapping[str, Any],
+    format: str | None = None,
+    label: str | None = None,
 ) -> Payload:
     """Make the payload of a request; raises ``Refused`` with every fault. An input given as ``None`` is left out.
+
+    Without a ``label`` it has the name of its first file or folder.
 
     Beside an input ``scan`` that takes DICOM, ``scan.series`` is the UID of the one series that is meant, and
     ``scan.volume`` the number of one of several volumes in it; where it takes NIfTI, ``scan.form`` is ``sform`` or
@@ -89,7 +96,11 @@ def arrange(
     content: dict[str, Any] = {"inputs": values}
     if format is not None:
         content["outputs"] = {"format": format}
-    return Payload(service, json.dumps(content, sort_keys=True).encode(), tuple(files), left_out)
+    if label is None:
+        paths = [given[id] for id, declared in interface.items() if declared["store"] == "file" and given.get(id)]
+        label = name_of_path(expanded(paths[0])) if paths else ""
+    main = json.dumps(content, sort_keys=True).encode()
+    return Payload(service, main, tuple(files), left_out, label_of(label))
 
 
 def demand_optional(declared: Mapping[str, Any]) -> None:

@@ -50,12 +50,18 @@ def make_parser() -> argparse.ArgumentParser:
             "--format", type=given, metavar="FORMAT", help=f"of the result's volumes: {', '.join(FORMATS)}"
         )
         sending.add_argument(
+            "--label", metavar="TEXT", help="your own name for the ticket; default: the file's name; '': none"
+        )
+        sending.add_argument(
             "--again", action="store_true", help="replace the files of an earlier request in the folder"
         )
         sending.add_argument("-n", "--dry-run", action="store_true", help="check, list the requests, and send nothing")
         if name == "run":
             sending.add_argument(
                 "-j", "--at-once", type=int, default=AT_ONCE, metavar="N", help=f"of a cohort; default: {AT_ONCE}"
+            )
+            sending.add_argument(
+                "--csv", type=given_path, metavar="FILE", help="write a table of the cohort: the ml of each label"
             )
             _add_delete(sending)
     status = command("status", "tell where requests stand")
@@ -69,6 +75,9 @@ def make_parser() -> argparse.ArgumentParser:
     fetch.add_argument("-w", "--wait", action="store_true", help="wait for their end")
     _add_delete(fetch)
     cancel.add_argument("--delete", action="store_true", help="delete also the files of those that have ended")
+    table = command("table", "print a table of the results in folders: the volume in ml of each label")
+    table.add_argument("folders", nargs="+", type=given_path, metavar="FOLDER", help="of results, or above them")
+    table.add_argument("--csv", type=given_path, metavar="FILE", help="write it as CSV; -: to standard output")
     completion = command("completion", "print a script for the shell's tab completion")
     completion.add_argument("shell", choices=SHELLS)
     return parser

@@ -40,10 +40,10 @@ class Place:
             pass
         raise Unusable(f"{path} is none of this program's; remove it, or choose another folder.")
 
-    def begin(self, url: str, service: str, digests: Mapping[str, str]) -> dict[str, Any]:
+    def begin(self, url: str, service: str, digests: Mapping[str, str], label: str = "") -> dict[str, Any]:
         """Note a request that is about to be sent."""
         note = {"url": url, "service": service, "inputs": dict(digests), "id": None, "token": None, "fetched": False}
-        return self.keep({**note, "idempotency_key": secrets.token_hex(16)})
+        return self.keep({**note, "label": label, "idempotency_key": secrets.token_hex(16)})
 
     def keep(self, note: dict[str, Any]) -> dict[str, Any]:
         """Write the note, whole or not at all, for nobody else to read."""

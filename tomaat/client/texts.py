@@ -90,6 +90,7 @@ def errand_as_json(errand: Errand) -> dict[str, Any]:
         outputs = {name: str(value) if isinstance(value, Path) else value for name, value in errand.result.items()}
     return {
         "name": errand.name,
+        "label": note.get("label"),
         "folder": str(errand.place.folder),
         "service": note.get("service"),
         "id": note.get("id"),

@@ -68,7 +68,7 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 def files_of(output: Mapping[str, Any]) -> list[str]:
     """Name the files of one output."""
-    return [output[key] for key in ("file", "preview") if output.get(key) is not None]
+    return [output[key] for key in ("file", "nifti", "preview") if output.get(key) is not None]
 
 
 def plain(name: Any) -> str:

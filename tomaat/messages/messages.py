@@ -192,6 +192,11 @@ class Offered:
                 "estimates": flag,
                 "example": json_value,
                 "file": sentence(),
+                "trial": flag,
+                "intended_use": sentence(),
+                "licence": sentence(),
+                "reference": sentence(),
+                "contact": sentence(),
             }
         ),
     ]  #: ``tomaat.services.offer`` as JSON

@@ -19,6 +19,7 @@ from tomaat.processes.log import text_of
 from tomaat.services.example import check_example
 from tomaat.services.found import Found
 from tomaat.services.kept import OF_TASKS, loader_of
+from tomaat.services.own_texts import fault_of_texts
 from tomaat.services.task import Task
 from tomaat.services.task_problem import TaskProblem
 
@@ -133,7 +134,7 @@ def _where(error: BaseException, path: Path) -> str:
 
 def fault_of(task: Task) -> str | None:
     """Say what is wrong with a task's declaration, and how to mend it; ``None`` if nothing is."""
-    return _fault_of_facts(task) or _fault_of_inputs(task)
+    return _fault_of_facts(task) or fault_of_texts(task) or _fault_of_inputs(task)
 
 
 def _fault_of_facts(task: Task) -> str | None:

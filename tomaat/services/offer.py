@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tomaat.services.example import check_example
+from tomaat.services.own_texts import texts_of
 from tomaat.services.task import Task
 
 
@@ -24,6 +25,11 @@ class Offer:
     estimates: bool  #: the task itself foretells how long a ticket will take
     example: dict[str, Any]  #: values of inputs to try it with; may be empty
     file: str = ""  #: that holds its task, within the folder of tasks
+    trial: bool = False  #: only to try with
+    intended_use: str = ""
+    licence: str = ""
+    reference: str = ""
+    contact: str = ""
 
     @classmethod
     def of(cls, task: Task, file: str = "") -> Offer:
@@ -39,6 +45,8 @@ class Offer:
                 each.id: check_example(each, task.example[each.id]) for each in task.inputs if each.id in task.example
             },
             file=file,
+            trial=task.trial,
+            **texts_of(task),
         )
 
     @property

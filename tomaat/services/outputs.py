@@ -20,7 +20,8 @@ from tomaat.volumes.tensors import as_array
 LONGEST_OUTPUT_NAME = 64
 RESULT = "result.json"
 PREVIEW = "preview.png"
-OTHERS = {"seg.nrrd": "nrrd", DICOM_SEG: "nii.gz"}  #: of a format for labels only, that of other volumes
+NIFTI = "nii.gz"
+OTHERS = {"seg.nrrd": "nrrd", DICOM_SEG: NIFTI}  #: of a format for labels only, that of other volumes
 
 
 def choose_segmented(volumes: Sequence[Volume], format: str) -> Volume | None:
@@ -106,24 +107,30 @@ def _write_labels(
 ) -> dict[str, Any]:
     """Write labels, and beside the writing count them and draw a picture of them.
 
-    It is ``preview.png`` where there is one, else ``preview-<name>.png``.
+    It is ``preview.png`` where there is one, else ``preview-<name>.png``. Beside a DICOM Segmentation lies the NIfTI
+    that would have been written without it, which more programs can show.
     """
     _check_name(name)
     labels = value.onto(segmented or value.volume)
-    file = f"{name}.{'dcm' if format == DICOM_SEG else format}"
+    written = {"name": name, "type": "labels", "file": f"{name}.{'dcm' if format == DICOM_SEG else format}"}
     with ThreadPoolExecutor(1) as beside:
         if format == DICOM_SEG and segmented is not None:
             from tomaat.volumes.dicom_seg import write_dicom_seg  # noqa: PLC0415 (highdicom takes a second)
 
-            writing = beside.submit(write_dicom_seg, labels, segmented, folder / file, facts)
+            written["nifti"] = f"{name}.{NIFTI}"
+            writing = [
+                beside.submit(write_dicom_seg, labels, segmented, folder / written["file"], facts),
+                beside.submit(write_volume, labels.volume, folder / written["nifti"]),
+            ]
         else:
             fields = slicer_fields(labels) if format == "seg.nrrd" else None
-            writing = beside.submit(write_volume, labels.volume, folder / file, fields)
-        written = {"name": name, "type": "labels", "file": file, "labels": labels.counted()}
+            writing = [beside.submit(write_volume, labels.volume, folder / written["file"], fields)]
+        written["labels"] = labels.counted()
         if segmented is not None:
             written["preview"] = f"preview-{name}.png" if several else PREVIEW
             draw_preview(segmented, labels, folder / written["preview"])
-    writing.result()
+    for each in writing:
+        each.result()
     return written
 
 

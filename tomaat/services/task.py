@@ -24,6 +24,11 @@ class Task:
     description: ClassVar[str]  #: one sentence for those who look for a service
     version: ClassVar[str] = "1"  #: stands in every result; change it when the same inputs give another result
     inputs: ClassVar[Sequence[Input]]  #: ``perform`` takes one argument of each id
+    trial: ClassVar[bool] = False  #: only to try the service with: the page lists it apart from the others
+    intended_use: ClassVar[str] = ""  #: for whom and for which images it is meant, and what it must not be used for
+    licence: ClassVar[str] = ""  #: of the network, and of what it may be used for
+    reference: ClassVar[str] = ""  #: the paper or the address to cite
+    contact: ClassVar[str] = ""  #: who answers questions about its results
     #: seconds from the claim, with reading; a ticket that takes longer is stopped and fails
     deadline_seconds: ClassVar[float] = 3600.0
     load_deadline_seconds: ClassVar[float | None] = None  #: for ``load``; ``None``: the server's LOAD_DEADLINE_SECONDS

@@ -50,6 +50,7 @@ END $$;
 SETTLE = f"""
 RESET search_path;
 ALTER TABLE tickets ADD COLUMN IF NOT EXISTS waiting_since timestamptz;
+ALTER TABLE tickets ADD COLUMN IF NOT EXISTS label text;
 UPDATE leases SET expires = clock_timestamp() - interval '1 microsecond';
 UPDATE instance SET bound = true;
 UPDATE tickets SET state = '{FAILED}', finished = clock_timestamp(), error = '{{lost}}', files_removed = true,
@@ -60,7 +61,7 @@ UPDATE tickets SET {back_to_waiting()} WHERE state = '{RUNNING}';
 UPDATE tickets SET state = '{EXPIRED}', files_removed = true, {FORGET_WORDS}
   WHERE state = '{SUCCEEDED}' AND NOT EXISTS (SELECT FROM kept WHERE kept.folder = tickets.folder);
 INSERT INTO audit (who, what, outcome) VALUES ('restore', 'restore', 'restored');
-"""  #: ends every lease, stops what ran, and fails or expires tickets without files. An older dump lacks the column
+"""  #: ends every lease, stops what ran, and fails or expires tickets without files. An older dump lacks columns
 
 
 class BackupStore:

@@ -64,7 +64,7 @@ LENGTH = f"""(SELECT q.waiting, min((q.seconds + p.seconds) / p.lanes) AS wait_s
     GROUP BY q.waiting)"""
 
 #: The SET of an UPDATE that forgets a ticket's texts that may name a patient, but those of its error.
-FORGET_WORDS = "stage = NULL, idempotency_key = NULL, payload_sha256 = NULL"
+FORGET_WORDS = "stage = NULL, idempotency_key = NULL, payload_sha256 = NULL, label = NULL"
 #: The SET of an UPDATE that forgets all of a ticket's texts that may name a patient.
 FORGET_TEXTS = f"""{FORGET_WORDS}, error = CASE WHEN error IS NOT NULL THEN jsonb_build_object(
     'type', error->'type', 'title', error->'title', 'status', error->'status',

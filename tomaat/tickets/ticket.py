@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Annotated, Any, TypeAlias
 
@@ -17,7 +17,7 @@ COLUMNS = (
     "id, token_hash, service, interface_hash, folder, state, source, claim, epoch, attempts, expected_seconds,"
     " cancel_requested, delete_requested, progress, stage, created, started, finished, error, result_sha256,"
     " result_bytes, files_removed, key_name, payload_sha256, later_token_hashes, queue_order, outgrown_bytes,"
-    " claim_folder"
+    " claim_folder, label"
 )
 
 
@@ -53,6 +53,7 @@ class Ticket:
     queue_order: int  #: its place among those that wait
     outgrown_bytes: int | None  #: memory that it did not fit into
     claim_folder: str | None = None  #: of its present claim; ``None`` before the first, and of claims of older versions
+    label: str | None = field(default=None, repr=False)  #: the client's own name for it, and perhaps a patient's
 
     @property
     def out(self) -> str:

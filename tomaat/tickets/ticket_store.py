@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import sqlalchemy
@@ -79,6 +79,7 @@ class NewTicket:
     key_name: str | None = None  #: of the API key that submits it
     idempotency_key: str | None = None
     payload_sha256: bytes | None = None  #: only beside an idempotency key
+    label: str | None = field(default=None, repr=False)  #: the client's own name for it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +94,11 @@ class OfferedService:
     interface_hash: str
     memory_bytes: dict[str, int]  #: the most that a ticket was measured to need, by compute source
     example: dict[str, Any]  #: values of its inputs to try it with; may be empty
+    trial: bool = False  #: only to try with
+    intended_use: str = ""
+    licence: str = ""
+    reference: str = ""
+    contact: str = ""
 
 
 class TicketStore:
@@ -136,9 +142,9 @@ class TicketStore:
             self.database,
             f"""WITH new AS (
                   INSERT INTO tickets (token_hash, service, interface_hash, folder, key_name, idempotency_key,
-                    payload_sha256, state, source, loading_seconds)
+                    payload_sha256, label, state, source, loading_seconds)
                   SELECT :token_hash, :service, :interface_hash, :folder, :key_name, :idempotency_key, :payload_sha256,
-                    CASE WHEN a.source IS NULL THEN '{SUBMITTED}' ELSE '{QUEUED}' END, a.source,
+                    :label, CASE WHEN a.source IS NULL THEN '{SUBMITTED}' ELSE '{QUEUED}' END, a.source,
                     CASE WHEN a.source IS NOT NULL THEN 0 END
                   FROM (SELECT) one LEFT JOIN ({source}) a ON true
                   ON CONFLICT DO NOTHING RETURNING {COLUMNS}
@@ -176,8 +182,8 @@ class TicketStore:
         """Insert a ticket whose folder holds the input of an ended one; ``None`` if that may not be run again.
 
         The statement demands that nobody has begun to delete the ended one's files, so the copy is whole. The new
-        ticket belongs to the same client: it has the same key's name, and the same tokens open it. The call may be
-        repeated, and is repeated once here after an unknown outcome.
+        ticket belongs to the same client: it has the same label and key's name, and the same tokens open it. The call
+        may be repeated, and is repeated once here after an unknown outcome.
         """
         try:
             again = self._insert_again(ticket, folder, operator, rules)
@@ -191,8 +197,8 @@ class TicketStore:
             self.database,
             f"""WITH again AS (
                   INSERT INTO tickets (token_hash, later_token_hashes, service, interface_hash, folder, key_name,
-                    again_of)
-                  SELECT token_hash, later_token_hashes, service, interface_hash, :folder, key_name, id
+                    label, again_of)
+                  SELECT token_hash, later_token_hashes, service, interface_hash, :folder, key_name, label, id
                   FROM tickets t WHERE id = :id AND {CAN_RUN_AGAIN}
                   ON CONFLICT DO NOTHING RETURNING {COLUMNS}
                 ), noted AS (
@@ -351,6 +357,11 @@ class TicketStore:
                 interface_hash=row.interface_hash,
                 memory_bytes=row.memory_bytes or {},
                 example=row.offer.get("example", {}),
+                trial=row.offer.get("trial", False),
+                intended_use=row.offer.get("intended_use", ""),
+                licence=row.offer.get("licence", ""),
+                reference=row.offer.get("reference", ""),
+                contact=row.offer.get("contact", ""),
             )
             for row in rows
         ]

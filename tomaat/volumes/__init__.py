@@ -9,12 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tomaat.volumes.codes import Code
     from tomaat.volumes.labels import Labels
     from tomaat.volumes.preview import draw_preview
     from tomaat.volumes.volume import Volume
     from tomaat.volumes.write import slicer_fields, write_volume
 
 __all__ = [
+    "Code",
     "Labels",
     "Volume",
     "draw_preview",
@@ -26,6 +28,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in set(__all__):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from tomaat.volumes.codes import Code  # noqa: PLC0415 (beside the others)
     from tomaat.volumes.labels import Labels  # noqa: PLC0415 (numpy)
     from tomaat.volumes.preview import draw_preview  # noqa: PLC0415 (Pillow)
     from tomaat.volumes.volume import Volume  # noqa: PLC0415 (numpy)
@@ -33,6 +36,7 @@ def __getattr__(name: str) -> Any:
 
     # Python has bound the names of the classes to their modules by now.
     globals().update(
+        Code=Code,
         Labels=Labels,
         Volume=Volume,
         draw_preview=draw_preview,

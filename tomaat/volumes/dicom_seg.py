@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +18,19 @@ from highdicom.seg import Segmentation, SegmentDescription
 from pydicom import Dataset, Sequence
 from pydicom.config import RAISE
 from pydicom.datadict import dictionary_VR, tag_for_keyword
-from pydicom.sr.coding import Code
+from pydicom.sr.coding import Code as CodedConcept
 from pydicom.uid import CTImageStorage, generate_uid
 from pydicom.valuerep import DA, TM, format_number_as_ds, validate_value
 
 import tomaat
 from tomaat.headers.volume_refused import VolumeRefused
+from tomaat.volumes.codes import TISSUE, Code
 from tomaat.volumes.dicom_source import FRAME_NUMBER, DicomSource
 from tomaat.volumes.labels import Labels
 from tomaat.volumes.volume import Volume
 
-TISSUE = Code(
-    "85756007", "SCT", "Tissue"
-)  #: the kind of a label, as far as we know: the one that 3D Slicer gives a new segment
-NETWORK = Code("123110", "DCM", "Artificial Intelligence")
+NETWORK = CodedConcept("123110", "DCM", "Artificial Intelligence")
+UNKNOWN = replace(TISSUE, category=TISSUE)  #: what a label without a code shows
 SERIES_NUMBER = 9000  #: behind the numbers that scanners give
 LONGEST_TEXT = 64
 SEXES = {"M", "F", "O"}
@@ -85,13 +85,14 @@ def write_dicom_seg(labels: Labels, series: Volume, path: Path, facts: Mapping[s
         SegmentDescription(
             segment_number=number,
             segment_label=_shortened(labels.names[value]),
-            segmented_property_category=TISSUE,
-            segmented_property_type=TISSUE,
+            segmented_property_category=_concept(code.kind),
+            segmented_property_type=_concept(code),
             algorithm_type="AUTOMATIC",
             algorithm_identification=algorithm,
             display_color=CIELabColor.from_rgb(*labels.color(value)),
         )
         for number, value in enumerate(values, 1)
+        for code in [labels.codes.get(value, UNKNOWN)]
     ]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they quote a patient's name that is no family name and given name
@@ -130,6 +131,10 @@ def _on_images(array: np.ndarray[Any, Any], series: Volume) -> np.ndarray[Any, A
         i, j, k = (round(begin) for begin in place)
         image[:] = planes[k, j : j + own.rows, i : i + own.columns]
     return made
+
+
+def _concept(code: Code) -> CodedConcept:
+    return CodedConcept(code.value, code.scheme, code.meaning)
 
 
 def _refer_to_frames(made: Dataset, frames: Mapping[str, Mapping[str, Any]]) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from tomaat.refusals import WrongType, WrongValue
+from tomaat.volumes.codes import Code
 from tomaat.volumes.parts import largest_part, without_holes
 from tomaat.volumes.runs import count_values
 from tomaat.volumes.volume import Volume
@@ -33,9 +34,10 @@ class Labels:
     """A segmentation: voxel value ``n`` means ``names[n]``; 0 is background, and has no name.
 
     The voxels are bool or whole numbers, of shape (i, j, k). The volume may lie on any grid: the result has the labels
-    on the grid of the first volume among the inputs. Raises, with a sentence for the author of the task, ``WrongType``
-    for voxels that are floats, and ``WrongValue`` for a label without a name, for a name that is empty, too long or
-    given twice, and for a number that is no label.
+    on the grid of the first volume among the inputs. ``codes`` says what labels show in words that other programs know:
+    ``{1: Code("10200004", "SCT", "Liver")}``. Raises, with a sentence for the author of the task, ``WrongType`` for
+    voxels that are floats and for codes that are none, and ``WrongValue`` for a label without a name, for a name that
+    is empty, too long or given twice, for a code without a label, and for a number that is no label.
 
     >>> axes = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
     >>> mask = Volume(array=np.ones((4, 5, 2), bool), spacing_mm=(5, 5, 5), origin_mm=(0, 0, 0), direction=axes)
@@ -45,6 +47,7 @@ class Labels:
 
     volume: Volume
     names: Mapping[int, str]  #: of each label but 0
+    codes: Mapping[int, Code] = field(default_factory=dict)  #: of some labels
 
     def __post_init__(self) -> None:
         array = self.volume.array
@@ -59,9 +62,17 @@ class Labels:
                 raise WrongValue(f"names: label {value} is called {{!r}}; write 1 to {LONGEST_LABEL} characters", name)
         if len(set(self.names.values())) < len(self.names):
             raise WrongValue("names: two labels have the same name")
+        self._check_codes()
         if not self._all_named():
             nameless = set(np.unique(array).tolist()) - {0} - set(self.names)
             raise WrongValue(f"the volume holds the label {min(nameless)}, which has no name")
+
+    def _check_codes(self) -> None:
+        for value, code in self.codes.items():
+            if value not in self.names:
+                raise WrongValue("codes: {!r} has a code and no name", value)
+            if not isinstance(code, Code):
+                raise WrongType('codes: {!r} is no code; write Code("10200004", "SCT", "Liver")', code)
 
     def _all_named(self) -> bool:
         """Tell whether each voxel is 0 or has a name; they are counted only where the names have gaps."""
@@ -88,7 +99,7 @@ class Labels:
         return {value: place for place, value in enumerate(sorted(self.names))}
 
     def counted(self) -> list[dict[str, Any]]:
-        """Tell each label's value, name, number of voxels, volume in ml and colour."""
+        """Tell each label's value, name, number of voxels, volume in ml and colour, and its code if it has one."""
         return [
             {
                 "value": value,
@@ -96,6 +107,7 @@ class Labels:
                 "voxels": self._voxels.get(value, 0),
                 "ml": round(self._voxels.get(value, 0) * self.volume.voxel_ml, 3),
                 "color": list(self.color(value)),
+                **({"code": self.codes[value].described()} if value in self.codes else {}),
             }
             for value, name in sorted(self.names.items())
         ]
@@ -116,7 +128,7 @@ class Labels:
         kept = np.zeros(self.volume.array.shape, self.volume.array.dtype)
         for value in self.names:
             kept[largest_part(self.volume.array == value)] = value
-        return Labels(volume=self.volume.like(kept), names=self.names)
+        return replace(self, volume=self.volume.like(kept))
 
     def without_holes(self) -> Labels:
         """Fill with each label the background that it encloses; other labels stay where they are.
@@ -136,7 +148,7 @@ class Labels:
         filled = array.copy()
         for value in sorted(self.names):
             filled[without_holes(array == value) & (filled == 0)] = value
-        return Labels(volume=self.volume.like(filled), names=self.names)
+        return replace(self, volume=self.volume.like(filled))
 
     def onto(self, grid: Volume) -> Labels:
         """Sample the labels on ``grid``, each voxel from its nearest neighbour; outside is 0.
@@ -148,13 +160,14 @@ class Labels:
         volume = self.volume.like(array.astype(self._smallest, copy=False)).reoriented(grid.orientation)
         if not same_grid(volume, grid):
             volume = volume.onto(grid, interpolation="nearest")
-        return Labels(volume=grid.like(volume.array), names=self.names)
+        return replace(self, volume=grid.like(volume.array))
 
     def copied(self, copy_as: Callable[[np.ndarray[Any, Any], np.dtype[Any]], np.ndarray[Any, Any]]) -> Labels:
         """Copy the voxels by ``copy_as``, as ``uint8`` or ``uint16``: a task's own may be eight times as large."""
         kept = copy.copy(self)  # whose voxels have been checked
         object.__setattr__(kept, "volume", self.volume.like(copy_as(self.volume.array, self._smallest)))
         object.__setattr__(kept, "names", dict(self.names))
+        object.__setattr__(kept, "codes", dict(self.codes))
         return kept
 
     @property

@@ -14,6 +14,7 @@ import SimpleITK as sitk
 from isal import isal_zlib
 
 from tomaat.refusals import WrongValue
+from tomaat.volumes.codes import Code
 from tomaat.volumes.images import as_image, as_voxels
 from tomaat.volumes.labels import Labels
 from tomaat.volumes.volume import Volume
@@ -100,6 +101,13 @@ def _head(volume: Volume, path: Path, extension: str, fields: Mapping[str, str] 
         draft.unlink()
 
 
+def _terminology(code: Code) -> str:
+    """Write a code as 3D Slicer's tag has it: a list of terms, category and type; the anatomic region is left open."""
+    kind, what = (f"{each.scheme}^{each.value}^{each.meaning}" for each in (code.kind, code))
+    terms = f"Segmentation category and type - DICOM master list~{kind}~{what}~^^"
+    return f"TerminologyEntry:{terms}~Anatomic codes - DICOM master list~^^~^^|"
+
+
 def slicer_fields(labels: Labels) -> dict[str, str]:
     """Make the NRRD fields by which 3D Slicer opens labels as a segmentation, with names and colours.
 
@@ -124,4 +132,6 @@ def slicer_fields(labels: Labels) -> dict[str, str]:
             f"Segment{number}_Layer": "0",
             f"Segment{number}_Extent": whole,
         }
+        if value in labels.codes:
+            fields[f"Segment{number}_Tags"] = _terminology(labels.codes[value])
     return fields

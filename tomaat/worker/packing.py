@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -31,6 +32,7 @@ class Returned:
     read: Read
     outputs: Any
     version: str
+    texts: Mapping[str, str]  #: the task's own, for people
     weights_sha256: str | None
     seconds: float
     copies: Copies  #: the outputs' memory
@@ -93,6 +95,7 @@ def _facts(returned: Returned, job: Job) -> dict[str, Any]:
     return {
         "service": job.service,
         "version": returned.version,
+        **returned.texts,
         "weights_sha256": returned.weights_sha256,
         "inputs": returned.read.hashes.result(),
         "remarks": returned.read.remarks,

@@ -41,6 +41,7 @@ from tomaat.services.find import find_tasks_in
 from tomaat.services.found import Found
 from tomaat.services.keep import Copies, keep_outputs
 from tomaat.services.kept import import_from_copy, put_back
+from tomaat.services.own_texts import texts_of
 from tomaat.services.task_problem import TaskProblem
 from tomaat.worker.device_memory import DeviceMemory
 from tomaat.worker.endings import end_of, writing
@@ -233,11 +234,13 @@ class Performer:
             self.channel.send(Performed(key=job.key))
 
     def _returned(self, job: Job, read: Read, outputs: Any, seconds: float, copies: Copies) -> Returned:
+        task = self.networks.tasks[job.service]
         return Returned(
             job=job,
             read=read,
             outputs=outputs,
-            version=self.networks.tasks[job.service].version,
+            version=task.version,
+            texts=texts_of(task),
             weights_sha256=self.networks.weights_sha256(job.service),
             seconds=seconds,
             copies=copies,

@@ -65,6 +65,7 @@ class Api:
         largest_voxel_bytes: int,
         longest_wait_seconds: float,
         longest_queue: int,
+        keep_labels: bool,
         still_loading: Callable[[], bool],
     ) -> None:
         self.store = store
@@ -76,6 +77,7 @@ class Api:
         self.largest_request_bytes = archive_limits.largest_upload_bytes + FORM_BYTES
         self.longest_wait_seconds = longest_wait_seconds
         self.longest_queue = longest_queue
+        self.keep_labels = keep_labels
         self.sent_spans = SentSpans()
         self.known_tickets = KnownTickets(seconds=REMEMBERED_SECONDS / 2)
         self.services = Recent(store.offered_services, seconds=RECENT_SECONDS)
@@ -84,6 +86,7 @@ class Api:
             storage,
             archive_limits,
             largest_voxel_bytes=largest_voxel_bytes,
+            keep_labels=keep_labels,
             offered=self.services,
             still_loading=still_loading,
         )
@@ -239,6 +242,7 @@ class Api:
                 ahead.get(service.interface_hash),
                 lines.why_unavailable(service.interface_hash),
                 self.examples.of(service),
+                takes_label=self.keep_labels,
             )
             for service in self.services.get()
         ]

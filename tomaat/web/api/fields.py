@@ -64,6 +64,13 @@ class Fields:
         finally:
             self._end()
 
+    def add_text(self, name: str, content: bytes) -> None:
+        """Take the value of an input that the form has kept. Raises ``ArchiveTooLarge``."""
+        self._note(name.encode(), b"")
+        self.text = self.texts[name] = bytearray()
+        self._add(content)
+        self._end()
+
     def write_main(self, interface: Mapping[str, Mapping[str, Any]]) -> None:
         """Write ``main.json`` of the texts; each becomes the value that its input declares."""
         inputs: dict[str, Any] = {}

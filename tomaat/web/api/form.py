@@ -1,4 +1,4 @@
-"""Take a request's form apart while it streams: a service, and a payload or the inputs' own fields."""
+"""Take a request's form apart while it streams: a service, a label, and a payload or the inputs' own fields."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from typing import IO, Any, TypeAlias
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
 from tomaat.refusals import shown
+from tomaat.services.payload import LARGEST_MAIN_BYTES
 from tomaat.web.http.problems import Problem, invalid
 
 CHUNK_BYTES = 128 * 1024
 LARGEST_HEADER_BYTES = 16 * 1024  #: of a line of a part's headers
 LONGEST_SERVICE_BYTES = 200
 MOST_FAULTS = 100  #: that are told one by one
-SERVICE, PAYLOAD = "service", "payload"
+SERVICE, LABEL, PAYLOAD = "service", "label", "payload"
+#: Bytes of the form's own texts. A label may turn out to be the value of an input of that id.
+LONGEST_BYTES = {SERVICE: LONGEST_SERVICE_BYTES, LABEL: LARGEST_MAIN_BYTES}
 HOW = (
     "Send multipart/form-data: curl -F service=FloatComputation -F f1=1 -F f2=2 http://…/request, a volume as "
     "-F scan=@scan.nii.gz; or all inputs in one archive: -F payload=@payload.tar.gz"
@@ -25,7 +28,7 @@ Event: TypeAlias = Part | bytes | None  #: a field begins, goes on, or ends
 
 
 class Form:
-    """One form: the field ``service``, and either a file ``payload`` or a field for each input, in any order."""
+    """One form: the texts ``service`` and ``label``, and a file ``payload`` or a field for each input, in any order."""
 
     def __init__(self, stream: IO[bytes], content_type: str, *, most_parts: int) -> None:
         """Read ``stream``; raises ``Problem`` for another content type than that of a form."""
@@ -42,22 +45,28 @@ class Form:
         self.stream = stream
         self.most_parts = most_parts
         self.events = self._events()
-        self.inside: str | None = None  #: the field whose content comes now, and is not skipped
-        self.first: Part | None = None  #: the first field that is not the service
+        self.inside: str | None = None  #: the field whose content comes now, and is passed on
+        self.own: str | None = None  #: the form's own text that comes now
+        self.first: Part | None = None  #: the first field that is none of the form's own texts
+        self.texts: dict[str, bytearray] = {}  #: the form's own, as far as they came
         self.service: str | None = None
-        self.text = bytearray()
-        self.seen: set[str] = set()  #: of the two fields that a form has once
+        self.seen: set[str] = set()  #: of the fields that a form has once
         self.faults: list[dict[str, Any]] = []
 
     def begin(self) -> str | None:
-        """Read the form up to its first field that is not the service; return the service's name if it came before.
+        """Read the form up to its payload, or first input; return the service's name if it came before.
 
         Raises ``Problem`` where the form is broken.
         """
         for event in self.events:
-            if self._take(event) not in {None, SERVICE}:
+            if self._take(event) is not None:
                 break
         return self.service
+
+    @property
+    def label(self) -> bytes | None:
+        """The content of the field ``label``, as far as the form is read."""
+        return bytes(self.texts[LABEL]) if LABEL in self.texts else None
 
     @property
     def has_payload(self) -> bool:
@@ -82,7 +91,7 @@ class Form:
         if self.first is not None and self.inside is not None:
             yield self.first
         for event in self.events:
-            if self._take(event) not in {None, SERVICE}:
+            if self._take(event) is not None:
                 yield event
         self._finish()
 
@@ -95,28 +104,31 @@ class Form:
             raise invalid(f"{what} {HOW}", self.faults)
 
     def _take(self, event: Event) -> str | None:
-        """Follow the form, and read the service's name; return the field of this event, unless it is to be skipped."""
+        """Follow the form, and keep its own texts; return the field of this event, if it is to be passed on."""
         if isinstance(event, MultipartSegment):
             self.inside = self._enter(event)
+        elif self.own is not None and event is not None:
+            text = self.texts[self.own]
+            text += event[: LONGEST_BYTES[self.own] + 1 - len(text)]
         field = self.inside
-        if field == SERVICE and isinstance(event, bytes):
-            self.text += event[: LONGEST_SERVICE_BYTES + 1 - len(self.text)]
-        elif field == SERVICE and event is None:
-            self._end_service(bytes(self.text))
         if event is None:
-            self.inside = None
+            if self.own == SERVICE:
+                self._end_service(bytes(self.texts[SERVICE]))
+            self.own = self.inside = None
         return field
 
     def _enter(self, part: Part) -> str | None:
-        """Note a part by its headers; return the field's name, or nothing where its content is to be skipped."""
+        """Note a part by its headers; return the field's name, unless it is the form's own text, or to be skipped."""
         name: str = part.name
-        if name in {SERVICE, PAYLOAD}:
+        is_own = name == SERVICE or (name == LABEL and part.filename is None)
+        if is_own or name == PAYLOAD:
             if name in self.seen:
                 self._fault("doubled-field", f"{name}: the form has this field twice.")
                 return None
             self.seen.add(name)
-        if name == SERVICE:
-            return name
+        if is_own:
+            self.own, self.texts[name] = name, bytearray()
+            return None
         self.first = self.first or part
         if self.has_payload != (name == PAYLOAD):
             self._fault("mixed-fields", f"{shown(name)}: send the inputs in a payload or as fields, not both.")

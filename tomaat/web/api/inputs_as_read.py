@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import SimpleQueue
@@ -22,7 +23,8 @@ import structlog
 from tomaat.processes.dying import STAY, command_that_dies_with
 from tomaat.processes.log import frames_of
 from tomaat.storage import TicketFolder
-from tomaat.web.http.problems import Problem, retry_later
+from tomaat.storage.disk import LEAST_ROOM_BYTES, bytes_below
+from tomaat.web.http.problems import Problem, retry_later, storage_full
 
 log = structlog.get_logger()
 
@@ -33,6 +35,7 @@ LONGEST_SECONDS = 900.0  #: for one volume; the reader itself has limits for eac
 MOST_WAITING = 20  #: volumes; more are asked to come again
 MOST_REMEMBERED = 1000  #: problems; then it begins anew
 AGAIN_SECONDS = 60.0  #: after which a volume is tried again whose reading failed, and not for its own fault
+REFUSED_SECONDS = 3600.0  #: for which a refusal counts: it may have been the machine that was busy or out of memory
 UNREAD = "The server could not read the volume again; its log has the reason."
 ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1"}
 
@@ -102,8 +105,9 @@ class InputsAsRead:
             if making.problem is not None:
                 if len(self.problems) >= MOST_REMEMBERED:
                     self.problems = {}
-                lasts = making.problem.slug == "input-unreadable"
-                self.problems[key] = making.problem, math.inf if lasts else time.monotonic() + AGAIN_SECONDS
+                is_refusal = making.problem.slug == "input-unreadable"
+                counts_seconds = REFUSED_SECONDS if is_refusal else AGAIN_SECONDS
+                self.problems[key] = making.problem, time.monotonic() + counts_seconds
             del self.under_way[key]
             making.done.set()
 
@@ -112,6 +116,9 @@ class InputsAsRead:
         if making.path.exists():
             return None
         making.folder.read.mkdir(mode=0o700, exist_ok=True)
+        remove_left_over(making.folder.read)
+        if shutil.disk_usage(making.folder.read).free < LEAST_ROOM_BYTES + bytes_below(making.folder.inputs):
+            return storage_full()
         draft = making.folder.read / f".{secrets.token_hex(8)}{EXTENSION}"
         try:
             told = self._run_program(making, draft)
@@ -143,3 +150,12 @@ class InputsAsRead:
         except (subprocess.SubprocessError, IndexError, ValueError) as error:
             return {"crashed": type(error).__name__}
         return told
+
+
+def remove_left_over(read: Path) -> None:
+    """Remove drafts that no program can be writing any more: their door was killed."""
+    oldest = time.time() - LONGEST_SECONDS
+    for draft in read.glob(f".*{EXTENSION}"):
+        with suppress(FileNotFoundError):  # another process of WebService removes them, too
+            if draft.stat().st_mtime < oldest:
+                draft.unlink()

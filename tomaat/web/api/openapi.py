@@ -7,6 +7,8 @@ from functools import cache
 
 from tomaat import __version__
 from tomaat.tickets.states import STATES
+from tomaat.web.api.form import LABEL
+from tomaat.web.api.label import LABEL_SCHEMA
 from tomaat.web.api.main_json import form_schema, main_schema
 from tomaat.web.api.results import ANY_TYPE, GZIP, TYPES
 from tomaat.web.api.shapes import Accepted, Explanation, Files, Service, Status
@@ -44,7 +46,7 @@ SUBMIT_HEADERS = [
         "name": "Idempotency-Key",
         "in": "header",
         "description": "The client's own random name for this request: sent again with the same payload, it gives the "
-        "same ticket.",
+        "same ticket, whose label stays the first one.",
         "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
     }
 ]
@@ -112,18 +114,20 @@ def _submit(services: Sequence[Service]) -> Json:
     }
     form = {
         "type": "object",
-        "description": "All inputs in one archive. Or each is a field: see the schema `form.<service>`.",
-        "required": ["service", "payload"],
-        "additionalProperties": False,
-        "properties": {"service": name, "payload": payload},
+        "description": "Each input is a field of its id: the schema `form.<service>` lists them. Or all inputs come in "
+        "one `payload`, and no inputs beside it.",
+        "required": ["service"],
+        "properties": {"service": name, LABEL: LABEL_SCHEMA, "payload": payload},
+        "additionalProperties": {"description": "An input; a file, or several files, for a volume."},
     }
     reference = {"reference": "{$response.body#/id}&{$response.body#/token}"}
     links = {name: {"operationId": name, "parameters": reference} for name in ("status", "result", "files", "cancel")}
-    encoding = {"payload": {"contentType": "application/gzip"}}
-    body = {
-        "required": True,
-        "content": {"multipart/form-data": {"schema": form, "encoding": encoding}},
+    content: Json = {
+        "schema": form,
+        "encoding": {"payload": {"contentType": "application/gzip"}},
+        "examples": {service.name: {"value": _example_form(service)} for service in services if service.example},
     }
+    body = {"required": True, "content": {"multipart/form-data": content}}
     return operation(
         "submit",
         "Ask for a service.",
@@ -133,6 +137,15 @@ def _submit(services: Sequence[Service]) -> Json:
         security=[{}, {"key": []}],
         requestBody=body,
     )
+
+
+def _example_form(service: Service) -> Json:
+    """Write a service's example as the fields of a form; a volume by the names of its files, as curl has them."""
+    values = {
+        id: [f"@{value['file'].rpartition('/')[2]}"] if service.interface[id]["type"] == "volume" else value
+        for id, value in service.example.items()
+    }
+    return {"service": service.name, **values}
 
 
 def _ticket(longest_wait_seconds: float) -> Json:
@@ -180,7 +193,7 @@ def _ticket(longest_wait_seconds: float) -> Json:
         "inputfile",
         "Fetch a volume that was sent, as the service reads it: NIfTI. It is made when it is asked for first.",
         _sent("The volume.", GZIP),
-        *(400, 404, 409, 410, 412, 416),
+        *(400, 404, 409, 410, 412, 416, 507),
         parameters=[wait, *RESULT_REQUEST_HEADERS],
         security=security,
     )

@@ -92,6 +92,8 @@ class Status:
     """Where a ticket stands. Times are RFC 3339, UTC."""
 
     id: TicketId
+    label: str | None
+    """Its client's own name for it; null too once its files are to be deleted."""
     service: str
     state: State
     position: int | None
@@ -118,6 +120,7 @@ class Status:
         """Describe a ticket; its links hold the token if there is one."""
         return cls(
             id=ticket.id,
+            label=None if ticket.delete_requested else ticket.label,
             service=ticket.service,
             state=ticket.state,
             position=outlook.position,
@@ -184,6 +187,13 @@ class Service:
     name: str
     description: str
     version: str
+    trial: bool
+    """It is only to try the server with."""
+    intended_use: str
+    """For whom and for which images it is meant; as the next three, empty where its author says nothing."""
+    licence: str
+    reference: str
+    contact: str
     available: bool
     """A compute source that takes tickets offers it now."""
     why_unavailable: str | None
@@ -194,6 +204,8 @@ class Service:
     """Tickets in the shortest queue that a new one may join; null where none is available."""
     wait_seconds: float | None
     """Expected, until a new ticket would be started."""
+    takes_label: bool
+    """Whether a ticket's label is kept here; where not, send none."""
     interface: dict[str, DescribedInput]
     """By the inputs' ids."""
     example: dict[str, Any]
@@ -201,18 +213,30 @@ class Service:
 
     @classmethod
     def of(
-        cls, offered: OfferedService, ahead: ShortestQueue | None, why: str | None, example: dict[str, Any]
+        cls,
+        offered: OfferedService,
+        ahead: ShortestQueue | None,
+        why: str | None,
+        example: dict[str, Any],
+        *,
+        takes_label: bool,
     ) -> Service:
         """Describe a service, and the queue that a new ticket would join."""
         return cls(
             name=offered.name,
             description=offered.description,
             version=offered.version,
+            trial=offered.trial,
+            intended_use=offered.intended_use,
+            licence=offered.licence,
+            reference=offered.reference,
+            contact=offered.contact,
             available=offered.available,
             why_unavailable=None if offered.available else why,
             memory_bytes=offered.memory_bytes,
             waiting=None if ahead is None else ahead.waiting,
             wait_seconds=None if ahead is None else round(ahead.wait_seconds, 1),
+            takes_label=takes_label,
             interface=offered.interface,
             example=example,
         )

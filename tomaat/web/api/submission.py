@@ -20,7 +20,8 @@ from tomaat.storage import Storage, TicketFolder
 from tomaat.tickets.ticket import Ticket
 from tomaat.tickets.ticket_store import NewTicket, OfferedService, TicketStore
 from tomaat.web.api.fields import Fields
-from tomaat.web.api.form import Form
+from tomaat.web.api.form import LABEL, Form
+from tomaat.web.api.label import read_label
 from tomaat.web.api.tokens import new_token
 from tomaat.web.http.access import demand_service
 from tomaat.web.http.problems import Problem, invalid, refused_where_disk_is_full, retry_later
@@ -42,6 +43,7 @@ class Received:
     digest: bytes  #: SHA-256 of it
     field_faults: list[dict[str, Any]] | None = None  #: of a form with a field for each input
     links: dict[str, list[str]] = field(default_factory=dict)  #: that were left out of folders of images
+    label: str | None = None
 
 
 class Submission:
@@ -54,10 +56,12 @@ class Submission:
         limits: ArchiveLimits,
         *,
         largest_voxel_bytes: int,
+        keep_labels: bool,
         offered: Recent[list[OfferedService]],
         still_loading: Callable[[], bool],
     ) -> None:
         self.store = store
+        self.keep_labels = keep_labels
         self.offered = offered
         self.still_loading = still_loading
         self.storage = storage
@@ -87,6 +91,7 @@ class Submission:
             key_name=None if key is None else key.name,
             idempotency_key=repeatable,
             payload_sha256=None if repeatable is None else received.digest,
+            label=received.label if self.keep_labels else None,
         )
         return self._enter(submission), token
 
@@ -110,20 +115,26 @@ class Submission:
     def _receive(self, form: Form, folder: TicketFolder, permitted: Callable[[str], OfferedService]) -> Received:
         """Receive the inputs.
 
-        ``permitted`` is asked once: before anything is written, if the service is named before the inputs.
+        ``permitted`` is asked once: before anything is written, if the service is named before the inputs. The field
+        ``label`` is an input's where the service has one of that id, and the inputs come as fields.
         """
         named = form.begin()
         service = None if named is None else permitted(named)
         if form.has_payload:
             return self._unpack(form, folder, service, permitted)
         fields = Fields(folder.inputs, self.limits)
+        label = None
         try:
             fields.receive(form.fields())
+            service = service or permitted(form.service or "")
+            if LABEL not in service.interface:
+                label = read_label(form.label)
+            elif form.label is not None:
+                fields.add_text(LABEL, form.label)
         except ArchiveRefused as error:
             raise _archive_problem(error) from error
-        service = service or permitted(form.service or "")
         fields.write_main(service.interface)
-        return Received(service=service, digest=fields.digest.digest(), field_faults=fields.faults)
+        return Received(service=service, digest=fields.digest.digest(), field_faults=fields.faults, label=label)
 
     def _unpack(
         self,
@@ -146,7 +157,7 @@ class Submission:
         service = service or permitted(form.service or "")
         if refusal is not None:
             raise refusal
-        return Received(service=service, digest=digest.digest(), links=links)
+        return Received(service=service, digest=digest.digest(), links=links, label=read_label(form.label))
 
     def _check(self, folder: TicketFolder, received: Received) -> None:
         """Demand that the service takes the inputs."""

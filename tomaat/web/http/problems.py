@@ -142,7 +142,7 @@ def too_large(claimed_bytes: int | None, largest_bytes: int) -> Problem:
 
 
 def storage_full() -> Problem:
-    """Say that the upload has no room."""
+    """Say that what a request brings, or asks to be made, has no room."""
     detail = "The server's disk is full; tell its operator. Nothing was kept of this request."
     return retry_later(507, "storage-full", "Storage full", detail, 60)
 

@@ -95,6 +95,16 @@ export function result(ticket, onBytes, signal) {
 }
 
 /**
+ * Fetch the record of a result alone, which does not count as fetching the result.
+ * @param {Reference} ticket
+ * @param {AbortSignal} signal
+ * @returns {Promise<import("./result.js").Manifest>}
+ */
+export function recordOf(ticket, signal) {
+  return askFor(ticket, "result", "/result.json", { signal });
+}
+
+/**
  * Fetch a volume that was sent, as the service read it; asks again while it is being read.
  * @param {Reference} ticket
  * @param {string} id of the input
@@ -118,13 +128,14 @@ export async function volumeAsRead(ticket, id, signal) {
  * Send a payload. The same `idempotencyKey` and payload give the same ticket, however often they are sent.
  * @param {string} service
  * @param {Blob} payload
- * @param {{idempotencyKey: string, onBytes: (bytes: number, allBytes: number) => void, signal: AbortSignal}} options
+ * @param {{label: string, idempotencyKey: string, onBytes: (bytes: number, allBytes: number) => void, signal: AbortSignal}} options
  * @returns {Promise<Accepted>}
  */
-export async function submit(service, payload, { idempotencyKey, onBytes, signal }) {
+export async function submit(service, payload, { label, idempotencyKey, onBytes, signal }) {
   signal.throwIfAborted();
   const form = new FormData();
   form.append("service", service); // in front of the payload: an unknown service is refused before it is unpacked
+  if (label) form.append("label", label);
   form.append("payload", payload, "payload.tar.gz");
   const request = new XMLHttpRequest(); // fetch() does not tell how much it has sent
   request.open("POST", "/request");

@@ -12,6 +12,7 @@ const CHARACTERS = 0x00080005;
 const MODALITY = 0x00080060;
 const DESCRIPTION = 0x0008103e;
 const SYNTAX = 0x00020010;
+const STUDY = 0x0020000d;
 const UID = 0x0020000e;
 const NUMBER = 0x00200011;
 const ITEM = 0xfffee000;
@@ -21,6 +22,7 @@ const SEQUENCE_ENDS = 0xfffee0dd;
 /**
  * @typedef {object} Head what a file says of its series
  * @property {string} uid empty where the file does not tell, or not in a way that is read here
+ * @property {string} study the UID of its study; empty likewise
  * @property {string} about number, description and modality, as far as they are told
  * @property {boolean} cut the file ends before an image could
  *
@@ -42,7 +44,12 @@ export async function headOf(file) {
   const utf8 = textOf(values.get(CHARACTERS)).includes("ISO_IR 192");
   const [number, description, modality] = [NUMBER, DESCRIPTION, MODALITY].map((tag) => textOf(values.get(tag), utf8));
   const about = [number && `${number}:`, description, modality && `(${modality})`].filter(Boolean).join(" ");
-  return { uid: textOf(values.get(UID)), about, cut: ended && file.size <= HEAD_BYTES };
+  return {
+    uid: textOf(values.get(UID)),
+    study: textOf(values.get(STUDY)),
+    about,
+    cut: ended && file.size <= HEAD_BYTES,
+  };
 }
 
 /**

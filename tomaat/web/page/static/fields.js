@@ -14,6 +14,7 @@ import { inDigits } from "./words.js";
  * @property {{name: string, data: Blob}[]} [members]
  * @property {import("./files.js").Shown} [volume]
  * @property {boolean} [isDicom]
+ * @property {{of: import("./cases.js").Case, read: Read}[]} [cases] of a cohort: members and volume of each
  * @property {string} [fault]
  */
 
@@ -23,6 +24,7 @@ import { inDigits } from "./words.js";
  * @property {HTMLElement} target the label names it, and the focus goes to it
  * @property {() => Read} read
  * @property {(value: any) => void} fill
+ * @property {() => string} [name] of the file or the folder that is chosen
  */
 
 /**
@@ -32,12 +34,13 @@ import { inDigits } from "./words.js";
  * @property {() => Read} read
  * @property {(value: any) => void} fill
  * @property {(fault: string) => void} refuse
+ * @property {() => string} name of the file or the folder that is chosen; of other fields nothing
  * @property {() => void} clear
  * @property {() => void} focus
  */
 
 const CONTROLS = {
-  volume: (/** @type {Input} */ input) => new VolumeField(input),
+  volume: (/** @type {Input} */ input, /** @type {boolean} */ takesMany) => new VolumeField(input, takesMany),
   float: numberControl,
   int: numberControl,
   str: textControl,
@@ -52,21 +55,27 @@ const AXES = {
 };
 const MISSING = "This is needed.";
 
-/** Make the field of an input, with all of its description. @param {Input} input @returns {Field} */
-export function makeField(input) {
-  const control = (CONTROLS[input.type] ?? jsonControl)(input);
+/**
+ * Make the field of an input, with all of its description.
+ * @param {Input} input
+ * @param {{takesMany?: boolean}} [how] whether several volumes become a ticket each
+ * @returns {Field}
+ */
+export function makeField(input, { takesMany = false } = {}) {
+  const control = (CONTROLS[input.type] ?? jsonControl)(input, takesMany);
   const open = !input.required && input.default === null;
   const frame = makeFrame(`input-${input.id}`, control, {
     name: [input.name, open && make("span", { class: "optional" }, " optional")],
     kind: input.type,
     about: input.description,
-    hint: hintOf(input),
+    hint: hintOf(input) + (takesMany ? " Several volumes, or a folder of studies, become one ticket each." : ""),
   });
   frame.element.dataset.input = input.id;
   return {
     input,
     element: frame.element,
     read: () => control.read(),
+    name: () => control.name?.() ?? "",
     clear: frame.clear,
     focus: frame.focus,
     fill(value) {

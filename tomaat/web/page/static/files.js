@@ -10,7 +10,7 @@ import { unzip } from "./zip.js";
 export const MOST_FILES = 20_000; // in which a series is looked for; a server takes far fewer images
 
 /**
- * @typedef {{about: string, images: File[]}} Series
+ * @typedef {{about: string, study: string, images: File[]}} Series
  * @typedef {{name: string, open: () => Promise<File>}} Shown a volume that can be looked at; `open` throws the reason why not
  */
 
@@ -87,7 +87,11 @@ export async function lookThrough(files) {
       continue;
     }
     const which = head.uid || path(file).replace(/[^/]*$/, "");
-    const series = found.get(which) ?? { about: head.about || "A series without a name", images: [] };
+    const series = found.get(which) ?? {
+      about: head.about || "A series without a name",
+      study: head.study,
+      images: [],
+    };
     series.images.push(file);
     found.set(which, series);
   }
@@ -131,4 +135,15 @@ async function within(folder) {
     if (!portion.length) return entries;
     entries.push(...portion);
   }
+}
+
+/**
+ * The longest of the ends that a name has, in lower case as the server wants it.
+ * @param {string} name
+ * @param {string[]} extensions
+ */
+export function extensionOf(name, extensions) {
+  return extensions
+    .filter((extension) => name.toLowerCase().endsWith(extension))
+    .sort((one, other) => other.length - one.length)[0];
 }

@@ -5,7 +5,9 @@ import { announce, fill, make } from "./dom.js";
 import { makeField } from "./fields.js";
 import { makeFormatField } from "./format-field.js";
 import { makeKeyField } from "./key-field.js";
+import { makeLabelField } from "./label-field.js";
 import { demandSize, leastBytes, pack, readAll } from "./payload.js";
+import { beginCohort, sendMany } from "./send-many.js";
 import { makeSending } from "./sending.js";
 import { keep, keepSent } from "./store.js";
 import { saidBy } from "./words.js";
@@ -19,6 +21,7 @@ const KEY_KINDS = ["key-needed", "service-not-allowed"];
  *
  * @typedef {object} Hooks
  * @property {(ticket: import("./api.js").Reference) => void} onTicket takes the ticket that was made
+ * @property {(cohort: string) => void} onCohort takes the cohort whose tickets were made
  * @property {(upload: Upload) => void} onUpload takes each change of an upload's standing
  */
 
@@ -28,8 +31,11 @@ export class ServiceForm {
   constructor(service, hooks) {
     this.service = service;
     this.hooks = hooks;
-    this.fields = Object.values(service.interface).map(makeField);
+    const inputs = Object.values(service.interface);
+    const takesMany = inputs.filter(({ type }) => type === "volume").length === 1;
+    this.fields = inputs.map((input) => makeField(input, { takesMany }));
     this.formatField = this.fields.some(({ input }) => input.type === "volume") ? makeFormatField() : null;
+    this.labelField = service.takes_label ? makeLabelField() : null;
     this.keyField = makeKeyField();
     this.trouble = make("div", { class: "trouble", role: "alert", hidden: true });
     this.sending = makeSending();
@@ -41,9 +47,10 @@ export class ServiceForm {
       "fieldset",
       {},
       make("legend", { class: "unseen" }, `The inputs of ${service.name}`),
+      this.keyField.element,
       ...this.fields.map((field) => field.element),
       this.formatField?.element,
-      this.keyField.element,
+      this.labelField?.element,
       make("div", { class: "actions" }, this.send, this.example),
     );
     const onsubmit = (/** @type {SubmitEvent} */ event) => this.onSubmit(event);
@@ -53,6 +60,10 @@ export class ServiceForm {
     /** The payload as it is sent. @type {{payload: Blob, idempotencyKey: string} | null} */
     this.packed = null;
     this.busy = false;
+    /** The case that was packed last. @type {import("./cases.js").Case | null} */
+    this.packedOf = null;
+    /** What was sent of many volumes. @type {import("./send-many.js").Cohort | null} */
+    this.cohort = null;
     this.arrived = false; // whether all of it went out, so that the server may have taken it
     /** @type {Upload} */
     this.upload = "";
@@ -86,7 +97,9 @@ export class ServiceForm {
   }
 
   onInput() {
+    this.labelField?.suggest(this.fields.map((field) => field.name()).find(Boolean) ?? "");
     this.packed = null;
+    this.cohort = null;
     this.trouble.hidden = true;
   }
 
@@ -124,34 +137,53 @@ export class ServiceForm {
     }
     const signal = this.begin("Packing");
     this.setUpload("sending");
+    const label = this.labelField?.read() ?? "";
     try {
-      const ticket = await this.packAndSend(content, signal);
-      keep({ ...ticket, created: new Date().toISOString() });
-      keepSent(ticket.id, content.volumes);
+      const told = await (content.cases
+        ? this.sendMany(content.cases, label, signal)
+        : this.sendOne(content, label, signal));
       this.setBusy(false);
       this.setUpload("");
-      this.hooks.onTicket(ticket);
+      told();
     } catch (error) {
       this.setBusy(false);
       this.setUpload(signal.aborted || this.element.isConnected ? "" : "failed");
       if (!signal.aborted) return this.explain(error);
-      if (this.arrived) {
-        this.tell(
-          "Stopped. The server may have taken it already: send it again to see that ticket, and cancel it there.",
-        );
-      }
+      const taken = "The server may have taken it already: send it again to see that ticket, and cancel it there.";
+      if (this.arrived || this.cohort) this.tell(`Stopped.${this.arrived ? ` ${taken}` : ""}`);
       this.send.focus();
     }
   }
 
-  /** @param {import("./payload.js").Content} content @param {AbortSignal} signal */
-  async packAndSend(content, signal) {
+  /** Send a ticket; return what shows it. @param {import("./payload.js").Content} content @param {string} label @param {AbortSignal} signal */
+  async sendOne(content, label, signal) {
+    const ticket = await this.packAndSend(content, label, signal);
+    keep({ ...ticket, label, created: new Date().toISOString() });
+    keepSent(ticket.id, content.volumes);
+    return () => this.hooks.onTicket(ticket);
+  }
+
+  /** Send a ticket of each case; return what shows them. @param {import("./payload.js").CaseContent[]} cases @param {string} before @param {AbortSignal} signal */
+  async sendMany(cases, before, signal) {
+    const cohort = (this.cohort ??= beginCohort());
+    await sendMany(cohort, this.service.name, cases, before, ({ of, content }, label, about) => {
+      if (this.packedOf !== of) this.packed = null; // of a case that was refused
+      this.packedOf = of;
+      return this.packAndSend(content, label, signal, about);
+    });
+    this.cohort = null;
+    return () => this.hooks.onCohort(cohort.id);
+  }
+
+  /** @param {import("./payload.js").Content} content @param {string} label @param {AbortSignal} signal @param {string} [about] said before each step */
+  async packAndSend(content, label, signal, about = "") {
     this.arrived = false;
     demandSize(leastBytes(content.members));
-    this.packed ??= await pack(content, this.sending.showStep("Packing"), signal);
+    this.packed ??= await pack(content, this.sending.showStep(`${about}Packing`), signal);
     demandSize(this.packed.payload.size);
-    const onBytes = this.sending.showStep("Sending");
+    const onBytes = this.sending.showStep(`${about}Sending`);
     const ticket = await submit(this.service.name, this.packed.payload, {
+      label,
       idempotencyKey: this.packed.idempotencyKey,
       signal,
       onBytes: (bytes, allBytes) => {
@@ -198,6 +230,8 @@ export class ServiceForm {
 
   /** @param {...string} lines */
   tell(...lines) {
+    const done = this.cohort?.done.size;
+    if (done) lines.unshift(`Sent so far: ${done}. Send again for the others.`);
     fill(this.trouble, ...lines.map((line) => make("p", {}, line)));
     this.trouble.hidden = false;
   }

@@ -1,10 +1,13 @@
 /** The page: it shows one of its views, and asks the server for services and tickets meanwhile. */
 
 import { services as fetchServices, Refused, status } from "./api.js";
+import { makeCohortView } from "./cohort-view.js";
 import { announce, fill, make } from "./dom.js";
 import { ServiceForm } from "./form.js";
-import { placeOf, ticketPlace } from "./links.js";
+import { cohortPlace, placeOf, ticketPlace } from "./links.js";
+import { noticesWanted } from "./notices.js";
 import { makeOverview, serviceState } from "./overview.js";
+import { makeOwnTexts } from "./own-texts.js";
 import { isOpen } from "./states.js";
 import { find, onOtherTab, tickets, update } from "./store.js";
 import { TicketView } from "./ticket.js";
@@ -34,6 +37,9 @@ function showPlace() {
   if (place.view === "ticket") {
     document.title = `Ticket ${place.id} – TOMAAT`;
     showTicket(place.id, place.token ?? find(place.id)?.token);
+  } else if (place.view === "cohort") {
+    document.title = "Table – TOMAAT";
+    fill(main, makeCohortView(place.id, shown.signal));
   } else if (place.view === "service") {
     document.title = `${place.name} – TOMAAT`;
     showService(place.name);
@@ -77,6 +83,7 @@ function showService(name) {
       back,
       make("h1", {}, name),
       make("p", { class: "about" }, service.description),
+      makeOwnTexts(service),
       about,
       formOf(service).show(),
     ),
@@ -93,6 +100,12 @@ function formOf(service) {
       announce(`${service.name}: ticket ${ticket.id}.`);
       const place = placeOf(location.hash);
       if (place.view === "service" && place.name === service.name) location.hash = ticketPlace(ticket);
+      else if (place.view === "overview") overview.showTickets();
+    },
+    onCohort(cohort) {
+      announce(`${service.name}: all are sent.`);
+      const place = placeOf(location.hash);
+      if (place.view === "service" && place.name === service.name) location.hash = cohortPlace(cohort);
       else if (place.view === "overview") overview.showTickets();
     },
     onUpload(upload) {
@@ -138,7 +151,7 @@ async function refreshTickets() {
     asked.add(ticket.token);
     try {
       const now = await status(ticket, { signal: shown.signal });
-      update({ ...ticket, state: now.state });
+      update({ ...ticket, label: now.label, state: now.state });
     } catch (error) {
       if (!(error instanceof Refused) || error.kind !== "not-found") break; // later
       update({ ...ticket, state: "unknown" });
@@ -151,10 +164,10 @@ async function run() {
   for (;;) {
     await refresh();
     await new Promise((resolve) => setTimeout(resolve, 1000 * REFRESH_SECONDS));
-    if (document.hidden) {
+    if (document.hidden && !noticesWanted()) {
       await new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }));
     }
-    if (placeOf(location.hash).view === "overview") await refreshTickets();
+    if (placeOf(location.hash).view === "overview" || noticesWanted()) await refreshTickets();
   }
 }
 

@@ -1,10 +1,9 @@
 /** The first view: every service, and the tickets that this browser keeps. */
 
 import { fill, make, redraw } from "./dom.js";
-import { ticketPlace } from "./links.js";
-import { STATES } from "./states.js";
-import { forgetAll, tickets } from "./store.js";
-import { atTime, counted, inPlainWords, inTime } from "./words.js";
+import { makeNoticeBox } from "./notices.js";
+import { makeTicketList } from "./ticket-list.js";
+import { counted, inPlainWords, inTime } from "./words.js";
 
 /** @typedef {import("./shapes.d.ts").Service} Service */
 
@@ -12,15 +11,23 @@ const UPLOADS = { sending: "Being sent", failed: "Not sent; the form says why" }
 
 /** Make the view; the functions beside it fill it. */
 export function makeOverview() {
-  const list = make("ul", { class: "services" }, make("li", { class: "hint" }, "Asking the server…"));
+  const lists = make("div", {}, make("p", { class: "hint" }, "Asking the server…"));
   const trouble = make("p", { class: "trouble", role: "status", hidden: true });
   const uploads = make("div");
-  const kept = make("div", { class: "kept" });
+  const kept = makeTicketList();
+  const notices = makeNoticeBox();
   const element = make(
     "div",
     { class: "overview" },
-    make("section", { "aria-labelledby": "services" }, make("h1", { id: "services" }, "Services"), trouble, list),
-    make("section", { "aria-labelledby": "tickets" }, make("h2", { id: "tickets" }, "Your tickets"), uploads, kept),
+    make("section", { "aria-labelledby": "services" }, make("h1", { id: "services" }, "Services"), trouble, lists),
+    make(
+      "section",
+      { "aria-labelledby": "tickets" },
+      make("h2", { id: "tickets" }, "Your tickets"),
+      uploads,
+      kept.element,
+      notices.element,
+    ),
   );
   /** Each service's state in the list. @type {Map<string, HTMLElement>} */
   let states = new Map();
@@ -31,11 +38,15 @@ export function makeOverview() {
       trouble.textContent = fault;
       trouble.hidden = !fault;
       if (!services) return;
-      const lines = services.map(({ name, description }) => [name, description]);
-      redraw(list, lines, () => {
+      const lines = services.map(({ name, description, intended_use, trial }) => [
+        name,
+        description,
+        intended_use,
+        trial,
+      ]);
+      redraw(lists, lines, () => {
         states = new Map(services.map(({ name }) => [name, make("div")]));
-        if (!services.length) return [make("li", { class: "hint" }, "No service is offered yet.")];
-        return services.map((service) => serviceLine(service, /** @type {Node} */ (states.get(service.name))));
+        return makeLists(services, states);
       });
       for (const service of services) fill(/** @type {Element} */ (states.get(service.name)), serviceState(service));
     },
@@ -47,7 +58,10 @@ export function makeOverview() {
       );
       fill(uploads, lines.some(Boolean) && make("ul", { class: "tickets" }, ...lines));
     },
-    showTickets: () => showTickets(kept),
+    showTickets() {
+      kept.show();
+      notices.update();
+    },
   };
 }
 
@@ -73,50 +87,18 @@ function formLink(name) {
   return make("a", { href: `#/services/${encodeURIComponent(name)}` }, name);
 }
 
-/** @param {Service} service @param {Node} state */
-function serviceLine(service, state) {
-  return make(
-    "li",
-    { class: "card" },
-    make("h2", {}, formLink(service.name)),
-    make("p", {}, service.description),
-    state,
-  );
+/** Services for people, and below them those that are only to try with. @param {Service[]} services @param {Map<string, HTMLElement>} states */
+function makeLists(services, states) {
+  if (!services.length) return [make("p", { class: "hint" }, "No service is offered yet.")];
+  const [trials, others] = [true, false].map((trial) => services.filter((service) => service.trial === trial));
+  const list = (/** @type {Service[]} */ some) =>
+    some.length > 0 &&
+    make("ul", { class: "services" }, ...some.map((service) => serviceLine(service, states.get(service.name))));
+  return [list(others), trials.length > 0 && make("h2", { class: "trials" }, "To try this server with"), list(trials)];
 }
 
-/** @param {HTMLElement} kept */
-function showTickets(kept) {
-  const known = tickets();
-  const today = new Date().toDateString(); // the day of a ticket that was sent today is left out
-  redraw(kept, [today, known], () => {
-    if (!known.length) {
-      return [
-        make("p", { class: "hint" }, "None yet. The tickets that you send are listed here, in this browser only."),
-      ];
-    }
-    return [
-      make("ul", { class: "tickets" }, ...known.map(ticketLine)),
-      make("p", { class: "hint" }, "Kept in this browser only; the server has no list of yours."),
-      make("button", { type: "button", class: "quiet", onclick: askAndForget }, "Forget them all"),
-    ];
-  });
-  function askAndForget() {
-    if (!confirm("Forget all tickets in this browser? Their results can then be reached only with a saved link.")) {
-      return;
-    }
-    forgetAll();
-    showTickets(kept);
-    kept.closest("main")?.focus();
-  }
-}
-
-/** @param {import("./store.js").KeptTicket} ticket */
-function ticketLine(ticket) {
-  return make(
-    "li",
-    {},
-    make("a", { href: ticketPlace(ticket) }, `${ticket.service} ${ticket.id}`),
-    make("span", { class: `state ${ticket.state}` }, STATES[ticket.state] ?? ticket.state),
-    make("time", { datetime: ticket.created }, atTime(ticket.created)),
-  );
+/** @param {Service} service @param {HTMLElement | undefined} state */
+function serviceLine({ name, description, intended_use }, state) {
+  const use = intended_use && make("p", { class: "use" }, intended_use);
+  return make("li", { class: "card" }, make("h2", {}, formLink(name)), make("p", {}, description), use, state);
 }

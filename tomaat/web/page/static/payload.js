@@ -8,13 +8,14 @@ import { inBytes } from "./words.js";
  * @typedef {{name: string, data: Blob}} Member
  * @typedef {Map<string, import("./files.js").Shown>} Volumes by the ids of their inputs
  * @typedef {{main: object, members: Member[], volumes: Volumes}} Content
+ * @typedef {{of: import("./cases.js").Case, content: Content}} CaseContent
  */
 
 /**
  * Read every field; refuse those that are wrong.
  * @param {import("./fields.js").Field[]} fields
  * @param {ReturnType<typeof import("./format-field.js").makeFormatField> | null} formatField
- * @returns {Content | null} nothing where one is wrong
+ * @returns {(Content & {cases: CaseContent[] | null}) | null} the content of each case of a cohort; nothing where a field is wrong
  */
 export function readAll(fields, formatField) {
   /** @type {Record<string, any>} */
@@ -23,10 +24,12 @@ export function readAll(fields, formatField) {
   const members = [];
   /** @type {Volumes} */
   const volumes = new Map();
+  /** @type {{id: string, cases: NonNullable<import("./fields.js").Read["cases"]>} | null} */
+  let cohort = null;
   let right = true;
   let hasDicom = false;
   for (const field of fields) {
-    const { value, members: files, volume, isDicom, fault } = field.read();
+    const { value, members: files, volume, isDicom, cases, fault } = field.read();
     field.clear();
     if (fault) field.refuse(fault);
     right &&= !fault;
@@ -34,9 +37,26 @@ export function readAll(fields, formatField) {
     if (value !== undefined) inputs[field.input.id] = value;
     members.push(...(files ?? []));
     if (volume) volumes.set(field.input.id, volume);
+    if (cases) cohort = { id: field.input.id, cases };
   }
   const { outputs, fault } = formatField?.read(hasDicom) ?? {};
-  return right && !fault ? { main: { inputs, outputs }, members, volumes } : null;
+  if (!right || fault) return null;
+  const main = { inputs, outputs };
+  return { main, members, volumes, cases: cohort && contentsOf(main, members, cohort) };
+}
+
+/**
+ * The content of each case of a cohort: its own volume, and what all of them share.
+ * @param {object} main
+ * @param {Member[]} members
+ * @param {{id: string, cases: NonNullable<import("./fields.js").Read["cases"]>}} cohort
+ * @returns {CaseContent[]}
+ */
+function contentsOf(main, members, { id, cases }) {
+  return cases.map(({ of, read }) => {
+    const volumes = new Map(read.volume ? [[id, read.volume]] : []);
+    return { of, content: { main, members: [...members, ...(read.members ?? [])], volumes } };
+  });
 }
 
 /**

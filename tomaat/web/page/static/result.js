@@ -5,6 +5,7 @@ import { announce, fill, make } from "./dom.js";
 import { shownFile } from "./files.js";
 import { makeArray, makeTextFile, makeValue } from "./outputs.js";
 import { makeLegend } from "./legend.js";
+import { ownTexts } from "./own-texts.js";
 import { sentWith } from "./store.js";
 import { gunzip } from "./streams.js";
 import { untar } from "./tar.js";
@@ -28,6 +29,7 @@ const TEXTS = ["txt", "csv", "tsv", "json", "md", "log"];
  * @property {string} name
  * @property {"volume" | "labels" | "array" | "file" | "text" | "json"} type
  * @property {string} [file]
+ * @property {string} [nifti] the same labels for a viewer, beside a DICOM Segmentation
  * @property {any} [value]
  * @property {string} [preview]
  * @property {Label[]} [labels]
@@ -37,6 +39,10 @@ const TEXTS = ["txt", "csv", "tsv", "json", "md", "log"];
  * @typedef {object} Manifest result.json
  * @property {string} service
  * @property {string} version
+ * @property {string} [intended_use]
+ * @property {string} [licence]
+ * @property {string} [reference]
+ * @property {string} [contact]
  * @property {string | null} weights_sha256
  * @property {Record<string, string>} inputs
  * @property {{detail: string}[]} [remarks] on how the inputs were read
@@ -174,7 +180,7 @@ async function makeOutputs({ outputs }, files, sent, linkTo, signal) {
     );
     if (content) shown.push(section(inWords(output.name), content));
   }
-  const all = outputs.filter(has).map((output) => /** @type {string} */ (output.file));
+  const all = outputs.filter(has).flatMap(({ file = "", nifti = "" }) => (files.has(nifti) ? [file, nifti] : [file]));
   if (all.length) shown.push(section("Files", makeFiles(all, files, linkTo)));
   return shown;
 }
@@ -202,14 +208,10 @@ async function attempt(name, show) {
  * @param {AbortSignal} signal
  */
 function makeVolumes(outputs, files, sent, linkTo, signal) {
-  const named = outputs.map((output) => ({
-    name: inWords(output.name),
-    file: new File(
-      [/** @type {Blob} */ (files.get(/** @type {string} */ (output.file)))],
-      /** @type {string} */ (output.file),
-    ),
-    labels: output.labels,
-  }));
+  const named = outputs.map(({ name, labels, ...output }) => {
+    const file = output.nifti && files.has(output.nifti) ? output.nifti : /** @type {string} */ (output.file);
+    return { name: inWords(name), file: new File([/** @type {Blob} */ (files.get(file))], file), labels };
+  });
   const overlays = named.filter(({ labels, file }) => labels && !isDicom(file));
   const made = named.filter(({ labels }) => !labels).map(({ name, file }) => ({ ...shownFile(file), name }));
   const viewer = overlays.length || made.length ? makeViewer(sent, made, overlays, signal) : null; // a volume without the labels that were found in it would mislead
@@ -290,6 +292,7 @@ function makeAbout(manifest) {
   /** @type {[string, string][]} */
   const facts = [
     ["Service", `${manifest.service}, version ${manifest.version}`],
+    ...ownTexts({ ...manifest, version: "" }),
     ["Computed on", manifest.compute_source],
     ...Object.entries(manifest.timings_seconds ?? {}).map(
       ([what, seconds]) => /** @type {[string, string]} */ ([`Time: ${what}`, inSeconds(seconds)]),

@@ -150,6 +150,13 @@ export interface Service {
   name: string;
   description: string;
   version: string;
+  /** It is only to try the server with. */
+  trial: boolean;
+  /** For whom and for which images it is meant; as the next three, empty where its author says nothing. */
+  intended_use: string;
+  licence: string;
+  reference: string;
+  contact: string;
   /** A compute source that takes tickets offers it now. */
   available: boolean;
   /** Why none does; null where one does. */
@@ -160,6 +167,8 @@ export interface Service {
   waiting: number | null;
   /** Expected, until a new ticket would be started. */
   wait_seconds: number | null;
+  /** Whether a ticket's label is kept here; where not, send none. */
+  takes_label: boolean;
   /** By the inputs' ids. */
   interface: Record<string, Input>;
   /** Values by the inputs' ids, to try it with; may be empty. A volume has `file`, its address here, and `about`. */
@@ -193,6 +202,8 @@ export interface Source {
 /** Where a ticket stands. Times are RFC 3339, UTC. */
 export interface Status {
   id: number;
+  /** Its client's own name for it; null too once its files are to be deleted. */
+  label: string | null;
   service: string;
   state: "submitted" | "queued" | "running" | "succeeded" | "failed" | "cancelled" | "expired";
   /** Place in its queue; 1 is next. */

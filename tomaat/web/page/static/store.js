@@ -1,27 +1,35 @@
 /**
- * The memory of this browser: tickets, until they are forgotten; an API key, until its tab is closed; and the volumes
- * that were sent, only while the page is open.
+ * The memory of this browser: tickets, until they are forgotten; whether notifications are asked for; an API key, until its
+ * tab is closed; and the volumes that were sent, only while the page is open.
  */
 
-import { isOpen } from "./states.js";
+import { ENDED, isOpen } from "./states.js";
 
 const TICKETS = "tomaat.tickets";
+const NOTICES = "tomaat.notices";
 const KEY = "tomaat.key";
-const MOST = 200;
+const MOST = 1000;
 
 /**
  * @typedef {object} KeptTicket
  * @property {number} id
  * @property {string} token
+ * @property {string | null} [label]
  * @property {string} service
  * @property {string} created RFC 3339
  * @property {string} state as it was seen last
+ * @property {string} [cohort] with which others it was sent
  */
 
 /** @typedef {import("./api.js").Reference} Reference */
 /** @typedef {import("./files.js").Shown} Shown */
+/** @typedef {import("./csv.js").Row & {why: string}} Refusal of a case of a cohort: its row in the table */
 /** @type {Map<number, Map<string, Shown>>} */
 const sent = new Map();
+/** @type {(ticket: KeptTicket) => void} */
+let tellEnd = () => {};
+/** By cohort, as long as the page is open. @type {Map<string, Refusal[]>} */
+const refused = new Map();
 
 /** The newest first. @returns {KeptTicket[]} */
 export function tickets() {
@@ -44,8 +52,8 @@ export function isKept(ticket) {
 }
 
 /** Remember a ticket, and how it stands. @param {KeptTicket} ticket */
-export function keep({ id, token, service, created, state }) {
-  const ticket = { id, token, service, created, state };
+export function keep({ id, token, label, service, created, state, cohort }) {
+  const ticket = { id, token, service, created, state, ...(label && { label }), ...(cohort && { cohort }) };
   if (isKept(ticket)) update(ticket);
   else write(thatFit([ticket, ...tickets()]));
 }
@@ -55,6 +63,13 @@ export function update(ticket) {
   const before = tickets();
   const after = before.map((each) => (isSame(each, ticket) ? { ...each, ...ticket } : each));
   if (JSON.stringify(after) !== JSON.stringify(before)) write(after);
+  const was = before.find((each) => isSame(each, ticket));
+  if (was && isOpen(was) && ENDED.includes(ticket.state ?? "")) tellEnd({ ...was, ...ticket });
+}
+
+/** Call back with each ticket that is seen to have ended; other tabs may be the first to see it. @param {(ticket: KeptTicket) => void} tell */
+export function onEnd(tell) {
+  tellEnd = tell;
 }
 
 /** @param {Reference} ticket */
@@ -66,6 +81,17 @@ export function forget(ticket) {
 export function forgetAll() {
   write([]);
   sent.clear();
+  refused.clear();
+}
+
+/** Note a case of a cohort that became no ticket. @param {string} cohort @param {Refusal} refusal */
+export function keepRefused(cohort, refusal) {
+  refused.set(cohort, [...refusedOf(cohort), refusal]);
+}
+
+/** @param {string} cohort */
+export function refusedOf(cohort) {
+  return refused.get(cohort) ?? [];
 }
 
 /** Whether two are one ticket: a server that is set up anew counts from 1 again. @param {Reference} one @param {Reference} other */
@@ -96,6 +122,24 @@ export function onOtherTab(changed) {
   addEventListener("storage", (event) => {
     if (event.key === TICKETS || event.key === null) changed();
   });
+}
+
+export function asksForNotices() {
+  try {
+    return localStorage.getItem(NOTICES) === "yes";
+  } catch {
+    return false;
+  }
+}
+
+/** @param {boolean} asked */
+export function keepNotices(asked) {
+  try {
+    if (asked) localStorage.setItem(NOTICES, "yes");
+    else localStorage.removeItem(NOTICES);
+  } catch {
+    // there are none
+  }
 }
 
 /** @returns {string} */

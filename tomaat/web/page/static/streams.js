@@ -48,6 +48,24 @@ export function gzip(blob, onBytes, signal) {
   );
 }
 
+/** The beginning of what a blob holds, unpacked if it is gzip; less where there is less. @param {Blob} blob @param {number} count */
+export async function firstBytes(blob, count) {
+  const [first, second] = new Uint8Array(await blob.slice(0, 2).arrayBuffer());
+  const packed = first === 0x1f && second === 0x8b;
+  if (!packed) return blob.slice(0, count).arrayBuffer();
+  const reader = blob.stream().pipeThrough(new DecompressionStream("gzip")).getReader();
+  /** @type {Uint8Array<ArrayBuffer>[]} */
+  const parts = [];
+  for (let bytes = 0; bytes < count;) {
+    const { value, done } = await reader.read();
+    if (done) break;
+    parts.push(value);
+    bytes += value.byteLength;
+  }
+  void reader.cancel().catch(() => {}); // what follows is not looked at
+  return new Blob(parts).slice(0, count).arrayBuffer();
+}
+
 /**
  * @param {Blob} blob
  * @returns {Promise<Blob>}

@@ -4,6 +4,7 @@ import { cancel, isToken, Refused } from "./api.js";
 import { announce, fill, make, redraw } from "./dom.js";
 import { follow } from "./follow.js";
 import { placeOf, ticketLink, ticketPlace } from "./links.js";
+import { makeNoticeBox } from "./notices.js";
 import { makeResult } from "./result.js";
 import { ENDED } from "./states.js";
 import { forget, isKept, keep, update } from "./store.js";
@@ -47,21 +48,22 @@ export class TicketView {
 
   /** @param {Status} now */
   show(now) {
-    const { title, about, told, percent, failure, more, bar, trouble, unsure, standing } = this.parts;
+    const { title, about, told, percent, failure, more, bar, trouble, unsure, notices, standing } = this.parts;
     const text = textOf(now, this.cancelAsked);
     const ended = ENDED.includes(now.state);
     trouble.hidden = true;
-    this.remember({ ...this.ticket, service: now.service, created: now.created, state: now.state });
+    this.remember({ ...this.ticket, label: now.label, service: now.service, created: now.created, state: now.state });
     if (this.signal.aborted) return; // another view is shown
     title.textContent = now.service;
     document.title = `${now.service} ${now.id}: ${text} – TOMAAT`;
-    about.textContent = `Ticket ${now.id}, sent ${atTime(now.created)}`;
+    about.textContent = `Ticket ${now.id}, sent ${atTime(now.created)}${now.label ? `: ${now.label}` : ""}`;
     told.textContent = text;
     more.textContent = moreOf(now);
     fill(failure, now.state === "failed" && makeFailure(problemOf(now)));
     const measured = now.progress !== null && now.state === "running";
     percent.textContent = measured ? `${Math.round(100 * (now.progress ?? 0))} %` : "";
     bar.hidden = ended;
+    if (ended) notices.remove();
     if (ended) unsure.hidden = true;
     if (measured) bar.value = now.progress ?? 0;
     else bar.removeAttribute("value");
@@ -146,7 +148,7 @@ export class TicketView {
   /** Say that there is no result any more. @param {Status} now @param {string} why */
   showGone(now, why) {
     const { told, more, outcome } = this.parts;
-    update({ ...this.ticket, service: now.service, created: now.created, state: "expired" });
+    update({ ...this.ticket, label: null, service: now.service, created: now.created, state: "expired" });
     if (this.signal.aborted) return;
     told.textContent = why;
     more.textContent = "";
@@ -157,11 +159,12 @@ export class TicketView {
 
   /** @param {string} why */
   showUnknown(why) {
-    const { told, more, bar, standing, actions } = this.parts;
+    const { told, more, bar, notices, standing, actions } = this.parts;
     update({ ...this.ticket, state: "unknown" });
     told.textContent = "The server knows no such ticket.";
     more.textContent = `${why} It may have been forgotten after a long time, or the link is not whole.`;
     bar.hidden = true;
+    notices.remove();
     standing.dataset.state = "failed";
     const leave = () => {
       forget(this.ticket);
@@ -183,6 +186,7 @@ function makeParts(ticket) {
   const trouble = make("p", { class: "trouble", role: "status", hidden: true });
   const actions = make("div", { class: "actions" });
   const unsure = make("p", { class: "trouble", role: "status", hidden: true }); // of the last action
+  const notices = makeNoticeBox().element;
   const standing = make(
     "section",
     { class: "standing", "aria-label": "Where it stands" },
@@ -193,11 +197,15 @@ function makeParts(ticket) {
     actions,
     unsure,
     trouble,
+    notices,
   );
   const outcome = make("div", { class: "outcome" });
   const back = make("p", { class: "back" }, make("a", { href: "#/" }, "All services and tickets"));
   const element = make("div", { class: "ticket" }, back, title, about, standing, outcome, makeLink(ticket));
-  return { element, title, about, standing, told, percent, failure, more, bar, trouble, actions, unsure, outcome };
+  return {
+    ...{ element, title, about, standing, told, percent, failure, more },
+    ...{ bar, trouble, actions, unsure, notices, outcome },
+  };
 }
 
 /** @param {HTMLElement} element @param {string} text */

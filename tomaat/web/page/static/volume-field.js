@@ -1,32 +1,45 @@
-/** A field for a volume: a file, or a folder of DICOM images, dropped or chosen. */
+/** A field for a volume: a file, or a folder of DICOM images, dropped or chosen; or many, for a ticket each. */
 
+import { casesIn, MOST_CASES } from "./cases.js";
 import { fill, make } from "./dom.js";
-import { dropped, lookThrough, MOST_FILES, picker, shownFile, shownSeries, shownZip, unreadable } from "./files.js";
-import { counted, inBytes } from "./words.js";
+import { dropped, extensionOf, MOST_FILES, picker, shownFile, shownSeries, shownZip, unreadable } from "./files.js";
+import { twoPlaces } from "./nifti-places.js";
+import { counted, inBytes, inDigits } from "./words.js";
 
 /** @typedef {import("./files.js").Series} Series */
+/** @typedef {import("./cases.js").Case} Case */
 
 const MOST_DOUBTFUL = 5; // files that a fault names
 const MOST_LEFT_OUT = 500; // that are named
 
 /** The control of an input of the type `volume`. */
 export class VolumeField {
-  /** @param {import("./shapes.d.ts").Input} input */
-  constructor(input) {
+  /** @param {import("./shapes.d.ts").Input} input @param {boolean} takesMany whether several volumes become a ticket each */
+  constructor(input, takesMany) {
     this.input = input;
+    this.takesMany = takesMany;
     this.extensions = input.extensions ?? [];
     this.takesDicom = this.extensions.includes(".zip");
     /** The content: a series, or one file. @type {Series | null} */
     this.series = null;
     /** @type {File | null} */
     this.single = null;
+    /** The choice between a NIfTI's two places, where it names two. @type {HTMLSelectElement | null} */
+    this.form = null;
+    /** Or the cases of a cohort. @type {Case[]} */
+    this.cases = [];
     this.fault = "";
     this.taken = 0; // how often something was chosen: a look through a folder that was given up changes nothing
 
     const take = (/** @type {File[]} */ files) => this.take(files);
-    const file = picker(`input-${input.id}`, "Choose a file", { multiple: this.takesDicom }, take);
-    const folder = picker(`folder-${input.id}`, "Choose a DICOM folder", { webkitdirectory: true }, take);
-    const choosing = make("div", { class: "choosing" }, ...file, ...(this.takesDicom ? folder : []));
+    const file = picker(`input-${input.id}`, "Choose a file", { multiple: this.takesDicom || takesMany }, take);
+    const folder = picker(
+      `folder-${input.id}`,
+      this.takesDicom ? "Choose a DICOM folder" : "Choose a folder",
+      { webkitdirectory: true },
+      take,
+    );
+    const choosing = make("div", { class: "choosing" }, ...file, ...(this.takesDicom || takesMany ? folder : []));
     this.target = file[0];
     this.told = make("p", { class: "chosen", role: "status" });
     this.remove = make("button", { type: "button", class: "quiet", onclick: () => this.removeAll() }, "Remove");
@@ -44,19 +57,33 @@ export class VolumeField {
 
   /** @returns {import("./fields.js").Read} */
   read() {
-    const { input, extensions, series, single, fault } = this;
+    const { input, cases, fault } = this;
     if (fault) {
       this.told.textContent = ""; // it is told below the field from now on
       return { fault };
     }
+    if (cases.length) {
+      const read = cases.map((each) => ({ of: each, read: this.readOne(each) }));
+      return { cases: read, isDicom: read.every(({ read: { isDicom } }) => isDicom) };
+    }
+    const { series, single } = this;
+    if (!series && !single) return input.required ? { fault: "A file is needed." } : {};
+    const read = this.readOne({ series: series ?? undefined, single: single ?? undefined });
+    if (read.isDicom) return { ...read, ...this.chosen() };
+    return this.form?.value ? { ...read, value: { form: this.form.value } } : read;
+  }
+
+  /** @param {Pick<Case, "series" | "single">} content @returns {import("./fields.js").Read} */
+  readOne({ series, single }) {
+    const { input, extensions } = this;
     if (series) {
       const { images } = series;
       const digits = String(images.length).length; // names in the order of the images, which the server repeats
       const name = (/** @type {number} */ place) => `file-${input.id}/${String(place + 1).padStart(digits, "0")}.dcm`;
       const members = images.map((data, place) => ({ name: name(place), data }));
-      return { members, volume: shownSeries(series), isDicom: true, ...this.chosen() };
+      return { members, volume: shownSeries(series), isDicom: true };
     }
-    if (!single) return input.required ? { fault: "A file is needed." } : {};
+    if (!single) return {};
     const extension = extensionOf(single.name, extensions);
     if (!extension) return { fault: `${single.name}: the name must end in ${extensions.join(", ")}.` };
     const isDicom = extension === ".zip";
@@ -64,8 +91,14 @@ export class VolumeField {
       members: [{ name: `file-${input.id}${extension}`, data: single }],
       volume: isDicom ? shownZip(single) : shownFile(single),
       isDicom,
-      ...(isDicom ? this.chosen() : {}),
     };
+  }
+
+  /** The name of the file, or of the folder that the images lie in. */
+  name() {
+    if (this.cases.length) return ""; // each has a name of its own
+    const file = this.single ?? this.series?.images[0];
+    return file?.webkitRelativePath.split("/")[0] || file?.name || "";
   }
 
   /** Which volume of the series is meant, where somebody said it. @returns {{value?: {volume: number}, fault?: string}} */
@@ -91,15 +124,16 @@ export class VolumeField {
     const mine = this.taken;
     const visible = files.filter((file) => !file.name.startsWith(".")); // no .DS_Store
     fill(this.which);
-    if (this.takesDicom && files.length > MOST_FILES) {
+    const severalTickets = this.takesMany && visible.length > 1;
+    if ((this.takesDicom || severalTickets) && files.length > MOST_FILES) {
       this.show(null, null, `More than ${counted(MOST_FILES, "file")}: choose the folder of one series.`);
-    } else if (this.takesDicom && this.mayBeSeries(visible)) {
+    } else if (severalTickets || (this.takesDicom && this.mayBeSeries(visible))) {
       this.show(null, null, "", `Looking through ${counted(files.length, "file")}…`);
       try {
-        const { series, leftOut, doubtful } = await lookThrough(files);
+        const found = await casesIn(files, this.takesMany ? this.extensions : [], this.takesDicom);
         if (mine !== this.taken) return;
-        if (doubtful.length) this.refuseDoubtful(doubtful);
-        else this.showSeries(series, visible, leftOut);
+        this.showFound(found, visible);
+        if (this.single) await this.offerPlaces(this.single, mine);
       } catch (error) {
         if (mine === this.taken) this.show(null, null, unreadable(error));
       }
@@ -107,12 +141,64 @@ export class VolumeField {
       this.show(null, null, `One file is needed, not ${visible.length}.`);
     } else {
       this.show(null, visible[0] ?? null);
+      if (visible.length) await this.offerPlaces(visible[0], mine);
     }
+  }
+
+  /** Let somebody choose where a NIfTI lies, if its header names two places. @param {File} file @param {number} mine */
+  async offerPlaces(file, mine) {
+    const places = await twoPlaces(file).catch(() => null); // the server says why it cannot be read
+    if (!places || mine !== this.taken) return;
+    const { counts, other, apartMm } = places;
+    const id = `form-${this.input.id}`;
+    this.form = make(
+      "select",
+      { id },
+      make("option", { value: "" }, `The ${counts}, as most programs choose`),
+      make("option", { value: other }, `The ${other}`),
+    );
+    const text = `Its header names two places, up to ${inDigits(apartMm, 3)} mm apart; the one that counts:`;
+    this.which.append(make("label", { for: id }, text), this.form);
   }
 
   /** Whether files may be the images of a series: several, or one whose name has no end of a volume's. @param {File[]} files */
   mayBeSeries(files) {
     return files.length > 1 || (files.length === 1 && !extensionOf(files[0].name, this.extensions));
+  }
+
+  /**
+   * Show the cases, where these are several; or the series, of which one is chosen; or one file.
+   * @param {Awaited<ReturnType<typeof casesIn>>} found
+   * @param {File[]} files
+   */
+  showFound({ cases, series, leftOut, doubtful }, files) {
+    const [first, ...others] = cases;
+    if (doubtful.length) this.refuseDoubtful(doubtful);
+    else if (this.takesMany && others.length) this.showCases(cases, leftOut);
+    else if (first?.single) this.showSingle(first.single, leftOut);
+    else this.showSeries(series, files, leftOut);
+  }
+
+  /** @param {File} single @param {string[]} leftOut */
+  showSingle(single, leftOut) {
+    this.show(null, single);
+    fill(this.which, leftOutOf(leftOut));
+  }
+
+  /** @param {Case[]} cases @param {string[]} leftOut */
+  showCases(cases, leftOut) {
+    if (cases.length > MOST_CASES) {
+      this.show(
+        null,
+        null,
+        `${counted(cases.length, "volume")} are in it; the page sends at most ${MOST_CASES} at once.`,
+      );
+      return;
+    }
+    this.show(null, null, "", "", cases);
+    const lines = cases.map(({ label, about }) => make("li", {}, about ? `${label}: ${about}` : label));
+    const list = make("details", { class: "hint" }, make("summary", {}, "Which ones"), make("ul", {}, ...lines));
+    fill(this.which, list, leftOutOf(leftOut));
   }
 
   /** Refuse files of which some may be images that are broken. @param {string[]} names */
@@ -138,14 +224,7 @@ export class VolumeField {
       return;
     }
     this.show(found[0], null);
-    const others =
-      leftOut.length > 0 &&
-      make(
-        "details",
-        { class: "hint" },
-        make("summary", {}, `${counted(leftOut.length, "file")}, no DICOM, left out`),
-        listed(leftOut, MOST_LEFT_OUT),
-      );
+    const others = leftOutOf(leftOut);
     if (found.length === 1) {
       fill(this.which, make("p", { class: "hint" }, found[0].about), others);
       return;
@@ -164,14 +243,18 @@ export class VolumeField {
    * @param {File | null} single
    * @param {string} [wrong]
    * @param {string} [text] told meanwhile
+   * @param {Case[]} [cases] of a cohort
    */
-  show(series, single, wrong = "", text = "") {
+  show(series, single, wrong = "", text = "", cases = []) {
     this.series = series;
     this.single = single;
+    this.form = null;
+    this.cases = cases;
     this.fault = wrong || text; // files that are still looked through cannot be sent
-    const files = series?.images ?? (single ? [single] : []);
+    const files = [{ series, single }, ...cases].flatMap((each) => each.series?.images ?? each.single ?? []);
     const bytes = files.reduce((sum, file) => sum + file.size, 0);
-    const what = series ? counted(files.length, "image") : single?.name;
+    const many = cases.length > 0 && `${cases.length} volumes, a ticket each`;
+    const what = many || (series ? counted(files.length, "image") : single?.name);
     const empty = this.takesDicom ? "or drop a file or a folder here" : "or drop a file here";
     this.told.textContent = files.length ? `${what}, ${inBytes(bytes)}` : text || wrong || empty;
     this.told.classList.toggle("wrong", Boolean(wrong));
@@ -181,6 +264,13 @@ export class VolumeField {
     if (this.numbered.hidden) this.number.value = "";
     this.element.dispatchEvent(new Event("input", { bubbles: true }));
   }
+}
+
+/** Name the files that are not sent. @param {string[]} names */
+function leftOutOf(names) {
+  if (!names.length) return null;
+  const summary = make("summary", {}, `${counted(names.length, "file")}, no DICOM, left out`);
+  return make("details", { class: "hint" }, summary, listed(names, MOST_LEFT_OUT));
 }
 
 /** Names in a sentence, the first `most` of them. @param {string[]} names @param {number} most */
@@ -211,15 +301,4 @@ function acceptDrops(zone, onFiles, onError) {
       onError(error);
     }
   });
-}
-
-/**
- * The longest of the ends that a name has, in lower case as the server wants it.
- * @param {string} name
- * @param {string[]} extensions
- */
-export function extensionOf(name, extensions) {
-  return extensions
-    .filter((extension) => name.toLowerCase().endsWith(extension))
-    .sort((one, other) => other.length - one.length)[0];
 }

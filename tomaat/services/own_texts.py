@@ -1,0 +1,27 @@
+"""The texts by which a task tells people what it is good for; a result tells them of the task that made it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tomaat.services.task import Task
+
+#: The attributes, and how many characters each may have.
+LONGEST = {"intended_use": 2000, "licence": 200, "reference": 1000, "contact": 200}
+
+
+def texts_of(task: Task) -> dict[str, str]:
+    """Give the texts that a task has, by the names of its attributes."""
+    return {name: getattr(task, name) for name in LONGEST if getattr(task, name)}
+
+
+def fault_of_texts(task: Task) -> str | None:
+    """Say which word of a task about itself cannot be shown, and how to mend it; ``None`` if all can be."""
+    trial: Any = task.trial
+    if not isinstance(trial, bool):
+        return f"trial is {trial!r}; write True for a service that is only to try with"
+    for name, longest in LONGEST.items():
+        text: Any = getattr(task, name)
+        if not isinstance(text, str) or len(text) > longest or not text.isprintable():
+            return f"{name} must be a text of at most {longest} printable characters, in one line"
+    return None
