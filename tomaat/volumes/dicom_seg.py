@@ -120,10 +120,6 @@ def write_dicom_seg(labels: Labels, series: Volume, path: Path, facts: Mapping[s
         made.save_as(path)
 
 
-def _concept(code: Code) -> CodedConcept:
-    return CodedConcept(code.value, code.scheme, code.meaning)
-
-
 def _on_images(array: np.ndarray[Any, Any], series: Volume) -> np.ndarray[Any, Any]:
     """Give voxels (i, j, k) as the images' pixels (k, j, i), those of an even grid by the nearest one."""
     planes = array.transpose(2, 1, 0)
@@ -135,6 +131,10 @@ def _on_images(array: np.ndarray[Any, Any], series: Volume) -> np.ndarray[Any, A
         i, j, k = (round(begin) for begin in place)
         image[:] = planes[k, j : j + own.rows, i : i + own.columns]
     return made
+
+
+def _concept(code: Code) -> CodedConcept:
+    return CodedConcept(code.value, code.scheme, code.meaning)
 
 
 def _refer_to_frames(made: Dataset, frames: Mapping[str, Mapping[str, Any]]) -> None:

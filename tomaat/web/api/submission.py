@@ -41,9 +41,9 @@ class Received:
 
     service: OfferedService
     digest: bytes  #: SHA-256 of it
-    label: str | None
     field_faults: list[dict[str, Any]] | None = None  #: of a form with a field for each input
     links: dict[str, list[str]] = field(default_factory=dict)  #: that were left out of folders of images
+    label: str | None = None
 
 
 class Submission:
@@ -134,7 +134,7 @@ class Submission:
         except ArchiveRefused as error:
             raise _archive_problem(error) from error
         fields.write_main(service.interface)
-        return Received(service=service, digest=fields.digest.digest(), label=label, field_faults=fields.faults)
+        return Received(service=service, digest=fields.digest.digest(), field_faults=fields.faults, label=label)
 
     def _unpack(
         self,
@@ -157,7 +157,7 @@ class Submission:
         service = service or permitted(form.service or "")
         if refusal is not None:
             raise refusal
-        return Received(service=service, digest=digest.digest(), label=read_label(form.label), links=links)
+        return Received(service=service, digest=digest.digest(), links=links, label=read_label(form.label))
 
     def _check(self, folder: TicketFolder, received: Received) -> None:
         """Demand that the service takes the inputs."""
