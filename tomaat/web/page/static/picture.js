@@ -249,8 +249,8 @@ export class Picture {
   }
 
   /** Move the cross hair to what is seen at a point of the picture in 3D. @param {Tile} tile @param {Point} point */
-  pick(tile, { x, y }) {
-    const fractions = this.#solid.pick({ x: x - tile.left, y: y - tile.top });
+  async pick(tile, { x, y }) {
+    const fractions = await this.#solid.pick({ x: x - tile.left, y: y - tile.top });
     if (fractions) this.moveTo(fractions.map((fraction, axis) => Math.floor(fraction * this.sizes[axis])));
   }
 
@@ -316,12 +316,17 @@ export class Picture {
       ...{ looksVersion: this.#looksVersion, window: this.#window, view: this.#view, voxel: this.place.voxel },
       ...{ hasCross: this.hasCross, rulers: this.#rulers, active: this.layout === "all" ? this.active : null },
     };
-    this.canvas.toggleAttribute("data-behind", this.#solid.isBehind);
     painter.clear();
+    let isBehind = false;
     for (const tile of this.#tiles()) {
-      if (tile.plane) painter.slice(tile, scene);
-      else painter.solid(tile, this.#solid.drawn(tile.width, tile.height));
+      if (tile.plane) {
+        painter.slice(tile, scene);
+      } else {
+        painter.solid(tile, this.#solid.drawn(tile.width, tile.height));
+        ({ isBehind } = this.#solid);
+      }
     }
+    this.canvas.toggleAttribute("data-behind", isBehind);
   }
 
   /** As many pixels as the screen has there. */

@@ -10,10 +10,10 @@ const MOST_VOXELS = 2 ** 22; // 161 along each axis
  * @param {import("./volume.js").Volume} volume
  * @param {number} longest the most voxels along an axis
  */
-export function reduced(volume, longest) {
+export async function reduced(volume, longest) {
   const every = everyOf(volume, longest);
   const first = every.map((step) => step >> 1);
-  const voxels = picked(volume, every, first);
+  const voxels = await picked(volume, every, first);
   const { matrix, spacing, sizes, slope, intercept } = volume;
   const origin = through(matrix, first);
   const axes = [0, 1, 2].map((axis) => matrix.map((row) => row[axis] / spacing[axis]));
@@ -53,8 +53,8 @@ function triple([x, y, z]) {
   return [x, y, z];
 }
 
-/** @param {import("./volume.js").Volume} volume @param {number[]} every @param {number[]} first */
-function picked({ voxels, sizes, steps, start }, every, first) {
+/** Take voxels, a plane at a time, so that the page goes on. @param {import("./volume.js").Volume} volume @param {number[]} every @param {number[]} first */
+async function picked({ voxels, sizes, steps, start }, every, first) {
   const places = counts(sizes, every).map((count, axis) =>
     Int32Array.from(
       { length: count },
@@ -66,6 +66,7 @@ function picked({ voxels, sizes, steps, start }, every, first) {
   const taken = new Kind(places[0].length * places[1].length * places[2].length);
   let at = 0;
   for (const plane of places[2]) {
+    await painted();
     for (const row of places[1]) {
       const from = start + plane + row;
       for (const column of places[0]) {
@@ -75,4 +76,16 @@ function picked({ voxels, sizes, steps, start }, every, first) {
     }
   }
   return taken;
+}
+
+/** Let the browser show what was drawn, and take what was clicked. */
+export function painted() {
+  return new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel(); // a timer would rest longer each time
+    port1.onmessage = () => {
+      port1.close();
+      resolve(undefined);
+    };
+    port2.postMessage(null);
+  });
 }

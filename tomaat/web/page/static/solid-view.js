@@ -1,8 +1,11 @@
-/** The picture in 3D: made when it is wanted first, of fewer voxels than there are, and drawn anew only when it looks otherwise. */
+/**
+ * The picture in 3D: made by a worker when it is wanted first, of fewer voxels than there are, and drawn anew only when it looks
+ * otherwise. Without a GPU that takes seconds; the last picture stands until then.
+ */
 
-import { Solid } from "./niivue.js";
-import { reduced } from "./reduce.js";
+import { painted, reduced } from "./reduce.js";
 import { saidBy } from "./words.js";
+import { Beside } from "./workers.js";
 
 const SMALL_VOXELS = 2 ** 24; // a head of 256 voxels along each axis; a CT has more, and is shown in 3D once somebody asks
 const REST_MS = 120; // without a change, before it is coloured anew
@@ -14,8 +17,9 @@ const REST_MS = 120; // without a change, before it is coloured anew
  */
 
 export class SolidView {
-  /** @type {Solid | null} */
+  /** @type {Beside | null} */
   #solid = null;
+  #longest = 0; // the most voxels along an axis that can be drawn
   #onChange;
   #signal;
   /** @type {{below: Volume | null, overlays: Volume[], looks: Looks, window: Window} | null} */
@@ -24,8 +28,12 @@ export class SolidView {
   #ready = false;
   /** @type {Promise<void>} */
   #making = Promise.resolve();
+  /** @type {Promise<void> | null} */
+  #drawing = null;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
+  #changes = 0; // of window and colours
+  #coloured = 0; // of these, how many it has
   #version = 0; // of what is seen
   #kept = { key: "", copy: document.createElement("canvas") };
 
@@ -34,11 +42,11 @@ export class SolidView {
     this.#onChange = onChange;
     this.#signal = signal;
     this.isSmall = true;
-    this.isBehind = false; // whether it is to look otherwise, and does not yet
+    this.isBehind = false; // whether what stands there is to look otherwise, and does not yet
     this.fault = "";
     signal.addEventListener("abort", () => {
       clearTimeout(this.#timer);
-      this.#solid?.release();
+      this.#solid?.end(); // which gives the graphics memory back
     });
   }
 
@@ -63,7 +71,7 @@ export class SolidView {
     this.#start();
   }
 
-  /** Wait until it is made, where that has begun. */
+  /** Wait until it is made and drawn, where that has begun. */
   settled() {
     return this.#making;
   }
@@ -74,47 +82,40 @@ export class SolidView {
     Object.assign(this.#content, { looks, window });
     if (!this.#ready) return;
     clearTimeout(this.#timer);
-    this.isBehind = true;
-    this.#timer = setTimeout(() => {
-      this.#colour();
-      this.#onChange();
-    }, REST_MS);
+    this.#changes += 1;
+    this.#timer = setTimeout(() => void this.#colour(), REST_MS);
   }
 
   /** What stands in its place, of some pixels; a sentence where it cannot be seen. @param {number} width @param {number} height */
   drawn(width, height) {
-    const solid = this.#solid;
+    this.isBehind = false;
     if (this.fault) return `There is no picture in 3D: ${this.fault}`;
-    if (!this.#ready || !solid) return "The picture in 3D is being made…";
-    const { copy } = this.#kept;
-    const key = [width, height, this.#version].join();
-    if (this.#kept.key !== key) {
-      solid.draw(width, height);
-      [copy.width, copy.height] = [width, height];
-      copy.getContext("2d")?.drawImage(solid.canvas, 0, 0);
-      this.#kept.key = key;
-    }
-    return copy;
+    const { copy, key: last } = this.#kept;
+    const key = [width, height, this.#version].map(Math.round).join();
+    this.isBehind = !this.#ready || this.#coloured !== this.#changes || last !== key;
+    if (this.#ready && last !== key) this.#drawing ??= this.#draw(width, height, key);
+    return this.#ready && last ? copy : "The picture in 3D is being made…";
   }
 
   /** @param {number} across @param {number} up degrees */
   turn(across, up) {
-    this.#solid?.turn(across, up);
-    this.#seeAnew();
+    this.#seeAnew({ act: "turn", across, up });
   }
 
   /** @param {number} factor */
   zoom(factor) {
-    this.#solid?.zoom(factor);
-    this.#seeAnew();
+    this.#seeAnew({ act: "zoom", factor });
   }
 
-  /** @param {{x: number, y: number}} point of its tile */
-  pick(point) {
-    return this.#ready ? this.#solid?.pick(point) : null;
+  /** @param {{x: number, y: number}} point of its tile @returns {Promise<number[] | null>} */
+  async pick(point) {
+    return this.#ready ? this.#solid?.ask({ act: "pick", ...point }) : null;
   }
 
-  #seeAnew() {
+  /** @param {Record<string, any>} change */
+  #seeAnew(change) {
+    if (!this.#ready) return;
+    void this.#solid?.ask(change);
     this.#version += 1;
     this.#onChange();
   }
@@ -128,32 +129,59 @@ export class SolidView {
       await painted(); // the planes first
       if (!content || !isNow()) return;
       try {
-        const solid = (this.#solid ??= await Solid.make());
-        if (this.#signal.aborted) return solid.release();
-        const { below, overlays } = content;
-        const volumes = below ? [below, ...overlays] : overlays;
-        await solid.put(volumes.map((volume) => reduced(volume, solid.longest)));
+        await this.#put(content);
         if (!isNow()) return;
         this.#ready = true;
-        this.#colour();
+        await this.#colour();
       } catch (error) {
         this.fault = saidBy(error);
+        this.#onChange();
       }
-      if (isNow()) this.#onChange();
+      await this.#drawing;
     })();
   }
 
-  #colour() {
+  /** @param {{below: Volume | null, overlays: Volume[]}} content */
+  async #put({ below, overlays }) {
+    if (!this.#solid) {
+      this.#solid = new Beside("solid");
+      this.#longest = await this.#solid.ask({ act: "make" });
+    }
+    const volumes = below ? [below, ...overlays] : overlays;
+    const files = [];
+    for (const volume of volumes) files.push(await reduced(volume, this.#longest));
+    this.#kept.key = "";
+    await this.#solid.ask({ act: "put", files });
+  }
+
+  async #colour() {
     if (!this.#content || !this.#solid) return;
     const { below, overlays, looks, window } = this.#content;
-    const fills = overlays.map((_, at) => looks.fillsOf(at, "fill"));
-    this.#solid.look(below && window, fills);
-    this.isBehind = false;
+    const changes = this.#changes;
+    await this.#solid.ask({
+      act: "look",
+      window: below && window,
+      fills: overlays.map((_, at) => looks.fillsOf(at, "fill")),
+    });
+    this.#coloured = changes;
     this.#version += 1;
+    this.#onChange();
   }
-}
 
-/** Let the browser show what was drawn. */
-function painted() {
-  return new Promise((resolve) => setTimeout(resolve));
+  /** @param {number} width @param {number} height @param {string} key */
+  async #draw(width, height, key) {
+    try {
+      /** @type {ImageBitmap} */
+      const picture = await this.#solid?.ask({ act: "draw", width: Math.round(width), height: Math.round(height) });
+      const { copy } = this.#kept;
+      [copy.width, copy.height] = [picture.width, picture.height];
+      copy.getContext("2d")?.drawImage(picture, 0, 0);
+      picture.close();
+      this.#kept.key = key;
+    } catch (error) {
+      this.fault = saidBy(error);
+    }
+    this.#drawing = null;
+    if (!this.#signal.aborted) this.#onChange();
+  }
 }

@@ -144,7 +144,7 @@ export class Hand {
     const { picture } = this;
     const point = picture.pointAt(event);
     const tile = picture.tileAt(point);
-    if (tile && !tile.plane) picture.pick(tile, point);
+    if (tile && !tile.plane) void picture.pick(tile, point);
   }
 }
 

@@ -3,20 +3,17 @@
  * and leaves its names with the worker.
  */
 
+import { listen } from "./workers.js";
+
 const HEADER_BYTES = 65_536; // of a MetaImage, at most
 const BIG_ENDIAN = /^[ \t]*(?:BinaryData|Element)ByteOrderMSB[ \t]*=[ \t]*true[ \t]*(?=\r?$)/im;
 const QUIET = { logLevel: "error", forceDevicePixelRatio: 1 };
 
 /** @typedef {import("./volume.js").Read} Read */
-/** @typedef {{id: number, file: File, isLabels: boolean}} Order */
 
-addEventListener("message", async (/** @type {MessageEvent<Order>} */ { data: { id, file, isLabels } }) => {
-  try {
-    const read = await readVolume(file, isLabels);
-    postMessage({ id, read }, { transfer: [read.voxels.buffer] });
-  } catch (error) {
-    postMessage({ id, fault: error instanceof Error ? error.message : String(error) });
-  }
+listen(async ({ file, isLabels }) => {
+  const answer = await readVolume(file, isLabels);
+  return { answer, transfer: [answer.voxels.buffer] };
 });
 
 /**

@@ -29,10 +29,10 @@ declare global {
     mousePos: number[];
     uiData: { mouseDepthPicker: boolean };
     sliceTypeRender: number;
-    attachToCanvas(canvas: HTMLCanvasElement): Promise<unknown>;
+    attachToCanvas(canvas: OffscreenCanvas): Promise<unknown>;
+    initText(): Promise<void>;
     updateGLVolume(): void;
     drawScene(): void;
-    cleanup(): void;
   }
 
   interface NiiVueImage {
