@@ -12,14 +12,14 @@ from playwright.sync_api import expect
 from pydicom.uid import RLELossless
 
 from tests.acceptance.page import PHONE, chosen, head, problem, send_slowly, small_volume
-from tests.acceptance.test_page_viewer import mha, nifti, nrrd
+from tests.acceptance.test_page_viewer import mha, nifti, nrrd, settled
 from tests.browser import check_access, fits, picture, seen
 from tests.dicom_series import series, voxels_of, written, zipped
 
 
 def is_orange(canvas):
     """The share of a canvas that has the first label's colour, mixed with what lies below."""
-    pixels = seen(canvas).astype(int)
+    pixels = settled(canvas).astype(int)
     return ((pixels[..., 0] - pixels[..., 2]) > 60).mean()
 
 
@@ -48,9 +48,9 @@ def test_the_brain_of_a_real_head_is_seen_over_it_in_three_planes_and_in_3d(visi
     assert is_orange(canvas) > 0.1  # before a picture of the whole page, for which it is drawn anew
     check_access(page)
     picture(page, "brain")
-    page.get_by_role("slider", name="Opacity").fill("0")
+    page.get_by_role("slider", name="Opacity", exact=True).fill("0")
     assert is_orange(canvas) < 0.01
-    page.get_by_role("slider", name="Opacity").fill("1")
+    page.get_by_role("slider", name="Opacity", exact=True).fill("1")
     page.get_by_role("checkbox", name="brain").uncheck()
     assert is_orange(canvas) < 0.01
     page.get_by_role("checkbox", name="brain").check()
@@ -155,7 +155,7 @@ def test_a_dicom_series_is_seen_under_its_labels_from_a_folder_a_zip_and_again_a
     canvas = page.locator("canvas")
     assert is_orange(canvas) > 0.02
     expect(page.locator(".place")).to_contain_text("value 900 · ball")  # the place that is looked at first
-    page.get_by_role("slider", name="Opacity").fill("0")
+    page.get_by_role("slider", name="Opacity", exact=True).fill("0")
     assert brightest_is_round(canvas)
     check_access(page)
     picture(page, "dicom-result")

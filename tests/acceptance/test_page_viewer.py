@@ -1,5 +1,7 @@
 """The viewer by itself, in a real browser: the pixels in the window are compared with the voxels that belong there."""
 
+import base64
+import gzip
 import re
 
 import nibabel
@@ -10,7 +12,7 @@ from nibabel.orientations import axcodes2ornt
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.browser import seen
+from tests.browser import check_access, seen
 
 SHAPE = (30, 24, 16)
 BOX = (slice(20, 25), slice(5, 9), slice(2, 6))
@@ -59,23 +61,29 @@ def coded(affine, axes="RAS"):
 def viewer(page, run):
     """Show a viewer; files are bytes by their names. One without bytes is never read to its end."""
 
-    def show(sent=None, labels=None, made=None):
+    def show(sent=None, labels=None, made=None, names=("box",), window=None):
         code = """
-            const fileOf = ([name, bytes]) => new File([new Uint8Array(bytes)], name);
+            const bytesOf = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+            const fileOf = ([name, text]) => new File([bytesOf(text)], name);
             const files = (given) => Object.entries(given).map(fileOf);
             const open = (file) => file.size ? file : new Promise(() => {});
             const shown = (given) => files(given).map((file) => ({ name: file.name, open: () => open(file) }));
-            const labels = [{ value: 1, name: "box", voxels: 80, ml: 1, color: [230, 120, 20] }];
+            const colors = [[230, 120, 20], [40, 200, 60]];
+            const label = (name, at) => ({ value: at + 1, name, voxels: 80, ml: 1, color: colors[at] });
+            const labels = given.names.map(label);
             const overlays = files(given.labels).map((file) => ({ name: file.name, file, labels }));
             globalThis.left?.abort();
             globalThis.left = new AbortController();
-            globalThis.viewer = module.makeViewer(shown(given.sent), shown(given.made), overlays, left.signal);
-            document.querySelector("main").replaceChildren(viewer.element);
+            const viewer = module.makeViewer(shown(given.sent), shown(given.made), overlays, left.signal);
+            document.querySelector("main").replaceChildren(viewer);
         """
-        page.set_viewport_size(WINDOW)
+        page.set_viewport_size(window or WINDOW)
         given = {"sent": sent, "labels": labels, "made": made}
-        listed = {kind: {name: list(data) for name, data in (files or {}).items()} for kind, files in given.items()}
-        assert run("viewer", code, listed) is None
+        texts = {
+            kind: {name: base64.b64encode(data).decode() for name, data in (files or {}).items()}
+            for kind, files in given.items()
+        }
+        assert run("viewer", code, texts | {"names": names}) is None
         ready(page)
         return page.locator(".viewer")
 
@@ -86,16 +94,28 @@ def ready(page):
     expect(page.locator(".viewer")).not_to_have_attribute("data-state", "loading")
 
 
-def drawn(page):
-    """Read, from the window's pixels, which plane of voxels is drawn along each axis, left to right first."""
+def greys(page):
+    """Read the picture's greys from the window; what is coloured, as words, lines and labels are, is black."""
     canvas = page.locator("canvas")
     canvas.blur()  # its frame is no part of a plane
-    grey = np.asarray(Image.fromarray(seen(canvas)).convert("L")).astype(float)
-    found = sitk.LabelShapeStatisticsImageFilter()
-    found.Execute(sitk.ConnectedComponent(sitk.GetImageFromArray((grey > 50).astype(np.uint8))))
-    tiles = [found.GetBoundingBox(label) for label in found.GetLabels() if found.GetNumberOfPixels(label) > 2000]
-    coronal, axial, sagittal, _ = sorted(tiles)  # from left to right, then down; the last is the picture in 3D
-    return [plane(grey, tile, axis) for axis, tile in enumerate((sagittal, coronal, axial))]
+    pixels = seen(canvas).astype(float)
+    return np.where(np.ptp(pixels, axis=2) < 3, pixels.mean(axis=2), 0)
+
+
+def drawn(page):
+    """Read, from the window's pixels, which plane of voxels is drawn along each axis, left to right first."""
+    grey = greys(page)
+    height, width = (size // 2 for size in grey.shape)
+    corners = ((width, 0), (0, 0), (0, height))  # of the sagittal plane, the coronal and the axial one
+    return [plane(grey, box_of(grey, left, top, width, height), axis) for axis, (left, top) in enumerate(corners)]
+
+
+def box_of(grey, left, top, width, height):
+    """Find the box around the grey pieces, between the cross hair's lines, in a part of the picture."""
+    part = sitk.GetImageFromArray((grey[top : top + height, left : left + width] > 50).astype(np.uint8))
+    pieces = sitk.GetArrayFromImage(sitk.RelabelComponent(sitk.ConnectedComponent(part), minimumObjectSize=50))
+    rows, columns = (np.flatnonzero(pieces.any(axis=axis)) for axis in (1, 0))
+    return (left + columns[0], top + rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1)
 
 
 def plane(grey, tile, axis):
@@ -103,7 +123,8 @@ def plane(grey, tile, axis):
     left, top, width, height = tile
     rows = slice(top + height // 2 - 3, top + (height + 1) // 2 + 3)
     columns = slice(left + width // 2 - 3, left + (width + 1) // 2 + 3)
-    value = BLACK + grey[rows, columns].mean() / 255 * (WHITE - BLACK)
+    pixels = grey[rows, columns]
+    value = BLACK + pixels[pixels > 0].mean() / 255 * (WHITE - BLACK)
     return value - sum((SHAPE[other] - 1) / 2 for other in {0, 1, 2} - {axis})
 
 
@@ -153,36 +174,128 @@ def test_whatever_is_changed_is_drawn_and_told(viewer, page):
     for axis, name in enumerate(("Left to right", "Back to front", "Feet to head")):
         page.get_by_role("slider", name=name).press("ArrowRight")
         assert check_planes(page, affine) == tuple(first[other] + (other <= axis) for other in range(3))
-    page.get_by_role("slider", name="Opacity").fill("0")
-    assert orange(page) == 0
-    page.get_by_role("slider", name="Opacity").fill("1")
-    assert orange(page) > 0.002
-    page.evaluate("viewer.hide('box.nii', new Set([1]))")
-    assert orange(page) == 0
-    page.evaluate("viewer.hide('box.nii', new Set())")
-    assert orange(page) > 0.002
+    check_looks(page)
     bright = seen(canvas).mean()
     page.get_by_role("slider", name="Level").fill("43.5")
     assert seen(canvas).mean() < bright - 5
     page.get_by_role("slider", name="Level").fill(str((BLACK + WHITE) / 2))
     frame = canvas.bounding_box()
-    for across, down in ((0.4, 0.2), (0.65, 0.3), (0.35, 0.85), (0.62, 0.75)):  # each plane, and the picture in 3D
-        before = told(page)
+    for across, down in ((0.3, 0.2), (0.68, 0.3), (0.3, 0.85), (0.72, 0.72)):  # each plane, and the picture in 3D
+        before = page.locator(".place").text_content()
         canvas.dblclick(position={"x": across * frame["width"], "y": down * frame["height"]})
+        expect(page.locator(".place")).not_to_have_text(before)
         check_planes(page, affine)
-        assert told(page) != before
     for width in (600, 900):
         page.set_viewport_size({"width": width, "height": 640})
         check_planes(page, affine)
     page.get_by_text("Axial", exact=True).click()
-    grey = np.asarray(Image.fromarray(seen(canvas)).convert("L")).astype(float)
+    grey = greys(page)
     assert abs(plane(grey, (0, 0, *grey.shape[::-1]), 2) - told(page)[1][2]) < 0.25
 
 
-def orange(page):
-    """The share of the picture that has the label's colour."""
-    pixels = seen(page.locator("canvas")).astype(int)
+def check_looks(page):
+    """Opacity, outlines, hiding and showing alone change the pixels that they are about."""
+    opacity, style = page.get_by_role("slider", name="Opacity", exact=True), page.get_by_role("group", name="drawn as")
+    opacity.fill("0")
+    assert orange(page) == 0
+    opacity.fill("1")
+    whole, planes = orange(page), orange(page, in_3d=False)
+    style.get_by_text("Outlines").click()
+    assert 0.0005 < orange(page, in_3d=False) < 0.8 * planes  # in 3D there are no outlines
+    style.get_by_text("Fill").click()
+    assert orange(page) == pytest.approx(whole, rel=0.2)
+    page.get_by_role("checkbox", name="box").uncheck()
+    assert orange(page) == 0
+    page.get_by_role("button", name="Only box").click()
+    assert orange(page) > whole / 2
+    page.get_by_role("button", name="Only box").click()
+    assert orange(page) == 0
+    page.get_by_role("checkbox", name="box").check()
+    page.get_by_role("slider", name="Opacity of box").fill("0.1")
+    assert orange(page) == 0
+    page.get_by_role("slider", name="Opacity of box").fill("1")
+    assert orange(page) > whole / 2
+
+
+def settled(canvas):
+    """Take the picture's pixels once the part in 3D, which follows when a change rests, is as it shall be."""
+    expect(canvas).not_to_have_attribute("data-behind", "")
+    return seen(canvas)
+
+
+def orange(page, *, in_3d=True):
+    """The share of the picture that has the first label's colour."""
+    pixels = settled(page.locator("canvas")).astype(int)
+    if not in_3d:
+        pixels = pixels[:, : pixels.shape[1] // 2]
     return ((pixels[..., 0] - pixels[..., 2]) > 60).mean()
+
+
+def two_labels():
+    """Voxels of two labels, the first of which is largest in one plane across each axis."""
+    mask = box()
+    mask[21, 4:12, 4] = mask[18:28, 6, 4] = 1
+    mask[21, 6, 1:8] = 1
+    mask[6:9, 15:20, 10:12] = 2
+    return mask
+
+
+@pytest.fixture
+def labelled(viewer):
+    """Two labels over a volume that lies turned and is stored along other axes; its affine."""
+    affine = turned(-20, 12)
+    volume = nifti(sums(), affine, "PLS", cal_min=BLACK, cal_max=WHITE)
+    viewer({"head.nii": volume}, {"two.nii": nifti(two_labels(), affine, "PLS")}, names=("box", "other"))
+    return affine
+
+
+def test_each_way_to_a_slice_draws_and_tells_it(labelled, page):
+    """The wheel needs no click before it; a label's name leads to its largest slice; and the keys go everywhere."""
+    mask = two_labels()
+    frame = page.locator("canvas").bounding_box()
+    for axis, (across, down) in enumerate(((0.75, 0.25), (0.25, 0.25), (0.25, 0.75))):
+        before = told(page)[1]
+        page.mouse.move(frame["x"] + across * frame["width"], frame["y"] + down * frame["height"])
+        page.mouse.wheel(0, 100)
+        expected = tuple(number - (along == axis) for along, number in enumerate(before))
+        expect(page.locator(f"#place-{axis}")).to_have_value(str(expected[axis]))
+        assert check_planes(page, labelled) == expected
+    counts = (mask == 1).sum(axis=(0, 1))
+    for view, axis in (("All", 2), ("Coronal", 1), ("Sagittal", 0), ("All", 2)):
+        page.get_by_text(view, exact=True).click()
+        page.get_by_role("button", name="box", exact=True).click()
+        sums_of = (mask == 1).sum(axis=tuple({0, 1, 2} - {axis}))
+        voxel = told(page)[1]
+        assert sums_of[voxel[axis]] == sums_of.max()
+        assert mask[voxel] == 1
+    assert check_planes(page, labelled)[2] == counts.argmax()
+    page.get_by_role("button", name="other", exact=True).click()
+    assert mask[check_planes(page, labelled)] == 2
+    page.get_by_role("button", name="Next slice with a label").click()
+    assert told(page)[1][2] == 11
+    page.get_by_role("button", name="Next slice with a label").click()
+    assert told(page)[1][2] == 11  # its last
+    page.get_by_role("checkbox", name="other").uncheck()
+    page.get_by_role("button", name="Previous slice with a label").click()
+    assert check_planes(page, labelled)[2] == 7  # the other label's last
+    check_keys(page, labelled)
+
+
+def check_keys(page, affine):
+    canvas = page.locator("canvas")
+    expected = list(told(page)[1])
+    for key, axis, voxels in (
+        ("PageUp", 2, 1),
+        ("ArrowLeft", 0, 1),
+        ("ArrowDown", 1, -1),
+        ("p", 0, 0),
+        ("PageDown", 1, -1),
+        ("End", 1, -30),
+    ):
+        canvas.press(key)
+        expected[axis] = max(0, expected[axis] + voxels)
+        assert list(told(page)[1]) == expected, key
+    check_planes(page, affine)
 
 
 # The sent file, which the page reads by its own rules
@@ -301,19 +414,108 @@ def test_a_volume_beside_the_result_that_lies_elsewhere_is_told_and_the_place_st
 def test_labels_are_hidden_while_a_volume_is_read(viewer, page):
     volume, labels = coded(np.diag([2.0, 2, 2, 1]))
     viewer({"head.nii": volume, "stuck.nii": b""}, {"box.nii": labels})
-    page.get_by_role("slider", name="Opacity").fill("1")
+    page.get_by_role("slider", name="Opacity", exact=True).fill("1")
     assert orange(page) > 0.002
     page.get_by_label("Volume", exact=True).select_option("stuck.nii")
     expect(page.locator(".place")).to_have_text("Reading the volume…")
-    page.evaluate("viewer.hide('box.nii', new Set([1]))")
+    page.get_by_role("checkbox", name="box").uncheck()
     assert orange(page) == 0
 
 
-def test_a_volume_that_the_graphics_cannot_hold_is_not_shown(viewer, page):
+def test_a_volume_with_more_voxels_than_the_graphics_take_is_shown(viewer, page):
     largest = page.evaluate("""() => {
         const gl = document.createElement("canvas").getContext("webgl2");
         return gl.getParameter(gl.MAX_3D_TEXTURE_SIZE);
     }""")
-    long = nifti(np.zeros((largest + 1, 1, 1), np.uint8), np.eye(4))
-    viewer({"long.nii": long}, {"box.nii": coded(np.eye(4))[1]})
-    expect(page.locator(".controls .fault")).to_contain_text(f"more than the {largest} voxels along an axis")
+    viewer(made={"long.nii": nifti(np.full((largest + 1, 1, 1), 7, np.uint8), np.eye(4))})
+    expect(page.locator(".viewer")).to_have_attribute("data-state", "ready")
+    expect(page.locator(".place")).to_contain_text("value 7")
+    expect(page.locator(".controls .fault")).to_have_count(0)
+
+
+# Window, zoom, ruler, picture
+
+
+def test_window_zoom_ruler_and_picture(viewer, page):
+    """A CT of 17 million voxels: its windows have names, no work on it blocks the page, and 3D is not drawn unasked."""
+    voxels = np.full((512, 512, 65), -1000, np.int16)
+    voxels[100:400, 150:380] = 40
+    voxels[200:230, 200:230] = 1200
+    mask = np.zeros(voxels.shape, np.uint8)
+    mask[250:330, 200:300, 20:40] = 1
+    affine = np.diag([0.7, 0.7, 3, 1])
+    page.evaluate(OBSERVE)
+    files = [gzip.compress(nifti(each, affine), 1) for each in (voxels, mask)]
+    viewer({"ct.nii.gz": files[0]}, {"box.nii.gz": files[1]}, window={"width": 1280, "height": 800})
+    canvas, levels = page.locator("canvas"), page.locator(".levels")
+    expect(page.locator(".place")).to_contain_text("value 40 · box")
+    assert page.evaluate("document.documentElement.scrollHeight <= innerHeight && canvasShare() > 0.55")
+    for name, told_as in (
+        ("Lung", "W 1\u202f500 L -600"),
+        ("Bone", "W 1\u202f800 L 400"),
+        ("Soft tissue", "W 400 L 50"),
+    ):
+        page.get_by_role("button", name=name).click()
+        expect(levels).to_have_text(told_as)
+    frame = canvas.bounding_box()
+    middle = (frame["x"] + 0.3 * frame["width"], frame["y"] + 0.5 * frame["height"])
+    before = seen(canvas)
+    page.mouse.move(*middle)
+    page.mouse.down(button="right")
+    page.mouse.move(middle[0] + 80, middle[1] - 40, steps=4)
+    page.mouse.up(button="right")
+    width, level = (float(text.replace("\u202f", "")) for text in levels.text_content()[2:].split(" L "))
+    assert width > 500
+    assert level > 80
+    assert page.get_by_role("slider", name="Window").get_attribute("aria-valuetext") in levels.text_content()
+    assert (seen(canvas) != before).any()
+    page.get_by_text("Axial", exact=True).click()
+    canvas.press("+")
+    zoomed = seen(canvas)
+    canvas.press("0")
+    assert (seen(canvas) != zoomed).any()
+    check_ruler(page)
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Save").click()
+    with Image.open(saved.value.path()) as photo:
+        assert photo.size == (round(frame["width"]), round(frame["height"]))
+    assert max(page.evaluate("longTasks"), default=0) < 500
+    page.get_by_role("button", name="Help").click()
+    expect(page.get_by_role("region", name="Mouse and keys")).to_be_visible()
+    check_access(page)
+    page.keyboard.press("Escape")
+    expect(canvas).to_be_focused()
+
+
+OBSERVE = """() => {
+    globalThis.longTasks = [];
+    globalThis.canvasShare = () => {
+        const { width, height } = document.querySelector("canvas").getBoundingClientRect();
+        return (width * height) / (innerWidth * innerHeight);
+    };
+    const note = (list) => list.getEntries().forEach(({ duration }) => longTasks.push(duration));
+    new PerformanceObserver(note).observe({ type: "longtask" });
+}"""
+
+
+def check_ruler(page):
+    """A ruler over a known number of voxels, and one along the cross hair's way by keys, tell their mm."""
+    canvas = page.locator("canvas")
+    rulers = page.locator(".rulers")
+    canvas.press("m")
+    for _ in range(10):
+        canvas.press("ArrowRight")
+    canvas.press("m")
+    expect(rulers).to_contain_text("Rulers: 7.0 mm")
+    page.get_by_text("Ruler", exact=True).click()
+    frame = canvas.bounding_box()
+    per_mm = 0.97 * min(frame["width"] / (512 * 0.7), frame["height"] / (512 * 0.7))
+    start = (frame["x"] + frame["width"] / 2, frame["y"] + frame["height"] / 2)
+    page.mouse.move(*start)
+    page.mouse.down()
+    page.mouse.move(start[0] + 60 * per_mm, start[1] + 80 * per_mm, steps=3)
+    page.mouse.up()
+    told_mm = re.search(r"([\d.]+) mm$", rulers.locator("span").text_content()).group(1)
+    assert float(told_mm) == pytest.approx(100, abs=1)
+    page.get_by_role("button", name="Remove").click()
+    expect(rulers.locator("span")).to_have_count(0)

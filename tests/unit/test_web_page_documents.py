@@ -43,7 +43,8 @@ def test_the_pages_policy_lets_in_nothing_but_its_own(get):
     assert rules["default-src"] == {"'none'"}
     assert rules["script-src"] == rules["style-src"] == rules["connect-src"] == {"'self'"}
     assert rules["frame-ancestors"] == rules["base-uri"] == rules["form-action"] == {"'none'"}
-    assert set().union(*rules.values()) <= {"'none'", "'self'", "blob:", "data:", "'script'"}
+    assert rules["trusted-types"] == {"workers"}
+    assert set().union(*rules.values()) <= {"'none'", "'self'", "blob:", "data:", "'script'", "workers"}
 
 
 def test_the_document_has_no_script_or_style_of_its_own_and_no_other_host(get):

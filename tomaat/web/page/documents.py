@@ -17,7 +17,8 @@ STATIC = Path(__file__).parent / "static"
 VENDOR_SECONDS = 365 * 24 * 3600  #: how long a browser keeps a file with its version in its address
 POLICY = {
     "default-src": "'none'",
-    "script-src": "'self'",  # modules and NiiVue's bundle; no inline script, no eval, no WebAssembly, no worker
+    "script-src": "'self'",  # modules and NiiVue's bundle; no inline script, no eval, no WebAssembly
+    "worker-src": "'self'",  # volumes are read, and drawn in 3D, beside the page
     "style-src": "'self'",  # no inline style: colours are set through the DOM, which needs no permission
     "img-src": "'self' blob: data:",  # blob: pictures out of a result; data: NiiVue's own letters and its shading
     "connect-src": "'self'",  # nothing reaches another host
@@ -25,7 +26,7 @@ POLICY = {
     "form-action": "'none'",  # forms are read by scripts
     "frame-ancestors": "'none'",
     "require-trusted-types-for": "'script'",  # text never becomes markup
-    "trusted-types": "'none'",
+    "trusted-types": "workers",  # workers.js makes it, for two addresses alone
 }
 HEADERS = {
     "Content-Security-Policy": "; ".join(f"{rule} {sources}" for rule, sources in POLICY.items()),

@@ -1,44 +1,22 @@
-/** The labels of a segmentation: colour, name, volume; each can be hidden. */
+/** The labels of a segmentation that is not shown in the viewer: colour, name, volume. */
 
 import { make } from "./dom.js";
 import { inDigits } from "./words.js";
 
-/**
- * @param {string} name
- * @param {import("./result.js").Label[]} labels
- * @param {((hidden: Set<number>) => void) | null} onChange hides them; nothing where they are not shown
- */
-export function makeLegend(name, labels, onChange) {
-  /** @type {Set<number>} */
-  const hidden = new Set();
-  const lines = labels.map((label) => {
-    const id = `label-${name}-${label.value}`.replaceAll(" ", "-");
-    const box = make("input", { type: "checkbox", id, checked: true });
-    box.addEventListener("change", () => {
-      if (box.checked) hidden.delete(label.value);
-      else hidden.add(label.value);
-      onChange?.(hidden);
-    });
-    const swatch = make("span", { class: "swatch", "aria-hidden": "true" });
-    swatch.style.backgroundColor = `rgb(${label.color.join(" ")})`;
-    return make(
+/** @typedef {import("./result.js").Label} Label */
+
+/** @param {string} name @param {Label[]} labels */
+export function makeLegend(name, labels) {
+  const lines = labels.map((label) =>
+    make(
       "tr",
       {},
-      make(
-        "th",
-        { scope: "row" },
-        onChange && box,
-        make(onChange ? "label" : "span", { for: onChange && id }, swatch, label.name),
-      ),
-      make("td", {}, `${inDigits(label.ml, label.ml < 100 ? 3 : 4)} ml`),
+      make("th", { scope: "row" }, make("span", {}, swatchOf(label), label.name)),
+      make("td", {}, amountOf(label)),
       make("td", {}, inDigits(label.voxels)),
-    );
-  });
-  const head = make(
-    "tr",
-    {},
-    ...[onChange ? "Shown" : "Label", "Volume", "Voxels"].map((title) => make("th", { scope: "col" }, title)),
+    ),
   );
+  const head = make("tr", {}, ...["Label", "Volume", "Voxels"].map((title) => make("th", { scope: "col" }, title)));
   return make(
     "table",
     { class: "legend" },
@@ -46,4 +24,16 @@ export function makeLegend(name, labels, onChange) {
     make("thead", {}, head),
     make("tbody", {}, ...lines),
   );
+}
+
+/** @param {Label} label */
+export function swatchOf({ color }) {
+  const swatch = make("span", { class: "swatch", "aria-hidden": "true" });
+  swatch.style.backgroundColor = `rgb(${color.join(" ")})`;
+  return swatch;
+}
+
+/** A label's volume in words. @param {Label} label */
+export function amountOf({ ml }) {
+  return `${inDigits(ml, ml < 100 ? 3 : 4)} ml`;
 }

@@ -215,11 +215,7 @@ function makeVolumes(outputs, files, sent, linkTo, signal) {
   const overlays = named.filter(({ labels, file }) => labels && !isDicom(file));
   const made = named.filter(({ labels }) => !labels).map(({ name, file }) => ({ ...shownFile(file), name }));
   const viewer = overlays.length || made.length ? makeViewer(sent, made, overlays, signal) : null; // a volume without the labels that were found in it would mislead
-  const legends = named
-    .filter(({ labels }) => labels)
-    .map(({ name, labels = [], file }) =>
-      makeLegend(name, labels, viewer && !isDicom(file) ? (hidden) => viewer.hide(name, hidden) : null),
-    );
+  const legends = named.filter(({ file }) => isDicom(file)).map(({ name, labels = [] }) => makeLegend(name, labels));
   const unseen =
     named.some(({ file }) => isDicom(file)) &&
     make(
@@ -240,7 +236,7 @@ function makeVolumes(outputs, files, sent, linkTo, signal) {
   return make(
     "section",
     { class: "volumes", "aria-label": "Volumes" },
-    viewer?.element,
+    viewer,
     legends.length > 0 && make("div", { class: "beside-viewer" }, unseen, ...legends),
     ...pictures,
   );

@@ -1,36 +1,35 @@
-/** The controls around a viewer's picture: layout, volume, window and level, opacity, place. */
+/** The controls around a viewer's picture: sliders, choices, volume, place. */
 
 import { make } from "./dom.js";
 import { picker } from "./files.js";
-import { inDigits } from "./words.js";
 
 /** @typedef {import("./files.js").Shown} Shown */
 
 /** @typedef {import("./picture.js").Picture} Picture */
 
-const LAYOUTS = /** @type {const} */ ([
-  ["all", "All"],
-  ["axial", "Axial"],
-  ["coronal", "Coronal"],
-  ["sagittal", "Sagittal"],
-  ["render", "3D"],
-]);
 const AXES = [
   { name: "Left to right", below: "L", above: "R" },
   { name: "Back to front", below: "P", above: "A" },
   { name: "Feet to head", below: "I", above: "S" },
 ]; // the picture's: RAS
 
-/** @param {Picture} picture */
-export function layoutControl(picture) {
-  const buttons = LAYOUTS.map(([layout, name]) => {
-    const id = `layout-${layout}`;
-    const checked = picture.layout === layout;
-    const box = make("input", { type: "radio", name: "layout", class: "unseen", id, checked });
-    box.addEventListener("change", () => picture.setLayout(layout));
-    return [box, make("label", { class: "button", for: id }, name)];
+/**
+ * One of a few, seen side by side.
+ * @template {string} Value
+ * @param {string} name
+ * @param {string} title
+ * @param {readonly (readonly [Value, string])[]} options
+ * @param {Value} chosen
+ * @param {(value: Value) => void} onChoose
+ */
+export function choice(name, title, options, chosen, onChoose) {
+  const buttons = options.map(([value, text]) => {
+    const id = `${name}-${value}`;
+    const box = make("input", { type: "radio", name, class: "unseen", id, checked: value === chosen });
+    box.addEventListener("change", () => onChoose(value));
+    return [box, make("label", { class: "button", for: id }, text)];
   });
-  return make("fieldset", { class: "layouts" }, make("legend", { class: "unseen" }, "View"), ...buttons.flat());
+  return make("fieldset", { class: "choice" }, make("legend", { class: "unseen" }, title), ...buttons.flat());
 }
 
 /**
@@ -45,9 +44,9 @@ export function volumeChoice(volumes, shown, onChoose) {
     make("option", { value: place, selected: volume === shown }, volume.name),
   );
   const none = !shown && make("option", { selected: true, disabled: true }, "None: the labels alone");
-  const choice = make("select", { id: "volume" }, none, ...options);
-  choice.addEventListener("change", () => onChoose(volumes[Number(choice.value)]));
-  return make("div", { class: "control" }, make("label", { for: "volume" }, "Volume"), choice);
+  const box = make("select", { id: "volume" }, none, ...options);
+  box.addEventListener("change", () => onChoose(volumes[Number(box.value)]));
+  return make("div", { class: "control" }, make("label", { for: "volume" }, "Volume"), box);
 }
 
 /**
@@ -69,34 +68,6 @@ export function openControl(isMissing, onFiles) {
   );
 }
 
-/** Window and level of the volume; nothing where all its voxels are alike. @param {Picture} picture */
-export function windowControls(picture) {
-  const { least, most } = picture.window;
-  const range = most - least;
-  if (!(range > 0)) return [];
-  const step = 10 ** Math.floor(Math.log10(range / 200));
-  const width = () => picture.window.high - picture.window.low;
-  const level = () => (picture.window.high + picture.window.low) / 2;
-  const set = (/** @type {number} */ wide, /** @type {number} */ centre) =>
-    picture.setWindow(centre - wide / 2, centre + wide / 2);
-  const limits = { low: least, high: most, step };
-  return [
-    slider("Window", width(), { low: step, high: range, step }, (value) => set(value, level()), shortly),
-    slider("Level", level(), limits, (value) => set(width(), value), shortly),
-  ];
-}
-
-/** @param {number} opacity @param {(value: number) => void} onChange */
-export function opacityControl(opacity, onChange) {
-  return slider(
-    "Opacity",
-    opacity,
-    { low: 0, high: 1, step: 0.05 },
-    onChange,
-    (value) => `${Math.round(100 * value)} %`,
-  );
-}
-
 /** A slider along each axis, from voxel to voxel. @param {Picture} picture */
 export function placeControls(picture) {
   const { place, sizes } = picture;
@@ -106,7 +77,7 @@ export function placeControls(picture) {
       picture.moveTo((picture.place ?? place).voxel.map((number, along) => (along === axis ? value : number)));
     };
     const inText = () => inPlace((picture.place ?? place).mm[axis], axis);
-    return slider(name, place.voxel[axis], { low: 0, high: sizes[axis] - 1, step: 1 }, move, inText, `place-${axis}`);
+    return slider(name, place.voxel[axis], { low: 0, high: sizes[axis] - 1, step: 1 }, inText, move, `place-${axis}`);
   });
 }
 
@@ -130,20 +101,15 @@ function inPlace(mm, axis) {
   return `${Math.abs(mm).toFixed(1)} mm ${mm < 0 ? AXES[axis].below : AXES[axis].above}`;
 }
 
-/** @param {number} value */
-function shortly(value) {
-  return inDigits(value, 4);
-}
-
 /**
  * @param {string} name
  * @param {number} value
  * @param {{low: number, high: number, step: number}} range
- * @param {(value: number) => void} onChange
  * @param {(value: number) => string} inText
+ * @param {(value: number) => void} onChange
  * @param {string} [id]
  */
-function slider(name, value, { low, high, step }, onChange, inText, id = `slider-${name.toLowerCase()}`) {
+export function slider(name, value, { low, high, step }, inText, onChange, id = `slider-${name.toLowerCase()}`) {
   const box = make("input", { type: "range", id, min: low, max: high, step });
   box.value = String(value);
   const control = make(
@@ -162,7 +128,7 @@ function slider(name, value, { low, high, step }, onChange, inText, id = `slider
 }
 
 /** Tell a slider's amount, beside it and to screen readers. @param {HTMLInputElement} box @param {string} text */
-function showAmount(box, text) {
+export function showAmount(box, text) {
   box.setAttribute("aria-valuetext", text);
   box.nextElementSibling?.replaceChildren(text);
 }

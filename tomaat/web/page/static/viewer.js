@@ -1,18 +1,29 @@
 /** Volumes in three planes and in 3D, with labels over them: the picture, and the controls around it. */
 
-import { fill, make } from "./dom.js";
+import { announce, fill, make } from "./dom.js";
 import { seriesIn, shownFile, shownSeries, shownZip, unreadable } from "./files.js";
-import { attach, gridOf, loadImage, sameGrid, withinLabels } from "./niivue.js";
+import { largestSlice, nextSlice } from "./label-places.js";
+import { Looks } from "./looks.js";
+import { Picture } from "./picture.js";
+import { readVolume } from "./reading.js";
+import { chooseLayout, makeBar, makeHelp } from "./viewer-bar.js";
 import * as controls from "./viewer-controls.js";
+import { Hand } from "./viewer-hand.js";
+import { listenToKeys } from "./viewer-keys.js";
+import { LabelPanel } from "./viewer-labels.js";
+import { followWindow, windowControls, windowText } from "./viewer-window.js";
+import { mostLabelled, sameGrid, through, voxelNear } from "./volume.js";
 import { inDigits, saidBy } from "./words.js";
 
 /**
  * @typedef {import("./files.js").Shown} Shown
- * @typedef {{name: string, file: File, labels?: import("./result.js").Label[]}} Overlay
+ * @typedef {import("./result.js").Label} Label
+ * @typedef {import("./volume.js").Volume} Volume
+ * @typedef {{name: string, file: File, labels?: Label[]}} Overlay
  * @typedef {ReturnType<typeof makeParts>} Parts
  */
 
-const OPACITY = 0.5;
+const SAVED_AS = "tomaat-view.png"; // names no patient
 
 /**
  * Show volumes, one at a time: with overlays the first that fits under them, else the first that was made.
@@ -22,63 +33,73 @@ const OPACITY = 0.5;
  * @param {AbortSignal} signal ends it when another view is shown
  */
 export function makeViewer(sent, made, overlays, signal) {
-  const parts = makeParts();
-  /** The values of the labels that are hidden, by overlay. @type {Map<string, Set<number>>} */
-  const hidden = new Map();
-  const started = start();
-
-  return {
-    element: parts.element,
-    /** Hide some labels of an overlay. @param {string} name @param {Set<number>} values */
-    async hide(name, values) {
-      hidden.set(name, new Set(values));
-      const viewer = await started;
-      viewer?.paint(name);
-    },
-  };
-
-  async function start() {
-    try {
-      const picture = await attach(parts.canvas, signal);
-      if (!picture) return null;
-      const viewer = new Viewer(picture, parts, { sent, made, overlays, hidden }, signal);
-      await viewer.show(overlays.length ? viewer.volumes() : made.slice(0, 1));
-      return viewer;
-    } catch (error) {
-      if (!signal.aborted) showFailure(parts, error);
-      return null;
-    }
-  }
+  const viewer = new Viewer({ sent, made, overlays }, signal);
+  void viewer.choose(overlays.length ? viewer.volumes() : made.slice(0, 1));
+  return viewer.parts.element;
 }
 
 /** Which volume of a result the picture shows, with which labels, and the controls of both. */
 class Viewer {
   /**
-   * @param {import("./picture.js").Picture} picture
-   * @param {Parts} parts
-   * @param {{sent: Shown[], made: Shown[], overlays: Overlay[], hidden: Map<string, Set<number>>}} content
+   * @param {{sent: Shown[], made: Shown[], overlays: Overlay[]}} content
    * @param {AbortSignal} signal
    */
-  constructor(picture, parts, { sent, made, overlays, hidden }, signal) {
-    this.picture = picture;
-    this.parts = parts;
+  constructor({ sent, made, overlays }, signal) {
     this.sent = sent;
     this.made = made;
     this.overlays = overlays;
-    this.hidden = hidden;
     this.signal = signal;
-    this.opacity = OPACITY;
-    /** The overlays, as they were read. @type {NiiVueImage[]} */
+    this.parts = makeParts();
+    this.looks = new Looks(overlays.map(({ labels }) => labels ?? []));
+    this.picture = new Picture(this.parts.canvas, this.looks, signal);
+    /** The overlays, as they were read. @type {Volume[]} */
     this.images = [];
-    /** Where the service placed voxels: the grids of what it made. @type {import("./niivue.js").Grid[]} */
+    /** Where the service placed voxels: the grids of what it made. @type {import("./volume.js").Grid[]} */
     this.grids = [];
     /** The volume that lies under the overlays. @type {Shown | undefined} */
     this.below = undefined;
     this.opened = false; // whether the volumes were opened again, and may be others than those that were sent
     this.fault = ""; // why the volume that was asked for is not shown, or a doubt about it
     this.asked = 0; // how often a volume was asked for: the last one counts
+    /** The label that was gone to last. @type {Label | null} */
+    this.chosen = null;
+    /** Where a ruler begins that is drawn by keys. @type {number[] | null} */
+    this.mark = null;
+    this.listen();
+  }
+
+  /** Put the bar, the labels and the help in their places, and connect mouse, keys and picture. */
+  listen() {
+    const { picture, parts, overlays, looks } = this;
+    const hand = new Hand(picture, () => this.showRulers());
+    const acts = {
+      help: () => this.toggleHelp(),
+      save: () => void this.save(),
+      fill: () => void this.fillScreen(),
+      style: () => labels.nextStyle(),
+      step: (/** @type {1 | -1} */ direction) => this.step(direction),
+      ruler: () => this.markRuler(),
+      layout: (/** @type {import("./picture.js").Layout} */ layout) => chooseLayout(bar, layout),
+    };
+    const bar = makeBar(picture, (tool) => (hand.tool = tool), acts);
+    const labels = new LabelPanel(
+      overlays.map(({ name }) => name),
+      looks,
+      {
+        onLook: () => picture.paint(),
+        onGo: (overlay, label) => this.goTo(overlay, label),
+        onStep: acts.step,
+      },
+    );
+    this.labels = labels;
+    parts.bar.replaceWith(bar);
+    if (overlays.length) parts.labels.replaceWith(labels.element);
+    listenToKeys(picture, acts);
+    parts.help.addEventListener("keydown", ({ key }) => {
+      if (key === "Escape" || key === "?") this.toggleHelp();
+    });
     picture.onPlace = (place) => this.showPlace(place);
-    picture.onWindow = () => this.showControls();
+    picture.onWindow = () => this.showWindow();
   }
 
   volumes() {
@@ -104,9 +125,10 @@ class Viewer {
     if (signal.aborted || mine !== this.asked) return;
     this.fault = fault;
     if (image || !picture.place) this.put(volume, image);
-    parts.element.dataset.state = "ready";
     this.showControls();
     picture.tell();
+    await picture.settled();
+    if (!signal.aborted && mine === this.asked) parts.element.dataset.state = "ready";
   }
 
   /** Show volumes that were chosen. @param {Shown[]} volumes */
@@ -119,15 +141,14 @@ class Viewer {
   }
 
   async readOverlays() {
-    for (const { file, name, labels } of this.overlays) {
-      const image = await loadImage(file, this.picture.largest);
-      this.picture.paint(image, labels ?? [], this.hidden.get(name) ?? new Set());
-      this.grids.push(gridOf(image));
+    for (const { file } of this.overlays) {
+      const image = await readVolume(file, true);
+      this.grids.push(image.grid);
       this.images.push(image);
     }
   }
 
-  /** @param {Shown[]} volumes @returns {Promise<{volume?: Shown, image: NiiVueImage | null, fault: string}>} */
+  /** @param {Shown[]} volumes @returns {Promise<{volume?: Shown, image: Volume | null, fault: string}>} */
   async firstOf(volumes) {
     let why = "";
     for (const volume of volumes) {
@@ -142,17 +163,17 @@ class Viewer {
    * Read a volume. One that was sent may be read here by other rules than the service's, so its grid is compared with what
    * the service made: labels never lie over voxels in which they were not found.
    * @param {Shown} volume
-   * @returns {Promise<{image: NiiVueImage | null, fault: string}>}
+   * @returns {Promise<{image: Volume | null, fault: string}>}
    */
   async read(volume) {
     const { name } = volume;
     let image;
     try {
-      image = await loadImage(await volume.open(), this.picture.largest);
+      image = await readVolume(await volume.open());
     } catch (error) {
       return { image: null, fault: `${name} is not shown: ${saidBy(error)}` };
     }
-    const grid = gridOf(image);
+    const { grid } = image;
     const isMade = this.made.includes(volume);
     if (isMade && !this.overlays.length) this.grids.push(grid);
     if (isMade || this.grids.some((each) => sameGrid(each, grid))) return { image, fault: "" };
@@ -169,43 +190,29 @@ class Viewer {
     );
   }
 
-  /** @param {Shown | undefined} volume @param {NiiVueImage | null} image */
+  /** @param {Shown | undefined} volume @param {Volume | null} image */
   put(volume, image) {
     const { picture, images } = this;
     if (!image && !images.length) throw new Error(this.fault);
     this.below = volume;
-    picture.setOpacity(images, image ? this.opacity : 1);
-    const first = picture.place ? null : images.map(withinLabels).find(Boolean);
-    picture.show(image ? [image, ...images] : images, first ?? null);
-  }
-
-  /** Colour an overlay as `hidden` has it by now. @param {string} name */
-  paint(name) {
-    this.overlays.forEach((overlay, at) => {
-      if (overlay.name !== name) return;
-      this.picture.paint(this.images[at], overlay.labels ?? [], this.hidden.get(name) ?? new Set());
-    });
-  }
-
-  /** @param {number} value */
-  setOpacity(value) {
-    this.opacity = value;
-    this.picture.setOpacity(this.images, value);
+    const first = picture.place ? null : images.map(mostLabelled).find(Boolean);
+    picture.show(image, images, first ?? null);
   }
 
   /** Make the controls anew; the focus stays where it was, or goes to the picture. */
   showControls() {
-    const { picture, below, overlays } = this;
+    const { picture, below } = this;
     const { panel, canvas } = this.parts;
     const focused = panel.contains(document.activeElement) && document.activeElement?.id;
     fill(
       panel,
-      controls.layoutControl(picture),
       ...this.volumeControls(),
-      ...(below ? controls.windowControls(picture) : []),
-      overlays.length > 0 && controls.opacityControl(below ? this.opacity : 1, (value) => this.setOpacity(value)),
+      ...(below ? windowControls(picture, below.name) : []),
       ...controls.placeControls(picture),
+      make("div", { class: "rulers" }),
     );
+    this.showRulers();
+    this.showWindow();
     if (focused) (document.getElementById(focused) ?? canvas).focus({ preventScroll: true });
   }
 
@@ -249,6 +256,110 @@ class Viewer {
     parts.told.textContent = [controls.placeText(place.mm), ...values.filter(Boolean)].join(" · ");
     controls.followPlace(parts.panel, place);
   }
+
+  showWindow() {
+    const { parts, picture, below } = this;
+    parts.levels.textContent = below ? windowText(picture.window) : "";
+    if (below) followWindow(parts.panel, picture);
+  }
+
+  /** Go to the largest slice of a label, in the plane that is shown. @param {number} overlay @param {Label} label */
+  goTo(overlay, label) {
+    const { picture, images } = this;
+    const { plane } = picture;
+    const mm = images[overlay] && picture.place && largestSlice(images[overlay], label.value, plane);
+    if (!mm) return;
+    this.chosen = label;
+    this.labels?.mark(label);
+    picture.setActive(plane);
+    picture.moveTo(voxelNear(picture.shape, mm));
+    this.tellSlice(label.name, plane);
+  }
+
+  /** Go to the next slice with the label that was gone to last, or with any that is shown. @param {1 | -1} direction */
+  step(direction) {
+    const { picture, images, looks, chosen } = this;
+    const [plane] = picture.planes;
+    const { place, shape } = picture;
+    if (!place || !plane) return;
+    const axis = plane.across;
+    const wanted = (/** @type {Label} */ label) =>
+      looks.isShown(label) && (!chosen || !looks.isShown(chosen) || label === chosen);
+    const found = images.flatMap((image, at) => {
+      const values = looks.labels[at].filter(wanted).map(({ value }) => value);
+      const voxel = voxelNear(image, place.mm);
+      const index = nextSlice(image, values, axis, voxel[axis], direction);
+      if (index === null) return [];
+      voxel[axis] = index;
+      return [voxelNear(shape, through(image.matrix, voxel))[axis]];
+    });
+    if (!found.length) {
+      announce("There is no further slice with a label in this direction.");
+      return;
+    }
+    picture.step(axis, (direction > 0 ? Math.min(...found) : Math.max(...found)) - place.voxel[axis]);
+    this.tellSlice("A label", plane);
+  }
+
+  /** @param {string} about @param {import("./slices.js").Plane} plane */
+  tellSlice(about, { name, across }) {
+    const { place, sizes } = this.picture;
+    if (place) announce(`${about}: ${name} slice ${place.voxel[across] + 1} of ${sizes[across]}.`);
+  }
+
+  /** Begin a ruler at the cross hair, or end it there. */
+  markRuler() {
+    const { picture, mark } = this;
+    const [plane] = picture.planes;
+    if (!picture.place || !plane) return;
+    const here = picture.place.voxel.map((number) => number + 0.5);
+    this.mark = mark ? null : here;
+    if (!mark) {
+      announce("A ruler begins here. M ends it at another place.");
+      return;
+    }
+    picture.measure(plane, mark, here, true);
+    this.showRulers();
+  }
+
+  /** List the rulers, and tell the last one. */
+  showRulers() {
+    const { rulers } = this.picture;
+    const list = this.parts.panel.querySelector(".rulers");
+    const lengths = rulers.map(({ mm }) => `${mm.toFixed(1)} mm`);
+    const remove = () => {
+      this.picture.removeRulers();
+      this.showRulers();
+    };
+    if (lengths.length) announce(`The ruler is ${lengths[lengths.length - 1]} long.`);
+    if (!list) return;
+    fill(
+      list,
+      lengths.length > 0 && make("span", {}, `Rulers: ${lengths.join(", ")}`),
+      lengths.length > 0 && make("button", { type: "button", onclick: remove }, "Remove"),
+    );
+  }
+
+  toggleHelp() {
+    const { help, canvas, stage } = this.parts;
+    help.hidden = !help.hidden;
+    stage.querySelector("[aria-controls=viewer-help]")?.setAttribute("aria-expanded", String(!help.hidden));
+    (help.hidden ? canvas : help).focus({ preventScroll: true });
+  }
+
+  async fillScreen() {
+    if (document.fullscreenElement) await document.exitFullscreen();
+    else await this.parts.stage.requestFullscreen();
+  }
+
+  /** Save what is seen. */
+  async save() {
+    const photo = await this.picture.photo();
+    if (!photo) return;
+    const address = URL.createObjectURL(photo);
+    make("a", { href: address, download: SAVED_AS }).click();
+    setTimeout(() => URL.revokeObjectURL(address), 60_000); // the browser has it by then
+  }
 }
 
 /** @param {string} name */
@@ -260,19 +371,30 @@ function makeParts() {
   const canvas = make("canvas", {
     tabindex: 0,
     role: "application",
-    "aria-label": "The volume. The sliders below move through it.",
+    "aria-label": "The volume. Sliders and keys move through it; the question mark lists the keys.",
+    "aria-describedby": "viewer-place",
   });
-  const told = make("p", { class: "place" }, "Loading the viewer…");
+  const bar = make("div");
+  const labels = make("div", { hidden: true });
+  const help = makeHelp(
+    "Planes are planes of the volume's voxels. The picture in 3D has fewer voxels, and is made at once for volumes of up to " +
+      "16.8 million; for a larger one, such as a CT, press 3D.",
+  );
+  const told = make("p", { class: "place", id: "viewer-place" }, "Loading the viewer…");
+  const levels = make("p", { class: "levels" });
   const panel = make("div", { class: "controls" });
-  const stage = make("div", { class: "stage" }, canvas);
-  const element = make("div", { class: "viewer", "data-state": "loading" }, stage, told, panel);
-  return { element, canvas, stage, told, panel };
+  const screen = make("div", { class: "screen" }, canvas, help);
+  const stage = make("div", { class: "stage" }, bar, screen, make("div", { class: "foot" }, told, levels));
+  const element = make("div", { class: "viewer", "data-state": "loading" }, stage, labels, panel);
+  return { element, canvas, bar, labels, help, stage, told, levels, panel };
 }
 
 /** @param {Parts} parts @param {unknown} error */
-function showFailure({ element, stage, told, panel }, error) {
+function showFailure({ element, stage, panel }, error) {
   element.dataset.state = "failed";
   stage.hidden = true;
-  fill(panel);
-  told.textContent = `The volumes cannot be shown here: ${saidBy(error)} They are in the download.`;
+  fill(
+    panel,
+    make("p", { class: "fault" }, `The volumes cannot be shown here: ${saidBy(error)} They are in the download.`),
+  );
 }

@@ -9,46 +9,41 @@ declare global {
   interface NiiVueBundle {
     Niivue: new (options: Record<string, unknown>) => NiiVue;
     NVImage: { loadFromFile(of: { file: File }): Promise<NiiVueImage> };
-    SHOW_RENDER: { ALWAYS: number };
-    MULTIPLANAR_TYPE: { GRID: number };
   }
 
   interface NiiVue {
     gl: WebGL2RenderingContext | null;
     volumes: NiiVueImage[];
+    /** The lowest volume, and the others. */
+    back: NiiVueImage;
+    overlays: NiiVueImage[];
     opts: { sliceType: number };
-    /** The cross hair's place: fractions of the volume, left to right, back to front, feet to head. */
-    scene: { crosshairPos: ArrayLike<number> };
-    sliceTypeMultiplanar: number;
-    sliceTypeAxial: number;
-    sliceTypeCoronal: number;
-    sliceTypeSagittal: number;
+    /** The cross hair's place: fractions of the volume, left to right, back to front, feet to head; the view in 3D. */
+    scene: {
+      crosshairPos: ArrayLike<number> & Iterable<number>;
+      renderAzimuth: number;
+      renderElevation: number;
+      volScaleMultiplier: number;
+    };
+    /** A point of the canvas at which the next drawing looks for the volume's surface, where it is told to. */
+    mousePos: number[];
+    uiData: { mouseDepthPicker: boolean };
     sliceTypeRender: number;
-    onLocationChange: (place: NiiVueLocation) => void;
-    onIntensityChange: () => void;
-    attachToCanvas(canvas: HTMLCanvasElement): Promise<unknown>;
-    addVolume(image: NiiVueImage): void;
-    removeVolume(image: NiiVueImage): void;
+    attachToCanvas(canvas: OffscreenCanvas): Promise<unknown>;
+    initText(): Promise<void>;
     updateGLVolume(): void;
     drawScene(): void;
-    createOnLocationChange(): void;
-    /** From mm to fractions of a volume; the mm are RAS where `inWorld`, else along the volume's own axes. */
-    mm2frac(mm: number[], volume: number, inWorld: boolean): ArrayLike<number>;
-    cleanup(): void;
   }
 
   interface NiiVueImage {
     /** The voxels, i fastest. */
-    img: ArrayLike<number>;
-    hdr: { dims: number[]; affine: number[][] };
-    /** Number of dimensions, then the voxels along right, anterior, superior. */
-    dimsRAS: number[];
-    opacity: number;
+    img: import("../../volume.js").Voxels;
+    hdr: { dims: number[]; affine: number[][]; scl_slope: number; scl_inter: number };
+    /** For right, anterior, superior the axis of the file, from 1; negative where it runs the other way. */
+    permRAS: number[];
     /** The window's ends. */
     cal_min: number;
     cal_max: number;
-    global_min: number;
-    global_max: number;
     setColormapLabel(colours: {
       R: number[];
       G: number[];
@@ -57,12 +52,5 @@ declare global {
       I: number[];
       labels: string[];
     }): void;
-  }
-
-  /** A place of the cross hair; one value of each volume. */
-  interface NiiVueLocation {
-    mm: Iterable<number>;
-    frac: ArrayLike<number>;
-    values: { value: number }[];
   }
 }

@@ -1,0 +1,101 @@
+/**
+ * Reads volumes beside the page, which goes on meanwhile: a CT takes seconds. NiiVue's bundle has the readers; it is no module
+ * and leaves its names with the worker.
+ */
+
+import { listen } from "./workers.js";
+
+const HEADER_BYTES = 65_536; // of a MetaImage, at most
+const BIG_ENDIAN = /^[ \t]*(?:BinaryData|Element)ByteOrderMSB[ \t]*=[ \t]*true[ \t]*(?=\r?$)/im;
+const QUIET = { logLevel: "error", forceDevicePixelRatio: 1 };
+
+/** @typedef {import("./volume.js").Read} Read */
+
+listen(async ({ file, isLabels }) => {
+  const answer = await readVolume(file, isLabels);
+  return { answer, transfer: [answer.voxels.buffer] };
+});
+
+/**
+ * Read a volume; throws `Error` with a sentence where NiiVue cannot, or does not find a value for each voxel.
+ * @param {File} file
+ * @param {boolean} isLabels whether to count them
+ * @returns {Promise<Read>}
+ */
+async function readVolume(file, isLabels) {
+  await import("./vendor/niivue-0.69.0/niivue.umd.js");
+  const { Niivue, NVImage } = globalThis.niivue;
+  new Niivue(QUIET); // which is where its log is told to be still
+  const image = await NVImage.loadFromFile({ file: await withKnownByteOrder(file) }).catch(() => null);
+  const stored = image?.hdr.dims.slice(1, 4);
+  if (!stored || image?.img.length !== stored[0] * stored[1] * stored[2]) throw new Error("This page cannot read it.");
+  const { img: voxels, hdr, permRAS: order, cal_min: low, cal_max: high } = image;
+  const slope = hdr.scl_slope || 1;
+  const intercept = hdr.scl_inter || 0;
+  const ends = rangeOf(voxels).map((value) => value * slope + intercept);
+  return {
+    ...{ voxels, stored, order, slope, intercept, low, high },
+    affine: hdr.affine.map((row) => [...row]),
+    least: Math.min(...ends),
+    most: Math.max(...ends),
+    counts: isLabels ? countsOf(voxels, stored, order) : null,
+  };
+}
+
+/** A MetaImage in NiiVue's words: it knows one of two names of the byte order, and `True`, not `true`. @param {File} file */
+async function withKnownByteOrder(file) {
+  if (!file.name.toLowerCase().endsWith(".mha")) return file;
+  const text = new TextDecoder("latin1").decode(await file.slice(0, HEADER_BYTES).arrayBuffer());
+  const found = BIG_ENDIAN.exec(text.slice(0, text.indexOf("ElementDataFile")));
+  if (!found) return file;
+  const rest = file.slice(found.index + found[0].length);
+  return new File([file.slice(0, found.index), "BinaryDataByteOrderMSB = True", rest], file.name);
+}
+
+/** The least and the most of the finite values. @param {import("./volume.js").Voxels} voxels */
+function rangeOf(voxels) {
+  let [least, most] = [Infinity, -Infinity];
+  for (let at = 0; at < voxels.length; at += 1) {
+    const value = voxels[at];
+    if (value < least && value !== -Infinity) least = value;
+    if (value > most && value !== Infinity) most = value;
+  }
+  return least <= most ? [least, most] : [0, 0];
+}
+
+/**
+ * How many voxels of each label each plane has, across each axis of RAS.
+ * @param {import("./volume.js").Voxels} voxels
+ * @param {number[]} stored
+ * @param {number[]} order
+ */
+function countsOf(voxels, stored, order) {
+  const [columns, rows, planes] = stored;
+  /** @type {Map<number, Uint32Array[]>} by label, along i, j, k */
+  const found = new Map();
+  let [last, counts] = [0, /** @type {Uint32Array[]} */ ([])];
+  let at = 0;
+  for (let plane = 0; plane < planes; plane += 1) {
+    for (let row = 0; row < rows; row += 1) {
+      for (let column = 0; column < columns; column += 1, at += 1) {
+        const label = voxels[at];
+        if (!label) continue;
+        if (label !== last) {
+          counts = found.get(label) ?? stored.map((size) => new Uint32Array(size));
+          found.set(label, counts);
+          last = label;
+        }
+        counts[0][column] += 1;
+        counts[1][row] += 1;
+        counts[2][plane] += 1;
+      }
+    }
+  }
+  for (const [label, along] of found) {
+    found.set(
+      label,
+      order.map((axis) => (axis < 0 ? along[-axis - 1].slice().reverse() : along[axis - 1])),
+    );
+  }
+  return found;
+}
