@@ -94,8 +94,8 @@ class VolumeInput(Input):
             raise ValueError(f"{self!r}: smallest_dimensions are above largest_dimensions along an axis.")
 
     def describe(self) -> dict[str, Any]:
-        """Describe this input as JSON; a limit that is not declared is ``null``."""
-        return super().describe() | {
+        """Describe this input as JSON; a limit that is not declared is ``null``, and ``resampled`` is there if False."""
+        described = super().describe() | {
             "extensions": list(self.extensions),
             "channels": 1,
             "modalities": None if self.modalities is None else list(self.modalities),
@@ -103,10 +103,10 @@ class VolumeInput(Input):
             "smallest_dimensions": None if self.smallest_dimensions is None else list(self.smallest_dimensions),
             "largest_dimensions": None if self.largest_dimensions is None else list(self.largest_dimensions),
             "spacing_mm": None if self.spacing_mm is None else list(self.spacing_mm),
-            "resampled": self.resampled,
             "most_voxels": self.most_voxels,
             "largest_voxel_bytes": self.largest_voxel_bytes,
         }
+        return described if self.resampled else {**described, "resampled": False}
 
     def check(self, value: object) -> Any:
         """Check what ``main.json`` may say of a volume: the DICOM series, and the volume in it, or a NIfTI's form."""

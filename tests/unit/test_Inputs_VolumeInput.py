@@ -75,6 +75,7 @@ def test_every_limit_is_described_and_read_back():
     alone = VolumeInput("scan", "Scan", resampled=False)
     assert from_description(json.loads(json.dumps(alone.describe()))) == alone != VolumeInput("scan", "Scan")
     assert {VolumeInput("scan", "Scan").describe()[name] for name in LIMITS} == {None}
+    assert "resampled" not in VolumeInput("scan", "Scan").describe(), "tickets that wait fit the service of an upgrade"
 
 
 def test_a_volume_within_all_limits_is_taken():

@@ -38,7 +38,8 @@ def read(content):
 def test_a_cohort_leaves_a_table_with_the_volume_of_each_label_and_no_formula(tomaat, tmp_path):
     assert tomaat("run", "Brain", "scan=*.nii", "-o", "out", "-j", "1", "--csv", "out.csv")[0] == 0
     content = (tmp_path / "out.csv").read_bytes()
-    assert content.startswith(b"\xef\xbb\xbflabel,service,ticket,state,b: left (ml),b: right (ml)\r\n")
+    head = ("label", "service", "ticket", "state", "b: left (ml)", "b: right (ml)")
+    assert content.decode("utf-8-sig").startswith(",".join(f'"{cell}"' for cell in head) + "\r\n")
     assert [list(row.values()) for row in read(content.decode("utf-8-sig"))] == [
         ["'=cmd", "Brain", "1", "succeeded", "3.25", "12"],
         ["anna", "Brain", "2", "succeeded", "3.25", "12"],
@@ -66,6 +67,17 @@ def test_what_has_no_result_has_a_row_that_says_so(tomaat, stub, tmp_path):
         "state": "not fetched",
         "volumes_ml": {},
     }
+
+
+def test_a_result_of_an_earlier_request_gives_no_volumes_to_a_later_one(tomaat, stub, tmp_path):
+    assert tomaat("run", "Brain", "scan=anna.nii", "-o", "out")[0] == 0
+    (tmp_path / "bert.nii").write_bytes(b"another scan")
+    code, out, _ = tomaat("run", "Brain", "scan=bert.nii", "-o", "out", "--csv", "-")
+    assert (code, [row["ticket"] for row in read(out)]) == (2, [""]), "the ticket in the folder is anna's"
+    stub.states = ["running"]
+    tomaat("submit", "Brain", "scan=bert.nii", "-o", "out", "--again")
+    (row,) = map(json.loads, tomaat("table", "out", "--json")[1].splitlines())
+    assert (row["label"], row["ticket"], row["state"], row["volumes_ml"]) == ("bert.nii", 2, "not fetched", {})
 
 
 def test_results_of_any_origin_are_named_by_their_folders_for_people(tomaat, tmp_path):

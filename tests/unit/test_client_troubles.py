@@ -116,6 +116,31 @@ def test_a_dead_proxy_is_named_with_the_variable_that_names_it(monkeypatch, name
     )
 
 
+@pytest.mark.parametrize(
+    ("status", "kind", "told"),
+    [
+        (
+            b"407 Proxy Authentication Required",
+            NotAllowed,
+            "wants a name and a password. HTTPS_PROXY names it: write the",
+        ),
+        (
+            b"403 Forbidden",
+            Unreachable,
+            "answers 403 instead. HTTPS_PROXY names it: unset it, or go around it by NO_PROXY=",
+        ),
+    ],
+)
+def test_a_proxy_that_opens_no_way_to_https_is_told_with_the_remedy(monkeypatch, status, kind, told):
+    with answering(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n") as url:
+        for each in ("https_proxy", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(each, raising=False)
+        monkeypatch.setenv("HTTPS_PROXY", url)
+        with pytest.raises(kind) as caught:
+            services("https://tomaat.example")
+    assert str(caught.value).startswith(f"The proxy {url.removeprefix('http://')} {told}")
+
+
 def test_where_nobody_answers_it_is_told_where_the_address_comes_from():
     with pytest.raises(Unreachable, match=r"Connection refused\. Is the address right, .* --url or TOMAAT_URL gives"):
         services("http://127.0.0.1:1")

@@ -15,6 +15,7 @@ from nibabel.nifti1 import Nifti1Image
 from tests.unit.fake_store import Web, packed
 from tests.unit.test_web_api_api import problem_of
 from tomaat.archives import pack
+from tomaat.services import as_read
 from tomaat.tickets.actors import HOLDER
 from tomaat.tickets.states import CANCELLED, EXPIRED, QUEUED, RUNNING, SUCCEEDED
 from tomaat.web.api import inputs_as_read
@@ -261,6 +262,20 @@ def test_a_volume_for_which_the_disk_has_no_room_is_not_begun(web, get, ticket, 
     answer = made(web, get, ticket)
     problem_of(answer, 507, "storage-full")
     assert answer.headers["Retry-After"]
+
+
+def test_voxels_for_which_the_disk_has_no_room_are_not_written(tmp_path, capsys, monkeypatch):
+    (tmp_path / "file-scan.nii.gz").write_bytes(nifti(np.zeros((64, 64, 64), np.int16)))
+    room = shutil.disk_usage(tmp_path)._replace(free=64 * 1024**2 + 500_000)
+    monkeypatch.setattr(inputs_as_read.shutil, "disk_usage", lambda _: room)
+    as_read.main([str(tmp_path), "scan", str(tmp_path / "read.nii.gz"), "10000000", str(64 * 1024**2)])
+    assert json.loads(capsys.readouterr().out) == {"full": True}
+    assert not (tmp_path / "read.nii.gz").exists()
+
+
+def test_a_program_that_finds_the_disk_full_says_so_to_who_asked(web, get, ticket, monkeypatch):
+    monkeypatch.setattr(inputs_as_read.InputsAsRead, "_run_program", lambda *_: {"full": True})
+    problem_of(made(web, get, ticket), 507, "storage-full")
 
 
 def test_a_draft_that_a_killed_door_left_goes_and_one_that_is_written_stays(web, get, ticket):

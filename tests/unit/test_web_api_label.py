@@ -9,6 +9,7 @@ import structlog
 from Inputs import StringInput, VolumeInput
 from tests.unit.fake_store import GOOD, Web, offered
 from tests.unit.test_web_api_form import TYPE, part
+from tomaat.tickets.states import RUNNING, SUCCEEDED
 from tomaat.web.api.label import LABEL_SCHEMA, read_label
 from tomaat.web.http.problems import Problem
 
@@ -51,6 +52,9 @@ def test_a_label_is_one_line_in_any_alphabet(sent, kept):
         (b"x" * 101, "too-long"),
         (b"first\nsecond", "control-character"),
         (b"nul\0", "control-character"),
+        (b"at the end\n", "control-character"),
+        ("\u2028at the begin".encode(), "control-character"),
+        ("\u200b".encode(), "control-character"),
         ("turned \u202e round".encode(), "control-character"),
         ("line\u2028".encode() + b"s", "control-character"),
         (b"M\xfcller", "not-utf-8"),
@@ -63,7 +67,7 @@ def test_a_label_that_cannot_be_shown_in_a_line_is_refused_and_not_repeated(sent
     assert caught.value.detail.startswith("label: it ")
     assert not {"first", "turned", "ller", "xxx"} & set(re.findall(r"\w+", caught.value.detail))
     if code == "control-character":
-        assert not re.search(LABEL_SCHEMA["pattern"], sent.decode())
+        assert not re.search(LABEL_SCHEMA["pattern"].replace("$", r"\Z"), sent.decode()), "$ as JavaScript has it"
 
 
 @pytest.mark.parametrize("fields", [ADD, PACKED])
@@ -119,6 +123,14 @@ def test_where_labels_are_switched_off_the_field_is_taken_and_not_kept(tmp_path)
     assert web.store.tickets[ticket["id"]].label is None
     assert [service["takes_label"] for service in web.client.get("/supportedservices").get_json()] == [False, False]
     web.close()
+
+
+def test_a_label_is_told_no_longer_where_a_running_ticket_was_given_up(web):
+    ticket = send(web, *ADD, part("label", NAME.encode())).get_json()
+    web.store.change(ticket["id"], state=RUNNING)
+    assert web.client.delete(ticket["links"]["cancel"]).get_json()["label"] is None
+    web.store.change(ticket["id"], state=SUCCEEDED)  # its result was there first
+    assert label_of(web, ticket) is None
 
 
 def test_a_label_is_told_no_longer_once_its_holder_wants_the_files_deleted(web):

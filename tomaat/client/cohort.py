@@ -167,6 +167,7 @@ class Cohort:
             return None
         if same:
             return ticket
+        errand.state = "unsent"
         if not self.again:
             raise Unusable(f"In {folder} another request is under way; choose another folder, or say --again.")
         ticket.cancel()

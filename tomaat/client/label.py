@@ -9,7 +9,9 @@ from pathlib import Path
 LONGEST_LABEL = 100  #: characters, as the server wants it
 LAST_CHARACTERS = 39  #: of a longer one that are kept: they often tell files apart
 #: As in tomaat/web/api/label.py, and halves of characters, with which Python writes names that are not UTF-8.
-BROKEN = re.compile("[\\u0000-\\u001f\\u007f-\\u009f\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
+BROKEN = re.compile(
+    "[\\u0000-\\u001f\\u007f-\\u009f\\u061c\\u200b\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069\\ud800-\\udfff]"
+)
 
 
 def label_of(name: str) -> str:

@@ -41,11 +41,12 @@ class Row:
 def row_of(errand: Errand) -> Row:
     """Describe an errand that has ended, or is on its way."""
     note = errand.place.note() or {}
+    is_own = errand.payload is None or errand.state != "unsent"  # else the folder is another request's
     refused = isinstance(errand.error, Refused)
     return Row(
         label=(errand.payload.label if errand.payload else "") or errand.name or errand.place.folder.name,
         service=errand.payload.service if errand.payload else str(note.get("service") or ""),
-        ticket=note.get("id"),
+        ticket=note.get("id") if is_own else None,
         state="refused" if refused else errand.state,
         volumes_ml={} if errand.result is None else volumes_of(errand.result.record),
     )
@@ -60,7 +61,7 @@ def rows_below(folder: Path, say: Callable[[str], object]) -> list[Row]:
             continue  # a result that is just being unpacked
         note = Place(place).note() or {}
         label = str(note.get("label") or Path(*parts or [folder.resolve().name]).as_posix())
-        if not (place / RECORD).exists():
+        if not note.get("fetched", True) or not (place / RECORD).exists():  # a result may be an earlier request's
             rows.append(Row(label, str(note.get("service") or ""), note.get("id"), "not fetched"))
             continue
         try:
@@ -111,7 +112,8 @@ def write_csv(rows: Sequence[Row], to: Path) -> None:
 
 def _write(rows: Sequence[Row], file: TextIO) -> None:
     names = names_in(rows)
-    lines = csv.writer(file, lineterminator="\n" if file is sys.stdout else "\r\n")
+    end = "\n" if file is sys.stdout else "\r\n"
+    lines = csv.writer(file, lineterminator=end, quoting=csv.QUOTE_ALL)  # some spreadsheets part cells by semicolons
     lines.writerow([*COLUMNS, *(harmless(f"{name} (ml)") for name in names)])
     lines.writerows([harmless(cell) for cell in row.cells(names)] for row in rows)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import ssl
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -46,6 +47,8 @@ NO_KEY = (
     "server's operator makes keys."
 )
 OTHER_KEY = "Look at TOMAAT_KEY, or at the file of --key-file: is it this server's key, and whole?"
+LOG_IN = "write the proxy's name and password into it, http://name:password@proxy:port."
+REFUSED_TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})")  #: of https through a proxy, as http.client says it
 PASSWORD = "It asks for a name and a password: write them into the address, https://name:password@host."  # noqa: S105
 OWN_AUTHORITY = "Where the certificate is of an authority of your own, name its file: REQUESTS_CA_BUNDLE=authority.pem."
 
@@ -64,6 +67,11 @@ def silent(url: str, error: BaseException, *, answered: bool) -> ClientError:
     if isinstance(error, requests.exceptions.ProxyError):
         proxy, where = proxy_of(url)
         go_around = f"unset it, or go around it by NO_PROXY={urlsplit(url).hostname}"
+        refused = REFUSED_TUNNEL.search(str(error))
+        if refused and int(refused[1]) == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+            return NotAllowed(f"The proxy {proxy} wants a name and a password.", remedy=f"{where}: {LOG_IN}")
+        if refused:
+            return Unreachable(f"The proxy {proxy} answers {refused[1]} instead.", remedy=f"{where}: {go_around}.")
         return Unreachable(f"The proxy {proxy} does not answer: {reason_of(error)}.", remedy=f"{where}: {go_around}.")
     cause = cause_of(error)
     if isinstance(cause, BadStatusLine) and not isinstance(cause, RemoteDisconnected) and ALERT in str(cause):
@@ -123,7 +131,7 @@ def _is_told_in(answer: requests.Response, *words: str) -> bool:
 def _remedy_of(url: str, answer: requests.Response) -> str:
     """Say what to type where an answer wants to know who asks."""
     if answer.status_code == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
-        return f"{proxy_of(url)[1]}: write the proxy's name and password into it, http://name:password@proxy:port."
+        return f"{proxy_of(url)[1]}: {LOG_IN}"
     if answer.status_code != HTTPStatus.UNAUTHORIZED:
         return ""
     if answer.headers.get("WWW-Authenticate", "").lower().startswith("basic"):

@@ -1,13 +1,17 @@
-"""Write a volume of a ticket as its service reads it: ``python3 -m tomaat.services.as_read IN ID OUT.nii.gz BYTES``.
+"""Write a volume of a ticket as its service reads it: ``python3 -m tomaat.services.as_read IN ID OUT.nii.gz BYTES FREE``.
 
 A program of its own, for WebService, which reads no images. ``IN`` is the folder of the ticket's input, ``ID`` an
-input's id, ``BYTES`` the most that the voxels may take. The last line that it prints is JSON: ``{}``,
-``{"refused": "<sentence>"}`` or ``{"crashed": "<kind>", "frames": [...]}``.
+input's id, ``BYTES`` the most that the voxels may take, ``FREE`` how many bytes of the disk must stay free. The last
+line that it prints is JSON: ``{}``, ``{"refused": "<sentence>"}``, ``{"full": true}`` where the disk has no room, or
+``{"crashed": "<kind>", "frames": [...]}``.
 """
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,16 +28,19 @@ from tomaat.services.payload_refused import PayloadRefused
 from tomaat.volumes import write_volume
 
 
-def write_as_read(inputs: Path, id: str, to: Path, *, largest_voxel_bytes: int) -> str | None:
+def write_as_read(inputs: Path, id: str, to: Path, *, largest_voxel_bytes: int, left_free_bytes: int) -> str | None:
     """Write the volume that was sent as the input ``id``, as it was read for the task; return why it cannot be.
 
     Voxels, place and axes are those of the volume on whose grid labels come back: before it is turned to the
-    orientation that the task wants.
+    orientation that the task wants. Raises ``OSError`` where its voxels would not leave
+    ``left_free_bytes`` on the disk.
     """
     declared = VolumeInput(id, id)
     reader = VolumeReader(largest_voxel_bytes=largest_voxel_bytes)
     try:
         volume, _ = read_volume(declared, find_volume(inputs, declared), reader)
+        if shutil.disk_usage(to.parent).free < left_free_bytes + volume.array.nbytes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         write_volume(volume, to)
     except PayloadRefused as refusal:
         return str(refusal.errors[0]["detail"])
@@ -48,13 +55,16 @@ def write_as_read(inputs: Path, id: str, to: Path, *, largest_voxel_bytes: int) 
 
 def main(arguments: Sequence[str]) -> int:
     """Write the volume of the command line; tell how it went."""
-    inputs, id, to, largest_voxel_bytes = arguments
+    inputs, id, to, *numbers = arguments
+    largest_voxel_bytes, left_free_bytes = map(int, numbers)
     told: dict[str, Any]
     try:
-        why = write_as_read(Path(inputs), id, Path(to), largest_voxel_bytes=int(largest_voxel_bytes))
+        limits = {"largest_voxel_bytes": largest_voxel_bytes, "left_free_bytes": left_free_bytes}
+        why = write_as_read(Path(inputs), id, Path(to), **limits)
         told = {} if why is None else {"refused": why}
     except Exception as error:  # noqa: BLE001 (its text may name a patient: only where it came up is told)
-        told = {"crashed": type(error).__name__, "frames": frames_of(error)}
+        is_full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
+        told = {"full": True} if is_full else {"crashed": type(error).__name__, "frames": frames_of(error)}
     print(json.dumps(told))
     return 0
 

@@ -127,13 +127,16 @@ class InputsAsRead:
                 return None
         finally:
             draft.unlink(missing_ok=True)
+        if "full" in told:
+            return storage_full()
         if "refused" in told:
             return Problem(409, "input-unreadable", "Unreadable input", str(told["refused"]))
         log.error("input.not_read", error=told.get("crashed"), frames=told.get("frames"))
         return Problem(500, "internal-error", "Internal error", UNREAD)
 
     def _run_program(self, making: Making, draft: Path) -> dict[str, Any]:
-        words = [str(making.folder.inputs), making.id, str(draft), str(self.largest_voxel_bytes)]
+        limits = [str(self.largest_voxel_bytes), str(LEAST_ROOM_BYTES)]
+        words = [str(making.folder.inputs), making.id, str(draft), *limits]
         program = [sys.executable, "-m", "tomaat.services.as_read", *words]
         command = command_that_dies_with(os.getpid(), signal.SIGKILL, STAY, STAY, program)
         try:

@@ -9,7 +9,7 @@ from tomaat.web.http.shapes import Json
 
 LONGEST_LABEL = 100  #: characters
 #: Characters that break a line, or let a text be shown in another order. As a class for Python and for JSON schemas.
-FORBIDDEN = "\\u0000-\\u001f\\u007f-\\u009f\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069"
+FORBIDDEN = "\\u0000-\\u001f\\u007f-\\u009f\\u061c\\u200b\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069"
 BROKEN = re.compile(f"[{FORBIDDEN}]")
 LABEL_SCHEMA: Json = {
     "type": "string",
@@ -20,18 +20,18 @@ LABEL_SCHEMA: Json = {
 
 
 def read_label(sent: bytes | None) -> str | None:
-    """Check a label, if one was sent, without the blanks around it; an empty one is none. Raises ``Problem``."""
+    """Check a label, if one was sent, and take the blanks around it off; an empty one is none. Raises ``Problem``."""
     if sent is None:
         return None
     try:
-        label = sent.decode("utf-8").strip()
+        label = sent.decode("utf-8")
     except UnicodeDecodeError as error:
         raise _refused("not-utf-8", f"it is not UTF-8 (byte {error.start + 1}).") from None
     if len(label) > LONGEST_LABEL:
         raise _refused("too-long", f"it has more than {LONGEST_LABEL} characters.")
     if BROKEN.search(label):
         raise _refused("control-character", "it has a control character; write it in one line.")
-    return label or None
+    return label.strip() or None
 
 
 def _refused(code: str, rule: str) -> Problem:

@@ -120,7 +120,7 @@ class Status:
         """Describe a ticket; its links hold the token if there is one."""
         return cls(
             id=ticket.id,
-            label=None if ticket.delete_requested else ticket.label,
+            label=None if ticket.delete_requested or ticket.cancel_requested else ticket.label,
             service=ticket.service,
             state=ticket.state,
             position=outlook.position,
@@ -175,7 +175,7 @@ class DescribedInput(TypedDict):
     spacing_mm: NotRequired[list[float] | None]
     """The smallest and the largest."""
     resampled: NotRequired[bool]
-    """Whether a tilted or unevenly spaced series is put on an even grid; else it is refused."""
+    """False: a tilted or unevenly spaced series is refused. Else it is put on an even grid."""
     most_voxels: NotRequired[int | None]
     largest_voxel_bytes: NotRequired[int | None]
 

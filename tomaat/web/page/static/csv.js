@@ -44,5 +44,5 @@ export function csvOf(rows) {
 /** @param {string} text */
 function cell(text) {
   const harmless = FORMULA.test(text) ? `'${text}` : text;
-  return /[",\r\n]/.test(harmless) ? `"${harmless.replaceAll('"', '""')}"` : harmless;
+  return `"${harmless.replaceAll('"', '""')}"`; // some spreadsheets part cells by semicolons
 }

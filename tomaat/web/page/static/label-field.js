@@ -5,7 +5,7 @@ import { makeFrame } from "./fields.js";
 
 const LONGEST = 100; // characters, as the server wants it
 const LAST = 39; // of a longer name's that are kept: they often tell files apart
-const BROKEN = /[\p{Cc}\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu; // as in tomaat/web/api/label.py
+const BROKEN = /[\p{Cc}\u061c\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu; // as in tomaat/web/api/label.py
 
 /** Make a label of any name: one line, of a bounded length. @param {string} name */
 export function labelOf(name) {

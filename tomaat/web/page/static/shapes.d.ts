@@ -67,7 +67,7 @@ export interface Input {
   largest_dimensions?: number[] | null;
   /** The smallest and the largest. */
   spacing_mm?: number[] | null;
-  /** Whether a tilted or unevenly spaced series is put on an even grid; else it is refused. */
+  /** False: a tilted or unevenly spaced series is refused. Else it is put on an even grid. */
   resampled?: boolean;
   most_voxels?: number | null;
   largest_voxel_bytes?: number | null;
