@@ -94,7 +94,7 @@ class VolumeInput(Input):
             raise ValueError(f"{self!r}: smallest_dimensions are above largest_dimensions along an axis.")
 
     def describe(self) -> dict[str, Any]:
-        """Describe this input as JSON; a limit that is not declared is ``null``, and ``resampled`` is there if False."""
+        """Describe this input as JSON; a limit that is not declared is ``null``, ``resampled`` is there if False."""
         described = super().describe() | {
             "extensions": list(self.extensions),
             "channels": 1,

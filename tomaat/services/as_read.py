@@ -1,4 +1,4 @@
-"""Write a volume of a ticket as its service reads it: ``python3 -m tomaat.services.as_read IN ID OUT.nii.gz BYTES FREE``.
+"""Write a volume of a ticket as its service reads it: ``python3 -m tomaat.services.as_read IN ID OUT BYTES FREE``.
 
 A program of its own, for WebService, which reads no images. ``IN`` is the folder of the ticket's input, ``ID`` an
 input's id, ``BYTES`` the most that the voxels may take, ``FREE`` how many bytes of the disk must stay free. The last
