@@ -80,7 +80,7 @@ def test_each_wrong_and_each_unknown_setting_is_told(monkeypatch):
     assert chosen is None
     findings = list(settings.look_at_faults(faults))
     assert [finding.level for finding in findings] == ["problem", "problem"]
-    assert "TOMAAT_LEASE: no such setting; near: TOMAAT_LANES, TOMAAT_LEASE_SECONDS" in findings[0].says
+    assert "TOMAAT_LEASE: no such setting; near: TOMAAT_LANES, TOMAAT_LABELS, TOMAAT_LEASE_SECONDS" in findings[0].says
 
 
 def test_an_unknown_setting_alone_is_told_and_the_rest_looked_at(monkeypatch):
