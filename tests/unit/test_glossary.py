@@ -1,6 +1,7 @@
 """One word per thing: classes are held against the glossary."""
 
 import ast
+import functools
 import re
 from collections import Counter
 from pathlib import Path
@@ -12,6 +13,7 @@ ROWS = re.findall(r"^\| ([a-z ]+) \| .* \| (?:`(\w+)` in `([\w/]+)` )?\|$", GLOS
 OF_THE_CLIENT_TOO = {"Ticket", "Payload", "Program"}
 
 
+@functools.cache
 def classes():
     """List every class with the file that holds it."""
     found = []
