@@ -442,7 +442,8 @@ def test_a_program_that_did_not_come_is_loaded_again(page, run):
     code = """
         const { readVolume } = await import(`/static/reading.js?without-${given.part}`);
         const file = new File([blobOf(given.volume)], "a.nii");
-        const read = () => readVolume(file).then(({ most }) => most, (error) => error.message);
+        const late = new Promise((resolve) => setTimeout(resolve, 30_000, "No answer came."));
+        const read = () => Promise.race([readVolume(file).then(({ most }) => most, ({ message }) => message), late]);
         return [await read(), await read()];
     """
     for part in ("volume-worker.js", "niivue.umd.js"):
