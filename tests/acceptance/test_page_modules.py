@@ -342,7 +342,7 @@ def placed(kind, qform, sform, *, codes=(1, 1), order="<", unit="mm"):
     return image.to_bytes()
 
 
-def test_a_choice_between_two_places_is_offered_where_the_server_finds_two_that_differ(run, tmp_path):
+def test_a_choice_between_two_places_is_offered_where_the_server_finds_two_that_differ(run, page, tmp_path):
     one, two = nibabel.Nifti1Image, nibabel.Nifti2Image
     turned = np.eye(4)
     turned[:3, :3] = [[0.0, -0.8, 1.2], [1.0, 0.0, 0.0], [0.0, 0.6, 1.6]]  # spacings of 1, 1 and 2 mm
@@ -370,6 +370,41 @@ def test_a_choice_between_two_places_is_offered_where_the_server_finds_two_that_
     assert [places and places["counts"] for places in found] == [
         *("sform", "qform", None, None, "sform", "sform", "sform", None)
     ]
+    for content, told in zip(cases[:2], ("sform, as most programs choose", "qform, whose code is higher"), strict=True):
+        run("fields", MAKE, [VolumeInput("scan", "CT scan").describe()])
+        chosen = {"name": "x.nii", "mimeType": "", "buffer": content}
+        page.get_by_label("CT scan", exact=True).set_input_files(chosen)
+        expect(page.get_by_label("Its header names two places").locator("option:checked")).to_have_text(f"The {told}")
+
+
+# Slices
+
+
+def test_a_slice_has_of_each_voxel_the_nearest_label_on_the_same_grid_and_on_another(run):
+    """Labels along other axes of storage, and of half the spacing along one axis."""
+    mask = np.random.default_rng(5).integers(0, 4, (4, 5, 6)).astype(np.uint8)
+    code = """
+        const { volumeFrom } = await import("/static/volume.js");
+        const volume = (voxels, stored, order, ...affine) =>
+            volumeFrom({ voxels, stored, order, affine, slope: 1, intercept: 0 });
+        const grid = volume([], [4, 5, 6], [1, 2, 3], [2, 0, 0, 0], [0, 2, 0, 0], [0, 0, 2, 0]);
+        const same = volume(given.same, [6, 5, 4], [-3, 2, 1], [0, 0, -2, 6], [0, 2, 0, 0], [2, 0, 0, 0]);
+        const fine = volume(given.fine, [8, 5, 6], [1, 2, 3], [1, 0, 0, 0], [0, 2, 0, 0], [0, 0, 2, 0]);
+        const { axial, coronal, sagittal } = module.PLANES;
+        const slices = [[sagittal, 1], [coronal, 3], [axial, 4]];
+        return [same, fine].map((labels) => slices.map(([plane, at]) => [...module.labelsOf(labels, grid, plane, at)]));
+    """
+    stored = {"same": np.transpose(mask[::-1], (2, 1, 0)), "fine": np.repeat(mask, 2, axis=0)}
+    found = run("slices", code, {name: voxels.ravel(order="F").tolist() for name, voxels in stored.items()})
+    expected = [each[::-1, ::-1].T.ravel().tolist() for each in (mask[1], mask[:, 3], mask[:, :, 4])]
+    assert found == [expected, expected]
+
+
+def test_the_windows_of_a_ct_are_offered_by_its_modality_else_by_its_values(run):
+    names = ["3: Thorax (AX) 1mm (CT)", "LUNG (HR) (CT)", "T2 (CT) (MR)", "scan (AX).nii.gz", "brain (AX)"]
+    ranges = [{"least": 0, "most": 100}] * 2 + [{"least": -1000, "most": 900}] * 2 + [{"least": 0, "most": 100}]
+    told = run("viewer-window", "return given[0].map((name, at) => module.isCt(name, given[1][at]));", [names, ranges])
+    assert told == [True, True, False, True, False]
 
 
 # DICOM

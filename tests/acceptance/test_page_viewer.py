@@ -163,6 +163,8 @@ def test_the_first_planes_hit_the_label_and_are_those_that_are_told(viewer, page
     viewer({"head.nii": volume}, {"box.nii": labels})
     assert box()[check_planes(page, affine)]
     expect(page.locator(".place")).to_contain_text("box")
+    for worker in page.workers:
+        assert worker.evaluate("fetch('/').then(() => 'asked', () => 'kept')") == "kept"
 
 
 def test_whatever_is_changed_is_drawn_and_told(viewer, page):
@@ -411,6 +413,78 @@ def test_a_volume_beside_the_result_that_lies_elsewhere_is_told_and_the_place_st
     assert told(page) == (before, (36, 32, 19))
 
 
+def test_rulers_are_of_the_volume_in_which_they_were_drawn(viewer, page):
+    viewer(made={"whole.nii": nifti(sums(), np.eye(4)), "crop.nii": nifti(sums((20, 20, 12)), np.eye(4))})
+    for key in ("m", "ArrowRight", "m", "m"):
+        page.locator("canvas").press(key)
+    expect(page.locator(".rulers")).to_contain_text("Rulers: 1.0 mm")
+    expect(page.locator(".rulers")).to_contain_text("A ruler has begun")
+    page.get_by_label("Volume", exact=True).select_option("crop.nii")
+    expect(page.locator(".rulers")).to_have_text("")
+
+
+def test_infinite_values_leave_a_window_and_the_last_voxel_is_read(viewer, page, run):
+    voxels = sums().astype(np.float32)
+    voxels[15, 12, 8] = np.inf
+    viewer(made={"infinite.nii": nifti(voxels, np.eye(4))})
+    expect(page.locator(".levels")).to_have_text("W 67 L 33.5")
+    page.get_by_role("slider", name="Level").fill("40")
+    expect(page.locator(".levels")).to_have_text("W 67 L 40")
+    code = 'return [...(await module.readVolume(new File([blobOf(given)], "a.nii"))).voxels];'
+    few = np.arange(8).reshape((2, 2, 2), order="F") - 4
+    for kind, order in ((np.int32, "<"), (np.int32, ">"), (np.int64, "<"), (np.int64, ">"), (np.uint32, "<")):
+        stored = (few + 4 * (kind is np.uint32)).astype(kind)
+        image = nibabel.Nifti1Image(stored, np.eye(4), nibabel.Nifti1Header(endianness=order), dtype=kind)
+        assert run("reading", code, list(image.to_bytes())) == stored.ravel(order="F").tolist(), (kind, order)
+
+
+def test_a_program_that_did_not_come_is_loaded_again(page, run):
+    code = """
+        const { readVolume } = await import(`/static/reading.js?without-${given.part}`);
+        const file = new File([blobOf(given.volume)], "a.nii");
+        const late = new Promise((resolve) => setTimeout(resolve, 30_000, "No answer came."));
+        const read = () => Promise.race([readVolume(file).then(({ most }) => most, ({ message }) => message), late]);
+        return [await read(), await read()];
+    """
+    for part in ("volume-worker.js", "niivue.umd.js"):
+        page.route(f"**/{part}", lambda route: route.abort(), times=1)
+        asked = {"part": part, "volume": list(nifti(sums(), np.eye(4)))}
+        assert run("reading", code, asked) == ["A part of the page could not be loaded.", 67]
+
+
+def test_a_volume_that_could_not_be_fetched_is_fetched_again_and_its_labels_are_moved_through_meanwhile(page, run):
+    affine = np.diag([2.0, 2, 2, 1])
+    volume, labels = coded(affine)
+    code = """
+        const { Unreachable } = await import("/static/api.js");
+        const [volume, labels] = given.map((bytes, at) => new File([blobOf(bytes)], `${at}.nii`));
+        const box = { value: 1, name: "box", voxels: 80, ml: 1, color: [230, 120, 20] };
+        let tries = 0;
+        const open = () => {
+            tries += 1;
+            const lost = new Promise((_, reject) => (globalThis.lose = () => reject(new Unreachable())));
+            return tries === 1 ? lost : volume;
+        };
+        globalThis.left?.abort();
+        globalThis.left = new AbortController();
+        const overlays = [{ name: "box", file: labels, labels: [box] }];
+        const viewer = module.makeViewer([{ name: "head.nii", open }], [], overlays, left.signal);
+        document.querySelector("main").replaceChildren(viewer);
+    """
+    assert run("viewer", code, [list(volume), list(labels)]) is None
+    expect(page.locator(".controls .hint").first).to_have_text("The volume below the labels is being read.")
+    expect(page.get_by_label("Open the volume")).to_have_count(0)
+    page.get_by_role("slider", name="Feet to head").press("ArrowRight")
+    expect(page.locator(".place")).to_have_text(re.compile("[SI] · box$"))
+    page.evaluate("lose()")
+    expect(page.locator(".controls .fault")).to_have_text("head.nii is not shown: The server does not answer.")
+    expect(page.get_by_label("Open the volume")).to_have_count(1)
+    page.get_by_role("button", name="Try again").press("Enter")
+    expect(page.locator(".place")).to_contain_text("value")
+    expect(page.get_by_role("button", name="Try again")).to_have_count(0)
+    expect(page.locator("canvas")).to_be_focused()
+
+
 def test_labels_are_hidden_while_a_volume_is_read(viewer, page):
     volume, labels = coded(np.diag([2.0, 2, 2, 1]))
     viewer({"head.nii": volume, "stuck.nii": b""}, {"box.nii": labels})
@@ -519,3 +593,12 @@ def check_ruler(page):
     assert float(told_mm) == pytest.approx(100, abs=1)
     page.get_by_role("button", name="Remove").click()
     expect(rulers.locator("span")).to_have_count(0)
+    canvas.press("m")
+    canvas.press("PageUp")
+    canvas.press("m")  # in another slice, from where it begins anew
+    expect(rulers).to_have_text("A ruler has begun. M ends it in the same slice.")
+    canvas.press("ArrowRight")
+    canvas.press("m")
+    expect(rulers.locator("span")).to_have_text("Rulers: 0.7 mm")
+    canvas.press("Delete")
+    expect(rulers).to_have_text("")

@@ -44,7 +44,14 @@ def test_the_pages_policy_lets_in_nothing_but_its_own(get):
     assert rules["script-src"] == rules["style-src"] == rules["connect-src"] == {"'self'"}
     assert rules["frame-ancestors"] == rules["base-uri"] == rules["form-action"] == {"'none'"}
     assert rules["trusted-types"] == {"workers"}
-    assert set().union(*rules.values()) <= {"'none'", "'self'", "blob:", "data:", "'script'", "workers"}
+    assert set().union(*rules.values()) <= {"'none'", "'self'", "blob:", "'script'", "workers"}
+
+
+def test_the_programs_beside_the_page_load_modules_and_ask_for_nothing_else(get):
+    programs = re.findall(r'"(/static/[^"]+)"', (STATIC / "workers.js").read_text())
+    assert sorted(programs) == ["/static/solid-worker.js", "/static/volume-worker.js"]
+    for program in programs:
+        assert rules_of(get(program)) == {"default-src": {"'none'"}, "script-src": {"'self'"}}, program
 
 
 def test_the_document_has_no_script_or_style_of_its_own_and_no_other_host(get):

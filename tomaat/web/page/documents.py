@@ -20,7 +20,7 @@ POLICY = {
     "script-src": "'self'",  # modules and NiiVue's bundle; no inline script, no eval, no WebAssembly
     "worker-src": "'self'",  # volumes are read, and drawn in 3D, beside the page
     "style-src": "'self'",  # no inline style: colours are set through the DOM, which needs no permission
-    "img-src": "'self' blob: data:",  # blob: pictures out of a result; data: NiiVue's own letters and its shading
+    "img-src": "'self' blob:",  # blob: pictures out of a result
     "connect-src": "'self'",  # nothing reaches another host
     "base-uri": "'none'",
     "form-action": "'none'",  # forms are read by scripts
@@ -32,6 +32,8 @@ HEADERS = {
     "Content-Security-Policy": "; ".join(f"{rule} {sources}" for rule, sources in POLICY.items()),
     "Cross-Origin-Opener-Policy": "same-origin",
 }
+WORKERS = "-worker.js"  #: the end of the names of programs beside the page, which keep to no policy but their own
+WORKERS_POLICY = "default-src 'none'; script-src 'self'"  #: they are handed files, and ask for nothing but modules
 
 
 TEMPLATES = Environment(loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True)
@@ -87,4 +89,7 @@ def _document(name: str, **values: Any) -> Response:
 
 def _static(name: str) -> Response:
     max_age = VENDOR_SECONDS if name.startswith("vendor/") else None
-    return send_from_directory(STATIC, name, max_age=max_age)
+    sent = send_from_directory(STATIC, name, max_age=max_age)
+    if name.endswith(WORKERS):
+        sent.headers["Content-Security-Policy"] = WORKERS_POLICY
+    return sent

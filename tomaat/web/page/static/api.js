@@ -7,6 +7,7 @@ import { apiKey } from "./store.js";
 const ANSWER_SECONDS = 20; // after which a server that says nothing counts as lost
 const FOREIGN = "about:blank"; // the kind of a refusal that is not this server's own
 const AGAIN_SECONDS = 1; // after which a volume that is being read is asked for again
+const [TOO_MANY, FAILURES] = [429, 500];
 const KEPT_OUT = [0, 401, 403]; // a proxy's answers to a stranger; 0: it leads elsewhere
 
 /**
@@ -47,6 +48,12 @@ export class Unreachable extends Error {
   constructor() {
     super("The server does not answer.");
   }
+}
+
+/** Whether a request may succeed if it is sent again: the server, or what is before it, is away or busy. @param {unknown} error */
+export function mayPass(error) {
+  if (error instanceof Refused) return error.problem.status === TOO_MANY || error.problem.status >= FAILURES;
+  return error instanceof Unreachable;
 }
 
 /** @returns {Promise<Service[]>} */

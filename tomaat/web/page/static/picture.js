@@ -59,6 +59,8 @@ export class Picture {
     this.hasCross = true;
     /** @type {Place | null} */
     this.place = null;
+    /** Where a ruler begins that is drawn by keys. @type {number[] | null} */
+    this.mark = null;
     /** @type {(place: Place) => void} */
     this.onPlace = () => {};
     this.onWindow = () => {};
@@ -122,9 +124,10 @@ export class Picture {
     this.looks.alone = !below;
     if (below) this.#window = { low: below.low, high: below.high };
     const { shape } = this;
-    if (before?.matrix.join() !== shape.matrix.join()) {
+    if (`${before?.matrix} ${before?.sizes}` !== `${shape.matrix} ${shape.sizes}`) {
       this.#view = wholeView(shape);
       this.#rulers = [];
+      this.mark = null;
     }
     this.#painter.forget();
     this.#solid.show(below, overlays, this.looks, this.#window);
@@ -255,27 +258,29 @@ export class Picture {
   }
 
   /**
-   * Measure between two places, in voxels from the volume's corner.
+   * Measure between two places, in voxels from the volume's corner. A ruler lies in the slice in which it begins.
    * @param {Plane} plane
    * @param {number[]} from
    * @param {number[]} to
    * @param {boolean} isNew else the last ruler is another one now
    */
   measure(plane, from, to, isNew) {
-    const [one, other] = [from, to].map((place) =>
+    const end = to.map((number, axis) => (axis === plane.across ? from[axis] : number));
+    const [one, other] = [from, end].map((place) =>
       through(
         this.shape.matrix,
         place.map((number) => number - 0.5),
       ),
     );
-    const index = voxelAt(this.shape, to)[plane.across];
-    const ruler = { from, to, plane, index, mm: distance(one, other) };
+    const index = voxelAt(this.shape, from)[plane.across];
+    const ruler = { from, to: end, plane, index, mm: distance(one, other) };
     this.#rulers = [...(isNew ? this.#rulers : this.#rulers.slice(0, -1)), ruler];
     this.#draw();
     return ruler;
   }
 
   removeRulers() {
+    this.mark = null;
     this.#rulers = [];
     this.#draw();
   }

@@ -12,6 +12,6 @@ let reader;
  * @param {boolean} [isLabels]
  */
 export async function readVolume(file, isLabels = false) {
-  reader ??= new Beside("volume");
+  if (!reader || reader.fault) reader = new Beside("volume");
   return volumeFrom(await reader.ask({ file, isLabels }));
 }

@@ -5,7 +5,7 @@
  * each axis of RAS runs against the picture's.
  */
 
-import { between } from "./volume.js";
+import { between, isSame } from "./volume.js";
 
 /** @typedef {import("./volume.js").Volume} Volume */
 
@@ -63,6 +63,15 @@ export function labelsOf(labels, volume, { across, axes: [x, y] }, index) {
   const [width, height] = [volume.sizes[x], volume.sizes[y]];
   const found = new Int32Array(width * height);
   const way = between(volume, labels);
+  if (isSame(way, volume.sizes) && `${sizes}` === `${volume.sizes}`) {
+    const first = start + index * steps[across] + (height - 1) * steps[y] + (width - 1) * steps[x];
+    for (let row = 0, at = 0; row < height; row += 1) {
+      for (let column = 0, from = first - row * steps[y]; column < width; column += 1, at += 1, from -= steps[x]) {
+        found[at] = Math.round(voxels[from] * slope + intercept);
+      }
+    }
+    return found;
+  }
   for (let row = 0, at = 0; row < height; row += 1) {
     const voxel = [0, 0, 0];
     voxel[x] = width - 1;

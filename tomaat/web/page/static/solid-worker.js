@@ -3,6 +3,7 @@
  * the worker.
  */
 
+import "./vendor/niivue-0.69.0/niivue.umd.js";
 import { listen } from "./workers.js";
 
 const OPTIONS = {
@@ -30,7 +31,6 @@ listen(async ({ act, ...question }) => {
 
 /** Set NiiVue up; gives the most voxels along an axis that can be drawn, and throws `Error` where there is no WebGL 2. */
 async function make() {
-  await import("./vendor/niivue-0.69.0/niivue.umd.js");
   const canvas = new OffscreenCanvas(1, 1);
   Object.assign(canvas, { parentElement: { style: {} } }); // NiiVue colours what holds it
   nv = new globalThis.niivue.Niivue(OPTIONS);

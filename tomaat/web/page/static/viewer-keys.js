@@ -16,6 +16,7 @@ const PAN = 12; // parts of the volume
  * @property {() => void} style
  * @property {(direction: 1 | -1) => void} step to the next slice with a label
  * @property {() => void} ruler
+ * @property {() => void} removeRulers
  * @property {(layout: import("./picture.js").Layout) => void} layout
  */
 
@@ -33,7 +34,7 @@ export const KEYS = /** @type {const} */ ([
   ["N, B", "the next and the previous slice with a label"],
   ["+, −, 0", "zoom, and the whole planes"],
   ["[, ], comma, full stop", "the window narrower and wider, its level lower and higher"],
-  ["M", "a ruler's start and end at the cross hair; Delete removes all rulers"],
+  ["M", "a ruler's start and end at the cross hair, in one slice; Delete removes all rulers"],
   ["O", "labels filled, outlined, or both"],
   ["X", "the cross hair hidden and shown"],
   ["1 to 5", "all planes, axial, coronal, sagittal, 3D"],
@@ -83,7 +84,7 @@ function actOf({ key, shiftKey }, picture, acts) {
     ".": () => picture.changeWindow(1, 0.05),
     "?": acts.help,
     b: () => acts.step(-1),
-    delete: () => picture.removeRulers(),
+    delete: acts.removeRulers,
     f: acts.fill,
     m: acts.ruler,
     n: () => acts.step(1),

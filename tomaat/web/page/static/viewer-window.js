@@ -14,7 +14,7 @@ const PRESETS = /** @type {const} */ ([
   ["Brain", 80, 40],
 ]);
 const [FAT_AND_AIR, BONE] = [-200, 300]; // HU; a CT has values beyond both
-const MODALITY = /\(([A-Z]{2})\)/; // behind the description of a DICOM series
+const MODALITY = /\((CT|MR|PT|NM|US|XA)\)$/; // behind the description of a DICOM series
 
 /**
  * Whether a volume is a CT: as its series says, else by its values.

@@ -1,5 +1,6 @@
 /** Volumes in three planes and in 3D, with labels over them: the picture, and the controls around it. */
 
+import { mayPass } from "./api.js";
 import { announce, fill, make } from "./dom.js";
 import { seriesIn, shownFile, shownSeries, shownZip, unreadable } from "./files.js";
 import { largestSlice, nextSlice } from "./label-places.js";
@@ -14,6 +15,7 @@ import { LabelPanel } from "./viewer-labels.js";
 import { followWindow, windowControls, windowText } from "./viewer-window.js";
 import { mostLabelled, sameGrid, through, voxelNear } from "./volume.js";
 import { inDigits, saidBy } from "./words.js";
+import { NotLoaded } from "./workers.js";
 
 /**
  * @typedef {import("./files.js").Shown} Shown
@@ -63,8 +65,9 @@ class Viewer {
     this.asked = 0; // how often a volume was asked for: the last one counts
     /** The label that was gone to last. @type {Label | null} */
     this.chosen = null;
-    /** Where a ruler begins that is drawn by keys. @type {number[] | null} */
-    this.mark = null;
+    this.reading = false; // whether a volume was asked for, and is not there yet
+    /** The volumes that cannot be shown for a reason that may pass. @type {Shown[] | null} */
+    this.again = null;
     this.listen();
   }
 
@@ -79,6 +82,7 @@ class Viewer {
       style: () => labels.nextStyle(),
       step: (/** @type {1 | -1} */ direction) => this.step(direction),
       ruler: () => this.markRuler(),
+      removeRulers: () => this.removeRulers(),
       layout: (/** @type {import("./picture.js").Layout} */ layout) => chooseLayout(bar, layout),
     };
     const bar = makeBar(picture, (tool) => (hand.tool = tool), acts);
@@ -115,15 +119,19 @@ class Viewer {
     this.asked += 1;
     const mine = this.asked;
     parts.element.dataset.state = "loading";
+    this.reading = true;
     if (this.overlays.length && !this.images.length) {
       await this.readOverlays();
       if (signal.aborted) return;
       this.put(undefined, null); // seen alone, until the volume is there
+      this.showControls();
     }
     parts.told.textContent = "Reading the volume…";
-    const { volume, image, fault } = await this.firstOf(volumes);
+    const { volume, image, fault, passing } = await this.firstOf(volumes);
     if (signal.aborted || mine !== this.asked) return;
+    this.reading = false;
     this.fault = fault;
+    this.again = passing ? volumes : null;
     if (image || !picture.place) this.put(volume, image);
     this.showControls();
     picture.tell();
@@ -133,37 +141,44 @@ class Viewer {
 
   /** Show volumes that were chosen. @param {Shown[]} volumes */
   async choose(volumes) {
+    this.parts.stage.hidden = false;
     try {
       await this.show(volumes);
     } catch (error) {
-      if (!this.signal.aborted) showFailure(this.parts, error);
+      if (this.signal.aborted) return;
+      const again = error instanceof NotLoaded && (() => this.choose(volumes));
+      showFailure(this.parts, error, again);
     }
   }
 
   async readOverlays() {
-    for (const { file } of this.overlays) {
-      const image = await readVolume(file, true);
-      this.grids.push(image.grid);
-      this.images.push(image);
-    }
+    const images = [];
+    for (const { file } of this.overlays) images.push(await readVolume(file, true));
+    this.images = images;
+    this.grids = images.map(({ grid }) => grid);
   }
 
-  /** @param {Shown[]} volumes @returns {Promise<{volume?: Shown, image: Volume | null, fault: string}>} */
+  /**
+   * The first that can be shown. Where none can, why the first cannot, and whether any of them may be later.
+   * @param {Shown[]} volumes
+   * @returns {Promise<{volume?: Shown, image: Volume | null, fault: string, passing: boolean}>}
+   */
   async firstOf(volumes) {
-    let why = "";
+    let [why, anyPassing] = ["", false];
     for (const volume of volumes) {
-      const { image, fault } = await this.read(volume);
-      if (image || this.signal.aborted) return { volume, image, fault };
+      const { image, fault, passing = false } = await this.read(volume);
+      if (image || this.signal.aborted) return { volume, image, fault, passing };
       why ||= fault;
+      anyPassing ||= passing;
     }
-    return { image: null, fault: why };
+    return { image: null, fault: why, passing: anyPassing };
   }
 
   /**
    * Read a volume. One that was sent may be read here by other rules than the service's, so its grid is compared with what
    * the service made: labels never lie over voxels in which they were not found.
    * @param {Shown} volume
-   * @returns {Promise<{image: Volume | null, fault: string}>}
+   * @returns {Promise<{image: Volume | null, fault: string, passing?: boolean}>} `passing`: it may be shown later
    */
   async read(volume) {
     const { name } = volume;
@@ -171,7 +186,8 @@ class Viewer {
     try {
       image = await readVolume(await volume.open());
     } catch (error) {
-      return { image: null, fault: `${name} is not shown: ${saidBy(error)}` };
+      const passing = mayPass(error) || error instanceof NotLoaded;
+      return { image: null, fault: `${name} is not shown: ${saidBy(error)}`, passing };
     }
     const { grid } = image;
     const isMade = this.made.includes(volume);
@@ -218,12 +234,14 @@ class Viewer {
 
   /** The choice of the volume under the labels, a fault of it, and buttons that open another one. */
   volumeControls() {
-    const { below, sent, overlays, fault } = this;
+    const { below, sent, overlays, fault, again, reading } = this;
     const volumes = this.volumes();
-    const opens = overlays.length > 0 && (!below || !sent.includes(below) || fault);
+    const opens = overlays.length > 0 && !reading && (!below || !sent.includes(below) || fault);
     return [
+      reading && make("p", { class: "hint" }, "The volume below the labels is being read."),
       (below || volumes.length > 1) && controls.volumeChoice(volumes, below, (volume) => this.choose([volume])),
       fault && make("p", { class: "fault", role: "status" }, fault),
+      again && makeAgain(() => this.choose(again)),
       opens && controls.openControl(!below && !fault, (files) => this.open(files)),
     ];
   }
@@ -307,36 +325,41 @@ class Viewer {
     if (place) announce(`${about}: ${name} slice ${place.voxel[across] + 1} of ${sizes[across]}.`);
   }
 
-  /** Begin a ruler at the cross hair, or end it there. */
+  /** Begin a ruler at the cross hair, or end it there, in a plane that is shown and has both ends in one slice. */
   markRuler() {
-    const { picture, mark } = this;
-    const [plane] = picture.planes;
-    if (!picture.place || !plane) return;
-    const here = picture.place.voxel.map((number) => number + 0.5);
-    this.mark = mark ? null : here;
-    if (!mark) {
-      announce("A ruler begins here. M ends it at another place.");
-      return;
-    }
-    picture.measure(plane, mark, here, true);
+    const { picture } = this;
+    const { mark, place, planes } = picture;
+    if (!place || !planes.length) return;
+    const here = place.voxel.map((number) => number + 0.5);
+    const plane = mark && planes.find(({ across }) => mark[across] === here[across]);
+    picture.mark = plane ? null : here;
+    if (plane) picture.measure(plane, mark, here, true);
     this.showRulers();
+    if (plane) return;
+    announce(
+      `${mark ? "A ruler lies in one slice, so it begins here now" : "A ruler begins here"}. M ends it at another place.`,
+    );
+  }
+
+  removeRulers() {
+    this.picture.removeRulers();
+    this.showRulers();
+    announce("There are no rulers.");
   }
 
   /** List the rulers, and tell the last one. */
   showRulers() {
-    const { rulers } = this.picture;
+    const { rulers, mark } = this.picture;
     const list = this.parts.panel.querySelector(".rulers");
     const lengths = rulers.map(({ mm }) => `${mm.toFixed(1)} mm`);
-    const remove = () => {
-      this.picture.removeRulers();
-      this.showRulers();
-    };
+    const remove = () => this.removeRulers();
     if (lengths.length) announce(`The ruler is ${lengths[lengths.length - 1]} long.`);
     if (!list) return;
     fill(
       list,
       lengths.length > 0 && make("span", {}, `Rulers: ${lengths.join(", ")}`),
       lengths.length > 0 && make("button", { type: "button", onclick: remove }, "Remove"),
+      mark && make("p", { class: "hint" }, "A ruler has begun. M ends it in the same slice."),
     );
   }
 
@@ -389,12 +412,18 @@ function makeParts() {
   return { element, canvas, bar, labels, help, stage, told, levels, panel };
 }
 
-/** @param {Parts} parts @param {unknown} error */
-function showFailure({ element, stage, panel }, error) {
+/** @param {() => void} onclick */
+function makeAgain(onclick) {
+  return make("button", { type: "button", id: "again", onclick }, "Try again");
+}
+
+/** @param {Parts} parts @param {unknown} error @param {false | (() => void)} again tries it again, where that may help */
+function showFailure({ element, stage, panel }, error, again) {
   element.dataset.state = "failed";
   stage.hidden = true;
   fill(
     panel,
     make("p", { class: "fault" }, `The volumes cannot be shown here: ${saidBy(error)} They are in the download.`),
+    again && makeAgain(again),
   );
 }

@@ -154,7 +154,11 @@ export class VolumeField {
     this.form = make(
       "select",
       { id },
-      make("option", { value: "" }, `The ${counts}, as most programs choose`),
+      make(
+        "option",
+        { value: "" },
+        counts === "qform" ? "The qform, whose code is higher" : "The sform, as most programs choose",
+      ),
       make("option", { value: other }, `The ${other}`),
     );
     const text = `Its header names two places, up to ${inDigits(apartMm, 3)} mm apart; the one that counts:`;

@@ -3,11 +3,18 @@
  * and leaves its names with the worker.
  */
 
+import "./vendor/niivue-0.69.0/niivue.umd.js";
 import { listen } from "./workers.js";
 
 const HEADER_BYTES = 65_536; // of a MetaImage, at most
 const BIG_ENDIAN = /^[ \t]*(?:BinaryData|Element)ByteOrderMSB[ \t]*=[ \t]*true[ \t]*(?=\r?$)/im;
 const QUIET = { logLevel: "error", forceDevicePixelRatio: 1 };
+/** By NIfTI's code. @type {Record<number, new (bytes: ArrayBuffer) => ArrayLike<number | bigint>>} */
+const WHOLE_NUMBERS = { 8: Int32Array, 768: Uint32Array, 1024: BigInt64Array };
+
+const { Niivue, NVImage } = globalThis.niivue;
+new Niivue(QUIET); // which is where its log is told to be still
+readLastVoxels();
 
 /** @typedef {import("./volume.js").Read} Read */
 
@@ -23,22 +30,33 @@ listen(async ({ file, isLabels }) => {
  * @returns {Promise<Read>}
  */
 async function readVolume(file, isLabels) {
-  await import("./vendor/niivue-0.69.0/niivue.umd.js");
-  const { Niivue, NVImage } = globalThis.niivue;
-  new Niivue(QUIET); // which is where its log is told to be still
   const image = await NVImage.loadFromFile({ file: await withKnownByteOrder(file) }).catch(() => null);
   const stored = image?.hdr.dims.slice(1, 4);
   if (!stored || image?.img.length !== stored[0] * stored[1] * stored[2]) throw new Error("This page cannot read it.");
-  const { img: voxels, hdr, permRAS: order, cal_min: low, cal_max: high } = image;
+  const { img: voxels, hdr, permRAS: order } = image;
   const slope = hdr.scl_slope || 1;
   const intercept = hdr.scl_inter || 0;
   const ends = rangeOf(voxels).map((value) => value * slope + intercept);
+  const [least, most] = [Math.min(...ends), Math.max(...ends)];
+  const found = [image.cal_min, image.cal_max];
+  const isWindow = found.every(Number.isFinite) && found[0] < found[1]; // of infinite values NiiVue makes none
+  const [low, high] = isWindow ? found : [least, most];
   return {
-    ...{ voxels, stored, order, slope, intercept, low, high },
+    ...{ voxels, stored, order, slope, intercept, low, high, least, most },
     affine: hdr.affine.map((row) => [...row]),
-    least: Math.min(...ends),
-    most: Math.max(...ends),
     counts: isLabels ? countsOf(voxels, stored, order) : null,
+  };
+}
+
+/** Set the last voxel of whole numbers of 32 and 64 bits, which NiiVue leaves at 0. */
+function readLastVoxels() {
+  const { init } = NVImage.prototype;
+  NVImage.prototype.init = function (...given) {
+    const Kind = WHOLE_NUMBERS[this.hdr?.datatypeCode];
+    init.apply(this, given);
+    if (!Kind || !this.img) return;
+    const stored = new Kind(given[given.length - 1]); // in this computer's byte order by now
+    this.img[this.img.length - 1] = Number(stored[stored.length - 1]);
   };
 }
 

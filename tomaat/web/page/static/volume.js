@@ -90,6 +90,14 @@ export function between(from, to) {
   );
 }
 
+/** Whether a way leads from each voxel to the one of the same number: it is straight, so the corners tell. @param {number[][]} way @param {number[]} sizes */
+export function isSame(way, sizes) {
+  return CORNERS.every((corner) => {
+    const voxel = corner.map((end, axis) => end * (sizes[axis] - 1));
+    return through(way, voxel).every((number, axis) => Math.abs(number - voxel[axis]) < 0.5);
+  });
+}
+
 /** The value of a voxel; nothing outside. @param {Volume} volume @param {number[]} voxel */
 export function valueAt({ voxels, sizes, steps, start, slope, intercept }, voxel) {
   if (voxel.some((number, axis) => !(number >= 0 && number < sizes[axis]))) return NaN;

@@ -7,11 +7,20 @@ const PROGRAMS = /** @type {const} */ ({ volume: "/static/volume-worker.js", sol
 /** @type {any} of Trusted Types: it can be made once */
 let policy;
 
+/** A program that did not come; it may the next time. */
+export class NotLoaded extends Error {
+  constructor() {
+    super("A part of the page could not be loaded.");
+  }
+}
+
 export class Beside {
   /** @type {Map<number, Waiting>} */
   #waiting = new Map();
   #worker;
   #last = 0;
+  /** Why it answers no more. @type {Error | null} */
+  fault = null;
 
   /** @param {keyof typeof PROGRAMS} name */
   constructor(name) {
@@ -22,14 +31,18 @@ export class Beside {
       if (fault) reject(new Error(fault));
       else resolve(answer);
     });
-    this.#worker.addEventListener("error", () => {
-      for (const { reject } of this.#waiting.values()) reject(new Error("This browser cannot do that."));
+    this.#worker.addEventListener("error", (event) => {
+      const fault = event instanceof ErrorEvent ? new Error("This browser cannot do that.") : new NotLoaded();
+      this.fault = fault;
+      for (const { reject } of this.#waiting.values()) reject(fault);
       this.#waiting.clear();
+      this.end();
     });
   }
 
   /** @param {Record<string, any>} question @returns {Promise<any>} its answer; throws `Error` with the program's sentence */
-  ask(question) {
+  async ask(question) {
+    if (this.fault) throw this.fault;
     this.#last += 1;
     const id = this.#last;
     return new Promise((resolve, reject) => {

@@ -8,7 +8,11 @@ declare global {
 
   interface NiiVueBundle {
     Niivue: new (options: Record<string, unknown>) => NiiVue;
-    NVImage: { loadFromFile(of: { file: File }): Promise<NiiVueImage> };
+    NVImage: {
+      loadFromFile(of: { file: File }): Promise<NiiVueImage>;
+      /** `init` takes what a file says of its voxels; their bytes come last. */
+      prototype: { init(this: NiiVueImage, ...given: any[]): void };
+    };
   }
 
   interface NiiVue {
@@ -38,7 +42,7 @@ declare global {
   interface NiiVueImage {
     /** The voxels, i fastest. */
     img: import("../../volume.js").Voxels;
-    hdr: { dims: number[]; affine: number[][]; scl_slope: number; scl_inter: number };
+    hdr: { dims: number[]; affine: number[][]; scl_slope: number; scl_inter: number; datatypeCode: number };
     /** For right, anterior, superior the axis of the file, from 1; negative where it runs the other way. */
     permRAS: number[];
     /** The window's ends. */
