@@ -131,7 +131,7 @@ def _step(placed: Sequence[Slice], depths: Array) -> float:
         rule = f"Images lie at one depth of the stack: {pair[0]} and {pair[1]}. Send the images of one stack."
         raise VolumeRefused("doubled-slices", rule)
     if holes := holes_in(gaps.tolist()):
-        missing = sum(round(float(gaps[place]) / usual) - 1 for place, usual in holes)
+        missing = sum(max(round(float(gaps[place]) / usual) - 1, 1) for place, usual in holes)
         where = ", ".join(f"{depths[place] + usual:.2f}" for place, usual in holes[:MOST_NAMED])
         more = ", …" if len(holes) > MOST_NAMED else ""
         first = holes[0][0]
