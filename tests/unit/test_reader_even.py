@@ -203,5 +203,24 @@ def test_a_grid_of_more_slices_than_a_series_may_have_is_not_made():
         arrange(placed(depths))
 
 
+@pytest.mark.parametrize("tilt", [0, 9.5])
+@pytest.mark.parametrize("step", [0.25, 0.33, 0.35, 0.55])
+def test_an_even_stack_whose_depths_are_rounded_keeps_its_slices_and_their_distance(step, tilt):
+    depths = (step * np.arange(60)).round(1)
+    slices = placed(depths, tilt)
+    series = arrange(slices)
+    assert series.dimensions[2] == 60
+    assert series.spacing_mm[2] == pytest.approx(step, abs=0.001)
+    assert [one.code for one in series.remarks] == (["resampled"] if tilt else ["made-square"])
+    first = np.subtract(slices[0].position_mm, series.origin_mm) @ np.asarray(series.direction)
+    assert abs(first[2]) <= 0.07
+    assert arrange(slices, resampled=bool(tilt)).dimensions[2] == 60
+
+
+def test_slices_that_are_thinner_than_rounding_are_no_even_stack():
+    depths = np.cumsum([0, *[0.1] * 6, *[0.16] * 6])
+    assert arrange(placed(depths)).places
+
+
 def test_a_stack_that_is_even_is_left_alone():
     assert arrange(placed(np.arange(12) * 2.0)).places == ()
