@@ -9,6 +9,7 @@ import SimpleITK as sitk
 from hypothesis import given
 from hypothesis import strategies as st
 
+from Inputs import VolumeInput
 from tests.unit.test_reader_series import stack
 from tomaat.headers.volume_refused import VolumeRefused
 from tomaat.reader.even import onto_even
@@ -203,6 +204,18 @@ def test_a_grid_of_more_slices_than_a_series_may_have_is_not_made():
         arrange(placed(depths))
 
 
+def test_a_limit_of_spacing_is_not_met_by_interpolation():
+    scan = VolumeInput("scan", "Head CT", spacing_mm=(0.3, 3))
+    with pytest.raises(VolumeRefused) as refusal:
+        scan.demand(arrange(placed(HEAD)).header)
+    assert refusal.value.code == "spacing"
+    rule = "the series has 5 mm between two of its slices; at most 3 mm is taken, before it is put on an even grid"
+    assert refusal.value.detail == f"spacing: {rule}."
+    VolumeInput("scan", "Head CT", spacing_mm=(0.3, 5)).demand(arrange(placed(HEAD)).header)
+    scan.demand(arrange(placed(np.arange(12) * 3.0, 13.5)).header)
+    assert arrange(placed(np.arange(12) * 2.0)).header.largest_gap_mm is None
+
+
 @pytest.mark.parametrize("tilt", [0, 9.5])
 @pytest.mark.parametrize("step", [0.25, 0.33, 0.35, 0.55])
 def test_an_even_stack_whose_depths_are_rounded_keeps_its_slices_and_their_distance(step, tilt):
@@ -218,7 +231,7 @@ def test_an_even_stack_whose_depths_are_rounded_keeps_its_slices_and_their_dista
 
 
 def test_slices_that_are_thinner_than_rounding_are_no_even_stack():
-    depths = np.cumsum([0, *[0.1] * 6, *[0.16] * 6])
+    depths = np.cumsum([0, *[0.1] * 4, *[0.15] * 4])
     assert arrange(placed(depths)).places
 
 
