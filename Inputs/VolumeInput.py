@@ -39,7 +39,8 @@ class VolumeInput(Input):
     - ``orientation``: how the task expects i, j and k to lie, such as ``RAS``. A volume that lies otherwise is turned
       and flipped to that on reading, no value changes, and labels come back on the grid that was sent;
     - ``smallest_dimensions``, ``largest_dimensions``: voxels along i, j, k, as ``perform`` gets them;
-    - ``spacing_mm``: the smallest and the largest distance of neighbouring voxels, along each axis;
+    - ``spacing_mm``: the smallest and the largest distance of neighbouring voxels, along each axis; the largest one
+      also of two slices of a series that is resampled;
     - ``resampled``: what becomes of a DICOM series whose slices are tilted or unevenly spaced. It is put on an even
       grid by linear interpolation, and a remark tells it; with ``False`` it is refused;
     - ``most_voxels``: the most voxels in all; ``largest_voxel_bytes``: the most bytes of them on disk, uncompressed.
@@ -163,6 +164,9 @@ class VolumeInput(Input):
                 low, high = self.spacing_mm
                 rule = f"spacing: {size_mm:g} mm along {axis} is outside {low:g} to {high:g} mm."
                 raise VolumeRefused("spacing", rule)
+        if self.spacing_mm is not None and round(header.largest_gap_mm or 0, 6) > self.spacing_mm[1]:
+            rule = f"{header.largest_gap_mm:g} mm between two of its slices; at most {self.spacing_mm[1]:g} mm is taken"
+            raise VolumeRefused("spacing", f"spacing: the series has {rule}, before it is put on an even grid.")
         voxels = math.prod(dimensions)
         for what, number, most in (
             ("voxels", voxels, self.most_voxels),

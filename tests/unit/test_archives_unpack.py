@@ -98,16 +98,19 @@ def test_what_macos_adds_is_not_written(tmp_path):
 
 LONG = "x" * 200
 LINKS = {
-    "symbolic": (member(b"file-scan/latest", kind=b"2", link=b"IM1"), "latest"),
-    "hard": (member(b"file-scan/deep/copy", kind=b"1", link=b"file-scan/IM1"), "deep/copy"),
-    "out of the folder": (member(b"file-scan/x", kind=b"2", link=b"/etc/passwd"), "x"),
+    "symbolic": (member(b"file-scan/latest.lnk", kind=b"2", link=b"IM1"), "latest.lnk"),
+    "hard": (member(b"file-scan/deep/copy.txt", kind=b"1", link=b"file-scan/IM1"), "deep/copy.txt"),
+    "out of the folder": (member(b"file-scan/x.html", kind=b"2", link=b"/etc/passwd"), "x.html"),
     "with a long target": (
-        member(b"././@LongLink", b"/" * 300 + b"\0", b"K") + member(b"file-scan/x", kind=b"2"),
-        "x",
+        member(b"././@LongLink", b"/" * 300 + b"\0", b"K") + member(b"file-scan/x.html", kind=b"2"),
+        "x.html",
     ),
-    "with a long target as PAX has it": (pax((b"linkpath", b"/" * 300)) + member(b"file-scan/x", kind=b"2"), "x"),
+    "with a long target as PAX has it": (
+        pax((b"linkpath", b"/" * 300)) + member(b"file-scan/x.html", kind=b"2"),
+        "x.html",
+    ),
     "with a long name": (
-        pax((b"path", b"file-scan/" + LONG.encode())) + member(b"y", kind=b"2", link=b"IM1"),
+        pax((b"path", b"file-scan/" + LONG.encode() + b".txt")) + member(b"y", kind=b"2", link=b"IM1"),
         LONG[:100],
     ),
 }
@@ -139,12 +142,23 @@ def test_any_other_link_refuses_the_archive(data, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["IM2", "2.dcm", "2.IMA", "deep/1.2.840.3", "series", "2.v2", "2.part"])
+@pytest.mark.parametrize("kind", [b"1", b"2"])
+def test_a_link_that_may_stand_for_an_image_refuses_the_archive(name, kind, tmp_path):
+    """The image whose extension it shares may follow it."""
+    data = member(f"file-scan/{name}".encode(), kind=kind, link=b"x"), member(b"file-scan/IM1.v2", b"x")
+    with pytest.raises(ArchiveRefused, match=f"^'{name}' in file-scan is a link, and may stand for an image .tar -h"):
+        unpack([packed(GOOD, *data)], tmp_path, LIMITS)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_tar_itself_links_is_left_out(tmp_path):
     (tmp_path / "file-scan").mkdir()
     (tmp_path / "file-scan" / "a").write_bytes(b"x")
-    os.link(tmp_path / "file-scan" / "a", tmp_path / "file-scan" / "b")
-    (tmp_path / "file-scan" / "c").symlink_to("z" * 200)
-    run = subprocess.run(["tar", "czf", "-", "file-scan"], cwd=tmp_path, capture_output=True, check=True)
+    os.link(tmp_path / "file-scan" / "a", tmp_path / "file-scan" / "b.txt")
+    (tmp_path / "file-scan" / "c.lnk").symlink_to("z" * 200)
+    names = ["file-scan/a", "file-scan/b.txt", "file-scan/c.lnk"]
+    run = subprocess.run(["tar", "czf", "-", *names], cwd=tmp_path, capture_output=True, check=True)
     (tmp_path / "out").mkdir()
     left_out = unpack([run.stdout], tmp_path / "out", LIMITS)
     assert len(left_out["file-scan"]) == 2

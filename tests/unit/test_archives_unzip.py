@@ -53,13 +53,24 @@ def test_folders_that_windows_wrote_are_folders(tmp_path):
     assert unzip(tmp_path, zip_packed(members)) == ([], ["00001.dcm"])
 
 
-def test_a_link_is_left_out_and_named(tmp_path):
+def linked(name):
     def changed(info):
-        if info.filename == "latest":
+        if info.filename == name:
             link(info)
 
-    packed = zip_packed({"IM1": DICOM_IMAGE, "latest": b"/etc/passwd"}, change=changed)
-    assert unzip(tmp_path, packed) == (["latest"], ["00000.dcm"])
+    return zip_packed({"IM1.v2": DICOM_IMAGE, name: b"/etc/passwd"}, change=changed)
+
+
+def test_a_link_is_left_out_and_named(tmp_path):
+    assert unzip(tmp_path, linked("latest.lnk")) == (["latest.lnk"], ["00000.dcm"])
+
+
+@pytest.mark.parametrize("name", ["IM2", "2.dcm", "2.v2", "series"])
+def test_a_link_that_may_stand_for_an_image_refuses_the_archive(tmp_path, name):
+    rule = f"^'{name}' in the zip archive is a link, and may stand for an image .zip without -y packs"
+    with pytest.raises(ArchiveRefused, match=rule):
+        unzip(tmp_path, linked(name))
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 @pytest.mark.parametrize("case", CASES)

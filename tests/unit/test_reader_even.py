@@ -6,13 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
+from Inputs import VolumeInput
 from tests.unit.test_reader_series import stack
 from tomaat.headers.volume_refused import VolumeRefused
 from tomaat.reader.even import onto_even
-from tomaat.reader.holes import holes_in
 from tomaat.reader.series import arrange
 from tomaat.reader.stack import grid_of
 
@@ -95,11 +95,11 @@ def test_a_tilted_stack_is_interpolated_as_itk_does_it():
 
 
 def test_between_uneven_slices_values_are_those_of_numpys_interpolation():
-    depths = [0, 2.1, 3.9, 7.0, 8.8, 13.1]
+    depths = [0, 2.1, 3.9, 6.5, 8.3, 11.3]
     pixels = np.random.default_rng(2).integers(-1000, 3000, (6, ROWS, COLUMNS)).astype(np.int16)
     series, volume, places = resampled(placed(depths), pixels)
     assert volume.dtype == np.int16
-    assert series.spacing_mm[2] == pytest.approx(13.1 / 8)
+    assert series.spacing_mm[2] == pytest.approx(11.3 / 7)
     for i, j in [(0, 0), (7, 3), (19, 15)]:
         theirs = np.interp(places[i, j, :, 2], depths, pixels[:, j, i])
         assert np.abs(volume[i, j] - theirs).max() <= 0.5 + 0.01 * np.ptp(pixels[:, j, i])
@@ -122,7 +122,7 @@ def test_outside_of_the_images_is_their_smallest_value_and_no_number_spreads():
 
 
 @given(
-    st.lists(st.floats(1, 4), min_size=3, max_size=10),
+    st.lists(st.floats(1.5, 2.6), min_size=3, max_size=10),  # none is wide enough for a hole
     st.floats(-15, 15),
     st.integers(0, 2**32 - 1),
 )
@@ -130,7 +130,6 @@ def test_each_pixel_lies_within_the_grid_where_its_own_image_has_it(gaps, tilt, 
     turn = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))[0]
     turn[:, 2] = np.cross(turn[:, 0], turn[:, 1])
     depths = np.cumsum([0, *gaps])
-    assume(not holes_in(gaps))
     series = arrange(placed(depths, tilt, turn))
     for number, place in zip(series.order, series.places, strict=bool(series.places)):
         one = placed(depths, tilt, turn)[number]
@@ -203,6 +202,37 @@ def test_a_grid_of_more_slices_than_a_series_may_have_is_not_made():
     depths = np.cumsum([0, *[0.3] * 3000, *[1.0] * 1000])
     with pytest.raises(VolumeRefused, match=r"On an even grid the volume would have 6335 slices; at most 5000"):
         arrange(placed(depths))
+
+
+def test_a_limit_of_spacing_is_not_met_by_interpolation():
+    scan = VolumeInput("scan", "Head CT", spacing_mm=(0.3, 3))
+    with pytest.raises(VolumeRefused) as refusal:
+        scan.demand(arrange(placed(HEAD)).header)
+    assert refusal.value.code == "spacing"
+    rule = "the series has 5 mm between two of its slices; at most 3 mm is taken, before it is put on an even grid"
+    assert refusal.value.detail == f"spacing: {rule}."
+    VolumeInput("scan", "Head CT", spacing_mm=(0.3, 5)).demand(arrange(placed(HEAD)).header)
+    scan.demand(arrange(placed(np.arange(12) * 3.0, 13.5)).header)
+    assert arrange(placed(np.arange(12) * 2.0)).header.largest_gap_mm is None
+
+
+@pytest.mark.parametrize("tilt", [0, 9.5])
+@pytest.mark.parametrize("step", [0.25, 0.33, 0.35, 0.55])
+def test_an_even_stack_whose_depths_are_rounded_keeps_its_slices_and_their_distance(step, tilt):
+    depths = (step * np.arange(60)).round(1)
+    slices = placed(depths, tilt)
+    series = arrange(slices)
+    assert series.dimensions[2] == 60
+    assert series.spacing_mm[2] == pytest.approx(step, abs=0.001)
+    assert [one.code for one in series.remarks] == (["resampled"] if tilt else ["made-square"])
+    first = np.subtract(slices[0].position_mm, series.origin_mm) @ np.asarray(series.direction)
+    assert abs(first[2]) <= 0.07
+    assert arrange(slices, resampled=bool(tilt)).dimensions[2] == 60
+
+
+def test_slices_that_are_thinner_than_rounding_are_no_even_stack():
+    depths = np.cumsum([0, *[0.1] * 4, *[0.15] * 4])
+    assert arrange(placed(depths)).places
 
 
 def test_a_stack_that_is_even_is_left_alone():

@@ -171,9 +171,25 @@ def test_links_that_were_left_out_of_a_folder_of_images_are_told(payload, tmp_pa
     checked = payload({"file-scan/a": IMAGE}, links={"file-scan": ["latest"] + [f"x/{n}" for n in range(30)]})
     (remark,) = checked.remarks["scan"]
     assert remark.code == "left-out"
-    assert remark.detail.startswith("31 links among the images, left out: 'latest', 'x/0', ")
+    assert remark.detail.startswith("31 links in file-scan/, left out: 'latest', 'x/0', ")
     assert remark.detail.endswith(" and 11 more.")
     assert check_payload(tmp_path, INPUTS).remarks == checked.remarks  # as a worker does
+
+
+@pytest.mark.parametrize(
+    ("files", "before"),
+    [
+        ({"file-scan.nii": nifti()}, []),
+        (
+            {"file-scan.zip": zipped({"IM1": IMAGE, "a.txt": b"text"})},
+            [Remark("left-out", "1 file of the zip archive, no DICOM, left out: 'a.txt'.")],
+        ),
+    ],
+    ids=["NIfTI", "zip"],
+)
+def test_links_beside_a_file_are_told_with_what_else_is(payload, files, before):
+    told = Remark("left-out", "1 link in file-scan/, left out: 'more.nii.gz'.")
+    assert payload(files, links={"file-scan": ["more.nii.gz"]}).remarks == {"scan": [*before, told]}
 
 
 def test_links_beside_no_input_are_refused(payload):

@@ -8,7 +8,7 @@ may be one (empty, cut, overwritten), all is refused. ``tomaat/client/dicom_fold
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
 from tomaat.headers.dicom_files import begins_as_dicom
@@ -53,6 +53,12 @@ def sort_out(heads: Sequence[tuple[str, bytes]]) -> tuple[list[str], list[str]]:
             may_be = name not in apart and extension_of(name) in extensions and (beside or not other)
             (doubtful if may_be else left_out).append(name)
     return left_out, doubtful
+
+
+def may_be_images(links: Iterable[str], images: Iterable[str]) -> list[str]:
+    """Name, of links, those that may stand for images: by their names, since where they lead is not looked at."""
+    extensions = MAY_BE_IMAGES | set(map(extension_of, images))
+    return [name for name in links if extension_of(name) in extensions and not is_clutter(name)]
 
 
 def is_clutter(name: str) -> bool:

@@ -11,7 +11,8 @@ Regular files and folders only: no devices, sparse files, global headers or base
 header may set ``path`` and ``size``; its times and owners are ignored. GNU's long name may set the path as well.
 What systems put beside files (``.DS_Store``, ``._name``) is not written. The images of a DICOM series lie in a folder
 ``file-<id>``, however deep: one whose name is not plain gets a number before what is plain of it. A link among them
-is left out, and told; where it leads is not looked at. Any other link refuses the archive.
+is left out, and told, where its name is surely no image's; where it leads is not looked at. Any other link refuses the
+archive.
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tomaat.archives.archive_limits import ArchiveLimits
-from tomaat.archives.beside_images import is_clutter
+from tomaat.archives.beside_images import is_clutter, may_be_images
 from tomaat.archives.errors import ArchiveRefused, ArchiveTooLarge
 from tomaat.archives.inflate import inflate
 from tomaat.archives.names import parts_of, same_name
+from tomaat.refusals import shown
 
 BLOCK = 512
 LARGEST_PAX_BYTES = 64 * 1024
@@ -119,6 +121,7 @@ class _Unpacking:
         self.members = 0
         self.seen: dict[tuple[str, ...], str] = {}  # folded name -> "file" | "folder" | "implied"
         self.links: dict[str, list[str]] = {}
+        self.images: dict[str, list[str]] = {}
 
     def run(self) -> dict[str, list[str]]:
         said = _Said()
@@ -139,7 +142,11 @@ class _Unpacking:
         if said.name is not None or said.pax:
             raise ArchiveRefused("truncated", "The archive ends after an extended header.")
         self._end()
-        return self.links
+        for folder, links in self.links.items():
+            if doubtful := may_be_images(links, self.images.get(folder, ())):
+                rule = f"{shown(doubtful[0])} in {folder} is a link, and may stand for an image"
+                raise ArchiveRefused("member-type", f"{rule} (tar -h packs what links lead to).")
+        return {folder: [name[:LONGEST_TOLD] for name in links] for folder, links in self.links.items()}
 
     def _hear(self, said: _Said, kind: bytes, size: int) -> None:
         """Read a header that says something of the next member."""
@@ -172,13 +179,12 @@ class _Unpacking:
         return self.stream.exactly(-(-size // BLOCK) * BLOCK)[:size]
 
     def _leave_out(self, kind: bytes, name: bytes, size: int) -> None:
-        """Note a link among images; refuse any other one."""
+        """Note a link among images, which are not all known yet; refuse any other one."""
         inside = IMAGE_NAME.fullmatch(name)
         if inside is None or size:
             raise _no_file(kind)
         if not is_clutter(name.decode("latin-1")):
-            told = inside[2].decode(errors="replace")[:LONGEST_TOLD]
-            self.links.setdefault(inside[1].decode("latin-1"), []).append(told)
+            self.links.setdefault(inside[1].decode("latin-1"), []).append(inside[2].decode(errors="replace"))
 
     def _member(self, kind: bytes, name: bytes, size: int) -> None:
         is_folder = kind == FOLDER_TYPE or (kind in (b"0", b"\0") and name.endswith(b"/"))
@@ -207,6 +213,7 @@ class _Unpacking:
 
     def _image_parts(self, folder: bytes, name: bytes) -> tuple[str, ...]:
         """Name an image of a series: as it is, where that is one plain part that is not there yet."""
+        self.images.setdefault(folder.decode("latin-1"), []).append(name.decode(errors="replace"))
         try:
             parts = parts_of(folder + b"/" + name, self.limits)
         except ArchiveRefused:

@@ -3,8 +3,8 @@
 Only what begins as DICOM does is written, as ``<number>.dcm`` in the archive's order: names in such archives are often
 patients', and a viewer, a ``DICOMDIR`` or a picture beside the images is nobody's business here. So a name may be
 anything. An archive within the archive is such another file: it is not opened. What is left out, links too, is told to
-whoever sent it; a file that may be a broken image (``beside_images``) refuses the archive, as all else that is wrong
-does.
+whoever sent it; a file that may be a broken image (``beside_images``), or a link that may stand for one, refuses the
+archive, as all else that is wrong does.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from tomaat.archives.archive_limits import ArchiveLimits
-from tomaat.archives.beside_images import sort_out
+from tomaat.archives.beside_images import may_be_images, sort_out
 from tomaat.archives.errors import ArchiveRefused, ArchiveTooLarge
 from tomaat.archives.unpack import empty
 from tomaat.archives.zip_directory import check_directory
@@ -80,6 +80,9 @@ class _Unzipping:
         left_out += links
         if doubtful:
             raise _doubtful(doubtful)
+        if linked := may_be_images(links, [name for name, head in self.heads if begins_as_dicom(head)]):
+            rule = f"{shown(linked[0])} in the zip archive is a link, and may stand for an image"
+            raise ArchiveRefused("member-type", f"{rule} (zip without -y packs what links lead to).")
         if left_out and not any(begins_as_dicom(head) for _, head in self.heads):
             rule = f"No DICOM image was sent; the zip archive holds {_listed(left_out)}"
             raise ArchiveRefused(

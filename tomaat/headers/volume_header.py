@@ -40,6 +40,7 @@ class VolumeHeader:
     byte_order: str = "little"  #: of the voxels: ``little`` or ``big``
     own_rules: bool = False  #: SimpleITK refuses this header, or reads other things from it
     modality: str | None = None  #: DICOM's word, such as ``CT``; no other format has one
+    largest_gap_mm: float | None = None  #: between two images of a series that is resampled, along k
     remarks: tuple[Remark, ...] = ()  #: for whoever sent it
 
     @property

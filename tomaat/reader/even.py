@@ -14,6 +14,8 @@ import numpy as np
 from tomaat.headers.volume_header import Point
 
 EXACT_WITHIN = 0.01  #: of a voxel: what lies as near to a voxel's place lies there
+ROUNDED_MM = 0.07  #: from the nearest even grid: positions are often rounded to 0.1 mm
+MOST_ROUNDED = 0.25  #: of a voxel, however thin the slices are
 MOST_GROWN = 10  #: times as many voxels as were sent
 
 Array = np.ndarray[Any, Any]
@@ -23,18 +25,23 @@ def even_places(offsets: Array, spacing: Sequence[float], within: float) -> tupl
     """Lay the images of a stack into voxels, ``offsets`` (mm, along i, j, k) from the first one; give the step along k.
 
     The step is the smallest gap, or a little less, so that the last image lies on the grid. What is even, or straight,
-    ``within`` so much of a voxel, is left so.
+    ``within`` so much of a voxel, is left so, and likewise depths that rounding alone made uneven.
     """
     depths = offsets[:, 2] - offsets[0, 2]
     count = len(depths)
-    step = depths[-1] / (count - 1)
     along = np.arange(count, dtype=np.float64)
-    if np.abs(depths / step - along).max() > within:
+    step, begin = np.polyfit(along, depths, 1)
+    if np.abs(depths - begin - step * along).max() > max(within * step, rounding(step)):
         step = depths[-1] / np.ceil(depths[-1] / np.diff(depths).min() - within)
         along = depths / step
     places = np.column_stack([_straight(offsets[:, axis] / spacing[axis], depths, within) for axis in (0, 1)] + [along])
     whole = np.round(places)
     return np.where(np.abs(places - whole) <= EXACT_WITHIN, whole, places), float(step)
+
+
+def rounding(step: float) -> float:
+    """Tell how far (mm) rounding may have moved an image along a stack, whose images are ``step`` apart."""
+    return min(ROUNDED_MM, MOST_ROUNDED * step)
 
 
 def _straight(beside: Array, depths: Array, within: float) -> Array:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from tomaat.headers.dicom_files import MOST_IMAGES
 from tomaat.headers.remark import Remark
@@ -52,6 +53,7 @@ class Series:
     @property
     def header(self) -> VolumeHeader:
         """The header that a file of the same volume would have."""
+        depths = [place[2] * self.spacing_mm[2] for place in self.places]
         return VolumeHeader(
             format="dicom",
             dimensions=self.dimensions,
@@ -63,6 +65,7 @@ class Series:
             voxel_offset=0,
             whole_file_compressed=False,
             modality=self.modality,
+            largest_gap_mm=max((behind - one for one, behind in pairwise(depths)), default=None),
             remarks=self.remarks,
         )
 

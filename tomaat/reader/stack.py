@@ -1,7 +1,8 @@
 """Find the grid on which the images of one volume lie, or say with numbers why there is none.
 
-A grid is taken where no voxel's centre lies farther than a tenth of a voxel from where its own image has it. A stack
-that is tilted or unevenly spaced gets an even grid beside it, onto which its images are to be resampled (``even``).
+A grid is taken where no voxel's centre lies farther than a tenth of a voxel from where its own image has it, or along
+the stack no farther than rounding to a tenth of a millimetre moves it. A stack that is tilted or unevenly spaced gets
+an even grid beside it, onto which its images are to be resampled (``even``).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from tomaat.headers.checks import SMALLEST_SPACING_MM, check_origin, check_spaci
 from tomaat.headers.remark import MADE_SQUARE, RESAMPLED, Remark
 from tomaat.headers.volume_header import Point
 from tomaat.headers.volume_refused import VolumeRefused
-from tomaat.reader.even import EXACT_WITHIN, even_places, grid_around
+from tomaat.reader.even import EXACT_WITHIN, even_places, grid_around, rounding
 from tomaat.reader.holes import holes_in
 from tomaat.reader.slice import Slice
 
@@ -80,7 +81,7 @@ def grid_of(slices: Sequence[Slice], *, resampled: bool = True) -> Grid:
         return exact
     fitted = _fitted(exact, corners, spacing.mean(axis=0), first)
     off = _off(fitted, corners, first)
-    if off.max() > MOVED_WITHIN:
+    if not _lie_within(_away(fitted, corners, first), fitted.spacing_mm[2]):
         even = _even(exact, corners, spacing.mean(axis=0), placed) if resampled else None
         if even is None:
             raise _why_not(placed, off)
@@ -131,7 +132,7 @@ def _step(placed: Sequence[Slice], depths: Array) -> float:
         rule = f"Images lie at one depth of the stack: {pair[0]} and {pair[1]}. Send the images of one stack."
         raise VolumeRefused("doubled-slices", rule)
     if holes := holes_in(gaps.tolist()):
-        missing = sum(round(float(gaps[place]) / usual) - 1 for place, usual in holes)
+        missing = sum(max(round(float(gaps[place]) / usual) - 1, 1) for place, usual in holes)
         where = ", ".join(f"{depths[place] + usual:.2f}" for place, usual in holes[:MOST_NAMED])
         more = ", …" if len(holes) > MOST_NAMED else ""
         first = holes[0][0]
@@ -165,12 +166,23 @@ def _on_grid(spacing: Sequence[float], count: int, first: Slice) -> Array:
     return points
 
 
+def _away(grid: Grid, corners: Array, first: Slice) -> Array:
+    """Tell how far, in voxels along i, j, k, each corner of each image lies from its place on a grid."""
+    along = (corners - grid.origin_mm) @ np.asarray(grid.direction)
+    away: Array = (along - _on_grid(grid.spacing_mm, len(corners), first)) / grid.spacing_mm
+    return away
+
+
 def _off(grid: Grid, corners: Array, first: Slice) -> Array:
     """Tell how far, in voxels, the farthest corner of each image lies from its place on a grid."""
-    along = (corners - grid.origin_mm) @ np.asarray(grid.direction)
-    off = (along - _on_grid(grid.spacing_mm, len(corners), first)) / grid.spacing_mm
-    farthest: Array = np.linalg.norm(off, axis=-1).max(axis=1)
+    farthest: Array = np.linalg.norm(_away(grid, corners, first), axis=-1).max(axis=1)
     return farthest
+
+
+def _lie_within(away: Array, step: float) -> bool:
+    """Tell whether corners that lie so far ``away``, in voxels, are near enough."""
+    rounded = np.abs(away[..., 2:]) <= rounding(step) / step
+    return bool((np.linalg.norm(away * np.where(rounded, (1, 1, 0), 1), axis=-1) <= MOVED_WITHIN).all())
 
 
 def _fitted(exact: Grid, corners: Array, in_plane: Array, first: Slice) -> Grid:
@@ -197,9 +209,10 @@ def _even(exact: Grid, corners: Array, in_plane: Array, placed: Sequence[Slice])
     spacing = (float(in_plane[0]), float(in_plane[1]), step)
     begin, size = grid_around(places, first.columns, first.rows)
     own = _on_grid(spacing, 1, first) + (places * spacing)[:, None]
-    off = np.linalg.norm((along - own) / spacing, axis=-1)
+    away = (along - own) / spacing
+    behind = away[..., 2].mean()  # of an even stack: how far the first image was rounded from its place
     unlike = _unlike(places, spacing)
-    if not size or not unlike or off.max() > MOVED_WITHIN:
+    if not size or not unlike or not _lie_within(away - (0, 0, behind), step):
         return None
     sizes = " x ".join(map(str, size))
     mm = " x ".join(f"{one:.4g}" for one in spacing)
@@ -210,7 +223,7 @@ def _even(exact: Grid, corners: Array, in_plane: Array, placed: Sequence[Slice])
     return replace(
         exact,
         spacing_mm=check_spacing(spacing),
-        origin_mm=check_origin(_point(exact.origin_mm + axes @ (np.asarray(begin) * spacing))),
+        origin_mm=check_origin(_point(exact.origin_mm + axes @ (np.add(begin, (0, 0, behind)) * spacing))),
         dimensions=(size[0], size[1], size[2]),
         places=tuple((i, j, k) for i, j, k in (places - begin).tolist()),
         remarks=(Remark(RESAMPLED, f"{sent} {made}{outside}"),),

@@ -241,14 +241,17 @@ def check_file(check: Check, declared: Input, paths: list[Path]) -> None:
 
 def receive_file(check: Check, declared: VolumeInput, path: Path) -> None:
     """Check the one file, or folder of DICOM images, of an input; take a zip archive apart first."""
+    remarks = []
     try:
         if check.limits is not None and path.suffix.lower() == ZIP and path.is_file():
             archive, path = path, path.with_suffix("")
             left_out = take_apart(archive, path, check.limits)
             if left_out:
-                check.remarks[declared.id] = [remark_on(left_out, "file", "of the zip archive, no DICOM")]
-        if linked := check.links.get(path.name):
-            check.remarks[declared.id] = [remark_on(linked, "link", "among the images")]
+                remarks.append(remark_on(left_out, "file", "of the zip archive, no DICOM"))
+        if linked := check.links.get(f"file-{declared.id}"):
+            remarks.append(remark_on(linked, "link", f"in file-{declared.id}/"))
+        if remarks:
+            check.remarks[declared.id] = remarks
         header = declared.check_file(
             path, largest_voxel_bytes=check.largest_voxel_bytes, form=check.forms.get(declared.id)
         )
