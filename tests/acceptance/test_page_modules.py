@@ -64,6 +64,45 @@ def test_what_is_stopped_before_it_is_sent_is_not_sent(page, run):
     assert not any(url.endswith("/request") for url in asked)
 
 
+def test_a_cohort_that_is_stopped_while_it_packs_refuses_no_case(run):
+    code = """
+        const { gzip } = await import("/static/streams.js");
+        const cohort = module.beginCohort();
+        const stopped = new AbortController();
+        const packs = () => gzip(new Blob([new Uint8Array(5e6)]), () => stopped.abort(), stopped.signal);
+        const cases = [{ of: { label: "a" }, content: {} }, { of: { label: "b" }, content: {} }];
+        const thrown = await module.sendMany(cohort, "Dummy", cases, "", packs).catch(({ name }) => name);
+        return [thrown, cohort.done.size];
+    """
+    assert run("send-many", code) == ["AbortError", 0]
+
+
+def test_a_file_that_changes_before_it_is_packed_is_told(page, run, tmp_path):
+    chosen = tmp_path / "scan.nii"
+    chosen.write_bytes(bytes(10**6))
+    run("dom", "document.querySelector('main').replaceChildren(module.make('input', { type: 'file' }));")
+    page.locator("main input").set_input_files(chosen)
+    chosen.write_bytes(b"other")
+    told = run("streams", "return await module.gzip(document.querySelector('main input').files[0]);")
+    assert told.startswith("Error: A file cannot be read to its end: it was changed, or its disk was taken out.")
+
+
+def test_where_the_server_keeps_no_labels_none_is_sent_or_kept(page, run):
+    code = """
+        const sent = [];
+        const cases = [{ of: { label: "anna.nii" }, content: { volumes: new Map() } }];
+        await module.sendMany(module.beginCohort(), "Dummy", cases, given, async (each, label) => {
+            sent.push(label);
+            return { id: 1, token: "t", service: "Dummy", state: "queued" };
+        });
+        return [sent, localStorage.getItem("tomaat.tickets").includes("anna")];
+    """
+    assert run("send-many", code, None) == [[None], False]
+    page.evaluate("localStorage.clear()")
+    assert run("send-many", code, "old") == [["old anna.nii"], True]
+    page.evaluate("localStorage.clear()")
+
+
 def test_a_name_that_no_header_holds_is_refused(run):
     refused = run("tar", "return module.tar([{ name: 'ä'.repeat(51), data: new Blob() }]);")
     assert refused.endswith(f"{'ä' * 51}: longer than 100 bytes.")
@@ -708,6 +747,9 @@ def test_the_label_follows_what_is_chosen_and_stays_empty_where_somebody_emptied
         document.querySelector("main").replaceChildren(labelField.element);
     """)  # fmt: skip
     box = page.get_by_role("textbox", name="Label")
+    box.fill("written first")
+    page.evaluate("labelField.suggest('z.nii')")
+    assert page.evaluate("labelField.read()") == "written first"
     page.evaluate("labelField.suggest('a.nii')")
     expect(box).to_have_value("a.nii")
     box.fill("my head")

@@ -360,6 +360,8 @@ def test_a_cohort_that_the_server_interrupts_goes_on_where_it_stopped(visit, tmp
         sent.append(route.request.headers["idempotency-key"])
         if len(sent) == 2:
             route.fulfill(status=503, body=problem(503))
+        elif len(sent) == 3:
+            route.fulfill(status=401, body=problem(401, "key-needed"))
         else:
             route.fulfill(status=202, body=json.dumps({"id": len(sent), "token": f"t{len(sent)}", "service": "X"}))
 
@@ -370,9 +372,14 @@ def test_a_cohort_that_the_server_interrupts_goes_on_where_it_stopped(visit, tmp
     page.get_by_role("button", name="Send").click()
     expect(page.get_by_role("alert")).to_have_text("Sent so far: 1. Send again for the others.It is busy.")
     page.get_by_role("button", name="Send").click()
+    told = "Sent so far: 1. Send again for the others.See the API key."
+    expect(page.get_by_role("alert")).to_have_text(told)
+    page.get_by_label("API key").fill("a-key")
+    expect(page.get_by_role("alert")).to_have_text(told)
+    page.get_by_role("button", name="Send").click()
     expect(page.get_by_text("2 volumes, 2 of them on their way.", exact=True)).to_be_visible()
-    assert len(sent) == 3
-    assert sent[1] == sent[2], "it may have arrived"
+    assert len(sent) == 4
+    assert sent[1] == sent[2] == sent[3], "it may have arrived"
 
 
 def test_what_was_heard_before_the_server_was_lost_is_shown(visit):
