@@ -3,7 +3,6 @@
 import gzip
 import io
 import json
-import re
 import tarfile
 import zipfile
 
@@ -458,7 +457,7 @@ def test_of_a_folder_the_largest_series_is_sent_and_another_may_be_chosen(page, 
 
 
 def test_a_folder_of_studies_and_volumes_becomes_a_case_each(page, run, tmp_path):
-    """Of a study the largest series is sent; it is called after the folder of all of its images."""
+    """Of a study the largest series is sent, or another one; it is called after the folder of all of its images."""
     studies = {
         "anna/CT/thin": series(voxels_of((8, 6, 4)), SeriesNumber=3),
         "anna/CT/scout": series(voxels_of((8, 6, 2)), SeriesInstanceUID="1.2.3", SeriesNumber=1),
@@ -474,12 +473,11 @@ def test_a_folder_of_studies_and_volumes_becomes_a_case_each(page, run, tmp_path
     run("fields", make, [VolumeInput("scan", "CT scan").describe()])
     page.get_by_label("Choose a DICOM folder").set_input_files(tmp_path / "ward")
     expect(page.locator(".chosen")).to_contain_text("3 volumes, a ticket each")
-    page.get_by_text("Which ones").click()
-    expect(page.locator(".which li")).to_have_text(
-        ["anna/CT: 3: Köpf axial (CT), the largest of 2 series", re.compile("^bert/CT: "), "carl.nii.gz"]
-    )
+    expect(page.locator(".cases li label")).to_have_text(["anna/CT", "bert/CT", "carl.nii.gz"])
+    expect(page.locator(".cases li").nth(1)).to_contain_text("Köpf axial (CT)")
     expect(page.locator(".which").first).to_contain_text("ward/notes.txt")
     check_access(page)
+    picture(page, "cases")
     code = """
         const { cases, isDicom } = fields[0].read();
         return [isDicom, ...cases.map(({ of, read }) => [of.label, read.members.length, read.members[0].name])];
@@ -490,8 +488,49 @@ def test_a_folder_of_studies_and_volumes_becomes_a_case_each(page, run, tmp_path
         ["bert/CT", 3, "file-scan/1.dcm"],
         ["carl.nii.gz", 1, "file-scan.nii.gz"],
     ]
+    page.get_by_label("Series of anna/CT").select_option("1: Köpf axial (CT), 2 images")
+    page.get_by_label("bert/CT").uncheck()
+    expect(page.locator(".chosen")).to_contain_text("2 of 3 volumes, a ticket each")
+    assert run("fields", code)[1:] == [
+        ["anna/CT", 2, "file-scan/1.dcm"],
+        ["carl.nii.gz", 1, "file-scan.nii.gz"],
+    ]
+    page.get_by_label("anna/CT", exact=True).uncheck()
+    page.get_by_label("carl.nii.gz").uncheck()
+    assert run("fields", "return fields[0].read();") == {"fault": "Choose at least one of the volumes."}
     page.get_by_label("Choose a DICOM folder").set_input_files(tmp_path / "ward/anna")
     expect(page.get_by_label("2 series are in it; the one to send:")).to_be_visible()
+
+
+def test_cases_are_told_apart_by_their_folders_the_dates_of_their_studies_or_numbers(run):
+    pixels = voxels_of((8, 6, 1))[:, :, 0]
+
+    def images(*studies):
+        named = ({"StudyInstanceUID": study, **({"StudyDate": date} if date else {})} for study, date in studies)
+        return [list(image(pixels, SeriesInstanceUID=f"1.2.{place}", **changes)) for place, changes in enumerate(named)]
+
+    code = """
+        const files = given.map(([path, bytes]) =>
+            Object.defineProperty(new File([new Uint8Array(bytes)], path.replace(/.*\\//, "")), "webkitRelativePath", {
+                value: path.includes("/") ? path : "",
+            }));
+        return (await module.casesIn(files, [".nii.gz"], true)).cases.map(({ label }) => label);
+    """
+    volumes = ["sub-01/T1w.nii.gz", "sub-02/T1w.nii.gz"]
+    assert run("cases", code, [[name, [1]] for name in volumes]) == volumes
+    assert run("cases", code, [[f"all/{name}", [1]] for name in volumes]) == volumes
+    dated = images(("1.2.7", "20240131"), ("1.2.8", "20250228"))
+    assert run("cases", code, [["CD/1.dcm", dated[0]], ["CD/2.dcm", dated[1]]]) == [
+        "Köpf axial (CT) 2024-01-31",
+        "Köpf axial (CT) 2025-02-28",
+    ]
+    unnamed = images((None, None), (None, None))
+    assert run("cases", code, [["PatA/1", unnamed[0]], ["PatB/1", unnamed[1]]]) == ["PatA", "PatB"]
+    same = images(("1.2.7", None), ("1.2.8", None))
+    assert run("cases", code, [["CD/1.dcm", same[0]], ["CD/2.dcm", same[1]]]) == [
+        "Köpf axial (CT) (1)",
+        "Köpf axial (CT) (2)",
+    ]
 
 
 def test_a_table_is_written_as_the_command_line_writes_it(run, tmp_path):
@@ -604,11 +643,16 @@ def test_the_series_is_found_behind_sequences_of_any_form(run, syntax, open_ende
     outer.is_undefined_length_sequence_item = open_ended
     outer["ReferencedSeriesSequence"].is_undefined_length = open_ended
     content = image(
-        voxels_of((8, 6, 1))[:, :, 0], syntax, ReferencedStudySequence=[outer], SeriesInstanceUID="1.2.840.9"
+        voxels_of((8, 6, 1))[:, :, 0],
+        syntax,
+        ReferencedStudySequence=[outer],
+        SeriesInstanceUID="1.2.840.9",
+        StudyDate="20260102",
     )
     assert read_head(run, content) == {
         "uid": "1.2.840.9",
         "study": f"{UID_ROOT}1",
+        "date": "2026-01-02",
         "about": "Köpf axial (CT)",
         "cut": False,
     }
@@ -623,7 +667,7 @@ def test_a_head_that_is_cut_off_or_deflated_is_one_of_a_series_without_a_name(ru
     whole = image(voxels_of((8, 6, 1))[:, :, 0])
     assert read_head(run, whole[:250])["uid"] == ""
     deflated = image(voxels_of((8, 6, 1))[:, :, 0], DeflatedExplicitVRLittleEndian)
-    assert read_head(run, deflated) == {"uid": "", "study": "", "about": "", "cut": False}
+    assert read_head(run, deflated) == {"uid": "", "study": "", "date": "", "about": "", "cut": False}
     assert read_head(run, whole[:100]) is None
     assert read_head(run, bytes(400)) is None
 
