@@ -979,6 +979,22 @@ def test_a_row_that_has_the_focus_keeps_it_while_others_come_and_go(run, page):
     assert run("queues-table", code, steps) == [[True] * 5, steps[-1]]
 
 
+def test_a_table_of_a_cohort_keeps_its_rows_and_the_focus_while_it_changes(run):
+    code = """
+        const table = module.makeCohortTable();
+        document.querySelector("main").replaceChildren(table.element);
+        const line = { label: "a", service: "S", ticket: 1, token: "t", state: "queued", volumes: {} };
+        table.show([line]);
+        const link = table.element.querySelector("a");
+        link.focus();
+        const done = { ...line, state: "succeeded", volumes: { "b: left": 1.5 } };
+        table.show([{ ...line, ticket: 0, token: "u" }, done, { ...line, ticket: null, token: undefined, why: "No." }]);
+        const texts = [...table.element.querySelectorAll("tr")].map((row) => row.textContent);
+        return [document.activeElement === link, texts];
+    """
+    assert run("cohort-table", code) == [True, ["LabelStateb: left (ml)", "aWaits", "aDone1.5", "aRefused: No."]]
+
+
 # What the browser keeps
 
 
@@ -1025,6 +1041,53 @@ def test_what_is_kept_is_written_when_it_changed_and_without_what_is_not_asked_f
     assert kept(code, before) == [0, before]
     code = "module.keep({ ...given[0], id: 3, links: {} }); module.keep({ ...given[0], state: 'running' });"
     assert kept(code, before) == [2, [ticket(3), ticket(2, state="running"), ticket(1)]]
+
+
+def test_what_cannot_be_written_is_kept_in_the_tab_and_its_table_says_so(kept):
+    code = """
+        const { makeCohortView } = await import("/static/cohort-view.js");
+        const { ticketPlace } = await import("/static/links.js");
+        const { setItem } = Storage.prototype;
+        const texts = () => {
+            const view = makeCohortView("ab", AbortSignal.abort());
+            return [view.querySelectorAll("tbody tr").length, view.querySelector(".trouble").hidden];
+        };
+        Storage.prototype.setItem = () => { throw new Error("It is full."); };
+        module.keep({ ...given[0], id: 2, token: "u" });
+        module.update({ ...given[0], state: "running" });
+        const now = module.tickets().map(({ id, state }) => [id, state]);
+        const full = [now, ticketPlace({ id: 2, token: "u" }), texts()];
+        Storage.prototype.setItem = setItem;
+        module.update({ ...given[0], state: "queued" });
+        throw new Error(JSON.stringify([full, ticketPlace({ id: 2, token: "u" }), texts()]));
+    """
+    told = kept(code, [ticket(1, cohort="ab")])
+    assert json.loads(told.removeprefix("Error: ")) == [
+        [[[2, "queued"], [1, "running"]], "#/tickets/2/u", [2, False]],
+        "#/tickets/2",
+        [2, True],
+    ]
+
+
+def test_of_a_cohort_one_notification_tells_the_end(run, page):
+    code = """
+        const { Notification } = globalThis;
+        const told = [];
+        globalThis.Notification = class {
+            static permission = "granted";
+            constructor(title, { body }) { told.push(`${title}, ${body}`); }
+        };
+        document.hasFocus = () => false;
+        localStorage.setItem("tomaat.notices", "yes");
+        localStorage.setItem("tomaat.tickets", JSON.stringify(given));
+        for (const each of given) module.update({ ...each, state: "succeeded" });
+        globalThis.Notification = Notification;
+        delete document.hasFocus;
+        return told;
+    """
+    told = run("store", code, [ticket(1, cohort="ab"), ticket(2, cohort="ab"), ticket(3)])
+    page.evaluate("localStorage.clear()")
+    assert told == ["Dummy: All ended, 2 tickets", "Dummy: Done, Ticket 3"]
 
 
 def test_of_too_many_tickets_those_that_ended_go_first(kept):

@@ -307,14 +307,23 @@ def test_the_list_is_searched_by_label_service_and_state_with_the_keyboard_alone
 
 
 def test_many_volumes_become_a_ticket_each_and_one_table(visit, tmp_path):
-    """One of them is refused; the service is no segmentation, so the test tells the labels of the results."""
+    """One of them is refused; the service is no segmentation, so the test tells its labels, at the second try."""
     labels = [{"value": 1, "name": "left", "ml": 3.25}, {"value": 2, "name": "=right", "ml": 12.0}]
     record = {"outputs": [{"name": "b", "type": "labels", "labels": labels}]}
     names = ["anna.nii.gz", "=bert.nii.gz", "carl.nii.gz"]
     for name in names:
         (tmp_path / name).write_bytes(b"no volume" if name == "carl.nii.gz" else small_volume())
     visitor = visit(**PHONE)
-    visitor.context.route("**/result/*/result.json", lambda route: route.fulfill(body=json.dumps(record)))
+    asked = []
+
+    def answer(route):
+        asked.append(route.request.url)
+        if len(asked) == 1:
+            route.fulfill(status=503, body=problem(503))
+        else:
+            route.fulfill(body=json.dumps(record))
+
+    visitor.context.route("**/result/*/result.json", answer)
     page = visitor.open("#/services/GaussianSmoothing")
     page.get_by_label("CT or MRI volume").set_input_files([tmp_path / name for name in names])
     expect(page.locator(".chosen")).to_contain_text("3 volumes, a ticket each")
