@@ -3,7 +3,6 @@
 import gzip
 import io
 import json
-import re
 import tarfile
 import zipfile
 
@@ -62,6 +61,45 @@ def test_what_is_stopped_before_it_is_sent_is_not_sent(page, run):
     """
     assert run("api", code).startswith("AbortError")
     assert not any(url.endswith("/request") for url in asked)
+
+
+def test_a_cohort_that_is_stopped_while_it_packs_refuses_no_case(run):
+    code = """
+        const { gzip } = await import("/static/streams.js");
+        const cohort = module.beginCohort();
+        const stopped = new AbortController();
+        const packs = () => gzip(new Blob([new Uint8Array(5e6)]), () => stopped.abort(), stopped.signal);
+        const cases = [{ of: { label: "a" }, content: {} }, { of: { label: "b" }, content: {} }];
+        const thrown = await module.sendMany(cohort, "Dummy", cases, "", packs).catch(({ name }) => name);
+        return [thrown, cohort.done.size];
+    """
+    assert run("send-many", code) == ["AbortError", 0]
+
+
+def test_a_file_that_changes_before_it_is_packed_is_told(page, run, tmp_path):
+    chosen = tmp_path / "scan.nii"
+    chosen.write_bytes(bytes(10**6))
+    run("dom", "document.querySelector('main').replaceChildren(module.make('input', { type: 'file' }));")
+    page.locator("main input").set_input_files(chosen)
+    chosen.write_bytes(b"other")
+    told = run("streams", "return await module.gzip(document.querySelector('main input').files[0]);")
+    assert told.startswith("Error: A file cannot be read to its end: it was changed, or its disk was taken out.")
+
+
+def test_where_the_server_keeps_no_labels_none_is_sent_or_kept(page, run):
+    code = """
+        const sent = [];
+        const cases = [{ of: { label: "anna.nii" }, content: { volumes: new Map() } }];
+        await module.sendMany(module.beginCohort(), "Dummy", cases, given, async (each, label) => {
+            sent.push(label);
+            return { id: 1, token: "t", service: "Dummy", state: "queued" };
+        });
+        return [sent, localStorage.getItem("tomaat.tickets").includes("anna")];
+    """
+    assert run("send-many", code, None) == [[None], False]
+    page.evaluate("localStorage.clear()")
+    assert run("send-many", code, "old") == [["old anna.nii"], True]
+    page.evaluate("localStorage.clear()")
 
 
 def test_a_name_that_no_header_holds_is_refused(run):
@@ -454,7 +492,7 @@ def test_of_a_folder_the_largest_series_is_sent_and_another_may_be_chosen(page, 
 
 
 def test_a_folder_of_studies_and_volumes_becomes_a_case_each(page, run, tmp_path):
-    """Of a study the largest series is sent; it is called after the folder of all of its images."""
+    """Of a study the largest series is sent, or another one; it is called after the folder of all of its images."""
     studies = {
         "anna/CT/thin": series(voxels_of((8, 6, 4)), SeriesNumber=3),
         "anna/CT/scout": series(voxels_of((8, 6, 2)), SeriesInstanceUID="1.2.3", SeriesNumber=1),
@@ -470,12 +508,11 @@ def test_a_folder_of_studies_and_volumes_becomes_a_case_each(page, run, tmp_path
     run("fields", make, [VolumeInput("scan", "CT scan").describe()])
     page.get_by_label("Choose a DICOM folder").set_input_files(tmp_path / "ward")
     expect(page.locator(".chosen")).to_contain_text("3 volumes, a ticket each")
-    page.get_by_text("Which ones").click()
-    expect(page.locator(".which li")).to_have_text(
-        ["anna/CT: 3: Köpf axial (CT), the largest of 2 series", re.compile("^bert/CT: "), "carl.nii.gz"]
-    )
+    expect(page.locator(".cases li label")).to_have_text(["anna/CT", "bert/CT", "carl.nii.gz"])
+    expect(page.locator(".cases li").nth(1)).to_contain_text("Köpf axial (CT)")
     expect(page.locator(".which").first).to_contain_text("ward/notes.txt")
     check_access(page)
+    picture(page, "cases")
     code = """
         const { cases, isDicom } = fields[0].read();
         return [isDicom, ...cases.map(({ of, read }) => [of.label, read.members.length, read.members[0].name])];
@@ -486,8 +523,49 @@ def test_a_folder_of_studies_and_volumes_becomes_a_case_each(page, run, tmp_path
         ["bert/CT", 3, "file-scan/1.dcm"],
         ["carl.nii.gz", 1, "file-scan.nii.gz"],
     ]
+    page.get_by_label("Series of anna/CT").select_option("1: Köpf axial (CT), 2 images")
+    page.get_by_label("bert/CT").uncheck()
+    expect(page.locator(".chosen")).to_contain_text("2 of 3 volumes, a ticket each")
+    assert run("fields", code)[1:] == [
+        ["anna/CT", 2, "file-scan/1.dcm"],
+        ["carl.nii.gz", 1, "file-scan.nii.gz"],
+    ]
+    page.get_by_label("anna/CT", exact=True).uncheck()
+    page.get_by_label("carl.nii.gz").uncheck()
+    assert run("fields", "return fields[0].read();") == {"fault": "Choose at least one of the volumes."}
     page.get_by_label("Choose a DICOM folder").set_input_files(tmp_path / "ward/anna")
     expect(page.get_by_label("2 series are in it; the one to send:")).to_be_visible()
+
+
+def test_cases_are_told_apart_by_their_folders_the_dates_of_their_studies_or_numbers(run):
+    pixels = voxels_of((8, 6, 1))[:, :, 0]
+
+    def images(*studies):
+        named = ({"StudyInstanceUID": study, **({"StudyDate": date} if date else {})} for study, date in studies)
+        return [list(image(pixels, SeriesInstanceUID=f"1.2.{place}", **changes)) for place, changes in enumerate(named)]
+
+    code = """
+        const files = given.map(([path, bytes]) =>
+            Object.defineProperty(new File([new Uint8Array(bytes)], path.replace(/.*\\//, "")), "webkitRelativePath", {
+                value: path.includes("/") ? path : "",
+            }));
+        return (await module.casesIn(files, [".nii.gz"], true)).cases.map(({ label }) => label);
+    """
+    volumes = ["sub-01/T1w.nii.gz", "sub-02/T1w.nii.gz"]
+    assert run("cases", code, [[name, [1]] for name in volumes]) == volumes
+    assert run("cases", code, [[f"all/{name}", [1]] for name in volumes]) == volumes
+    dated = images(("1.2.7", "20240131"), ("1.2.8", "20250228"))
+    assert run("cases", code, [["CD/1.dcm", dated[0]], ["CD/2.dcm", dated[1]]]) == [
+        "Köpf axial (CT) 2024-01-31",
+        "Köpf axial (CT) 2025-02-28",
+    ]
+    unnamed = images((None, None), (None, None))
+    assert run("cases", code, [["PatA/1", unnamed[0]], ["PatB/1", unnamed[1]]]) == ["PatA", "PatB"]
+    same = images(("1.2.7", None), ("1.2.8", None))
+    assert run("cases", code, [["CD/1.dcm", same[0]], ["CD/2.dcm", same[1]]]) == [
+        "Köpf axial (CT) (1)",
+        "Köpf axial (CT) (2)",
+    ]
 
 
 def test_a_table_is_written_as_the_command_line_writes_it(run, tmp_path):
@@ -600,11 +678,16 @@ def test_the_series_is_found_behind_sequences_of_any_form(run, syntax, open_ende
     outer.is_undefined_length_sequence_item = open_ended
     outer["ReferencedSeriesSequence"].is_undefined_length = open_ended
     content = image(
-        voxels_of((8, 6, 1))[:, :, 0], syntax, ReferencedStudySequence=[outer], SeriesInstanceUID="1.2.840.9"
+        voxels_of((8, 6, 1))[:, :, 0],
+        syntax,
+        ReferencedStudySequence=[outer],
+        SeriesInstanceUID="1.2.840.9",
+        StudyDate="20260102",
     )
     assert read_head(run, content) == {
         "uid": "1.2.840.9",
         "study": f"{UID_ROOT}1",
+        "date": "2026-01-02",
         "about": "Köpf axial (CT)",
         "cut": False,
     }
@@ -619,7 +702,7 @@ def test_a_head_that_is_cut_off_or_deflated_is_one_of_a_series_without_a_name(ru
     whole = image(voxels_of((8, 6, 1))[:, :, 0])
     assert read_head(run, whole[:250])["uid"] == ""
     deflated = image(voxels_of((8, 6, 1))[:, :, 0], DeflatedExplicitVRLittleEndian)
-    assert read_head(run, deflated) == {"uid": "", "study": "", "about": "", "cut": False}
+    assert read_head(run, deflated) == {"uid": "", "study": "", "date": "", "about": "", "cut": False}
     assert read_head(run, whole[:100]) is None
     assert read_head(run, bytes(400)) is None
 
@@ -743,6 +826,9 @@ def test_the_label_follows_what_is_chosen_and_stays_empty_where_somebody_emptied
         document.querySelector("main").replaceChildren(labelField.element);
     """)  # fmt: skip
     box = page.get_by_role("textbox", name="Label")
+    box.fill("written first")
+    page.evaluate("labelField.suggest('z.nii')")
+    assert page.evaluate("labelField.read()") == "written first"
     page.evaluate("labelField.suggest('a.nii')")
     expect(box).to_have_value("a.nii")
     box.fill("my head")
@@ -928,6 +1014,22 @@ def test_a_row_that_has_the_focus_keeps_it_while_others_come_and_go(run, page):
     assert run("queues-table", code, steps) == [[True] * 5, steps[-1]]
 
 
+def test_a_table_of_a_cohort_keeps_its_rows_and_the_focus_while_it_changes(run):
+    code = """
+        const table = module.makeCohortTable();
+        document.querySelector("main").replaceChildren(table.element);
+        const line = { label: "a", service: "S", ticket: 1, token: "t", state: "queued", volumes: {} };
+        table.show([line]);
+        const link = table.element.querySelector("a");
+        link.focus();
+        const done = { ...line, state: "succeeded", volumes: { "b: left": 1.5 } };
+        table.show([{ ...line, ticket: 0, token: "u" }, done, { ...line, ticket: null, token: undefined, why: "No." }]);
+        const texts = [...table.element.querySelectorAll("tr")].map((row) => row.textContent);
+        return [document.activeElement === link, texts];
+    """
+    assert run("cohort-table", code) == [True, ["LabelStateb: left (ml)", "aWaits", "aDone1.5", "aRefused: No."]]
+
+
 # What the browser keeps
 
 
@@ -974,6 +1076,53 @@ def test_what_is_kept_is_written_when_it_changed_and_without_what_is_not_asked_f
     assert kept(code, before) == [0, before]
     code = "module.keep({ ...given[0], id: 3, links: {} }); module.keep({ ...given[0], state: 'running' });"
     assert kept(code, before) == [2, [ticket(3), ticket(2, state="running"), ticket(1)]]
+
+
+def test_what_cannot_be_written_is_kept_in_the_tab_and_its_table_says_so(kept):
+    code = """
+        const { makeCohortView } = await import("/static/cohort-view.js");
+        const { ticketPlace } = await import("/static/links.js");
+        const { setItem } = Storage.prototype;
+        const texts = () => {
+            const view = makeCohortView("ab", AbortSignal.abort());
+            return [view.querySelectorAll("tbody tr").length, view.querySelector(".trouble").hidden];
+        };
+        Storage.prototype.setItem = () => { throw new Error("It is full."); };
+        module.keep({ ...given[0], id: 2, token: "u" });
+        module.update({ ...given[0], state: "running" });
+        const now = module.tickets().map(({ id, state }) => [id, state]);
+        const full = [now, ticketPlace({ id: 2, token: "u" }), texts()];
+        Storage.prototype.setItem = setItem;
+        module.update({ ...given[0], state: "queued" });
+        throw new Error(JSON.stringify([full, ticketPlace({ id: 2, token: "u" }), texts()]));
+    """
+    told = kept(code, [ticket(1, cohort="ab")])
+    assert json.loads(told.removeprefix("Error: ")) == [
+        [[[2, "queued"], [1, "running"]], "#/tickets/2/u", [2, False]],
+        "#/tickets/2",
+        [2, True],
+    ]
+
+
+def test_of_a_cohort_one_notification_tells_the_end(run, page):
+    code = """
+        const { Notification } = globalThis;
+        const told = [];
+        globalThis.Notification = class {
+            static permission = "granted";
+            constructor(title, { body }) { told.push(`${title}, ${body}`); }
+        };
+        document.hasFocus = () => false;
+        localStorage.setItem("tomaat.notices", "yes");
+        localStorage.setItem("tomaat.tickets", JSON.stringify(given));
+        for (const each of given) module.update({ ...each, state: "succeeded" });
+        globalThis.Notification = Notification;
+        delete document.hasFocus;
+        return told;
+    """
+    told = run("store", code, [ticket(1, cohort="ab"), ticket(2, cohort="ab"), ticket(3)])
+    page.evaluate("localStorage.clear()")
+    assert told == ["Dummy: All ended, 2 tickets", "Dummy: Done, Ticket 3"]
 
 
 def test_of_too_many_tickets_those_that_ended_go_first(kept):

@@ -307,14 +307,23 @@ def test_the_list_is_searched_by_label_service_and_state_with_the_keyboard_alone
 
 
 def test_many_volumes_become_a_ticket_each_and_one_table(visit, tmp_path):
-    """One of them is refused; the service is no segmentation, so the test tells the labels of the results."""
+    """One of them is refused; the service is no segmentation, so the test tells its labels, at the second try."""
     labels = [{"value": 1, "name": "left", "ml": 3.25}, {"value": 2, "name": "=right", "ml": 12.0}]
     record = {"outputs": [{"name": "b", "type": "labels", "labels": labels}]}
     names = ["anna.nii.gz", "=bert.nii.gz", "carl.nii.gz"]
     for name in names:
         (tmp_path / name).write_bytes(b"no volume" if name == "carl.nii.gz" else small_volume())
     visitor = visit(**PHONE)
-    visitor.context.route("**/result/*/result.json", lambda route: route.fulfill(body=json.dumps(record)))
+    asked = []
+
+    def answer(route):
+        asked.append(route.request.url)
+        if len(asked) == 1:
+            route.fulfill(status=503, body=problem(503))
+        else:
+            route.fulfill(body=json.dumps(record))
+
+    visitor.context.route("**/result/*/result.json", answer)
     page = visitor.open("#/services/GaussianSmoothing")
     page.get_by_label("CT or MRI volume").set_input_files([tmp_path / name for name in names])
     expect(page.locator(".chosen")).to_contain_text("3 volumes, a ticket each")
@@ -360,6 +369,8 @@ def test_a_cohort_that_the_server_interrupts_goes_on_where_it_stopped(visit, tmp
         sent.append(route.request.headers["idempotency-key"])
         if len(sent) == 2:
             route.fulfill(status=503, body=problem(503))
+        elif len(sent) == 3:
+            route.fulfill(status=401, body=problem(401, "key-needed"))
         else:
             route.fulfill(status=202, body=json.dumps({"id": len(sent), "token": f"t{len(sent)}", "service": "X"}))
 
@@ -370,9 +381,14 @@ def test_a_cohort_that_the_server_interrupts_goes_on_where_it_stopped(visit, tmp
     page.get_by_role("button", name="Send").click()
     expect(page.get_by_role("alert")).to_have_text("Sent so far: 1. Send again for the others.It is busy.")
     page.get_by_role("button", name="Send").click()
+    told = "Sent so far: 1. Send again for the others.See the API key."
+    expect(page.get_by_role("alert")).to_have_text(told)
+    page.get_by_label("API key").fill("a-key")
+    expect(page.get_by_role("alert")).to_have_text(told)
+    page.get_by_role("button", name="Send").click()
     expect(page.get_by_text("2 volumes, 2 of them on their way.", exact=True)).to_be_visible()
-    assert len(sent) == 3
-    assert sent[1] == sent[2], "it may have arrived"
+    assert len(sent) == 4
+    assert sent[1] == sent[2] == sent[3], "it may have arrived"
 
 
 def test_what_was_heard_before_the_server_was_lost_is_shown(visit):

@@ -1,18 +1,22 @@
 /** The table of a cohort: each of its tickets with its label, its state, and the volumes in its result. */
 
 import { recordOf, Refused, status } from "./api.js";
-import { csvOf, namesIn, volumesOf } from "./csv.js";
-import { announce, make, redraw } from "./dom.js";
-import { ticketPlace } from "./links.js";
+import { csvOf, volumesOf } from "./csv.js";
+import { makeCohortTable } from "./cohort-table.js";
+import { announce, make } from "./dom.js";
 import { rest } from "./rest.js";
-import { isOpen, STATES } from "./states.js";
-import { refusedOf, sentWith, tickets, update } from "./store.js";
-import { counted, inDigits, saidBy } from "./words.js";
+import { isOpen } from "./states.js";
+import { onlyHere, refusedOf, sentWith, tickets, update } from "./store.js";
+import { nextInTurn } from "./turns.js";
+import { counted, saidBy } from "./words.js";
 
 const ROUND_SECONDS = 2;
 const MOST_ASKED = 10; // open tickets in one round: the oldest end first
+const SETTLED = ["expired", "not-found"]; // it has no record any more, or is an archive that is sent whole only
+const ONLY_HERE =
+  "This browser's storage is full or switched off. These tickets are kept in this tab only: leave it open until the table is saved.";
 
-/** @typedef {import("./csv.js").Row} Row */
+/** @typedef {import("./cohort-table.js").Line} Line */
 /** @typedef {import("./store.js").KeptTicket} KeptTicket */
 /** The volumes of results that were read, by the tickets' tokens. @type {Map<string, Record<string, number>>} */
 const known = new Map();
@@ -23,8 +27,9 @@ const known = new Map();
  * @param {AbortSignal} signal ends it when another view is shown
  */
 export function makeCohortView(id, signal) {
-  const table = make("div");
+  const table = makeCohortTable();
   const told = make("p", { class: "about" });
+  const kept = make("p", { class: "trouble", role: "status", hidden: true }, ONLY_HERE);
   const trouble = make("p", { class: "trouble", role: "status", hidden: true });
   const save = make(
     "button",
@@ -33,16 +38,18 @@ export function makeCohortView(id, signal) {
   );
   const back = make("p", { class: "back" }, make("a", { href: "#/" }, "All services and tickets"));
   const title = make("h1", {}, rowsOf(id)[0]?.service ?? "No tickets");
+  const turns = { states: new Set(), results: new Set() };
   draw();
   void follow();
-  return make("div", { class: "cohort" }, back, title, told, table, trouble, make("div", { class: "actions" }, save));
+  const actions = make("div", { class: "actions" }, save);
+  return make("div", { class: "cohort" }, back, title, told, kept, table.element, trouble, actions);
 
   async function follow() {
     while (!signal.aborted) {
       try {
-        await askForAll(id, signal, draw);
+        await askForAll(id, turns, signal, draw);
         trouble.hidden = true;
-        if (!membersOf(id).some(isOpen)) break;
+        if (!membersOf(id).some((each) => isOpen(each) || isUnread(each))) break;
       } catch (error) {
         if (signal.aborted) return;
         trouble.textContent = `${saidBy(error)} Asking again.`;
@@ -58,7 +65,8 @@ export function makeCohortView(id, signal) {
     const text = `${counted(rows.length, "volume")}, ${open ? `${open} of them on their way` : "all ended"}.`;
     told.textContent = text;
     if (!open) announce(text);
-    redraw(table, rows, () => [makeTable(id, rows)]);
+    kept.hidden = !membersOf(id).some(onlyHere);
+    table.show(rows);
   }
 }
 
@@ -69,9 +77,21 @@ function membersOf(id) {
     .reverse();
 }
 
-/** Ask how the tickets stand, and for the volumes of those that are done. @param {string} id @param {AbortSignal} signal @param {() => void} onNews */
-async function askForAll(id, signal, onNews) {
-  for (const ticket of membersOf(id).filter(isOpen).slice(0, MOST_ASKED)) {
+/** Whether the volumes in a result are to be asked for. @param {KeptTicket} ticket */
+function isUnread({ token, state }) {
+  return state === "succeeded" && !known.has(token);
+}
+
+/**
+ * Ask how the tickets stand, and for the volumes of those that are done.
+ * @param {string} id
+ * @param {{states: Set<string>, results: Set<string>}} turns the tokens of the tickets that were asked for
+ * @param {AbortSignal} signal
+ * @param {() => void} onNews
+ */
+async function askForAll(id, turns, signal, onNews) {
+  for (const ticket of nextInTurn(membersOf(id).filter(isOpen), turns.states, MOST_ASKED)) {
+    turns.states.add(ticket.token);
     try {
       const now = await status(ticket, { signal });
       update({ ...ticket, label: now.label, state: now.state });
@@ -81,23 +101,25 @@ async function askForAll(id, signal, onNews) {
     }
     onNews();
   }
-  for (const ticket of membersOf(id).filter(({ token, state }) => state === "succeeded" && !known.has(token))) {
+  for (const ticket of nextInTurn(membersOf(id).filter(isUnread), turns.results, Infinity)) {
+    turns.results.add(ticket.token);
     try {
       known.set(ticket.token, volumesOf(await recordOf(ticket, signal)));
     } catch (error) {
-      if (!(error instanceof Refused)) throw error;
-      known.set(ticket.token, {}); // no longer kept, or of an archive that is sent whole only
+      if (!(error instanceof Refused) || !SETTLED.includes(error.kind)) throw error; // it is asked again
+      known.set(ticket.token, {});
     }
     onNews();
   }
 }
 
-/** @param {string} id @returns {(Row & {why?: string})[]} */
+/** @param {string} id @returns {Line[]} */
 function rowsOf(id) {
   const sent = membersOf(id).map((ticket) => ({
     label: labelOf(ticket),
     service: ticket.service,
     ticket: ticket.id,
+    token: ticket.token,
     state: ticket.state,
     volumes: known.get(ticket.token) ?? {},
   }));
@@ -106,30 +128,11 @@ function rowsOf(id) {
 
 /** @param {KeptTicket} ticket */
 function labelOf({ id, label }) {
-  const [volume] = sentWith(id).values(); // where the server keeps no labels, the page still knows the file
-  return label || volume?.name || `Ticket ${id}`;
+  const [volume] = sentWith(id).values(); // where the server keeps no labels, the page still knows the case
+  return label || volume?.label || `Ticket ${id}`;
 }
 
-/** @param {string} id @param {(Row & {why?: string})[]} rows */
-function makeTable(id, rows) {
-  const names = namesIn(rows);
-  const places = new Map(membersOf(id).map((ticket) => [ticket.id, ticketPlace(ticket)]));
-  const heads = ["Label", "State", ...names.map((name) => `${name} (ml)`)];
-  const lines = rows.map(({ label, ticket, state, volumes, why }) =>
-    make(
-      "tr",
-      {},
-      make("th", { scope: "row" }, ticket === null ? label : make("a", { href: places.get(ticket) }, label)),
-      make("td", { class: `state ${state}` }, why ? `Refused: ${why}` : (STATES[state] ?? state)),
-      ...names.map((name) => make("td", { class: "figure" }, name in volumes ? inDigits(volumes[name]) : "")),
-    ),
-  );
-  const head = make("tr", {}, ...heads.map((text) => make("th", { scope: "col" }, text)));
-  const attributes = { class: "table", tabindex: "0", role: "region", "aria-label": "Table of the volumes" };
-  return make("div", attributes, make("table", {}, make("thead", {}, head), make("tbody", {}, ...lines)));
-}
-
-/** @param {Row[]} rows */
+/** @param {Line[]} rows */
 function download(rows) {
   const address = URL.createObjectURL(new Blob([csvOf(rows)], { type: "text/csv" }));
   make("a", { href: address, download: `${rows[0]?.service ?? "tickets"}-volumes.csv` }).click();

@@ -9,6 +9,7 @@ const IMPLICIT = "1.2.840.10008.1.2";
 const EXPLICIT = "1.2.840.10008.1.2.1";
 const UNREAD = ["1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"]; // big-endian; deflated
 const CHARACTERS = 0x00080005;
+const STUDY_DATE = 0x00080020;
 const MODALITY = 0x00080060;
 const DESCRIPTION = 0x0008103e;
 const SYNTAX = 0x00020010;
@@ -23,6 +24,7 @@ const SEQUENCE_ENDS = 0xfffee0dd;
  * @typedef {object} Head what a file says of its series
  * @property {string} uid empty where the file does not tell, or not in a way that is read here
  * @property {string} study the UID of its study; empty likewise
+ * @property {string} date of its study, YYYY-MM-DD; empty likewise
  * @property {string} about number, description and modality, as far as they are told
  * @property {boolean} cut the file ends before an image could
  *
@@ -43,10 +45,12 @@ export async function headOf(file) {
   const { values, ended } = elements;
   const utf8 = textOf(values.get(CHARACTERS)).includes("ISO_IR 192");
   const [number, description, modality] = [NUMBER, DESCRIPTION, MODALITY].map((tag) => textOf(values.get(tag), utf8));
+  const date = textOf(values.get(STUDY_DATE));
   const about = [number && `${number}:`, description, modality && `(${modality})`].filter(Boolean).join(" ");
   return {
     uid: textOf(values.get(UID)),
     study: textOf(values.get(STUDY)),
+    date: /^\d{8}$/.test(date) ? `${date.slice(0, 4)}-${date.slice(4, 6)}-${date.slice(6)}` : "",
     about,
     cut: ended && file.size <= HEAD_BYTES,
   };

@@ -51,6 +51,18 @@ export function redraw(element, values, draw) {
   drawn.set(element, now);
 }
 
+/**
+ * Put elements into another one, in their order. One that stands where it belongs is not moved, and keeps the focus.
+ * @param {Element} element
+ * @param {Element[]} wanted
+ */
+export function arrange(element, wanted) {
+  for (const child of [...element.children].filter((each) => !wanted.includes(each))) child.remove();
+  wanted.forEach((child, at) => {
+    if (element.children[at] !== child) element.insertBefore(child, element.children[at] ?? null);
+  });
+}
+
 /** @param {Child[]} children */
 function given(children) {
   return /** @type {(Node | string)[]} */ (children.filter((child) => child || child === ""));

@@ -10,8 +10,8 @@ import { unzip } from "./zip.js";
 export const MOST_FILES = 20_000; // in which a series is looked for; a server takes far fewer images
 
 /**
- * @typedef {{about: string, study: string, images: File[]}} Series
- * @typedef {{name: string, open: () => Promise<File>}} Shown a volume that can be looked at; `open` throws the reason why not
+ * @typedef {{about: string, study: string, date: string, images: File[]}} Series
+ * @typedef {{name: string, label?: string, open: () => Promise<File>}} Shown a volume that can be looked at, with its case's label; `open` throws the reason why not
  */
 
 /** A series to look at. @param {Series} series @returns {Shown} */
@@ -90,6 +90,7 @@ export async function lookThrough(files) {
     const series = found.get(which) ?? {
       about: head.about || "A series without a name",
       study: head.study,
+      date: head.date,
       images: [],
     };
     series.images.push(file);

@@ -54,7 +54,12 @@ export class ServiceForm {
       make("div", { class: "actions" }, this.send, this.example),
     );
     const onsubmit = (/** @type {SubmitEvent} */ event) => this.onSubmit(event);
-    const attributes = { novalidate: true, autocomplete: "off", onsubmit, oninput: () => this.onInput() };
+    const attributes = {
+      novalidate: true,
+      autocomplete: "off",
+      onsubmit,
+      oninput: (/** @type {Event} */ event) => this.onInput(event.target),
+    };
     this.element = make("form", attributes, this.parts, this.sending.element, this.trouble);
 
     /** The payload as it is sent. @type {{payload: Blob, idempotencyKey: string} | null} */
@@ -89,14 +94,16 @@ export class ServiceForm {
     if (KEY_KINDS.includes(problem.type.replace("/problems/", ""))) {
       this.keyField.refuse(problem.detail);
       this.keyField.focus();
-      this.tell("Nothing was taken: see the API key.");
+      this.tell(this.cohort?.done.size ? "See the API key." : "Nothing was taken: see the API key.");
       return;
     }
     this.tell(problem.detail, ...rest.filter((detail) => detail !== problem.detail));
     (first ?? this.send).focus();
   }
 
-  onInput() {
+  /** Take a change of what is sent. The key, and which cases are sent, leave each request as it is. @param {unknown} [changed] */
+  onInput(changed) {
+    if (changed instanceof Element && changed.closest(".key, .cases")) return;
     this.labelField?.suggest(this.fields.map((field) => field.name()).find(Boolean) ?? "");
     this.packed = null;
     this.cohort = null;
@@ -137,7 +144,7 @@ export class ServiceForm {
     }
     const signal = this.begin("Packing");
     this.setUpload("sending");
-    const label = this.labelField?.read() ?? "";
+    const label = this.labelField?.read() ?? null;
     try {
       const told = await (content.cases
         ? this.sendMany(content.cases, label, signal)
@@ -155,7 +162,7 @@ export class ServiceForm {
     }
   }
 
-  /** Send a ticket; return what shows it. @param {import("./payload.js").Content} content @param {string} label @param {AbortSignal} signal */
+  /** Send a ticket; return what shows it. @param {import("./payload.js").Content} content @param {string | null} label @param {AbortSignal} signal */
   async sendOne(content, label, signal) {
     const ticket = await this.packAndSend(content, label, signal);
     keep({ ...ticket, label, created: new Date().toISOString() });
@@ -163,7 +170,7 @@ export class ServiceForm {
     return () => this.hooks.onTicket(ticket);
   }
 
-  /** Send a ticket of each case; return what shows them. @param {import("./payload.js").CaseContent[]} cases @param {string} before @param {AbortSignal} signal */
+  /** Send a ticket of each case; return what shows them. @param {import("./payload.js").CaseContent[]} cases @param {string | null} before @param {AbortSignal} signal */
   async sendMany(cases, before, signal) {
     const cohort = (this.cohort ??= beginCohort());
     await sendMany(cohort, this.service.name, cases, before, ({ of, content }, label, about) => {
@@ -175,7 +182,7 @@ export class ServiceForm {
     return () => this.hooks.onCohort(cohort.id);
   }
 
-  /** @param {import("./payload.js").Content} content @param {string} label @param {AbortSignal} signal @param {string} [about] said before each step */
+  /** @param {import("./payload.js").Content} content @param {string | null} label @param {AbortSignal} signal @param {string} [about] said before each step */
   async packAndSend(content, label, signal, about = "") {
     this.arrived = false;
     demandSize(leastBytes(content.members));
@@ -183,7 +190,7 @@ export class ServiceForm {
     demandSize(this.packed.payload.size);
     const onBytes = this.sending.showStep(`${about}Sending`);
     const ticket = await submit(this.service.name, this.packed.payload, {
-      label,
+      label: label ?? "",
       idempotencyKey: this.packed.idempotencyKey,
       signal,
       onBytes: (bytes, allBytes) => {

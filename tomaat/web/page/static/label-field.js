@@ -29,11 +29,12 @@ export function makeLabelField() {
   return {
     element,
     read: () => labelOf(box.value),
-    /** Take another name, once something else is sent; where somebody emptied the field, it stays empty. @param {string} name */
+    /** Take another name, once something else is sent. What was written before, or emptied, stays so. @param {string} name */
     suggest(name) {
       const label = labelOf(name);
       if (label === suggested) return;
-      if (box.value !== "" || suggested === "") box.value = label;
+      const written = (box.value === "") !== (suggested === "");
+      if (!written) box.value = label;
       suggested = label;
     },
   };

@@ -1,6 +1,6 @@
 /** Addresses within the page. They stand in the fragment, which no browser sends to a server. */
 
-import { find } from "./store.js";
+import { find, onlyHere } from "./store.js";
 
 /** @typedef {import("./api.js").Reference} Reference */
 /**
@@ -9,7 +9,7 @@ import { find } from "./store.js";
 
 /** Where a ticket is in this browser: without its token, which the history would keep, if the store has it. @param {Reference} ticket */
 export function ticketPlace(ticket) {
-  return find(ticket.id)?.token === ticket.token ? `#/tickets/${ticket.id}` : ticketLink(ticket);
+  return find(ticket.id)?.token === ticket.token && !onlyHere(ticket) ? `#/tickets/${ticket.id}` : ticketLink(ticket);
 }
 
 /** The same for every browser. @param {Reference} ticket */

@@ -11,6 +11,7 @@ import { makeOwnTexts } from "./own-texts.js";
 import { isOpen } from "./states.js";
 import { find, onOtherTab, tickets, update } from "./store.js";
 import { TicketView } from "./ticket.js";
+import { nextInTurn } from "./turns.js";
 import { saidBy } from "./words.js";
 
 /** @typedef {import("./shapes.d.ts").Service} Service */
@@ -146,8 +147,7 @@ async function refresh() {
 /** Ask how the tickets of the list stand that had not ended when they were seen last, each once before any is asked again. */
 async function refreshTickets() {
   const open = tickets().filter(isOpen).reverse(); // the oldest end first
-  if (open.every(({ token }) => asked.has(token))) asked.clear();
-  for (const ticket of open.filter(({ token }) => !asked.has(token)).slice(0, MOST_ASKED)) {
+  for (const ticket of nextInTurn(open, asked, MOST_ASKED)) {
     asked.add(ticket.token);
     try {
       const now = await status(ticket, { signal: shown.signal });

@@ -1,9 +1,10 @@
 /** Notifications of the browser when a ticket ends, where somebody asked for them. They tell its service and state, and no more. */
 
 import { make } from "./dom.js";
-import { ticketPlace } from "./links.js";
-import { STATES } from "./states.js";
-import { asksForNotices, keepNotices, onEnd } from "./store.js";
+import { cohortPlace, ticketPlace } from "./links.js";
+import { isOpen, STATES } from "./states.js";
+import { asksForNotices, keepNotices, onEnd, tickets } from "./store.js";
+import { counted } from "./words.js";
 
 const ABLE = "Notification" in globalThis && isSecureContext; // no browser has them over http, but from its own computer
 const HINT = "By a notification with its service and state, as long as this page is open in a tab.";
@@ -39,15 +40,30 @@ export function makeNoticeBox() {
 
 onEnd((ticket) => {
   if (!noticesWanted() || (!document.hidden && document.hasFocus())) return; // the page itself tells it
+  const told = ticket.cohort ? ofCohort(ticket.cohort) : ofTicket(ticket);
+  if (!told) return;
   try {
-    const options = { body: `Ticket ${ticket.id}`, tag: `tomaat-${ticket.id}` }; // of two tabs the later one replaces the first
-    const notice = new Notification(`${ticket.service}: ${STATES[ticket.state]}`, options);
+    const notice = new Notification(`${ticket.service}: ${told.state}`, { body: told.body, tag: told.tag });
     notice.onclick = () => {
       window.focus();
-      location.hash = ticketPlace(ticket);
+      location.hash = told.place;
       notice.close();
     };
   } catch {
     // Chrome on Android takes them from a service worker only
   }
 });
+
+/** What is told of a ticket; of two tabs the later one replaces the first by its tag. @param {import("./store.js").KeptTicket} ticket */
+function ofTicket(ticket) {
+  const { id, state } = ticket;
+  return { state: STATES[state], body: `Ticket ${id}`, tag: `tomaat-${id}`, place: ticketPlace(ticket) };
+}
+
+/** What is told of a cohort, once none of its tickets is on its way. @param {string} cohort */
+function ofCohort(cohort) {
+  const members = tickets().filter((each) => each.cohort === cohort);
+  if (members.some(isOpen)) return null;
+  const body = counted(members.length, "ticket");
+  return { state: "All ended", body, tag: `tomaat-${cohort}`, place: cohortPlace(cohort) };
+}

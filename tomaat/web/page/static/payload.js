@@ -54,7 +54,7 @@ export function readAll(fields, formatField) {
  */
 function contentsOf(main, members, { id, cases }) {
   return cases.map(({ of, read }) => {
-    const volumes = new Map(read.volume ? [[id, read.volume]] : []);
+    const volumes = new Map(read.volume ? [[id, { ...read.volume, label: of.label }]] : []);
     return { of, content: { main, members: [...members, ...(read.members ?? [])], volumes } };
   });
 }

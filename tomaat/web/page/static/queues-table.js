@@ -1,6 +1,6 @@
 /** Tables of tickets, whose rows stay in place while their words change, so that what has the focus keeps it. */
 
-import { make, redraw } from "./dom.js";
+import { arrange, make, redraw } from "./dom.js";
 import { ENDED, STATES } from "./states.js";
 import { atTime, inSeconds } from "./words.js";
 
@@ -51,11 +51,10 @@ export function makeTable(title, columns, empty) {
     show(tickets, now) {
       rows = new Map(tickets.map(({ id }) => [id, rows.get(id) ?? makeRow(columns)]));
       for (const ticket of tickets) showRow(/** @type {any} */ (rows.get(ticket.id)), columns, ticket, now);
-      const wanted = [...rows.values()].map(({ row }) => row);
-      for (const row of [...body.children].filter((each) => !wanted.includes(/** @type {any} */ (each)))) row.remove();
-      wanted.forEach((row, at) => {
-        if (body.children[at] !== row) body.insertBefore(row, body.children[at] ?? null);
-      });
+      arrange(
+        body,
+        [...rows.values()].map(({ row }) => row),
+      );
       none.hidden = tickets.length > 0;
       around.hidden = tickets.length === 0;
     },

@@ -23,14 +23,14 @@ export function beginCohort() {
  * @param {Cohort} cohort
  * @param {string} service
  * @param {CaseContent[]} cases
- * @param {string} before the user's own words, before each label
- * @param {(each: CaseContent, label: string, about: string) => Promise<import("./api.js").Accepted>} send
+ * @param {string | null} before the user's own words, before each label; nothing where the server keeps no labels
+ * @param {(each: CaseContent, label: string | null, about: string) => Promise<import("./api.js").Accepted>} send
  */
 export async function sendMany(cohort, service, cases, before, send) {
   for (const [place, each] of cases.entries()) {
     const { of, content } = each;
     if (cohort.done.has(of)) continue;
-    const label = labelOf(`${before} ${of.label}`);
+    const label = before === null ? null : labelOf(`${before} ${of.label}`);
     try {
       const ticket = await send(each, label, `${place + 1} of ${cases.length}: `);
       keep({ ...ticket, label, cohort: cohort.id, created: new Date().toISOString() });
@@ -38,7 +38,8 @@ export async function sendMany(cohort, service, cases, before, send) {
     } catch (error) {
       if (befallsAll(error)) throw error;
       const detail = error instanceof Refused ? (error.problem.errors?.[0]?.detail ?? error.message) : saidBy(error);
-      keepRefused(cohort.id, { label, service, ticket: null, state: "refused", volumes: {}, why: detail });
+      const row = { label: label ?? of.label, service, ticket: null, state: "refused", volumes: {} };
+      keepRefused(cohort.id, { ...row, why: detail });
     }
     cohort.done.add(of);
   }

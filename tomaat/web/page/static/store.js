@@ -1,6 +1,6 @@
 /**
  * The memory of this browser: tickets, until they are forgotten; whether notifications are asked for; an API key, until its
- * tab is closed; and the volumes that were sent, only while the page is open.
+ * tab is closed; and only while the page is open, the volumes that were sent, and tickets that storage does not take.
  */
 
 import { ENDED, isOpen } from "./states.js";
@@ -31,8 +31,23 @@ let tellEnd = () => {};
 /** By cohort, as long as the page is open. @type {Map<string, Refusal[]>} */
 const refused = new Map();
 
+/** Those that could not be written, as they stand by now: storage is full or switched off. @type {KeptTicket[]} */
+let unwritten = [];
+
 /** The newest first. @returns {KeptTicket[]} */
 export function tickets() {
+  const kept = written();
+  const changed = kept.map((each) => unwritten.find((other) => isSame(each, other)) ?? each);
+  return [...unwritten.filter((each) => !changed.includes(each)), ...changed];
+}
+
+/** Whether a ticket is kept until this tab is closed or loaded again, and no longer. @param {Reference} ticket */
+export function onlyHere(ticket) {
+  return unwritten.some((each) => isSame(each, ticket)) && !written().some((each) => isSame(each, ticket));
+}
+
+/** @returns {KeptTicket[]} */
+function written() {
   try {
     const kept = JSON.parse(localStorage.getItem(TICKETS) ?? "[]");
     return Array.isArray(kept) ? kept : [];
@@ -112,15 +127,19 @@ function thatFit(all) {
 function write(kept) {
   try {
     localStorage.setItem(TICKETS, JSON.stringify(kept));
+    unwritten = [];
   } catch {
-    // storage is full or switched off: the ticket's link still works
+    const before = new Set(written().map((each) => JSON.stringify(each)));
+    unwritten = kept.filter((each) => !before.has(JSON.stringify(each)));
   }
 }
 
 /** Call back when another tab changed the tickets. @param {() => void} changed */
 export function onOtherTab(changed) {
   addEventListener("storage", (event) => {
-    if (event.key === TICKETS || event.key === null) changed();
+    if (event.key !== TICKETS && event.key !== null) return;
+    if (!written().length) unwritten = []; // they were forgotten there
+    changed();
   });
 }
 

@@ -1,5 +1,8 @@
 /** gzip in both directions, by the browser itself, with word of how far it is. */
 
+const UNREADABLE =
+  "A file cannot be read to its end: it was changed, or its disk was taken out. Choose it again, and send it again.";
+
 /**
  * @callback OnBytes
  * @param {number} bytes that went through so far
@@ -36,16 +39,20 @@ export function watched(stream, onBytes = () => {}) {
  * Compress a blob into one gzip member.
  * @param {Blob} blob
  * @param {OnBytes} [onBytes]
- * @param {AbortSignal} [signal] stops it; the promise is then rejected
+ * @param {AbortSignal} [signal] stops it; the promise is then rejected with its reason
  * @returns {Promise<Blob>}
  */
-export function gzip(blob, onBytes, signal) {
-  return collect(
-    watched(blob.stream(), (bytes) => {
-      signal?.throwIfAborted();
-      onBytes?.(bytes);
-    }).pipeThrough(new CompressionStream("gzip")),
-  );
+export async function gzip(blob, onBytes, signal) {
+  const packed = watched(blob.stream(), (bytes) => {
+    signal?.throwIfAborted();
+    onBytes?.(bytes);
+  }).pipeThrough(new CompressionStream("gzip"));
+  try {
+    return await collect(packed);
+  } catch {
+    signal?.throwIfAborted(); // browsers reject with an error of their own, whatever the stream ended with
+    throw new Error(UNREADABLE);
+  }
 }
 
 /** The beginning of what a blob holds, unpacked if it is gzip; less where there is less. @param {Blob} blob @param {number} count */

@@ -1,5 +1,6 @@
 /** A field for a volume: a file, or a folder of DICOM images, dropped or chosen; or many, for a ticket each. */
 
+import { makeCaseList } from "./case-list.js";
 import { casesIn, MOST_CASES } from "./cases.js";
 import { fill, make } from "./dom.js";
 import { dropped, extensionOf, MOST_FILES, picker, shownFile, shownSeries, shownZip, unreadable } from "./files.js";
@@ -63,7 +64,8 @@ export class VolumeField {
       return { fault };
     }
     if (cases.length) {
-      const read = cases.map((each) => ({ of: each, read: this.readOne(each) }));
+      const read = wantedOf(cases).map((each) => ({ of: each, read: this.readOne(each) }));
+      if (!read.length) return { fault: "Choose at least one of the volumes." };
       return { cases: read, isDicom: read.every(({ read: { isDicom } }) => isDicom) };
     }
     const { series, single } = this;
@@ -200,9 +202,15 @@ export class VolumeField {
       return;
     }
     this.show(null, null, "", "", cases);
-    const lines = cases.map(({ label, about }) => make("li", {}, about ? `${label}: ${about}` : label));
-    const list = make("details", { class: "hint" }, make("summary", {}, "Which ones"), make("ul", {}, ...lines));
+    this.tellCases();
+    const list = makeCaseList(cases, () => this.tellCases());
     fill(this.which, list, leftOutOf(leftOut));
+  }
+
+  tellCases() {
+    const wanted = wantedOf(this.cases);
+    const count = wanted.length < this.cases.length ? `${wanted.length} of ${this.cases.length}` : wanted.length;
+    this.told.textContent = `${count} volumes, a ticket each, ${inBytes(bytesOf(wanted.flatMap(filesOf)))}`;
   }
 
   /** Refuse files of which some may be images that are broken. @param {string[]} names */
@@ -255,12 +263,10 @@ export class VolumeField {
     this.form = null;
     this.cases = cases;
     this.fault = wrong || text; // files that are still looked through cannot be sent
-    const files = [{ series, single }, ...cases].flatMap((each) => each.series?.images ?? each.single ?? []);
-    const bytes = files.reduce((sum, file) => sum + file.size, 0);
-    const many = cases.length > 0 && `${cases.length} volumes, a ticket each`;
-    const what = many || (series ? counted(files.length, "image") : single?.name);
+    const files = [{ series, single }, ...cases].flatMap(filesOf);
+    const what = series ? counted(files.length, "image") : single?.name;
     const empty = this.takesDicom ? "or drop a file or a folder here" : "or drop a file here";
-    this.told.textContent = files.length ? `${what}, ${inBytes(bytes)}` : text || wrong || empty;
+    this.told.textContent = files.length ? `${what}, ${inBytes(bytesOf(files))}` : text || wrong || empty;
     this.told.classList.toggle("wrong", Boolean(wrong));
     this.remove.hidden = !files.length && !wrong;
     this.element.classList.toggle("filled", files.length > 0);
@@ -268,6 +274,21 @@ export class VolumeField {
     if (this.numbered.hidden) this.number.value = "";
     this.element.dispatchEvent(new Event("input", { bubbles: true }));
   }
+}
+
+/** @param {Case[]} cases */
+function wantedOf(cases) {
+  return cases.filter(({ wanted }) => wanted);
+}
+
+/** @param {{series?: Series | null, single?: File | null}} content @returns {File[]} */
+function filesOf({ series, single }) {
+  return series?.images ?? (single ? [single] : []);
+}
+
+/** @param {File[]} files */
+function bytesOf(files) {
+  return files.reduce((sum, file) => sum + file.size, 0);
 }
 
 /** Name the files that are not sent. @param {string[]} names */
