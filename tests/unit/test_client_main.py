@@ -38,6 +38,10 @@ def test_the_services_are_listed_with_how_their_inputs_are_written(tomaat, stub)
     assert "Brain  Outlines.  (No compute source takes it now: a is drained.)" in tomaat("services")[1]
     assert "[points=POINTLIST]  The points (x,y,z;x,y,z in LPS)" in out
     assert tomaat("services", "Sum")[1].splitlines()[0] == "Sum  Adds."
+    stub.services[0] |= {"intended_use": "Research.", "licence": "MIT", "contact": ""}
+    told = ["  intended use: Research.", "  version: 1", "  licence: MIT"]
+    assert tomaat("services", "Sum")[1].splitlines()[-3:] == told
+    assert "Research." not in tomaat("services")[1]
     assert [json.loads(line)["name"] for line in tomaat("services", "--json")[1].splitlines()] == ["Sum", "Brain"]
 
 

@@ -20,7 +20,7 @@ from tomaat.client.errors import ClientError, NotFound, Refused, Unusable
 from tomaat.client.parser import parse
 from tomaat.client.place import Place, places_below
 from tomaat.client.table import STANDARD_OUTPUT, row_as_json, row_of, rows_below, table_lines, write_csv
-from tomaat.client.texts import errand_as_json, result_lines, service_lines, state_text
+from tomaat.client.texts import errand_as_json, own_text_lines, result_lines, service_lines, state_text
 from tomaat.client.ticket import ENDED, Ticket
 
 LOCAL_FAULT = 10
@@ -95,10 +95,12 @@ class Program:
         """List the services of the server."""
         client = self.client()
         services = remember(client)
-        if self.asked.service is not None:
-            services = [client.service(self.asked.service)]
-        for service in services:
-            self.print(service, service_lines(service))
+        if self.asked.service is None:
+            for service in services:
+                self.print(service, service_lines(service))
+            return
+        service = client.service(self.asked.service)
+        self.print(service, service_lines(service) + own_text_lines(service))
 
     def run(self) -> None:
         """Send, wait and fetch."""

@@ -11,6 +11,14 @@ from tomaat.client.cohort import Errand
 from tomaat.client.result import Result
 from tomaat.client.step import seconds_text
 
+OWN_TEXTS = {
+    "intended_use": "intended use",
+    "version": "version",
+    "licence": "licence",
+    "reference": "reference",
+    "contact": "contact",
+}
+
 
 def service_lines(service: Mapping[str, Any]) -> list[str]:
     """Describe a service, and how each of its inputs is written."""
@@ -23,6 +31,12 @@ def service_lines(service: Mapping[str, Any]) -> list[str]:
     width = max(map(len, written.values()), default=0)
     lines += [f"  {text:<{width}}  {about(service['interface'][id])}" for id, text in written.items()]
     return lines
+
+
+def own_text_lines(service: Mapping[str, Any]) -> list[str]:
+    """Tell what its author says of a service: its intended use, and whom to cite and to ask."""
+    texts = {title: service.get(key) for key, title in OWN_TEXTS.items()}
+    return [f"  {title}: {text}" for title, text in texts.items() if text]
 
 
 def input_text(declared: Mapping[str, Any]) -> str:
