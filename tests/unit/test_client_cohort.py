@@ -112,7 +112,7 @@ def test_other_inputs_do_not_pass_for_done_nor_take_anothers_ticket(stub, send, 
     send(2, how="submit", again=True)
     stub.states = ["running"]
     ended = send(3)
-    assert told(ended) == [("case0", "running", 2, False)]
+    assert told(ended) == [("case0", "unsent", 2, False)], "the state of the ticket in the folder is another's"
     assert "another request is under way" in ended[0].error.detail
     stub.states = ["running", "succeeded"]
     assert told(send(3, again=True)) == [("case0", "succeeded", 0, False)]

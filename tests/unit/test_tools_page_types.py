@@ -31,5 +31,5 @@ def test_a_field_that_may_be_absent_null_or_a_list_is_written_as_such():
 
 def test_every_input_describes_itself_by_the_keys_that_are_declared():
     assert {declared.type for declared in DECLARED} == Inputs.TYPES.keys() == set(get_args(TYPES["type"]))
-    keys = {key for declared in DECLARED for key in declared.describe()}
+    keys = {key for declared in (*DECLARED, VolumeInput("x", "X", resampled=False)) for key in declared.describe()}
     assert keys == TYPES.keys()
