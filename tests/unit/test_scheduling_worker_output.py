@@ -41,6 +41,11 @@ def test_the_pipe_is_emptied_until_nobody_holds_it_any_more(capsys):
     assert capsys.readouterr().err.count("a") == MOST_BYTES
 
 
+def test_a_ticket_that_is_told_twice_to_begin_may_print_no_more(passed):
+    printed, _ = passed((7, b"a" * MOST_BYTES), (7, b"b"), (8, b"c"))
+    assert (printed.count("a"), printed.count("b"), printed.count("c")) == (MOST_BYTES, 0, 1)
+
+
 def test_a_log_without_room_costs_no_task_its_prints(monkeypatch):
     def write(text):
         written.append(text)

@@ -181,6 +181,8 @@ class Claims:
         self.storage.make_claim_folder(run.out)
         inputs = self.storage.lend_input(ticket.folder)
         self._note_ahead(None)
+        if self.running.first is run:
+            self.keeper.count_output(ticket.id)  # before it can print
         self.keeper.tell(
             Perform(
                 key=run.key,

@@ -52,8 +52,9 @@ class WorkerOutput:
         os.close(self.pipe_out)
 
     def begin(self, ticket: int) -> None:
-        """Count from now on for this ticket."""
-        self.allowance = Allowance(ticket=ticket)
+        """Count from now on for this ticket, unless it is counted already."""
+        if self.allowance.ticket != ticket:
+            self.allowance = Allowance(ticket=ticket)
 
     def take(self, printed: bytes) -> None:
         """Pass on what the ticket may still print, and say once that more was printed."""
