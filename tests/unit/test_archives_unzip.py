@@ -65,7 +65,11 @@ def test_a_link_is_left_out_and_named(tmp_path):
     assert unzip(tmp_path, linked("latest.lnk")) == (["latest.lnk"], ["00000.dcm"])
 
 
-@pytest.mark.parametrize("name", ["IM2", "2.dcm", "2.v2", "series"])
+def test_a_link_without_an_extension_beside_images_that_have_one_is_left_out(tmp_path):
+    assert unzip(tmp_path, linked("latest")) == (["latest"], ["00000.dcm"])
+
+
+@pytest.mark.parametrize("name", ["2.dcm", "2.v2"])
 def test_a_link_that_may_stand_for_an_image_refuses_the_archive(tmp_path, name):
     rule = f"^'{name}' in the zip archive is a link, and may stand for an image .zip without -y packs"
     with pytest.raises(ArchiveRefused, match=rule):

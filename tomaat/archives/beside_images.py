@@ -56,8 +56,12 @@ def sort_out(heads: Sequence[tuple[str, bytes]]) -> tuple[list[str], list[str]]:
 
 
 def may_be_images(links: Iterable[str], images: Iterable[str]) -> list[str]:
-    """Name, of links, those that may stand for images: by their names, since where they lead is not looked at."""
-    extensions = MAY_BE_IMAGES | set(map(extension_of, images))
+    """Name, of links, those that may stand for images: by their names, since where they lead is not looked at.
+
+    One without an extension may be an image only where an image that was sent has none, or none was sent.
+    """
+    sent = set(map(extension_of, images)) or {""}
+    extensions = MAY_BE_IMAGES - {""} | sent
     return [name for name in links if extension_of(name) in extensions and not is_clutter(name)]
 
 
