@@ -16,7 +16,12 @@ export function makeLegend(name, labels) {
       make("td", {}, inDigits(label.voxels)),
     ),
   );
-  const head = make("tr", {}, ...["Label", "Volume", "Voxels"].map((title) => make("th", { scope: "col" }, title)));
+  return makeTable(name, ["Label", "Volume", "Voxels"], lines);
+}
+
+/** A table of labels. @param {string} name @param {string[]} titles of its columns @param {HTMLElement[]} lines */
+export function makeTable(name, titles, lines) {
+  const head = make("tr", {}, ...titles.map((title) => make("th", { scope: "col" }, title)));
   return make(
     "table",
     { class: "legend" },

@@ -1,7 +1,7 @@
 /** The labels of a segmentation beside the picture: what each is, how it looks, and the way to it. */
 
 import { make } from "./dom.js";
-import { amountOf, swatchOf } from "./legend.js";
+import { amountOf, makeTable, swatchOf } from "./legend.js";
 import { choice, slider } from "./viewer-controls.js";
 import { inDigits } from "./words.js";
 
@@ -93,15 +93,7 @@ export class LabelPanel {
   /** @param {string} name @param {number} overlay */
   #table(name, overlay) {
     const lines = this.looks.labels[overlay].map((label) => this.#row(name, overlay, label));
-    const titles = ["Shown", "Volume", "Opacity", "Alone"];
-    const head = make("tr", {}, ...titles.map((title) => make("th", { scope: "col" }, title)));
-    return make(
-      "table",
-      { class: "legend" },
-      make("caption", {}, name),
-      make("thead", {}, head),
-      make("tbody", {}, ...lines),
-    );
+    return makeTable(name, ["Shown", "Volume", "Opacity", "Alone"], lines);
   }
 
   /** @param {string} overlayName @param {number} overlay @param {Label} label */
