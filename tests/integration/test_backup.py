@@ -22,12 +22,12 @@ from tomaat.backup.backup_failed import BackupFailed
 from tomaat.backup.make import keep_newest, make
 from tomaat.backup.restore import restore
 from tomaat.backup.verify import verify
+from tomaat.contents.digest import sha256_of
 from tomaat.database import DatabaseUnavailable, connect, migrate
 from tomaat.postgres import clients as programs
 from tomaat.postgres.clients import ClientFailed, find_clients
 from tomaat.processes.holder import this_process
 from tomaat.storage import ForeignStorage, Storage
-from tomaat.storage.files import sha256_of
 from tomaat.tickets.instance import bind_storage
 from tomaat.tickets.source_store import SourceStore
 from tomaat.tickets.ticket_store import NewTicket, TicketStore

@@ -13,7 +13,7 @@ DOORS = ("WebService.py", "QueueManager.py", "TaskScheduling.py")
 EVERYWHERE = {"tomaat.processes", "tomaat.refusals"}  #: what every room but the client may import
 #: Each room, and the rooms that it may import beside those.
 ROOMS = {
-    "tomaat.backup": {"tomaat.tickets", "tomaat.storage", "tomaat.postgres", "tomaat.database"},
+    "tomaat.backup": {"tomaat.tickets", "tomaat.storage", "tomaat.postgres", "tomaat.database", "tomaat.contents"},
     "tomaat.doctor": {
         *("tomaat.scheduling", "tomaat.tickets", "tomaat.access", "tomaat.storage", "tomaat.services"),
         *("tomaat.reader", "tomaat.devices", "tomaat.database"),
@@ -24,17 +24,21 @@ ROOMS = {
         *("tomaat.archives", "tomaat.database", "Inputs"),
     },
     "tomaat.manager": {"tomaat.tickets", "tomaat.storage", "tomaat.devices", "tomaat.database"},
-    "tomaat.scheduling": {"tomaat.tickets", "tomaat.storage", "tomaat.messages", "tomaat.devices", "tomaat.database"},
+    "tomaat.scheduling": {
+        *("tomaat.tickets", "tomaat.storage", "tomaat.messages", "tomaat.devices", "tomaat.database"),
+        "tomaat.contents",
+    },
     "tomaat.worker": {
         *("tomaat.services", "tomaat.storage", "tomaat.messages", "tomaat.devices"),
-        *("tomaat.reader", "tomaat.volumes", "tomaat.archives"),
+        *("tomaat.reader", "tomaat.volumes", "tomaat.archives", "tomaat.contents"),
     },
     "tomaat.tickets": {"tomaat.storage", "tomaat.devices", "tomaat.database"},
     "tomaat.access": {"tomaat.tickets", "tomaat.database"},
     "tomaat.services": {
-        *("Inputs", "tomaat.reader", "tomaat.volumes", "tomaat.headers", "tomaat.archives"),
+        *("Inputs", "tomaat.reader", "tomaat.volumes", "tomaat.headers", "tomaat.archives", "tomaat.contents"),
     },
-    "tomaat.storage": set(),
+    "tomaat.storage": {"tomaat.contents"},
+    "tomaat.contents": set(),
     "tomaat.messages": {"tomaat.devices"},
     "tomaat.devices": set(),
     "Inputs": {"tomaat.headers"},

@@ -7,8 +7,9 @@ import os
 import shutil
 from pathlib import Path
 
+from tomaat.contents.digest import CHUNK_BYTES
 from tomaat.storage.disk import is_disk_full
-from tomaat.storage.files import CHUNK_BYTES, flush
+from tomaat.storage.files import flush
 
 NO_LINK = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EACCES}  #: then it is copied
 

@@ -17,9 +17,10 @@ from tomaat import __version__
 from tomaat.backup.backup_failed import BackupFailed
 from tomaat.backup.files import carry, make_folders, trouble_of
 from tomaat.backup.manifest import DUMP, TICKETS, Manifest
+from tomaat.contents.digest import sha256_of
 from tomaat.postgres.clients import dump, find_clients, server_major
 from tomaat.processes.proc import start_time
-from tomaat.storage.files import flush, flush_tree, sha256_of
+from tomaat.storage.files import flush, flush_tree
 from tomaat.storage.storage import RESULT, Storage, TicketFolder
 from tomaat.tickets.backup_store import BackupStore
 

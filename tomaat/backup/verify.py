@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from tomaat.backup.backup_failed import BackupFailed
 from tomaat.backup.manifest import DUMP, Manifest
-from tomaat.storage.files import sha256_of
+from tomaat.contents.digest import sha256_of
 
 MOST_NAMED = 5
 

@@ -25,9 +25,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tomaat.contents.digest import sha256_of
 from tomaat.processes.misconfigured import Misconfigured
 from tomaat.storage import loans
-from tomaat.storage.files import flush, flush_tree, sha256_of
+from tomaat.storage.files import flush, flush_tree
 
 RESULT = "result.tar.gz"
 STRAY_SECONDS = 3600.0  #: an upload is given this long to get its row

@@ -11,11 +11,11 @@ from typing import Any
 
 import structlog
 
+from tomaat.contents.digest import sha256_of, size_of
 from tomaat.devices.need import Need
 from tomaat.messages import Loaded, Loading, Measured
 from tomaat.processes.log import text_of
 from tomaat.services import Offer, Task
-from tomaat.storage.files import sha256_of, size_of
 from tomaat.worker.device_memory import DeviceMemory
 from tomaat.worker.errors import facts_of
 

@@ -12,12 +12,12 @@ from typing import Any
 
 from structlog.contextvars import bound_contextvars
 
+from tomaat.contents.digest import sha256_of
 from tomaat.messages import Channel, Forget, FromLane, MakeRoom, ReadAhead, Reload
 from tomaat.reader import VolumeReader
 from tomaat.services.arguments import read_arguments
 from tomaat.services.outputs import choose_segmented
 from tomaat.services.payload import Payload, check_payload
-from tomaat.storage.files import sha256_of
 from tomaat.volumes import Volume
 from tomaat.worker.endings import end_of
 from tomaat.worker.job import Job

@@ -1,0 +1,1 @@
+"""Services of network folders: a trained network, as its tool left it, becomes a task without code."""

@@ -1,0 +1,40 @@
+"""All kinds of network folders, and the task of one folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tomaat.services.folders.folder_refused import FolderRefused
+from tomaat.services.folders.folder_task import FolderTask
+from tomaat.services.folders.kind import Kind
+
+KINDS: tuple[Kind, ...] = ()
+
+
+def kind_of(place: Path) -> Kind:
+    """Tell which kind of network a folder holds. Raises ``FolderRefused`` where it is none, or several."""
+    found = [kind for kind in KINDS if kind.is_one(place)]
+    if not found:
+        raise FolderRefused(
+            f"{place.name} holds no network that is known here: a folder of nnU-Net has plans.json, a MONAI bundle "
+            "configs/metadata.json; any other network needs a card, tomaat.yaml."
+        )
+    if len(found) > 1:
+        names = " and ".join(kind.name for kind in found)
+        raise FolderRefused(f"{place.name} holds the files of {names}; put each into a folder of its own.")
+    return found[0]
+
+
+def make_task(place: Path, name: str | None = None) -> FolderTask:
+    """Make the task of a network folder; its service is called ``name``, by default as the folder is.
+
+    Raises ``FolderRefused``.
+    """
+    for each in place.rglob("*"):
+        if each.is_symlink() and each.is_dir():
+            raise FolderRefused(
+                f"{place.name}: {each.relative_to(place)} is a link to a folder, so its files have no part in the "
+                "folder's hash; put the files themselves there."
+            )
+    task: FolderTask = kind_of(place).make(place, name or place.name)()
+    return task
