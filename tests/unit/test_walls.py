@@ -65,6 +65,7 @@ TORCH = {
     "tomaat/worker/__main__.py",
     "tomaat/services/__main__.py",
     "tomaat/doctor/ask_torch.py",
+    *(f"tomaat/services/folders/nnunet_{module}.py" for module in ("load", "network", "tiles", "way_back")),
     "tomaat/volumes/tensors.py",
     "tomaat/volumes/volume.py",
 }

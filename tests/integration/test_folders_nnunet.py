@@ -1,0 +1,613 @@
+"""A trained-model folder of nnU-Net gives what nnunetv2 itself gives of the same files, voxel by voxel."""
+
+import importlib.util
+import itertools
+import json
+import pickle
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tomaat.reader import VolumeReader
+from tomaat.services.cancelled import Cancelled
+from tomaat.services.folders.folder_refused import FolderRefused
+from tomaat.services.folders.nnunet import NNUNET
+from tomaat.services.folders.nnunet_checkpoint import read_checkpoint
+from tomaat.services.task_refused import TaskRefused
+from tomaat.volumes import Volume
+
+pytest.importorskip("nnunetv2", reason="nnunetv2 is not here; requirements-nnunet.txt brings it")
+import nibabel
+import torch
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from nnunetv2.preprocessing.resampling.default_resampling import resample_data_or_seg
+from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+from tomaat.services.folders import nnunet_memory, nnunet_network, nnunet_way_back
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+RESAMPLED = {"is_seg": False, "order": 3, "order_z": 0, "force_separate_z": None}
+LABELS = {"background": 0, "liver": 1, "spleen": 2}
+REGIONS = {"background": 0, "tumour": [1, 2, 3], "core": [2, 3], "enhancing": [3]}
+CPU = torch.device("cpu")
+
+
+def plans_of(channels, *, reader="SimpleITKIO", forward=(0, 1, 2), spacing=(2.0, 1.5, 1.5), patch=(16, 16, 16)):
+    flat = len(patch) == 2
+    dimension = f"{len(patch)}d"
+    architecture = {
+        "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
+        "arch_kwargs": {
+            "n_stages": 2,
+            "features_per_stage": [4, 8],
+            "conv_op": f"torch.nn.modules.conv.Conv{dimension}",
+            "kernel_sizes": [[3] * len(patch)] * 2,
+            "strides": [[1] * len(patch), [2] * len(patch)],
+            "n_conv_per_stage": [1, 1],
+            "n_conv_per_stage_decoder": [1],
+            "conv_bias": True,
+            "norm_op": f"torch.nn.modules.instancenorm.InstanceNorm{dimension}",
+            "norm_op_kwargs": {"eps": 1e-5, "affine": True},
+            "dropout_op": None,
+            "dropout_op_kwargs": None,
+            "nonlin": "torch.nn.LeakyReLU",
+            "nonlin_kwargs": {"inplace": True},
+        },
+        "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
+    }
+    configuration = {
+        "data_identifier": "tiny",
+        "preprocessor_name": "DefaultPreprocessor",
+        "batch_size": 2,
+        "patch_size": list(patch),
+        "spacing": list(spacing)[1:] if flat else list(spacing),
+        "normalization_schemes": ["CTNormalization", *["ZScoreNormalization"] * (channels - 1)],
+        "use_mask_for_norm": [False] * channels,
+        "resampling_fn_data": "resample_data_or_seg_to_shape",
+        "resampling_fn_seg": "resample_data_or_seg_to_shape",
+        "resampling_fn_data_kwargs": RESAMPLED,
+        "resampling_fn_seg_kwargs": {**RESAMPLED, "is_seg": True, "order": 1},
+        "resampling_fn_probabilities": "resample_data_or_seg_to_shape",
+        "resampling_fn_probabilities_kwargs": {**RESAMPLED, "order": 1},
+        "architecture": architecture,
+    }
+    seen = {"mean": 100.0, "std": 60.0, "percentile_00_5": -50.0, "percentile_99_5": 300.0}
+    return {
+        "dataset_name": "Dataset001_Tiny",
+        "plans_name": "nnUNetPlans",
+        "image_reader_writer": reader,
+        "transpose_forward": list(forward),
+        "transpose_backward": [int(axis) for axis in np.argsort(forward)],
+        "label_manager": "LabelManager",
+        "configurations": {"base": configuration, "3d_fullres": {"inherits_from": "base"}},
+        "foreground_intensity_properties_per_channel": {str(channel): seen for channel in range(channels)},
+    }
+
+
+def checkpoint_of(plans, dataset, *, outputs, seed, mirrored=(0, 1, 2), trainer="nnUNetTrainer"):
+    """Make a checkpoint as ``nnUNetTrainer.save_checkpoint`` does, of random weights."""
+    torch.manual_seed(seed)
+    configuration = PlansManager(plans).get_configuration("3d_fullres")
+    channels = len(plans["foreground_intensity_properties_per_channel"])
+    network = get_network_from_plans(
+        configuration.network_arch_class_name,
+        configuration.network_arch_init_kwargs,
+        configuration.network_arch_init_kwargs_req_import,
+        channels,
+        outputs,
+        deep_supervision=True,
+    )
+    for name, weights in network.state_dict().items():
+        if "seg_layers" in name:
+            weights.mul_(0 if name.endswith("bias") else 3)  # so that no label is everywhere
+    optimizer = torch.optim.SGD(network.parameters(), 0.01, momentum=0.99, nesterov=True)
+    return {
+        "network_weights": network.state_dict(),
+        "optimizer_state": optimizer.state_dict(),
+        "grad_scaler_state": {"scale": 65536.0},
+        "logging": {"mean_fg_dice": [np.float64(0.5), np.float32(0.25)], "epoch_end_timestamps": [np.int64(3)]},
+        "_best_ema": np.float64(0.75),
+        "current_epoch": 1000,
+        "init_args": {"plans": plans, "configuration": "3d_fullres", "fold": 0, "dataset_json": dataset, "device": CPU},
+        "trainer_name": trainer,
+        "inference_allowed_mirroring_axes": mirrored,
+    }
+
+
+def make_folder(
+    place, *, names=("CT",), labels=LABELS, order=None, folds=("0",), outputs=3, mirrored=(1,), extra=None, **planned
+):
+    plans = plans_of(len(names), **planned)
+    named = {str(number): name for number, name in enumerate(names)}
+    dataset = {"channel_names": named, "labels": labels, "numTraining": 1, "file_ending": ".nii.gz", **(extra or {})}
+    if order is not None:
+        dataset["regions_class_order"] = order
+    place.mkdir(parents=True)
+    (place / "plans.json").write_text(json.dumps(plans))
+    (place / "dataset.json").write_text(json.dumps(dataset))
+    for seed, fold in enumerate(folds):
+        (place / f"fold_{fold}").mkdir()
+        made = checkpoint_of(plans, dataset, outputs=outputs, seed=seed, mirrored=mirrored)
+        torch.save(made, place / f"fold_{fold}" / "checkpoint_final.pth")
+    return place
+
+
+def edit(file, **changes):
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+def turned(axes, degrees):
+    """An affine's axes, turned about x and z: oblique to the patient's."""
+    a, b = np.deg2rad(degrees), np.deg2rad(degrees / 2)
+    about_x = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
+    about_z = np.array([[np.cos(b), -np.sin(b), 0], [np.sin(b), np.cos(b), 0], [0, 0, 1]])
+    return about_z @ about_x @ np.asarray(axes, float)
+
+
+PLACES = {  #: of a NIfTI: its axes, its spacing in mm, its voxels along i, j, k
+    "oblique": (turned(np.diag([-1, -1, 1]), 20), (1.3, 1.1, 2.5), (25, 31, 13)),
+    "flipped": (np.array([[0, 0, -1], [1, 0, 0], [0, -1, 0]]), (1.5, 2.0, 1.2), (22, 18, 27)),
+    "anisotropic": (np.diag([1, -1, 1]), (0.9, 0.9, 6.0), (30, 33, 7)),
+}
+
+
+def write_scans(folder, name, channels):
+    """Write a volume of blobs for each channel, with an empty margin, as files that nnU-Net's readers take."""
+    axes, spacing, shape = PLACES[name]
+    affine = np.eye(4)
+    affine[:3, :3] = np.asarray(axes) * spacing
+    affine[:3, 3] = (-20, 35, 110)
+    random = np.random.default_rng(sum(map(ord, name)))
+    files = []
+    for channel in range(channels):
+        coarse = random.normal(100, 80, [-(-count // 4) for count in shape])
+        fine = np.kron(coarse, np.ones((4, 4, 4)))[tuple(map(slice, shape))] + random.normal(0, 20, shape)
+        fine[:2], fine[:, -3:] = 0, 0
+        files.append(folder / f"{name}_{channel:04d}.nii.gz")
+        nibabel.save(nibabel.Nifti1Image(fine.astype(np.int16), affine), files[-1])
+    return files
+
+
+def predictor_of(place, *, folds=None, step=0.5, mirroring=True):
+    """nnunetv2's own predictor of a folder; its method for folders would import all that training needs."""
+    plans, dataset = (json.loads((place / name).read_text()) for name in ("plans.json", "dataset.json"))
+    manager = PlansManager(plans)
+    paths = sorted(place.glob("fold_*/checkpoint_final.pth")) if folds is None else folds
+    read = [torch.load(path, weights_only=False) for path in paths]
+    configuration = manager.get_configuration("3d_fullres")
+    network = get_network_from_plans(
+        configuration.network_arch_class_name,
+        configuration.network_arch_init_kwargs,
+        configuration.network_arch_init_kwargs_req_import,
+        len(dataset["channel_names"]),
+        manager.get_label_manager(dataset).num_segmentation_heads,
+        deep_supervision=False,
+    )
+    predictor = nnUNetPredictor(tile_step_size=step, use_mirroring=mirroring, device=CPU, allow_tqdm=False)
+    predictor.manual_initialization(
+        network, manager, configuration, [each["network_weights"] for each in read], dataset, "nnUNetTrainer",
+        read[0]["inference_allowed_mirroring_axes"],
+    )  # fmt: skip
+    return predictor
+
+
+def theirs(predictor, files, folder, *, method="predict_from_files_sequential"):
+    """Let nnunetv2 read and write files by itself; give what it wrote, (i, j, k), of each list of files."""
+    outputs = [str(folder / f"theirs_{number}") for number in range(len(files))]
+    pools = {"num_processes_preprocessing": 1, "num_processes_segmentation_export": 1}
+    run = getattr(predictor, method)
+    run([list(map(str, each)) for each in files], outputs, **(pools if method == "predict_from_files" else {}))
+    return [np.asarray(nibabel.load(f"{output}.nii.gz").dataobj) for output in outputs]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Networks as small as these take longer on several."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def reader():
+    made = VolumeReader(largest_voxel_bytes=2**26)
+    yield made
+    made.close()
+
+
+def task_of(place, name="Tiny"):
+    task = NNUNET.make(place, name)()
+    task.load(CPU)
+    return task
+
+
+def ours(task, files, reader, **options):
+    volumes = {id: reader.read(file) for id, file in zip(task.channel_ids, files, strict=True)}
+    return task.perform(**volumes, **options)["segmentation"]
+
+
+def held_to_theirs(place, folder, reader, names=tuple(PLACES), **options):
+    """Hold the service's labels to nnunetv2's own, of the same files."""
+    task = task_of(place)
+    files = [write_scans(folder, name, len(task.channel_ids)) for name in names]
+    expected = theirs(predictor_of(place), files, folder)
+    for name, own, right in zip(names, (ours(task, each, reader, **options) for each in files), expected, strict=True):
+        assert len(np.unique(right)) > 1, "random weights show more than one label"
+        np.testing.assert_array_equal(own.volume.array, right, err_msg=name)
+    return task
+
+
+@pytest.mark.slow
+def test_a_folder_gives_what_predict_from_files_gives_of_oblique_flipped_and_anisotropic_volumes(tmp_path, reader):
+    place = make_folder(tmp_path / "Tiny", names=("CT", "MR T1"), folds=("0", "1", "2", "3", "4"))
+    task = task_of(place)
+    files = [write_scans(tmp_path, name, 2) for name in PLACES]
+    before = sorted((path, path.stat().st_mtime_ns) for path in place.rglob("*"))
+    expected = theirs(predictor_of(place), files, tmp_path, method="predict_from_files")
+    for each, right in zip(files, expected, strict=True):
+        found = ours(task, each, reader)
+        np.testing.assert_array_equal(found.volume.array, right)
+        assert found.names == {1: "liver", 2: "spleen"}
+    assert sorted((path, path.stat().st_mtime_ns) for path in place.rglob("*")) == before, "nothing is written into it"
+
+
+@pytest.mark.parametrize("io", ["NibabelIOWithReorient", "NibabelIO"])
+def test_a_network_that_knows_ras_only_sees_ras_and_its_labels_come_back(io, tmp_path, reader):
+    place = make_folder(tmp_path / "Tiny", reader=io, spacing=(4.0, 2.2, 1.8))
+    held_to_theirs(place, tmp_path, reader)
+
+
+def test_axes_that_the_plans_transpose_come_back(tmp_path, reader):
+    place = make_folder(tmp_path / "Tiny", forward=(1, 2, 0), spacing=(2.1, 2.7, 3.3), patch=(16, 8, 24))
+    held_to_theirs(place, tmp_path, reader)
+
+
+def test_regions_are_painted_one_over_the_other(tmp_path, reader):
+    place = make_folder(tmp_path / "Tiny", labels=REGIONS, order=[1, 2, 3])
+    task = held_to_theirs(place, tmp_path, reader)
+    assert task.model.labels.names == {1: "tumour, rest", 2: "core, rest", 3: "enhancing"}
+
+
+def test_a_network_of_slices_serves_volumes(tmp_path, reader):
+    held_to_theirs(make_folder(tmp_path / "Tiny", patch=(16, 24)), tmp_path, reader)
+
+
+def test_a_resampling_that_is_not_the_usual_one_is_nnunets_own_function(tmp_path, reader):
+    place = make_folder(tmp_path / "Tiny")
+    plans = json.loads((place / "plans.json").read_text())
+    plans["configurations"]["base"] |= {
+        "resampling_fn_probabilities": "resample_torch_fornnunet",
+        "resampling_fn_probabilities_kwargs": {"is_seg": False, "force_separate_z": None},
+    }
+    (place / "plans.json").write_text(json.dumps(plans))
+    held_to_theirs(place, tmp_path, reader, names=("oblique", "anisotropic"))
+
+
+def test_the_order_of_channels_is_that_of_their_numbers_not_of_the_file(tmp_path, reader):
+    place = make_folder(tmp_path / "Tiny", names=("CT", "FLAIR"))
+    edit(place / "dataset.json", channel_names={"1": "FLAIR", "0": "CT"})
+    task = held_to_theirs(place, tmp_path, reader, names=("oblique",))
+    assert task.channel_ids == ("ct", "flair")
+    assert [each.modalities for each in task.inputs[:2]] == [("CT",), None]
+
+
+def test_folds_step_and_mirroring_are_inputs_with_nnunets_defaults(tmp_path, reader):
+    place = make_folder(tmp_path / "Tiny", folds=("0", "1", "all"))
+    task = task_of(place)
+    options = {each.id: each for each in task.inputs[1:]}
+    assert options["folds"].choices == ("together", "fold_0", "fold_1", "fold_all")
+    assert {id: each.default for id, each in options.items()} == {
+        "folds": "together",
+        "tile_step": 0.5,
+        "mirroring": True,
+    }
+    files = write_scans(tmp_path, "oblique", 1)
+    alone = predictor_of(place, folds=[place / "fold_1" / "checkpoint_final.pth"], step=0.8, mirroring=False)
+    (expected,) = theirs(alone, [files], tmp_path)
+    own = ours(task, files, reader, folds="fold_1", tile_step=0.8, mirroring=False)
+    np.testing.assert_array_equal(own.volume.array, expected)
+    both = predictor_of(place, folds=[place / f"fold_{fold}" / "checkpoint_final.pth" for fold in "01"])
+    np.testing.assert_array_equal(ours(task, files, reader).volume.array, theirs(both, [files], tmp_path)[0])
+
+
+def test_more_than_255_labels_fit(tmp_path, reader):
+    many = {"background": 0, **{f"part {number}": number for number in range(1, 301)}}
+    place = make_folder(tmp_path / "Tiny", labels=many, outputs=301, spacing=(5.0, 4.0, 4.0))
+    task = held_to_theirs(place, tmp_path, reader, names=("flipped",))
+    found = ours(task, write_scans(tmp_path, "flipped", 1), reader)
+    assert found.volume.array.max() > 255
+
+
+@pytest.mark.parametrize("painted", [(), (2, 1, 3)])
+@pytest.mark.parametrize("shape", [(9, 7, 5), (4, 14, 11), (3, 5, 12), (8, 5, 6)])
+@pytest.mark.parametrize("nearest", [None, 0])
+def test_slabs_give_the_labels_of_whole_resampled_outputs(painted, shape, nearest, monkeypatch):
+    """Few different numbers, so that many outputs are equal once they are float16."""
+    random = np.random.default_rng(5)
+    logits = (random.integers(-3, 4, (3, 4, 5, 6)) * np.float16(0.1) + random.integers(0, 2, (3, 4, 5, 6))).astype(
+        np.float16
+    )
+    whole = resample_data_or_seg(logits, shape, axis=nearest, order=1, do_separate_z=nearest is not None)
+    right = nnunet_way_back.decided(torch.from_numpy(whole), painted).numpy()
+    monkeypatch.setattr(nnunet_way_back, "SLAB_BYTES", 1)
+    told = []
+    own = nnunet_way_back.in_slabs(torch.from_numpy(logits), shape, nearest, painted, lambda *each: told.append(each))
+    np.testing.assert_array_equal(own, right)
+    assert len(told) == shape[0]
+
+
+def test_a_half_is_rounded_once():
+    just_above = 1 + 2.0**-11 + 2.0**-40  # in float32 half way between two of float16, which the even one wins
+    values = np.array([just_above, -just_above, 6e-8, 3.1e-6, 0.0, 2049.0, 2051.0])
+    np.testing.assert_array_equal(
+        nnunet_way_back.as_half(torch.from_numpy(values.copy())).numpy(), values.astype(np.float16)
+    )
+
+
+# Memory
+
+
+def large(shape):
+    axes = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+    array = np.broadcast_to(np.ones(1, np.int16), shape)
+    return Volume(array=array, spacing_mm=(1.0, 1.0, 1.0), origin_mm=(0.0, 0.0, 0.0), direction=axes)
+
+
+def test_a_volume_whose_outputs_do_not_fit_is_refused_with_the_number_before_anything_starts(tmp_path, monkeypatch):
+    task = task_of(make_folder(tmp_path / "Tiny"))
+    monkeypatch.setattr(nnunet_network, "machine_memory_bytes", {"MemAvailable": 2**30}.get)
+    monkeypatch.setattr(task.network, "prepare", None)
+    with pytest.raises(
+        TaskRefused, match=r"about \d\.\d GiB .* 3 outputs of 150 x 200 x 200 voxels, and 1\.0 GiB are free"
+    ):
+        task.perform(ct=large((300, 300, 300)))
+
+
+def test_the_machines_memory_is_enough_where_the_outputs_lie_on_the_device(tmp_path):
+    task = task_of(make_folder(tmp_path / "Tiny"))
+    wanted = nnunet_memory.Wanted.of(task.model, large((300, 300, 300)), several=False)
+    free = max(wanted.prepared_bytes, wanted.data_bytes)
+    nnunet_memory.demand_room(wanted, on_device=True, free_bytes=free)
+    with pytest.raises(TaskRefused):
+        nnunet_memory.demand_room(wanted, on_device=False, free_bytes=free)
+    assert nnunet_memory.Wanted.of(task.model, large((300,) * 3), several=True).device_bytes > wanted.device_bytes
+
+
+def waits():
+    """Tell the threads of nnU-Net's loops that are still there after a second."""
+    threads = [each for each in threading.enumerate() if "producer" in each.name]
+    for each in threads:
+        each.join(1)
+    return [each for each in threads if each.is_alive()]
+
+
+def gpu_like(task, monkeypatch):
+    """Let the outputs lie "on the device", as on a GPU with room."""
+    monkeypatch.setattr(nnunet_network.NnunetNetwork, "total_bytes", 2**50)
+    monkeypatch.setattr(task.network, "device", type("Device", (), {"type": "cuda"})())
+
+
+@pytest.mark.parametrize("when", ["in the network", "before the first tile"])
+def test_an_exhausted_device_is_told_at_once_so_that_room_can_be_made(when, tmp_path, reader, monkeypatch):
+    place = make_folder(tmp_path / "Tiny")
+    task, files = task_of(place), write_scans(tmp_path, "oblique", 1)
+    gpu_like(task, monkeypatch)
+    asked, kept = [], []
+
+    def exhausted(*_, **__):
+        asked.append(1)
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    with monkeypatch.context() as broken:
+        if when == "in the network":
+            broken.setattr(task.network.predictor.network, "forward", exhausted)
+        else:
+            broken.setattr(sys.modules["nnunetv2.inference.predict_from_raw_data"], "compute_gaussian", exhausted)
+        with pytest.raises(torch.OutOfMemoryError):
+            ours(task, files, reader)
+    assert (len(asked), waits()) == (1, []), (
+        "nnU-Net would try once more by itself, and leave a thread with its tensors"
+    )
+    own = task.network.predictor._internal_predict_sliding_window_return_logits
+    monkeypatch.setattr(
+        task.network.predictor, "_internal_predict_sliding_window_return_logits",
+        lambda *each: kept.append(task.network.predictor.keeps_on_device) or own(*each),
+    )  # fmt: skip
+    for _ in range(2):
+        ours(task, files, reader)
+    assert kept == [False, True], "the try after that, with room made, keeps the outputs in the machine's memory"
+
+
+def test_a_ticket_tells_each_tile_and_is_cancelled_between_two(tmp_path, reader):
+    place = make_folder(tmp_path / "Tiny", folds=("0", "1"), spacing=(1.5, 1.2, 1.2))
+    task, files = task_of(place), write_scans(tmp_path, "oblique", 1)
+    told = []
+    task.report = lambda fraction, stage: told.append((fraction, stage))
+    whole = ours(task, files, reader)
+    fractions = [fraction for fraction, _ in told]
+    assert fractions == sorted(fractions)
+    tiles = [stage for _, stage in told if stage.startswith("tile")]
+    assert len(tiles) > 10
+    assert tiles[0].startswith("tile 1 of ")
+    calls = []
+    task.network.predictor.network.register_forward_hook(lambda *_: calls.append(1))
+
+    def give_up(_fraction, stage):
+        if stage.startswith("tile 3 "):
+            raise Cancelled
+
+    task.report = give_up
+    with pytest.raises(Cancelled):
+        ours(task, files, reader, mirroring=False)
+    assert (len(calls), waits()) == (2, [])
+    task.report = lambda *_: None
+    np.testing.assert_array_equal(ours(task, files, reader).volume.array, whole.volume.array)
+
+
+# The library as a guest
+
+
+def test_a_print_and_a_wish_to_exit_stay_inside_and_settings_are_put_back(tmp_path, reader, capsys, monkeypatch):
+    place = make_folder(tmp_path / "Tiny")
+    before = torch.backends.cudnn.benchmark, torch.get_num_threads()
+    task, files = task_of(place), write_scans(tmp_path, "oblique", 1)
+
+    def leave(_self, _data):
+        print("goodbye")  # noqa: T201 (a library's)
+        torch.set_num_threads(1)
+        sys.exit(3)
+
+    monkeypatch.setattr(type(task.network.predictor), "predict_sliding_window_return_logits", leave)
+    with pytest.raises(RuntimeError, match="asked to end the process"):
+        ours(task, files, reader)
+    assert (torch.backends.cudnn.benchmark, torch.get_num_threads()) == before
+    assert capsys.readouterr().out == ""
+
+
+class Called:
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return Path.touch, (self.mark,)
+
+
+def test_a_checkpoint_is_read_without_running_anything_of_it_unless_the_folder_is_trusted(tmp_path):
+    place = make_folder(tmp_path / "Tiny")
+    assert NNUNET.needs_trust(place) is None
+    path, mark = place / "fold_0" / "checkpoint_final.pth", tmp_path / "called"
+    torch.save({**torch.load(path, weights_only=False), "logging": Called(mark)}, path)
+    assert "'pathlib.Path'" in NNUNET.needs_trust(place)
+    with pytest.raises(FolderRefused, match="is not trusted"):
+        NNUNET.make(place, "Tiny")().load(CPU)
+    assert not mark.exists()
+    trusted = NNUNET.make(place, "Tiny")
+    trusted.is_trusted = True
+    trusted().load(CPU)
+    assert mark.exists()
+
+
+@pytest.mark.parametrize(
+    "named", ["torch.nn.functional.torch.hub.load", "os.system", "dynamic_network_architectures.x.Y"]
+)
+def test_a_class_that_plans_name_needs_trust_unless_it_is_nnunets_or_torchs(named, tmp_path):
+    place = make_folder(tmp_path / "Tiny")
+    plans = json.loads((place / "plans.json").read_text())
+    plans["configurations"]["base"]["architecture"]["network_class_name"] = named
+    (place / "plans.json").write_text(json.dumps(plans))
+    assert named in NNUNET.needs_trust(place)
+
+
+# Folders that cannot serve
+
+
+def test_each_folder_that_cannot_serve_says_why(tmp_path):
+    numbers = itertools.count()
+
+    def refused(match, change):
+        place = make_folder(tmp_path / f"Tiny{next(numbers)}")
+        plans, dataset = (json.loads((place / name).read_text()) for name in ("plans.json", "dataset.json"))
+        change(place, plans, dataset)
+        for name, changed in (("plans.json", plans), ("dataset.json", dataset)):
+            if (place / name).exists():
+                (place / name).write_text(json.dumps(changed))
+        with pytest.raises(FolderRefused, match=match):
+            NNUNET.make(place, "Tiny")
+
+    def checkpoint(**facts):
+        def change(place, _plans, _dataset):
+            path = place / "fold_0" / "checkpoint_final.pth"
+            torch.save({**torch.load(path, weights_only=False), **facts}, path)
+
+        return change
+
+    def base(**facts):
+        return lambda _place, plans, _dataset: plans["configurations"]["base"].update(facts)
+
+    refused("dataset.json is missing", lambda place, *_: (place / "dataset.json").unlink())
+    refused("no fold_0", lambda place, *_: (place / "fold_0").rename(place / "other"))
+    refused(
+        "fold_0 holds none of checkpoint_final.pth and checkpoint_best.pth",
+        lambda place, *_: (place / "fold_0/checkpoint_final.pth").rename(place / "fold_0/checkpoint_latest.pth"),
+    )
+    refused("no checkpoint of torch", lambda place, *_: (place / "fold_0/checkpoint_final.pth").write_text("x"))
+    refused("lacks 'network_weights'", checkpoint(init_args={}))
+    refused("'nnUNetTrainerMine', which this nnunetv2 does not have", checkpoint(trainer_name="nnUNetTrainerMine"))
+    refused(
+        "no configuration '3d_lowres'.* it has base, 3d_fullres", checkpoint(init_args={"configuration": "3d_lowres"})
+    )
+    refused("needs the result of '3d_lowres'", base(previous_stage="3d_lowres"))
+    refused(
+        "image_reader_writer is 'NaturalImage2DIO'",
+        lambda _, plans, __: plans.update(image_reader_writer="NaturalImage2DIO"),
+    )
+    refused("label_manager is 'Mine'", lambda _, plans, __: plans.update(label_manager="Mine"))
+    refused("patch_size of 3d_fullres is 'x'", base(patch_size="x"))
+    refused("names 1 channels, and plans.json normalizes 2", base(normalization_schemes=["A", "B"]))
+    for labels, match in (
+        ({"liver": 1}, "without a background 0"),
+        ({"background": 0, "liver": 2}, "lacks the number 1"),
+        ({"background": 0, "liver": 1, "spleen": 1}, "are both the label 1"),
+        ({"background": 0, "liver": 40_000}, "labels are 1 to 32767"),
+        ({"background": 0, "l" * 65: 1}, "1 to 64 characters"),
+        ({"background": 0, "whole": [1, 2], "core": [2]}, "regions_class_order is None"),
+    ):
+        refused(match, lambda _, __, dataset, labels=labels: dataset.update(labels=labels))
+    refused("channel_names is", lambda _, __, dataset: dataset.update(channel_names={"1": "CT"}))
+
+
+def test_folds_of_different_trainings_are_refused(tmp_path):
+    place = make_folder(tmp_path / "Tiny", folds=("0", "1"))
+    path = place / "fold_1" / "checkpoint_final.pth"
+    torch.save({**torch.load(path, weights_only=False), "trainer_name": "nnUNetTrainerNoMirroring"}, path)
+    with pytest.raises(FolderRefused, match="fold_1 was trained by 'nnUNetTrainerNoMirroring'"):
+        NNUNET.make(place, "Tiny")
+
+
+def test_a_trainer_that_builds_another_network_names_the_package_that_it_needs(tmp_path):
+    place = make_folder(tmp_path / "Tiny")
+    path = place / "fold_0" / "checkpoint_final.pth"
+    torch.save({**torch.load(path, weights_only=False), "trainer_name": "nnUNetTrainerBN"}, path)
+    if importlib.util.find_spec("batchgeneratorsv2"):
+        pytest.skip("here is all that training needs")
+    with pytest.raises(FolderRefused, match="needs the package batchgeneratorsv2"):
+        task_of(place)
+
+
+def test_what_a_folder_says_of_itself_is_told(tmp_path):
+    texts = {"description": "Livers\nin CT.", "licence": "CC-BY 4.0", "reference": "doi:1"}
+    task = NNUNET.make(make_folder(tmp_path / "Tiny", extra=texts), "Livers")
+    assert (task.task_identifier, task.description, task.licence, task.reference) == (
+        "Livers",
+        "Livers in CT.",
+        "CC-BY 4.0",
+        "doi:1",
+    )
+    plain = NNUNET.make(make_folder(tmp_path / "Plain"), "Plain")
+    assert plain.description == "Marks liver, spleen, by nnU-Net (3d_fullres, one network)."
+    assert plain().versions()["nnunetv2"] == "2.8.1"
+
+
+def test_volumes_that_the_network_could_not_understand_are_refused(tmp_path):
+    task = task_of(make_folder(tmp_path / "Tiny", names=("CT", "MR")))
+    one, other = large((20, 20, 20)), large((20, 20, 21))
+    with pytest.raises(TaskRefused, match=r"^mr: it has 20 x 20 x 21 voxels"):
+        task.perform(ct=one, mr=other)
+    wrong = one.like(np.full((20, 20, 20), np.nan, np.float32))
+    with pytest.raises(TaskRefused, match="ct: 8000 of its voxels are not finite"):
+        task.perform(ct=wrong, mr=one)
+    with pytest.raises(TaskRefused, match="all voxels are 0"):
+        task.perform(ct=one.like(np.zeros((20, 20, 20))), mr=one.like(np.zeros((20, 20, 20))))
+
+
+def test_a_file_of_another_tool_is_no_checkpoint(tmp_path):
+    path = tmp_path / "fold_0" / "checkpoint_final.pth"
+    path.parent.mkdir()
+    path.write_bytes(pickle.dumps({"network_weights": 1}))
+    with pytest.raises(FolderRefused, match="no checkpoint of torch"):
+        read_checkpoint(path)

@@ -1,0 +1,150 @@
+"""From the outputs of an nnU-Net at its own spacing to labels at the volume's, never all of them at full size.
+
+nnU-Net resamples each output to the volume, as float16, and then takes the largest: for 105 outputs and a CT that is
+16 GB. Here a slab of the volume is resampled and decided at a time, on the device, with the same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from nnunetv2.preprocessing.resampling.default_resampling import determine_do_sep_z_and_axis
+
+from tomaat.services.folders.nnunet_memory import SLAB_BYTES
+from tomaat.services.folders.nnunet_model import NnunetModel
+
+Report = Callable[[float, str], None]
+LINEAR = "resample_data_or_seg_to_shape"  #: nnU-Net's usual function, with ``LINEAR_SO``: it is linear
+LINEAR_SO = {"is_seg": False, "order": 1, "order_z": 0}
+STAGE = "labels"
+HALF_BITS = 11  #: of a float16's fraction
+SMALLEST_EXPONENT = -13  #: of a float16, as ``frexp`` counts: below, its fraction has fewer bits
+CUT = 0.5  #: a region's probability from which a voxel belongs to it
+
+
+def labels_of(
+    logits: torch.Tensor,
+    plans: Any,
+    model: NnunetModel,
+    properties: dict[str, Any],
+    progress: Report,
+) -> np.ndarray[Any, Any]:
+    """Give the labels of outputs (output, z, y, x): an array of the volume's cropped shape, uint8 or uint16."""
+    configuration = plans.get_configuration(model.checkpoint.configuration)
+    shape = [int(count) for count in properties["shape_after_cropping_and_before_resampling"]]
+    there = [properties["spacing"][axis] for axis in plans.transpose_forward]
+    here = list(configuration.spacing)
+    here = here if len(here) == len(shape) else [there[0], *here]
+    settings = dict(configuration.configuration["resampling_fn_probabilities_kwargs"])
+    apart = settings.pop("force_separate_z", None)
+    if configuration.configuration["resampling_fn_probabilities"] == LINEAR and settings == LINEAR_SO:
+        separate, axis = determine_do_sep_z_and_axis(apart, here, there)
+        nearest = int(axis) if separate else None
+        return in_slabs(logits, shape, nearest, model.labels.painted, progress)
+
+    def resample(output: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        return np.asarray(configuration.resampling_fn_probabilities(output, shape, here, there))
+
+    return one_by_one(logits, shape, resample, model.labels.painted, progress)
+
+
+def in_slabs(
+    logits: torch.Tensor, shape: Sequence[int], nearest: int | None, painted: Sequence[int], progress: Report
+) -> np.ndarray[Any, Any]:
+    """Resample linearly, and to the nearest along one axis where its slices are thick, and decide, slab by slab.
+
+    As ``resample_data_or_seg`` of nnunetv2 computes with ``skimage.transform.resize``: in float64, with voxels' edges
+    on each other, then rounded to float16.
+    """
+    largest = max(painted, default=logits.shape[0] - 1)
+    found = np.empty(shape, smallest_type(largest))
+    steps = max(1, SLAB_BYTES // (8 * logits.shape[0] * shape[1] * shape[2]))
+    places = [
+        None if count == size else places_of(count, size, nearest=axis == nearest)
+        for axis, (count, size) in enumerate(zip(logits.shape[1:], shape, strict=True))
+    ]
+    for first in range(0, shape[0], steps):
+        progress(first / shape[0], STAGE)
+        last = min(first + steps, shape[0])
+        slab = slab_of(logits, places, first, last)
+        found[first:last] = decided(slab, painted).to(torch.int32).cpu().numpy()
+    return found
+
+
+def slab_of(logits: torch.Tensor, places: Sequence[Any], first: int, last: int) -> torch.Tensor:
+    """Resample the slices ``first`` to ``last`` of the volume; float16 values, of shape (output, slice, y, x)."""
+    if places[0] is None:
+        slab = logits[:, first:last]
+    else:
+        slab = mixed(logits, 1, tuple(each[first:last] for each in places[0]))
+    for axis in (1, 2):
+        if places[axis] is not None:
+            slab = mixed(slab, axis + 1, places[axis])
+    return slab if slab.dtype == logits.dtype else as_half(slab)
+
+
+def places_of(count: int, size: int, *, nearest: bool) -> tuple[np.ndarray[Any, Any], ...]:
+    """Tell for ``size`` new voxels on the space of ``count``: the two beside each, and the second one's weight."""
+    place = count / size * (np.arange(size) + 0.5) - 0.5
+    if nearest:
+        place = np.floor(place + 0.5)
+    place = np.clip(place, 0, count - 1)
+    low = np.floor(place).astype(np.int64)
+    return low, np.minimum(low + 1, count - 1), place - low
+
+
+def mixed(values: torch.Tensor, axis: int, places: tuple[np.ndarray[Any, Any], ...]) -> torch.Tensor:
+    """Interpolate along an axis, in float64."""
+    low, high, weight = (torch.from_numpy(each).to(values.device) for each in places)
+    weight = weight.reshape([-1 if number == axis else 1 for number in range(values.ndim)])
+    one = values.index_select(axis, low).double()
+    return one.mul_(1 - weight).add_(values.index_select(axis, high).double().mul_(weight))
+
+
+def as_half(values: torch.Tensor) -> torch.Tensor:
+    """Round float64 to the values of float16, once: torch would round twice, over float32; the type stays."""
+    exponent = torch.frexp(values).exponent.clamp_(min=SMALLEST_EXPONENT)
+    scale = torch.ldexp(torch.ones((), dtype=values.dtype, device=values.device), HALF_BITS - exponent)
+    return values.mul_(scale).round_().div_(scale)
+
+
+def decided(values: torch.Tensor, painted: Sequence[int]) -> torch.Tensor:
+    """Choose each voxel's label: the first of the largest outputs, or the last region that it belongs to."""
+    if not painted:
+        return values.argmax(0)
+    found = torch.zeros(values.shape[1:], dtype=torch.int32, device=values.device)
+    for output, number in zip(values, painted, strict=True):
+        found[output.float().sigmoid() > CUT] = number
+    return found
+
+
+def one_by_one(
+    logits: torch.Tensor,
+    shape: Sequence[int],
+    resample: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]],
+    painted: Sequence[int],
+    progress: Report,
+) -> np.ndarray[Any, Any]:
+    """Resample one output after the other by nnU-Net's own function, which may be any, and keep the winner so far."""
+    largest = max(painted, default=logits.shape[0] - 1)
+    found = np.zeros(shape, smallest_type(largest))
+    best: np.ndarray[Any, Any] | None = None
+    for number in range(logits.shape[0]):
+        progress(number / logits.shape[0], STAGE)
+        output = resample(logits[number : number + 1].cpu().numpy())[0]
+        if painted:
+            found[torch.from_numpy(output).float().sigmoid().numpy() > CUT] = painted[number]
+        elif best is None:
+            best = output.copy()
+        else:
+            wins = output > best
+            best[wins], found[wins] = output[wins], number
+    return found
+
+
+def smallest_type(largest: int) -> type[np.unsignedinteger[Any]]:
+    """Choose a type that has all labels: 255 of them do not fit beside 0 where nnU-Net's own type ends."""
+    return np.uint8 if largest <= np.iinfo(np.uint8).max else np.uint16
