@@ -6,6 +6,7 @@ import json
 import pickle
 import sys
 import threading
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,10 @@ import pytest
 
 from tomaat.reader import VolumeReader
 from tomaat.services.cancelled import Cancelled
+from tomaat.services.find import fault_of
+from tomaat.services.folders import kinds
 from tomaat.services.folders.folder_refused import FolderRefused
+from tomaat.services.folders.kinds import make_task
 from tomaat.services.folders.nnunet import NNUNET
 from tomaat.services.folders.nnunet_checkpoint import read_checkpoint
 from tomaat.services.task_refused import TaskRefused
@@ -220,8 +224,13 @@ def reader():
     made.close()
 
 
-def task_of(place, name="Tiny"):
-    task = NNUNET.make(place, name)()
+@pytest.fixture(autouse=True)
+def one_kind(monkeypatch):
+    monkeypatch.setattr(kinds, "KINDS", (NNUNET,))
+
+
+def task_of(place):
+    task = make_task(place)
     task.load(CPU)
     return task
 
@@ -336,7 +345,9 @@ def test_slabs_give_the_labels_of_whole_resampled_outputs(painted, shape, neares
     right = nnunet_way_back.decided(torch.from_numpy(whole), painted).numpy()
     monkeypatch.setattr(nnunet_way_back, "SLAB_BYTES", 1)
     told = []
-    own = nnunet_way_back.in_slabs(torch.from_numpy(logits), shape, nearest, painted, lambda *each: told.append(each))
+    own = nnunet_way_back.in_slabs(
+        torch.from_numpy(logits), shape, nearest, painted, device=CPU, progress=lambda *each: told.append(each)
+    )
     np.testing.assert_array_equal(own, right)
     assert len(told) == shape[0]
 
@@ -484,11 +495,11 @@ def test_a_checkpoint_is_read_without_running_anything_of_it_unless_the_folder_i
     torch.save({**torch.load(path, weights_only=False), "logging": Called(mark)}, path)
     assert "'pathlib.Path'" in NNUNET.needs_trust(place)
     with pytest.raises(FolderRefused, match="is not trusted"):
-        NNUNET.make(place, "Tiny")().load(CPU)
+        task_of(place)
     assert not mark.exists()
-    trusted = NNUNET.make(place, "Tiny")
-    trusted.is_trusted = True
-    trusted().load(CPU)
+    trusted = make_task(place)
+    type(trusted).is_trusted = True
+    trusted.load(CPU)
     assert mark.exists()
 
 
@@ -569,6 +580,47 @@ def test_folds_of_different_trainings_are_refused(tmp_path):
         NNUNET.make(place, "Tiny")
 
 
+def test_weights_of_another_network_are_refused(tmp_path):
+    place = make_folder(tmp_path / "Tiny", folds=("0", "1"))
+    wider = make_folder(tmp_path / "Wider", names=("CT", "MR"))
+    (wider / "fold_0/checkpoint_final.pth").replace(place / "fold_1/checkpoint_final.pth")
+    with pytest.raises(FolderRefused, match=r"fold_1/checkpoint_final\.pth: its weights are not those of the network"):
+        task_of(place)
+
+
+def test_plans_and_numbers_of_2023_serve(tmp_path, reader):
+    """As TotalSegmentator's: plans without an architecture, and numbers that numpy 1 wrote."""
+    place = make_folder(tmp_path / "Tiny", reader="NibabelIOWithReorient")
+    plans = json.loads((place / "plans.json").read_text())
+    configuration = plans["configurations"]["base"]
+    del configuration["architecture"]
+    configuration |= {
+        "UNet_class_name": "PlainConvUNet",
+        "UNet_base_num_features": 4,
+        "unet_max_num_features": 320,
+        "n_conv_per_stage_encoder": [1, 1],
+        "n_conv_per_stage_decoder": [1],
+        "num_pool_per_axis": [1, 1, 1],
+        "pool_op_kernel_sizes": [[1, 1, 1], [2, 2, 2]],
+        "conv_kernel_sizes": [[3, 3, 3], [3, 3, 3]],
+    }
+    (place / "plans.json").write_text(json.dumps(plans))
+    path = place / "fold_0/checkpoint_final.pth"
+    rename(path, b"numpy._core.multiarray", b"numpy.core.multiarray")
+    assert NNUNET.needs_trust(place) is None
+    held_to_theirs(place, tmp_path, reader, names=("flipped",))
+
+
+def rename(path, old, new):
+    """Write another module's name into a checkpoint's pickle."""
+    with zipfile.ZipFile(path) as archive:
+        members = {each.filename: archive.read(each) for each in archive.infolist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            assert not name.endswith("data.pkl") or old in content
+            archive.writestr(name, content.replace(old, new) if name.endswith("data.pkl") else content)
+
+
 def test_a_trainer_that_builds_another_network_names_the_package_that_it_needs(tmp_path):
     place = make_folder(tmp_path / "Tiny")
     path = place / "fold_0" / "checkpoint_final.pth"
@@ -590,7 +642,7 @@ def test_what_a_folder_says_of_itself_is_told(tmp_path):
     )
     plain = NNUNET.make(make_folder(tmp_path / "Plain"), "Plain")
     assert plain.description == "Marks liver, spleen, by nnU-Net (3d_fullres, one network)."
-    assert plain().versions()["nnunetv2"] == "2.8.1"
+    assert fault_of(make_task(tmp_path / "Plain")) is None
 
 
 def test_volumes_that_the_network_could_not_understand_are_refused(tmp_path):

@@ -16,7 +16,8 @@ from tomaat.services.folders.nnunet_model import NnunetModel, read_model
 from tomaat.services.folders.nnunet_task import DEFAULT_TILE_STEP, FOLDS, MIRRORING, TILE_STEP, TOGETHER, NnunetTask
 from tomaat.services.folders.nnunet_trainers import PACKAGE, demand_known_trainer
 
-LONGEST_ID = 40  #: characters, of a channel's name in the input's
+LONGEST_ID = 40  #: characters, of a channel's name in its input's id
+LONGEST_NAME = 200  #: characters, of an input's name
 #: Texts of ``dataset.json`` for people: the attribute of a task, the keys, the most characters.
 TEXTS = (("licence", ("licence", "license"), 200), ("reference", ("reference", "citation"), 1000))
 
@@ -47,8 +48,6 @@ def make_nnunet(place: Path, name: str) -> type[FolderTask]:
         "task_identifier": name,
         "description": text_of(model.dataset, ("description",), 2000) or described(model),
         "inputs": [*volume_inputs(model, ids), *option_inputs(model)],
-        "place": place,
-        "kind": NNUNET,
         "model": model,
         "channel_ids": ids,
         **texts,
@@ -66,7 +65,11 @@ def described(model: NnunetModel) -> str:
 
 def text_of(dataset: dict[str, Any], keys: Sequence[str], longest: int) -> str:
     """Read a text for people, as one line that can be printed; ``""`` where there is none."""
-    text = next((dataset[key] for key in keys if isinstance(dataset.get(key), str)), "")
+    return line_of(next((dataset[key] for key in keys if isinstance(dataset.get(key), str)), ""), longest)
+
+
+def line_of(text: str, longest: int) -> str:
+    """Make one line of a text that can be printed, of so many characters at most."""
     line = " ".join("".join(each if each.isprintable() else " " for each in text).split())
     return line if len(line) <= longest else line[: longest - 3] + "..."
 
@@ -90,7 +93,7 @@ def channel_ids(channels: Sequence[str]) -> tuple[str, ...]:
 def volume_inputs(model: NnunetModel, ids: Sequence[str]) -> list[Input]:
     """Declare a volume for each channel. Only of ``CT`` does nnU-Net's own rule say DICOM's modality."""
     return [
-        VolumeInput(id, (channel.strip() or id)[:200], modalities=["CT"] if channel.lower() == "ct" else None)
+        VolumeInput(id, line_of(channel, LONGEST_NAME) or id, modalities=["CT"] if channel.lower() == "ct" else None)
         for id, channel in zip(ids, model.channels, strict=True)
     ]
 

@@ -19,6 +19,7 @@ from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from tomaat.processes.proc import machine_memory_bytes
+from tomaat.services.folders.folder_refused import FolderRefused
 from tomaat.services.folders.nnunet_load import build_network, read_weights
 from tomaat.services.folders.nnunet_memory import Wanted, demand_room
 from tomaat.services.folders.nnunet_model import NnunetModel
@@ -54,13 +55,20 @@ class NnunetNetwork:
                 trainer_name=model.checkpoint.trainer,
                 inference_allowed_mirroring_axes=model.checkpoint.mirrored_axes or None,
             )
-            self.take_fold(model.together[0])
+            for fold in reversed(model.folds):  # the first one last, since it will be asked for
+                self.take_fold(fold)
 
     def take_fold(self, fold: str) -> None:
         """Let the network have a fold's weights. Raises ``FolderRefused`` for weights of another network."""
-        if self.predictor.fold != fold:
+        if self.predictor.fold == fold:
+            return
+        try:
             self.predictor.network.load_state_dict(self.weights[fold])
-            self.predictor.fold = fold
+        except RuntimeError as error:
+            told = str(error).splitlines()[-1].strip()
+            rule = "its weights are not those of the network in plans.json"
+            raise FolderRefused(f"fold_{fold}/{self.model.checkpoint_name}: {rule}: {told}") from error
+        self.predictor.fold = fold
 
     @torch.inference_mode()
     def warm_up(self) -> None:
@@ -87,9 +95,8 @@ class NnunetNetwork:
         progress(0.0, "preparing")
         wanted = Wanted.of(self.model, volumes[0], several=len(folds) > 1)
         cramped, self.ran_out = self.ran_out, False
-        on_device = (
-            self.device.type == "cuda" and not cramped and wanted.device_bytes < MOST_OF_DEVICE * self.total_bytes
-        )
+        bytes_there = wanted.device_bytes + wanted.labels_bytes
+        on_device = self.device.type == "cuda" and not cramped and bytes_there < MOST_OF_DEVICE * self.total_bytes
         demand_room(wanted, on_device=on_device, free_bytes=machine_memory_bytes("MemAvailable"))
         with as_guest():
             data, properties = self.prepare(volumes)
@@ -97,11 +104,12 @@ class NnunetNetwork:
             self.predictor.keeps_on_device = on_device
             try:
                 logits = self.mean_of(data, folds, within(progress, PREPARED, SEEN))
+                del data
+                later, there = within(progress, SEEN, 1), self.predictor.device
+                found = labels_of(logits, self.plans, self.model, properties, device=there, progress=later)
             except torch.OutOfMemoryError:
                 self.ran_out = on_device  # the worker lets the other networks go, and asks once more
                 raise
-            del data
-            found = labels_of(logits, self.plans, self.model, properties, within(progress, SEEN, 1))
             return self.back(found, volumes[0], properties)
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+from functools import cache
 from pathlib import Path
 
 from tomaat.refusals import shown
@@ -24,6 +25,7 @@ def demand_known_trainer(name: str) -> None:
     )
 
 
+@cache
 def trainers() -> dict[str, bool]:
     """Name the trainers of the installed nnunetv2, and whether each builds its network from the plans alone.
 

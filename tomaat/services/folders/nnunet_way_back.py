@@ -30,6 +30,8 @@ def labels_of(
     plans: Any,
     model: NnunetModel,
     properties: dict[str, Any],
+    *,
+    device: torch.device,
     progress: Report,
 ) -> np.ndarray[Any, Any]:
     """Give the labels of outputs (output, z, y, x): an array of the volume's cropped shape, uint8 or uint16."""
@@ -43,7 +45,7 @@ def labels_of(
     if configuration.configuration["resampling_fn_probabilities"] == LINEAR and settings == LINEAR_SO:
         separate, axis = determine_do_sep_z_and_axis(apart, here, there)
         nearest = int(axis) if separate else None
-        return in_slabs(logits, shape, nearest, model.labels.painted, progress)
+        return in_slabs(logits, shape, nearest, model.labels.painted, device=device, progress=progress)
 
     def resample(output: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         return np.asarray(configuration.resampling_fn_probabilities(output, shape, here, there))
@@ -52,9 +54,17 @@ def labels_of(
 
 
 def in_slabs(
-    logits: torch.Tensor, shape: Sequence[int], nearest: int | None, painted: Sequence[int], progress: Report
+    logits: torch.Tensor,
+    shape: Sequence[int],
+    nearest: int | None,
+    painted: Sequence[int],
+    *,
+    device: torch.device,
+    progress: Report,
 ) -> np.ndarray[Any, Any]:
     """Resample linearly, and to the nearest along one axis where its slices are thick, and decide, slab by slab.
+
+    Each slab is computed on ``device``, wherever the outputs lie.
 
     As ``resample_data_or_seg`` of nnunetv2 computes with ``skimage.transform.resize``: in float64, with voxels' edges
     on each other, then rounded to float16.
@@ -69,17 +79,18 @@ def in_slabs(
     for first in range(0, shape[0], steps):
         progress(first / shape[0], STAGE)
         last = min(first + steps, shape[0])
-        slab = slab_of(logits, places, first, last)
+        slab = slab_of(logits, places, slice(first, last), device)
         found[first:last] = decided(slab, painted).to(torch.int32).cpu().numpy()
     return found
 
 
-def slab_of(logits: torch.Tensor, places: Sequence[Any], first: int, last: int) -> torch.Tensor:
-    """Resample the slices ``first`` to ``last`` of the volume; float16 values, of shape (output, slice, y, x)."""
+def slab_of(logits: torch.Tensor, places: Sequence[Any], slices: slice, device: torch.device) -> torch.Tensor:
+    """Resample some slices of the volume; float16 values, of shape (output, slice, y, x)."""
     if places[0] is None:
-        slab = logits[:, first:last]
+        slab = logits[:, slices].to(device)
     else:
-        slab = mixed(logits, 1, tuple(each[first:last] for each in places[0]))
+        low, high, weight = (each[slices] for each in places[0])
+        slab = mixed(logits[:, low[0] : high[-1] + 1].to(device), 1, (low - low[0], high - low[0], weight))
     for axis in (1, 2):
         if places[axis] is not None:
             slab = mixed(slab, axis + 1, places[axis])
