@@ -262,6 +262,10 @@ def test_a_folder_gives_what_predict_from_files_gives_of_oblique_flipped_and_ani
         found = ours(task, each, reader)
         np.testing.assert_array_equal(found.volume.array, right)
         assert found.names == {1: "liver", 2: "spleen"}
+        assert [(code.value, code.scheme) for code in found.codes.values()] == [
+            ("10200004", "SCT"),
+            ("78961009", "SCT"),
+        ]
     assert sorted((path, path.stat().st_mtime_ns) for path in place.rglob("*")) == before, "nothing is written into it"
 
 

@@ -12,6 +12,7 @@ from Inputs import BooleanInput, FloatInput, Input, SingleChoiceInput, VolumeInp
 from tomaat.refusals import shown
 from tomaat.services.folders.folder_task import FolderTask
 from tomaat.services.folders.kind import Kind
+from tomaat.services.folders.known_codes import known_code
 from tomaat.services.folders.nnunet_model import NnunetModel, read_model
 from tomaat.services.folders.nnunet_task import DEFAULT_TILE_STEP, FOLDS, MIRRORING, TILE_STEP, TOGETHER, NnunetTask
 from tomaat.services.folders.nnunet_trainers import PACKAGE, demand_known_trainer
@@ -50,6 +51,7 @@ def make_nnunet(place: Path, name: str) -> type[FolderTask]:
         "inputs": [*volume_inputs(model, ids), *option_inputs(model)],
         "model": model,
         "channel_ids": ids,
+        "codes": {value: code for value, name in model.labels.names.items() if (code := known_code(name))},
         **texts,
     }
     return type("NnunetTask", (NnunetTask,), declared)

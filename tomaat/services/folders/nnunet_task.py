@@ -11,7 +11,7 @@ from tomaat.services.folders.folder_task import FolderTask, demand_one_grid
 from tomaat.services.folders.nnunet_model import NnunetModel
 from tomaat.services.task import Outputs
 from tomaat.services.task_refused import TaskRefused
-from tomaat.volumes import Labels, Volume
+from tomaat.volumes import Code, Labels, Volume
 
 FOLDS = "folds"  #: the id of an input
 TILE_STEP = "tile_step"  #: likewise
@@ -25,6 +25,7 @@ class NnunetTask(FolderTask):
 
     model: ClassVar[NnunetModel]
     channel_ids: ClassVar[tuple[str, ...]]  #: of the volumes' inputs, in the order of the network's channels
+    codes: ClassVar[Mapping[int, Code]]  #: of the labels whose names DICOM's own list has
     packages = (
         *("nnunetv2", "torch", "dynamic_network_architectures", "acvl_utils", "batchgenerators"),
         *("scipy", "scikit-image", "numpy"),
@@ -53,7 +54,8 @@ class NnunetTask(FolderTask):
             mirroring=inputs.get(MIRRORING, True),
             progress=self.progress,
         )
-        return {"segmentation": Labels(volume=grid.like(array), names=self.model.labels.names)}
+        labels = Labels(volume=grid.like(array), names=self.model.labels.names, codes=self.codes)
+        return {"segmentation": labels}
 
     def chosen(self, folds: str) -> tuple[str, ...]:
         """Tell the folds of a choice."""
