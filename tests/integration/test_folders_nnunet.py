@@ -1,25 +1,20 @@
 """A trained-model folder of nnU-Net gives what nnunetv2 itself gives of the same files, voxel by voxel."""
 
 import importlib.util
-import itertools
 import json
-import pickle
 import sys
 import threading
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tomaat.reader import VolumeReader
 from tomaat.services.cancelled import Cancelled
-from tomaat.services.find import fault_of
 from tomaat.services.folders import kinds
 from tomaat.services.folders.folder_refused import FolderRefused
 from tomaat.services.folders.kinds import make_task
 from tomaat.services.folders.nnunet import NNUNET
-from tomaat.services.folders.nnunet_checkpoint import read_checkpoint
 from tomaat.services.task_refused import TaskRefused
 from tomaat.volumes import Volume
 
@@ -31,149 +26,20 @@ from nnunetv2.preprocessing.resampling.default_resampling import resample_data_o
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
+from tests.nnunet_folders import (
+    CPU,
+    PLACES,
+    REGIONS,
+    Called,
+    change_checkpoint,
+    edit,
+    make_folder,
+    write_scans,
+)
 from tomaat.services.folders import nnunet_memory, nnunet_network, nnunet_way_back
+from tomaat.services.folders.nnunet_load import read_weights
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
-RESAMPLED = {"is_seg": False, "order": 3, "order_z": 0, "force_separate_z": None}
-LABELS = {"background": 0, "liver": 1, "spleen": 2}
-REGIONS = {"background": 0, "tumour": [1, 2, 3], "core": [2, 3], "enhancing": [3]}
-CPU = torch.device("cpu")
-
-
-def plans_of(channels, *, reader="SimpleITKIO", forward=(0, 1, 2), spacing=(2.0, 1.5, 1.5), patch=(16, 16, 16)):
-    flat = len(patch) == 2
-    dimension = f"{len(patch)}d"
-    architecture = {
-        "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
-        "arch_kwargs": {
-            "n_stages": 2,
-            "features_per_stage": [4, 8],
-            "conv_op": f"torch.nn.modules.conv.Conv{dimension}",
-            "kernel_sizes": [[3] * len(patch)] * 2,
-            "strides": [[1] * len(patch), [2] * len(patch)],
-            "n_conv_per_stage": [1, 1],
-            "n_conv_per_stage_decoder": [1],
-            "conv_bias": True,
-            "norm_op": f"torch.nn.modules.instancenorm.InstanceNorm{dimension}",
-            "norm_op_kwargs": {"eps": 1e-5, "affine": True},
-            "dropout_op": None,
-            "dropout_op_kwargs": None,
-            "nonlin": "torch.nn.LeakyReLU",
-            "nonlin_kwargs": {"inplace": True},
-        },
-        "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
-    }
-    configuration = {
-        "data_identifier": "tiny",
-        "preprocessor_name": "DefaultPreprocessor",
-        "batch_size": 2,
-        "patch_size": list(patch),
-        "spacing": list(spacing)[1:] if flat else list(spacing),
-        "normalization_schemes": ["CTNormalization", *["ZScoreNormalization"] * (channels - 1)],
-        "use_mask_for_norm": [False] * channels,
-        "resampling_fn_data": "resample_data_or_seg_to_shape",
-        "resampling_fn_seg": "resample_data_or_seg_to_shape",
-        "resampling_fn_data_kwargs": RESAMPLED,
-        "resampling_fn_seg_kwargs": {**RESAMPLED, "is_seg": True, "order": 1},
-        "resampling_fn_probabilities": "resample_data_or_seg_to_shape",
-        "resampling_fn_probabilities_kwargs": {**RESAMPLED, "order": 1},
-        "architecture": architecture,
-    }
-    seen = {"mean": 100.0, "std": 60.0, "percentile_00_5": -50.0, "percentile_99_5": 300.0}
-    return {
-        "dataset_name": "Dataset001_Tiny",
-        "plans_name": "nnUNetPlans",
-        "image_reader_writer": reader,
-        "transpose_forward": list(forward),
-        "transpose_backward": [int(axis) for axis in np.argsort(forward)],
-        "label_manager": "LabelManager",
-        "configurations": {"base": configuration, "3d_fullres": {"inherits_from": "base"}},
-        "foreground_intensity_properties_per_channel": {str(channel): seen for channel in range(channels)},
-    }
-
-
-def checkpoint_of(plans, dataset, *, outputs, seed, mirrored=(0, 1, 2), trainer="nnUNetTrainer"):
-    """Make a checkpoint as ``nnUNetTrainer.save_checkpoint`` does, of random weights."""
-    torch.manual_seed(seed)
-    configuration = PlansManager(plans).get_configuration("3d_fullres")
-    channels = len(plans["foreground_intensity_properties_per_channel"])
-    network = get_network_from_plans(
-        configuration.network_arch_class_name,
-        configuration.network_arch_init_kwargs,
-        configuration.network_arch_init_kwargs_req_import,
-        channels,
-        outputs,
-        deep_supervision=True,
-    )
-    for name, weights in network.state_dict().items():
-        if "seg_layers" in name:
-            weights.mul_(0 if name.endswith("bias") else 3)  # so that no label is everywhere
-    optimizer = torch.optim.SGD(network.parameters(), 0.01, momentum=0.99, nesterov=True)
-    return {
-        "network_weights": network.state_dict(),
-        "optimizer_state": optimizer.state_dict(),
-        "grad_scaler_state": {"scale": 65536.0},
-        "logging": {"mean_fg_dice": [np.float64(0.5), np.float32(0.25)], "epoch_end_timestamps": [np.int64(3)]},
-        "_best_ema": np.float64(0.75),
-        "current_epoch": 1000,
-        "init_args": {"plans": plans, "configuration": "3d_fullres", "fold": 0, "dataset_json": dataset, "device": CPU},
-        "trainer_name": trainer,
-        "inference_allowed_mirroring_axes": mirrored,
-    }
-
-
-def make_folder(
-    place, *, names=("CT",), labels=LABELS, order=None, folds=("0",), outputs=3, mirrored=(1,), extra=None, **planned
-):
-    plans = plans_of(len(names), **planned)
-    named = {str(number): name for number, name in enumerate(names)}
-    dataset = {"channel_names": named, "labels": labels, "numTraining": 1, "file_ending": ".nii.gz", **(extra or {})}
-    if order is not None:
-        dataset["regions_class_order"] = order
-    place.mkdir(parents=True)
-    (place / "plans.json").write_text(json.dumps(plans))
-    (place / "dataset.json").write_text(json.dumps(dataset))
-    for seed, fold in enumerate(folds):
-        (place / f"fold_{fold}").mkdir()
-        made = checkpoint_of(plans, dataset, outputs=outputs, seed=seed, mirrored=mirrored)
-        torch.save(made, place / f"fold_{fold}" / "checkpoint_final.pth")
-    return place
-
-
-def edit(file, **changes):
-    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
-
-
-def turned(axes, degrees):
-    """An affine's axes, turned about x and z: oblique to the patient's."""
-    a, b = np.deg2rad(degrees), np.deg2rad(degrees / 2)
-    about_x = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
-    about_z = np.array([[np.cos(b), -np.sin(b), 0], [np.sin(b), np.cos(b), 0], [0, 0, 1]])
-    return about_z @ about_x @ np.asarray(axes, float)
-
-
-PLACES = {  #: of a NIfTI: its axes, its spacing in mm, its voxels along i, j, k
-    "oblique": (turned(np.diag([-1, -1, 1]), 20), (1.3, 1.1, 2.5), (25, 31, 13)),
-    "flipped": (np.array([[0, 0, -1], [1, 0, 0], [0, -1, 0]]), (1.5, 2.0, 1.2), (22, 18, 27)),
-    "anisotropic": (np.diag([1, -1, 1]), (0.9, 0.9, 6.0), (30, 33, 7)),
-}
-
-
-def write_scans(folder, name, channels):
-    """Write a volume of blobs for each channel, with an empty margin, as files that nnU-Net's readers take."""
-    axes, spacing, shape = PLACES[name]
-    affine = np.eye(4)
-    affine[:3, :3] = np.asarray(axes) * spacing
-    affine[:3, 3] = (-20, 35, 110)
-    random = np.random.default_rng(sum(map(ord, name)))
-    files = []
-    for channel in range(channels):
-        coarse = random.normal(100, 80, [-(-count // 4) for count in shape])
-        fine = np.kron(coarse, np.ones((4, 4, 4)))[tuple(map(slice, shape))] + random.normal(0, 20, shape)
-        fine[:2], fine[:, -3:] = 0, 0
-        files.append(folder / f"{name}_{channel:04d}.nii.gz")
-        nibabel.save(nibabel.Nifti1Image(fine.astype(np.int16), affine), files[-1])
-    return files
 
 
 def predictor_of(place, *, folds=None, step=0.5, mirroring=True):
@@ -484,22 +350,14 @@ def test_a_print_and_a_wish_to_exit_stay_inside_and_settings_are_put_back(tmp_pa
     assert capsys.readouterr().out == ""
 
 
-class Called:
-    def __init__(self, mark):
-        self.mark = mark
-
-    def __reduce__(self):
-        return Path.touch, (self.mark,)
-
-
-def test_a_checkpoint_is_read_without_running_anything_of_it_unless_the_folder_is_trusted(tmp_path):
-    place = make_folder(tmp_path / "Tiny")
-    assert NNUNET.needs_trust(place) is None
-    path, mark = place / "fold_0" / "checkpoint_final.pth", tmp_path / "called"
-    torch.save({**torch.load(path, weights_only=False), "logging": Called(mark)}, path)
-    assert "'pathlib.Path'" in NNUNET.needs_trust(place)
+def test_code_of_a_checkpoint_runs_only_where_its_folder_is_trusted(tmp_path):
+    place, mark = make_folder(tmp_path / "Tiny"), tmp_path / "called"
+    harmless = make_task(place)
+    change_checkpoint(place / "fold_0/checkpoint_final.pth", logging=Called(mark))
     with pytest.raises(FolderRefused, match="is not trusted"):
         task_of(place)
+    with pytest.raises(FolderRefused, match="cannot be read"):  # a file that changed between two looks at it
+        read_weights(place, harmless.model, "0")
     assert not mark.exists()
     trusted = make_task(place)
     type(trusted).is_trusted = True
@@ -507,81 +365,11 @@ def test_a_checkpoint_is_read_without_running_anything_of_it_unless_the_folder_i
     assert mark.exists()
 
 
-@pytest.mark.parametrize(
-    "named", ["torch.nn.functional.torch.hub.load", "os.system", "dynamic_network_architectures.x.Y"]
-)
-def test_a_class_that_plans_name_needs_trust_unless_it_is_nnunets_or_torchs(named, tmp_path):
+def test_a_trainer_that_nnunetv2_does_not_have_is_refused_by_its_name(tmp_path):
     place = make_folder(tmp_path / "Tiny")
-    plans = json.loads((place / "plans.json").read_text())
-    plans["configurations"]["base"]["architecture"]["network_class_name"] = named
-    (place / "plans.json").write_text(json.dumps(plans))
-    assert named in NNUNET.needs_trust(place)
-
-
-# Folders that cannot serve
-
-
-def test_each_folder_that_cannot_serve_says_why(tmp_path):
-    numbers = itertools.count()
-
-    def refused(match, change):
-        place = make_folder(tmp_path / f"Tiny{next(numbers)}")
-        plans, dataset = (json.loads((place / name).read_text()) for name in ("plans.json", "dataset.json"))
-        change(place, plans, dataset)
-        for name, changed in (("plans.json", plans), ("dataset.json", dataset)):
-            if (place / name).exists():
-                (place / name).write_text(json.dumps(changed))
-        with pytest.raises(FolderRefused, match=match):
-            NNUNET.make(place, "Tiny")
-
-    def checkpoint(**facts):
-        def change(place, _plans, _dataset):
-            path = place / "fold_0" / "checkpoint_final.pth"
-            torch.save({**torch.load(path, weights_only=False), **facts}, path)
-
-        return change
-
-    def base(**facts):
-        return lambda _place, plans, _dataset: plans["configurations"]["base"].update(facts)
-
-    refused("dataset.json is missing", lambda place, *_: (place / "dataset.json").unlink())
-    refused("no fold_0", lambda place, *_: (place / "fold_0").rename(place / "other"))
-    refused(
-        "fold_0 holds none of checkpoint_final.pth and checkpoint_best.pth",
-        lambda place, *_: (place / "fold_0/checkpoint_final.pth").rename(place / "fold_0/checkpoint_latest.pth"),
-    )
-    refused("no checkpoint of torch", lambda place, *_: (place / "fold_0/checkpoint_final.pth").write_text("x"))
-    refused("lacks 'network_weights'", checkpoint(init_args={}))
-    refused("'nnUNetTrainerMine', which this nnunetv2 does not have", checkpoint(trainer_name="nnUNetTrainerMine"))
-    refused(
-        "no configuration '3d_lowres'.* it has base, 3d_fullres", checkpoint(init_args={"configuration": "3d_lowres"})
-    )
-    refused("needs the result of '3d_lowres'", base(previous_stage="3d_lowres"))
-    refused(
-        "image_reader_writer is 'NaturalImage2DIO'",
-        lambda _, plans, __: plans.update(image_reader_writer="NaturalImage2DIO"),
-    )
-    refused("label_manager is 'Mine'", lambda _, plans, __: plans.update(label_manager="Mine"))
-    refused("patch_size of 3d_fullres is 'x'", base(patch_size="x"))
-    refused("names 1 channels, and plans.json normalizes 2", base(normalization_schemes=["A", "B"]))
-    for labels, match in (
-        ({"liver": 1}, "without a background 0"),
-        ({"background": 0, "liver": 2}, "lacks the number 1"),
-        ({"background": 0, "liver": 1, "spleen": 1}, "are both the label 1"),
-        ({"background": 0, "liver": 40_000}, "labels are 1 to 32767"),
-        ({"background": 0, "l" * 65: 1}, "1 to 64 characters"),
-        ({"background": 0, "whole": [1, 2], "core": [2]}, "regions_class_order is None"),
-    ):
-        refused(match, lambda _, __, dataset, labels=labels: dataset.update(labels=labels))
-    refused("channel_names is", lambda _, __, dataset: dataset.update(channel_names={"1": "CT"}))
-
-
-def test_folds_of_different_trainings_are_refused(tmp_path):
-    place = make_folder(tmp_path / "Tiny", folds=("0", "1"))
-    path = place / "fold_1" / "checkpoint_final.pth"
-    torch.save({**torch.load(path, weights_only=False), "trainer_name": "nnUNetTrainerNoMirroring"}, path)
-    with pytest.raises(FolderRefused, match="fold_1 was trained by 'nnUNetTrainerNoMirroring'"):
-        NNUNET.make(place, "Tiny")
+    change_checkpoint(place / "fold_0/checkpoint_final.pth", trainer_name="nnUNetTrainerMine")
+    with pytest.raises(FolderRefused, match="'nnUNetTrainerMine', which this nnunetv2 does not have"):
+        make_task(place)
 
 
 def test_weights_of_another_network_are_refused(tmp_path):
@@ -627,26 +415,11 @@ def rename(path, old, new):
 
 def test_a_trainer_that_builds_another_network_names_the_package_that_it_needs(tmp_path):
     place = make_folder(tmp_path / "Tiny")
-    path = place / "fold_0" / "checkpoint_final.pth"
-    torch.save({**torch.load(path, weights_only=False), "trainer_name": "nnUNetTrainerBN"}, path)
+    change_checkpoint(place / "fold_0/checkpoint_final.pth", trainer_name="nnUNetTrainerBN")
     if importlib.util.find_spec("batchgeneratorsv2"):
         pytest.skip("here is all that training needs")
     with pytest.raises(FolderRefused, match="needs the package batchgeneratorsv2"):
         task_of(place)
-
-
-def test_what_a_folder_says_of_itself_is_told(tmp_path):
-    texts = {"description": "Livers\nin CT.", "licence": "CC-BY 4.0", "reference": "doi:1"}
-    task = NNUNET.make(make_folder(tmp_path / "Tiny", extra=texts), "Livers")
-    assert (task.task_identifier, task.description, task.licence, task.reference) == (
-        "Livers",
-        "Livers in CT.",
-        "CC-BY 4.0",
-        "doi:1",
-    )
-    plain = NNUNET.make(make_folder(tmp_path / "Plain"), "Plain")
-    assert plain.description == "Marks liver, spleen, by nnU-Net (3d_fullres, one network)."
-    assert fault_of(make_task(tmp_path / "Plain")) is None
 
 
 def test_volumes_that_the_network_could_not_understand_are_refused(tmp_path):
@@ -659,11 +432,3 @@ def test_volumes_that_the_network_could_not_understand_are_refused(tmp_path):
         task.perform(ct=wrong, mr=one)
     with pytest.raises(TaskRefused, match="all voxels are 0"):
         task.perform(ct=one.like(np.zeros((20, 20, 20))), mr=one.like(np.zeros((20, 20, 20))))
-
-
-def test_a_file_of_another_tool_is_no_checkpoint(tmp_path):
-    path = tmp_path / "fold_0" / "checkpoint_final.pth"
-    path.parent.mkdir()
-    path.write_bytes(pickle.dumps({"network_weights": 1}))
-    with pytest.raises(FolderRefused, match="no checkpoint of torch"):
-        read_checkpoint(path)
