@@ -36,7 +36,8 @@ def test_a_checkpoint_is_read_without_running_anything_of_it(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "named", ["torch.nn.functional.torch.hub.load", "os.system", "dynamic_network_architectures.x.Y"]
+    "named",
+    ["torch.nn.functional.torch.hub.load", "torch.nn.Module.to", "os.system", "dynamic_network_architectures.x.Y"],
 )
 def test_a_class_that_plans_name_needs_trust_unless_it_is_nnunets_or_torchs(named, tmp_path):
     place = make_folder(tmp_path / "Tiny")
@@ -97,6 +98,14 @@ def test_each_folder_that_cannot_serve_says_why(tmp_path):
     ):
         refused(match, lambda _, __, dataset, labels=labels: dataset.update(labels=labels))
     refused("channel_names is", lambda _, __, dataset: dataset.update(channel_names={"1": "CT"}))
+
+
+def test_channels_are_ordered_by_their_numbers_and_have_ids_of_their_own(tmp_path):
+    place = make_folder(tmp_path / "Tiny", names=("CT", "FLAIR", "folds"))
+    nnunet_folders.edit(place / "dataset.json", channel_names={"2": "folds", "1": "FLAIR", "0": "CT"})
+    task = make_task(place)
+    assert task.channel_ids == ("ct", "flair", "folds_2")
+    assert [each.modalities for each in task.inputs[:3]] == [("CT",), None, None]
 
 
 def test_folds_of_different_trainings_are_refused(tmp_path):
