@@ -42,6 +42,16 @@ def test_volumes_come_in_the_order_of_what_tells_them_apart():
     assert chosen.remarks[0].detail == "Of 3 volumes in the series, that of echo time 12 ms was read."
 
 
+def test_no_digit_is_lost_that_tells_volumes_apart():
+    times = ("120001.25", "120001.75")
+    parts = [labelled(DEPTHS, 10 * n, acquisition_time=time) for n, time in enumerate(times)]
+    with pytest.raises(VolumeRefused, match=r"1: acquisition time 120001\.25 .*2: acquisition time 120001\.75 "):
+        arrange([one for part in parts for one in part])
+    parts = [labelled(DEPTHS, 10 * n, trigger_time=time) for n, time in enumerate((1234.568, 1234.569))]
+    with pytest.raises(VolumeRefused, match=r"1: trigger time 1234\.568 ms .*2: trigger time 1234\.569 ms "):
+        arrange([one for part in parts for one in part])
+
+
 def test_as_much_is_named_as_is_needed_to_tell_volumes_apart():
     parts = [
         labelled(DEPTHS, 10 * n, image_type=kind, echo_time=time, acquisition=float(n))

@@ -164,7 +164,7 @@ def _label(name: str, value: Value) -> str:
     if value is None:
         return f"no {name}"
     if isinstance(value, float):
-        return f"{name} {value:g}{LABELS[name]}"
+        return f"{name} {value:.7g}{LABELS[name]}"
     return f"{name} {ascii(value.replace(chr(92), ' / '))[1:-1]}"  # DICOM parts values by a backslash
 
 
