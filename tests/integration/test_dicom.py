@@ -283,6 +283,15 @@ def bomb():
     return small[:start] + document + packer.compress(plain[pixels:]) + packer.flush()
 
 
+def with_own(data, group, creator, *attribute):
+    """Add an attribute of a vendor's own."""
+    made = pydicom.dcmread(io.BytesIO(data))
+    made.private_block(group, creator, create=True).add_new(*attribute)
+    file = io.BytesIO()
+    made.save_as(file)
+    return file.getvalue()
+
+
 def zeros(rows, columns):
     """Make an image of zeros of any size in 932 bytes: nothing of JPEG 2000's says so but the size in its header."""
     none = np.zeros((64, 64), np.int16)
@@ -323,6 +332,7 @@ HOSTILE = {
     "frames-beyond-all": (image(PIXELS, NumberOfFrames="9" * 400), "unreadable"),
     "mosaic": (image(PIXELS, ImageType=["ORIGINAL", "PRIMARY", "M", "MOSAIC"]), "mosaic"),
     "one-bit": (image(PIXELS, BitsAllocated=1, BitsStored=1, HighBit=0), "voxel-type"),
+    "grid": (with_own(image(PIXELS, Manufacturer="UIH"), 0x0065, "Image Private Header", 0x50, "DS", "40"), "mosaic"),
     "high-bit": (image(PIXELS, BitsStored=12, HighBit=14), "voxel-type"),
     "slope-zero": (image(PIXELS, RescaleSlope="0", RescaleIntercept="0"), "header"),
     "slope-nan": (image(PIXELS, RescaleSlope="nan", RescaleIntercept="0"), "header"),
@@ -516,3 +526,17 @@ def test_images_that_all_lack_a_uid_are_no_copies(tmp_path, reader):
         files[name] = saved(made)
     with pytest.raises(VolumeRefused, match="nothing known tells them apart"):
         reader.read(written(files | {"z": files[min(files)]}, tmp_path))
+
+
+@pytest.mark.parametrize("word", ["removed", "", "1000\\x"])
+def test_a_word_where_a_vendor_writes_a_b_value_breaks_no_image(word, tmp_path, reader):
+    own = (0x0019, "SIEMENS MR HEADER", 0x0C, "LO", word)
+    files = {name: with_own(data, *own) for name, data in series(VOXELS).items()}
+    assert np.array_equal(reader.read(written(files, tmp_path)).array, VOXELS)
+
+
+@pytest.mark.parametrize(("maker", "slices"), [("UIH", "1"), ("UIH", "many"), ("Other", "40")])
+def test_what_is_no_grid_of_slices_is_read(maker, slices, tmp_path, reader):
+    own = (0x0065, "Image Private Header", 0x50, "LO", slices)
+    data = with_own(image(PIXELS, Manufacturer=maker), *own)
+    assert np.array_equal(reader.read(written({"a": data}, tmp_path)).array[:, :, 0], PIXELS.T)
