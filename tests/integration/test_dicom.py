@@ -168,6 +168,21 @@ def test_what_may_be_an_image_of_the_series_is_not_set_aside(tmp_path, reader):
     assert np.array_equal(reader.read(written(series(VOXELS) | {"Z": other}, tmp_path)).array, VOXELS)
 
 
+@pytest.mark.parametrize("kind", ["1.2.840.10008.5.1.4.1.1.30", CTImageStorage])
+def test_floats_of_a_map_are_no_slice_and_those_of_another_class_are_refused(kind, tmp_path, reader):
+    floats = pydicom.dcmread(io.BytesIO(image(PIXELS, SOPClassUID=kind)))
+    floats.FloatPixelData = PIXELS.astype(np.float32).tobytes()
+    del floats.PixelData
+    file = io.BytesIO()
+    floats.save_as(file)
+    folder = written(series(VOXELS) | {"Z": file.getvalue()}, tmp_path)
+    if kind == CTImageStorage:
+        with pytest.raises(VolumeRefused, match="1 of 6 DICOM files cannot be read: number 6"):
+            reader.read(folder)
+    else:
+        assert np.array_equal(reader.read(folder).array, VOXELS)
+
+
 @pytest.mark.parametrize("class_of_file", [RT_PLAN, CTImageStorage])
 def test_a_file_is_no_image_only_where_it_says_so_each_time(class_of_file, tmp_path, reader):
     plan = pydicom.dcmread(io.BytesIO(beside(SOPClassUID=RT_PLAN)))

@@ -101,6 +101,7 @@ TRANSFER_SYNTAXES = {
 DEFLATED = "1.2.840.10008.1.2.1.99"
 REARRANGED = {DEFLATED, "1.2.840.10008.1.2.2"}  #: deflated and big endian pixels are not as in memory
 IMAGES = "Image Storage"  #: in the names of the standard's classes of images
+MAP = "Parametric Map Storage"  #: the name of the class whose pixels are floats
 COMPRESSED = "1.2.840.10008.1.2.4."
 RLE = "1.2.840.10008.1.2.5"
 VOXEL_TYPES = {
@@ -331,6 +332,8 @@ def _stored(read: ReadFile, rescale: tuple[str, str] | None = None) -> Stored:
 def _beside(number: int, image: pydicom.FileDataset, *, whole: bool) -> dict[str, Any]:
     """Tell of a file without pixels that was never an image: a report, a plan, the index of a medium (DICOMDIR).
 
+    A map of a parameter has rows, but of floats, in an attribute of another name; it is no slice of a scan.
+
     Of a class that the standard does not have, this is believed of a file that is all there, where its series is not
     that of the images. Raises ``ValueError`` for any other file.
     """
@@ -338,7 +341,8 @@ def _beside(number: int, image: pydicom.FileDataset, *, whole: bool) -> dict[str
     names = [UID(each).name for each in classes if each]
     known = all(name not in classes for name in names)
     series = text(image, "SeriesInstanceUID")
-    if not names or "Rows" in image or any(IMAGES in name for name in names) or not (known or (whole and series)):
+    has_rows = "Rows" in image and set(names) != {MAP}
+    if not names or has_rows or any(IMAGES in name for name in names) or not (known or (whole and series)):
         raise ValueError("an image without pixels")
     return {"number": number, "kind": names[0], "beside": series, "known": known}
 
