@@ -341,10 +341,12 @@ def _beside(number: int, image: pydicom.FileDataset, *, whole: bool) -> dict[str
     names = [UID(each).name for each in classes if each]
     known = all(name not in classes for name in names)
     series = text(image, "SeriesInstanceUID")
-    has_rows = "Rows" in image and set(names) != {MAP}
-    if not names or has_rows or any(IMAGES in name for name in names) or not (known or (whole and series)):
+    told = {"number": number, "kind": names[0] if names else "", "beside": series, "known": known}
+    if set(names) == {MAP}:
+        return told
+    if not names or "Rows" in image or any(IMAGES in name for name in names) or not (known or (whole and series)):
         raise ValueError("an image without pixels")
-    return {"number": number, "kind": names[0], "beside": series, "known": known}
+    return told
 
 
 def _told(number: int, read: ReadFile, shown: ShownFiles) -> dict[str, Any]:
