@@ -39,8 +39,6 @@ from tests.nnunet_folders import (
 from tomaat.services.folders import nnunet_memory, nnunet_network, nnunet_way_back
 from tomaat.services.folders.nnunet_load import read_weights
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
-
 
 def predictor_of(place, *, folds=None, step=0.5, mirroring=True):
     """nnunetv2's own predictor of a folder; its method for folders would import all that training needs."""
@@ -156,6 +154,7 @@ def test_a_network_of_slices_serves_volumes(tmp_path, reader):
     held_to_theirs(make_folder(tmp_path / "Tiny", patch=(16, 24)), tmp_path, reader)
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation")  # acvl_utils, in nnunetv2's own run
 def test_a_resampling_that_is_not_the_usual_one_is_nnunets_own_function(tmp_path, reader):
     place = make_folder(tmp_path / "Tiny")
     plans = json.loads((place / "plans.json").read_text())
@@ -304,12 +303,13 @@ def test_an_exhausted_device_is_told_at_once_so_that_room_can_be_made(when, tmp_
     assert kept == [False, True], "the try after that, with room made, keeps the outputs in the machine's memory"
 
 
-def test_a_ticket_tells_each_tile_and_is_cancelled_between_two(tmp_path, reader):
+def test_a_ticket_tells_each_tile_and_is_cancelled_between_two(tmp_path, reader, capsys):
     place = make_folder(tmp_path / "Tiny", folds=("0", "1"), spacing=(1.5, 1.2, 1.2))
     task, files = task_of(place), write_scans(tmp_path, "oblique", 1)
     told = []
-    task.report = lambda fraction, stage: told.append((fraction, stage))
+    task.report = lambda fraction, stage: (print(stage), told.append((fraction, stage)))  # noqa: T201 (as `try` does)
     whole = ours(task, files, reader)
+    assert capsys.readouterr().out.count("tile 1 of ") == 2, "a program that prints the progress prints it"
     fractions = [fraction for fraction, _ in told]
     assert fractions == sorted(fractions)
     tiles = [stage for _, stage in told if stage.startswith("tile")]
@@ -340,7 +340,7 @@ def test_a_print_and_a_wish_to_exit_stay_inside_and_settings_are_put_back(tmp_pa
 
     def leave(_self, _data):
         print("goodbye")  # noqa: T201 (a library's)
-        torch.set_num_threads(1)
+        torch.set_num_threads(2)
         sys.exit(3)
 
     monkeypatch.setattr(type(task.network.predictor), "predict_sliding_window_return_logits", leave)
@@ -380,6 +380,7 @@ def test_weights_of_another_network_are_refused(tmp_path):
         task_of(place)
 
 
+@pytest.mark.filterwarnings("ignore:Detected old nnU-Net plans format")  # as nnunetv2 says
 def test_plans_and_numbers_of_2023_serve(tmp_path, reader):
     """As TotalSegmentator's: plans without an architecture, and numbers that numpy 1 wrote."""
     place = make_folder(tmp_path / "Tiny", reader="NibabelIOWithReorient")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,7 @@ class NnunetNetwork:
 
         Raises ``TaskRefused`` where the memory does not suffice, and whatever ``progress`` raises between two tiles.
         """
+        progress = outside(progress)
         progress(0.0, "preparing")
         wanted = Wanted.of(self.model, volumes[0], several=len(folds) > 1)
         cramped, self.ran_out = self.ran_out, False
@@ -173,6 +175,17 @@ def affine_of(volume: Volume) -> np.ndarray[Any, Any]:
 def within(progress: Report, low: float, high: float) -> Report:
     """Tell the progress of a part as that of the whole."""
     return lambda fraction, stage: progress(low + (high - low) * fraction, stage)
+
+
+def outside(progress: Report) -> Report:
+    """Tell the progress where the program prints, also from within ``as_guest``."""
+    stream = sys.stdout
+
+    def tell(fraction: float, stage: str) -> None:
+        with contextlib.redirect_stdout(stream):
+            progress(fraction, stage)
+
+    return tell
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ LINEAR = "resample_data_or_seg_to_shape"  #: nnU-Net's usual function, with ``LI
 LINEAR_SO = {"is_seg": False, "order": 1, "order_z": 0}
 STAGE = "labels"
 HALF_BITS = 11  #: of a float16's fraction
-SMALLEST_EXPONENT = -13  #: of a float16, as ``frexp`` counts: below, its fraction has fewer bits
+SMALLEST_EXPONENT, LARGEST_EXPONENT = -13, 16  #: of a float16, as ``frexp`` counts: below, its fraction has fewer bits
 CUT = 0.5  #: a region's probability from which a voxel belongs to it
 
 
@@ -117,8 +117,9 @@ def mixed(values: torch.Tensor, axis: int, places: tuple[np.ndarray[Any, Any], .
 
 def as_half(values: torch.Tensor) -> torch.Tensor:
     """Round float64 to the values of float16, once: torch would round twice, over float32; the type stays."""
-    exponent = torch.frexp(values).exponent.clamp_(min=SMALLEST_EXPONENT)
-    scale = torch.ldexp(torch.ones((), dtype=values.dtype, device=values.device), HALF_BITS - exponent)
+    exponent = torch.frexp(values).exponent.clamp_(SMALLEST_EXPONENT, LARGEST_EXPONENT)
+    powers = [2.0 ** (HALF_BITS - each) for each in range(SMALLEST_EXPONENT, LARGEST_EXPONENT + 1)]
+    scale = torch.tensor(powers, dtype=values.dtype, device=values.device)[exponent.long() - SMALLEST_EXPONENT]
     return values.mul_(scale).round_().div_(scale)
 
 
