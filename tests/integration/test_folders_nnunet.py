@@ -24,10 +24,12 @@ import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.preprocessing.resampling.default_resampling import resample_data_or_seg
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from tests.nnunet_folders import (
     CPU,
+    LABELS,
     PLACES,
     REGIONS,
     Called,
@@ -38,6 +40,7 @@ from tests.nnunet_folders import (
 )
 from tomaat.services.folders import nnunet_memory, nnunet_network, nnunet_way_back
 from tomaat.services.folders.nnunet_load import read_weights
+from tomaat.services.folders.nnunet_tiles import TilePredictor
 
 
 def predictor_of(place, *, folds=None, step=0.5, mirroring=True):
@@ -202,31 +205,42 @@ def test_more_than_255_labels_fit(tmp_path, reader):
 
 
 @pytest.mark.parametrize("painted", [(), (2, 1, 3)])
-@pytest.mark.parametrize("shape", [(9, 7, 5), (4, 14, 11), (3, 5, 12), (8, 5, 6)])
+@pytest.mark.parametrize("shape", [(9, 7, 5), (4, 14, 11), (3, 5, 12), (8, 5, 6), (4, 5, 6)])
 @pytest.mark.parametrize("nearest", [None, 0])
-def test_slabs_give_the_labels_of_whole_resampled_outputs(painted, shape, nearest, monkeypatch):
+@pytest.mark.parametrize("largest_bytes", [1, 2000, 2**20])
+def test_slabs_give_the_labels_of_whole_resampled_outputs(painted, shape, nearest, largest_bytes, monkeypatch):
     """Few different numbers, so that many outputs are equal once they are float16."""
     random = np.random.default_rng(5)
-    logits = (random.integers(-3, 4, (3, 4, 5, 6)) * np.float16(0.1) + random.integers(0, 2, (3, 4, 5, 6))).astype(
-        np.float16
-    )
+    logits = random.integers(-3, 4, (3, 4, 5, 6)) * np.float16(0.1) + random.integers(0, 2, (3, 4, 5, 6))
+    logits = logits.astype(np.float16)
     whole = resample_data_or_seg(logits, shape, axis=nearest, order=1, do_separate_z=nearest is not None)
-    right = nnunet_way_back.decided(torch.from_numpy(whole), painted).numpy()
-    monkeypatch.setattr(nnunet_way_back, "SLAB_BYTES", 1)
+    labels = REGIONS if painted else LABELS
+    right = LabelManager(labels, list(painted) or None).convert_logits_to_segmentation(whole)
+    monkeypatch.setattr(nnunet_way_back, "CPU_SLAB_BYTES", largest_bytes)
     told = []
     own = nnunet_way_back.in_slabs(
         torch.from_numpy(logits), shape, nearest, painted, device=CPU, progress=lambda *each: told.append(each)
     )
     np.testing.assert_array_equal(own, right)
-    assert len(told) == shape[0]
+    assert told[0] == (0.0, "labels")
 
 
 def test_a_half_is_rounded_once():
     just_above = 1 + 2.0**-11 + 2.0**-40  # in float32 half way between two of float16, which the even one wins
     values = np.array([just_above, -just_above, 6e-8, 3.1e-6, 0.0, 2049.0, 2051.0])
-    np.testing.assert_array_equal(
-        nnunet_way_back.as_half(torch.from_numpy(values.copy())).numpy(), values.astype(np.float16)
-    )
+    rounded = nnunet_way_back.as_half(torch.from_numpy(values))
+    np.testing.assert_array_equal(rounded.numpy(), values.astype(np.float16))
+
+
+def test_the_least_number_that_rounds_to_a_half_does_and_the_one_below_does_not():
+    halves = np.arange(-(2**15), 2**15).astype(np.int16).view(np.float16)
+    halves = halves[np.abs(halves) < 60_000]
+    least = nnunet_way_back.least_of(torch.from_numpy(halves.astype(np.float64))).numpy()
+    np.testing.assert_array_equal(least.astype(np.float16), halves)
+    assert (np.nextafter(least, -np.inf).astype(np.float16) < halves).all()
+    below = np.nextafter(nnunet_way_back.least_of_a_region(), -1)
+    probable = torch.from_numpy(np.array([below, nnunet_way_back.least_of_a_region()]).astype(np.float16))
+    assert (probable.float().sigmoid() > 0.5).tolist() == [False, True]
 
 
 # Memory
@@ -278,6 +292,9 @@ def test_an_exhausted_device_is_told_at_once_so_that_room_can_be_made(when, tmp_
     task, files = task_of(place), write_scans(tmp_path, "oblique", 1)
     gpu_like(task, monkeypatch)
     asked, kept = [], []
+    assert not TilePredictor(torch.device("cuda")).perform_everything_on_device, (
+        "else nnU-Net tries once more by itself"
+    )
 
     def exhausted(*_, **__):
         asked.append(1)

@@ -11,7 +11,8 @@ from tomaat.services.folders.nnunet_model import SPATIAL, NnunetModel
 from tomaat.services.task_refused import TaskRefused
 from tomaat.volumes import Volume
 
-SLAB_BYTES = 256 * 1024**2  #: of float64 outputs that are resampled at once
+SLAB_BYTES = 256 * 1024**2  #: of float64 outputs that are resampled at once, on a GPU
+CPU_SLAB_BYTES = 4 * 1024**2  #: on a CPU, as its cache holds
 #: Bytes of a voxel and channel while it is read, copied, and resampled as float64.
 PREPARED_BYTES = 4 + 4 + 8
 RESAMPLED_BYTES = 4 + 3 * 8  #: of a voxel of one channel at the network's spacing: the result, and float64 on the way

@@ -7,21 +7,24 @@ nnU-Net resamples each output to the volume, as float16, and then takes the larg
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
 from nnunetv2.preprocessing.resampling.default_resampling import determine_do_sep_z_and_axis
 
-from tomaat.services.folders.nnunet_memory import SLAB_BYTES
+from tomaat.services.folders.nnunet_memory import CPU_SLAB_BYTES, SLAB_BYTES
 from tomaat.services.folders.nnunet_model import NnunetModel
 
 Report = Callable[[float, str], None]
 LINEAR = "resample_data_or_seg_to_shape"  #: nnU-Net's usual function, with ``LINEAR_SO``: it is linear
 LINEAR_SO = {"is_seg": False, "order": 1, "order_z": 0}
 STAGE = "labels"
+STEPS = 20  #: in which its progress is told
 HALF_BITS = 11  #: of a float16's fraction
 SMALLEST_EXPONENT, LARGEST_EXPONENT = -13, 16  #: of a float16, as ``frexp`` counts: below, its fraction has fewer bits
+LARGEST_BELOW_0 = -(2**15) + 1  #: the bits of the float16 next to 0, as int16
 CUT = 0.5  #: a region's probability from which a voxel belongs to it
 
 
@@ -69,50 +72,74 @@ def in_slabs(
     As ``resample_data_or_seg`` of nnunetv2 computes with ``skimage.transform.resize``: in float64, with voxels' edges
     on each other, then rounded to float16.
     """
-    largest = max(painted, default=logits.shape[0] - 1)
-    found = np.empty(shape, smallest_type(largest))
-    steps = max(1, SLAB_BYTES // (8 * logits.shape[0] * shape[1] * shape[2]))
+    found = np.empty(shape, smallest_type(max(painted, default=logits.shape[0] - 1)))
     places = [
-        None if count == size else places_of(count, size, nearest=axis == nearest)
+        places_of(count, size, nearest=axis == nearest)
         for axis, (count, size) in enumerate(zip(logits.shape[1:], shape, strict=True))
     ]
-    for first in range(0, shape[0], steps):
-        progress(first / shape[0], STAGE)
-        last = min(first + steps, shape[0])
-        slab = slab_of(logits, places, slice(first, last), device)
-        found[first:last] = decided(slab, painted).to(torch.int32).cpu().numpy()
+    line_bytes = 8 * logits.shape[0] * shape[2]
+    lines = max(1, slab_bytes(device) // line_bytes)
+    slices = max(1, lines // shape[1])
+    for first in range(0, shape[0], slices):
+        if first * STEPS // shape[0] > (first - slices) * STEPS // shape[0]:
+            progress(first / shape[0], STAGE)
+        last = min(first + slices, shape[0])
+        low, high, weight = (each[first:last] for each in places[0])
+        part = logits[:, low[0] : high[-1] + 1].to(device)
+        slab = mixed(mixed(part, 1, (low - low[0], high - low[0], weight)), 3, places[2])
+        for begin in range(0, shape[1], lines):
+            block = mixed(slab, 2, [each[begin : begin + lines] for each in places[1]])
+            found[first:last, begin : begin + lines] = decided(block, painted).cpu().numpy()
     return found
 
 
-def slab_of(logits: torch.Tensor, places: Sequence[Any], slices: slice, device: torch.device) -> torch.Tensor:
-    """Resample some slices of the volume; float16 values, of shape (output, slice, y, x)."""
-    if places[0] is None:
-        slab = logits[:, slices].to(device)
-    else:
-        low, high, weight = (each[slices] for each in places[0])
-        slab = mixed(logits[:, low[0] : high[-1] + 1].to(device), 1, (low - low[0], high - low[0], weight))
-    for axis in (1, 2):
-        if places[axis] is not None:
-            slab = mixed(slab, axis + 1, places[axis])
-    return slab if slab.dtype == logits.dtype else as_half(slab)
+def slab_bytes(device: torch.device) -> int:
+    """Tell how many bytes of outputs to compute at once: on a CPU, what its cache holds."""
+    return CPU_SLAB_BYTES if device.type == "cpu" else SLAB_BYTES
 
 
-def places_of(count: int, size: int, *, nearest: bool) -> tuple[np.ndarray[Any, Any], ...]:
+def places_of(count: int, size: int, *, nearest: bool) -> list[np.ndarray[Any, Any]]:
     """Tell for ``size`` new voxels on the space of ``count``: the two beside each, and the second one's weight."""
     place = count / size * (np.arange(size) + 0.5) - 0.5
     if nearest:
         place = np.floor(place + 0.5)
     place = np.clip(place, 0, count - 1)
     low = np.floor(place).astype(np.int64)
-    return low, np.minimum(low + 1, count - 1), place - low
+    return [low, np.minimum(low + 1, count - 1), place - low]
 
 
-def mixed(values: torch.Tensor, axis: int, places: tuple[np.ndarray[Any, Any], ...]) -> torch.Tensor:
+def mixed(values: torch.Tensor, axis: int, places: Sequence[np.ndarray[Any, Any]]) -> torch.Tensor:
     """Interpolate along an axis, in float64."""
+    if not places[2].any() and np.array_equal(places[0], np.arange(values.shape[axis])):
+        return values.double()
     low, high, weight = (torch.from_numpy(each).to(values.device) for each in places)
     weight = weight.reshape([-1 if number == axis else 1 for number in range(values.ndim)])
-    one = values.index_select(axis, low).double()
-    return one.mul_(1 - weight).add_(values.index_select(axis, high).double().mul_(weight))
+    return torch.lerp(values.index_select(axis, low).double(), values.index_select(axis, high).double(), weight)
+
+
+def decided(values: torch.Tensor, painted: Sequence[int]) -> torch.Tensor:
+    """Choose each voxel's label as if the values were float16: the first of the largest outputs, or the last region.
+
+    Rounding keeps the order, so only the largest one is rounded, and the others are held to the least number that
+    becomes the same. ``values`` is float64, of shape (output, ...).
+    """
+    found = torch.zeros(values.shape[1:], dtype=torch.int32, device=values.device)
+    if painted:
+        for output, number in zip(values, painted, strict=True):
+            found.masked_fill_(output >= least_of_a_region(), number)
+        return found
+    least = least_of(as_half(values.amax(0)))
+    for number in reversed(range(values.shape[0])):
+        found.masked_fill_(values[number] >= least, number)
+    return found
+
+
+@cache
+def least_of_a_region() -> float:
+    """Tell the least output that nnU-Net, in float32, finds more probable than ``CUT``."""
+    halves = torch.arange(1, 2**14, dtype=torch.int16).view(torch.float16)
+    probable = halves[halves.float().sigmoid() > CUT]
+    return float(least_of(probable[:1].double()))
 
 
 def as_half(values: torch.Tensor) -> torch.Tensor:
@@ -120,17 +147,15 @@ def as_half(values: torch.Tensor) -> torch.Tensor:
     exponent = torch.frexp(values).exponent.clamp_(SMALLEST_EXPONENT, LARGEST_EXPONENT)
     powers = [2.0 ** (HALF_BITS - each) for each in range(SMALLEST_EXPONENT, LARGEST_EXPONENT + 1)]
     scale = torch.tensor(powers, dtype=values.dtype, device=values.device)[exponent.long() - SMALLEST_EXPONENT]
-    return values.mul_(scale).round_().div_(scale)
+    return (values * scale).round_().div_(scale)
 
 
-def decided(values: torch.Tensor, painted: Sequence[int]) -> torch.Tensor:
-    """Choose each voxel's label: the first of the largest outputs, or the last region that it belongs to."""
-    if not painted:
-        return values.argmax(0)
-    found = torch.zeros(values.shape[1:], dtype=torch.int32, device=values.device)
-    for output, number in zip(values, painted, strict=True):
-        found[output.float().sigmoid() > CUT] = number
-    return found
+def least_of(halves: torch.Tensor) -> torch.Tensor:
+    """Give the least float64 that rounds to each float16: half way to the one below, if the even one is above."""
+    bits = halves.half().view(torch.int16)  # the sign, and the place among all of that sign
+    below = torch.where(halves > 0, bits - 1, torch.where(halves < 0, bits + 1, LARGEST_BELOW_0)).view(torch.float16)
+    middle = (halves + below.double()) / 2
+    return torch.where(as_half(middle) == halves, middle, torch.nextafter(middle, halves))
 
 
 def one_by_one(
