@@ -5,6 +5,7 @@ import json
 import sys
 import threading
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -440,6 +441,7 @@ def test_a_trainer_that_builds_another_network_names_the_package_that_it_needs(t
         task_of(place)
 
 
+@pytest.mark.filterwarnings("ignore:divide by zero")  # of scikit-image, just before
 def test_volumes_that_the_network_could_not_understand_are_refused(tmp_path):
     task = task_of(make_folder(tmp_path / "Tiny", names=("CT", "MR")))
     one, other = large((20, 20, 20)), large((20, 20, 21))
@@ -448,5 +450,8 @@ def test_volumes_that_the_network_could_not_understand_are_refused(tmp_path):
     wrong = one.like(np.full((20, 20, 20), np.nan, np.float32))
     with pytest.raises(TaskRefused, match="ct: 8000 of its voxels are not finite"):
         task.perform(ct=wrong, mr=one)
+    thin = replace(large((20, 1, 20)), spacing_mm=(1.0, 0.7, 1.0))
+    with pytest.raises(TaskRefused, match=r"thinner than half a voxel of the network, which has 2 x 1\.5 x 1\.5 mm"):
+        task.perform(ct=thin, mr=thin)
     with pytest.raises(TaskRefused, match="all voxels are 0"):
         task.perform(ct=one.like(np.zeros((20, 20, 20))), mr=one.like(np.zeros((20, 20, 20))))

@@ -4,6 +4,7 @@ import itertools
 import json
 import pickle
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -135,3 +136,13 @@ def test_a_file_of_another_tool_is_no_checkpoint(tmp_path):
     path.write_bytes(pickle.dumps({"network_weights": 1}))
     with pytest.raises(FolderRefused, match="no checkpoint of torch"):
         read_checkpoint(path)
+
+
+def test_the_document_shows_how_a_checkpoint_gets_another_trainers_name(tmp_path, monkeypatch):
+    place = make_folder(tmp_path / "Tiny")
+    path = place / "fold_0/checkpoint_final.pth"
+    change_checkpoint(path, trainer_name="nnUNetTrainerMine")
+    document = (Path(__file__).resolve().parents[2] / "docs/nnunet.md").read_text()
+    monkeypatch.chdir(place)
+    exec(document.partition("```python\n")[2].partition("```")[0], {})  # noqa: S102 (what the document says)
+    assert read_checkpoint(path).trainer == "nnUNetTrainer"

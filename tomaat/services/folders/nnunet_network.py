@@ -26,10 +26,12 @@ from tomaat.services.folders.nnunet_memory import Wanted, demand_room
 from tomaat.services.folders.nnunet_model import NnunetModel
 from tomaat.services.folders.nnunet_tiles import TilePredictor
 from tomaat.services.folders.nnunet_way_back import labels_of
+from tomaat.services.task_refused import TaskRefused
 from tomaat.volumes import Volume
 
 Report = Callable[[float, str], None]
 PREPARED, SEEN = 0.1, 0.9  #: of the whole: when the network begins, and when it has seen all tiles
+NOTHING_LEFT = "zero-size array"  #: numpy's words, where no voxel is left of a volume that was resampled
 MOST_OF_DEVICE = 0.8  #: of the device's memory that outputs at full size may take; above, they lie in the machine's
 
 
@@ -76,7 +78,7 @@ class NnunetNetwork:
         """Run one tile of zeros, on a GPU only: on a CPU it takes as long each time."""
         if self.device.type == "cuda":
             tile = torch.zeros((1, len(self.model.channels), *self.configuration.patch_size), device=self.device)
-            with torch.autocast("cuda"):
+            with as_guest(), torch.autocast("cuda"):
                 self.predictor.network(tile)
 
     @torch.inference_mode()
@@ -122,14 +124,26 @@ class NnunetNetwork:
     def prepare(self, volumes: Sequence[Volume]) -> tuple[torch.Tensor, dict[str, Any]]:
         """Crop, normalize and resample as the plans say; (channel, z, y, x), and what the way back needs to know."""
         arrays = [as_read(volume, reorients=self.model.reorients) for volume in volumes]
+        read = np.empty((len(arrays), *arrays[0].shape), np.float32)
+        for channel, array in zip(read, arrays, strict=True):
+            channel[...] = array
         spacing = list(volumes[0].spacing_mm)
         if self.model.reorients:
             to_ras = io_orientation(affine_of(volumes[0]))
             spacing = [spacing[source] for source in np.argsort(to_ras[:, 0])]
         properties: dict[str, Any] = {"spacing": [float(each) for each in reversed(spacing)]}
-        data, _, properties = self.configuration.preprocessor_class(verbose=False).run_case_npy(
-            np.stack(arrays), None, properties, self.plans, self.configuration, self.model.dataset
-        )
+        try:
+            data, _, properties = self.configuration.preprocessor_class(verbose=False).run_case_npy(
+                read, None, properties, self.plans, self.configuration, self.model.dataset
+            )
+        except ValueError as error:
+            if NOTHING_LEFT not in str(error):
+                raise
+            voxel = " x ".join(f"{mm:g}" for mm in self.configuration.spacing)
+            rule = f"half a voxel of the network, which has {voxel} mm"
+            raise TaskRefused(
+                f"The part that is not 0 is thinner than {rule}; send more of it.", code="too-thin"
+            ) from error
         return torch.from_numpy(data).to(dtype=torch.float32, memory_format=torch.contiguous_format), properties
 
     def mean_of(self, data: torch.Tensor, folds: Sequence[str], progress: Report) -> torch.Tensor:
@@ -157,11 +171,11 @@ class NnunetNetwork:
 
 
 def as_read(volume: Volume, *, reorients: bool) -> np.ndarray[Any, Any]:
-    """Give a volume's voxels as nnU-Net's reader does: (z, y, x), float32, in RAS where its plans say so."""
+    """Give a volume's voxels in the order of nnU-Net's reader: (z, y, x), in RAS where its plans say so."""
     array = volume.array
     if reorients:
         array = apply_orientation(array, io_orientation(affine_of(volume)))
-    return array.transpose(2, 1, 0).astype(np.float32)
+    return array.transpose(2, 1, 0)
 
 
 def affine_of(volume: Volume) -> np.ndarray[Any, Any]:

@@ -37,8 +37,9 @@ class TilePredictor(nnUNetPredictor):
             logits = super()._internal_predict_sliding_window_return_logits(data, self.tiles, self.keeps_on_device)
         finally:
             self.tiles.end()
-        if self.trouble is not None:
-            raise self.trouble
+        trouble, self.trouble = self.trouble, None  # kept, it would keep tensors of the device
+        if trouble is not None:
+            raise trouble
         return logits
 
     def _internal_maybe_mirror_and_predict(self, x: torch.Tensor) -> torch.Tensor:
