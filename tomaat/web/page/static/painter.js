@@ -183,7 +183,8 @@ export class Painter {
     this.#say(above, middle, top + edge, "center");
     this.#say(below, middle, top + height - edge, "center");
     const slice = `${plane.name} ${voxel[plane.across] + 1} / ${shape.sizes[plane.across]}`;
-    this.#say(slice, left + edge, top + edge, "left", plane === active ? ACTIVE : WORDS);
+    const isNarrow = left + 2 * edge + this.#context.measureText(slice).width > middle; // the letter would read as a digit
+    this.#say(slice, left + edge, top + (isNarrow ? 2.6 : 1) * edge, "left", plane === active ? ACTIVE : WORDS);
   }
 
   /**
