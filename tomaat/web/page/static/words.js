@@ -42,6 +42,14 @@ export function inDigits(value, digits = Number.isSafeInteger(value) ? 16 : 6) {
   return rounded.toLocaleString("en", { maximumFractionDigits: 10 }).replaceAll(",", "\u202f");
 }
 
+const FINEST = 6; // digits behind the point
+
+/** A length to a tenth of a mm, and finer where voxels are. @param {number} mm @param {number[]} spacing of the voxels, mm */
+export function inMm(mm, spacing) {
+  const digits = Math.ceil(-Math.log10(Math.min(...spacing)) - 0.01); // a spacing of 32 bits is not quite 0.1
+  return `${mm.toFixed(Math.min(Math.max(digits, 1), FINEST))} mm`;
+}
+
 const DRAINED = /\bis drained\b/g;
 const TOKENS = /\btoken(s?)\b/g;
 
