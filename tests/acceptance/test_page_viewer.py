@@ -610,6 +610,7 @@ def test_window_zoom_ruler_and_picture(viewer, page):
     canvas, levels = page.locator("canvas"), page.locator(".levels")
     expect(page.locator(".place")).to_contain_text("value 40 · box")
     assert page.evaluate("document.documentElement.scrollHeight <= innerHeight && canvasShare() > 0.55")
+    expect(levels).to_have_text("W 400 L 50")
     for name, told_as in (
         ("Lung", "W 1\u202f500 L -600"),
         ("Bone", "W 1\u202f800 L 400"),

@@ -12,7 +12,7 @@ import * as controls from "./viewer-controls.js";
 import { Hand } from "./viewer-hand.js";
 import { listenToKeys } from "./viewer-keys.js";
 import { LabelPanel } from "./viewer-labels.js";
-import { followWindow, windowControls, windowText } from "./viewer-window.js";
+import { followWindow, seenAtFirst, windowControls, windowText } from "./viewer-window.js";
 import { mostLabelled, sameGrid, through, voxelNear } from "./volume.js";
 import { inDigits, inMm, saidBy } from "./words.js";
 import { NotLoaded } from "./workers.js";
@@ -214,7 +214,7 @@ class Viewer {
     if (!image && !images.length) throw new Error(this.fault);
     this.below = volume;
     const first = picture.place ? null : images.map(mostLabelled).find(Boolean);
-    picture.show(image, images, first ?? null);
+    picture.show(volume && image ? seenAtFirst(volume.name, image) : image, images, first ?? null);
   }
 
   /** Make the controls anew; the focus stays where it was, or goes to the picture. */

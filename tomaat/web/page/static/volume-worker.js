@@ -47,6 +47,7 @@ async function readVolume(file, isLabels) {
   const [low, high] = isWindow ? found : [least, most];
   return {
     ...{ voxels, stored, order, slope, intercept, low, high, least, most },
+    ownWindow: hdr.cal_max > hdr.cal_min,
     affine: hdr.affine.map((row) => [...row]),
     counts: isLabels ? countsOf(voxels, stored, order) : null,
   };

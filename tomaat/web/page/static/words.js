@@ -21,11 +21,15 @@ export function inTime(seconds) {
   return `${Number((seconds / 3600).toFixed(1))} h`;
 }
 
+// made once: a browser takes a millisecond for each
+const CLOCK = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
+const CALENDAR = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+
 /** A moment of the API as this browser's user writes it. @param {string} moment */
 export function atTime(moment) {
   const time = new Date(moment);
   const today = time.toDateString() === new Date().toDateString();
-  return time.toLocaleString(undefined, today ? { timeStyle: "short" } : { dateStyle: "medium", timeStyle: "short" });
+  return (today ? CLOCK : CALENDAR).format(time);
 }
 
 /**

@@ -49,6 +49,8 @@ declare global {
       scl_inter: number;
       datatypeCode: number;
       vox_offset: number;
+      cal_min: number;
+      cal_max: number;
     };
     /** The page's own: how many bytes the voxels had in the file. */
     storedBytes: number;
