@@ -2,16 +2,20 @@
 
 import { make } from "./dom.js";
 
-/** @typedef {{version: string, intended_use?: string, licence?: string, reference?: string, contact?: string}} Told */
+/** @typedef {{version: string, intended_use?: string, licence?: string, reference?: string, contact?: string, kind?: string,
+ *   weights_sha256?: string | null}} Told */
+
+export const OF_NETWORK = "SHA-256 of the network";
 
 /** The texts that there are, each with its title. @param {Told} told @returns {[string, string][]} */
-export function ownTexts({ version, intended_use, licence, reference, contact }) {
+export function ownTexts({ version, intended_use, licence, reference, contact, kind }) {
   const all = Object.entries({
     "Intended use": intended_use,
     Version: version,
     Licence: licence,
     Reference: reference,
     Contact: contact,
+    Kind: kind,
   });
   return all.flatMap(([title, text]) => (text ? [/** @type {[string, string]} */ ([title, text])] : []));
 }
@@ -20,6 +24,7 @@ export function ownTexts({ version, intended_use, licence, reference, contact })
 export function makeOwnTexts(told) {
   const first = ownTexts({ version: told.version, intended_use: told.intended_use });
   const rest = ownTexts({ ...told, version: "", intended_use: "" });
+  if (told.weights_sha256) rest.push([OF_NETWORK, told.weights_sha256]);
   const titles = rest.map(([title]) => title.toLowerCase()).join(", ");
   const summary = `${titles.slice(0, 1).toUpperCase()}${titles.slice(1)}`;
   const more = rest.length > 0 && make("details", {}, make("summary", {}, summary), makeList(rest));
