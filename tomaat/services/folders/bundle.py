@@ -33,8 +33,6 @@ def make_bundle(place: Path, name: str) -> type[FolderTask]:
         "description": metadata.description,
         "version": metadata.version,
         "inputs": _inputs(metadata, overlap_of(config)),
-        "place": place,
-        "kind": BUNDLE,
         "metadata": metadata,
         **metadata.texts,
     }

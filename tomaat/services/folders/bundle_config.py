@@ -47,9 +47,7 @@ def _read_yaml(file: Path) -> Any:
     try:
         import yaml  # noqa: PLC0415 (the other half of the bundles is JSON)
     except ImportError:
-        raise FolderRefused(
-            f"{file.name} is YAML, which needs PyYAML: pip install --no-deps -r requirements-monai.txt"
-        ) from None
+        raise FolderRefused(f"{file.name} is YAML, which needs PyYAML: pip install -r requirements-monai.txt") from None
     try:
         return yaml.safe_load(file.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
