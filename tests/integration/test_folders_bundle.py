@@ -329,6 +329,19 @@ def test_loaders_with_a_reader_of_their_own_and_channels_at_the_end_are_followed
     assert np.array_equal(found.volume.array, wanted.volume.array)
 
 
+def test_channels_that_are_loaded_one_by_one_are_given_by_their_names(tmp_path, reader):
+    config = made.inference(2)
+    before = config["preprocessing"]["transforms"]
+    for transform in before[:2]:
+        transform["keys"] = ["T2", "T1"]
+    before.insert(2, {"_target_": "ConcatItemsd", "keys": ["T1", "T2"], "name": "image"})
+    task = task_of(made.write_bundle(tmp_path / "other", config=config, channels=2))
+    plain = task_of(made.write_bundle(tmp_path / "plain", channels=2))
+    files = [made.write_image(tmp_path / f"{n}.nii.gz", seed=n) for n in range(2)]
+    found, wanted = (each.perform(**volumes_of(each, files, reader))["segmentation"] for each in (task, plain))
+    assert np.array_equal(found.volume.array, wanted.volume.array)
+
+
 def test_a_result_that_is_not_inverted_lies_where_it_belongs(scan, tmp_path):
     config = made.inference()
     config["postprocessing"]["transforms"].pop(1)

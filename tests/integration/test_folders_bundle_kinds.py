@@ -202,5 +202,5 @@ def test_weights_that_nothing_loads_or_that_lie_elsewhere_are_refused(tmp_path):
 def test_a_preprocessing_that_loads_in_another_way_is_refused(tmp_path):
     config = made.inference()
     config["preprocessing"]["transforms"][0] = {"_target_": "Identityd", "keys": "image"}
-    with pytest.raises(FolderRefused, match="the preprocessing has no LoadImaged"):
+    with pytest.raises(FolderRefused, match="LoadImaged for nothing; a service is made"):
         load(made.write_bundle(tmp_path / "tiny", config=config))

@@ -50,13 +50,17 @@ Report = Callable[[float, str], None]
 class Bundle:
     """A bundle's parts, with its weights on the device."""
 
-    def __init__(self, place: Path, device: Any) -> None:
-        """Make the parts. Raises ``FolderRefused`` where one cannot be made, or its weights do not fit."""
+    def __init__(self, place: Path, device: Any, channels: Sequence[str]) -> None:
+        """Make the parts, for volumes of these ``channels``: the ids of the service's inputs.
+
+        Raises ``FolderRefused`` where a part cannot be made, or its weights do not fit.
+        """
         self.device = torch.device(device)
+        self.channels = channels
         self.walls = Walls(place)
         with self.walls.within():
             try:
-                self._make(place)
+                self._make(self.walls.place)
             except (FolderRefused, MemoryError, torch.OutOfMemoryError):
                 raise
             except Exception as error:
@@ -85,21 +89,26 @@ class Bundle:
         load_weights(parser, place, self.network, self.device)
         self.network.to(self.device).eval()
         self.held = HeldVolumes(_channel_axis(self.preprocessing))
-        self.key = self._take_loader(name)
+        self.keys = self._take_loaders(name)
         self.postprocessing = _without_savers(self.postprocessing)
         self.meaning = meaning_of(_flat(self.postprocessing))
 
-    def _take_loader(self, name: str) -> str:
-        """Let the bundle's own loader read volumes in memory; give the key of its dictionary."""
+    def _take_loaders(self, name: str) -> list[str]:
+        """Let the bundle's own loaders read volumes in memory; give the keys of their dictionary.
+
+        There is one for all channels, or one for each, in the order of the channels.
+        """
         loaders = [each for each in _flat(self.preprocessing) if isinstance(each, LoadImaged)]
-        if not loaders:
-            raise FolderRefused(
-                f"{name}: the preprocessing has no LoadImaged, in whose place a volume could be given; a service is "
-                "made of bundles that load by it."
-            )
+        keys = [str(key) for loader in loaders for key in loader.keys]
         for loader in loaders:
             loader.register(self.held)
-        return str(loaders[0].keys[0])
+        if len(keys) not in {1, len(self.channels)}:
+            raise FolderRefused(
+                f"{name}: the preprocessing has LoadImaged for {', '.join(keys) or 'nothing'}; a service is made of "
+                f"bundles in which it loads one image, or one for each of the {len(self.channels)} channels."
+            )
+        by_name = {key.lower(): key for key in keys}
+        return [by_name[id] for id in self.channels] if by_name.keys() == set(self.channels) else keys
 
     def predict(self, volumes: Sequence[Volume], report: Report, overlap: float | None = None) -> Prediction:
         """Run the bundle on volumes of one grid, one for each channel, as its evaluator would on their files.
@@ -108,7 +117,8 @@ class Bundle:
         """
         report(0.0, "preprocessing")
         with self.walls.within(), self.held.holding(volumes) as names:
-            item = apply_transform(self.preprocessing, {self.key: names})
+            files = {self.keys[0]: names if len(names) > 1 else names[0]} if len(self.keys) == 1 else None
+            item = apply_transform(self.preprocessing, files or dict(zip(self.keys, names, strict=True)))
             batch = list_data_collate([item])
             inputs, _ = default_prepare_batch(batch, self.device)
             inferer = self.inferer
@@ -162,12 +172,11 @@ class HeldVolumes(ImageReader):  # type: ignore[misc]
         self.volumes: dict[str, Volume] = {}
 
     @contextlib.contextmanager
-    def holding(self, volumes: Sequence[Volume]) -> Iterator[str | list[str]]:
-        """Hold volumes for a while; give the name of the only one, or the names of all."""
+    def holding(self, volumes: Sequence[Volume]) -> Iterator[list[str]]:
+        """Hold volumes for a while; give the names by which they are read."""
         self.volumes = {f"channel-{number}": volume for number, volume in enumerate(volumes)}
-        names = list(self.volumes)
         try:
-            yield names[0] if len(names) == 1 else names
+            yield list(self.volumes)
         finally:
             self.volumes = {}
 

@@ -22,7 +22,7 @@ class BundleTask(FolderTask):
         """Make the bundle's parts and load its weights. Raises ``FolderRefused``."""
         from tomaat.services.folders.bundle_run import Bundle  # noqa: PLC0415 (MONAI takes seconds)
 
-        self.bundle = Bundle(self.place, device)
+        self.bundle = Bundle(self.place, device, list(self.metadata.channels))
 
     def perform(self, **inputs: Any) -> Outputs:
         """Run the bundle on the volumes, one for each channel, all on one grid."""
