@@ -14,7 +14,7 @@ from tomaat.refusals import WrongValue
 from tomaat.services.folders import kinds
 from tomaat.services.folders.bundle import BUNDLE
 from tomaat.services.folders.bundle_metadata import read_metadata
-from tomaat.services.folders.bundle_outputs import Prediction, affine_of, meaning_of, outputs_of
+from tomaat.services.folders.bundle_outputs import BundlePrediction, affine_of, meaning_of, outputs_of
 from tomaat.services.folders.folder_refused import FolderRefused
 from tomaat.volumes import Volume
 
@@ -41,7 +41,7 @@ def named(tmp_path, values, after=(), names=made.NAMES, **changed):
     array = np.zeros((len(values), 2, 3, 4), np.float32)
     for channel, row in enumerate(values):
         array[channel].flat[: len(row)] = row
-    found = Prediction(array=array, affine=affine_of(SCAN), meaning=meaning_of(after))
+    found = BundlePrediction(array=array, affine=affine_of(SCAN), meaning=meaning_of(after))
     return outputs_of(found, SCAN, read_metadata(tmp_path))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from Inputs import FloatInput, Input, VolumeInput
 from tomaat.services.folders.bundle_config import check_evaluator, config_file, overlap_of, read_config
-from tomaat.services.folders.bundle_metadata import FILE, Metadata, read_metadata
+from tomaat.services.folders.bundle_metadata import FILE, BundleMetadata, read_metadata
 from tomaat.services.folders.bundle_task import OVERLAP, BundleTask
 from tomaat.services.folders.folder_refused import FolderRefused
 from tomaat.services.folders.folder_task import FolderTask
@@ -39,7 +39,7 @@ def make_bundle(place: Path, name: str) -> type[FolderTask]:
     return type(name, (BundleTask,), facts)
 
 
-def _inputs(metadata: Metadata, overlap: float | None) -> list[Input]:
+def _inputs(metadata: BundleMetadata, overlap: float | None) -> list[Input]:
     modalities = None if metadata.modality is None else [metadata.modality]
     inputs: list[Input] = [VolumeInput(id, name, modalities=modalities) for id, name in metadata.channels.items()]
     if overlap is not None:

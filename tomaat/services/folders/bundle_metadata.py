@@ -33,7 +33,7 @@ OTHERS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Metadata:
+class BundleMetadata:
     """The facts of a bundle that make its service."""
 
     description: str
@@ -46,7 +46,7 @@ class Metadata:
     labels: Mapping[int, str]  #: of the result's values, where the operator wrote ``label_def``; else empty
 
 
-def read_metadata(place: Path) -> Metadata:
+def read_metadata(place: Path) -> BundleMetadata:
     """Read a bundle's metadata. Raises ``FolderRefused`` where they are wrong or of another kind of network."""
     told = _read(place / FILE)
     formats = _table(told, "network_data_format", FILE)
@@ -54,7 +54,7 @@ def read_metadata(place: Path) -> Metadata:
     found = _only(_table(formats, "outputs", "network_data_format"), "outputs")
     _refuse_other_kinds(given, found, f"{told.get('task', '')} {told.get('name', '')}")
     modality = MODALITIES.get(str(given.get("modality")).upper())
-    return Metadata(
+    return BundleMetadata(
         description=_text(told, "description", 2000) or _text(told, "task", 2000) or "A MONAI bundle.",
         version=_text(told, "version", LONGEST_NAME) or "1",
         texts={

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tomaat.refusals import WrongValue
-from tomaat.services.folders.bundle_metadata import Metadata, id_of
+from tomaat.services.folders.bundle_metadata import BundleMetadata, id_of
 from tomaat.services.task import Outputs
 from tomaat.volumes import Labels, Volume
 
@@ -28,7 +28,7 @@ KEEPING = frozenset(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Meaning:
+class BundleMeaning:
     """How the values of a prediction follow from the numbers of the network's channels."""
 
     is_known: bool  #: each value is the number of a channel, but for those in ``moved``
@@ -36,15 +36,15 @@ class Meaning:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prediction:
+class BundlePrediction:
     """The result of a bundle's postprocessing."""
 
     array: np.ndarray[Any, Any]  #: shape (channel, i, j, k)
     affine: np.ndarray[Any, Any]  #: from i, j, k to mm in RAS, shape (4, 4)
-    meaning: Meaning
+    meaning: BundleMeaning
 
 
-def meaning_of(postprocessing: Iterable[Any]) -> Meaning:
+def meaning_of(postprocessing: Iterable[Any]) -> BundleMeaning:
     """Tell from a bundle's transforms after the network what its values mean."""
     moved: dict[int, int] = {}
     for transform in postprocessing:
@@ -54,11 +54,11 @@ def meaning_of(postprocessing: Iterable[Any]) -> Meaning:
             pairs = {int(old): int(new) for old, new in zip(mapper.orig_labels, mapper.target_labels, strict=True)}
             moved = {**pairs, **{number: pairs.get(value, value) for number, value in moved.items()}}
         elif name not in KEEPING or not type(transform).__module__.startswith("monai."):
-            return Meaning(is_known=False, moved={})
-    return Meaning(is_known=True, moved=moved)
+            return BundleMeaning(is_known=False, moved={})
+    return BundleMeaning(is_known=True, moved=moved)
 
 
-def outputs_of(found: Prediction, scan: Volume, metadata: Metadata) -> Outputs:
+def outputs_of(found: BundlePrediction, scan: Volume, metadata: BundleMetadata) -> Outputs:
     """Name a prediction's outputs. Raises ``WrongValue`` for a segmentation of fractions."""
     channels = [_placed(array, found.affine, scan) for array in found.array]
     if not metadata.makes_labels:
@@ -80,7 +80,7 @@ def outputs_of(found: Prediction, scan: Volume, metadata: Metadata) -> Outputs:
     return outputs
 
 
-def _labels(volume: Volume, meaning: Meaning, metadata: Metadata) -> Labels:
+def _labels(volume: Volume, meaning: BundleMeaning, metadata: BundleMetadata) -> Labels:
     """Name the values of a segmentation; one of which nothing is known is named by its number."""
     names = dict(metadata.labels)
     if not names and meaning.is_known:

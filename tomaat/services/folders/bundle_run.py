@@ -34,8 +34,8 @@ from monai.utils import MetaKeys, SpaceKeys, ensure_tuple, ensure_tuple_rep, fal
 
 from tomaat.refusals import WrongValue
 from tomaat.services.folders.bundle_config import check_evaluator, config_file
-from tomaat.services.folders.bundle_outputs import Prediction, affine_of, meaning_of
-from tomaat.services.folders.bundle_walls import Walls
+from tomaat.services.folders.bundle_outputs import BundlePrediction, affine_of, meaning_of
+from tomaat.services.folders.bundle_walls import BundleWalls
 from tomaat.services.folders.bundle_weights import load_weights
 from tomaat.services.folders.folder_refused import FolderRefused
 from tomaat.volumes import Volume
@@ -57,7 +57,7 @@ class Bundle:
         """
         self.device = torch.device(device)
         self.channels = channels
-        self.walls = Walls(place)
+        self.walls = BundleWalls(place)
         with self.walls.within():
             try:
                 self._make(self.walls.place)
@@ -110,7 +110,7 @@ class Bundle:
         by_name = {key.lower(): key for key in keys}
         return [by_name[id] for id in self.channels] if by_name.keys() == set(self.channels) else keys
 
-    def predict(self, volumes: Sequence[Volume], report: Report, overlap: float | None = None) -> Prediction:
+    def predict(self, volumes: Sequence[Volume], report: Report, overlap: float | None = None) -> BundlePrediction:
         """Run the bundle on volumes of one grid, one for each channel, as its evaluator would on their files.
 
         ``overlap`` of the tiles replaces the configuration's own. ``report`` may raise to give up between tiles.
@@ -154,14 +154,14 @@ class Bundle:
         finally:
             told.remove()
 
-    def _prediction(self, found: Any, scan: Volume) -> Prediction:
+    def _prediction(self, found: Any, scan: Volume) -> BundlePrediction:
         affine = np.asarray(found.affine.cpu(), np.float64) if isinstance(found, MetaTensor) else affine_of(scan)
         array = torch.as_tensor(found).detach().cpu().float().numpy() if hasattr(found, "detach") else np.asarray(found)
         if array.ndim == 3:  # noqa: PLR2004 (i, j, k, where the postprocessing took the channel away)
             array = array[None]
         if array.ndim != 4 or (not isinstance(found, MetaTensor) and array.shape[1:] != scan.array.shape):  # noqa: PLR2004
             raise WrongValue(f"the bundle's result has the shape {array.shape}, which is no volume's")
-        return Prediction(array=array, affine=affine, meaning=self.meaning)
+        return BundlePrediction(array=array, affine=affine, meaning=self.meaning)
 
 
 class HeldVolumes(ImageReader):  # type: ignore[misc]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from tomaat.services.folders.bundle_metadata import Metadata
+from tomaat.services.folders.bundle_metadata import BundleMetadata
 from tomaat.services.folders.bundle_outputs import outputs_of
 from tomaat.services.folders.folder_task import FolderTask, demand_one_grid
 from tomaat.services.task import Outputs
@@ -16,7 +16,7 @@ class BundleTask(FolderTask):
     """A MONAI bundle as a service: its preprocessing, network, inferer and postprocessing, without its files."""
 
     packages = ("monai", "torch", "nibabel")
-    metadata: ClassVar[Metadata]
+    metadata: ClassVar[BundleMetadata]
 
     def load_network(self, device: Any) -> None:
         """Make the bundle's parts and load its weights. Raises ``FolderRefused``."""

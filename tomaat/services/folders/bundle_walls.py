@@ -27,7 +27,7 @@ WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 _at_work = threading.local()  #: ``place``: the folder whose code this thread runs
 
 
-class Walls:
+class BundleWalls:
     """The walls around one folder's code; ``within`` runs it there, again and again."""
 
     def __init__(self, place: Path) -> None:
