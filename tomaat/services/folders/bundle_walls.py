@@ -52,17 +52,16 @@ class BundleWalls:
 
     @contextlib.contextmanager
     def _own_modules(self) -> Iterator[None]:
-        """Let the folder import its own modules, which no other code sees, and leave no compiled files in it."""
+        """Let the folder import its own modules, which no other code sees."""
         others = {name.partition(".")[0] for name in sys.modules} | sys.stdlib_module_names
         if clash := sorted(self.names & others):
             raise FolderRefused(
                 f"{self.place.name}: its own Python package {clash[0]!r} has the name of one that this worker uses "
                 "already; rename it, or give the service an environment of its own."
             )
-        path, writes_none = list(sys.path), sys.dont_write_bytecode
+        path = list(sys.path)
         sys.path[:] = [str(self.place), *self.paths, *path]
         sys.modules.update(self.modules)
-        sys.dont_write_bytecode = True
         importlib.invalidate_caches()
         try:
             yield
@@ -71,7 +70,6 @@ class BundleWalls:
             own = [name for name in sys.modules if name.partition(".")[0] in self.names]
             self.modules = {name: sys.modules.pop(name) for name in own}
             sys.path[:] = path
-            sys.dont_write_bytecode = writes_none
 
 
 @contextlib.contextmanager
@@ -120,7 +118,7 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
         raise PermissionError(f"the bundle's code must not reach the network ({event}); nothing is downloaded")
     if event in PROCESSES:
         raise PermissionError(f"the bundle's code must not start processes ({event})")
-    if event == "open":
+    if event == "open":  # a compiled module, too, which Python then does without
         path, _, flags = arguments
         if isinstance(flags, int) and flags & WRITING and _is_in(path, place):
             raise PermissionError(f"the bundle's code must not write into its folder: {path}")
