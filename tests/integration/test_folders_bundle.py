@@ -243,6 +243,21 @@ def test_a_bundle_that_hides_another_package_is_refused_by_its_name(tmp_path):
         task_of(place)
 
 
+def test_a_folder_that_hides_nothing_may_have_another_packages_name(scan, tmp_path):
+    place = made.write_bundle(tmp_path / "tiny")
+    (place / "json").mkdir()
+    (place / "json/convert.py").touch()
+    task_of(place).perform(image=scan)
+    assert sys.modules["json"] is json
+
+
+def test_an_exhausted_memory_is_told_as_such_from_within_a_transform(scan, tmp_path):
+    code = "(_ for _ in ()).throw(torch.OutOfMemoryError('CUDA out of memory'))"
+    after = {"_target_": "Lambdad", "keys": "pred", "func": f"$lambda x: {code}"}
+    with pytest.raises(torch.OutOfMemoryError):
+        task_of(changed(tmp_path, after)).perform(image=scan)
+
+
 def test_flags_random_numbers_and_environment_are_put_back(scan, tmp_path):
     spoil = (
         "monai.utils.set_determinism(seed=7, use_deterministic_algorithms=True), os.environ.update(TOMAAT_SPOILT='1'), "

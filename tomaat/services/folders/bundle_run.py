@@ -60,7 +60,8 @@ class Bundle:
         self.walls = BundleWalls(place)
         with self.walls.within():
             try:
-                self._make(self.walls.place)
+                with out_of_memory_told():
+                    self._make(self.walls.place)
             except (FolderRefused, MemoryError, torch.OutOfMemoryError):
                 raise
             except Exception as error:
@@ -116,7 +117,7 @@ class Bundle:
         ``overlap`` of the tiles replaces the configuration's own. ``report`` may raise to give up between tiles.
         """
         report(0.0, "preprocessing")
-        with self.walls.within(), self.held.holding(volumes) as names:
+        with self.walls.within(), out_of_memory_told(), self.held.holding(volumes) as names:
             files = {self.keys[0]: names if len(names) > 1 else names[0]} if len(self.keys) == 1 else None
             item = apply_transform(self.preprocessing, files or dict(zip(self.keys, names, strict=True)))
             batch = list_data_collate([item])
@@ -202,6 +203,20 @@ class HeldVolumes(ImageReader):  # type: ignore[misc]
             MetaKeys.ORIGINAL_CHANNEL_DIM: math.nan if axis is None else axis,
         }
         return (arrays[0] if axis is None else np.stack(arrays, axis=axis)), meta
+
+
+@contextlib.contextmanager
+def out_of_memory_told() -> Iterator[None]:
+    """Raise an exhausted memory's own error, by which the worker makes room, and none of MONAI's around it."""
+    try:
+        yield
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, (MemoryError, torch.OutOfMemoryError)):
+            cause = cause.__cause__
+        if cause is None or cause is error:
+            raise
+        raise cause from None
 
 
 def without_files(config: Any) -> None:

@@ -34,8 +34,11 @@ class BundleWalls:
         self.place = place.resolve()
         self.modules: dict[str, ModuleType] = {}  #: its own ones that are imported
         self.paths: list[str] = []  #: that it has added to those where modules are looked for
-        self.names = {path.stem for path in place.glob("*.py")}
-        self.names |= {path.name for path in place.iterdir() if path.is_dir() and any(path.rglob("*.py"))}
+        #: of its packages and modules at the top; those without ``__init__.py`` hide no other of their name
+        self.hiding = {path.stem for path in place.glob("*.py")} | {
+            path.parent.name for path in place.glob("*/__init__.py")
+        }
+        self.names = self.hiding | {path.name for path in place.iterdir() if path.is_dir() and any(path.rglob("*.py"))}
         _watch_for_ever()
 
     @contextlib.contextmanager
@@ -54,7 +57,7 @@ class BundleWalls:
     def _own_modules(self) -> Iterator[None]:
         """Let the folder import its own modules, which no other code sees."""
         others = {name.partition(".")[0] for name in sys.modules} | sys.stdlib_module_names
-        if clash := sorted(self.names & others):
+        if clash := sorted(self.hiding & others):
             raise FolderRefused(
                 f"{self.place.name}: its own Python package {clash[0]!r} has the name of one that this worker uses "
                 "already; rename it, or give the service an environment of its own."
@@ -67,7 +70,7 @@ class BundleWalls:
             yield
         finally:
             self.paths = [each for each in sys.path if each not in path and each != str(self.place)]
-            own = [name for name in sys.modules if name.partition(".")[0] in self.names]
+            own = [name for name in sys.modules if name.partition(".")[0] in self.names - others]
             self.modules = {name: sys.modules.pop(name) for name in own}
             sys.path[:] = path
 
