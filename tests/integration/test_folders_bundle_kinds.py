@@ -199,6 +199,24 @@ def test_weights_that_nothing_loads_or_that_lie_elsewhere_are_refused(tmp_path):
         load(place)
 
 
+def test_a_network_of_torchscript_brings_its_weights_and_tells_its_tiles(tmp_path):
+    config = made.inference()
+    config["network"] = "$torch.jit.load(@bundle_root + '/models/model.ts', map_location=@device)"
+    del config["checkpointloader"], config["initialize"]
+    place = made.write_bundle(tmp_path / "tiny", config=config)
+    network = made.UNet(**made.NETWORK)
+    network.load_state_dict(made.weights())
+    torch.jit.trace(network.eval(), torch.zeros(1, 1, 16, 16, 16)).save(place / "models/model.ts")
+    plain = load(made.write_bundle(tmp_path / "plain"))
+    (place / "models/model.pt").unlink()
+    task, told = load(place), []
+    task.report = lambda _, stage: told.append(stage)
+    scan = SCAN.like(np.arange(24.0).reshape(SCAN.array.shape) * 9)
+    found, wanted = (each.perform(image=scan)["segmentation"].volume.array for each in (task, plain))
+    assert np.array_equal(found, wanted)
+    assert told == ["preprocessing", "network", "postprocessing"]
+
+
 def test_a_preprocessing_that_loads_in_another_way_is_refused(tmp_path):
     config = made.inference()
     config["preprocessing"]["transforms"][0] = {"_target_": "Identityd", "keys": "image"}

@@ -88,6 +88,8 @@ class Bundle:
         self.preprocessing = _content(parser, _preprocessing_id(parser))
         self.postprocessing = _content(parser, "evaluator::postprocessing", default=None) or Compose([])
         load_weights(parser, place, self.network, self.device)
+        if isinstance(self.network, torch.jit.ScriptModule):
+            self.network = HeardNetwork(self.network)
         self.network.to(self.device).eval()
         self.held = HeldVolumes(_channel_axis(self.preprocessing))
         self.keys = self._take_loaders(name)
@@ -163,6 +165,18 @@ class Bundle:
         if array.ndim != 4 or (not isinstance(found, MetaTensor) and array.shape[1:] != scan.array.shape):  # noqa: PLR2004
             raise WrongValue(f"the bundle's result has the shape {array.shape}, which is no volume's")
         return BundlePrediction(array=array, affine=affine, meaning=self.meaning)
+
+
+class HeardNetwork(torch.nn.Module):  # type: ignore[misc]
+    """A network of TorchScript, whose calls can be heard by hooks: it has none itself."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, *inputs: Any) -> Any:
+        """Run it."""
+        return self.network(*inputs)
 
 
 class HeldVolumes(ImageReader):  # type: ignore[misc]
