@@ -3,7 +3,6 @@
 import json
 import os
 import random
-import subprocess
 import sys
 from pathlib import Path
 
@@ -21,8 +20,6 @@ from tomaat.services import Cancelled, TaskRefused
 from tomaat.services.folders import kinds
 from tomaat.services.folders.bundle import BUNDLE
 from tomaat.services.folders.folder_refused import FolderRefused
-
-REPOSITORY = Path(__file__).resolve().parents[2]
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MONAI's and ignite's own
 
@@ -125,27 +122,6 @@ def files_in(place):
 
 def causes(error):
     return " ".join(str(each) for each in (error, error.__cause__, error.__cause__ and error.__cause__.__cause__))
-
-
-def test_the_form_is_made_of_the_metadata(tmp_path):
-    told = made.metadata(("T1c", "FLAIR", "T1c"), intended_use="Research\nonly", references=["A", "B"])
-    task = make(made.write_bundle(tmp_path / "tiny", told=told, config=made.inference(3)))
-    assert [each.id for each in task.inputs] == ["t1c", "flair", "t1c_2", "tile_overlap"]
-    assert task.inputs[0].name == "T1c (CT)"
-    assert task.inputs[0].modalities == ("CT",)
-    assert task.inputs[3].default == 0.5
-    assert (task.intended_use, task.reference, task.version) == ("Research only", "A; B", "0.2.0")
-
-
-def test_a_folder_is_made_a_service_without_torch_and_monai():
-    program = "import sys, tomaat.services.folders.bundle; print({'torch', 'monai'} & set(sys.modules))"
-    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=REPOSITORY)
-    assert told.stdout == "set()\n"
-
-
-def test_a_bundle_is_loaded_only_where_it_is_trusted(tmp_path):
-    with pytest.raises(FolderRefused, match="configuration is code: its expressions and its Python files run with"):
-        make(made.write_bundle(tmp_path / "tiny")).load("cpu")
 
 
 def test_the_network_keeps_the_weights_of_the_file_from_ticket_to_ticket(tiny, scan):

@@ -1,6 +1,9 @@
-"""MONAI bundles as services: the names of labels, and the bundles that are refused, each with its reason."""
+"""MONAI bundles as services: their form, the names of labels, and the bundles that are refused, each with its reason."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +21,8 @@ from tomaat.services.folders.bundle_outputs import BundlePrediction, affine_of, 
 from tomaat.services.folders.folder_refused import FolderRefused
 from tomaat.volumes import Volume
 
+REPOSITORY = Path(__file__).resolve().parents[2]
+
 pytestmark = pytest.mark.filterwarnings("ignore")  # MONAI's own
 
 AXES = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
@@ -25,13 +30,38 @@ SCAN = Volume(array=np.zeros((2, 3, 4)), spacing_mm=(1, 2, 3), origin_mm=(4, 5, 
 TUMOR = {"0": "Tumor core", "1": "Whole tumor", "2": "Enhancing tumor"}
 
 
-def load(place):
+def make(place):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kinds, "KINDS", (BUNDLE,))
-        task = kinds.make_task(place, "Tiny")
+        return kinds.make_task(place, "Tiny")
+
+
+def load(place):
+    task = make(place)
     type(task).is_trusted = True
     task.load("cpu")
     return task
+
+
+def test_the_form_is_made_of_the_metadata(tmp_path):
+    told = made.metadata(("T1c", "FLAIR", "T1c"), intended_use="Research\nonly", references=["A", "B"])
+    task = make(made.write_bundle(tmp_path / "tiny", told=told, config=made.inference(3)))
+    assert [each.id for each in task.inputs] == ["t1c", "flair", "t1c_2", "tile_overlap"]
+    assert task.inputs[0].name == "T1c (CT)"
+    assert task.inputs[0].modalities == ("CT",)
+    assert task.inputs[3].default == 0.5
+    assert (task.intended_use, task.reference, task.version) == ("Research only", "A; B", "0.2.0")
+
+
+def test_a_folder_is_made_a_service_without_torch_and_monai():
+    program = "import sys, tomaat.services.folders.bundle; print({'torch', 'monai'} & set(sys.modules))"
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    assert told.stdout == "set()\n"
+
+
+def test_a_bundle_is_loaded_only_where_it_is_trusted(tmp_path):
+    with pytest.raises(FolderRefused, match="configuration is code: its expressions and its Python files run with"):
+        make(made.write_bundle(tmp_path / "tiny")).load("cpu")
 
 
 def named(tmp_path, values, after=(), names=made.NAMES, **changed):
