@@ -1,4 +1,4 @@
-"""MONAI bundles as services: their form, the names of labels, and the bundles that are refused, each with its reason."""
+"""MONAI bundles as services: their form, the names of labels, and the bundles that are refused, with the reasons."""
 
 import json
 import subprocess
