@@ -1,0 +1,152 @@
+"""The kinds of network folders that are one file of a network and a card beside it."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from Inputs import FloatInput
+from tomaat.services.folders.card import CUT, Card
+from tomaat.services.folders.card_reading import CARD, read_card
+from tomaat.services.folders.card_task import CardTask
+from tomaat.services.folders.folder_refused import FolderRefused
+from tomaat.services.folders.kind import Kind
+
+
+class OnnxTask(CardTask):
+    """A service of an ONNX file."""
+
+    packages = ("onnxruntime", "onnxruntime-gpu")
+
+    def open_network(self, device: Any) -> Any:
+        """Open the file by onnxruntime."""
+        from tomaat.services.folders.onnx_network import OnnxNetwork  # noqa: PLC0415 (only a worker has the package)
+
+        return OnnxNetwork(self.file, device)
+
+
+class TorchScriptTask(CardTask):
+    """A service of a TorchScript file."""
+
+    def open_network(self, device: Any) -> Any:
+        """Open the file by torch."""
+        from tomaat.services.folders.torch_network import ScriptedNetwork  # noqa: PLC0415 (only a worker loads torch)
+
+        return ScriptedNetwork(self.file, device)
+
+
+class ExportedTask(CardTask):
+    """A service of a file of ``torch.export``."""
+
+    def open_network(self, device: Any) -> Any:
+        """Open the file by torch."""
+        from tomaat.services.folders.torch_network import ExportedNetwork  # noqa: PLC0415 (only a worker loads torch)
+
+        return ExportedNetwork(self.file, device)
+
+
+def is_card_of(place: Path, suffixes: tuple[str, ...]) -> bool:
+    """Tell whether a folder has a card, and beside it a file of one of the suffixes."""
+    return (place / CARD).is_file() and bool(_files(place, suffixes))
+
+
+def make_task_of(base: type[CardTask], kind: Kind, suffixes: tuple[str, ...], place: Path, name: str) -> type[CardTask]:
+    """Make the class of a folder's service. Raises ``FolderRefused``."""
+    card = read_card(place)
+    file = network_file(place, card, suffixes)
+    _demand_content(place, file, base)
+    inputs: list[Any] = [each.declared() for each in card.inputs]
+    if card.output.kind == "sigmoid":
+        inputs.append(
+            FloatInput(CUT, "Probability from which a voxel counts", minimum=0.0, maximum=1.0, default=card.output.cut)
+        )
+    facts = {
+        "place": place,
+        "kind": kind,
+        "card": card,
+        "file": file,
+        "task_identifier": name,
+        "inputs": inputs,
+        **{each: getattr(card, each) for each in ("description", "version", "deadline_seconds")},
+        **{each: getattr(card, each) for each in ("intended_use", "licence", "reference", "contact")},
+    }
+    return type(base.__name__, (base,), {**facts, "__module__": __name__})
+
+
+def network_file(place: Path, card: Card, suffixes: tuple[str, ...]) -> Path:
+    """Choose the network's file: the card's own, or the only one. Raises ``FolderRefused``."""
+    there = _files(place, suffixes)
+    if card.network is not None:
+        chosen = [file for file in there if file.name == card.network]
+        if not chosen:
+            names = ", ".join(file.name for file in there)
+            raise FolderRefused(
+                f"{place.name}/{CARD}: network: {card.network!r} is no such file of the folder; there is {names}."
+            )
+        return chosen[0]
+    if len(there) != 1:
+        names = ", ".join(file.name for file in there) or "none"
+        raise FolderRefused(
+            f"{place.name} holds {len(there)} networks: {names}; say which by network: in its {CARD}, or leave one."
+        )
+    return there[0]
+
+
+def _files(place: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    return sorted(each for each in place.iterdir() if each.is_file() and each.name.lower().endswith(suffixes))
+
+
+def _demand_content(place: Path, file: Path, base: type[CardTask]) -> None:
+    """Tell a file that has only the ending of its kind. Raises ``FolderRefused``."""
+    if base is OnnxTask:
+        return
+    try:
+        with zipfile.ZipFile(file) as archive:
+            names = {name.partition("/")[2] for name in archive.namelist()}
+    except (OSError, zipfile.BadZipFile) as error:
+        raise FolderRefused(f"{place.name}/{file.name} is no file of torch: {error}; export it anew.") from error
+    scripted, exported = "constants.pkl" in names, "archive_format" in names
+    if base is ExportedTask and not exported:
+        raise FolderRefused(f"{place.name}/{file.name} is none of torch.export.save; write it by that.")
+    if base is TorchScriptTask and exported:
+        raise FolderRefused(f"{place.name}/{file.name} was written by torch.export.save; name it *.pt2.")
+    if base is TorchScriptTask and not scripted:
+        raise FolderRefused(
+            f"{place.name}/{file.name} holds weights alone, and no network: export it to ONNX, or write a task "
+            "(docs/tutorial.md)."
+        )
+
+
+def _kind(name: str, base: type[CardTask], suffixes: tuple[str, ...], package: str, needs: str, trust: str | None) -> Kind:
+    def make(place: Path, service: str) -> type[CardTask]:
+        return make_task_of(base, kind, suffixes, place, service)
+
+    kind = Kind(
+        name=name,
+        is_one=lambda place: is_card_of(place, suffixes),
+        make=make,
+        needs_trust=lambda _: trust,
+        package=package,
+        requirements=needs,
+    )
+    return kind
+
+
+ONNX = _kind("ONNX", OnnxTask, (".onnx",), "onnxruntime", "requirements-onnx.txt", None)
+TORCHSCRIPT = _kind(
+    "TorchScript",
+    TorchScriptTask,
+    (".ts", ".pt", ".torchscript"),
+    "torch",
+    "requirements.txt",
+    "a TorchScript file is a program, which torch runs as its author wrote it.",
+)
+EXPORTED = _kind(
+    "torch.export",
+    ExportedTask,
+    (".pt2",),
+    "torch",
+    "requirements.txt",
+    "a file of torch.export is a program, and torch's reader of it is no barrier against a hostile one.",
+)
