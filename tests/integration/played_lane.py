@@ -69,7 +69,8 @@ class PlayedWorker:
             "example": {},
             "file": f"{service}Task.py",
             "trial": False,
-            **dict.fromkeys(["intended_use", "licence", "reference", "contact"], ""),
+            **dict.fromkeys(["intended_use", "licence", "reference", "contact", "kind"], ""),
+            "weights_sha256": None,
         }
         facts = dict.fromkeys(["network_bytes", "peak_bytes", "load_seconds", "warm"])
         if service in self.needs:

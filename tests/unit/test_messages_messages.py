@@ -66,6 +66,8 @@ OFFER = {
     "licence": "",
     "reference": "",
     "contact": "",
+    "kind": "nnU-Net",
+    "weights_sha256": None,
 }
 KNOWN = KnownOffer(
     service="Add",

@@ -151,8 +151,8 @@ def test_weights_that_a_task_names_in_its_loading_are_hashed_then_and_once(make,
     weights = tmp_path / "weights.pt2"
     weights.write_bytes(b"weights")
     hashed = []
-    sha256_of = networks_module.sha256_of
-    monkeypatch.setattr(networks_module, "sha256_of", lambda path: hashed.append(path) or sha256_of(path))
+    hash_it = networks_module.sha256_of_weights
+    monkeypatch.setattr(networks_module, "sha256_of_weights", lambda path: hashed.append(path) or hash_it(path))
     cold = network(B, 7, load=load)
     networks = make(8, network(A, 7, load=load), cold, known=known(cold, 7, 7))
     digest = hashlib.sha256(b"weights").hexdigest()
@@ -213,7 +213,7 @@ def test_weights_larger_than_what_is_free_are_not_tried_at_the_start(make, tmp_p
     a, b = network(A, 4), network(B, 5)
     networks = make(8, a)
     b.weights = weights
-    monkeypatch.setattr(networks_module, "sha256_of", lambda _path: ("not of 5 GiB", 0))
+    monkeypatch.setattr(networks_module, "sha256_of_weights", lambda _path: "not of 5 GiB")
     networks.load(B, b())
     assert (list(networks.loaded), b.loads) == ([A], 0)
     assert networks.perform(B, {})

@@ -17,6 +17,8 @@ OWN_TEXTS = {
     "licence": "licence",
     "reference": "reference",
     "contact": "contact",
+    "kind": "kind",
+    "weights_sha256": "weights (SHA-256)",
 }
 
 

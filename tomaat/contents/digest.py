@@ -10,20 +10,31 @@ CHUNK_BYTES = 1024**2
 
 
 def sha256_of(path: Path) -> tuple[str, int]:
-    r"""Read a file to its end; return its SHA-256 and its size in bytes.
+    """Read a file to its end; return its SHA-256 and its size in bytes.
 
-    A folder's is that of the lines which ``sha256sum`` writes of its files, in the order of their names: a file that
-    is renamed, or moved, changes it as well. In a shell, in the folder: ``find -L . -type f -printf '%P\0' |
-    LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum``.
+    A folder counts as all files in it, one behind the other, in the order of their names.
+    """
+    digest, size_bytes = hashlib.sha256(), 0
+    for each in [path / name for name in names_in(path)] if path.is_dir() else [path]:
+        with each.open("rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                digest.update(chunk)
+            size_bytes += file.tell()
+    return digest.hexdigest(), size_bytes
+
+
+def sha256_of_weights(path: Path) -> str:
+    r"""Return the SHA-256 of a network's file, or of its folder, in which the names of the files count as well.
+
+    A folder's is that of the lines which ``sha256sum`` writes of its files, in the order of their names. In a shell,
+    in the folder: ``find -L . -type f -printf '%P\0' | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum``.
     """
     if not path.is_dir():
-        return _of_file(path)
-    digest, size_bytes = hashlib.sha256(), 0
+        return sha256_of(path)[0]
+    digest = hashlib.sha256()
     for name in names_in(path):
-        of_file, bytes_of_file = _of_file(path / name)
-        digest.update(f"{of_file}  {name}\n".encode("utf-8", "surrogateescape"))
-        size_bytes += bytes_of_file
-    return digest.hexdigest(), size_bytes
+        digest.update(f"{sha256_of(path / name)[0]}  {name}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
 
 
 def size_of(path: Path) -> int:
@@ -40,11 +51,3 @@ def names_in(folder: Path) -> list[str]:
         if (file := Path(place, name)).is_file()
     ]
     return sorted(found, key=os.fsencode)
-
-
-def _of_file(path: Path) -> tuple[str, int]:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-        return digest.hexdigest(), file.tell()

@@ -10,7 +10,7 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from tomaat.contents.digest import names_in, sha256_of
+from tomaat.contents.digest import names_in, sha256_of_weights
 
 #: Files by which a folder is known for a network's: of a card, of nnU-Net, of a MONAI bundle.
 MARKERS = ("tomaat.yaml", "plans.json", "configs/metadata.json")
@@ -39,7 +39,7 @@ def trusted_sha256(place: Path) -> str | None:
 
 def trust(place: Path) -> str:
     """Remember that a folder is trusted as it is now; return its SHA-256."""
-    sha256, _ = sha256_of(place)
+    sha256 = sha256_of_weights(place)
     _write(place.parent / TRUSTED, {**_read(place.parent / TRUSTED), place.name: sha256})
     return sha256
 

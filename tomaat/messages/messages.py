@@ -197,6 +197,8 @@ class Offered:
                 "licence": sentence(),
                 "reference": sentence(),
                 "contact": sentence(),
+                "kind": sentence(),
+                "weights_sha256": optional(word),
             }
         ),
     ]  #: ``tomaat.services.offer`` as JSON

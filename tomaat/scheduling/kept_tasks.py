@@ -1,4 +1,7 @@
-"""Keep the code of the tasks as it was when it was loaded on purpose: a worker that starts later runs the same."""
+"""Keep the code of the tasks as it was when it was loaded on purpose: a worker that starts later runs the same.
+
+Of a network folder, which is read where it lies, the state is kept, in a file with its name: so a change of it shows.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
+from tomaat.contents.network_folder import is_network_folder, state_of
 from tomaat.storage import Storage, loans
 
 ABANDONED_SECONDS = 3600.0  #: for which nobody has held a copy: its TaskScheduling was killed
@@ -19,18 +23,20 @@ ABANDONED_SECONDS = 3600.0  #: for which nobody has held a copy: its TaskSchedul
 class KeptTasks:
     """The copy from which one source's workers import the tasks."""
 
-    def __init__(self, folder: Path, under: Path, *, group: int | None = None) -> None:
-        """Copy the Python files of ``folder`` into a new folder in ``under``; the workers' ``group`` may read it."""
+    def __init__(self, folder: Path, under: Path, *, group: int | None = None, of: Path | None = None) -> None:
+        """Copy the Python files of ``folder`` into a new folder in ``under``; the workers' ``group`` may read it.
+
+        Where it is made ``of`` another copy, that one is copied instead.
+        """
         self.folder = folder
         self.under = under
         self.group = group
         self.numbers = count()
-        self.copy = self._made(dict.fromkeys(_texts(folder), folder))
+        self.copy = self._made(dict.fromkeys(_texts(folder), folder) if of is None else dict.fromkeys(_kept(of), of))
 
     def twin(self) -> KeptTasks:
         """Make the copy of another lane of the source, as this one is now; it goes with this process at the latest."""
-        twin = KeptTasks(self.copy, self.under.parent / secrets.token_hex(16), group=self.group)
-        twin.folder = self.folder
+        twin = KeptTasks(self.folder, self.under.parent / secrets.token_hex(16), group=self.group, of=self.copy)
         atexit.register(shutil.rmtree, twin.under, ignore_errors=True)
         return twin
 
@@ -40,16 +46,16 @@ class KeptTasks:
 
     def changed(self) -> set[str]:
         """Name the files that were added, changed or removed since, relative to the folder of tasks."""
-        now, then = _texts(self.folder), _texts(self.copy)
+        now, then = _texts(self.folder), _kept(self.copy)
         return {name for name in now.keys() | then.keys() if now.get(name) != then.get(name)}
 
     def files(self) -> set[str]:
         """Name the files of the copy that may hold tasks."""
-        return {name for name in _texts(self.copy) if is_task_file(name)}
+        return {name for name in _kept(self.copy) if is_task_file(name)}
 
     def renewed(self, names: Collection[str]) -> Path:
         """Make another copy, with these files as they are now. Raises ``OSError`` on a full disk."""
-        return self._made(dict.fromkeys(_texts(self.copy), self.copy) | dict.fromkeys(names, self.folder))
+        return self._made(dict.fromkeys(_kept(self.copy), self.copy) | dict.fromkeys(names, self.folder))
 
     def take(self, copy: Path, refused: Collection[str]) -> None:
         """Let the workers that start from now on import from another copy; files that were refused stay as before."""
@@ -111,8 +117,13 @@ def keep_tasks(folder: Path, sources: Sequence[str], storage: Storage) -> dict[s
 
 
 def is_task_file(name: str) -> bool:
-    """Tell a file that holds tasks from a helper module."""
+    """Tell a file that holds tasks, or a network folder, from a helper module."""
     return "/" not in name and not name.startswith("_")
+
+
+def _kept(copy: Path) -> dict[str, bytes]:
+    """Read all that a copy holds."""
+    return {str(file.relative_to(copy)): file.read_bytes() for file in copy.rglob("*") if file.is_file()}
 
 
 def _texts(folder: Path) -> dict[str, bytes]:
@@ -123,6 +134,8 @@ def _texts(folder: Path) -> dict[str, bytes]:
 def _text_of(file: Path) -> bytes | None:
     """Read a regular file, if it is one; what cannot be read becomes code that says so where it is imported."""
     try:
+        if is_network_folder(file):
+            return state_of(file).encode("utf-8", "surrogateescape")
         return file.read_bytes() if file.is_file() else None
     except FileNotFoundError:  # it was there a moment ago
         return None
@@ -131,13 +144,15 @@ def _text_of(file: Path) -> bytes | None:
 
 
 def _files(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
-    """List what is named as a module of Python is, in ``folder`` and below."""
+    """List what is named as a module of Python is, in ``folder`` and below, and the network folders in ``folder``."""
     _, folders, files = next(os.walk(folder), ("", [], []))
     for name in files:
         if name.endswith(".py") and not name.startswith("."):
             yield folder / name
+    networks = [] if above else [name for name in folders if is_network_folder(folder / name)]
+    yield from (folder / name for name in networks)
     above = (*above, folder.resolve())
-    for name in folders:
+    for name in set(folders) - set(networks):
         if not name.startswith(".") and _leads_to_modules(folder / name, above):
             yield from _files(folder / name, above)
 

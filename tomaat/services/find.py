@@ -1,4 +1,4 @@
-"""Find the tasks in a folder; a fault is reported, with how to mend it, and stops no other task."""
+"""Find the tasks in a folder, its files' and its network folders'; a fault is told, and stops no other task."""
 
 from __future__ import annotations
 
@@ -15,8 +15,12 @@ from types import ModuleType
 from typing import Any
 
 from Inputs import Input, InputRefused
+from tomaat.contents.network_folder import is_network_folder
 from tomaat.processes.log import text_of
 from tomaat.services.example import check_example
+from tomaat.services.folders.folder_refused import FolderRefused
+from tomaat.services.folders.folder_task import FolderTask
+from tomaat.services.folders.kinds import make_task
 from tomaat.services.found import Found
 from tomaat.services.kept import OF_TASKS, loader_of
 from tomaat.services.own_texts import fault_of_texts
@@ -35,15 +39,15 @@ def find_tasks(
     offered: Mapping[str, str] | None = None,
     begin: Callable[[str], None] = lambda _: None,
 ) -> Found:
-    """Import each ``*.py`` of ``folder`` (not ``_*.py``) and make one instance of each task class in it.
+    """Import each ``*.py`` of ``folder`` (not ``_*.py``), and make one instance of each task class in it.
 
-    Where a copy of it was ``kept``, that one tells which files there are, and ``import_from_copy`` lets it be read.
+    A network folder in it makes one task. Where a copy of ``folder`` was ``kept``, that one tells what there is, and
+    ``import_from_copy`` lets the files be read; a network folder is read where it lies.
 
     Only a worker does this: tasks are other people's code. The files ``without`` are left out; the other arguments are
     those of ``find_tasks_in``.
     """
-    listed = folder if kept is None else kept
-    paths = sorted(folder / path.name for path in listed.glob("*.py") if not path.name.startswith("_"))
+    paths = sorted(folder / name for name in _names_in(folder, kept))
     if not paths:
         reason = "the folder holds no tasks (*.py)" if folder.is_dir() else "there is no such folder"
         return Found(tasks={}, files={}, problems=[TaskProblem(file=str(folder), reason=reason)])
@@ -56,7 +60,7 @@ def find_tasks_in(
     offered: Mapping[str, str] | None = None,
     begin: Callable[[str], None] = lambda _: None,
 ) -> Found:
-    """Import some files and make one instance of each task class in them; ``begin`` hears each file's name before.
+    """Make one instance of each task class in some files, and of each network folder; ``begin`` hears each name before.
 
     Of two files with one ``task_identifier``, the one that ``offered`` it before, by service, keeps it.
     """
@@ -65,7 +69,11 @@ def find_tasks_in(
     for path in paths:
         begin(path.name)
         try:
-            faults = [(task, fault_of(task)) for task in _tasks_of(_import(path))]
+            tasks = _tasks_of(_import(path)) if path.suffix == ".py" else [make_task(path)]
+            faults = [(task, fault_of(task)) for task in tasks]
+        except FolderRefused as refused:
+            problems.append(TaskProblem(file=path.name, reason=str(refused)))
+            continue
         except BaseException as error:  # noqa: BLE001 (a file may also exit)
             problems.append(TaskProblem(file=path.name, reason=_where(error, path)))
             continue
@@ -101,7 +109,19 @@ def _doubled(identifier: str, files: Sequence[str], kept: str) -> list[TaskProbl
     return [TaskProblem(file=file, reason=reason) for file in files if file != kept]
 
 
+def _names_in(folder: Path, kept: Path | None) -> list[str]:
+    """Name the files of tasks and the network folders; of a network folder a copy has a file with its name."""
+    if kept is not None:
+        names = [each.name for each in kept.iterdir() if each.is_file()]
+    else:
+        names = [each.name for each in folder.glob("*") if each.suffix == ".py" or is_network_folder(each)]
+    return [name for name in names if not name.startswith(("_", "."))]
+
+
 def _import(path: Path) -> ModuleType:
+    """Import a file of tasks, which may import the helper modules beside it."""
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))  # last, so that no file of tasks hides a module that others need
     name = f"{OF_TASKS}{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path, loader=loader_of(name, path))
     if spec is None or spec.loader is None:
@@ -176,7 +196,7 @@ def _fault_of_inputs(task: Task) -> str | None:
     doubled = {id for id in ids if ids.count(id) > 1}
     if doubled:
         return f"two inputs have the id {', '.join(sorted(doubled))}; give each its own"
-    return _fault_of_perform(task, ids) or _fault_of_example(task)
+    return None if isinstance(task, FolderTask) else _fault_of_perform(task, ids) or _fault_of_example(task)
 
 
 def _fault_of_example(task: Task) -> str | None:

@@ -35,7 +35,7 @@ class KeptSource(SourceFileLoader):
         """Read the kept text, or the file itself where none was kept of it, such as one of data."""
         try:
             text = (self.kept / Path(path).relative_to(self.folder)).read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):  # of a network folder the copy has its state alone
             text = super().get_data(path)
         if path == self.path and self.text is None:
             self.text = text

@@ -30,10 +30,12 @@ class Offer:
     licence: str = ""
     reference: str = ""
     contact: str = ""
+    kind: str = ""  #: of the network folder that it was made from, if it was
+    weights_sha256: str | None = None  #: of the network's file or folder
 
     @classmethod
-    def of(cls, task: Task, file: str = "") -> Offer:
-        """Describe a task."""
+    def of(cls, task: Task, file: str = "", weights_sha256: str | None = None) -> Offer:
+        """Describe a task, and the weights that it has loaded."""
         return cls(
             service=task.task_identifier,
             description=task.description,
@@ -46,6 +48,7 @@ class Offer:
             },
             file=file,
             trial=task.trial,
+            weights_sha256=weights_sha256,
             **texts_of(task),
         )
 

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from tomaat.services.task import Task
 
 #: The attributes, and how many characters each may have.
-LONGEST = {"intended_use": 2000, "licence": 200, "reference": 1000, "contact": 200}
+LONGEST = {"intended_use": 2000, "licence": 200, "reference": 1000, "contact": 200, "kind": 64}
 
 
 def texts_of(task: Task) -> dict[str, str]:
     """Give the texts that a task has, by the names of its attributes."""
     return {name: getattr(task, name) for name in LONGEST if getattr(task, name)}
+
+
+def versions_of(task: Task) -> dict[str, str]:
+    """Tell the versions of the packages that a task names, by their names; one that is not installed has none."""
+    found = {}
+    for package in task.packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
 
 
 def fault_of_texts(task: Task) -> str | None:

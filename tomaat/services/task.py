@@ -29,6 +29,9 @@ class Task:
     licence: ClassVar[str] = ""  #: of the network, and of what it may be used for
     reference: ClassVar[str] = ""  #: the paper or the address to cite
     contact: ClassVar[str] = ""  #: who answers questions about its results
+    kind: ClassVar[str] = ""  #: of the network folder that it was made from, such as nnU-Net; none for written tasks
+    #: the packages, beside Python, whose versions stand in every result
+    packages: ClassVar[Sequence[str]] = ()
     #: seconds from the claim, with reading; a ticket that takes longer is stopped and fails
     deadline_seconds: ClassVar[float] = 3600.0
     load_deadline_seconds: ClassVar[float | None] = None  #: for ``load``; ``None``: the server's LOAD_DEADLINE_SECONDS

@@ -99,6 +99,8 @@ class OfferedService:
     licence: str = ""
     reference: str = ""
     contact: str = ""
+    kind: str = ""  #: of the network folder that it was made from, if it was
+    weights_sha256: str | None = None
 
 
 class TicketStore:
@@ -362,6 +364,8 @@ class TicketStore:
                 licence=row.offer.get("licence", ""),
                 reference=row.offer.get("reference", ""),
                 contact=row.offer.get("contact", ""),
+                kind=row.offer.get("kind", ""),
+                weights_sha256=row.offer.get("weights_sha256"),
             )
             for row in rows
         ]

@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from tomaat.contents.digest import sha256_of, size_of
+from tomaat.contents.digest import sha256_of_weights, size_of
 from tomaat.devices.need import Need
 from tomaat.messages import Loaded, Loading, Measured
 from tomaat.processes.log import text_of
@@ -148,7 +148,7 @@ class Networks:
             task.load(self.device)
             self._warm_up(task)
             seconds = time.monotonic() - began
-            sha256 = None if task.weights is None else sha256_of(task.weights)[0]
+            sha256 = None if task.weights is None else sha256_of_weights(task.weights)
         finally:
             self.tell(Loaded())
         held = max(0, self.memory.in_use_bytes() - in_use)
@@ -289,7 +289,7 @@ class Networks:
         """Hash the weights once; some tasks know only when they have loaded where these lie."""
         weights = self.tasks[service].weights
         if weights is not None and (service not in self.weights or self.weights[service][0] != weights):
-            self.weights[service] = (weights, sha256_of(weights)[0])
+            self.weights[service] = (weights, sha256_of_weights(weights))
 
     def _make_room(self, service: str) -> None:
         """Let networks go until the service has the free memory that it is known to need, if letting go can do it."""

@@ -34,6 +34,7 @@ class Returned:
     version: str
     texts: Mapping[str, str]  #: the task's own, for people
     weights_sha256: str | None
+    packages: Mapping[str, str]  #: that the task names, with their versions
     seconds: float
     copies: Copies  #: the outputs' memory
 
@@ -97,6 +98,7 @@ def _facts(returned: Returned, job: Job) -> dict[str, Any]:
         "version": returned.version,
         **returned.texts,
         "weights_sha256": returned.weights_sha256,
+        **({"packages": returned.packages} if returned.packages else {}),
         "inputs": returned.read.hashes.result(),
         "remarks": returned.read.remarks,
         "outputs": [],

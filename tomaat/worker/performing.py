@@ -38,10 +38,11 @@ from tomaat.messages import (
 from tomaat.processes.log import text_of
 from tomaat.services import Offer, Task
 from tomaat.services.find import find_tasks_in
+from tomaat.services.folders.folder_refused import FolderRefused
 from tomaat.services.found import Found
 from tomaat.services.keep import Copies, keep_outputs
 from tomaat.services.kept import import_from_copy, put_back
-from tomaat.services.own_texts import texts_of
+from tomaat.services.own_texts import texts_of, versions_of
 from tomaat.services.task_problem import TaskProblem
 from tomaat.worker.device_memory import DeviceMemory
 from tomaat.worker.endings import end_of, writing
@@ -108,7 +109,7 @@ class Performer:
         name = self.order.pop(0)
         try:
             self.networks.load(name, self.to_load.tasks.pop(name), self.to_load.files[name])
-            offer = offer_of(self.networks.tasks[name], self.networks.files[name])
+            offer = offer_of(self.networks.tasks[name], self.networks.files[name], self.networks.weights_sha256(name))
         except BaseException as error:  # noqa: BLE001 (other people's code may raise anything, SystemExit too)
             self.networks.drop(name)
             self._tell_not_loaded(name, error)
@@ -122,6 +123,8 @@ class Performer:
         self.channel.send(Loading(name=name))  # what ends the worker now is its error, or the device
         if isinstance(error, MessageRefused):
             reason = f"its interface cannot be told: {error}"
+        elif isinstance(error, FolderRefused):
+            reason = str(error)
         else:
             reason = f"load() failed: {type(error).__name__}: {text_of(error)}"
         self.channel.send(NotOffered(reason=f"{name}: {reason}"))
@@ -197,7 +200,7 @@ class Performer:
         for service in [service for service, file in found.files.items() if file in files]:
             try:
                 fresh = self.networks.load_beside(type(found.tasks[service]), found.files[service])
-                offers.append((fresh, offer_of(fresh.task, fresh.file)))
+                offers.append((fresh, offer_of(fresh.task, fresh.file, fresh.sha256)))
             except BaseException as error:  # noqa: BLE001 (other people's code may raise anything, SystemExit too)
                 self._tell_not_loaded(service, error)
                 return False
@@ -242,6 +245,7 @@ class Performer:
             version=task.version,
             texts=texts_of(task),
             weights_sha256=self.networks.weights_sha256(job.service),
+            packages=versions_of(task),
             seconds=seconds,
             copies=copies,
         )
@@ -293,9 +297,9 @@ def together(files: Iterable[str], moves: Iterable[set[str]]) -> list[set[str]]:
     return groups
 
 
-def offer_of(task: Task, file: str) -> Offer:
-    """Describe a task. Raises ``MessageRefused`` for a description that cannot be told to the lane."""
-    offer = Offer.of(task, file)
+def offer_of(task: Task, file: str, weights_sha256: str | None) -> Offer:
+    """Describe a task and its weights. Raises ``MessageRefused`` for a description that cannot be told to the lane."""
+    offer = Offer.of(task, file, weights_sha256)
     unknown = dict.fromkeys(["network_bytes", "peak_bytes", "load_seconds", "warm"])
     if len(write(_offered(offer, unknown))) > LARGEST_MESSAGE - FACTS_BYTES:
         raise MessageRefused(f"it is longer than {LARGEST_MESSAGE - FACTS_BYTES} bytes")

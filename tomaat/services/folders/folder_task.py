@@ -5,13 +5,12 @@ from __future__ import annotations
 import importlib.util
 from abc import abstractmethod
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from tomaat.contents.digest import sha256_of
+from tomaat.contents.digest import sha256_of_weights
 from tomaat.contents.network_folder import trusted_sha256
 from tomaat.services.folders.folder_refused import FolderRefused
 from tomaat.services.folders.kind import Kind
@@ -23,14 +22,14 @@ SAME_WITHIN = 1e-3  #: of a voxel: how far the corners of two grids may lie apar
 
 
 class FolderTask(Task):
-    """A service of a network folder. Its kind makes a class for each folder, which sets what is declared here.
+    """A service of a network folder. Its kind makes a class for each folder; ``make_task`` says which folder it is of.
 
-    A kind writes ``load_network`` instead of ``load``, and ``perform`` with ``**inputs``.
+    A kind writes ``load_network`` instead of ``load``, and ``perform`` with ``**inputs``. Of ``packages`` the first is
+    the one that runs the network.
     """
 
     place: ClassVar[Path]  #: the folder
-    kind: ClassVar[Kind]
-    packages: ClassVar[tuple[str, ...]] = ("torch",)  #: whose versions stand in each result
+    of_kind: ClassVar[Kind]
     is_trusted: ClassVar[bool] = False  #: whether somebody said so just now, as with ``try --trust``
 
     def __init__(self) -> None:
@@ -48,33 +47,23 @@ class FolderTask(Task):
 
     def demand_package(self) -> None:
         """Raise ``FolderRefused`` where the package that runs this kind is missing."""
-        if importlib.util.find_spec(self.kind.package) is None:
+        if importlib.util.find_spec(self.of_kind.package) is None:
             raise FolderRefused(
-                f"{self.place.name} is a folder of {self.kind.name}, which needs the package {self.kind.package}: "
-                f"pip install --no-deps -r {self.kind.requirements}"
+                f"{self.place.name} is a folder of {self.of_kind.name} and needs the package {self.of_kind.package}: "
+                f"pip install -r {self.of_kind.requirements}"
             )
 
     def demand_trust(self) -> None:
         """Raise ``FolderRefused`` for a folder that holds code and is not trusted, or has changed since it was."""
-        reason = self.kind.needs_trust(self.place)
+        reason = self.of_kind.needs_trust(self.place)
         if reason is None or self.is_trusted:
             return
         name, trusted = self.place.name, trusted_sha256(self.place)
         remedy = f"python3 -m tomaat.services trust {name}"
         if trusted is None:
             raise FolderRefused(f"{name} is not trusted: {reason} Where you trust it: {remedy}")
-        if trusted != sha256_of(self.place)[0]:
+        if trusted != sha256_of_weights(self.place):
             raise FolderRefused(f"{name} has changed since it was trusted: {reason} Where you trust it now: {remedy}")
-
-    def versions(self) -> dict[str, str]:
-        """Tell the versions of the packages that run the network, by their names."""
-        found = {}
-        for package in self.packages:
-            try:
-                found[package] = version(package)
-            except PackageNotFoundError:
-                continue
-        return found
 
 
 def demand_one_grid(volumes: Mapping[str, Volume]) -> None:

@@ -36,5 +36,7 @@ def make_task(place: Path, name: str | None = None) -> FolderTask:
                 f"{place.name}: {each.relative_to(place)} is a link to a folder, so its files have no part in the "
                 "folder's hash; put the files themselves there."
             )
-    task: FolderTask = kind_of(place).make(place, name or place.name)()
-    return task
+    kind = kind_of(place)
+    made = kind.make(place, name or place.name)
+    made.place, made.of_kind, made.kind = place, kind, kind.name
+    return made()

@@ -194,6 +194,10 @@ class Service:
     licence: str
     reference: str
     contact: str
+    kind: str
+    """Of the network folder that it was made from, such as nnU-Net; empty for a task that somebody wrote."""
+    weights_sha256: str | None
+    """Of the network's file or folder; null where the task names none."""
     available: bool
     """A compute source that takes tickets offers it now."""
     why_unavailable: str | None
@@ -231,6 +235,8 @@ class Service:
             licence=offered.licence,
             reference=offered.reference,
             contact=offered.contact,
+            kind=offered.kind,
+            weights_sha256=offered.weights_sha256,
             available=offered.available,
             why_unavailable=None if offered.available else why,
             memory_bytes=offered.memory_bytes,

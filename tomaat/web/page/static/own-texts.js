@@ -2,16 +2,17 @@
 
 import { make } from "./dom.js";
 
-/** @typedef {{version: string, intended_use?: string, licence?: string, reference?: string, contact?: string}} Told */
+/** @typedef {{version: string, intended_use?: string, licence?: string, reference?: string, contact?: string, kind?: string}} Told */
 
 /** The texts that there are, each with its title. @param {Told} told @returns {[string, string][]} */
-export function ownTexts({ version, intended_use, licence, reference, contact }) {
+export function ownTexts({ version, intended_use, licence, reference, contact, kind }) {
   const all = Object.entries({
     "Intended use": intended_use,
     Version: version,
     Licence: licence,
     Reference: reference,
     Contact: contact,
+    Kind: kind,
   });
   return all.flatMap(([title, text]) => (text ? [/** @type {[string, string]} */ ([title, text])] : []));
 }

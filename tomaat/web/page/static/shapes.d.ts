@@ -157,6 +157,10 @@ export interface Service {
   licence: string;
   reference: string;
   contact: string;
+  /** Of the network folder that it was made from, such as nnU-Net; empty for a task that somebody wrote. */
+  kind: string;
+  /** Of the network's file or folder; null where the task names none. */
+  weights_sha256: string | null;
   /** A compute source that takes tickets offers it now. */
   available: boolean;
   /** Why none does; null where one does. */
