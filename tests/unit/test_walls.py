@@ -65,6 +65,9 @@ TORCH = {
     "tomaat/worker/__main__.py",
     "tomaat/services/__main__.py",
     "tomaat/doctor/ask_torch.py",
+    "tomaat/services/folders/card_task.py",
+    "tomaat/services/folders/onnx_network.py",
+    "tomaat/services/folders/torch_network.py",
     "tomaat/volumes/tensors.py",
     "tomaat/volumes/volume.py",
 }

@@ -193,7 +193,7 @@ class CardOutput(_Part):
         False, title="`true` or `false`", description="Whether the network itself ends with that softmax or sigmoid."
     )
     cut: float = Field(
-        0.5, ge=0, le=1, title="0 to 1", description="Probability from which a voxel counts (`sigmoid`); an input too."
+        0.5, ge=0, le=1, title="0 to 1", description="Probability above which a voxel counts (`sigmoid`); an input of the service too."
     )
     names: Annotated[list[str], BeforeValidator(_listed)] | None = Field(
         None,
@@ -260,8 +260,8 @@ class CardCode(CardCategory):
 class CardLabel(_Part):
     """One label of the segmentation."""
 
-    name: str = Field(min_length=1, max_length=LONGEST_LABEL, title="text", description="Its name.")
-    code: CardCode | None = Field(None, title="code", description="Its code.")
+    name: str = Field(min_length=1, max_length=LONGEST_LABEL, title="text", description="Its name for people, at most 64 characters.")
+    code: CardCode | None = Field(None, title="code", description="Its word of a coding scheme, for programs.")
 
     @field_validator("name")
     @classmethod
@@ -291,27 +291,29 @@ class Card(_Part):
         "", max_length=LONGEST["reference"], title="text", description="The paper or the address to cite."
     )
     contact: Line = Field(
-        "", max_length=LONGEST["contact"], title="text", description="The person or place that answers questions."
+        "", max_length=LONGEST["contact"], title="text", description="The person or place that answers questions about results."
     )
     deadline_seconds: float = Field(
-        3600.0, gt=0, title="number above 0", description="A ticket that takes longer is stopped and fails."
+        3600.0, gt=0, title="number above 0", description="Seconds after which a ticket is stopped and fails."
     )
     inputs: list[CardInput] = Field(
         min_length=1, title="list of inputs", description="One volume per channel, in the network's order."
     )
     orientation: str = Field(
-        title="three letters",
-        description=f"Where the axes i, j, k point to: `RAS`, `LPS`, ...; or `{AS_SENT}`: as each volume lies.",
+        title="text",
+        description=f"Letters of where i, j, k point to, such as `RAS`. `{AS_SENT}`: as each volume lies.",
     )
     axes: Literal["ijk", "kji"] = Field(
-        "ijk", title="`ijk` or `kji`", description="The order of the network's axes. `kji` is that of SimpleITK's arrays."
+        "ijk",
+        title="`ijk` or `kji`",
+        description="The order of the network's axes. `kji` is that of SimpleITK's arrays.",
     )
     spacing_mm: Annotated[list[Annotated[float, Field(gt=0)]], BeforeValidator(_three)] | None = Field(
         None,
         min_length=3,
         max_length=3,
         title="number, or three",
-        description="Volumes are sampled at it, linearly; without it each keeps its own.",
+        description="The volumes are sampled at it, linearly. Without it they keep their own.",
     )
     intensity: Annotated[Intensity, Shortened] = Field(
         AsItIs(method="none"), title="intensity", description="How the values of each channel are scaled."
@@ -340,7 +342,7 @@ class Card(_Part):
     labels: Annotated[dict[int, CardLabel], BeforeValidator(_named)] = Field(
         {},
         title="labels",
-        description="Of a segmentation: the values that stand in it, each with a name, or with `name` and `code`.",
+        description="The values that stand in a segmentation, each with a name, or with `name` and `code`.",
         validate_default=True,
     )
 
@@ -352,7 +354,7 @@ class Card(_Part):
             if ids.count(id) > 1:
                 raise ValueError(f"two inputs have the id {id}; give each its own")
         if CUT in ids:
-            raise ValueError(f"the id {CUT} is that of the probability from which a voxel counts; write another one")
+            raise ValueError(f"the id {CUT} is that of the probability above which a voxel counts; write another one")
         return inputs
 
     @field_validator("orientation")
@@ -367,7 +369,9 @@ class Card(_Part):
     def _can_be_blended(cls, patch: list[int] | None, info: ValidationInfo) -> list[int] | None:
         output = info.data.get("output")
         if patch is not None and output is not None and output.kind == "labels":
-            raise ValueError("whole numbers of overlapping patches cannot be blended; export the network without argmax")
+            raise ValueError(
+                "whole numbers of overlapping patches cannot be blended; export the network without argmax"
+            )
         return patch
 
     @field_validator("overlap", "multiple_of")

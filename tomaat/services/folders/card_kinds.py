@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from tomaat.services.folders.card_reading import CARD, read_card
 from tomaat.services.folders.card_task import CardTask
 from tomaat.services.folders.folder_refused import FolderRefused
 from tomaat.services.folders.kind import Kind
+
+#: What a card tells about its service.
+TOLD = ("description", "version", "deadline_seconds", "intended_use", "licence", "reference", "contact")
 
 
 class OnnxTask(CardTask):
@@ -29,6 +33,8 @@ class OnnxTask(CardTask):
 class TorchScriptTask(CardTask):
     """A service of a TorchScript file."""
 
+    packages = ("torch",)
+
     def open_network(self, device: Any) -> Any:
         """Open the file by torch."""
         from tomaat.services.folders.torch_network import ScriptedNetwork  # noqa: PLC0415 (only a worker loads torch)
@@ -39,6 +45,8 @@ class TorchScriptTask(CardTask):
 class ExportedTask(CardTask):
     """A service of a file of ``torch.export``."""
 
+    packages = ("torch",)
+
     def open_network(self, device: Any) -> Any:
         """Open the file by torch."""
         from tomaat.services.folders.torch_network import ExportedNetwork  # noqa: PLC0415 (only a worker loads torch)
@@ -46,12 +54,12 @@ class ExportedTask(CardTask):
         return ExportedNetwork(self.file, device)
 
 
-def is_card_of(place: Path, suffixes: tuple[str, ...]) -> bool:
+def is_card_of(suffixes: tuple[str, ...], place: Path) -> bool:
     """Tell whether a folder has a card, and beside it a file of one of the suffixes."""
     return (place / CARD).is_file() and bool(_files(place, suffixes))
 
 
-def make_task_of(base: type[CardTask], kind: Kind, suffixes: tuple[str, ...], place: Path, name: str) -> type[CardTask]:
+def make_task_of(base: type[CardTask], suffixes: tuple[str, ...], place: Path, name: str) -> type[CardTask]:
     """Make the class of a folder's service. Raises ``FolderRefused``."""
     card = read_card(place)
     file = network_file(place, card, suffixes)
@@ -59,19 +67,10 @@ def make_task_of(base: type[CardTask], kind: Kind, suffixes: tuple[str, ...], pl
     inputs: list[Any] = [each.declared() for each in card.inputs]
     if card.output.kind == "sigmoid":
         inputs.append(
-            FloatInput(CUT, "Probability from which a voxel counts", minimum=0.0, maximum=1.0, default=card.output.cut)
+            FloatInput(CUT, "Probability above which a voxel counts", minimum=0.0, maximum=1.0, default=card.output.cut)
         )
-    facts = {
-        "place": place,
-        "kind": kind,
-        "card": card,
-        "file": file,
-        "task_identifier": name,
-        "inputs": inputs,
-        **{each: getattr(card, each) for each in ("description", "version", "deadline_seconds")},
-        **{each: getattr(card, each) for each in ("intended_use", "licence", "reference", "contact")},
-    }
-    return type(base.__name__, (base,), {**facts, "__module__": __name__})
+    told = {each: getattr(card, each) for each in TOLD}
+    return type(base.__name__, (base,), {"task_identifier": name, "card": card, "file": file, "inputs": inputs, **told})
 
 
 def network_file(place: Path, card: Card, suffixes: tuple[str, ...]) -> Path:
@@ -118,35 +117,29 @@ def _demand_content(place: Path, file: Path, base: type[CardTask]) -> None:
         )
 
 
-def _kind(name: str, base: type[CardTask], suffixes: tuple[str, ...], package: str, needs: str, trust: str | None) -> Kind:
-    def make(place: Path, service: str) -> type[CardTask]:
-        return make_task_of(base, kind, suffixes, place, service)
-
-    kind = Kind(
+def _kind(name: str, base: type[CardTask], suffixes: tuple[str, ...], trust: str | None, requirements: str) -> Kind:
+    return Kind(
         name=name,
-        is_one=lambda place: is_card_of(place, suffixes),
-        make=make,
+        is_one=functools.partial(is_card_of, suffixes),
+        make=functools.partial(make_task_of, base, suffixes),
         needs_trust=lambda _: trust,
-        package=package,
-        requirements=needs,
+        package=base.packages[0],
+        requirements=requirements,
     )
-    return kind
 
 
-ONNX = _kind("ONNX", OnnxTask, (".onnx",), "onnxruntime", "requirements-onnx.txt", None)
+ONNX = _kind("ONNX", OnnxTask, (".onnx",), None, "requirements-onnx.txt")
 TORCHSCRIPT = _kind(
     "TorchScript",
     TorchScriptTask,
     (".ts", ".pt", ".torchscript"),
-    "torch",
-    "requirements.txt",
     "a TorchScript file is a program, which torch runs as its author wrote it.",
+    "requirements.txt",
 )
 EXPORTED = _kind(
     "torch.export",
     ExportedTask,
     (".pt2",),
-    "torch",
-    "requirements.txt",
     "a file of torch.export is a program, and torch's reader of it is no barrier against a hostile one.",
+    "requirements.txt",
 )

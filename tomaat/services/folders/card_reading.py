@@ -41,9 +41,9 @@ RULES = {
     "dict_type": "must be a mapping: lines of the form key: value",
     "model_type": "must be a mapping: lines of the form key: value",
     "model_attributes_type": "must be a mapping: lines of the form key: value",
-    "greater_than": "must be above {gt}",
-    "greater_than_equal": "must be at least {ge}",
-    "less_than_equal": "must be at most {le}",
+    "greater_than": "must be above {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than_equal": "must be at most {le:g}",
     "finite_number": "must be finite",
     "literal_error": "must be {expected}",
     "too_short": "must have at least {min_length} entries, and has {actual_length}",
@@ -94,7 +94,7 @@ def read_card(place: Path) -> Card:
     except ValidationError as error:
         faults += [_fault(dict(each), node) for each in error.errors(include_url=False)]
     if faults or card is None:
-        lines = [f"{named}, line {line}: {fault}." for line, fault in sorted(faults)]
+        lines = [f"{named}, line {line}: {fault}." for line, fault in sorted(set(faults))]
         raise FolderRefused("\n".join(lines))
     return card
 
@@ -123,14 +123,15 @@ def _fault(error: Mapping[str, Any], card: yaml.Node) -> tuple[int, str]:
     """Tell the line of a fault, and a sentence about it."""
     kind, steps, value = error["type"], list(error["loc"]), error["input"]
     line, words = _find(card, steps)
-    if kind == "missing":
+    if kind == "missing" or not words:
         words.append(str(steps[-1]))
     if kind == "extra_forbidden":
         rule = f"there is no such key here; write one of {', '.join(_keys_beside(steps))}"
     else:
         rule = RULES.get(kind, error["msg"]).format_map({**error.get("ctx", {}), "error": _own(error)})
-    tells = kind not in SAY_NO_VALUE and not isinstance(value, (dict, list))
-    return line, f"{'.'.join(words)}: {shown(value) + ' ' if tells else ''}{rule}".rstrip(".")
+    told = {True: "true", False: "false"}[value] if isinstance(value, bool) else shown(value)
+    tells = kind not in SAY_NO_VALUE and not isinstance(value, (dict, list)) and not (isinstance(value, str) and told in rule)
+    return line, f"{'.'.join(words)}: {told + ' ' if tells else ''}{rule}".rstrip(".")
 
 
 def _keys_beside(steps: Sequence[Any]) -> list[str]:

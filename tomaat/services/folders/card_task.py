@@ -60,7 +60,7 @@ class CardTask(FolderTask):
             return
         if len(shape) != 5:  # noqa: PLR2004 (n, c, i, j, k)
             raise FolderRefused(f"{self._named} takes {len(shape)} axes; a card serves five, (n, channels, i, j, k).")
-        channels, patch = len(self.card.inputs), self.card.patch or [None] * 3
+        channels, patch = len(self.card.inputs), self.card.patch or (None, None, None)
         if shape[1] not in {None, channels}:
             raise FolderRefused(f"{self._named} takes {shape[1]} channels, and the card has {channels} inputs.")
         if any(size not in {None, ours} for size, ours in zip(shape[2:], patch, strict=True)):
@@ -125,7 +125,7 @@ class CardTask(FolderTask):
             tell(0, 1)
             found = run_whole(self.network, channels, card.multiple_of, card.outside)
         else:
-            found = run_tiled(self.network, channels, card.patch, card.overlap, card.outside, tell)
+            found = run_tiled(self.network, channels, card.patch, card.overlap, outside=card.outside, progress=tell)
         if card.output.activated or card.output.kind not in {"softmax", "sigmoid"}:
             return found
         return found.softmax(0) if card.output.kind == "softmax" else found.sigmoid()

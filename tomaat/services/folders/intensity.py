@@ -12,6 +12,7 @@ from tomaat.services.task_refused import TaskRefused
 LEAST_STD = 1e-8  #: by which is divided where all voxels are alike, as nnU-Net has it
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
+Counted = np.ndarray[Any, np.dtype[np.bool_]]  #: which voxels count; of no axes where all do
 
 
 def scaled(voxels: Array, how: Scaling, id: str) -> Array:
@@ -40,9 +41,9 @@ def _moved(voxels: Array, zero: float, unit: float, then: float = 0.0) -> Array:
     return voxels
 
 
-def _z_scored(voxels: Array, how: ZScore, counted: np.ndarray[Any, Any]) -> Array:
+def _z_scored(voxels: Array, how: ZScore, counted: Counted) -> Array:
     if how.clip is not None:
-        np.clip(voxels, *how.clip, out=voxels, where=counted)
+        _clip(voxels, how.clip, counted)
     mean, std = how.mean, how.std
     if mean is None or std is None:
         those = voxels[counted] if counted.ndim else voxels
@@ -50,7 +51,7 @@ def _z_scored(voxels: Array, how: ZScore, counted: np.ndarray[Any, Any]) -> Arra
     return _where(counted, voxels, mean, max(std, LEAST_STD))
 
 
-def _between_percentiles(voxels: Array, how: Percentiles, counted: np.ndarray[Any, Any], id: str) -> Array:
+def _between_percentiles(voxels: Array, how: Percentiles, counted: Counted, id: str) -> Array:
     those = voxels[counted] if counted.ndim else voxels
     low, high = np.percentile(those, [how.low, how.high]) if those.size else (0.0, 0.0)
     if not high > low:
@@ -61,11 +62,16 @@ def _between_percentiles(voxels: Array, how: Percentiles, counted: np.ndarray[An
         )
     voxels = _where(counted, voxels, float(low), float(high - low))
     if how.clip is not None:
-        np.clip(voxels, *how.clip, out=voxels, where=counted)
+        _clip(voxels, how.clip, counted)
     return voxels
 
 
-def _where(counted: np.ndarray[Any, Any], voxels: Array, zero: float, unit: float) -> Array:
+def _clip(voxels: Array, ends: list[float], counted: Counted) -> None:
+    np.maximum(voxels, np.float32(ends[0]), out=voxels, where=counted)
+    np.minimum(voxels, np.float32(ends[1]), out=voxels, where=counted)
+
+
+def _where(counted: Counted, voxels: Array, zero: float, unit: float) -> Array:
     """Move and scale the voxels that count."""
     np.subtract(voxels, np.float32(zero), out=voxels, where=counted)
     np.divide(voxels, np.float32(unit), out=voxels, where=counted)

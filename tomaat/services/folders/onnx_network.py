@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import structlog
-import torch  # before onnxruntime, which finds the CUDA libraries that it has loaded
-
 import onnxruntime
+import structlog
+import torch
 
 log = structlog.get_logger()
 
@@ -19,7 +18,7 @@ class OnnxNetwork:
     """A network of one input and a first output; (1, c, i, j, k), float32, to (1, classes, i, j, k).
 
     It runs on the GPU where onnxruntime can use it, else on the CPU. Raises ``ValueError`` for another interface, and
-    errors of onnxruntime for what is no ONNX file.
+    errors of onnxruntime for what is no ONNX file. On a GPU onnxruntime uses the CUDA libraries that torch has loaded.
     """
 
     def __init__(self, file: Path, device: torch.device) -> None:

@@ -51,7 +51,7 @@ def gaussian(patch: Sequence[int]) -> np.ndarray[Any, np.dtype[np.float32]]:
     for axis, size in enumerate(patch):
         along = np.exp(-0.5 * ((np.arange(size) - (size - 1) / 2) / (size * SIGMA)) ** 2)
         weights = weights * along.reshape([-1 if n == axis else 1 for n in range(3)])
-    return np.maximum(weights / weights.max(), LEAST_WEIGHT).astype(np.float32)
+    return np.asarray(np.maximum(weights / weights.max(), LEAST_WEIGHT), np.float32)
 
 
 def filled_up(channels: Any, shape: Sequence[int], outside: float) -> tuple[Any, Place]:
@@ -78,6 +78,7 @@ def run_tiled(
     channels: Any,
     patch: Sequence[int],
     overlap: float,
+    *,
     outside: float,
     progress: Callable[[int, int], None],
 ) -> Any:
@@ -93,13 +94,13 @@ def run_tiled(
     weights = channels.new_tensor(gaussian(patch))
     total = channels.new_zeros(shape)
     found: Any = None
-    for number, place in enumerate(places):
+    for number, (a, b, c) in enumerate(places):
         progress(number, len(places))
-        given = _checked(network(filled[(slice(None), *place)][None]), patch)
+        given = _checked(network(filled[:, a, b, c][None]), patch)
         if found is None:
             found = channels.new_zeros((given.shape[0], *shape))
-        found[(slice(None), *place)] += given * weights
-        total[place] += weights
+        found[:, a, b, c] += given * weights
+        total[a, b, c] += weights
     found /= total
     return found[:, i, j, k]
 

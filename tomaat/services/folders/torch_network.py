@@ -24,10 +24,10 @@ class ScriptedNetwork:
         self.device, self.dtype = device, floats_of(self.module.parameters())
         self.shape: tuple[int | None, ...] | None = None  #: the file does not say it
 
-    @torch.no_grad()
     def __call__(self, channels: torch.Tensor) -> torch.Tensor:
         """Run the network; float32, on the device."""
-        return first_of(self.module(channels.to(self.device, self.dtype))).float()
+        with torch.no_grad():
+            return first_of(self.module(channels.to(self.device, self.dtype))).float()
 
 
 class ExportedNetwork:
@@ -43,10 +43,10 @@ class ExportedNetwork:
         self.shape = tuple(size if isinstance(size, int) else None for size in facts.shape)
         self.module = (program if device.type == "cpu" else move_to_device_pass(program, str(device))).module()
 
-    @torch.no_grad()
     def __call__(self, channels: torch.Tensor) -> torch.Tensor:
         """Run the network; float32, on the device."""
-        return first_of(self.module(channels.to(self.device, self.dtype))).float()
+        with torch.no_grad():
+            return first_of(self.module(channels.to(self.device, self.dtype))).float()
 
 
 def floats_of(parameters: Any) -> torch.dtype:
