@@ -131,3 +131,11 @@ def test_helpers_and_imported_classes_are_no_tasks(tmp_path):
 def test_an_empty_folder_is_reported(tmp_path):
     assert reasons(find_tasks(tmp_path)) == [f"{tmp_path}: the folder holds no tasks (*.py)"]
     assert reasons(find_tasks(tmp_path / "nope")) == [f"{tmp_path / 'nope'}: there is no such folder"]
+
+
+def test_a_task_imports_the_helper_beside_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "_numbers_of_one.py").write_text("ONE = 1")
+    (tmp_path / "GoodTask.py").write_text("import _numbers_of_one\n" + good())
+    found = find_tasks(tmp_path)
+    assert (len(found.tasks), found.problems) == (1, [])

@@ -18,7 +18,10 @@ ROOMS = {
         *("tomaat.scheduling", "tomaat.tickets", "tomaat.access", "tomaat.storage", "tomaat.services"),
         *("tomaat.reader", "tomaat.devices", "tomaat.database"),
     },
-    "tomaat.launch": {"tomaat.doctor", "tomaat.tickets", "tomaat.storage", "tomaat.postgres", "tomaat.database"},
+    "tomaat.launch": {
+        *("tomaat.doctor", "tomaat.tickets", "tomaat.storage", "tomaat.postgres", "tomaat.database"),
+        "tomaat.services",
+    },
     "tomaat.web": {
         *("tomaat.tickets", "tomaat.access", "tomaat.storage", "tomaat.services"),
         *("tomaat.archives", "tomaat.database", "Inputs"),

@@ -20,6 +20,9 @@ COMMANDS = {
     "backup": "make, verify and restore backups",
     "doctor": "say what is wrong with the set-up, and what to do; nothing is changed",
     "reload": "let the running server load changed tasks",
+    "add": "offer a trained network that is a folder",
+    "trust": "let code of such a folder run, as the folder is now",
+    "remove": "delete such a folder from the folder of tasks",
     "try": "run one task on your own files, without a server",
     **{command: f"run {door} alone, with the database of TOMAAT_DATABASE_URL" for command, door in DOORS.items()},
 }
@@ -45,7 +48,7 @@ def run(command: str, words: Sequence[str]) -> int:
     match command:
         case "serve":
             return int(importlib.import_module("tomaat.launch.serve").main())
-        case "try" | "reload":
+        case "try" | "reload" | "add" | "trust" | "remove":
             return int(importlib.import_module("tomaat.services.__main__").main([command, *words]))
         case "keys" | "manager" | "sources":
             return _with_database(PROGRAMS[command])

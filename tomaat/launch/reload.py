@@ -34,24 +34,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return with_database(lambda: reload(asked.services))
 
 
-def reload(services: Sequence[str]) -> int:
-    """Ask for each service, or once for all that has changed."""
+def reload(services: Sequence[str], *, none_runs: int = 1) -> int:
+    """Ask for each service, or once for all that has changed; ``none_runs`` is the exit status if nobody is asked."""
     settings = read_settings()
     database = connect(settings.DATABASE_URL, deadline_seconds=settings.database_deadline_seconds)
     try:
-        return ask(database, list(services) or [None], longest=2 * settings.LOAD_DEADLINE_SECONDS)
+        return ask(database, list(services) or [None], longest=2 * settings.LOAD_DEADLINE_SECONDS, none_runs=none_runs)
     except DatabaseUnavailable as error:
         print(f"The database does not answer: {error}", file=sys.stderr)
         return 1
 
 
-def ask(database: sqlalchemy.Engine, services: Sequence[str | None], *, longest: float) -> int:
+def ask(database: sqlalchemy.Engine, services: Sequence[str | None], *, longest: float, none_runs: int = 1) -> int:
     """Ask, and wait for the answers, at most for the ``longest`` time in seconds."""
     store = ReloadStore(database)
     waited = [each for service in services for each in store.ask(service)]
     if not waited:
         print("No TaskScheduling runs; it loads the files as they are when it starts.", file=sys.stderr)
-        return 1
+        return none_runs
     hinter = Hinter(database)
     hinter.send(Hint(QUEUED))
     hinter.close()

@@ -1,7 +1,8 @@
 """Try a task without any server: ``python3 -m tomaat.services try CustomTasks/MyTask.py scan=head.nii.gz cut=0.5``.
 
 The inputs go through the same checks, and the outputs are written the same way, as in the service.
-``python3 -m tomaat.services reload`` is the program ``tomaat/launch/reload.py``.
+``python3 -m tomaat.services reload`` is the program ``tomaat/launch/reload.py``; ``add``, ``trust`` and ``remove`` are
+``tomaat/launch/network_folders.py``.
 """
 
 from __future__ import annotations
@@ -19,10 +20,13 @@ from typing import Any
 
 from Inputs import Input
 from tomaat.archives import ArchiveLimits
+from tomaat.contents.digest import sha256_of_weights
 from tomaat.reader import VolumeReader
 from tomaat.refusals import Refusal
 from tomaat.services.arguments import read_arguments
 from tomaat.services.find import find_tasks_in
+from tomaat.services.folders.adding import examine
+from tomaat.services.folders.folder_refused import FolderRefused
 from tomaat.services.outputs import choose_segmented, write_outputs
 from tomaat.services.payload import MAIN, check_payload
 from tomaat.services.payload_refused import PayloadRefused
@@ -42,13 +46,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["reload"]:
         return int(importlib.import_module("tomaat.launch.reload").main(words[1:]))
+    if words[:1] in (["add"], ["trust"], ["remove"]):
+        return int(importlib.import_module("tomaat.launch.network_folders").main(words))
     asked = parse(words)
     try:
-        task = choose_task(asked.file, asked.task)
+        is_folder = asked.file.is_dir()
+        task = choose_folder(asked.file, trusted=asked.trust) if is_folder else choose_task(asked.file, asked.task)
         with tempfile.TemporaryDirectory(prefix="tomaat-try-") as folder:
             write_payload(Path(folder), task.inputs, asked.inputs)
             run(task, Path(folder), asked.out or Path(f"{task.task_identifier}-result"), asked.device)
-    except CannotTry as error:
+    except (CannotTry, FolderRefused) as error:
         print(error, file=sys.stderr)
         return 1
     except PayloadRefused as refusal:
@@ -65,11 +72,15 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python3 -m tomaat.services", description="Tasks without a server.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("reload", help="let a running server load changed tasks")
+    commands.add_parser("add", help="offer a trained network that is a folder")
+    commands.add_parser("trust", help="let code of such a folder run, as the folder is now")
+    commands.add_parser("remove", help="delete such a folder from the folder of tasks")
     attempt = commands.add_parser("try", help="run a task once")
-    attempt.add_argument("file", type=Path, help="a file of CustomTasks/")
+    attempt.add_argument("file", type=Path, help="a file of CustomTasks/, or a trained network's folder")
     attempt.add_argument("inputs", nargs="*", metavar="ID=VALUE", help="a path, JSON, or a text")
     attempt.add_argument("--task", help="its task_identifier, where the file holds several")
     attempt.add_argument("--out", type=Path, help="folder for the outputs; default: <task>-result")
+    attempt.add_argument("--trust", action="store_true", help="let code of a network's folder run, this once")
     attempt.add_argument("--device", help="torch's name of it; default: cuda where there is one, else cpu")
     return parser.parse_args(arguments)
 
@@ -86,6 +97,15 @@ def choose_task(file: Path, name: str | None) -> Task:
     if name is not None and name not in found.tasks:
         raise CannotTry(f"{file} holds {', '.join(found.tasks)}, and no {name}.")
     return found.tasks[name or next(iter(found.tasks))]
+
+
+def choose_folder(place: Path, *, trusted: bool) -> Task:
+    """Make the task of a network folder, and tell what it is. Raises ``FolderRefused``."""
+    task = examine(place.resolve())
+    type(task).is_trusted = trusted
+    print(f"{task.task_identifier}: {task.kind}. {task.description}")
+    print(f"licence: {task.licence or 'not told'}; SHA-256 of the folder: {sha256_of_weights(task.place)}")
+    return task
 
 
 def write_payload(folder: Path, inputs: Sequence[Input], given: Sequence[str]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -41,9 +40,9 @@ class FolderTask(Task):
         self.demand_trust()
         self.load_network(device)
 
-    @abstractmethod
     def load_network(self, device: Any) -> None:
         """Load the network onto ``device`` (a ``torch.device``); the folder is trusted if it has to be."""
+        raise NotImplementedError
 
     def demand_package(self) -> None:
         """Raise ``FolderRefused`` where the package that runs this kind is missing."""

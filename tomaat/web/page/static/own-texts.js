@@ -2,7 +2,10 @@
 
 import { make } from "./dom.js";
 
-/** @typedef {{version: string, intended_use?: string, licence?: string, reference?: string, contact?: string, kind?: string}} Told */
+/** @typedef {{version: string, intended_use?: string, licence?: string, reference?: string, contact?: string, kind?: string,
+ *   weights_sha256?: string | null}} Told */
+
+export const OF_NETWORK = "SHA-256 of the network";
 
 /** The texts that there are, each with its title. @param {Told} told @returns {[string, string][]} */
 export function ownTexts({ version, intended_use, licence, reference, contact, kind }) {
@@ -21,6 +24,7 @@ export function ownTexts({ version, intended_use, licence, reference, contact, k
 export function makeOwnTexts(told) {
   const first = ownTexts({ version: told.version, intended_use: told.intended_use });
   const rest = ownTexts({ ...told, version: "", intended_use: "" });
+  if (told.weights_sha256) rest.push([OF_NETWORK, told.weights_sha256]);
   const titles = rest.map(([title]) => title.toLowerCase()).join(", ");
   const summary = `${titles.slice(0, 1).toUpperCase()}${titles.slice(1)}`;
   const more = rest.length > 0 && make("details", {}, make("summary", {}, summary), makeList(rest));

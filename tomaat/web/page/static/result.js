@@ -5,7 +5,7 @@ import { announce, fill, make } from "./dom.js";
 import { shownFile } from "./files.js";
 import { makeArray, makeTextFile, makeValue } from "./outputs.js";
 import { makeLegend } from "./legend.js";
-import { ownTexts } from "./own-texts.js";
+import { OF_NETWORK, ownTexts } from "./own-texts.js";
 import { sentWith } from "./store.js";
 import { gunzip } from "./streams.js";
 import { untar } from "./tar.js";
@@ -297,7 +297,7 @@ function makeAbout(manifest) {
       ([name, hash]) => /** @type {[string, string]} */ ([`SHA-256 of ${name}`, hash]),
     ),
   ];
-  if (manifest.weights_sha256) facts.push(["SHA-256 of the network", manifest.weights_sha256]);
+  if (manifest.weights_sha256) facts.push([OF_NETWORK, manifest.weights_sha256]);
   const lines = facts.map(([what, fact]) => [make("dt", {}, what), make("dd", {}, fact)]);
   return make(
     "details",

@@ -1,0 +1,265 @@
+"""Network folders: how they are found, trusted, added, changed and taken away; of a kind that needs no package."""
+
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from Inputs import VolumeInput
+from tomaat.contents.digest import sha256_of_weights
+from tomaat.contents.network_folder import TRUSTED, is_network_folder, trusted_sha256
+from tomaat.launch import network_folders
+from tomaat.scheduling.kept_tasks import KeptTasks
+from tomaat.services import Offer, TaskRefused
+from tomaat.services.__main__ import main
+from tomaat.services.find import find_tasks
+from tomaat.services.folders import adding, kinds
+from tomaat.services.folders.folder_refused import FolderRefused
+from tomaat.services.folders.folder_task import FolderTask, demand_one_grid
+from tomaat.services.folders.kind import Kind
+from tomaat.services.own_texts import versions_of
+from tomaat.volumes import Volume
+
+AXES = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+
+
+class _Scaled(FolderTask):
+    """A network of one number, which stands in the folder."""
+
+    description = "Multiplies a scan."
+    inputs = (VolumeInput("scan", "Scan"),)
+    packages = ("numpy", "no-such-package")
+
+    def load_network(self, device):
+        del device
+        self.factor = float((self.place / "factor.txt").read_text())
+
+    def perform(self, **inputs):
+        return {"scaled": inputs["scan"].like(inputs["scan"].array * self.factor)}
+
+
+def kind(**facts):
+    plain = {
+        "name": "Scale",
+        "is_one": lambda place: (place / "tomaat.yaml").exists(),
+        "make": lambda _place, name: type(name, (_Scaled,), {"task_identifier": name}),
+        "needs_trust": lambda _: None,
+        "package": "numpy",
+        "requirements": "requirements-scale.txt",
+    }
+    return Kind(**plain | facts)
+
+
+@pytest.fixture
+def known(monkeypatch):
+    def know(*found):
+        monkeypatch.setattr(kinds, "KINDS", found or (kind(),))
+
+    know()
+    return know
+
+
+@pytest.fixture
+def tasks(tmp_path, known):
+    del known
+    made = tmp_path / "tasks"
+    made.mkdir()
+    return made
+
+
+def folder(under, name="Half", factor="0.5"):
+    made = under / name
+    (made / "deep").mkdir(parents=True)
+    (made / "tomaat.yaml").write_text("")
+    (made / "factor.txt").write_text(factor)
+    (made / "deep/more").write_text("1")
+    return made
+
+
+def coded(place):
+    """Tell that a folder holds code, as a kind does."""
+    return f"{place.name} holds code."
+
+
+def test_a_folder_among_the_tasks_is_offered_under_its_name_with_its_kind(tasks):
+    place = folder(tasks)
+    (tasks / "data").mkdir()
+    (tasks / "README").write_text("no task")
+    folder(tasks, ".Half.draft")
+    found = find_tasks(tasks)
+    assert (list(found.tasks), found.files, found.problems) == (["Half"], {"Half": "Half"}, [])
+    task = found.tasks["Half"]
+    assert (task.place, task.weights, task.kind) == (place, place, "Scale")
+    offer = Offer.of(task, "Half", sha256_of_weights(place))
+    assert (offer.kind, offer.weights_sha256) == ("Scale", sha256_of_weights(place))
+    assert versions_of(task) == {"numpy": np.__version__}
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil", "reason"),
+    [
+        ("Half", lambda place: (place / "tomaat.yaml").rename(place / "plans.json"), "holds no network that is known"),
+        ("Half", lambda place: (place / "link").symlink_to(place / "deep"), "link is a link to a folder"),
+        ("Half life", lambda _: None, "task_identifier is 'Half life'; set it to a name of letters"),
+    ],
+)
+def test_a_folder_that_cannot_serve_says_why_and_stops_nothing_else(tasks, name, spoil, reason):
+    folder(tasks, "Whole", "1")
+    spoil(folder(tasks, name))
+    found = find_tasks(tasks)
+    assert list(found.tasks) == ["Whole"]
+    (problem,) = found.problems
+    assert problem.file == name
+    assert reason in problem.reason
+
+
+def test_a_folder_of_two_kinds_is_refused(tasks, known):
+    known(kind(), kind(name="Other"))
+    with pytest.raises(FolderRefused, match=r"the files of Scale and Other; put each into a folder of its own"):
+        kinds.make_task(folder(tasks))
+
+
+def test_a_missing_package_is_named_with_what_brings_it(tasks, known):
+    known(kind(package="no_such_package"))
+    task = kinds.make_task(folder(tasks))
+    with pytest.raises(
+        FolderRefused, match=r"needs the package no_such_package: pip install -r requirements-scale.txt"
+    ):
+        task.load("cpu")
+
+
+def test_code_runs_only_where_its_folder_is_trusted_as_it_is(tasks, known):
+    known(kind(needs_trust=coded))
+    place = folder(tasks)
+    with pytest.raises(FolderRefused, match=r"Half is not trusted: Half holds code. .*services trust Half"):
+        kinds.make_task(place).load("cpu")
+    assert adding.trust_folder("Half", tasks) == sha256_of_weights(place) == trusted_sha256(place)
+    kinds.make_task(place).load("cpu")
+    for change in (
+        lambda: (place / "deep/more").write_text("2"),
+        (place / "new.py").touch,
+        lambda: (place / "deep/more").rename(place / "deep/other"),
+    ):
+        change()
+        with pytest.raises(FolderRefused, match=r"Half has changed since it was trusted"):
+            kinds.make_task(place).load("cpu")
+        adding.trust_folder("Half", tasks)
+    kinds.make_task(place).load("cpu")
+    (tasks / TRUSTED).write_text("no JSON")
+    with pytest.raises(FolderRefused, match=r"is not trusted"):
+        kinds.make_task(place).load("cpu")
+
+
+def test_a_folder_is_added_whole_and_once_and_is_taken_away_again(tasks, tmp_path, known):
+    place = folder(tmp_path / "elsewhere")
+    (place / "linked").symlink_to(place / "factor.txt")
+    task = adding.add(place, tasks, "Halved")
+    assert (task.task_identifier, task.place) == ("Halved", tasks / "Halved")
+    assert (tasks / "Halved/linked").read_text() == "0.5"
+    assert not (tasks / "Halved/linked").is_symlink()
+    assert [each.name for each in tasks.iterdir()] == ["Halved"]
+    with pytest.raises(FolderRefused, match=r"Halved is there already. To replace it, first: .* remove Halved"):
+        adding.add(place, tasks, "Halved")
+    with pytest.raises(FolderRefused, match=r"letters, digits, '_' and '-'.*; --name gives another name"):
+        adding.add(place, tasks, "half of it")
+    known(kind(needs_trust=coded))
+    with pytest.raises(FolderRefused, match=r"Half holds code. Where you trust it, type the same with --trust."):
+        adding.add(place, tasks)
+    assert [each.name for each in tasks.iterdir()] == ["Halved"]
+    adding.add(place, tasks, trusted=True).load("cpu")
+    for name in ("Half", "Halved"):
+        adding.remove(name, tasks)
+    assert json.loads((tasks / TRUSTED).read_text()) == {}
+    assert [each.name for each in tasks.iterdir()] == [TRUSTED]
+    for name in ("Half", "../tasks", "."):
+        with pytest.raises(FolderRefused, match=r"is no network folder in .*There are: none"):
+            adding.remove(name, tasks)
+
+
+def test_of_a_copy_that_fails_nothing_is_left(tasks, tmp_path, monkeypatch):
+    place = folder(tmp_path / "elsewhere")
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copytree", full)
+    with pytest.raises(OSError, match=r"No space"):
+        adding.add(place, tasks)
+    assert list(tasks.iterdir()) == []
+
+
+def test_a_change_of_a_folder_is_noticed_and_its_state_is_kept(tasks, tmp_path):
+    place = folder(tasks)
+    (place / "helper.py").write_text("1")
+    (tasks / "A.py").write_text("1")
+    kept = KeptTasks(tasks, tmp_path / "kept")
+    assert kept.files() == {"A.py", "Half"}
+    assert {path.name for path in kept.copy.iterdir()} == {"A.py", "Half"}
+    for change in (
+        lambda: os.utime(place / "factor.txt"),
+        lambda: adding.trust_folder("Half", tasks),
+        (place / "deep/more").unlink,
+    ):
+        assert kept.changed() == set()
+        change()
+        assert kept.changed() == {"Half"}
+        kept.take(kept.renewed({"Half"}), ())
+    assert find_tasks(tasks, kept=kept.copy).files == {"Half": "Half"}
+    assert kept.twin().files() == {"A.py", "Half"}
+    adding.remove("Half", tasks)
+    assert kept.changed() == {"Half"}
+    (problem,) = (each for each in find_tasks(tasks, kept=kept.copy).problems if each.file == "Half")
+    assert "holds no network" in problem.reason
+
+
+def test_a_package_of_helpers_and_a_hidden_folder_are_no_network(tasks):
+    for name in ("_Half", ".Half"):
+        assert not is_network_folder(folder(tasks, name))
+    (tasks / "helpers").mkdir()
+    assert not is_network_folder(tasks / "helpers")
+
+
+def test_the_command_tells_what_a_folder_offers(tasks, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TOMAAT_CUSTOM_TASKS_DIR", str(tasks))
+    monkeypatch.setenv("TOMAAT_BASE_STORAGE_DIR", str(tmp_path / "storage"))
+    place = folder(tmp_path / "elsewhere")
+    assert main(["add", str(place), "--name", "Mine"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == f"Mine: Scale, in {tasks / 'Mine'}"
+    assert told[1:3] == ["  Multiplies a scan.", "  input scan: Scan"]
+    assert told[3].startswith("  licence: not told")
+    assert network_folders.main(["trust", "Mine"]) == 0
+    assert capsys.readouterr().out == f"Mine is trusted as it is now, SHA-256 {sha256_of_weights(place)}\n"
+    assert network_folders.main(["add", str(place), "--name", "Mine"]) == 1
+    assert "is there already" in capsys.readouterr().err
+    assert network_folders.main(["add", str(tmp_path / "nowhere")]) == 1
+    assert "there is no such folder" in capsys.readouterr().err
+    assert network_folders.main(["remove", "Mine"]) == 0
+
+
+def test_a_folder_is_tried_without_a_server(tasks, tmp_path, monkeypatch, capsys, known):
+    del tasks
+    known(kind(needs_trust=coded))
+    place = folder(tmp_path)
+    sitk.WriteImage(sitk.GetImageFromArray(np.full((2, 3, 4), 8, np.int16)), str(tmp_path / "scan.nii.gz"))
+    monkeypatch.chdir(tmp_path)
+    assert main(["try", "Half", "scan=scan.nii.gz"]) == 1
+    assert "Half is not trusted" in capsys.readouterr().err
+    assert main(["try", "Half", "scan=scan.nii.gz", "--trust"]) == 0
+    told = capsys.readouterr().out
+    assert f"SHA-256 of the folder: {sha256_of_weights(place)}" in told
+    assert (sitk.GetArrayFromImage(sitk.ReadImage("Half-result/scaled.nii.gz")) == 4).all()
+
+
+def test_volumes_on_other_grids_are_refused_by_the_culprits_name():
+    def volume(shape=(4, 3, 2), origin_mm=(0, 0, 0)):
+        return Volume(array=np.zeros(shape), spacing_mm=(1, 1, 2), origin_mm=origin_mm, direction=AXES)
+
+    demand_one_grid({"t1": volume(), "t2": volume()})
+    with pytest.raises(TaskRefused, match=r"flair: it has 4 x 3 x 3 voxels, and t1 has 4 x 3 x 2"):
+        demand_one_grid({"t1": volume(), "t2": volume(), "flair": volume((4, 3, 3))})
+    with pytest.raises(TaskRefused, match=r"t2: it lies elsewhere than t1, by up to 0.5 voxels"):
+        demand_one_grid({"t1": volume(), "t2": volume(origin_mm=(0, 0, 1))})
