@@ -193,7 +193,11 @@ class CardOutput(_Part):
         False, title="`true` or `false`", description="Whether the network itself ends with that softmax or sigmoid."
     )
     cut: float = Field(
-        0.5, ge=0, le=1, title="0 to 1", description="Probability above which a voxel counts (`sigmoid`); an input of the service too."
+        0.5,
+        ge=0,
+        le=1,
+        title="0 to 1",
+        description="Probability above which a voxel counts (`sigmoid`); an input of the service too.",
     )
     names: Annotated[list[str], BeforeValidator(_listed)] | None = Field(
         None,
@@ -260,7 +264,9 @@ class CardCode(CardCategory):
 class CardLabel(_Part):
     """One label of the segmentation."""
 
-    name: str = Field(min_length=1, max_length=LONGEST_LABEL, title="text", description="Its name for people, at most 64 characters.")
+    name: str = Field(
+        min_length=1, max_length=LONGEST_LABEL, title="text", description="Its name for people, at most 64 characters."
+    )
     code: CardCode | None = Field(None, title="code", description="Its word of a coding scheme, for programs.")
 
     @field_validator("name")
@@ -291,7 +297,10 @@ class Card(_Part):
         "", max_length=LONGEST["reference"], title="text", description="The paper or the address to cite."
     )
     contact: Line = Field(
-        "", max_length=LONGEST["contact"], title="text", description="The person or place that answers questions about results."
+        "",
+        max_length=LONGEST["contact"],
+        title="text",
+        description="The person or place that answers questions about results.",
     )
     deadline_seconds: float = Field(
         3600.0, gt=0, title="number above 0", description="Seconds after which a ticket is stopped and fails."

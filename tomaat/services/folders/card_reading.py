@@ -130,7 +130,11 @@ def _fault(error: Mapping[str, Any], card: yaml.Node) -> tuple[int, str]:
     else:
         rule = RULES.get(kind, error["msg"]).format_map({**error.get("ctx", {}), "error": _own(error)})
     told = {True: "true", False: "false"}[value] if isinstance(value, bool) else shown(value)
-    tells = kind not in SAY_NO_VALUE and not isinstance(value, (dict, list)) and not (isinstance(value, str) and told in rule)
+    tells = (
+        kind not in SAY_NO_VALUE
+        and not isinstance(value, (dict, list))
+        and not (isinstance(value, str) and told in rule)
+    )
     return line, f"{'.'.join(words)}: {told + ' ' if tells else ''}{rule}".rstrip(".")
 
 
