@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from Inputs import VolumeInput
 from tomaat.headers.orientation import is_orientation
+from tomaat.services.folders.card_intensity import AsItIs, CardPart, Intensity, Shortened
 from tomaat.services.own_texts import LONGEST
 from tomaat.volumes import Code
 from tomaat.volumes.labels import LARGEST_LABEL, LONGEST_LABEL
@@ -39,11 +40,6 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-def _method(value: Any) -> Any:
-    """Take a method that needs no numbers by its name alone."""
-    return {"method": value} if isinstance(value, str) else value
-
-
 def _named(value: Any) -> Any:
     """Take labels that have names alone."""
     if not isinstance(value, dict):
@@ -52,110 +48,9 @@ def _named(value: Any) -> Any:
 
 
 Line = Annotated[str, BeforeValidator(_one_line)]
-Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class _Range(_Part):
-    @field_validator("clip", "to", check_fields=False)
-    @classmethod
-    def _rises(cls, pair: list[float] | None) -> list[float] | None:
-        if pair is not None and not pair[0] < pair[1]:
-            raise ValueError("the first number must be below the second")
-        return pair
-
-
-class AsItIs(_Part):
-    """Voxels' values stay."""
-
-    method: Literal["none"] = Field(title="`none`", description="The voxels' values stay as they are.")
-
-
-class WindowScaling(_Range):
-    """A window of values is scaled; values outside of it become its ends."""
-
-    method: Literal["window"] = Field(
-        title="`window`", description="Values from `low` to `high` become `to`; those outside become its ends."
-    )
-    low: float = Field(title="number", description="The window's lower end.")
-    high: float = Field(title="number", description="The window's upper end.")
-    to: Pair = Field([0.0, 1.0], title="two numbers", description="The values of the two ends.")
-
-    @field_validator("high")
-    @classmethod
-    def _above(cls, high: float, info: ValidationInfo) -> float:
-        return _above_low(high, info)
-
-
-class ZScore(_Range):
-    """The mean becomes 0, the standard deviation 1."""
-
-    method: Literal["z-score"] = Field(
-        title="`z-score`", description="The mean is taken away, then all is divided by the standard deviation."
-    )
-    clip: Pair | None = Field(
-        None, title="two numbers", description="Values outside of these become the nearer one, before anything else."
-    )
-    voxels: Literal["all", "nonzero"] = Field(
-        "all", title="`all` or `nonzero`", description="With `nonzero`, voxels of value 0 neither count nor change."
-    )
-    mean: float | None = Field(
-        None, title="number", description="A mean of all the training's volumes; without it, each volume's own."
-    )
-    std: float | None = Field(
-        None, gt=0, title="number above 0", description="Likewise the standard deviation; the two go together."
-    )
-
-    @field_validator("std")
-    @classmethod
-    def _with_mean(cls, std: float | None, info: ValidationInfo) -> float | None:
-        if std is not None and info.data.get("mean", 0.0) is None:
-            raise ValueError("goes together with mean; write both, or none")
-        return std
-
-    @model_validator(mode="after")
-    def _mean_with_std(self) -> ZScore:
-        if self.mean is not None and self.std is None:
-            raise ValueError("mean goes together with std; write both, or none")
-        return self
-
-
-class Percentiles(_Range):
-    """Two percentiles become 0 and 1."""
-
-    method: Literal["percentiles"] = Field(
-        title="`percentiles`", description="The values at two percentiles of each volume become 0 and 1."
-    )
-    low: float = Field(ge=0, le=100, title="0 to 100", description="The percentile that becomes 0.")
-    high: float = Field(ge=0, le=100, title="0 to 100", description="The percentile that becomes 1.")
-    clip: Pair | None = Field(
-        None, title="two numbers", description="Scaled values outside of these become the nearer one, such as `[0, 1]`."
-    )
-    voxels: Literal["all", "nonzero"] = Field(
-        "all", title="`all` or `nonzero`", description="With `nonzero`, voxels of value 0 neither count nor change."
-    )
-
-    @field_validator("high")
-    @classmethod
-    def _above(cls, high: float, info: ValidationInfo) -> float:
-        return _above_low(high, info)
-
-
-def _above_low(high: float, info: ValidationInfo) -> float:
-    if not info.data.get("low", -float("inf")) < high:
-        raise ValueError(f"must be above low, {info.data['low']:g}")
-    return high
-
-
-Scaling = AsItIs | WindowScaling | ZScore | Percentiles
-Intensity = Annotated[Scaling, Field(discriminator="method")]
-Shortened = BeforeValidator(_method)
-
-
-class CardInput(_Part):
+class CardInput(CardPart):
     """One volume that the service takes: one channel of the network."""
 
     id: str = Field(title="text", description="The input's name in requests: letters, digits and `_`.")
@@ -181,7 +76,7 @@ class CardInput(_Part):
         return VolumeInput(self.id, self.name or self.id, modalities=self.modality, description=self.description)
 
 
-class CardOutput(_Part):
+class CardOutput(CardPart):
     """How the network's output is to be read."""
 
     kind: Literal["softmax", "sigmoid", "regression", "labels"] = Field(
@@ -232,7 +127,7 @@ class CardOutput(_Part):
         return self.names or [VOLUME if self.kind == "regression" else SEGMENTATION]
 
 
-class CardCategory(_Part):
+class CardCategory(CardPart):
     """A code of the kind of thing that a label shows."""
 
     value: str = Field(title="text", description="The code, in quotes.")
@@ -261,7 +156,7 @@ class CardCode(CardCategory):
         return Code(self.value, self.scheme, self.meaning, None if self.category is None else self.category.coded())
 
 
-class CardLabel(_Part):
+class CardLabel(CardPart):
     """One label of the segmentation."""
 
     name: str = Field(
@@ -277,7 +172,7 @@ class CardLabel(_Part):
         return name
 
 
-class Card(_Part):
+class Card(CardPart):
     """All that a card says."""
 
     description: Line = Field(

@@ -10,18 +10,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from tomaat.refusals import shown
-from tomaat.services.folders.card import (
-    AsItIs,
-    Card,
-    CardCategory,
-    CardCode,
-    CardInput,
-    CardLabel,
-    CardOutput,
-    Percentiles,
-    WindowScaling,
-    ZScore,
-)
+from tomaat.services.folders.card import Card, CardCategory, CardCode, CardInput, CardLabel, CardOutput
+from tomaat.services.folders.card_intensity import AsItIs, Percentiles, WindowScaling, ZScore
 from tomaat.services.folders.folder_refused import FolderRefused
 
 CARD = "tomaat.yaml"

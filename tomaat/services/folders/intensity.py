@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tomaat.services.folders.card import AsItIs, Percentiles, Scaling, WindowScaling, ZScore
+from tomaat.services.folders.card_intensity import AsItIs, Percentiles, Scaling, WindowScaling, ZScore
 from tomaat.services.task_refused import TaskRefused
 
 LEAST_STD = 1e-8  #: by which is divided where all voxels are alike, as nnU-Net has it

@@ -15,7 +15,7 @@ import numpy as np
 from tomaat.refusals import WrongValue
 
 SIGMA = 1 / 8  #: of a patch: that of the Gaussian, as nnU-Net and MONAI have it
-LEAST_WEIGHT = 1e-3  #: of a voxel in the corner of a patch, as MONAI has it
+LEAST_WEIGHT = 1e-3  #: of a voxel, likewise
 
 Place = tuple[slice, slice, slice]
 Network = Callable[[Any], Any]  #: (1, c, i, j, k) to (1, classes, i, j, k)
@@ -46,12 +46,12 @@ def tiles(shape: Sequence[int], patch: Sequence[int], overlap: float) -> list[Pl
 
 
 def gaussian(patch: Sequence[int]) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Give each voxel of a patch (i, j, k) its weight: 1 in the middle, falling to the sides."""
+    """Give each voxel of a patch (i, j, k) its weight, falling from the middle; MONAI's ``compute_importance_map``."""
     weights = np.ones((1, 1, 1))
     for axis, size in enumerate(patch):
         along = np.exp(-0.5 * ((np.arange(size) - (size - 1) / 2) / (size * SIGMA)) ** 2)
         weights = weights * along.reshape([-1 if n == axis else 1 for n in range(3)])
-    return np.asarray(np.maximum(weights / weights.max(), LEAST_WEIGHT), np.float32)
+    return np.asarray(np.maximum(weights, LEAST_WEIGHT), np.float32)
 
 
 def filled_up(channels: Any, shape: Sequence[int], outside: float) -> tuple[Any, Place]:
