@@ -249,6 +249,11 @@ class Settings(BaseSettings):
         description="How many tickets a compute source runs side by side, each in a worker of its own: 1 to 4. `auto`: "
         "as many as the networks' measured needs allow, at most 4, and never more than the CPU has cores.",
     )
+    ENVIRONMENTS: dict[str, str] = Field(
+        default_factory=dict,
+        description="JSON: the Python of another virtual environment, for services of network folders whose packages "
+        'clash with others: `{"LiverCT": "/opt/nnunet/bin/python"}`. Each such Python gets a lane more on each source.',
+    )
     WEB_THREADS: int = Field(
         default=32,
         ge=4,

@@ -13,6 +13,7 @@ from tomaat.devices.sources import find_sources, threads_of_each
 from tomaat.launch.open_door import open_door, prepare
 from tomaat.processes.stop import Stop
 from tomaat.scheduling.beside import MOST_LANES
+from tomaat.scheduling.environment import environments_of
 from tomaat.scheduling.kept_tasks import keep_tasks
 from tomaat.scheduling.lane_maker import LaneMaker
 from tomaat.scheduling.lane_times import LaneTimes
@@ -33,11 +34,13 @@ def schedule(settings: Settings, stop: Stop) -> None:
         devices=settings.COMPUTE_DEVICES,
         memory_bytes=settings.COMPUTE_MEMORY_BYTES,
     )
+    own, others = environments_of(settings.ENVIRONMENTS)
+    most_lanes = (settings.lanes or MOST_LANES) + len(others)
     deadline_seconds = settings.database_deadline_seconds
     database = connect(
         settings.DATABASE_URL,
         deadline_seconds=deadline_seconds,
-        pool_size=len(found) * (settings.lanes or MOST_LANES) + 3,
+        pool_size=len(found) * most_lanes + 3,
     )
     user = find_worker_user(settings.WORKER_USER)
     storage = Storage(settings.BASE_STORAGE_DIR, workers_group=None if user is None else user.gid)
@@ -50,12 +53,8 @@ def schedule(settings: Settings, stop: Stop) -> None:
     stop.also_wake(hints.wake)
     options = [
         *("--tasks", str(settings.CUSTOM_TASKS_DIR), "--task-errors", settings.TASK_ERRORS),
-        *(
-            "--threads",
-            str(threads_of_each(found, settings.lanes or MOST_LANES)),
-            "--largest-volume-bytes",
-            str(settings.LARGEST_VOLUME_BYTES),
-        ),
+        *("--threads", str(threads_of_each(found, most_lanes))),
+        *("--largest-volume-bytes", str(settings.LARGEST_VOLUME_BYTES)),
         *("--log-format", settings.LOG_FORMAT, "--log-level", settings.LOG_LEVEL),
     ]
     engine = LocalEngine(options, folder=HOME, wake_main=hints.wake, user=user, keeps_spare=settings.SPARE_WORKER)
@@ -68,7 +67,7 @@ def schedule(settings: Settings, stop: Stop) -> None:
         load_seconds=settings.LOAD_DEADLINE_SECONDS,
     )
     watch = DeviceWatch(found, every_seconds=settings.LEASE_SECONDS / BEATS_PER_LEASE)
-    kept = keep_tasks(settings.CUSTOM_TASKS_DIR, [source.name for source in found], storage)
+    kept = keep_tasks(settings.CUSTOM_TASKS_DIR, [source.name for source in found], storage, own)
     lanes = LaneMaker(database, hinter.send, sources, storage, engine, settings.ATTEMPTS, times, reloads)
     Scheduler(
         found,
@@ -81,6 +80,7 @@ def schedule(settings: Settings, stop: Stop) -> None:
         kept=kept,
         poll_seconds=settings.POLL_SECONDS,
         lanes=settings.lanes,
+        environments=others,
     ).run(stop)
     for each in (watch, hinter):
         each.close()

@@ -198,11 +198,11 @@ class Play:
     def store_of(self, lane):
         return LaneStore(self.bench.database, self.store.lease, self.bench.hints.append, lane=lane)
 
-    def start(self, _source, kept, lane, *, shared, ending):
+    def start(self, _source, kept, lane, *, shared, ending, python=None):
         """Be the engine."""
         if ending():
             return None
-        assert shared == (len(self.all_lanes) > 1)
+        assert (shared, python) == (len(self.all_lanes) > 1, None)
         self.copies.append((kept / "AddTask.py").read_text())
         first_words = self.first_words.pop() if self.first_words else None
         played = PlayedWorker(first_words, estimates=self.estimates, **self.offering)

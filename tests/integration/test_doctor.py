@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -122,6 +123,16 @@ def test_as_whom_tasks_run_is_told():
     for name, words in (("no-such-user", "there is no user no-such-user"), ("root", "root is root")):
         (fault,) = workers.look_at_workers(Settings(WORKER_USER=name))
         assert (fault.level, words in fault.says) == ("problem", True)
+
+
+def test_an_environment_in_which_no_worker_can_start_is_told(tmp_path):
+    bare = tmp_path / "bare/bin/python"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
+    pythons = {"Liver": sys.executable, "Heart": str(bare), "Spleen": sys.executable, "Lung": "/nowhere/python"}
+    good, lacking, gone = workers.look_at_environments(Settings(ENVIRONMENTS=pythons))
+    assert (good.level, good.says.startswith(f"{sys.executable}, with torch 2.")) == ("ok", True)
+    assert (lacking.level, "ModuleNotFoundError" in lacking.says) == ("problem", True)
+    assert (gone.level, "/nowhere/python cannot be run" in gone.says) == ("problem", True)
 
 
 # The database

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -33,12 +34,14 @@ class Engine(LocalEngine):
         super().__init__([], folder=Path("/"), wake_main=self.asked.set)
         self.most_starting = 1
         self.processes = []
+        self.commands = []
         self.lanes = []
 
-    def ask(self, number=1):
+    def ask(self, number=1, python=None):
         """Let a lane, a thread of its own, ask for a worker."""
         self.asked.clear()
         lane = AskingLane(self, number)
+        lane.python = python
         lane.start()
         self.lanes.append(lane)
         assert self.asked.wait(60)
@@ -70,11 +73,13 @@ class AskingLane(threading.Thread):
         self.engine = engine
         self.number = number
         self.is_ending = False
+        self.python = None
         self.heard = []
 
     def run(self):
         try:
-            started = self.engine.start(SOURCE, Path("/kept"), self.number, shared=False, ending=lambda: self.is_ending)
+            how = {"shared": False, "ending": lambda: self.is_ending, "python": self.python}
+            started = self.engine.start(SOURCE, Path("/kept"), self.number, **how)
             self.heard.append(started)
         except (OSError, ValueError) as error:
             self.heard.append(error)
@@ -87,7 +92,8 @@ def engine(monkeypatch, tmp_path):
     made = Engine()
 
     class Sleeping(subprocess.Popen):
-        def __init__(self, _command, **options):
+        def __init__(self, command, **options):
+            made.commands.append((command[0], options["env"]))
             super().__init__(["sleep", "600"], **{name: options[name] for name in ("pass_fds", "start_new_session")})
             made.processes.append(self)
 
@@ -145,6 +151,17 @@ def test_a_workers_temporary_folder_goes_with_it(engine):
     (folder / "left").write_text("voxels")
     worker.stop()
     assert not folder.exists()
+
+
+def test_a_worker_of_another_environment_is_run_by_its_python_and_never_by_the_spare(engine, monkeypatch):
+    monkeypatch.setenv("VIRTUAL_ENV", "/own")
+    engine.keeps_spare = engine.spare.is_due = engine.spare.is_quiet = True
+    engine.keep_spare()
+    other, own = engine.ask(2, "/other/python"), engine.ask(1)
+    engine.most_starting = 2
+    assert engine.served(other, own) == [2, 1]
+    assert [command for command, _ in engine.commands] == [sys.executable, "/other/python"]
+    assert ["VIRTUAL_ENV" in environment for _, environment in engine.commands] == [True, False]
 
 
 # Turns

@@ -1,6 +1,7 @@
 """The lanes of one source: how many there are, and that they begin and end together."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import Mock
@@ -10,6 +11,7 @@ import pytest
 from tomaat.devices.compute_source import ComputeSource
 from tomaat.devices.need import Need
 from tomaat.scheduling import scheduler as module
+from tomaat.scheduling.environment import environments_of
 from tomaat.scheduling.kept_tasks import KeptTasks
 from tomaat.scheduling.scheduler import Scheduler
 from tomaat.tickets.source_store import Lease
@@ -55,20 +57,23 @@ def schedule(tmp_path, monkeypatch):
     monkeypatch.setattr(module.os, "cpu_count", lambda: 16)
     made, ended = [], []
 
-    def make(lanes):
+    def make(lanes, pythons=()):
         sources = Mock(lease_seconds=5.0)
         sources.last_holder.return_value = None
         sources.take.side_effect = lambda name, holder: Lease(name=name, holder=holder, epoch=len(made))
         sources.workers_of.return_value = [(11, 1), (12, 1), (13, 1)]
 
-        def make_lane(_source, _lease, told, kept):
+        def make_lane(source, _lease, told, kept):
             made.append(PlayedLane(told, kept))
+            made[-1].source = source
             return made[-1]
 
-        kept = {SOURCE.name: KeptTasks(tmp_path / "tasks", tmp_path / "kept")}
+        own, others = environments_of(dict(pythons))
+        kept = {SOURCE.name: KeptTasks(tmp_path / "tasks", tmp_path / "kept", environment=own)}
         scheduler = Scheduler(
             [SOURCE], sources, make_lane, Mock(), Mock(),
             watch=Mock(), reloads=Mock(), kept=kept, poll_seconds=1.0, lanes=lanes,
+            environments=others,
         )  # fmt: skip
         return SimpleNamespace(scheduler=scheduler, lanes=made, sources=sources, ended=ended)
 
@@ -125,3 +130,29 @@ def test_where_no_number_is_given_lanes_are_added_once_it_is_known_that_they_fit
     assert len(made.lanes) == 3
     hold(made)
     assert len(made.lanes) == 3
+
+
+def test_each_other_environment_has_one_more_lane_with_its_own_folders_alone(schedule, tmp_path):
+    for name in ("Liver", "Heart", "Spleen"):
+        (tmp_path / "tasks" / name).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "tasks" / name / "plans.json").touch()
+    (tmp_path / "tasks" / "A.py").touch()
+    made = schedule(2, {"Liver": "/x/python", "Heart": "/y/python", "Spleen": "/x/python"})
+    hold(made)
+    assert [(lane.kept.environment.python, lane.kept.files()) for lane in made.lanes] == [
+        (None, {"A.py"}),
+        (None, {"A.py"}),
+        ("/x/python", {"Liver", "Spleen"}),
+        ("/y/python", {"Heart"}),
+    ]
+    (tmp_path / "tasks" / "Liver" / "plans.json").write_text("2")
+    assert [lane.kept.changed() for lane in made.lanes] == [set(), set(), {"Liver"}, set()]
+    made.sources.note_lanes.assert_called_once_with(made.scheduler.running[SOURCE.name].lease, 4)
+    hold(made)
+    assert len(made.lanes) == 4
+
+
+def test_a_source_that_offers_nothing_of_an_environment_has_no_lane_of_it(schedule):
+    made = schedule(1, {"Liver": "/x/python", "Heart": "/y/python"})
+    made.scheduler._hold(replace(SOURCE, services=("Liver", "Dummy")))
+    assert [lane.source.services for lane in made.lanes] == [("Dummy",), ("Liver",)]

@@ -73,6 +73,7 @@ def examine(instead_of_database: Finding | None) -> Iterator[Finding]:
         ("port", port.look_at_port(chosen.HOST, chosen.PORT)),
         ("tasks", tasks.look_at_tasks(chosen)),
         ("workers", workers.look_at_workers(chosen)),
+        ("environments", workers.look_at_environments(chosen)),
         ("devices", devices.look_at_devices(chosen)),
     ]
     for about, part in parts:

@@ -1,16 +1,21 @@
-"""Look at the account of the workers."""
+"""Look at the account of the workers, and at the environments that run them."""
 
 from __future__ import annotations
 
 import os
 import pwd
+import subprocess
 from collections.abc import Iterator
 
 from tomaat.doctor.finding import Finding, ok, wrong
+from tomaat.scheduling.local_engine import scrubbed
 from tomaat.scheduling.worker_user import faults_of_account
-from TOMAATSettings import Settings
+from TOMAATSettings import HOME, Settings
 
 ABOUT = "workers"
+ENVIRONMENTS = "environments"
+START = "import tomaat.worker.__main__, torch, SimpleITK; print(torch.__version__)"  #: all that a worker begins with
+START_SECONDS = 120.0
 
 
 def look_at_workers(settings: Settings) -> Iterator[Finding]:
@@ -30,3 +35,22 @@ def look_at_workers(settings: Settings) -> Iterator[Finding]:
         yield wrong(ABOUT, f"TOMAAT_WORKER_USER: {says}", mend)
     if not faults:
         yield ok(ABOUT, f"tasks run as {name}, an account of their own, and see the tickets that they get, no others")
+
+
+def look_at_environments(settings: Settings) -> Iterator[Finding]:
+    """Tell whether a worker could start in each virtual environment that services of network folders name."""
+    for python in dict.fromkeys(settings.ENVIRONMENTS.values()):
+        command = [python, "-B", "-c", START]
+        try:
+            tried = subprocess.run(
+                command, cwd=HOME, env=scrubbed(os.environ), capture_output=True, timeout=START_SECONDS, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            says = f"{python} cannot be run: {error}"
+            yield wrong(ENVIRONMENTS, says, "set TOMAAT_ENVIRONMENTS to the bin/python of a virtual environment")
+            continue
+        if tried.returncode == 0:
+            yield ok(ENVIRONMENTS, f"{python}, with torch {tried.stdout.decode().strip()}")
+            continue
+        last = (tried.stderr.decode(errors="replace").strip().splitlines() or [f"status {tried.returncode}"])[-1]
+        yield wrong(ENVIRONMENTS, f"{python}: {last}", f"{python} -m pip install -r requirements.txt")

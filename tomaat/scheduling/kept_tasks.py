@@ -15,28 +15,46 @@ from itertools import count
 from pathlib import Path
 
 from tomaat.contents.network_folder import is_network_folder, state_of
+from tomaat.scheduling.environment import OWN, Environment
 from tomaat.storage import Storage, loans
 
 ABANDONED_SECONDS = 3600.0  #: for which nobody has held a copy: its TaskScheduling was killed
 
 
 class KeptTasks:
-    """The copy from which one source's workers import the tasks."""
+    """The copy from which one source's workers import the tasks that belong to their environment."""
 
-    def __init__(self, folder: Path, under: Path, *, group: int | None = None, of: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        under: Path,
+        *,
+        group: int | None = None,
+        environment: Environment = OWN,
+        of: Path | None = None,
+    ) -> None:
         """Copy the Python files of ``folder`` into a new folder in ``under``; the workers' ``group`` may read it.
 
         Where it is made ``of`` another copy, that one is copied instead.
         """
+        self.environment = environment
         self.folder = folder
         self.under = under
         self.group = group
         self.numbers = count()
-        self.copy = self._made(dict.fromkeys(_texts(folder), folder) if of is None else dict.fromkeys(_kept(of), of))
+        self.copy = self._made(dict.fromkeys(self._texts(), folder) if of is None else dict.fromkeys(_kept(of), of))
 
     def twin(self) -> KeptTasks:
         """Make the copy of another lane of the source, as this one is now; it goes with this process at the latest."""
-        twin = KeptTasks(self.folder, self.under.parent / secrets.token_hex(16), group=self.group, of=self.copy)
+        return self._beside(self.environment, of=self.copy)
+
+    def beside(self, environment: Environment) -> KeptTasks:
+        """Make the copy of a lane with another environment; it goes with this process at the latest."""
+        return self._beside(environment, of=None)
+
+    def _beside(self, environment: Environment, of: Path | None) -> KeptTasks:
+        place = self.under.parent / secrets.token_hex(16)
+        twin = KeptTasks(self.folder, place, group=self.group, environment=environment, of=of)
         atexit.register(shutil.rmtree, twin.under, ignore_errors=True)
         return twin
 
@@ -46,8 +64,11 @@ class KeptTasks:
 
     def changed(self) -> set[str]:
         """Name the files that were added, changed or removed since, relative to the folder of tasks."""
-        now, then = _texts(self.folder), _kept(self.copy)
+        now, then = self._texts(), _kept(self.copy)
         return {name for name in now.keys() | then.keys() if now.get(name) != then.get(name)}
+
+    def _texts(self) -> dict[str, bytes]:
+        return {name: text for name, text in _texts(self.folder).items() if self.environment.serves(name)}
 
     def files(self) -> set[str]:
         """Name the files of the copy that may hold tasks."""
@@ -99,13 +120,18 @@ class KeptTasks:
             place.write_bytes(text)
 
 
-def keep_tasks(folder: Path, sources: Sequence[str], storage: Storage) -> dict[str, KeptTasks]:
+def keep_tasks(
+    folder: Path, sources: Sequence[str], storage: Storage, environment: Environment = OWN
+) -> dict[str, KeptTasks]:
     """Copy the code for each source, since one may refuse what another has loaded.
 
     The copies go with this process; those of processes that were killed are removed here.
     """
     places = {source: storage.code / secrets.token_hex(16) for source in sources}
-    made = {source: KeptTasks(folder, place, group=storage.workers_group) for source, place in places.items()}
+    made = {
+        source: KeptTasks(folder, place, group=storage.workers_group, environment=environment)
+        for source, place in places.items()
+    }
     for kept in made.values():
         atexit.register(shutil.rmtree, kept.under, ignore_errors=True)
     now = max(kept.under.stat().st_mtime for kept in made.values())  # of the clock by which the others are held

@@ -157,6 +157,7 @@ class Request:
     lane: OfLane
     place: TakePlace
     ending: Callable[[], bool]
+    python: str | None = None  #: that runs it; ``None``: the one that runs this program
     answer: SimpleQueue[Worker | Exception | None] = field(default_factory=SimpleQueue)
 
 
@@ -198,12 +199,20 @@ class LocalEngine:
         adopt_orphans()
 
     def start(
-        self, source: ComputeSource, kept: Path, lane: int, *, shared: bool, ending: Callable[[], bool]
+        self,
+        source: ComputeSource,
+        kept: Path,
+        lane: int,
+        *,
+        shared: bool,
+        ending: Callable[[], bool],
+        python: str | None = None,
     ) -> Worker | None:
         """Let the main thread start a lane's worker in its turn; ``None`` for a lane that is ``ending`` by then.
 
         It imports the tasks from the copy ``kept``. The device is ``shared`` with the workers of other lanes. Raises
-        ``OSError`` when the machine refuses another process, or when the lane's former worker does not end.
+        ``OSError`` when the machine refuses another process, or when the lane's former worker does not end. It is run
+        by ``python``, of another virtual environment, or as this program is.
         """
         place = TakePlace(
             device=source.torch_device,
@@ -213,7 +222,7 @@ class LocalEngine:
             memory_bytes=source.memory_bytes,
             shared=shared,
         )
-        request = Request(lane=(source.name, lane), place=place, ending=ending)
+        request = Request(lane=(source.name, lane), place=place, ending=ending, python=python)
         self.requests.put(request)
         self.wake_main()
         started = request.answer.get()
@@ -234,10 +243,10 @@ class LocalEngine:
         if request.ending():
             request.answer.put(None)
             return True
-        if self.spare.worker is None and len(self.starting) >= self.most_starting:
+        if (request.python or self.spare.worker is None) and len(self.starting) >= self.most_starting:
             return False
         try:
-            request.answer.put(self._start(request.lane, request.place))
+            request.answer.put(self._start(request))
         except Exception as error:  # noqa: BLE001 (the lane that waits for the answer hears it, whatever it is)
             request.answer.put(error)
         return True
@@ -256,13 +265,14 @@ class LocalEngine:
         """Kill the processes that workers have left behind; called by the main thread only."""
         self.workers = end_orphans(self.workers)
 
-    def _start(self, lane: OfLane, place: TakePlace) -> Worker:
+    def _start(self, request: Request) -> Worker:
+        lane, place = request.lane, request.place
         former = self.latest.get(lane)
         if former is not None and not former.is_gone():
             raise OSError(f"its former worker, process {former.pid}, was killed and is still there")
-        worker = self.spare.take(place)
+        worker = None if request.python else self.spare.take(place)
         if worker is None:
-            worker = self._start_process()
+            worker = self._start_process(request.python)
             with contextlib.suppress(ChannelClosed):  # it has ended, as its lane hears
                 worker.send(place)
         if worker.output is not None:
@@ -272,19 +282,19 @@ class LocalEngine:
         self.latest[lane] = worker
         return worker
 
-    def _start_process(self) -> Worker:
-        """Start a worker that waits for ``TakePlace``."""
+    def _start_process(self, python: str | None = None) -> Worker:
+        """Start a worker that waits for ``TakePlace``, run by ``python`` or as this program is."""
         temporary = self.temporary.make()
         channel, other_end = Channel.pair()
         output = WorkerOutput()
         log_lines = os.dup(sys.stderr.fileno())
-        command = self._command(channel=other_end.fileno(), log=log_lines)
+        command = self._command(python or sys.executable, channel=other_end.fileno(), log=log_lines)
         process: subprocess.Popen[bytes] | None = None
         try:
             process = subprocess.Popen(
                 command if self.user is None else self.user.command(command),
                 cwd=self.folder,
-                env=self._environment(temporary),
+                env=self._environment(temporary, python),
                 pass_fds=[other_end.fileno(), log_lines],
                 stdin=subprocess.DEVNULL,
                 stdout=output.pipe_in,
@@ -315,9 +325,9 @@ class LocalEngine:
         self.workers.add(process.pid)
         return worker
 
-    def _command(self, *, channel: int, log: int) -> list[str]:
+    def _command(self, python: str, *, channel: int, log: int) -> list[str]:
         return [
-            sys.executable,
+            python,
             *("-m", "tomaat.worker"),
             *("--channel", str(channel)),
             *("--log", str(log)),
@@ -325,9 +335,11 @@ class LocalEngine:
             *self.worker_options,
         ]
 
-    def _environment(self, temporary: Path | None) -> dict[str, str]:
+    def _environment(self, temporary: Path | None, python: str | None) -> dict[str, str]:
         """Make a worker's environment; what torch compiles holds nothing of a ticket, and stays."""
         environment = scrubbed(os.environ)
+        if python is not None:
+            environment.pop("VIRTUAL_ENV", None)  # this program's own
         if self.user is not None:
             environment = self.user.environment(environment)
         return environment if temporary is None else environment | self.temporary.environment(temporary)

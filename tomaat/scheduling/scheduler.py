@@ -18,6 +18,7 @@ from tomaat.devices.device_watch import DeviceWatch
 from tomaat.processes.log import frames_of
 from tomaat.processes.stop import Stop
 from tomaat.scheduling.beside import LanesOfSource
+from tomaat.scheduling.environment import Environment
 from tomaat.scheduling.kept_tasks import KeptTasks
 from tomaat.scheduling.lanes import Lane
 from tomaat.scheduling.local_engine import LocalEngine, end_left_over
@@ -84,9 +85,14 @@ class Scheduler:
         kept: Mapping[str, KeptTasks],
         poll_seconds: float,
         lanes: int | None,
+        environments: Sequence[Environment] = (),
     ) -> None:
-        """Hold ``compute_sources`` with ``lanes`` each; ``None``: as many as the networks' measured needs allow."""
+        """Hold ``compute_sources`` with ``lanes`` each; ``None``: as many as the networks' measured needs allow.
+
+        Each of the other ``environments`` has one more lane of each source that may offer its services.
+        """
         self.lanes = lanes
+        self.environments = environments
         self.reloads = reloads
         self.reload_asked = False
         self.kept = kept
@@ -256,14 +262,17 @@ class Scheduler:
 
     def _add_lanes(self, running: RunningSource) -> None:
         """Start the lanes that are missing; where their number is not given, as many as are known to fit."""
+        source, first = running.source, self.kept[running.source.name]
+        there = [each.lane.kept.environment.python for each in running.lanes]
         wanted = self.lanes or running.told.fitting(most=os.cpu_count() or 1)
-        if len(running.lanes) >= wanted:
+        kept = [first.twin() if number else first for number in range(there.count(None), wanted)]
+        others = [each for each in self.environments if each.part_of(source).services != ()]
+        kept += [first.beside(each) for each in others if each.python not in there]
+        if not kept:
             return
-        self.sources.note_lanes(running.lease, wanted)
-        first = self.kept[running.source.name]
-        kept = [first.twin() if number else first for number in range(len(running.lanes), wanted)]
+        self.sources.note_lanes(running.lease, len(there) + len(kept))
         # all of them first, so that each worker is told that it shares its device
-        made = [self.make_lane(running.source, running.lease, running.told, each) for each in kept]
+        made = [self.make_lane(each.environment.part_of(source), running.lease, running.told, each) for each in kept]
         for lane in made:
             name = f"{running.source.name} {lane.beside.number}"
             running.lanes.append(RunningLane(lane=lane, thread=threading.Thread(target=lane.run, name=name)))

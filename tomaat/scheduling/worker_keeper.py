@@ -225,7 +225,12 @@ class WorkerKeeper:
         known = self._insist(lambda: self.sources.offers_of(self.source.name))
         try:
             worker = self.engine.start(
-                self.source, self.kept.copy, self.beside.number, shared=self.beside.is_shared, ending=self.ending
+                self.source,
+                self.kept.copy,
+                self.beside.number,
+                shared=self.beside.is_shared,
+                ending=self.ending,
+                python=self.kept.environment.python,
             )
         except OSError as error:
             not_started = f"no worker can be started: {error}"
