@@ -10,9 +10,13 @@ import torch
 from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 from torch import nn
 
-from tests.integration.card_folders import CARD, PLACES, SAVES, Position, a_folder, a_network, files, loaded, sent
+from CustomTasks.InnerEarSegmentationTask import CUT, INNER_EAR, InnerEarSegmentationTask, block_around
+from networks.inner_ear import export
+from tests.integration.card_folders import CARD, CPU, PLACES, SAVES, Position, a_folder, a_network, files, loaded, sent
+from tests.service import REPOSITORY
 from tomaat.reader import VolumeReader
 from tomaat.services import Cancelled
+from tomaat.services.__main__ import main
 from tomaat.volumes import Code
 
 
@@ -204,3 +208,31 @@ def test_a_whole_volume_is_filled_up_to_a_multiple_and_cut_to_its_size_again(tmp
     outputs = loaded(a_folder(tmp_path, Halves(), card)).perform(**volumes)
     one = volumes["t1"].array.astype(np.float64)
     assert np.allclose(outputs["a"].array, (one - one.mean()) / one.std(), atol=1e-5)
+
+
+def test_a_folder_is_tried_without_a_server_and_its_labels_lie_on_the_files_grid(tmp_path, capsys):
+    network, paths = a_network(), files(tmp_path, PLACES["oblique, turned, flipped, anisotropic"])
+    folder = a_folder(tmp_path, network, kind="onnx")
+    words = ["try", str(folder), *(f"{name}={path}" for name, path in zip(("t1", "t2"), paths, strict=True))]
+    assert main([*words, "--device", "cpu", "--out", str(tmp_path / "out")]) == 0
+    assert "liver" in capsys.readouterr().out
+    written = nibabel.load(tmp_path / "out/segmentation.nii.gz")
+    assert np.array_equal(np.asarray(written.dataobj), by_hand(network, paths))
+    assert np.allclose(written.affine, nibabel.load(paths[0]).affine, atol=1e-5)
+
+
+def test_the_inner_ears_network_gives_as_an_onnx_file_what_its_task_gives(tmp_path, reader):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    export.main([str(tmp_path / "Blocks")])
+    blocks = loaded(tmp_path / "Blocks")
+    task = InnerEarSegmentationTask()
+    task.load(CPU)
+    scan = reader.read(REPOSITORY / "CustomTasks/examples/phantom_inner_ear.nii.gz")
+    block = block_around(scan, (40.0, 18.0, -30.0))
+    expected = task.probable(scan, (40.0, 18.0, -30.0)).array > CUT
+    assert expected.sum() > 1000
+    for letters in ("LPS", "RAI", "SAR"):
+        found = blocks.perform(cissvolume=block.reoriented(letters), cut=CUT)["inner_ear"]
+        assert np.array_equal(found.volume.array, block.like(expected).reoriented(letters).array)
+        assert found.codes == {1: INNER_EAR}
