@@ -168,6 +168,21 @@ def test_what_may_be_an_image_of_the_series_is_not_set_aside(tmp_path, reader):
     assert np.array_equal(reader.read(written(series(VOXELS) | {"Z": other}, tmp_path)).array, VOXELS)
 
 
+@pytest.mark.parametrize("kind", ["1.2.840.10008.5.1.4.1.1.30", CTImageStorage])
+def test_floats_of_a_map_are_no_slice_and_those_of_another_class_are_refused(kind, tmp_path, reader):
+    floats = pydicom.dcmread(io.BytesIO(image(PIXELS, SOPClassUID=kind)))
+    floats.FloatPixelData = PIXELS.astype(np.float32).tobytes()
+    del floats.PixelData
+    file = io.BytesIO()
+    floats.save_as(file)
+    folder = written(series(VOXELS) | {"Z": file.getvalue()}, tmp_path)
+    if kind == CTImageStorage:
+        with pytest.raises(VolumeRefused, match="1 of 6 DICOM files cannot be read: number 6"):
+            reader.read(folder)
+    else:
+        assert np.array_equal(reader.read(folder).array, VOXELS)
+
+
 @pytest.mark.parametrize("class_of_file", [RT_PLAN, CTImageStorage])
 def test_a_file_is_no_image_only_where_it_says_so_each_time(class_of_file, tmp_path, reader):
     plan = pydicom.dcmread(io.BytesIO(beside(SOPClassUID=RT_PLAN)))
@@ -283,6 +298,15 @@ def bomb():
     return small[:start] + document + packer.compress(plain[pixels:]) + packer.flush()
 
 
+def with_own(data, group, creator, *attribute):
+    """Add an attribute of a vendor's own."""
+    made = pydicom.dcmread(io.BytesIO(data))
+    made.private_block(group, creator, create=True).add_new(*attribute)
+    file = io.BytesIO()
+    made.save_as(file)
+    return file.getvalue()
+
+
 def zeros(rows, columns):
     """Make an image of zeros of any size in 932 bytes: nothing of JPEG 2000's says so but the size in its header."""
     none = np.zeros((64, 64), np.int16)
@@ -323,6 +347,7 @@ HOSTILE = {
     "frames-beyond-all": (image(PIXELS, NumberOfFrames="9" * 400), "unreadable"),
     "mosaic": (image(PIXELS, ImageType=["ORIGINAL", "PRIMARY", "M", "MOSAIC"]), "mosaic"),
     "one-bit": (image(PIXELS, BitsAllocated=1, BitsStored=1, HighBit=0), "voxel-type"),
+    "grid": (with_own(image(PIXELS, Manufacturer="UIH"), 0x0065, "Image Private Header", 0x50, "DS", "40"), "mosaic"),
     "high-bit": (image(PIXELS, BitsStored=12, HighBit=14), "voxel-type"),
     "slope-zero": (image(PIXELS, RescaleSlope="0", RescaleIntercept="0"), "header"),
     "slope-nan": (image(PIXELS, RescaleSlope="nan", RescaleIntercept="0"), "header"),
@@ -516,3 +541,17 @@ def test_images_that_all_lack_a_uid_are_no_copies(tmp_path, reader):
         files[name] = saved(made)
     with pytest.raises(VolumeRefused, match="nothing known tells them apart"):
         reader.read(written(files | {"z": files[min(files)]}, tmp_path))
+
+
+@pytest.mark.parametrize("word", ["removed", "", "1000\\x"])
+def test_a_word_where_a_vendor_writes_a_b_value_breaks_no_image(word, tmp_path, reader):
+    own = (0x0019, "SIEMENS MR HEADER", 0x0C, "LO", word)
+    files = {name: with_own(data, *own) for name, data in series(VOXELS).items()}
+    assert np.array_equal(reader.read(written(files, tmp_path)).array, VOXELS)
+
+
+@pytest.mark.parametrize(("maker", "slices"), [("UIH", "1"), ("UIH", "many"), ("Other", "40")])
+def test_what_is_no_grid_of_slices_is_read(maker, slices, tmp_path, reader):
+    own = (0x0065, "Image Private Header", 0x50, "LO", slices)
+    data = with_own(image(PIXELS, Manufacturer=maker), *own)
+    assert np.array_equal(reader.read(written({"a": data}, tmp_path)).array[:, :, 0], PIXELS.T)

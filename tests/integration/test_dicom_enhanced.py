@@ -99,6 +99,13 @@ def by_dimension(group, volume, _):
     group.FrameContentSequence[0].DimensionIndexValues = [volume + 1]
 
 
+def by_direction_of_flow(group, volume, k):
+    """Say as Philips does: nothing but an index tells velocities along x, y and z apart."""
+    group.FrameContentSequence[0].DimensionIndexValues = [1, k + 1, volume + 1]
+
+
+#: Stack, place in it, direction of flow.
+COUNTED = [item(DimensionIndexPointer=pointer) for pointer in (0x00209056, 0x00209057, 0x00189090)]
 SEVERAL = [VOXELS, VOXELS + 100, VOXELS + 200]
 
 
@@ -114,11 +121,13 @@ SEVERAL = [VOXELS, VOXELS + 100, VOXELS + 200]
         ),
         (phase, "1: temporal position 1 (6 images); 2: temporal position 2 (6 images); 3: temporal", 3, 0),
         (by_dimension, "3: dimensions 3 (6 images). Choose one by its number", 2, 1),
+        (by_direction_of_flow, "2: dimensions 1 / 2 (6 images); 3: dimensions 1 / 3 (6", 2, 1),
     ],
 )
 def test_several_volumes_in_one_are_told_apart_and_one_is_chosen(case, tmp_path, reader):
     each, words, number, read = case
-    folder = written({"a": enhanced(SEVERAL, OBLIQUE, each=each)}, tmp_path)
+    own = {"DimensionIndexSequence": COUNTED} if each is by_direction_of_flow else {}
+    folder = written({"a": enhanced(SEVERAL, OBLIQUE, each=each, **own)}, tmp_path)
     with pytest.raises(VolumeRefused) as refusal:
         reader.read(folder)
     assert refusal.value.code == "several-volumes"
@@ -129,6 +138,42 @@ def test_several_volumes_in_one_are_told_apart_and_one_is_chosen(case, tmp_path,
     assert told[0].remarks[0].code == "volume"
     with pytest.raises(VolumeRefused, match="The series has no volume 4; it has 3 volumes: 1: "):
         reader.read(folder, volume=4)
+
+
+@pytest.mark.parametrize("kind", ["1.2.840.10008.5.1.4.1.1.13.1.1", "1.2.840.10008.5.1.4.1.1.13.1.2"])
+def test_what_a_cone_beam_makes_is_read_as_an_enhanced_image(kind, tmp_path, reader):
+    volume = reader.read(written({"a": enhanced([VOXELS], OBLIQUE, SOPClassUID=kind)}, tmp_path))
+    assert np.array_equal(volume.array, VOXELS)
+    assert volume.to_physical((11, 8, 5)) == pytest.approx((OBLIQUE @ (11, 8, 5, 1))[:3], abs=1e-3)
+
+
+def sixteen_bits_of_jpeg_2000(voxels):
+    """Pack 16 bits of pixels of which the header says 12, as archives do."""
+
+    def each(group, *_):
+        group.PixelValueTransformationSequence = rescaled("1", "-1024")
+
+    return enhanced([voxels], None, JPEG2000Lossless, each=each, BitsStored=12, HighBit=11)
+
+
+def test_jpeg_2000_of_more_bits_than_the_header_says_is_read(tmp_path, reader):
+    voxels = voxels_of((24, 17, 5))
+    volume = reader.read(written({"a": sixteen_bits_of_jpeg_2000(voxels.astype(np.uint16))}, tmp_path))
+    assert volume.array.dtype == np.int16
+    assert np.array_equal(volume.array, voxels - 1024)
+
+
+def test_values_beyond_the_type_that_the_header_makes_are_refused(tmp_path, reader):
+    voxels = voxels_of((24, 17, 5)).astype(np.uint16) + 40_000
+    with pytest.raises(VolumeRefused, match=r"read as int32; the header says int16\. Decompress the images"):
+        reader.read(written({"a": sixteen_bits_of_jpeg_2000(voxels)}, tmp_path))
+
+
+def test_a_sign_that_the_header_does_not_say_is_not_taken():
+    pixels = np.asarray([0, 5], np.uint16)
+    assert dicom_read._fit(pixels, np.dtype(np.uint8))
+    assert not dicom_read._fit(pixels, np.dtype(np.int16))
+    assert not dicom_read._fit(pixels.astype(np.float64), np.dtype(np.float32))
 
 
 def test_a_classic_series_of_several_volumes_is_chosen_from_likewise(tmp_path, reader):

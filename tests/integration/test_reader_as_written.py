@@ -270,6 +270,7 @@ def test_a_list_of_one_that_pynrrd_writes_is_a_volume(tmp_path, reader):
         ("x.nii", b"<!DOCTYPE html><html>", "it is a web page; download the volume again"),
         ("x.nii.gz", b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
         ("x.nii.gz", b"", "it is empty"),
+        ("x.nii.gz", gzip.compress(b"\0\0\0\1" + bytes(400)), "mri_convert head.mgz head.nii.gz"),
         ("x.nii", b"PK\3\4" + bytes(500), "it is a zip archive"),
         ("x.nii", bytes(128) + b"DICM", "it is DICOM; send its series as .zip"),
         ("x.nii", nifti(magic=b"ni1\0")[:348], "its voxels lie in another file; write both as one .nii.gz"),

@@ -2,6 +2,7 @@
 
 import contextlib
 import stat
+import time
 import zipfile
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from tests.beside_images import CASES
 from tests.hostile_archives import DICOM_IMAGE, HOSTILE_ZIPS, link, zip_packed
 from tomaat.archives import ArchiveLimits, ArchiveRefused
+from tomaat.archives.beside_images import sort_out
 from tomaat.archives.unzip import unzip_dicom
 
 MIB = 1024**2
@@ -134,3 +136,11 @@ def test_whatever_was_changed_in_it_an_archive_is_taken_or_refused(tmp_path_fact
         changed[data.draw(st.integers(0, len(changed) - 1))] = data.draw(st.integers(0, 255))
     with contextlib.suppress(ArchiveRefused):
         unzip(tmp_path_factory.mktemp("zip"), bytes(changed))
+
+
+def test_thousands_of_folders_with_an_empty_file_are_looked_at_at_once():
+    images = [(f"{number:06}", DICOM_IMAGE) for number in range(2500)]
+    began = time.process_time()
+    left_out, doubtful = sort_out([*images, *((f"{number}/1", b"") for number in range(2500))])
+    assert time.process_time() - began < 2
+    assert (len(left_out), len(doubtful)) == (0, 2500)

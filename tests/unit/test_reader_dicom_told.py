@@ -44,6 +44,12 @@ def test_what_was_told_becomes_a_slice_and_its_header():
     assert headers == {3: TOLD["header"]}
 
 
+def test_a_time_of_day_keeps_its_digits():
+    labels = [["acquisition time", "090001.25"], ["trigger time", "0090.5"]]
+    (slice_,), _, _ = take_apart(json.dumps([{**TOLD, "labels": labels}]).encode())
+    assert slice_.labels == (("acquisition time", "090001.25"), ("trigger time", 90.5))
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -42,6 +42,39 @@ def test_volumes_come_in_the_order_of_what_tells_them_apart():
     assert chosen.remarks[0].detail == "Of 3 volumes in the series, that of echo time 12 ms was read."
 
 
+def test_no_digit_is_lost_that_tells_volumes_apart():
+    times = ("120001.25", "120001.75")
+    parts = [labelled(DEPTHS, 10 * n, acquisition_time=time) for n, time in enumerate(times)]
+    with pytest.raises(VolumeRefused, match=r"1: acquisition time 120001\.25 .*2: acquisition time 120001\.75 "):
+        arrange([one for part in parts for one in part])
+    parts = [labelled(DEPTHS, 10 * n, trigger_time=time) for n, time in enumerate((1234.568, 1234.569))]
+    with pytest.raises(VolumeRefused, match=r"1: trigger time 1234\.568 ms .*2: trigger time 1234\.569 ms "):
+        arrange([one for part in parts for one in part])
+
+
+def heart(beats):
+    """Make the phases of a heart, of which each slice was taken in a beat of its own: times (ms) for each slice."""
+    return [
+        replace(one, labels=(("trigger time", time),), number=10 * phase + n, instance=10 * phase + n + 1)
+        for n, (one, times) in enumerate(zip(stack(DEPTHS), beats, strict=True))
+        for phase, time in enumerate(times)
+    ]
+
+
+def test_phases_of_a_heart_are_told_apart_whatever_each_beat_lasted():
+    slices = heart([(0.0, 41.0, 82.0), (0.0, 40.5, 81.0), (1.0, 39.0, 77.5), (0.0, 43.0, 86.5)])
+    with pytest.raises(VolumeRefused, match=r"3 volumes: 1: phase 1 \(4 images\); 2: phase 2 "):
+        arrange(slices)
+    assert arrange(slices, volume=3).order == (20, 21, 22, 23)
+    with pytest.raises(VolumeRefused, match="lie where another one does"):  # one slice has a phase less
+        arrange(slices[:-1])
+
+
+def test_images_of_one_time_after_a_beat_are_no_phases():
+    with pytest.raises(VolumeRefused, match="lie where another one does"):
+        arrange(heart([(0.0, 41.0), (0.0, 40.5), (1.0, 39.0), (43.0, 43.0)]))
+
+
 def test_as_much_is_named_as_is_needed_to_tell_volumes_apart():
     parts = [
         labelled(DEPTHS, 10 * n, image_type=kind, echo_time=time, acquisition=float(n))

@@ -73,14 +73,15 @@ def is_clutter(name: str) -> bool:
 def numbered_apart(empty: Sequence[str], images: Sequence[str]) -> set[str]:
     """Name the empty files whose number does not follow on: the images of their folder are numbered without a gap."""
     apart: set[str] = set()
-    for folder in {PurePosixPath(name).parent for name in empty}:
-        here = [NUMBERED.fullmatch(name) for name in images if PurePosixPath(name).parent == folder]
+    images_in = _by_folder(images)
+    for folder, own in _by_folder(empty).items():
+        here = [NUMBERED.fullmatch(name) for name in images_in.get(folder, ())]
         numbers = {int(each[2]) for each in here if each}
         kinds = {(each[1], each[3]) if each else None for each in here}
         if len(kinds) != 1 or not FEWEST_NUMBERED <= len(here) == len(numbers) == max(numbers) - min(numbers) + 1:
             continue
         others = {
-            int(each[2]): name for name in empty if (each := NUMBERED.fullmatch(name)) and (each[1], each[3]) in kinds
+            int(each[2]): name for name in own if (each := NUMBERED.fullmatch(name)) and (each[1], each[3]) in kinds
         }
         run = numbers.copy()
         for number in (*sorted(others), *sorted(others, reverse=True)):
@@ -88,6 +89,14 @@ def numbered_apart(empty: Sequence[str], images: Sequence[str]) -> set[str]:
                 run.add(number)
         apart |= {name for number, name in others.items() if number not in run}
     return apart
+
+
+def _by_folder(names: Iterable[str]) -> dict[PurePosixPath, list[str]]:
+    """Gather names by their folder, in one pass: a stranger's archive may have thousands of folders."""
+    gathered: dict[PurePosixPath, list[str]] = {}
+    for name in names:
+        gathered.setdefault(PurePosixPath(name).parent, []).append(name)
+    return gathered
 
 
 def extension_of(name: str) -> str:

@@ -39,6 +39,7 @@ OTHERS = (
     (0, b"/annex/objects/", "it is a pointer of git-annex; fetch the file itself (git annex get)"),
     (0, b"nrrd000", "it is NRRD; name it .nrrd"),
     (0, b"objecttype", "it is MetaImage; name it .mha"),
+    (0, b"\0\0\0\1", "it may be FreeSurfer's MGH; write it as NIfTI (mri_convert head.mgz head.nii.gz)"),
     (128, b"dicm", "it is DICOM; send its series as .zip"),
     (344, b"n+1\0", "it is NIfTI; name it .nii"),
 )  #: how other files begin: the place, the bytes in lower case, what to say

@@ -8,6 +8,7 @@ enhanced image, and an image that says too little of itself for GDCM, are laid b
 from __future__ import annotations
 
 import codecs
+import contextlib
 import hashlib
 import math
 import mmap
@@ -59,7 +60,10 @@ MOST_NAMED = 4  #: broken files that a refusal lists
 READ_TAGS = (  # beside those that are handed on
     *(0x00080008, 0x00280002, 0x00280004, 0x00280008, 0x00280100, 0x00280101, 0x00280102, 0x00280103),
     *(0x00180088, 0x00281052, 0x00281053, 0x00283000, *GROUP_TAGS),
+    *(0x00080070, 0x00651050),
 )
+GRID = 0x00651050  #: United Imaging's own number of slices in one image
+GRID_MAKERS = ("UIH", "UNITED IMAGING")
 #: What tells images from others at the same place: label, attribute.
 IMAGE_LABELS = {
     "image type": "ImageType",
@@ -97,6 +101,7 @@ TRANSFER_SYNTAXES = {
 DEFLATED = "1.2.840.10008.1.2.1.99"
 REARRANGED = {DEFLATED, "1.2.840.10008.1.2.2"}  #: deflated and big endian pixels are not as in memory
 IMAGES = "Image Storage"  #: in the names of the standard's classes of images
+MAP = "Parametric Map Storage"  #: the name of the class whose pixels are floats
 COMPRESSED = "1.2.840.10008.1.2.4."
 RLE = "1.2.840.10008.1.2.5"
 VOXEL_TYPES = {
@@ -214,11 +219,20 @@ def fill(shown: ShownFiles, asked: dict[str, Any], memory: int) -> None:
             pixels = sitk.GetArrayViewFromImage(image)
             if pixels.shape != (1, rows, columns) or image.GetNumberOfComponentsPerPixel() != 1:
                 raise VolumeRefused("dimensions", "An image that was read is not the one that its header describes.")
-            if pixels.dtype != dtype and not asked["mixed"]:
-                raise VolumeRefused("voxel-type", f"Pixels were read as {pixels.dtype}; the header says {dtype}.")
+            if pixels.dtype != dtype and not asked["mixed"] and not _fit(pixels, dtype):
+                rule = f"Pixels were read as {pixels.dtype}; the header says {dtype}. Decompress the images"
+                raise VolumeRefused("voxel-type", f"{rule} (gdcmconv --raw), or send them as .nii.gz.")
             np.copyto(voxels[place], pixels[0], casting="same_kind")
         if missing:
             raise VolumeRefused("size", f"{len(missing)} of {len(places)} frames of an image are not there.")
+
+
+def _fit(pixels: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> bool:
+    """Tell whether values have a narrower type too: JPEG 2000 may say 16 bits of pixels of which the header says 12."""
+    if pixels.dtype.kind != dtype.kind or dtype.kind not in "iu":
+        return False
+    limits = np.iinfo(dtype)
+    return bool(limits.min <= pixels.min() and pixels.max() <= limits.max)
 
 
 def _decoded(file: Path) -> sitk.Image:
@@ -318,6 +332,8 @@ def _stored(read: ReadFile, rescale: tuple[str, str] | None = None) -> Stored:
 def _beside(number: int, image: pydicom.FileDataset, *, whole: bool) -> dict[str, Any]:
     """Tell of a file without pixels that was never an image: a report, a plan, the index of a medium (DICOMDIR).
 
+    A map of a parameter has rows, but of floats, in an attribute of another name; it is no slice of a scan.
+
     Of a class that the standard does not have, this is believed of a file that is all there, where its series is not
     that of the images. Raises ``ValueError`` for any other file.
     """
@@ -325,9 +341,12 @@ def _beside(number: int, image: pydicom.FileDataset, *, whole: bool) -> dict[str
     names = [UID(each).name for each in classes if each]
     known = all(name not in classes for name in names)
     series = text(image, "SeriesInstanceUID")
+    told = {"number": number, "kind": names[0] if names else "", "beside": series, "known": known}
+    if set(names) == {MAP}:
+        return told
     if not names or "Rows" in image or any(IMAGES in name for name in names) or not (known or (whole and series)):
         raise ValueError("an image without pixels")
-    return {"number": number, "kind": names[0], "beside": series, "known": known}
+    return told
 
 
 def _told(number: int, read: ReadFile, shown: ShownFiles) -> dict[str, Any]:
@@ -379,7 +398,8 @@ def _labels(image: pydicom.FileDataset) -> list[list[Any]]:
     for creator, named, tag in OWN_B_VALUES:
         own = values(image, tag)
         if own and not labels["b-value"] and _plain(values(image, named)) == creator:
-            labels["b-value"] = str(float(_plain(own).split("\\")[0] or "nan") % GE_ADDS)
+            with contextlib.suppress(ValueError):  # an anonymiser may have written a word there
+                labels["b-value"] = str(float(_plain(own).split("\\")[0]) % GE_ADDS)
     return [[label, value] for label, value in labels.items() if value]
 
 
@@ -419,8 +439,8 @@ def _check(read: ReadFile, pixels: int) -> None:
         name = UID(syntax).name if syntax in AllTransferSyntaxes else syntax
         rule = f"the transfer syntax {shown(name)} is not taken; decompress the images (gdcmconv --raw)."
         raise VolumeRefused("transfer-syntax", rule)
-    if "MOSAIC" in [str(word) for word in values(image, "ImageType")]:
-        rule = "it is a mosaic of many slices (Siemens); send one image per slice, or what dcm2niix makes of it."
+    if maker := _maker_of_mosaic(image):
+        rule = f"it is a mosaic of many slices ({maker}); send one image per slice, or what dcm2niix makes of it."
         raise VolumeRefused("mosaic", rule)
     photometric = text(image, "PhotometricInterpretation")
     if photometric != "MONOCHROME2":
@@ -453,6 +473,18 @@ def _check(read: ReadFile, pixels: int) -> None:
             f"it needs {pixels * allocated // 8} bytes of pixels; {pixel_bytes} are there. Send the whole series again."
         )
         raise VolumeRefused("size", rule)
+
+
+def _maker_of_mosaic(image: pydicom.FileDataset) -> str:
+    """Name whose scanners lay many slices side by side into an image such as this one; nobody where it is one slice."""
+    if "MOSAIC" in [str(word) for word in values(image, "ImageType")]:
+        return "Siemens"
+    own = values(image, GRID) if text(image, "Manufacturer").upper().startswith(GRID_MAKERS) else []
+    try:
+        slices = float(_plain(own))
+    except ValueError:
+        slices = len(own)
+    return "United Imaging" if slices > 1 else ""
 
 
 def _voxel_type(file: Path) -> str:

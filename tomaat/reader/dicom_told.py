@@ -8,7 +8,7 @@ from typing import Any
 
 from tomaat.headers.volume_header import BYTES_OF
 from tomaat.headers.volume_refused import VolumeRefused
-from tomaat.reader.slice import LABELS, NoImage, Slice, Value
+from tomaat.reader.slice import LABELS, TIME_OF_DAY, NoImage, Slice, Value
 
 LONGEST_TEXT = 200  #: characters of a value; DICOM allows 64, and three times that in a person's name
 BYTES_FOR_ALL, BYTES_FOR_EACH = 64 * 1024, 8 * 1024  #: that may be told
@@ -101,14 +101,16 @@ def _slice(told: dict[str, Any]) -> Slice:
         axes=_numbers(told["axes"], 6),
         spacing_mm=None if spacing is None else (spacing[0], spacing[1]),
         thickness_mm=None if thickness is None else thickness[0],
-        labels=tuple((name, _label(str(value))) for name, value in told["labels"] if name in LABELS),
+        labels=tuple((name, _label(name, str(value))) for name, value in told["labels"] if name in LABELS),
         digest=str(told.get("digest", ""))[:LONGEST_TEXT],
         fault=fault,
     )
 
 
-def _label(text: str) -> Value:
-    """Read what tells volumes apart: a number as one, so that they come in its order."""
+def _label(name: str, text: str) -> Value:
+    """Read what tells volumes apart: a number as one, so that they come in its order. A time keeps its digits."""
+    if name == TIME_OF_DAY:
+        return text[:LONGEST_LABEL]
     try:
         number = float(text)
     except ValueError:

@@ -19,12 +19,20 @@ from pydicom.encaps import generate_frames
 
 from tomaat.headers.volume_refused import VolumeRefused
 from tomaat.reader.attributes import is_given, numbers, text, values, whole
+from tomaat.reader.dicom_told import LONGEST_TEXT
 from tomaat.refusals import shown
 
 SHARED, EACH = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
-GROUP_TAGS = (0x52009229, 0x52009230, 0x7FE00001, 0x7FE00002)  #: of these, and of where compressed frames lie
+#: Of these, of what a frame's indices count, and of where compressed frames lie.
+GROUP_TAGS = (0x52009229, 0x52009230, 0x00209222, 0x7FE00001, 0x7FE00002)
+#: Indices that count slices: InStackPositionNumber, ImagePositionPatient, SliceLocation, its place in a volume.
+OF_PLACE = {0x00209057, 0x00200032, 0x00201041, 0x00209301}
 MOST_FRAMES = 16_384  #: of all images that were sent
-ENHANCED = ("CT Image Storage", "MR Image Storage", "PET Image Storage")  #: ends of the names of the classes
+#: Ends of the names of the classes; X-Ray 3D is what cone beams make, of angiography and of teeth.
+ENHANCED = (
+    *("CT Image Storage", "MR Image Storage", "PET Image Storage"),
+    *("X-Ray 3D Angiographic Image Storage", "X-Ray 3D Craniofacial Image Storage"),
+)
 EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
 PLAIN = {EXPLICIT_LITTLE, "1.2.840.10008.1.2"}  #: syntaxes of which the pixels lie as ``EXPLICIT_LITTLE`` has them
 CT = "1.2.840.10008.5.1.4.1.1.2"  #: GDCM rescales images of this class
@@ -75,6 +83,7 @@ def frames_of(image: pydicom.Dataset) -> Iterator[dict[str, Any]]:
         rule = f"it has {count} frames, and {len(each)} of them say where they lie; export it again"
         raise VolumeRefused("multi-frame", f"{rule}.")
     shared = next(iter(values(image, SHARED)), pydicom.Dataset())
+    counted = [whole(item, "DimensionIndexPointer") for item in values(image, "DimensionIndexSequence")]
     for frame in each:
         groups = (frame, shared)
         spacing = numbers(_item(groups, "PixelMeasuresSequence"), "PixelSpacing", 2)
@@ -83,7 +92,7 @@ def frames_of(image: pydicom.Dataset) -> Iterator[dict[str, Any]]:
             "axes": numbers(_item(groups, "PlaneOrientationSequence"), "ImageOrientationPatient", 6),
             "spacing_mm": spacing and spacing[::-1],
             "thickness_mm": numbers(_item(groups, "PixelMeasuresSequence"), "SliceThickness", 1),
-            "labels": _labels(groups),
+            "labels": _labels(groups, counted),
             "rescale": rescale_of(_item(groups, "PixelValueTransformationSequence"), image),
         }
 
@@ -96,7 +105,8 @@ def _item(groups: Sequence[pydicom.Dataset], sequence: str) -> pydicom.Dataset:
     return pydicom.Dataset()
 
 
-def _labels(groups: Sequence[pydicom.Dataset]) -> list[list[Any]]:
+def _labels(groups: Sequence[pydicom.Dataset], counted: Sequence[int]) -> list[list[Any]]:
+    """Tell what a frame is; of its indices those that count anything but slices, where the image says what they do."""
     labels = {}
     for label, sequence, keyword in FRAME_LABELS:
         if value := text(_item(groups, sequence), keyword):
@@ -104,7 +114,10 @@ def _labels(groups: Sequence[pydicom.Dataset]) -> list[list[Any]]:
     diffusion = _item(groups, "MRDiffusionSequence")
     for item in values(diffusion, "DiffusionGradientDirectionSequence"):
         labels["gradient"] = text(item, "DiffusionGradientOrientation")
-    if value := text(_item(groups, "FrameContentSequence"), "DimensionIndexValues"):
+    indices = values(_item(groups, "FrameContentSequence"), "DimensionIndexValues")
+    if len(indices) == len(counted):
+        indices = [index for index, of in zip(indices, counted, strict=True) if of not in OF_PLACE]
+    if value := "\\".join(map(str, indices))[:LONGEST_TEXT]:
         labels["dimensions"] = value
     return [[label, value] for label, value in labels.items()]
 

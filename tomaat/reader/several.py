@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -116,6 +116,9 @@ def _told_apart(slices: Sequence[Slice]) -> list[Stack]:
         if len(set(finer)) <= most and _doubled(finer, places) < doubled:
             keys = finer
             names.append(name)
+    if _doubled(keys, places) and (phases := _phases(labels, keys, places)):
+        keys = [(*key, phase) for key, phase in zip(keys, phases, strict=True)]
+        names.append("phase")
     if _doubled(keys, places):
         raise _refuse_doubled(slices, keys, places)
     groups: dict[tuple[Value, ...], list[Slice]] = defaultdict(list)
@@ -124,6 +127,23 @@ def _told_apart(slices: Sequence[Slice]) -> list[Stack]:
     return [
         Stack(label=", ".join(map(_label, names, key)), slices=tuple(groups[key])) for key in sorted(groups, key=_order)
     ]
+
+
+def _phases(labels: Sequence[Mapping[str, Value]], keys: Sequence[tuple[Value, ...]], places: Array) -> list[float]:
+    """Tell the phase of each image: its number, at its place, by the time after a heartbeat; no two beats last alike.
+
+    None is numbered unless each place has as many of them, and each of these has a time of its own.
+    """
+    at = list(zip(keys, places.tolist(), strict=True))
+    times = [own.get("trigger time") for own in labels]
+    each: dict[Any, set[float]] = defaultdict(set)
+    for where, time in zip(at, times, strict=True):
+        if isinstance(time, float):
+            each[where].add(time)
+    if len(at) != sum(map(len, each.values())) or len({len(own) for own in each.values()}) != 1:
+        return []
+    ranks = {where: sorted(own) for where, own in each.items()}
+    return [float(ranks[where].index(time) + 1) for where, time in zip(at, times, strict=True)]  # type: ignore[arg-type]
 
 
 def _places(slices: Sequence[Slice]) -> Array:
@@ -164,7 +184,7 @@ def _label(name: str, value: Value) -> str:
     if value is None:
         return f"no {name}"
     if isinstance(value, float):
-        return f"{name} {value:g}{LABELS[name]}"
+        return f"{name} {value:.7g}{LABELS.get(name, '')}"
     return f"{name} {ascii(value.replace(chr(92), ' / '))[1:-1]}"  # DICOM parts values by a backslash
 
 

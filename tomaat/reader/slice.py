@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 COUNTED = "(by name, or as a zip archive has them)"  #: how files are counted: a name may be a patient's
 Value = float | str | None
+TIME_OF_DAY = "acquisition time"  #: of labels, the one that is written 120001.25, and in order as a text
 #: What tells several volumes of one series apart, in the order in which it is asked, and its unit.
 LABELS = {
     "image type": "",
@@ -22,7 +23,7 @@ LABELS = {
     "kernel": "",
     "kVp": "",
     "acquisition": "",
-    "acquisition time": "",
+    TIME_OF_DAY: "",
     "dimensions": "",
 }
 
