@@ -66,7 +66,7 @@ def test_only_onnx_is_loaded_without_trust(tmp_path, kind):
     if task.kind == "ONNX":
         task.load(CPU)
         return
-    with pytest.raises(FolderRefused, match=f"Two{kind} is not trusted: a .* is a program, "):
+    with pytest.raises(FolderRefused, match=f"Two{kind} is not trusted: A .* is a program, "):
         task.load(CPU)
 
 

@@ -189,6 +189,8 @@ def test_a_card_that_is_no_mapping_no_text_or_too_long_is_refused(tmp_path):
         (b"\xff\n", "is not UTF-8 at byte 0"),
         (b"#" * 2**21, "has 2097152 bytes; a card has at most 1048576"),
         (b"[" * 5000, "this is no YAML"),
+        (b"labels: &a {1: *a}", r"labels\.1\.1: a key here must be a text"),
+        (b"a: &a [0, 0, 0, 0]\nb: &b [*a, *a, *a, *a]\nlabels: [*b, *b]", "line 3: labels: must be a mapping"),
     ):
         (tmp_path / CARD).write_bytes(raw)
         with pytest.raises(FolderRefused, match=reason):

@@ -21,7 +21,7 @@ TOLD = ("description", "version", "deadline_seconds", "intended_use", "licence",
 class OnnxTask(CardTask):
     """A service of an ONNX file."""
 
-    packages = ("onnxruntime", "onnxruntime-gpu")
+    packages = ("onnxruntime", "onnxruntime-gpu", "torch")
 
     def open_network(self, device: Any) -> Any:
         """Open the file by onnxruntime."""
@@ -133,13 +133,13 @@ TORCHSCRIPT = _kind(
     "TorchScript",
     TorchScriptTask,
     (".ts", ".pt", ".torchscript"),
-    "a TorchScript file is a program, which torch runs as its author wrote it.",
+    "A TorchScript file is a program, which torch runs as its author wrote it.",
     "requirements.txt",
 )
 EXPORTED = _kind(
     "torch.export",
     ExportedTask,
     (".pt2",),
-    "a file of torch.export is a program, and torch's reader of it is no barrier against a hostile one.",
+    "A file of torch.export is a program, and torch's reader of it is no barrier against a hostile one.",
     "requirements.txt",
 )

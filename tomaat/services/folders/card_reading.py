@@ -41,8 +41,17 @@ RULES = {
     "string_too_short": "must not be empty",
     "string_too_long": "must have at most {max_length} characters",
     "value_error": "{error}",
+    "invalid_key": "a key here must be a text",
 }
-SAY_NO_VALUE = {"missing", "extra_forbidden", "too_short", "too_long", "string_too_long", "string_too_short"}
+SAY_NO_VALUE = {
+    "missing",
+    "invalid_key",
+    "extra_forbidden",
+    "too_short",
+    "too_long",
+    "string_too_long",
+    "string_too_short",
+}
 #: What may have keys of its own, by the last step that leads there.
 PARTS: dict[Any, type[BaseModel]] = {
     "": Card,
@@ -77,7 +86,9 @@ def read_card(place: Path) -> Card:
         raise FolderRefused(f"{named}{_fault_of_yaml(error)}") from error
     if not isinstance(node, yaml.MappingNode):
         raise FolderRefused(f"{named} must be a mapping: lines of the form key: value.")
-    faults = [(line, f"{path}: stands here a second time; keep one of them") for line, path in _doubled(node, ())]
+    faults = [
+        (line, f"{path}: stands here a second time; keep one of them") for line, path in _doubled(node, (), set())
+    ]
     card = None
     try:
         card = Card.model_validate(values)
@@ -95,18 +106,21 @@ def _fault_of_yaml(error: Exception) -> str:
     return f"{where}: this is no YAML: {problem or error}."
 
 
-def _doubled(node: yaml.Node, path: tuple[str, ...]) -> Iterator[tuple[int, str]]:
-    """Find keys that stand twice in one mapping: YAML would silently take the last."""
+def _doubled(node: yaml.Node, path: tuple[str, ...], been: set[int]) -> Iterator[tuple[int, str]]:
+    """Find keys that stand twice in one mapping: YAML would silently take the last. A node may stand in itself."""
+    if id(node) in been or not isinstance(node, yaml.CollectionNode):
+        return
+    been.add(id(node))
     if isinstance(node, yaml.SequenceNode):
         for number, each in enumerate(node.value):
-            yield from _doubled(each, (*path, str(number + 1)))
-    elif isinstance(node, yaml.MappingNode):
-        seen = set()
-        for key, value in node.value:
-            if str(key.value) in seen:
-                yield key.start_mark.line + 1, ".".join([*path, str(key.value)])
-            seen.add(str(key.value))
-            yield from _doubled(value, (*path, str(key.value)))
+            yield from _doubled(each, (*path, str(number + 1)), been)
+        return
+    seen = set()
+    for key, value in node.value:
+        if str(key.value) in seen:
+            yield key.start_mark.line + 1, ".".join([*path, str(key.value)])
+        seen.add(str(key.value))
+        yield from _doubled(value, (*path, str(key.value)), been)
 
 
 def _fault(error: Mapping[str, Any], card: yaml.Node) -> tuple[int, str]:
@@ -118,7 +132,7 @@ def _fault(error: Mapping[str, Any], card: yaml.Node) -> tuple[int, str]:
     if kind == "extra_forbidden":
         rule = f"there is no such key here; write one of {', '.join(_keys_beside(steps))}"
     else:
-        rule = RULES.get(kind, error["msg"]).format_map({**error.get("ctx", {}), "error": _own(error)})
+        rule = RULES.get(kind, "{msg}").format_map({**error.get("ctx", {}), "msg": error["msg"]})
     told = {True: "true", False: "false"}[value] if isinstance(value, bool) else shown(value)
     tells = (
         kind not in SAY_NO_VALUE
@@ -132,11 +146,6 @@ def _keys_beside(steps: Sequence[Any]) -> list[str]:
     """List the keys that may stand where the last step leads."""
     above = [step for step in steps[:-1] if step in PARTS]
     return list(PARTS[above[-1] if above else ""].model_fields)
-
-
-def _own(error: Mapping[str, Any]) -> str:
-    """Give the sentence of a check of ours."""
-    return str(error.get("ctx", {}).get("error", error["msg"]))
 
 
 def _find(node: yaml.Node, steps: Sequence[Any]) -> tuple[int, list[str]]:

@@ -60,6 +60,10 @@ class CardTask(FolderTask):
             return
         if len(shape) != 5:  # noqa: PLR2004 (n, c, i, j, k)
             raise FolderRefused(f"{self._named} takes {len(shape)} axes; a card serves five, (n, channels, i, j, k).")
+        if shape[0] not in {None, 1}:
+            raise FolderRefused(
+                f"{self._named} takes {shape[0]} volumes at once; export it for one, or for any number."
+            )
         channels, patch = len(self.card.inputs), self.card.patch or (None, None, None)
         if shape[1] not in {None, channels}:
             raise FolderRefused(f"{self._named} takes {shape[1]} channels, and the card has {channels} inputs.")
@@ -126,9 +130,18 @@ class CardTask(FolderTask):
             found = run_whole(self.network, channels, card.multiple_of, card.outside)
         else:
             found = run_tiled(self.network, channels, card.patch, card.overlap, outside=card.outside, progress=tell)
-        if card.output.activated or card.output.kind not in {"softmax", "sigmoid"}:
-            return found
-        return found.softmax(0) if card.output.kind == "softmax" else found.sigmoid()
+        return found if card.output.activated else activated(found, card.output.kind)
+
+
+def activated(found: Any, kind: str) -> Any:
+    """Make probabilities of logits (classes, i, j, k), in their own memory; other outputs stay."""
+    if kind == "sigmoid":
+        return found.sigmoid_()
+    if kind == "softmax":
+        found -= found.amax(0, keepdim=True)
+        found.exp_()
+        found /= found.sum(0, keepdim=True)
+    return found
 
 
 def as_seen(volume: Volume, card: Card, id: str) -> Volume:

@@ -25,6 +25,7 @@ class OnnxNetwork:
         self.device = device
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
+        options.enable_cpu_mem_arena = False  # it would keep the largest ticket's memory, and is no faster
         options.log_severity_level = 3  # errors; a missing provider is logged below
         self.session = onnxruntime.InferenceSession(str(file), options, providers=providers_for(device))
         if device.type == "cuda" and self.session.get_providers()[0] == "CPUExecutionProvider":

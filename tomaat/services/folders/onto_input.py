@@ -51,9 +51,8 @@ def _last_above(found: Any, cut: float) -> Any:
 
 
 def _smallest(values: Any, classes: int) -> np.ndarray[Any, Any]:
-    """Give a tensor of labels as an array of the smallest whole numbers that have them."""
-    array = values.cpu().numpy()
-    return np.asarray(array.astype(np.uint8 if classes <= np.iinfo(np.uint8).max else np.uint16))
+    """Give a tensor of labels as an array of small whole numbers, which are made on its device."""
+    return np.asarray((values.byte() if classes <= np.iinfo(np.uint8).max else values.int()).cpu().numpy())
 
 
 def _whole(values: Any) -> np.ndarray[Any, Any]:
