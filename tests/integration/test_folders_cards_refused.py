@@ -1,5 +1,6 @@
 """Networks in files with a card that cannot serve, and tickets that they refuse."""
 
+import re
 import shutil
 
 import numpy as np
@@ -10,6 +11,7 @@ from tests.integration.card_folders import CARD, CPU, PLACES, SAVES, a_folder, a
 from tomaat.reader import VolumeReader
 from tomaat.refusals import WrongValue
 from tomaat.services import TaskRefused
+from tomaat.services.folders import card_task
 from tomaat.services.folders.folder_refused import FolderRefused
 from tomaat.services.folders.kinds import make_task
 
@@ -30,6 +32,24 @@ def test_volumes_on_two_grids_and_voxels_that_are_no_numbers_are_refused_by_thei
         task.perform(**volumes | {"t2": volumes["t2"].like(np.full((13, 10, 9), np.nan, np.float32))})
     with pytest.raises(TaskRefused, match=r"^t2: the percentiles 2 and 95 of its voxels are both 3; there is nothing"):
         task.perform(**volumes | {"t2": volumes["t2"].like(np.full((13, 10, 9), 3))})
+
+
+def test_a_volume_whose_outputs_have_no_room_is_refused_with_the_number_before_it_begins(tmp_path, reader, monkeypatch):
+    task = loaded(a_folder(tmp_path, a_network(), CARD + "spacing_mm: [0.5, 1, 2]\npatch: 8\n"))
+    volumes = sent(files(tmp_path, PLACES["RAS"]), reader)
+    told = []
+    task.report = lambda *report: told.append(report)
+    monkeypatch.setattr(card_task, "room_on", lambda _: 2**20)
+    task.perform(**volumes)
+    assert told
+    told.clear()
+    monkeypatch.setattr(card_task, "room_on", lambda _: 2**14)
+    rule = (
+        "t1: as the network sees it, it has 26 x 10 x 4 voxels. Their 3 output channels need 3.1e-05 GiB with all else"
+    )
+    with pytest.raises(TaskRefused, match=f"^{re.escape(rule)}, and there are 1.53e-05 GiB; send a part"):
+        task.perform(**volumes)
+    assert told == []
 
 
 @pytest.mark.parametrize("kind", ["onnx", "pt2"])

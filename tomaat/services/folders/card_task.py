@@ -11,6 +11,7 @@ import numpy as np
 
 from tomaat.refusals import WrongValue
 from tomaat.services.folders.card import AS_SENT, CUT, Card
+from tomaat.services.folders.card_memory import demand_room, room_on, seen_shape
 from tomaat.services.folders.folder_refused import FolderRefused
 from tomaat.services.folders.folder_task import FolderTask, demand_one_grid
 from tomaat.services.folders.intensity import scaled
@@ -95,6 +96,8 @@ class CardTask(FolderTask):
         volumes: Mapping[str, Volume] = {each.id: inputs[each.id] for each in card.inputs}
         demand_one_grid(volumes)
         grid = volumes[card.inputs[0].id]
+        turned = as_turned(grid, card)
+        demand_room(card, seen_shape(turned.array.shape, turned.spacing_mm, card), room_on(self.device))
         self.progress(0.0, "preparing the volumes")
         channels, seen = self._prepared(volumes)
 
@@ -144,13 +147,18 @@ def activated(found: Any, kind: str) -> Any:
     return found
 
 
+def as_turned(volume: Volume, card: Card) -> Volume:
+    """Turn and flip a volume's axes as the network's lie; no value changes."""
+    letters = volume.orientation if card.orientation == AS_SENT else card.orientation
+    return volume.reoriented(letters[::-1] if card.axes == "kji" else letters)
+
+
 def as_seen(volume: Volume, card: Card, id: str) -> Volume:
-    """Turn a volume of the input ``id`` as the network sees it, and sample it at its spacing; float32, in new memory.
+    """Turn a volume of the input ``id``, and sample it at the network's spacing; float32, in new memory.
 
     Raises ``TaskRefused`` for voxels that are no numbers: sampling would spread them.
     """
-    letters = volume.orientation if card.orientation == AS_SENT else card.orientation
-    turned = volume.reoriented(letters[::-1] if card.axes == "kji" else letters)
+    turned = as_turned(volume, card)
     turned = turned.like(turned.array.astype(np.float32, order="C"))
     if not np.isfinite(turned.array).all():
         raise TaskRefused(f"{id}: it holds voxels that are no finite numbers; give them values.", code="not-finite")

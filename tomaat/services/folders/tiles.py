@@ -99,7 +99,7 @@ def run_tiled(
         given = _checked(network(filled[:, a, b, c][None]), patch)
         if found is None:
             found = channels.new_zeros((given.shape[0], *shape))
-        found[:, a, b, c] += given * weights
+        found[:, a, b, c].addcmul_(given, weights)
         total[a, b, c] += weights
     found /= total
     return found[:, i, j, k]
