@@ -12,7 +12,7 @@ import socket
 import sys
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
@@ -354,6 +354,15 @@ class Settings(BaseSettings):
     def keeps_only_input(self) -> bool:
         """Whether an ended ticket keeps its input once its result is gone."""
         return self.STORAGE_STRATEGY == "KEEP_ONLY_INPUT"
+
+    @property
+    def again_rules(self) -> dict[str, Any]:
+        """What decides whether an ended ticket may run again, and with which of its facts."""
+        return {
+            "retention_seconds": self.RETENTION_HOURS * 3600,
+            "keep_input": self.keeps_only_input,
+            "keep_labels": self.LABELS,
+        }
 
     @property
     def lanes(self) -> int | None:

@@ -60,7 +60,7 @@ def serve(settings: Settings, this: WebProcess, stop: Stop) -> None:
         keep_labels=settings.LABELS,
         still_loading=lambda: bool(watch.loading()),
     )
-    rules = AgainRules(retention_seconds=settings.RETENTION_HOURS * 3600, keep_input=settings.keeps_only_input)
+    rules = AgainRules(**settings.again_rules)
     operator = Operator(OperatorStore(database, hinter.send), store, storage, access, audit, rules=rules)
     metrics = Metrics(watch, storage, access, process=this.number)
     metrics.look()

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+import requests
 import sqlalchemy
 
 from tests.hostile_images import nifti
@@ -59,7 +60,10 @@ def test_the_doors_and_the_backup_work_under_the_restrictions_of_their_units(own
     for ticket in (smooth, add):
         assert instance.wait(ticket)["state"] == "succeeded", instance.status(ticket)
         assert instance.result(ticket)
-    assert "volumes.only_limits" not in instance.log("TaskScheduling.py"), "Landlock and seccomp of its own still work"
+    seen = requests.get(f"{instance.url}/input/{smooth['id']}&{smooth['token']}/volume.nii.gz?wait=60", timeout=90)
+    assert (seen.status_code, seen.content[:2]) == (200, b"\x1f\x8b"), seen.text
+    for door in ("TaskScheduling.py", "WebService.py"):
+        assert "volumes.only_limits" not in instance.log(door), "Landlock and seccomp of its own still work"
     place = storage / "backups"
     backup = subprocess.run(
         [*confined("tomaat-backup.service"), sys.executable, "-m", "tomaat.backup", "make", str(place), "--keep", "7"],

@@ -1,5 +1,6 @@
 """What an operator sees and does, on a real PostgreSQL."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -198,6 +199,12 @@ def test_a_result_that_has_expired_is_run_again_where_the_strategy_keeps_its_inp
     ticket = failed(bench, bench.source())
     bench.force("UPDATE tickets SET state = 'expired'")
     assert again(ticket, rules=AgainRules(retention_seconds=3600.0, keep_input=True)) is not None
+
+
+def test_where_labels_are_kept_no_longer_what_runs_again_has_none(bench, again):
+    ticket = failed(bench, bench.source())
+    bench.force("UPDATE tickets SET label = 'head 7'")
+    assert again(ticket, rules=replace(RULES, keep_labels=False)).label is None
 
 
 def test_an_operator_sees_the_sources_with_their_devices_and_queues(bench, operator):

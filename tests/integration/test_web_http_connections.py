@@ -15,6 +15,7 @@ import waitress.buffers
 
 from tests.unit.fake_store import MIB
 from tests.web_server import problem_in, read_all, until
+from tomaat.client import Client, Unusable
 from tomaat.database import DatabaseUnavailable
 from tomaat.web.api import submission
 from tomaat.web.http import connection as connection_module
@@ -338,6 +339,19 @@ def test_a_header_that_does_not_come_ends_its_connection(start, monkeypatch, sen
     with web.connect() as connection:
         connection.sendall(sent)
         assert read_all(connection) == b""
+
+
+def test_who_speaks_tls_is_told_at_once_that_it_is_http(start):
+    """No end of a header would come, and both would wait until it is too late for one."""
+    web = start()
+    began = time.monotonic()
+    with pytest.raises(Unusable, match=r"does not speak https\. Write http://"):
+        Client(web.url.replace("http://", "https://"), patience_seconds=0).services()
+    assert time.monotonic() - began < connection_module.HEADER_SECONDS / 2
+    with web.connect() as connection:
+        connection.sendall(b"\x16\x03\x01\x02\x00")
+        status, problem = problem_in(read_all(connection))
+    assert (status, problem["detail"]) == (400, "This server speaks http, not https; a TLS proxy may stand before it.")
 
 
 def test_a_connection_between_two_requests_is_left_alone(start):

@@ -97,6 +97,27 @@ def test_a_table_that_cannot_be_written_is_told_before_anything_is_sent(tomaat, 
     assert stub.tickets == {}
 
 
+def test_a_table_may_lie_in_the_folder_of_the_results(tomaat, tmp_path):
+    assert tomaat("run", "Brain", "scan=*.nii", "-o", "out/all", "--csv", "out/all/volumes.csv")[0] == 0
+    rows = read((tmp_path / "out/all/volumes.csv").read_text("utf-8-sig"))
+    assert [row["state"] for row in rows] == ["succeeded", "succeeded"]
+    (tmp_path / "one").mkdir()
+    assert tomaat("run", "Brain", "scan=anna.nii", "-o", "one", "--csv", "one/volumes.csv")[0] == 0
+    assert sorted(path.name for path in (tmp_path / "one").iterdir()) == [
+        *("b.nii", "result.json", "tomaat-ticket.json", "volumes.csv"),
+    ]
+
+
+@pytest.mark.parametrize("how", [(), ("--json",)])
+def test_a_table_on_standard_output_has_it_for_itself(tomaat, stub, how):
+    stub.faults = [("POST", 422)]
+    code, out, err = tomaat("run", "Brain", "scan=*.nii", "-o", "out", "-j", "1", "--csv", "-", *how)
+    assert (code, [row["state"] for row in read(out)]) == (3, ["refused", "succeeded"])
+    assert out.startswith('"label","service"')
+    assert err != ""
+    assert tomaat("run", "Brain", "scan=*.nii", "-o", "out", "-n", "--csv", "-")[1].count("out/") == 2, "of a dry run"
+
+
 @pytest.mark.parametrize("cell", ["=1", "+1", "-1", "@x", "\t=1", "  =1", "\uff1d1"])
 def test_no_cell_begins_as_a_formula(cell):
     assert harmless(cell) == f"'{cell}"

@@ -77,6 +77,30 @@ def test_https_at_an_http_server_is_told_with_the_right_address(stub):
         services(stub.url.replace("http://", "https://"))
 
 
+def test_a_server_that_hangs_up_on_https_may_speak_http(stub):
+    with answering(b"") as url, pytest.raises(Unreachable) as caught:
+        services(url.replace("http://", "https://"))
+    there = url.replace("http://", "https://")
+    told = f"{there} hung up when https began. If it does not speak https, write {url}, by --url or TOMAAT_URL."
+    assert str(caught.value) == told
+
+
+def test_a_server_of_https_that_answered_before_and_hangs_up_is_asked_again(stub, monkeypatch):
+    client = Client(stub.url, patience_seconds=5)
+    client.services()
+    request = client.http.session.request
+    broken = [requests.exceptions.SSLError(ssl.SSLEOFError(8, "EOF occurred in violation of protocol"))]
+
+    def once(*arguments, **how):
+        if broken:
+            raise broken.pop()
+        return request(*arguments, **how)
+
+    monkeypatch.setattr(client.http.session, "request", once)
+    assert client.services()
+    assert broken == []
+
+
 @pytest.mark.parametrize("answer", [b"\x15\x03\x01\x00\x02\x02\x46", bad_request(NGINX), bad_request(GO)])
 def test_http_at_an_https_server_is_told_with_the_right_address(answer):
     with answering(answer) as url, pytest.raises(Unusable) as caught:

@@ -138,6 +138,9 @@ def test_every_kind_of_problem_stands_in_the_apis_description_with_its_status():
     answered_anywhere = {"method-not-allowed"}
     described = {kind for kinds in KINDS.values() for kind in kinds}
     assert described | answered_anywhere == EXPLANATIONS.keys()
+    code = "".join(path.read_text() for path in (REPOSITORY / "tomaat/web").rglob("*.py"))
+    for status, kind in re.findall(r'(?:Problem|retry_later)\(\s*(\d{3}), "([a-z-]+)"', code):
+        assert kind in KINDS.get(int(status), answered_anywhere), (status, kind)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -68,6 +68,7 @@ TORCH = {
     "tomaat/worker/__main__.py",
     "tomaat/services/__main__.py",
     "tomaat/doctor/ask_torch.py",
+    "tomaat/services/folders/card_memory.py",
     "tomaat/services/folders/card_task.py",
     "tomaat/services/folders/onnx_network.py",
     "tomaat/services/folders/torch_network.py",

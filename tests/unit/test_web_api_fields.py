@@ -1,5 +1,7 @@
 """The inputs of a request, each as a field of the form."""
 
+import tracemalloc
+
 import pytest
 from multipart import MultipartSegment
 
@@ -123,6 +125,57 @@ def test_a_missing_file_and_a_wrong_one_are_told_in_words_of_a_form(tmp_path):
     assert told["scan", "missing"].startswith("scan: its file is missing; send scan=@… (.nii.gz, ")
     assert told["mask", "extension"].startswith("mask: the file's name ends in none of .nii.gz, ")
     assert told["cut", "missing"] == "cut: its value is missing in the form."
+
+
+def test_what_is_no_image_is_told_by_the_name_that_its_client_knows(tmp_path):
+    """A volume from memory, as JavaScript and Python name it: by nothing, or by the field."""
+    told = faults(tmp_path, field("scan", nifti(), file_name="blob"), field("note", b"1", file_name="blob"))
+    rule = "is no DICOM image; send images only, or a volume in a file whose name ends in one of .nii.gz, .nii, "
+    assert told["scan", "not-dicom"].startswith(f"scan: 'blob' {rule}")
+    assert told["note", "wrong-place"] == "note: a file was sent; send the value itself (with curl without an @)."
+    assert len(told) == 2
+    names = {"study/1": DICOM, "study/VERSION": b"of a viewer", "study/2": b""}
+    (tmp_path / "series").mkdir()
+    sent = [field("scan", content, file_name=name) for name, content in names.items()]
+    with pytest.raises(PayloadRefused) as caught:
+        received(tmp_path / "series", *sent)
+    assert [error["detail"].partition(" is")[0] for error in caught.value.errors] == ["scan: 'VERSION'", "scan: '2'"]
+    assert caught.value.errors[1]["detail"] == "scan: '2' is empty; copy the series again from its source."
+
+
+def test_images_and_another_file_are_told_apart(tmp_path):
+    told = faults(tmp_path, field("scan", DICOM, file_name="1"), field("scan", b"for you", file_name="README.txt"))
+    rule = "DICOM images and a file '.txt' were sent; leave out the one or the others."
+    assert told == {("scan", "two-files"): f"scan: {rule}"}
+
+
+def test_a_volume_that_is_sent_as_a_text_is_told_so_and_no_fault_of_its_letters(tmp_path):
+    told = faults(tmp_path, field("scan", b"\x1f\x8b\xff"))
+    assert told == {("scan", "not-a-file"): "scan: must be sent as a file (with curl by an @ before its name)."}
+    with pytest.raises(ArchiveTooLarge) as caught:
+        received(tmp_path / "nowhere", field("scan", bytes(2**20 + 1)))
+    assert caught.value.detail.endswith("; a volume must be sent as a file (with curl by an @ before its name).")
+
+
+def test_files_that_came_nested_in_one_field_are_told_so(tmp_path):
+    """As curl sends ``-F scan=@1.dcm,2.dcm``."""
+    nested = [("Content-Disposition", 'form-data; name="scan"'), ("Content-Type", "multipart/mixed; boundary=inner")]
+    told = faults(tmp_path, [MultipartSegment(nested), b"--inner\r\n" + bytes(2**21), None])
+    rule = "several files came in one field; send each in a field of its own (with curl -F for each)."
+    assert told == {("scan", "nested-files"): f"'scan': {rule}"}
+
+
+@pytest.mark.parametrize("how", [{}, {"file_name": "a.nii"}])
+def test_names_of_absurd_length_are_faults_and_are_not_kept(tmp_path, how):
+    made = Fields(tmp_path, LIMITS)
+    tracemalloc.start()
+    try:
+        made.receive(event for number in range(1000) for event in field(f"{number}" + "x" * 15_000, b"1", **how))
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 1_000_000
+    assert {fault["code"] for fault in made.faults} == {"unknown-input"}
 
 
 def test_a_field_without_a_chosen_file_counts_as_left_out(tmp_path):

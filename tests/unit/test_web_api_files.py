@@ -6,10 +6,13 @@ import os
 import shutil
 import threading
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import nibabel
 import numpy as np
 import pytest
+import structlog
 from nibabel.nifti1 import Nifti1Image
 
 from tests.unit.fake_store import Web, packed
@@ -25,6 +28,7 @@ FILES = {
     "curve.npy": bytes(300_000),
     "Köpf.csv": b"1,2\n",
     "preview.png": b"a picture",
+    "empty.txt": b"",
     "result.json": b'{"service": "GaussianSmoothing"}',
 }
 
@@ -74,7 +78,7 @@ def ticket(web, tmp_path):
 
 def test_each_file_of_a_result_comes_by_itself_with_its_headers(web, get, ticket):
     archive = web.store.tickets[ticket["id"]].result_sha256
-    types = dict(zip(FILES, ["gzip", "octet-stream", "octet-stream", "png", "json"], strict=True))
+    types = dict(zip(FILES, ["gzip", "octet-stream", "octet-stream", "png", "octet-stream", "json"], strict=True))
     for number, (name, content) in enumerate(FILES.items()):
         answer = get(f"{ticket['links']['result']}/{name}")
         assert (answer.status_code, answer.get_data()) == (200, content)
@@ -100,6 +104,15 @@ def test_ranges_and_conditions_hold_for_a_file_as_for_the_archive(get, ticket, n
     problem_of(get(path, Range=f"bytes={len(content)}-"), 416, "range")
     assert get(path, **{"If-None-Match": whole.headers["ETag"]}).status_code == 304
     problem_of(get(path, **{"If-Match": '"x"'}), 412, "changed")
+
+
+@pytest.mark.parametrize("wanted", ["bytes=0-", "bytes=0-0", "bytes=-5", "bytes=-0"])
+def test_an_empty_file_has_no_range(get, ticket, wanted):
+    path = f"{ticket['links']['result']}/empty.txt"
+    assert get(path).headers["Content-Length"] == "0"
+    answer = get(path, Range=wanted)
+    problem_of(answer, 416, "range")
+    assert answer.headers["Content-Range"] == "bytes */0"
 
 
 def test_what_lies_before_a_range_is_inflated_before_it_is_sent(web, ticket):
@@ -148,7 +161,7 @@ def test_a_file_that_is_not_there_is_404_with_the_names_and_a_wrong_token_the_sa
     link = ticket["links"]["result"]
     for name in ("none.nii.gz", "x/brain.nii.gz", "../brain.nii.gz", "brain.nii.gz/", "%2e%2e/x", "BRAIN.nii.gz"):
         detail = problem_of(get(f"{link}/{name}"), 404, "not-found")["detail"]
-        assert detail.endswith("it has brain.nii.gz, curve.npy, Köpf.csv, preview.png, result.json."), name
+        assert detail.endswith("it has brain.nii.gz, curve.npy, Köpf.csv, preview.png, empty.txt, result.json."), name
     detail = problem_of(get(f"/input/{link.removeprefix('/result/')}/../in/main.json"), 404, "not-found")["detail"]
     assert detail == "The input has no file of this name; it has scan.nii.gz."
     wrong = get("/result/1&x").get_data()
@@ -312,6 +325,48 @@ def test_a_program_that_fails_is_a_problem_and_the_next_is_made(web, get, ticket
     problem_of(get(path), 500, "internal-error")  # who asks without waiting hears of it too, and starts it not again
     web.api.as_read.problems = {key: (problem, 0.0) for key, (problem, _) in web.api.as_read.problems.items()}
     assert made(web, get, ticket).status_code == 200
+
+
+@pytest.mark.parametrize("told", [{}, {"refused": "There is no file."}, {"crashed": "FileNotFoundError"}])
+def test_files_that_were_deleted_while_a_volume_was_read_are_told_as_deleted(web, get, ticket, monkeypatch, told):
+    """And nobody is called for it: the log has no error."""
+    folder = web.storage.folder_of(web.store.tickets[ticket["id"]].folder)
+
+    def run(self, making, draft):
+        web.store.change(ticket["id"], delete_requested=True)
+        shutil.rmtree(folder.path)
+        return told
+
+    monkeypatch.setattr(inputs_as_read.InputsAsRead, "_run_program", run)
+    with structlog.testing.capture_logs() as lines:
+        problem_of(made(web, get, ticket), 410, "expired")
+    assert [line for line in lines if line["event"] == "input.not_read"] == []
+    assert web.api.as_read.problems == {}
+
+
+def test_guards_of_the_reading_that_do_not_work_here_are_told_in_the_log(web, get, ticket, monkeypatch):
+    def run(command, **_):
+        Path(command[-3]).write_bytes(b"volume")
+        return SimpleNamespace(stdout=b'{"only_limits": ["landlock"]}\n')
+
+    monkeypatch.setattr(inputs_as_read.subprocess, "run", run)
+    with structlog.testing.capture_logs() as lines:
+        assert made(web, get, ticket).get_data() == b"volume"
+    told = [line for line in lines if line["log_level"] == "warning"]
+    assert told == [{"event": "volumes.only_limits", "missing": ["landlock"], "log_level": "warning"}]
+
+
+def test_a_volume_gets_its_name_once_it_is_durable(web, get, ticket, monkeypatch):
+    folder = web.storage.folder_of(web.store.tickets[ticket["id"]].folder)
+    flushed = []
+
+    def flush(path):
+        flushed.append((path.stat().st_size > 0, (folder.read / "scan.nii.gz").exists()))
+
+    monkeypatch.setattr(inputs_as_read, "flush", flush)
+    monkeypatch.setattr(inputs_as_read.InputsAsRead, "_run_program", lambda *at: (at[2].write_bytes(b"volume"), {})[1])
+    assert made(web, get, ticket).get_data() == b"volume"
+    assert flushed == [(True, False)]
 
 
 def test_many_volumes_at_once_are_asked_to_come_again(web, get, ticket, monkeypatch):

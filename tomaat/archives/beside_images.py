@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
-from tomaat.headers.dicom_files import begins_as_dicom
+from tomaat.headers.dicom_files import HEAD_BYTES, begins_as_dicom
 
 #: What systems and exports put beside files; it is not even told.
 CLUTTER = re.compile(
@@ -63,6 +63,12 @@ def may_be_images(links: Iterable[str], images: Iterable[str]) -> list[str]:
     sent = set(map(extension_of, images)) or {""}
     extensions = MAY_BE_IMAGES - {""} | sent
     return [name for name in links if extension_of(name) in extensions and not is_clutter(name)]
+
+
+def is_image(path: Path) -> bool:
+    """Tell whether a file begins as DICOM does."""
+    with path.open("rb") as file:
+        return begins_as_dicom(file.read(HEAD_BYTES))
 
 
 def is_clutter(name: str) -> bool:

@@ -70,6 +70,7 @@ class Program:
         self.display = Display(sys.stderr, quiet=getattr(asked, "quiet", False))
         self.url: str | None = getattr(asked, "url", None)
         self.exit_codes = {0}
+        self.table_alone = False  #: on standard output
 
     def do(self) -> int:
         """Run the command; return the smallest of the exit codes that are not 0."""
@@ -108,11 +109,16 @@ class Program:
         if self.asked.csv is None or not errands:
             cohort.run(errands)
             return
-        if self.asked.csv != STANDARD_OUTPUT:
-            self.asked.csv.open("a").close()  # refused now, not after the last result
+        self.table_alone = self.asked.csv == STANDARD_OUTPUT
+        if not self.table_alone:
+            if any(errand.name for errand in errands) and out_of(self.asked) in self.asked.csv.parents:
+                self.asked.csv.parent.mkdir(parents=True, exist_ok=True)
+            demand_writable(self.asked.csv)
         try:
             cohort.run(errands)
         finally:
+            if not self.table_alone:  # a request that was refused removes its folder
+                self.asked.csv.parent.mkdir(parents=True, exist_ok=True)
             write_csv([row_of(errand) for errand in errands], self.asked.csv)
 
     def submit(self) -> None:
@@ -257,8 +263,10 @@ class Program:
         self.print({"name": name, **told}, [f"{name}: {state_text(status)}"])
 
     def print(self, told: Mapping[str, Any], lines: Sequence[str]) -> None:
-        """Print an object for programs, or lines for people."""
+        """Print an object for programs, or lines for people; nothing where a table has standard output."""
         self.display.clear()
+        if self.table_alone:
+            return
         text = json.dumps(told) if self.json else printable("\n".join(lines))
         if text:
             print(text, flush=True)
@@ -323,6 +331,14 @@ def existing(folder: Path) -> Path:
     if not folder.is_dir():
         raise NotFound(f"{folder}: there is no such folder.")
     return folder
+
+
+def demand_writable(table: Path) -> None:
+    """Raise ``OSError`` for a table that cannot be written: now, not after the last result. Leave no empty file."""
+    was_there = table.exists()
+    table.open("a").close()
+    if not was_there:
+        table.unlink()
 
 
 def out_of(asked: argparse.Namespace) -> Path:

@@ -10,9 +10,9 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 import requests
 from requests.auth import AuthBase, HTTPBasicAuth
 
-from tomaat.client.errors import Unreachable, Unusable
+from tomaat.client.errors import ClientError, Unreachable, Unusable
 from tomaat.client.patience import Patience
-from tomaat.client.troubles import GIVEN, reason_of, silent, trouble_of, untrusted
+from tomaat.client.troubles import GIVEN, hung_up, reason_of, silent, trouble_of, untrusted
 
 STRANGER_SECONDS = 5.0  #: patience with a server that never answered: its address may be wrong
 BROKEN = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
@@ -88,7 +88,7 @@ class Http:
                     allow_redirects=False,
                 )
             except requests.exceptions.SSLError as error:
-                raise untrusted(self.url, error) from None
+                trouble = self._broken_https(error)
             except BROKEN as error:
                 trouble = silent(self.url, error, answered=self.answered)
             except requests.RequestException as error:
@@ -104,6 +104,12 @@ class Http:
             if not isinstance(trouble, Unreachable):
                 raise trouble
             patience.wait(trouble, at_least_seconds=pause)
+
+    def _broken_https(self, error: requests.exceptions.SSLError) -> ClientError:
+        """Give the error of a server that has answered before, and hung up now; raise that of any other."""
+        if self.answered and hung_up(error):
+            return silent(self.url, error, answered=True)
+        raise untrusted(self.url, error) from None
 
     def ask_json(self, method: str, path: str, **how: Any) -> Any:
         """Ask for JSON; raises ``Unreachable`` where something else is sent."""

@@ -56,10 +56,18 @@ OWN_AUTHORITY = "Where the certificate is of an authority of your own, name its 
 def untrusted(url: str, error: BaseException) -> ClientError:
     """Make the error of a server whose https fails."""
     cause = cause_of(error)
+    there = url.replace("https://", "http://", 1)
     if isinstance(cause, ssl.SSLError) and getattr(cause, "reason", "") in NO_TLS:
-        there = url.replace("https://", "http://", 1)
         return Unusable(f"{url} does not speak https.", remedy=f"Write {there}, by --url or TOMAAT_URL.")
+    if hung_up(error):
+        remedy = f"If it does not speak https, write {there}, by --url or TOMAAT_URL."
+        return Unreachable(f"{url} hung up when https began.", remedy=remedy)
     return Unreachable(f"{url} cannot be trusted: {reason_of(error)}.", remedy=OWN_AUTHORITY)
+
+
+def hung_up(error: BaseException) -> bool:
+    """Tell whether the other side ended a connection without a word of TLS, as a proxy does that is restarted."""
+    return isinstance(cause_of(error), ssl.SSLEOFError)
 
 
 def silent(url: str, error: BaseException, *, answered: bool) -> ClientError:

@@ -67,6 +67,7 @@ class VolumeReader:
         self.server: subprocess.Popen[bytes] | None = None
         self.asked: socket.socket | None = None
         self.folder: Path | None = None
+        self.missing_guards: list[str] = []  #: that do not work here, once the read server runs
 
     def read(
         self,
@@ -186,12 +187,12 @@ class VolumeReader:
                 stdout=subprocess.DEVNULL,
             )
         try:
-            missing = GUARDS - set(_receive(self.asked, START_SECONDS)["guards"])
+            self.missing_guards = sorted(GUARDS - set(_receive(self.asked, START_SECONDS)["guards"]))
         except (OSError, EOFError):
             self.close()
             raise RuntimeError("the read server of volumes does not start; its own words are in the log") from None
-        if missing:
-            log.warning("volumes.only_limits", missing=sorted(missing))
+        if self.missing_guards:
+            log.warning("volumes.only_limits", missing=self.missing_guards)
         return self.asked
 
     def _ask(

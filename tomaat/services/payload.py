@@ -20,7 +20,7 @@ from typing import Any
 
 from Inputs import Input, InputRefused, VolumeInput
 from tomaat.archives import ArchiveLimits, ArchiveRefused, unzip_dicom
-from tomaat.headers.dicom_files import HEAD_BYTES, begins_as_dicom
+from tomaat.archives.beside_images import is_image
 from tomaat.headers.nifti import FORMS
 from tomaat.headers.remark import Remark
 from tomaat.headers.volume_header import VolumeHeader
@@ -227,13 +227,15 @@ def check_file(check: Check, declared: Input, paths: list[Path]) -> None:
     elif len(paths) > 1:
         sent = "two files" if check.as_fields else " and ".join(shown(path.name) for path in paths[:2])
         rule = f"{sent} were sent; send one file."
+        if check.as_fields and any(path.is_dir() for path in paths):
+            other = next(path.name for path in paths if not path.is_dir()).removeprefix(f"file-{declared.id}")
+            rule = f"DICOM images and a file {shown(other)} were sent; leave out the one or the others."
         check.fault("two-files", f"{declared.id}: {rule}", input=declared.id)
     elif paths[0].is_file() and paths[0].name.removeprefix(f"file-{declared.id}").lower() not in extensions:
         what = "the file's name" if check.as_fields else shown(paths[0].name)
         rule = f"{what} ends in none of {', '.join(extensions)}."
-        with paths[0].open("rb") as file:
-            if begins_as_dicom(file.read(HEAD_BYTES)):
-                rule = f"{what} is one DICOM image; send the images of its series as .zip."
+        if is_image(paths[0]):
+            rule = f"{what} is one DICOM image; send the images of its series as .zip."
         check.fault("extension", f"{declared.id}: {rule}", input=declared.id)
     else:
         receive_file(check, declared, paths[0])

@@ -54,10 +54,11 @@ NOWHERE = "SELECT CAST(NULL AS text) AS source"
 
 @dataclass(frozen=True, kw_only=True)
 class AgainRules:
-    """The settings that tell for how long the input of an ended ticket is kept."""
+    """The settings that tell for how long the input of an ended ticket is kept, and what comes with it."""
 
     retention_seconds: float
     keep_input: bool  #: also once the result has expired
+    keep_labels: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,8 +185,8 @@ class TicketStore:
         """Insert a ticket whose folder holds the input of an ended one; ``None`` if that may not be run again.
 
         The statement demands that nobody has begun to delete the ended one's files, so the copy is whole. The new
-        ticket belongs to the same client: it has the same label and key's name, and the same tokens open it. The call
-        may be repeated, and is repeated once here after an unknown outcome.
+        ticket belongs to the same client: it has the same key's name, and the same tokens open it. It has the same
+        label where labels are kept. The call may be repeated, and is repeated once here after an unknown outcome.
         """
         try:
             again = self._insert_again(ticket, folder, operator, rules)
@@ -200,7 +201,8 @@ class TicketStore:
             f"""WITH again AS (
                   INSERT INTO tickets (token_hash, later_token_hashes, service, interface_hash, folder, key_name,
                     label, again_of)
-                  SELECT token_hash, later_token_hashes, service, interface_hash, :folder, key_name, label, id
+                  SELECT token_hash, later_token_hashes, service, interface_hash, :folder, key_name,
+                    CASE WHEN :keep_labels THEN label END, id
                   FROM tickets t WHERE id = :id AND {CAN_RUN_AGAIN}
                   ON CONFLICT DO NOTHING RETURNING {COLUMNS}
                 ), noted AS (

@@ -18,22 +18,26 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from Inputs import VolumeInput
 from Inputs.Input import ID, LONGEST_ID
 from tomaat.archives import ArchiveLimits, ArchiveTooLarge
-from tomaat.archives.beside_images import is_clutter
+from tomaat.archives.beside_images import is_clutter, is_image
 from tomaat.refusals import shown
 from tomaat.services.payload import LARGEST_MAIN_BYTES, MAIN, read_value
 from tomaat.web.api.form import Event, Part
 
 OUTPUT_FORMAT = "outputs.format"
 CHOICES = {"series", "volume", "form"}  #: behind the id of a volume and a dot
+LONGEST_NAME = LONGEST_ID + 1 + max(map(len, CHOICES))  #: of a field that may mean something
 IMAGE_NAMES = re.compile(r"[^.]*|.*\.(dcm|dicom|ima|[0-9]+)", re.IGNORECASE)  #: as scanners name their images
 PLAIN_EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,10}")
 TEXT_TYPES = {"str", "singlechoice"}  #: whose values are the field's text itself
+AS_A_FILE = "must be sent as a file (with curl by an @ before its name)"
 
 
 class Fields:
@@ -46,10 +50,12 @@ class Fields:
         self.faults: list[dict[str, Any]] = []
         self.files = 0
         self.bytes = 0
+        self.text_bytes = 0
         self.digest = hashlib.sha256()  #: of all that was sent, in its order
         self.content = hashlib.sha256()  #: of the field that comes now
         self.text: bytearray | None = None  #: of the field that comes now, where it is no file
         self.file: int | None = None  #: the descriptor of its file, where it is one
+        self.images: list[_Image] = []  #: or what was sent as such
 
     def receive(self, events: Iterable[Event]) -> None:
         """Write the files, and keep the texts. Raises ``ArchiveTooLarge``, and ``Problem`` as the form does."""
@@ -72,26 +78,30 @@ class Fields:
         self._end()
 
     def write_main(self, interface: Mapping[str, Mapping[str, Any]]) -> None:
-        """Write ``main.json`` of the texts; each becomes the value that its input declares."""
+        """Write ``main.json`` of the texts; each becomes the value that its input declares. Tell what is no image."""
         inputs: dict[str, Any] = {}
         chosen: dict[str, dict[str, Any]] = {}
         outputs: dict[str, str] = {}
         for name, content in self.texts.items():
+            declared = interface.get(name, {})
+            if declared.get("store") == "file":
+                self._fault("not-a-file", f"{name}: {AS_A_FILE}.", name)
+                continue
             try:
                 text = content.decode("utf-8")
             except UnicodeDecodeError as error:
                 self._fault("not-utf-8", f"{shown(name)}: the value is not UTF-8 (byte {error.start + 1}).", name)
                 continue
             id, dot, choice = name.rpartition(".")
-            declared = interface.get(name, {})
             if name == OUTPUT_FORMAT:
                 outputs["format"] = text
             elif dot and choice in CHOICES:
                 chosen.setdefault(id, {})[choice] = read_value(text) if choice == "volume" else text
-            elif declared.get("store") == "file":
-                self._fault("not-a-file", f"{name}: must be sent as a file (with curl by an @ before its name).", name)
             else:
                 inputs[name] = text if declared.get("type") in TEXT_TYPES else read_value(text)
+        for image in self.images:
+            if interface.get(image.input, {}).get("store") == "file" and not is_image(image.path):
+                self._leave_out(image)
         main = json.dumps({"inputs": {**inputs, **chosen}, "outputs": outputs})
         self.folder.joinpath(MAIN).write_text(main, encoding="utf-8")
 
@@ -99,7 +109,12 @@ class Fields:
         name: str = part.name
         self._note(name.encode(), b"" if part.filename is None else b"@" + part.filename.encode())
         if part.filename is None:
-            if name in self.texts:
+            if len(name) > LONGEST_NAME:
+                self._fault("unknown-input", f"{shown(name)} is no input of this service.", name)
+            elif (part.content_type or "").startswith("multipart/"):  # as of curl -F scan=@1.dcm,2.dcm
+                rule = "several files came in one field; send each in a field of its own (with curl -F for each)."
+                self._fault("nested-files", f"{shown(name)}: {rule}", name)
+            elif name in self.texts:
                 self._fault("doubled-field", f"{shown(name)}: the form has this field twice.", name)
             else:
                 self.text = self.texts[name] = bytearray()
@@ -124,6 +139,8 @@ class Fields:
             self.file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         except FileExistsError:
             self._fault("two-files", f"{name}: two files were sent; send one.", name)
+        if extension is None:
+            self.images.append(_Image(input=name, path=path, file_name=file_name))
 
     def _add(self, content: bytes) -> None:
         self.content.update(content)
@@ -137,8 +154,10 @@ class Fields:
                 rest = rest[os.write(self.file, rest) :]
         elif self.text is not None:
             self.text += content
-            if sum(map(len, self.texts.values())) > LARGEST_MAIN_BYTES:
-                raise ArchiveTooLarge("too-large", f"The form's values have more than {LARGEST_MAIN_BYTES} bytes.")
+            self.text_bytes += len(content)
+            if self.text_bytes > LARGEST_MAIN_BYTES:
+                rule = f"The form's values have more than {LARGEST_MAIN_BYTES} bytes; a volume {AS_A_FILE}."
+                raise ArchiveTooLarge("too-large", rule)
 
     def _end(self) -> None:
         self._note(self.content.digest())
@@ -147,13 +166,33 @@ class Fields:
             os.close(self.file)
         self.file = self.text = None
 
+    def _leave_out(self, image: _Image) -> None:
+        """Note a file that is no image, by the name that its client knows, and keep nothing of it."""
+        endings = ", ".join(VolumeInput.extensions)
+        rule = f"is no DICOM image; send images only, or a volume in a file whose name ends in one of {endings}."
+        if image.path.stat().st_size == 0:
+            rule = "is empty; copy the series again from its source."
+        self._fault("not-dicom", f"{image.input}: {shown(image.file_name)} {rule}", image.input)
+        image.path.unlink()
+        with suppress(OSError):  # others lie there
+            image.path.parent.rmdir()
+
     def _note(self, *words: bytes) -> None:
         """Let the digest tell two forms apart whose words, one behind the other, are the same bytes."""
         for word in words:
             self.digest.update(b"%d:" % len(word) + word)
 
     def _fault(self, code: str, detail: str, name: str) -> None:
-        self.faults.append({"input": name, "code": code, "detail": detail})
+        self.faults.append({"input": name[:LONGEST_NAME], "code": code, "detail": detail})
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Image:
+    """A file that has to be an image of a series."""
+
+    input: str
+    path: Path
+    file_name: str  #: as its client knows it
 
 
 def file_name_of(sent_as: str) -> str:

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from contextlib import suppress
@@ -24,6 +25,7 @@ from tomaat.processes.dying import STAY, command_that_dies_with
 from tomaat.processes.log import frames_of
 from tomaat.storage import TicketFolder
 from tomaat.storage.disk import LEAST_ROOM_BYTES, bytes_below
+from tomaat.storage.files import flush
 from tomaat.web.http.problems import Problem, retry_later, storage_full
 
 log = structlog.get_logger()
@@ -96,9 +98,11 @@ class InputsAsRead:
             key = (making.folder.name, making.id)
             try:
                 making.problem = self._make(making)
-            except OSError as error:  # the folder is gone, or the disk full
-                log.warning("input.not_read", error=type(error).__name__)
-                making.problem = retry_later(503, "unavailable", "Unavailable", "The volume cannot be stored now.", 5)
+            except OSError as error:
+                if making.folder.inputs.exists():  # else its ticket's files were deleted, and whoever asks finds none
+                    log.warning("input.not_read", error=type(error).__name__)
+                    detail = "The volume cannot be stored now."
+                    making.problem = retry_later(503, "unavailable", "Unavailable", detail, 5)
             except Exception as error:  # noqa: BLE001 (whatever it is, others wait for this thread)
                 log.error("input.not_read", error=type(error).__name__, frames=frames_of(error))
                 making.problem = Problem(500, "internal-error", "Internal error", UNREAD)
@@ -122,7 +126,10 @@ class InputsAsRead:
         draft = making.folder.read / f".{secrets.token_hex(8)}{EXTENSION}"
         try:
             told = self._run_program(making, draft)
+            if not making.folder.inputs.exists():
+                raise FileNotFoundError(making.folder.name)  # that it was not read is no fault
             if not told:
+                flush(draft)  # or a power cut could leave its name with less of it, for as long as its ticket is kept
                 draft.rename(making.path)
                 return None
         finally:
@@ -143,7 +150,7 @@ class InputsAsRead:
             ended = subprocess.run(
                 command,
                 cwd=CODE,
-                env=ENVIRONMENT,
+                env={**ENVIRONMENT, "TMPDIR": tempfile.gettempdir()},  # this door may write nowhere else
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 timeout=LONGEST_SECONDS,
@@ -152,6 +159,8 @@ class InputsAsRead:
             told: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
         except (subprocess.SubprocessError, IndexError, ValueError) as error:
             return {"crashed": type(error).__name__}
+        if missing := told.pop("only_limits", None):
+            log.warning("volumes.only_limits", missing=missing)
         return told
 
 

@@ -27,11 +27,12 @@ def read_label(sent: bytes | None) -> str | None:
         label = sent.decode("utf-8")
     except UnicodeDecodeError as error:
         raise _refused("not-utf-8", f"it is not UTF-8 (byte {error.start + 1}).") from None
-    if len(label) > LONGEST_LABEL:
-        raise _refused("too-long", f"it has more than {LONGEST_LABEL} characters.")
     if BROKEN.search(label):
         raise _refused("control-character", "it has a control character; write it in one line.")
-    return label.strip() or None
+    label = label.strip()
+    if len(label) > LONGEST_LABEL:
+        raise _refused("too-long", f"it has more than {LONGEST_LABEL} characters.")
+    return label or None
 
 
 def _refused(code: str, rule: str) -> Problem:

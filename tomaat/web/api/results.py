@@ -187,7 +187,7 @@ def _range(request: Request, content: Content) -> tuple[int, int, int]:
     if request.headers.get("If-Range", f'"{content.etag}"') != f'"{content.etag}"':
         return 0, size, 200
     first, _ = wanted.ranges[0]
-    span = (0, size) if first < -size else wanted.range_for_length(size)  # the last 99 of 10 bytes are all
+    span = (0, size) if first < -size < 0 else wanted.range_for_length(size)  # the last 99 of 10 bytes are all
     if span is None:
         detail = f"The file has {size} bytes; the range lies outside of them."
         raise Problem(416, "range", "Range not satisfiable", detail, headers={"Content-Range": f"bytes */{size}"})

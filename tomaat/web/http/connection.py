@@ -28,6 +28,7 @@ CHUNKED_STEP_BYTES = 8 * 1024**2  #: reserved ahead for a body of unknown length
 DRAIN_SECONDS = 30.0  #: how long the rest of a refused upload is read and forgotten
 DRAIN_BYTES = 64 * 1024
 MOST_SENT_BYTES = 256 * 1024  #: at once
+TLS_HANDSHAKE = b"\x16\x03"  #: begins the first bytes of who expects https
 
 
 class Parser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
@@ -267,6 +268,10 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # waitress has no types
         """Take bytes; a full disk of the spool is the request's error, not the connection's."""
         if self.request is None and self.header_since is None:
             self.header_since = time.monotonic()
+        if self.request is None and not self.requests and data.startswith(TLS_HANDSHAKE):
+            self.request = self.parser_class(self.adj)  # no end of a header would come, and the client wait for it
+            self.refuse(invalid("This server speaks http, not https; a TLS proxy may stand before it."))
+            return True
         try:
             return super().received(data)
         except OSError as error:

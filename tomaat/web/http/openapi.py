@@ -74,7 +74,7 @@ KINDS = {
     422: ["invalid-inputs", "idempotency-key-reused"],
     429: ["queue-full", "busy"],
     500: ["internal-error"],
-    503: ["queue-full", "unavailable", "not-serving", "not-offered-yet"],
+    503: ["queue-full", "busy", "unavailable", "not-serving", "not-offered-yet"],
     507: ["storage-full"],
 }
 
