@@ -136,6 +136,8 @@ labels:
         ("labels:", "overlap: 0.5\nlabels:", "line 6: overlap: 0.5 goes only with patch."),
         ("labels:", "patch: 8\nmultiple_of: 8\nlabels:", "line 7: multiple_of: 8 goes not together with patch."),
         ("labels:", "patch: 8.5\nlabels:", "line 6: patch: 8.5 must be a whole number."),
+        ("labels:", "spacing_mm: 0,5\nlabels:", "line 6: spacing_mm: '0,5' must be a number, or a list of three."),
+        ("labels:", "patch: true\nlabels:", "line 6: patch: true must be a number, or a list of three."),
         ("labels:", "spacing_mm: .inf\nlabels:", "line 6: spacing_mm: inf must be finite."),
         (
             "labels:",

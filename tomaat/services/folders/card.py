@@ -32,7 +32,11 @@ def _one_line(value: Any) -> Any:
 
 def _three(value: Any) -> Any:
     """Repeat one number for all three axes."""
-    return [value] * 3 if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+    if isinstance(value, list):
+        return value
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError("must be a number, or a list of three")  # noqa: TRY004 (pydantic takes no TypeError)
+    return [value] * 3
 
 
 def _listed(value: Any) -> Any:
