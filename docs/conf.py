@@ -27,6 +27,7 @@ NAVIGATION = {
         "Tasks": "tasks",
         "Inputs": "inputs",
         "Network folders": "folders",
+        "MONAI bundles": "bundles",
         "Running it for a lab": "production",
         "Looking after the queues": "operator",
         "Watching it": "monitoring",

@@ -74,6 +74,9 @@ TORCH = {
     "tomaat/services/folders/torch_network.py",
     "tomaat/volumes/tensors.py",
     "tomaat/volumes/volume.py",
+    "tomaat/services/folders/bundle_run.py",
+    "tomaat/services/folders/bundle_walls.py",
+    "tomaat/services/folders/bundle_weights.py",
 }
 HEAVY = {"torch", "numpy", "SimpleITK", "pydicom", "highdicom", "CustomTasks"}
 
