@@ -26,6 +26,7 @@ NAVIGATION = {
         "The command line and the client": "client",
         "Tasks": "tasks",
         "Inputs": "inputs",
+        "Network folders": "folders",
         "MONAI bundles": "bundles",
         "Running it for a lab": "production",
         "Looking after the queues": "operator",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tomaat.services.folders.card_kinds import EXPORTED, ONNX, TORCHSCRIPT
 from tomaat.services.folders.folder_refused import FolderRefused
 from tomaat.services.folders.folder_task import FolderTask
 from tomaat.services.folders.kind import Kind
 
-KINDS: tuple[Kind, ...] = ()
+KINDS: tuple[Kind, ...] = (ONNX, TORCHSCRIPT, EXPORTED)
 
 
 def kind_of(place: Path) -> Kind:
