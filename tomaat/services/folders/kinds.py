@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tomaat.services.folders.bundle import BUNDLE
 from tomaat.services.folders.card_kinds import EXPORTED, ONNX, TORCHSCRIPT
 from tomaat.services.folders.folder_refused import FolderRefused
 from tomaat.services.folders.folder_task import FolderTask
 from tomaat.services.folders.kind import Kind
 
-KINDS: tuple[Kind, ...] = (ONNX, TORCHSCRIPT, EXPORTED)
+KINDS: tuple[Kind, ...] = (BUNDLE, ONNX, TORCHSCRIPT, EXPORTED)
 
 
 def kind_of(place: Path) -> Kind:
