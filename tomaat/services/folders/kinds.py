@@ -19,7 +19,7 @@ def kind_of(place: Path) -> Kind:
     if not found:
         raise FolderRefused(
             f"{place.name} holds no network that is known here: a folder of nnU-Net has plans.json, a MONAI bundle "
-            "configs/metadata.json; any other network needs a card, tomaat.yaml."
+            "configs/metadata.json; any other network is a file *.onnx, *.ts, *.pt or *.pt2 beside a card, tomaat.yaml."
         )
     if len(found) > 1:
         names = " and ".join(kind.name for kind in found)
