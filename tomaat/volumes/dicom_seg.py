@@ -66,8 +66,8 @@ def source_images(volume: Volume) -> list[Dataset]:
 def write_dicom_seg(labels: Labels, series: Volume, path: Path, facts: Mapping[str, Any]) -> None:
     """Write one Segmentation; segment n is the n-th label by value. ``labels`` come from ``onto(series)``.
 
-    ``facts`` has the ``service``, its ``version`` and the ``compute_source``, and may have the ``weights_sha256`` and the
-    versions of ``packages`` by their names, which become the algorithm's parameters. Source: DICOM PS3.3, A.51 and
+    ``facts`` has the ``service``, its ``version`` and the ``compute_source``. It may have ``weights_sha256``, and by
+    their names the versions of ``packages``, which become the algorithm's parameters. Source: DICOM PS3.3, A.51 and
     C.8.20.
     Raises ``VolumeRefused`` as ``source_images`` does, ``OSError`` where the disk is full.
     """
