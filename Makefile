@@ -6,6 +6,7 @@ SITE := .cache/site
 PAGE := tomaat/web/page/static
 PAGE_CHECKS := tools/page-checks
 PEERS := .cache/peers
+KINDS := requirements-onnx.txt requirements-nnunet.txt requirements-monai.txt
 ARGS ?=
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --no-input
 
@@ -102,9 +103,10 @@ $(VENV)/requirements-docs: requirements-docs.txt $(VENV)/requirements
 	@$(PIP) install --quiet -r requirements-docs.txt
 	@touch $@
 
-$(VENV)/requirements-dev: requirements-dev.txt $(VENV)/requirements-docs
-	@echo "Installing requirements-dev.txt: what only the tests and checks need."
+$(VENV)/requirements-dev: requirements-dev.txt $(KINDS) $(VENV)/requirements-docs
+	@echo "Installing requirements-dev.txt, and what network folders need: what only the tests and checks need."
 	@$(PIP) install --quiet -r requirements-dev.txt
+	@$(PIP) install --quiet --no-deps $(KINDS:%=-r %)
 	@touch $@
 
 # A peer has its own packages first; PyTorch, numpy and SimpleITK are those of this service.

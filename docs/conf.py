@@ -19,6 +19,7 @@ NAVIGATION = {
         "In a terminal": "first-terminal",
         "In a Python script": "first-script",
         "With your network": "tutorial",
+        "With your network as a folder": "tutorial-folder",
         "As an operator": "first-operator",
     },
     "Guides": {
@@ -26,7 +27,9 @@ NAVIGATION = {
         "The command line and the client": "client",
         "Tasks": "tasks",
         "Inputs": "inputs",
-        "Folders of nnU-Net": "nnunet",
+        "Network folders": "folders",
+        "nnU-Net": "nnunet",
+        "MONAI bundles": "bundles",
         "Running it for a lab": "production",
         "Looking after the queues": "operator",
         "Watching it": "monitoring",

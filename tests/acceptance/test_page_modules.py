@@ -20,6 +20,7 @@ from pydicom.uid import (
 )
 
 from Inputs import BooleanInput, FloatInput, IntInput, PointListInput, SingleChoiceInput, StringInput, VolumeInput
+from tests.acceptance.page import status_of
 from tests.beside_images import CASES
 from tests.browser import check_access, picture
 from tests.dicom_series import UID_ROOT, image, series, voxels_of, written, zipped
@@ -418,7 +419,7 @@ def test_a_choice_between_two_places_is_offered_where_the_server_finds_two_that_
 # Slices
 
 
-def test_a_slice_has_of_each_voxel_the_nearest_label_on_the_same_grid_and_on_another(run):
+def test_a_slice_has_the_greys_and_of_each_voxel_the_nearest_label_on_the_same_grid_and_on_another(run):
     """Labels along other axes of storage, and of half the spacing along one axis."""
     mask = np.random.default_rng(5).integers(0, 4, (4, 5, 6)).astype(np.uint8)
     code = """
@@ -430,12 +431,16 @@ def test_a_slice_has_of_each_voxel_the_nearest_label_on_the_same_grid_and_on_ano
         const fine = volume(given.fine, [8, 5, 6], [1, 2, 3], [1, 0, 0, 0], [0, 2, 0, 0], [0, 0, 2, 0]);
         const { axial, coronal, sagittal } = module.PLANES;
         const slices = [[sagittal, 1], [coronal, 3], [axial, 4]];
-        return [same, fine].map((labels) => slices.map(([plane, at]) => [...module.labelsOf(labels, grid, plane, at)]));
+        const reds = ({ data }) => [...data].filter((_, at) => at % 4 === 0);
+        const greys = slices.map(([plane, at]) => reds(module.greysOf(same, plane, at, 0, 255)));
+        const found = [same, fine].map((labels) =>
+            slices.map(([plane, at]) => [...module.labelsOf(labels, grid, plane, at)]));
+        return [greys, ...found];
     """
     stored = {"same": np.transpose(mask[::-1], (2, 1, 0)), "fine": np.repeat(mask, 2, axis=0)}
     found = run("slices", code, {name: voxels.ravel(order="F").tolist() for name, voxels in stored.items()})
     expected = [each[::-1, ::-1].T.ravel().tolist() for each in (mask[1], mask[:, 3], mask[:, :, 4])]
-    assert found == [expected, expected]
+    assert found == [expected, expected, expected]
 
 
 def test_the_windows_of_a_ct_are_offered_by_its_modality_else_by_its_values(run):
@@ -613,6 +618,37 @@ def test_of_a_folder_without_dicom_nothing_is_sent(page, run, exported):
     page.get_by_role("button", name="Remove").click()
     expect(page.get_by_role("status").filter(has_text="or drop a file or a folder here")).to_be_visible()
     expect(page.get_by_label("CT scan")).to_be_focused()
+
+
+def test_what_was_chosen_last_counts_where_a_folder_was_dropped_before(page, run):
+    run("fields", MAKE, [VolumeInput("scan", "CT scan").describe()])
+    page.evaluate("""() => {
+        const file = new File(["x"], "old.nii");
+        const within = [{ isFile: true, fullPath: "/f/old.nii", file: (resolve) => resolve(file) }];
+        let first = true;
+        const readEntries = (resolve) => {
+            if (first) globalThis.goOn = () => resolve(within);
+            else resolve([]);
+            first = false;
+        };
+        const folder = { isDirectory: true, createReader: () => ({ readEntries }) };
+        const dataTransfer = { items: [{ webkitGetAsEntry: () => folder }], files: [] };
+        document.querySelector(".drop").dispatchEvent(Object.assign(new Event("drop"), { dataTransfer }));
+    }""")
+    chosen = {"name": "new.nii", "mimeType": "", "buffer": b"x"}
+    page.get_by_label("CT scan", exact=True).set_input_files(chosen)
+    expect(page.locator(".chosen")).to_contain_text("new.nii")
+    page.evaluate("goOn()")
+    page.evaluate("""() => {
+        const sending = document.createElement("fieldset");
+        sending.disabled = true;
+        document.querySelector("main").replaceChildren(sending);
+        sending.append(...fields.map((field) => field.element));
+        const dataTransfer = { items: [], files: [new File(["x"], "other.nii")] };
+        document.querySelector(".drop").dispatchEvent(Object.assign(new Event("drop"), { dataTransfer }));
+    }""")
+    page.wait_for_timeout(200)
+    expect(page.locator(".chosen")).to_contain_text("new.nii")
 
 
 def test_a_folder_of_too_many_files_is_refused_and_not_cut(page, run):
@@ -1123,6 +1159,62 @@ def test_of_a_cohort_one_notification_tells_the_end(run, page):
     told = run("store", code, [ticket(1, cohort="ab"), ticket(2, cohort="ab"), ticket(3)])
     page.evaluate("localStorage.clear()")
     assert told == ["Dummy: All ended, 2 tickets", "Dummy: Done, Ticket 3"]
+
+
+def test_a_cohort_that_is_being_sent_has_not_ended_with_its_first_tickets(run, page):
+    """The first one ends before the second one is sent. Its table, open meanwhile, takes the second one in."""
+    ended = json.dumps(status_of(state="succeeded", label=None))
+    page.route("**/status/*", lambda route: route.fulfill(body=ended))
+    page.route("**/result/*/result.json", lambda route: route.fulfill(body='{"outputs": []}'))
+    code = """
+        const { makeCohortView } = await import("/static/cohort-view.js");
+        const { tellCohort } = await import("/static/notices.js");
+        const { Notification } = globalThis;
+        const [main, told, left] = [document.querySelector("main"), [], new AbortController()];
+        globalThis.Notification = class {
+            static permission = "granted";
+            constructor(title, { body }) { told.push(`${title}, ${body}`); }
+        };
+        document.hasFocus = () => false;
+        localStorage.setItem("tomaat.notices", "yes");
+        const until = async (text) => {
+            for (let tries = 0; tries < 400 && !main.textContent.includes(text); tries += 1)
+                await new Promise((resolve) => setTimeout(resolve, 50));
+            return [main.querySelector(".about").textContent, main.querySelectorAll("tbody tr").length, told.length];
+        };
+        const cohort = module.beginCohort();
+        const cases = ["a", "b"].map((label) => ({ of: { label }, content: { volumes: new Map() } }));
+        const seen = [];
+        await module.sendMany(cohort, "Dummy", cases, "", async ({ of }) => {
+            if (of.label === "b") {
+                main.replaceChildren(makeCohortView(cohort.id, left.signal));
+                seen.push(await until("Done"));
+            }
+            return { id: 1, token: of.label, service: "Dummy", state: "queued" };
+        });
+        tellCohort(cohort.id);
+        seen.push(await until("all ended"));
+        left.abort();
+        globalThis.Notification = Notification;
+        delete document.hasFocus;
+        return [seen, told];
+    """
+    seen, told = run("send-many", code)
+    page.evaluate("localStorage.clear()")
+    page.unroute_all()
+    assert seen == [
+        ["1 volume, 0 of them on their way; others are being sent.", 1, 0],
+        ["2 volumes, all ended.", 2, 1],
+    ]
+    assert told == ["Dummy: All ended, 2 tickets"]
+
+
+def test_a_volume_that_was_sent_belongs_to_its_ticket_and_not_to_another_one_of_its_number(run):
+    code = """
+        module.keepSent({ id: 1, token: "old" }, new Map([["head", { name: "old.nii" }]]));
+        return [module.sentWith({ id: 1, token: "new" }).size, module.sentWith({ id: 1, token: "old" }).size];
+    """
+    assert run("store", code) == [0, 1]
 
 
 def test_of_too_many_tickets_those_that_ended_go_first(kept):

@@ -2,6 +2,7 @@
 
 import base64
 import gzip
+import itertools
 import re
 
 import nibabel
@@ -343,6 +344,9 @@ SQUARE = ("space: left-posterior-superior", "space directions: (0.8,0,0) (0,0.9,
 PLACED = ("TransformMatrix = 1 0 0 0 1 0 0 0 1", "Offset = 1 2 3")  #: without a matrix, NiiVue finds no place at all
 NO_CODE = b"".join((SQUARE_NIFTI[:252], bytes(4), SQUARE_NIFTI[256:]))
 IN_FOUR = "TransformMatrix = 1 0 0 0 0 1 0 0 0 0 1 0 0 0 0 1"
+AT_THE_END = nrrd(SCAN, *SQUARE, "byte skip: -1")
+SKIPPED = AT_THE_END.replace(b"\n\n", b"\n\nunused", 1)  #: bytes that NiiVue takes for voxels
+WITHIN = b"".join((SQUARE_NIFTI[:108], bytes(4), SQUARE_NIFTI[112:]))  #: they begin at byte 0, as some write
 BEGINS_WITH_A_LINE_END = np.where(np.arange(SCAN.size).reshape(SCAN.shape, order="F") == 0, 10, SCAN)
 
 
@@ -361,19 +365,24 @@ BEGINS_WITH_A_LINE_END = np.where(np.arange(SCAN.size).reshape(SCAN.shape, order
         (("big.mha", mha(SCAN, *PLACED, "ElementByteOrderMSB = True", dtype=">i2")), True),
         (("big-too.mha", mha(SCAN, *PLACED, "BinaryDataByteOrderMSB = true", dtype=">i2")), True),
         (("line-end.mha", mha(BEGINS_WITH_A_LINE_END, *PLACED, dtype="u1")), False),
+        (("skipped.nrrd", SKIPPED), False),
+        (("at-the-end.nrrd", AT_THE_END), True),
+        (("within.nii", WITHIN), False),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "fits" if value else "alone",
 )
 def test_labels_lie_over_their_own_voxels_or_alone(viewer, page, tmp_path, file, fits):
     name, data = file
-    viewer({name: data}, {"labels.nii.gz": labels_of(name, data, tmp_path)})
+    read = SQUARE_NIFTI if data is WITHIN else data
+    viewer({name: data}, {"labels.nii.gz": labels_of(name, read, tmp_path)})
     place, fault = page.locator(".place"), page.locator(".controls .fault")
     if fits:
         expect(place).to_contain_text("value 120 · box")
         expect(fault).to_have_count(0)
         return
     expect(place).to_have_text(re.compile("[RL], .* [AP], .* [SI] · box$"))
-    reason = "cannot read it" if name == "line-end.mha" else "on another grid than the labels, .* by 3D Slicer"
+    unread = name in {"line-end.mha", "skipped.nrrd", "within.nii"}
+    reason = "cannot read it" if unread else "on another grid than the labels, .* by 3D Slicer"
     expect(fault).to_have_text(re.compile(f"^{name} is not shown: .*{reason}"))
     expect(page.get_by_label("Open the volume")).to_be_attached()
     assert orange(page) > 0.001
@@ -421,6 +430,83 @@ def test_rulers_are_of_the_volume_in_which_they_were_drawn(viewer, page):
     expect(page.locator(".rulers")).to_contain_text("A ruler has begun")
     page.get_by_label("Volume", exact=True).select_option("crop.nii")
     expect(page.locator(".rulers")).to_have_text("")
+
+
+def test_places_and_rulers_are_as_fine_as_the_voxels(viewer, page):
+    """A voxel of an inner ear in a micro-CT, whose slices are 4 micrometres apart."""
+    viewer(made={"micro.nii": nifti(sums(), np.diag([0.02, 0.02, 0.004, 1]))})
+    expect(page.locator(".place")).to_have_text(re.compile(r"^0\.300 mm R, 0\.240 mm A, 0\.032 mm S · "))
+    page.get_by_text("Coronal", exact=True).click()
+    for key in ("m", "PageUp", "ArrowUp", "ArrowUp", "ArrowUp", "PageDown", "m"):
+        page.locator("canvas").press(key)
+    expect(page.locator(".rulers span")).to_have_text("Rulers: 0.012 mm")
+
+
+def test_a_tap_and_two_fingers_leave_no_ruler(viewer, page):
+    viewer(made={"a.nii": nifti(sums(), np.eye(4))})
+    page.get_by_text("Ruler", exact=True).click()
+    canvas, screen = page.locator("canvas"), page.context.new_cdp_session(page)
+    frame = canvas.bounding_box()
+
+    def touch(kind, *places):
+        points = [{"id": at, "x": frame["x"] + x, "y": frame["y"] + y} for at, (x, y) in enumerate(places)]
+        screen.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    for steps in (
+        [[(60, 60)], []],
+        [[(60, 60)], [(60, 60), (120, 120)], [(50, 50), (130, 130)], [(50, 50)], []],
+        [[(60, 60)], [(60, 80)], []],
+    ):
+        touch("touchStart", *steps[0])
+        for before, now in itertools.pairwise(steps):
+            kind = "touchStart" if len(now) > len(before) else "touchMove" if len(now) == len(before) else "touchEnd"
+            touch(kind, *now)
+        drawn_rulers = (seen(canvas) == (255, 221, 87)).all(axis=2).sum()
+        listed = page.locator(".rulers span").count()
+        assert (drawn_rulers > 0, listed) == (bool(steps[1]) and len(steps) == 3, int(len(steps) == 3))
+
+
+def test_where_the_first_volume_cannot_be_shown_the_next_one_is(viewer, page):
+    viewer(made={"unread.nii": WITHIN, "read.nii": nifti(sums(), np.eye(4))})
+    expect(page.get_by_label("Volume", exact=True).locator("option:checked")).to_have_text("read.nii")
+
+
+def test_the_next_slice_with_a_label_is_another_one_where_labels_have_more_slices_than_the_volume(viewer, page):
+    mask = np.zeros((10, 10, 40), np.uint8)
+    mask[4, 4, 5:35] = mask[3:6, 3:6, 20] = 1
+    viewer(
+        labels={"box.nii": nifti(mask, np.diag([2.0, 2, 1, 1]))},
+        made={"coarse.nii": nifti(sums((10, 10, 8)), np.diag([2.0, 2, 5, 1]))},
+    )
+    expect(page.locator("#place-2")).to_have_value("4")
+    for key, slices in (("n", (5, 6, 7, 7)), ("b", (6, 5, 4, 3, 2, 1, 1))):
+        for expected in slices:
+            page.locator("canvas").press(key)
+            expect(page.locator("#place-2")).to_have_value(str(expected))
+
+
+def test_what_was_opened_last_is_shown_and_the_choice_names_what_is_shown(viewer, page):
+    """The first of two files is read to its end after the second one was opened."""
+    affine = turned(20, 12)
+    volume, labels = coded(affine)
+    viewer({"first.nii": nifti(sums((9, 9, 9)), affine)}, {"box.nii": labels})
+    page.evaluate("""() => {
+        const { slice } = Blob.prototype;
+        Blob.prototype.slice = function (...range) {
+            const part = slice.apply(this, range);
+            const late = () => new Promise((resolve) => (globalThis.goOn = () => resolve(new ArrayBuffer(0))));
+            return this.name === "slow.nii" ? Object.assign(part, { arrayBuffer: late }) : part;
+        };
+        globalThis.asBefore = () => (Blob.prototype.slice = slice);
+    }""")
+    opens = page.locator("#open-volume")
+    opens.set_input_files({"name": "slow.nii", "mimeType": "", "buffer": volume})
+    page.evaluate("(async () => { while (!globalThis.goOn) await new Promise((next) => setTimeout(next, 20)); })()")
+    opens.set_input_files({"name": "quick.nii", "mimeType": "", "buffer": volume})
+    expect(page.locator(".controls .hint")).to_have_text("quick.nii")
+    page.evaluate("asBefore(); goOn();")
+    page.wait_for_timeout(300)
+    expect(page.locator(".controls .hint")).to_have_text("quick.nii")
 
 
 def test_infinite_values_leave_a_window_and_the_last_voxel_is_read(viewer, page, run):
@@ -524,6 +610,7 @@ def test_window_zoom_ruler_and_picture(viewer, page):
     canvas, levels = page.locator("canvas"), page.locator(".levels")
     expect(page.locator(".place")).to_contain_text("value 40 · box")
     assert page.evaluate("document.documentElement.scrollHeight <= innerHeight && canvasShare() > 0.55")
+    expect(levels).to_have_text("W 400 L 50")
     for name, told_as in (
         ("Lung", "W 1\u202f500 L -600"),
         ("Bone", "W 1\u202f800 L 400"),

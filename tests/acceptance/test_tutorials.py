@@ -167,7 +167,9 @@ def is_seen(shown: str, printed: str) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("tutorial", ["tutorial.md", "first-terminal.md", "first-script.md", "first-operator.md"])
+@pytest.mark.parametrize(
+    "tutorial", ["tutorial.md", "tutorial-folder.md", "first-terminal.md", "first-script.md", "first-operator.md"]
+)
 def test_a_tutorial_can_be_followed_word_by_word(reader, tutorial):
     for _ in reader.follow(tutorial):
         pass

@@ -12,7 +12,6 @@ import pytest
 
 from tomaat.reader import VolumeReader
 from tomaat.services.cancelled import Cancelled
-from tomaat.services.folders import kinds
 from tomaat.services.folders.folder_refused import FolderRefused
 from tomaat.services.folders.kinds import make_task
 from tomaat.services.folders.nnunet import NNUNET
@@ -90,11 +89,6 @@ def reader():
     made = VolumeReader(largest_voxel_bytes=2**26)
     yield made
     made.close()
-
-
-@pytest.fixture(autouse=True)
-def one_kind(monkeypatch):
-    monkeypatch.setattr(kinds, "KINDS", (NNUNET,))
 
 
 def task_of(place):

@@ -11,17 +11,10 @@ import pytest
 from tests import nnunet_folders
 from tests.nnunet_folders import Called, change_checkpoint
 from tomaat.services.find import fault_of
-from tomaat.services.folders import kinds
 from tomaat.services.folders.folder_refused import FolderRefused
 from tomaat.services.folders.kinds import make_task
 from tomaat.services.folders.nnunet import NNUNET
 from tomaat.services.folders.nnunet_checkpoint import read_checkpoint
-
-
-@pytest.fixture(autouse=True)
-def one_kind(monkeypatch):
-    monkeypatch.setattr(kinds, "KINDS", (NNUNET,))
-
 
 make_folder = partial(nnunet_folders.make_folder, network=False)
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tomaat.devices.need import Need
-from tomaat.scheduling.beside import MOST_BESIDE, MOST_LANES, LaneNow, LanesOfSource, admits
+from tomaat.scheduling.beside import MOST_BESIDE, MOST_LANES, NOTHING_CHANGED, LaneNow, LanesOfSource, admits
+from tomaat.tickets.reload_store import ReloadOutcome
 
 SECONDS = 60.0  #: after which a lane that waits for ever fails its test
 GIB = 2**30
@@ -159,3 +160,24 @@ def test_a_ticket_is_crowded_only_so_often():
     beside = LanesOfSource(None, on_gpu=False).join(lambda: None)
     assert [beside.note_crowded(7) for _ in range(MOST_BESIDE + 1)] == [True] * MOST_BESIDE + [False]
     assert beside.crowded == set()
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "joined"),
+    [
+        ([(False, "offered are A"), (False, "offered are A")], (False, "offered are A")),
+        ([(False, NOTHING_CHANGED), (False, NOTHING_CHANGED)], (False, NOTHING_CHANGED)),
+        ([(False, NOTHING_CHANGED), (False, "offered are B")], (False, "offered are B")),
+        ([(False, "offered are A"), (False, "offered are B")], (False, "offered are A; offered are B")),
+        ([(False, "offered are A"), (True, "B failed"), (True, "B failed")], (True, "B failed")),
+    ],
+)
+def test_how_a_reload_went_is_told_once_all_lanes_are_through_with_what_each_has_to_say(outcomes, joined):
+    told = LanesOfSource(None, on_gpu=False)
+    lanes = [told.join(lambda: None) for _ in outcomes]
+    *first, last = [
+        lane.outcome(7, ReloadOutcome(failed=failed, says=says))
+        for lane, (failed, says) in zip(lanes, outcomes, strict=True)
+    ]
+    assert first == [None] * (len(outcomes) - 1)
+    assert (last.failed, last.says) == joined

@@ -126,7 +126,7 @@ def test_a_missing_package_is_named_with_what_brings_it(tasks, known):
     known(kind(package="no_such_package"))
     task = kinds.make_task(folder(tasks))
     with pytest.raises(
-        FolderRefused, match=r"needs the package no_such_package: pip install -r requirements-scale.txt"
+        FolderRefused, match=r"needs the package no_such_package: pip install --no-deps -r requirements-scale.txt"
     ):
         task.load("cpu")
 

@@ -81,6 +81,17 @@ def written(scan, labels, tmp_path):
     return pydicom.dcmread(tmp_path / "liver.dcm")
 
 
+def test_the_weights_and_the_versions_that_made_it_stand_beside_the_algorithm(tmp_path):
+    scan = series(1)
+    labels = marked(scan, {1: (0, 0, 0), 2: (1, 0, 0)}).onto(scan)
+    facts = FACTS | {"weights_sha256": "0c1d" * 16, "packages": {"nnunetv2": "2.8.1", "torch": "2.13.0"}}
+    for given, told in ((facts, f"weights SHA-256={'0c1d' * 16},nnunetv2=2.8.1,torch=2.13.0"), (FACTS, None)):
+        write_dicom_seg(labels, scan, tmp_path / "two.dcm", given)
+        for segment in pydicom.dcmread(tmp_path / "two.dcm").SegmentSequence:
+            (algorithm,) = segment.SegmentationAlgorithmIdentificationSequence
+            assert algorithm.get("AlgorithmParameters") == told
+
+
 def in_order(places):
     """Sort points, those that are next to equal in x by y, and so on."""
     return np.array(sorted((tuple(place) for place in places), key=lambda place: tuple(np.round(place, 3) + 0.0)))

@@ -69,8 +69,15 @@ TORCH = {
     "tomaat/services/__main__.py",
     "tomaat/doctor/ask_torch.py",
     *(f"tomaat/services/folders/nnunet_{module}.py" for module in ("load", "network", "tiles", "way_back")),
+    "tomaat/services/folders/card_memory.py",
+    "tomaat/services/folders/card_task.py",
+    "tomaat/services/folders/onnx_network.py",
+    "tomaat/services/folders/torch_network.py",
     "tomaat/volumes/tensors.py",
     "tomaat/volumes/volume.py",
+    "tomaat/services/folders/bundle_run.py",
+    "tomaat/services/folders/bundle_walls.py",
+    "tomaat/services/folders/bundle_weights.py",
 }
 HEAVY = {"torch", "numpy", "SimpleITK", "pydicom", "highdicom", "CustomTasks"}
 

@@ -20,6 +20,7 @@ from tomaat.tickets.reload_store import ReloadOutcome
 MOST_LANES = 4
 CONTEXT_BYTES = 2**30  #: of a GPU's memory that each worker takes beside its tensors: CUDA's context and libraries
 CROWDED_SECONDS = 3600.0
+NOTHING_CHANGED = "nothing has changed"  #: a lane's word, of the tasks that it offers
 MOST_BESIDE = 2  #: times that a ticket is put back since it ran out of memory beside others; then it counts as alone
 
 
@@ -285,7 +286,11 @@ class Beside:
         known = [outcome for outcome in each if outcome is not None]
         if len(known) < len(each):
             return None
-        return next((outcome for outcome in known if outcome.failed), own)
+        failed = [outcome for outcome in known if outcome.failed]
+        says = dict.fromkeys(outcome.says for outcome in failed or known)
+        if len(says) > 1:
+            says.pop(NOTHING_CHANGED, None)  # for some of them
+        return replace(own, failed=bool(failed), says="; ".join(says))
 
 
 def all_bytes(needs: Collection[Need]) -> int:

@@ -8,6 +8,7 @@ from structlog.typing import FilteringBoundLogger
 
 from tomaat.database import DatabaseUnavailable
 from tomaat.messages import Reload, Reloaded
+from tomaat.scheduling.beside import NOTHING_CHANGED
 from tomaat.scheduling.kept_tasks import KeptTasks, is_task_file
 from tomaat.scheduling.offering import Offering
 from tomaat.scheduling.worker_keeper import WorkerKeeper
@@ -53,7 +54,7 @@ class Reloads:
             self._end(failed=True, says=f"the files cannot be copied ({error}); the former tasks serve")
             return
         if reload is None:
-            self._end(failed=False, says="nothing has changed")
+            self._end(failed=False, says=NOTHING_CHANGED)
             return
         self.keeper.suspects.forgive([*reload.files, self.present.service or ""])
         self.keeper.offering.begin_reload()
@@ -90,6 +91,8 @@ class Reloads:
 
         Helper modules that have changed come with it; without a service, all tasks are loaded with them.
         """
+        if service is not None and not self.kept.environment.serves(service):
+            return None
         changed = self.kept.changed()
         helpers = {name for name in changed if not is_task_file(name)}
         files = self._files_of(service, changed - helpers, all_of_them=bool(helpers))

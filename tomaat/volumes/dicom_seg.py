@@ -66,7 +66,9 @@ def source_images(volume: Volume) -> list[Dataset]:
 def write_dicom_seg(labels: Labels, series: Volume, path: Path, facts: Mapping[str, Any]) -> None:
     """Write one Segmentation; segment n is the n-th label by value. ``labels`` come from ``onto(series)``.
 
-    ``facts`` has the ``service``, its ``version`` and the ``compute_source``. Source: DICOM PS3.3, A.51 and C.8.20.
+    ``facts`` has the ``service``, its ``version`` and the ``compute_source``. It may have ``weights_sha256``, and by
+    their names the versions of ``packages``, which become the algorithm's parameters. Source: DICOM PS3.3, A.51 and
+    C.8.20.
     Raises ``VolumeRefused`` as ``source_images`` does, ``OSError`` where the disk is full.
     """
     description = _shortened(f"{facts['service']}: {path.stem}")
@@ -79,7 +81,10 @@ def write_dicom_seg(labels: Labels, series: Volume, path: Path, facts: Mapping[s
     if not planes.any():  # a frame is needed, and one per label is enough
         planes, positions = planes[:1], [PlanePositionSequence("PATIENT", images[0].ImagePositionPatient)]
     algorithm = AlgorithmIdentificationSequence(
-        name=_shortened(facts["service"]), family=NETWORK, version=_shortened(facts["version"])
+        name=_shortened(facts["service"]),
+        family=NETWORK,
+        version=_shortened(facts["version"]),
+        parameters={**_weights_of(facts), **facts.get("packages", {})} or None,
     )
     segments = [
         SegmentDescription(
@@ -118,6 +123,11 @@ def write_dicom_seg(labels: Labels, series: Volume, path: Path, facts: Mapping[s
         headers = series.dicom.headers if series.dicom else ()
         _refer_to_frames(made, {_uid_of(header): header for header in headers if FRAME_NUMBER in header})
         made.save_as(path)
+
+
+def _weights_of(facts: Mapping[str, Any]) -> dict[str, str]:
+    sha256 = facts.get("weights_sha256")
+    return {} if sha256 is None else {"weights SHA-256": sha256}
 
 
 def _on_images(array: np.ndarray[Any, Any], series: Volume) -> np.ndarray[Any, Any]:

@@ -49,7 +49,7 @@ class FolderTask(Task):
         if importlib.util.find_spec(self.of_kind.package) is None:
             raise FolderRefused(
                 f"{self.place.name} is a folder of {self.of_kind.name} and needs the package {self.of_kind.package}: "
-                f"pip install -r {self.of_kind.requirements}"
+                f"pip install --no-deps -r {self.of_kind.requirements}"
             )
 
     def demand_trust(self) -> None:

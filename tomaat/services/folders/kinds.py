@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tomaat.services.folders.bundle import BUNDLE
+from tomaat.services.folders.card_kinds import EXPORTED, ONNX, TORCHSCRIPT
 from tomaat.services.folders.folder_refused import FolderRefused
 from tomaat.services.folders.folder_task import FolderTask
 from tomaat.services.folders.kind import Kind
+from tomaat.services.folders.nnunet import NNUNET
 
-KINDS: tuple[Kind, ...] = ()
+KINDS: tuple[Kind, ...] = (NNUNET, BUNDLE, ONNX, TORCHSCRIPT, EXPORTED)
 
 
 def kind_of(place: Path) -> Kind:
@@ -17,7 +20,7 @@ def kind_of(place: Path) -> Kind:
     if not found:
         raise FolderRefused(
             f"{place.name} holds no network that is known here: a folder of nnU-Net has plans.json, a MONAI bundle "
-            "configs/metadata.json; any other network needs a card, tomaat.yaml."
+            "configs/metadata.json; any other network is a file *.onnx, *.ts, *.pt or *.pt2 beside a card, tomaat.yaml."
         )
     if len(found) > 1:
         names = " and ".join(kind.name for kind in found)

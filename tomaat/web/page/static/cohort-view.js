@@ -5,6 +5,7 @@ import { csvOf, volumesOf } from "./csv.js";
 import { makeCohortTable } from "./cohort-table.js";
 import { announce, make } from "./dom.js";
 import { rest } from "./rest.js";
+import { isBeingSent } from "./send-many.js";
 import { isOpen } from "./states.js";
 import { onlyHere, refusedOf, sentWith, tickets, update } from "./store.js";
 import { nextInTurn } from "./turns.js";
@@ -47,9 +48,11 @@ export function makeCohortView(id, signal) {
   async function follow() {
     while (!signal.aborted) {
       try {
+        const mayGrow = isBeingSent(id);
         await askForAll(id, turns, signal, draw);
         trouble.hidden = true;
-        if (!membersOf(id).some((each) => isOpen(each) || isUnread(each))) break;
+        draw(); // others may have been sent
+        if (!mayGrow && !membersOf(id).some((each) => isOpen(each) || isUnread(each))) break;
       } catch (error) {
         if (signal.aborted) return;
         trouble.textContent = `${saidBy(error)} Asking again.`;
@@ -62,9 +65,11 @@ export function makeCohortView(id, signal) {
   function draw() {
     const rows = rowsOf(id);
     const open = membersOf(id).filter(isOpen).length;
-    const text = `${counted(rows.length, "volume")}, ${open ? `${open} of them on their way` : "all ended"}.`;
+    const sending = isBeingSent(id) ? "; others are being sent" : "";
+    const standing = open || sending ? `${open} of them on their way` : "all ended";
+    const text = `${counted(rows.length, "volume")}, ${standing}${sending}.`;
     told.textContent = text;
-    if (!open) announce(text);
+    if (!open && !sending) announce(text);
     kept.hidden = !membersOf(id).some(onlyHere);
     table.show(rows);
   }
@@ -127,8 +132,9 @@ function rowsOf(id) {
 }
 
 /** @param {KeptTicket} ticket */
-function labelOf({ id, label }) {
-  const [volume] = sentWith(id).values(); // where the server keeps no labels, the page still knows the case
+function labelOf(ticket) {
+  const { id, label } = ticket;
+  const [volume] = sentWith(ticket).values(); // where the server keeps no labels, the page still knows the case
   return label || volume?.label || `Ticket ${id}`;
 }
 

@@ -166,7 +166,7 @@ export class ServiceForm {
   async sendOne(content, label, signal) {
     const ticket = await this.packAndSend(content, label, signal);
     keep({ ...ticket, label, created: new Date().toISOString() });
-    keepSent(ticket.id, content.volumes);
+    keepSent(ticket, content.volumes);
     return () => this.hooks.onTicket(ticket);
   }
 

@@ -5,7 +5,7 @@ import { makeCohortView } from "./cohort-view.js";
 import { announce, fill, make } from "./dom.js";
 import { ServiceForm } from "./form.js";
 import { cohortPlace, placeOf, ticketPlace } from "./links.js";
-import { noticesWanted } from "./notices.js";
+import { noticesWanted, tellCohort } from "./notices.js";
 import { makeOverview, serviceState } from "./overview.js";
 import { makeOwnTexts } from "./own-texts.js";
 import { isOpen } from "./states.js";
@@ -105,6 +105,7 @@ function formOf(service) {
     },
     onCohort(cohort) {
       announce(`${service.name}: all are sent.`);
+      tellCohort(cohort);
       const place = placeOf(location.hash);
       if (place.view === "service" && place.name === service.name) location.hash = cohortPlace(cohort);
       else if (place.view === "overview") overview.showTickets();

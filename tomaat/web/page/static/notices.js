@@ -2,6 +2,7 @@
 
 import { make } from "./dom.js";
 import { cohortPlace, ticketPlace } from "./links.js";
+import { isBeingSent } from "./send-many.js";
 import { isOpen, STATES } from "./states.js";
 import { asksForNotices, keepNotices, onEnd, tickets } from "./store.js";
 import { counted } from "./words.js";
@@ -38,12 +39,21 @@ export function makeNoticeBox() {
   return { element, update };
 }
 
-onEnd((ticket) => {
+onEnd((ticket) => (ticket.cohort ? tellCohort(ticket.cohort) : tell(ofTicket(ticket))));
+
+/** Tell the end of a cohort, once all of it was sent and none of its tickets is on its way. @param {string} cohort */
+export function tellCohort(cohort) {
+  const members = tickets().filter((each) => each.cohort === cohort);
+  if (isBeingSent(cohort) || !members.length || members.some(isOpen)) return;
+  const title = `${members[0].service}: All ended`;
+  tell({ title, body: counted(members.length, "ticket"), tag: `tomaat-${cohort}`, place: cohortPlace(cohort) });
+}
+
+/** @param {{title: string, body: string, tag: string, place: string}} told */
+function tell(told) {
   if (!noticesWanted() || (!document.hidden && document.hasFocus())) return; // the page itself tells it
-  const told = ticket.cohort ? ofCohort(ticket.cohort) : ofTicket(ticket);
-  if (!told) return;
   try {
-    const notice = new Notification(`${ticket.service}: ${told.state}`, { body: told.body, tag: told.tag });
+    const notice = new Notification(told.title, { body: told.body, tag: told.tag });
     notice.onclick = () => {
       window.focus();
       location.hash = told.place;
@@ -52,18 +62,15 @@ onEnd((ticket) => {
   } catch {
     // Chrome on Android takes them from a service worker only
   }
-});
+}
 
 /** What is told of a ticket; of two tabs the later one replaces the first by its tag. @param {import("./store.js").KeptTicket} ticket */
 function ofTicket(ticket) {
-  const { id, state } = ticket;
-  return { state: STATES[state], body: `Ticket ${id}`, tag: `tomaat-${id}`, place: ticketPlace(ticket) };
-}
-
-/** What is told of a cohort, once none of its tickets is on its way. @param {string} cohort */
-function ofCohort(cohort) {
-  const members = tickets().filter((each) => each.cohort === cohort);
-  if (members.some(isOpen)) return null;
-  const body = counted(members.length, "ticket");
-  return { state: "All ended", body, tag: `tomaat-${cohort}`, place: cohortPlace(cohort) };
+  const { id, service, state } = ticket;
+  return {
+    title: `${service}: ${STATES[state]}`,
+    body: `Ticket ${id}`,
+    tag: `tomaat-${id}`,
+    place: ticketPlace(ticket),
+  };
 }

@@ -2,6 +2,7 @@
 
 import { filled, greysOf, labelsOf, outlinesOf } from "./slices.js";
 import { boxOf, pointOf } from "./tiles.js";
+import { inMm } from "./words.js";
 
 const CROSS = "rgb(92 199 222 / 90%)";
 const CROSS_GAP = 11; // around the place, so that it is seen
@@ -169,7 +170,7 @@ export class Painter {
       context.arc(x, y, 3 * this.ratio, 0, 2 * Math.PI);
       context.stroke();
     }
-    this.#say(`${mm.toFixed(1)} mm`, other.x + 8 * this.ratio, other.y - 8 * this.ratio, "left", RULER);
+    this.#say(inMm(mm, shape.spacing), other.x + 8 * this.ratio, other.y - 8 * this.ratio, "left", RULER);
   }
 
   /** The sides of the patient at a tile's edges, and its slice. @param {Tile} tile @param {Plane} plane @param {Scene} scene */
@@ -182,7 +183,8 @@ export class Painter {
     this.#say(above, middle, top + edge, "center");
     this.#say(below, middle, top + height - edge, "center");
     const slice = `${plane.name} ${voxel[plane.across] + 1} / ${shape.sizes[plane.across]}`;
-    this.#say(slice, left + edge, top + edge, "left", plane === active ? ACTIVE : WORDS);
+    const isNarrow = left + 2 * edge + this.#context.measureText(slice).width > middle; // the letter would read as a digit
+    this.#say(slice, left + edge, top + (isNarrow ? 2.6 : 1) * edge, "left", plane === active ? ACTIVE : WORDS);
   }
 
   /**

@@ -25,6 +25,7 @@ const NARROWEST = 4096; // of the values' range to a window
  * @typedef {object} Place
  * @property {number[]} voxel
  * @property {number[]} mm RAS
+ * @property {number[]} spacing of the voxels, mm
  * @property {number[]} values of the volume below, where there is one, and of each overlay
  */
 
@@ -152,7 +153,7 @@ export class Picture {
     const mm = through(shape.matrix, inside);
     const shown = [...(this.#below ? [this.#below] : []), ...this.#overlays];
     const values = shown.map((volume) => valueAt(volume, volume === shape ? inside : voxelAtMm(volume, mm)));
-    this.place = { voxel: inside, mm, values };
+    this.place = { voxel: inside, mm, spacing: shape.spacing, values };
     this.#draw();
     this.onPlace(this.place);
   }
@@ -277,6 +278,11 @@ export class Picture {
     this.#rulers = [...(isNew ? this.#rulers : this.#rulers.slice(0, -1)), ruler];
     this.#draw();
     return ruler;
+  }
+
+  removeLastRuler() {
+    this.#rulers = this.#rulers.slice(0, -1);
+    this.#draw();
   }
 
   removeRulers() {

@@ -133,7 +133,7 @@ export function makeResult(ticket, status, signal, hooks) {
  * @returns {Shown[]}
  */
 function volumesSent(ticket, { inputs = {} }, signal) {
-  const kept = sentWith(ticket.id);
+  const kept = sentWith(ticket);
   const ids = Object.keys(inputs).flatMap((file) => /^file-([^.]+)/.exec(file)?.[1] ?? []);
   return ids.map((id) => {
     const here = kept.get(id);

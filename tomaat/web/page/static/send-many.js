@@ -11,6 +11,14 @@ const FOR_ALL = [401, 403, 404, 408, 429]; // and from 500 on: would befall ever
 /** @typedef {import("./payload.js").CaseContent} CaseContent */
 /** @typedef {{id: string, done: Set<Case>}} Cohort */
 
+/** The cohorts that are being sent from this tab. @type {Set<string>} */
+const underWay = new Set();
+
+/** Whether more tickets of a cohort are on their way to the server. @param {string} cohort */
+export function isBeingSent(cohort) {
+  return underWay.has(cohort);
+}
+
 /** Begin a cohort, under a random name. @returns {Cohort} */
 export function beginCohort() {
   const random = crypto.getRandomValues(new Uint8Array(8));
@@ -27,6 +35,16 @@ export function beginCohort() {
  * @param {(each: CaseContent, label: string | null, about: string) => Promise<import("./api.js").Accepted>} send
  */
 export async function sendMany(cohort, service, cases, before, send) {
+  underWay.add(cohort.id);
+  try {
+    await sendEach(cohort, service, cases, before, send);
+  } finally {
+    underWay.delete(cohort.id);
+  }
+}
+
+/** @type {typeof sendMany} */
+async function sendEach(cohort, service, cases, before, send) {
   for (const [place, each] of cases.entries()) {
     const { of, content } = each;
     if (cohort.done.has(of)) continue;
@@ -34,7 +52,7 @@ export async function sendMany(cohort, service, cases, before, send) {
     try {
       const ticket = await send(each, label, `${place + 1} of ${cases.length}: `);
       keep({ ...ticket, label, cohort: cohort.id, created: new Date().toISOString() });
-      keepSent(ticket.id, content.volumes);
+      keepSent(ticket, content.volumes);
     } catch (error) {
       if (befallsAll(error)) throw error;
       const detail = error instanceof Refused ? (error.problem.errors?.[0]?.detail ?? error.message) : saidBy(error);

@@ -24,7 +24,7 @@ const MOST = 1000;
 /** @typedef {import("./api.js").Reference} Reference */
 /** @typedef {import("./files.js").Shown} Shown */
 /** @typedef {import("./csv.js").Row & {why: string}} Refusal of a case of a cohort: its row in the table */
-/** @type {Map<number, Map<string, Shown>>} */
+/** By tokens: a server that is set up anew counts from 1 again. @type {Map<string, Map<string, Shown>>} */
 const sent = new Map();
 /** @type {(ticket: KeptTicket) => void} */
 let tellEnd = () => {};
@@ -46,11 +46,18 @@ export function onlyHere(ticket) {
   return unwritten.some((each) => isSame(each, ticket)) && !written().some((each) => isSame(each, ticket));
 }
 
+/** What storage held when it was read last, and the tickets in it: a list of them asks for each. @type {{text: string, kept: KeptTicket[]}} */
+let read = { text: "[]", kept: [] };
+
 /** @returns {KeptTicket[]} */
 function written() {
   try {
-    const kept = JSON.parse(localStorage.getItem(TICKETS) ?? "[]");
-    return Array.isArray(kept) ? kept : [];
+    const text = localStorage.getItem(TICKETS) ?? "[]";
+    if (text !== read.text) {
+      const kept = JSON.parse(text);
+      read = { text, kept: Array.isArray(kept) ? kept : [] };
+    }
+    return read.kept;
   } catch {
     return []; // written by something else, or storage is switched off
   }
@@ -90,7 +97,7 @@ export function onEnd(tell) {
 /** @param {Reference} ticket */
 export function forget(ticket) {
   write(tickets().filter((each) => !isSame(each, ticket)));
-  sent.delete(ticket.id);
+  forgetSent(ticket);
 }
 
 export function forgetAll() {
@@ -180,12 +187,17 @@ export function keepApiKey(key) {
   }
 }
 
-/** Remember the volumes of a ticket, to show its result on them. @param {number} id @param {Map<string, Shown>} volumes */
-export function keepSent(id, volumes) {
-  sent.set(id, volumes);
+/** Remember the volumes of a ticket, to show its result on them. @param {Reference} ticket @param {Map<string, Shown>} volumes */
+export function keepSent({ token }, volumes) {
+  sent.set(token, volumes);
 }
 
-/** @param {number} id @returns {Map<string, Shown>} by the ids of their inputs */
-export function sentWith(id) {
-  return sent.get(id) ?? new Map();
+/** @param {Reference} ticket */
+export function forgetSent({ token }) {
+  sent.delete(token);
+}
+
+/** @param {Reference} ticket @returns {Map<string, Shown>} by the ids of their inputs */
+export function sentWith({ token }) {
+  return sent.get(token) ?? new Map();
 }

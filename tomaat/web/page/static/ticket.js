@@ -7,7 +7,7 @@ import { placeOf, ticketLink, ticketPlace } from "./links.js";
 import { makeNoticeBox } from "./notices.js";
 import { makeResult } from "./result.js";
 import { ENDED } from "./states.js";
-import { forget, isKept, keep, update } from "./store.js";
+import { forget, forgetSent, isKept, keep, update } from "./store.js";
 import { makeFailure, moreOf, problemOf, textOf, troubleOf } from "./ticket-texts.js";
 import { atTime } from "./words.js";
 
@@ -56,7 +56,7 @@ export class TicketView {
     if (this.signal.aborted) return; // another view is shown
     title.textContent = now.service;
     document.title = `${now.service} ${now.id}: ${text} – TOMAAT`;
-    about.textContent = `Ticket ${now.id}, sent ${atTime(now.created)}${now.label ? `: ${now.label}` : ""}`;
+    about.textContent = aboutOf(now);
     told.textContent = text;
     more.textContent = moreOf(now);
     fill(failure, now.state === "failed" && makeFailure(problemOf(now)));
@@ -134,6 +134,7 @@ export class TicketView {
     try {
       const after = await cancel(this.ticket);
       this.cancelAsked = after.state === "running";
+      if (ended) forgetSent(this.ticket);
       if (ended) this.showGone(now, "Deleted from the server.");
       else this.show(after);
     } catch (error) {
@@ -147,9 +148,10 @@ export class TicketView {
 
   /** Say that there is no result any more. @param {Status} now @param {string} why */
   showGone(now, why) {
-    const { told, more, outcome } = this.parts;
+    const { about, told, more, outcome } = this.parts;
     update({ ...this.ticket, label: null, service: now.service, created: now.created, state: "expired" });
     if (this.signal.aborted) return;
+    about.textContent = aboutOf({ ...now, label: null });
     told.textContent = why;
     more.textContent = "";
     this.showActions({ ...now, state: "expired" });
@@ -206,6 +208,11 @@ function makeParts(ticket) {
     ...{ element, title, about, standing, told, percent, failure, more },
     ...{ bar, trouble, actions, unsure, notices, outcome },
   };
+}
+
+/** @param {Status} now */
+function aboutOf({ id, created, label }) {
+  return `Ticket ${id}, sent ${atTime(created)}${label ? `: ${label}` : ""}`;
 }
 
 /** @param {HTMLElement} element @param {string} text */

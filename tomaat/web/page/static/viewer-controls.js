@@ -2,6 +2,7 @@
 
 import { make } from "./dom.js";
 import { picker } from "./files.js";
+import { inMm } from "./words.js";
 
 /** @typedef {import("./files.js").Shown} Shown */
 
@@ -76,29 +77,29 @@ export function placeControls(picture) {
     const move = (/** @type {number} */ value) => {
       picture.moveTo((picture.place ?? place).voxel.map((number, along) => (along === axis ? value : number)));
     };
-    const inText = () => inPlace((picture.place ?? place).mm[axis], axis);
+    const inText = () => inPlace(picture.place ?? place, axis);
     return slider(name, place.voxel[axis], { low: 0, high: sizes[axis] - 1, step: 1 }, inText, move, `place-${axis}`);
   });
 }
 
 /** Let the sliders follow the cross hair. @param {Element} panel @param {import("./picture.js").Place} place */
-export function followPlace(panel, { voxel, mm }) {
+export function followPlace(panel, place) {
   AXES.forEach((_, axis) => {
     const box = /** @type {HTMLInputElement | null} */ (panel.querySelector(`#place-${axis}`));
     if (!box) return;
-    box.value = String(voxel[axis]);
-    showAmount(box, inPlace(mm[axis], axis));
+    box.value = String(place.voxel[axis]);
+    showAmount(box, inPlace(place, axis));
   });
 }
 
-/** A place, such as `12.0 mm R, 3.1 mm A, 40.5 mm S`. @param {number[]} mm RAS */
-export function placeText(mm) {
-  return AXES.map((_, axis) => inPlace(mm[axis], axis)).join(", ");
+/** A place, such as `12.0 mm R, 3.1 mm A, 40.5 mm S`. @param {import("./picture.js").Place} place */
+export function placeText(place) {
+  return AXES.map((_, axis) => inPlace(place, axis)).join(", ");
 }
 
-/** @param {number} mm @param {number} axis */
-function inPlace(mm, axis) {
-  return `${Math.abs(mm).toFixed(1)} mm ${mm < 0 ? AXES[axis].below : AXES[axis].above}`;
+/** @param {import("./picture.js").Place} place @param {number} axis */
+function inPlace({ mm, spacing }, axis) {
+  return `${inMm(Math.abs(mm[axis]), spacing)} ${mm[axis] < 0 ? AXES[axis].below : AXES[axis].above}`;
 }
 
 /**

@@ -53,6 +53,7 @@ export class Hand {
     picture.canvas.setPointerCapture(event.pointerId);
     this.#fingers.set(event.pointerId, point);
     if (this.#fingers.size > 1) {
+      if (this.#drag?.tool === "ruler") picture.removeLastRuler();
       this.#drag = null; // two fingers zoom
       return;
     }
@@ -92,8 +93,12 @@ export class Hand {
 
   /** @param {PointerEvent} event */
   #up(event) {
+    const { picture } = this;
     this.#fingers.delete(event.pointerId);
-    if (this.#drag?.tool === "ruler") this.onRuler();
+    if (this.#drag?.tool === "ruler") {
+      if (!picture.rulers.at(-1)?.mm) picture.removeLastRuler(); // a click draws none
+      this.onRuler();
+    }
     this.#drag = null;
   }
 

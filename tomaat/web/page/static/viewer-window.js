@@ -26,6 +26,17 @@ export function isCt(name, { least, most }) {
   return modality ? modality === "CT" : least <= FAT_AND_AIR && most >= BONE;
 }
 
+/**
+ * The volume as it is seen at first: a CT in the first window with a name, unless its file has one.
+ * @param {string} name
+ * @param {import("./volume.js").Volume} volume
+ */
+export function seenAtFirst(name, volume) {
+  if (volume.ownWindow || !isCt(name, volume)) return volume;
+  const [[, width, level]] = PRESETS;
+  return { ...volume, low: level - width / 2, high: level + width / 2 };
+}
+
 /** Window and level of the volume; nothing where all its voxels are alike. @param {Picture} picture @param {string} name */
 export function windowControls(picture, name) {
   const { least, most, low, high } = picture.window;

@@ -12,9 +12,9 @@ import * as controls from "./viewer-controls.js";
 import { Hand } from "./viewer-hand.js";
 import { listenToKeys } from "./viewer-keys.js";
 import { LabelPanel } from "./viewer-labels.js";
-import { followWindow, windowControls, windowText } from "./viewer-window.js";
+import { followWindow, seenAtFirst, windowControls, windowText } from "./viewer-window.js";
 import { mostLabelled, sameGrid, through, voxelNear } from "./volume.js";
-import { inDigits, saidBy } from "./words.js";
+import { inDigits, inMm, saidBy } from "./words.js";
 import { NotLoaded } from "./workers.js";
 
 /**
@@ -36,7 +36,7 @@ const SAVED_AS = "tomaat-view.png"; // names no patient
  */
 export function makeViewer(sent, made, overlays, signal) {
   const viewer = new Viewer({ sent, made, overlays }, signal);
-  void viewer.choose(overlays.length ? viewer.volumes() : made.slice(0, 1));
+  void viewer.choose(overlays.length ? viewer.volumes() : made);
   return viewer.parts.element;
 }
 
@@ -62,7 +62,7 @@ class Viewer {
     this.below = undefined;
     this.opened = false; // whether the volumes were opened again, and may be others than those that were sent
     this.fault = ""; // why the volume that was asked for is not shown, or a doubt about it
-    this.asked = 0; // how often a volume was asked for: the last one counts
+    this.asked = 0; // how often a volume was asked for, or files were opened: the last one counts
     /** The label that was gone to last. @type {Label | null} */
     this.chosen = null;
     this.reading = false; // whether a volume was asked for, and is not there yet
@@ -107,7 +107,9 @@ class Viewer {
   }
 
   volumes() {
-    return this.overlays.length ? [...this.sent, ...this.made] : [...this.made, ...this.sent];
+    const { below, sent, made } = this;
+    const all = this.overlays.length ? [...sent, ...made] : [...made, ...sent];
+    return below && !all.includes(below) ? [below, ...all] : all; // it is shown until another one can be
   }
 
   /**
@@ -212,7 +214,7 @@ class Viewer {
     if (!image && !images.length) throw new Error(this.fault);
     this.below = volume;
     const first = picture.place ? null : images.map(mostLabelled).find(Boolean);
-    picture.show(image, images, first ?? null);
+    picture.show(volume && image ? seenAtFirst(volume.name, image) : image, images, first ?? null);
   }
 
   /** Make the controls anew; the focus stays where it was, or goes to the picture. */
@@ -248,19 +250,30 @@ class Viewer {
 
   /** Open the volume that was sent again. @param {File[]} files */
   async open(files) {
+    const { parts } = this;
+    this.asked += 1;
+    const mine = this.asked;
+    let sent;
+    let fault = "";
     try {
       const series = await seriesIn(files);
       const [file] = files;
       const shown = file.name.toLowerCase().endsWith(".zip") ? shownZip(file) : shownFile(file);
-      this.sent = series.length ? series.map(shownSeries) : [shown];
+      sent = series.length ? series.map(shownSeries) : [shown];
     } catch (error) {
-      if (this.signal.aborted) return;
-      this.fault = unreadable(error);
+      fault = unreadable(error);
+    }
+    if (this.signal.aborted || mine !== this.asked) return;
+    if (!sent) {
+      this.reading = false; // what was asked for before was given up
+      this.fault = fault;
       this.showControls();
+      parts.element.dataset.state = "ready";
       return;
     }
     this.opened = true;
-    await this.choose(this.sent);
+    this.sent = sent;
+    await this.choose(sent);
   }
 
   /** Tell the cross hair's place, and the values or labels there. @param {import("./picture.js").Place} place */
@@ -271,7 +284,7 @@ class Viewer {
       if (overlay) return overlay.labels?.find((label) => label.value === Math.round(value))?.name;
       return `value ${inDigits(value)}`;
     });
-    parts.told.textContent = [controls.placeText(place.mm), ...values.filter(Boolean)].join(" · ");
+    parts.told.textContent = [controls.placeText(place), ...values.filter(Boolean)].join(" · ");
     controls.followPlace(parts.panel, place);
   }
 
@@ -306,10 +319,13 @@ class Viewer {
     const found = images.flatMap((image, at) => {
       const values = looks.labels[at].filter(wanted).map(({ value }) => value);
       const voxel = voxelNear(image, place.mm);
-      const index = nextSlice(image, values, axis, voxel[axis], direction);
-      if (index === null) return [];
-      voxel[axis] = index;
-      return [voxelNear(shape, through(image.matrix, voxel))[axis]];
+      for (;;) {
+        const index = nextSlice(image, values, axis, voxel[axis], direction);
+        if (index === null) return [];
+        voxel[axis] = index;
+        const slice = voxelNear(shape, through(image.matrix, voxel))[axis];
+        if ((slice - place.voxel[axis]) * direction > 0) return [slice]; // labels may have more slices than the volume
+      }
     });
     if (!found.length) {
       announce("There is no further slice with a label in this direction.");
@@ -349,9 +365,9 @@ class Viewer {
 
   /** List the rulers, and tell the last one. */
   showRulers() {
-    const { rulers, mark } = this.picture;
+    const { rulers, mark, shape } = this.picture;
     const list = this.parts.panel.querySelector(".rulers");
-    const lengths = rulers.map(({ mm }) => `${mm.toFixed(1)} mm`);
+    const lengths = rulers.map(({ mm }) => inMm(mm, shape.spacing));
     const remove = () => this.removeRulers();
     if (lengths.length) announce(`The ruler is ${lengths[lengths.length - 1]} long.`);
     if (!list) return;

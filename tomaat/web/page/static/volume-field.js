@@ -50,10 +50,7 @@ export class VolumeField {
     this.numbered = make("div", { class: "which" }, make("label", { for: this.number.id }, numbered), this.number);
     this.element = make("div", { class: "drop" }, choosing, this.told, this.remove, this.which, this.numbered);
     this.show(null, null);
-    acceptDrops(this.element, take, async (error) => {
-      await this.take([]);
-      this.show(null, null, unreadable(error));
-    });
+    acceptDrops(this.element, (transfer) => this.takeDropped(transfer));
   }
 
   /** @returns {import("./fields.js").Read} */
@@ -118,6 +115,20 @@ export class VolumeField {
   removeAll() {
     void this.take([]);
     this.target.focus(); // the button is gone
+  }
+
+  /** Take what was dropped, unless something else is chosen while its folders are looked through. @param {DataTransfer | null} transfer */
+  async takeDropped(transfer) {
+    this.taken += 1;
+    const mine = this.taken;
+    try {
+      const files = await dropped(transfer);
+      if (files.length && mine === this.taken) await this.take(files);
+    } catch (error) {
+      if (mine !== this.taken) return;
+      await this.take([]);
+      this.show(null, null, unreadable(error));
+    }
   }
 
   /** @param {File[]} files */
@@ -305,25 +316,19 @@ function listed(names, most) {
 }
 
 /**
- * Take the files that are dropped on an element.
+ * Take what is dropped on an element.
  * @param {HTMLElement} zone
- * @param {(files: File[]) => Promise<void>} onFiles
- * @param {(error: unknown) => void} onError takes the reason why a file cannot be read
+ * @param {(transfer: DataTransfer | null) => Promise<void>} onDrop
  */
-function acceptDrops(zone, onFiles, onError) {
+function acceptDrops(zone, onDrop) {
   zone.addEventListener("dragover", (event) => {
     event.preventDefault();
     zone.classList.add("over");
   });
   zone.addEventListener("dragleave", () => zone.classList.remove("over"));
-  zone.addEventListener("drop", async (event) => {
+  zone.addEventListener("drop", (event) => {
     event.preventDefault();
     zone.classList.remove("over");
-    try {
-      const files = await dropped(event.dataTransfer);
-      if (files.length) await onFiles(files);
-    } catch (error) {
-      onError(error);
-    }
+    if (!zone.closest("fieldset:disabled")) void onDrop(event.dataTransfer); // of a form that is being sent
   });
 }

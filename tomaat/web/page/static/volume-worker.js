@@ -7,6 +7,9 @@ import "./vendor/niivue-0.69.0/niivue.umd.js";
 import { listen } from "./workers.js";
 
 const HEADER_BYTES = 65_536; // of a MetaImage, at most
+const NIFTI_HEADER_BYTES = 352; // at least
+const SKIPS = /^(?:line|byte) ?skip:[ \t]*(?!0[ \t]*\r?$)\S/im; // of an NRRD
+const UNREADABLE = "This page cannot read it.";
 const BIG_ENDIAN = /^[ \t]*(?:BinaryData|Element)ByteOrderMSB[ \t]*=[ \t]*true[ \t]*(?=\r?$)/im;
 const QUIET = { logLevel: "error", forceDevicePixelRatio: 1 };
 /** By NIfTI's code. @type {Record<number, new (bytes: ArrayBuffer) => ArrayLike<number | bigint>>} */
@@ -32,7 +35,8 @@ listen(async ({ file, isLabels }) => {
 async function readVolume(file, isLabels) {
   const image = await NVImage.loadFromFile({ file: await withKnownByteOrder(file) }).catch(() => null);
   const stored = image?.hdr.dims.slice(1, 4);
-  if (!stored || image?.img.length !== stored[0] * stored[1] * stored[2]) throw new Error("This page cannot read it.");
+  if (!stored || image?.img.length !== stored[0] * stored[1] * stored[2]) throw new Error(UNREADABLE);
+  if (!(await isFound(file, image))) throw new Error(UNREADABLE);
   const { img: voxels, hdr, permRAS: order } = image;
   const slope = hdr.scl_slope || 1;
   const intercept = hdr.scl_inter || 0;
@@ -43,21 +47,37 @@ async function readVolume(file, isLabels) {
   const [low, high] = isWindow ? found : [least, most];
   return {
     ...{ voxels, stored, order, slope, intercept, low, high, least, most },
+    ownWindow: hdr.cal_max > hdr.cal_min,
     affine: hdr.affine.map((row) => [...row]),
     counts: isLabels ? countsOf(voxels, stored, order) : null,
   };
 }
 
-/** Set the last voxel of whole numbers of 32 and 64 bits, which NiiVue leaves at 0. */
+/** Set the last voxel of whole numbers of 32 and 64 bits, which NiiVue leaves at 0; and note how many bytes the voxels had. */
 function readLastVoxels() {
   const { init } = NVImage.prototype;
   NVImage.prototype.init = function (...given) {
     const Kind = WHOLE_NUMBERS[this.hdr?.datatypeCode];
     init.apply(this, given);
+    this.storedBytes = given[given.length - 1]?.byteLength;
     if (!Kind || !this.img) return;
     const stored = new Kind(given[given.length - 1]); // in this computer's byte order by now
     this.img[this.img.length - 1] = Number(stored[stored.length - 1]);
   };
+}
+
+/**
+ * Whether NiiVue took the voxels from where they are. It believes a NIfTI which says that they begin within the header, and
+ * passes an NRRD's `byte skip` over. The service finds them by the file's length.
+ * @param {File} file
+ * @param {NiiVueImage} image
+ */
+async function isFound(file, { hdr, storedBytes }) {
+  const name = file.name.toLowerCase();
+  if (/\.nii(?:\.gz)?$/.test(name)) return hdr.vox_offset >= NIFTI_HEADER_BYTES;
+  if (!name.endsWith(".nrrd")) return true;
+  const header = new TextDecoder("latin1").decode(await file.slice(0, hdr.vox_offset).arrayBuffer());
+  return !SKIPS.test(header) || file.size === hdr.vox_offset + storedBytes;
 }
 
 /** A MetaImage in NiiVue's words: it knows one of two names of the byte order, and `True`, not `true`. @param {File} file */

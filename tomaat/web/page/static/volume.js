@@ -19,6 +19,7 @@ const CORNERS = [0, 1, 2, 3, 4, 5, 6, 7].map((corner) => [corner & 1, (corner >>
  * @property {number} intercept
  * @property {number} low the window's ends
  * @property {number} high
+ * @property {boolean} ownWindow whether the file has one
  * @property {number} least the values' range
  * @property {number} most
  * @property {Counts | null} counts of labels
@@ -35,6 +36,7 @@ const CORNERS = [0, 1, 2, 3, 4, 5, 6, 7].map((corner) => [corner & 1, (corner >>
  * @property {number} intercept
  * @property {number} low
  * @property {number} high
+ * @property {boolean} ownWindow
  * @property {number} least
  * @property {number} most
  * @property {Counts | null} counts

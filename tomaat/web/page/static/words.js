@@ -21,11 +21,15 @@ export function inTime(seconds) {
   return `${Number((seconds / 3600).toFixed(1))} h`;
 }
 
+// made once: a browser takes a millisecond for each
+const CLOCK = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
+const CALENDAR = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+
 /** A moment of the API as this browser's user writes it. @param {string} moment */
 export function atTime(moment) {
   const time = new Date(moment);
   const today = time.toDateString() === new Date().toDateString();
-  return time.toLocaleString(undefined, today ? { timeStyle: "short" } : { dateStyle: "medium", timeStyle: "short" });
+  return (today ? CLOCK : CALENDAR).format(time);
 }
 
 /**
@@ -40,6 +44,14 @@ export function inDigits(value, digits = Number.isSafeInteger(value) ? 16 : 6) {
   const size = Math.abs(rounded);
   if (size !== 0 && (size < 1e-4 || (size >= 1e9 && digits < 16))) return rounded.toExponential();
   return rounded.toLocaleString("en", { maximumFractionDigits: 10 }).replaceAll(",", "\u202f");
+}
+
+const FINEST = 6; // digits behind the point
+
+/** A length to a tenth of a mm, and finer where voxels are. @param {number} mm @param {number[]} spacing of the voxels, mm */
+export function inMm(mm, spacing) {
+  const digits = Math.ceil(-Math.log10(Math.min(...spacing)) - 0.01); // a spacing of 32 bits is not quite 0.1
+  return `${mm.toFixed(Math.min(Math.max(digits, 1), FINEST))} mm`;
 }
 
 const DRAINED = /\bis drained\b/g;

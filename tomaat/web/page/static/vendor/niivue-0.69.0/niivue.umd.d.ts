@@ -42,7 +42,18 @@ declare global {
   interface NiiVueImage {
     /** The voxels, i fastest. */
     img: import("../../volume.js").Voxels;
-    hdr: { dims: number[]; affine: number[][]; scl_slope: number; scl_inter: number; datatypeCode: number };
+    hdr: {
+      dims: number[];
+      affine: number[][];
+      scl_slope: number;
+      scl_inter: number;
+      datatypeCode: number;
+      vox_offset: number;
+      cal_min: number;
+      cal_max: number;
+    };
+    /** The page's own: how many bytes the voxels had in the file. */
+    storedBytes: number;
     /** For right, anterior, superior the axis of the file, from 1; negative where it runs the other way. */
     permRAS: number[];
     /** The window's ends. */

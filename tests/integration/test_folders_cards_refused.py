@@ -1,0 +1,112 @@
+"""Networks in files with a card that cannot serve, and tickets that they refuse."""
+
+import re
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from tests.integration.card_folders import CARD, CPU, PLACES, SAVES, a_folder, a_network, files, loaded, sent
+from tomaat.reader import VolumeReader
+from tomaat.refusals import WrongValue
+from tomaat.services import TaskRefused
+from tomaat.services.folders import card_task
+from tomaat.services.folders.folder_refused import FolderRefused
+from tomaat.services.folders.kinds import make_task
+
+
+@pytest.fixture(scope="module")
+def reader():
+    made = VolumeReader(largest_voxel_bytes=1024**3)
+    yield made
+    made.close()
+
+
+def test_volumes_on_two_grids_and_voxels_that_are_no_numbers_are_refused_by_their_input(tmp_path, reader):
+    task = loaded(a_folder(tmp_path, a_network()))
+    volumes = sent(files(tmp_path, PLACES["RAS"]), reader)
+    with pytest.raises(TaskRefused, match=r"^t2: it has 13 x 10 x 8 voxels, and t1 has 13 x 10 x 9"):
+        task.perform(**volumes | {"t2": volumes["t2"].cropped(volumes["t2"].center_mm, (13, 10, 8))})
+    with pytest.raises(TaskRefused, match=r"^t2: it holds voxels that are no finite numbers"):
+        task.perform(**volumes | {"t2": volumes["t2"].like(np.full((13, 10, 9), np.nan, np.float32))})
+    with pytest.raises(TaskRefused, match=r"^t2: the percentiles 2 and 95 of its voxels are both 3; there is nothing"):
+        task.perform(**volumes | {"t2": volumes["t2"].like(np.full((13, 10, 9), 3))})
+
+
+def test_a_volume_whose_outputs_have_no_room_is_refused_with_the_number_before_it_begins(tmp_path, reader, monkeypatch):
+    task = loaded(a_folder(tmp_path, a_network(), CARD + "spacing_mm: [0.5, 1, 2]\npatch: 8\n"))
+    volumes = sent(files(tmp_path, PLACES["RAS"]), reader)
+    told = []
+    task.report = lambda *report: told.append(report)
+    monkeypatch.setattr(card_task, "room_on", lambda _: 2**20)
+    task.perform(**volumes)
+    assert told
+    told.clear()
+    monkeypatch.setattr(card_task, "room_on", lambda _: 2**14)
+    rule = (
+        "t1: as the network sees it, it has 26 x 10 x 4 voxels. Their 3 output channels need 3.1e-05 GiB with all else"
+    )
+    with pytest.raises(TaskRefused, match=f"^{re.escape(rule)}, and there are 1.53e-05 GiB; send a part"):
+        task.perform(**volumes)
+    assert told == []
+
+
+@pytest.mark.parametrize("kind", ["onnx", "pt2"])
+def test_a_network_that_the_card_does_not_fit_is_refused_before_any_ticket(tmp_path, kind):
+    folder = a_folder(tmp_path, a_network(), kind=kind, fixed=True)
+    file = f"Two{kind}/network.{kind}"
+    for card, reason in (
+        (CARD, rf"{file} takes volumes of 8, 8, 8 voxels, and the card says no patch; write patch: \[8, 8, 8\]"),
+        (CARD + "patch: 9\n", rf"{file} takes volumes of 8, 8, 8 voxels, and the card says patch: \[9, 9, 9\]"),
+        (
+            CARD + "  3: cyst\npatch: 8\n",
+            rf"{file} cannot be used: WrongValue: the network gives 3 channels, and by its "
+            r"card \(output: softmax\) they are 4",
+        ),
+        (
+            CARD.replace("orientation", "  - {id: t3}\norientation"),
+            f"{file} takes 2 channels, and the card has 3 inputs",
+        ),
+    ):
+        (folder / "tomaat.yaml").write_text(card)
+        with pytest.raises(FolderRefused, match=reason):
+            loaded(folder)
+
+
+def test_a_script_that_gives_other_channels_than_the_card_says_is_told_at_its_ticket(tmp_path, reader):
+    task = loaded(a_folder(tmp_path, a_network(2)))
+    with pytest.raises(WrongValue, match=r"the network gives 2 channels, and by its card .* they are 3"):
+        task.perform(**sent(files(tmp_path, PLACES["RAS"]), reader))
+
+
+@pytest.mark.parametrize("kind", SAVES)
+def test_only_onnx_is_loaded_without_trust(tmp_path, kind):
+    task = make_task(a_folder(tmp_path, a_network(), kind=kind))
+    if task.kind == "ONNX":
+        task.load(CPU)
+        return
+    with pytest.raises(FolderRefused, match=f"Two{kind} is not trusted: A .* is a program, "):
+        task.load(CPU)
+
+
+def test_a_file_that_has_only_the_ending_of_its_kind_is_refused(tmp_path):
+    folder = a_folder(tmp_path, a_network())
+    exported = folder / "network.pt2"
+    shutil.copy(folder / "network.ts", exported)
+    with pytest.raises(FolderRefused, match=r"Twots holds the files of TorchScript and torch\.export"):
+        make_task(folder)
+    (folder / "network.ts").rename(exported)
+    with pytest.raises(FolderRefused, match=r"Twots/network\.pt2 is none of torch\.export\.save"):
+        make_task(folder)
+    exported.rename(folder / "network.ts")
+    torch.save(a_network().state_dict(), folder / "network.ts")
+    with pytest.raises(FolderRefused, match=r"Twots/network\.ts holds weights alone, and no network"):
+        make_task(folder)
+    (folder / "network.ts").write_bytes(b"no archive")
+    with pytest.raises(FolderRefused, match=r"Twots/network\.ts is no file of torch"):
+        make_task(folder)
+    pytest.importorskip("onnxruntime")
+    (folder / "network.ts").rename(folder / "network.onnx")
+    with pytest.raises(FolderRefused, match=r"Twots/network\.onnx cannot be used: InvalidProtobuf"):
+        make_task(folder).load(CPU)

@@ -1,0 +1,55 @@
+"""A network in an ONNX file, run by onnxruntime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+import structlog
+import torch
+
+log = structlog.get_logger()
+
+TYPES = {"tensor(float)": torch.float32, "tensor(float16)": torch.float16, "tensor(double)": torch.float64}
+
+
+class OnnxNetwork:
+    """A network of one input and a first output; (1, c, i, j, k), float32, to (1, classes, i, j, k).
+
+    It runs on the GPU where onnxruntime can use it, else on the CPU. Raises ``ValueError`` for another interface, and
+    errors of onnxruntime for what is no ONNX file. On a GPU onnxruntime uses the CUDA libraries that torch has loaded.
+    """
+
+    def __init__(self, file: Path, device: torch.device) -> None:
+        self.device = device
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.enable_cpu_mem_arena = False  # it would keep the largest ticket's memory, and is no faster
+        options.log_severity_level = 3  # errors; a missing provider is logged below
+        self.session = onnxruntime.InferenceSession(str(file), options, providers=providers_for(device))
+        if device.type == "cuda" and self.session.get_providers()[0] == "CPUExecutionProvider":
+            log.warning("onnx.on_cpu", file=file.name, remedy="install the onnxruntime-gpu that fits torch's CUDA")
+        wanted = self.session.get_inputs()
+        if len(wanted) != 1:
+            names = ", ".join(each.name for each in wanted)
+            raise ValueError(f"it has the inputs {names}; export it with one, of all channels")
+        if wanted[0].type not in TYPES:
+            raise ValueError(f"its input is {wanted[0].type}; export it with an input of floats")
+        self.name, self.dtype = wanted[0].name, TYPES[wanted[0].type]
+        self.output = self.session.get_outputs()[0].name
+        #: of its input; ``None`` where any size will do
+        self.shape = tuple(size if isinstance(size, int) else None for size in wanted[0].shape)
+
+    def __call__(self, channels: torch.Tensor) -> torch.Tensor:
+        """Run the network; float32, on the device."""
+        voxels = channels.to("cpu", self.dtype).contiguous().numpy()
+        (given,) = self.session.run([self.output], {self.name: voxels})
+        return torch.from_numpy(given).to(self.device, torch.float32)
+
+
+def providers_for(device: torch.device) -> list[Any]:
+    """Choose the providers that onnxruntime tries, in turn."""
+    if device.type == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        return [("CUDAExecutionProvider", {"device_id": device.index or 0}), "CPUExecutionProvider"]
+    return ["CPUExecutionProvider"]
