@@ -152,7 +152,7 @@ def test_an_answer_that_comes_after_its_view_was_left_writes_nothing_over_the_ne
     expect(page.get_by_role("heading", name="Services")).to_be_visible()
     page.evaluate("document.querySelector('#announcer').textContent = 'What the next view says.'")
     held[0].fulfill(json=status_of(state="cancelled", service="Dummy"))
-    page.wait_for_function("localStorage.getItem('tomaat.tickets').match(/cancelled|expired/)")
+    page.wait_for_function("() => /cancelled|expired/.test(localStorage.getItem('tomaat.tickets'))")
     assert page.title() == "TOMAAT"
     expect(page.locator("#announcer")).to_have_text("What the next view says.")
 

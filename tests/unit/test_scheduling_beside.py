@@ -181,3 +181,16 @@ def test_how_a_reload_went_is_told_once_all_lanes_are_through_with_what_each_has
     ]
     assert first == [None] * (len(outcomes) - 1)
     assert (last.failed, last.says) == joined
+
+
+def test_a_lane_without_a_worker_that_could_begin_keeps_no_reload_and_no_withdrawal_waiting():
+    told = LanesOfSource(None, on_gpu=False)
+    one, other = (told.join(lambda: None) for _ in range(2))
+    done = ReloadOutcome(failed=False, says="offered are A")
+    assert one.outcome(7, done) is None
+    assert not one.others_are_through
+    other.tell(broken="/x/python: it cannot start")
+    assert one.outcome(7, done) == ReloadOutcome(failed=True, says="/x/python: it cannot start")
+    assert one.others_are_through
+    other.tell(broken=None)
+    assert one.outcome(7, done) is None

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -151,6 +152,9 @@ def test_code_runs_only_where_its_folder_is_trusted_as_it_is(tasks, known):
     (tasks / TRUSTED).write_text("no JSON")
     with pytest.raises(FolderRefused, match=r"is not trusted"):
         kinds.make_task(place).load("cpu")
+    with pytest.raises(OSError, match=r"trusted.json is damaged; mend it, or delete it"):
+        adding.trust_folder("Half", tasks)
+    assert (tasks / TRUSTED).read_text() == "no JSON"
 
 
 def test_a_folder_is_added_whole_and_once_and_is_taken_away_again(tasks, tmp_path, known):
@@ -163,7 +167,7 @@ def test_a_folder_is_added_whole_and_once_and_is_taken_away_again(tasks, tmp_pat
     assert [each.name for each in tasks.iterdir()] == ["Halved"]
     with pytest.raises(FolderRefused, match=r"Halved is there already. To replace it, first: .* remove Halved"):
         adding.add(place, tasks, "Halved")
-    with pytest.raises(FolderRefused, match=r"letters, digits, '_' and '-'.*; --name gives another name"):
+    with pytest.raises(FolderRefused, match=r"half of it: a service's name has letters, .*; --name gives another name"):
         adding.add(place, tasks, "half of it")
     known(kind(needs_trust=coded))
     with pytest.raises(FolderRefused, match=r"Half holds code. Where you trust it, type the same with --trust."):
@@ -177,6 +181,82 @@ def test_a_folder_is_added_whole_and_once_and_is_taken_away_again(tasks, tmp_pat
     for name in ("Half", "../tasks", "."):
         with pytest.raises(FolderRefused, match=r"is no network folder in .*There are: none"):
             adding.remove(name, tasks)
+
+
+def test_the_workers_account_may_read_what_is_added_and_whether_it_is_trusted(tasks, tmp_path):
+    place = folder(tmp_path / "elsewhere")
+    for each in (place, place / "deep", place / "factor.txt"):
+        each.chmod(0o700)
+    umask = os.umask(0o022)
+    try:
+        adding.add(place, tasks)
+        os.umask(0o077)
+        adding.trust_folder("Half", tasks)
+    finally:
+        os.umask(umask)
+    modes = {
+        name: oct((tasks / name).stat().st_mode & 0o777) for name in ("Half", "Half/deep", "Half/factor.txt", TRUSTED)
+    }
+    assert modes == {"Half": "0o755", "Half/deep": "0o755", "Half/factor.txt": "0o644", TRUSTED: "0o644"}
+
+
+def test_a_link_to_a_folder_elsewhere_is_removed_and_the_folder_stays(tasks, tmp_path):
+    place = folder(tmp_path / "elsewhere")
+    (tasks / "Half").symlink_to(place)
+    adding.remove("Half", tasks)
+    assert list(tasks.iterdir()) == []
+    assert (place / "factor.txt").exists()
+
+
+def test_what_a_program_that_was_killed_has_left_goes_a_day_later(tasks, tmp_path):
+    old, new = tasks / ".tomaat-draft-1", tasks / ".tomaat-draft-2"
+    for each in (old, new):
+        each.mkdir()
+    os.utime(old, (0, 0))
+    adding.add(folder(tmp_path / "elsewhere"), tasks)
+    assert (old.exists(), new.exists()) == (False, True)
+
+
+def test_a_changed_folder_is_not_loaded_before_it_is_asked_for(tasks, tmp_path):
+    place = folder(tasks)
+    kept = KeptTasks(tasks, tmp_path / "kept")
+    (task,) = find_tasks(tasks, kept=kept.copy).tasks.values()
+    task.load("cpu")
+    (place / "factor.txt").write_text("0.25")
+    for made in (task, type(task)()):  # one that was let go for memory is made again
+        with pytest.raises(FolderRefused, match=r"Half has changed since it was loaded. .*services reload Half"):
+            made.load("cpu")
+    (problem,) = find_tasks(tasks, kept=kept.copy).problems
+    assert problem.reason.startswith("Half has changed since it was loaded")
+    kept.take(kept.renewed(kept.changed()), ())
+    find_tasks(tasks, kept=kept.copy).tasks["Half"].load("cpu")
+
+
+def test_a_folder_of_helpers_that_becomes_a_network_and_one_again_is_renewed(tasks, tmp_path):
+    place = folder(tasks)
+    (place / "helper.py").write_text("1")
+    (place / "tomaat.yaml").rename(place / "not-yet")
+    kept = KeptTasks(tasks, tmp_path / "kept")
+    assert kept.changed() == set()
+    for before, after, there in (("not-yet", "tomaat.yaml", {"Half"}), ("tomaat.yaml", "not-yet", {"Half/helper.py"})):
+        (place / before).rename(place / after)
+        kept.take(kept.renewed(kept.changed()), ())
+        assert kept.changed() == set()
+        assert {str(each.relative_to(kept.copy)) for each in kept.copy.rglob("*") if each.is_file()} == there
+
+
+def test_a_folder_that_may_not_be_looked_into_is_passed_over(tasks, monkeypatch):
+    folder(tasks)
+    (tasks / "lost+found").mkdir()
+    whole = Path.is_file
+
+    def is_file(path):
+        if path.parent.name == "lost+found":
+            raise PermissionError(13, "Permission denied")
+        return whole(path)
+
+    monkeypatch.setattr(Path, "is_file", is_file)
+    assert list(find_tasks(tasks).tasks) == ["Half"]
 
 
 def test_of_a_copy_that_fails_nothing_is_left(tasks, tmp_path, monkeypatch):
@@ -247,7 +327,7 @@ def test_a_folder_is_tried_without_a_server(tasks, tmp_path, monkeypatch, capsys
     sitk.WriteImage(sitk.GetImageFromArray(np.full((2, 3, 4), 8, np.int16)), str(tmp_path / "scan.nii.gz"))
     monkeypatch.chdir(tmp_path)
     assert main(["try", "Half", "scan=scan.nii.gz"]) == 1
-    assert "Half is not trusted" in capsys.readouterr().err
+    assert capsys.readouterr().err == "Half holds code. Where you trust it, type the same with --trust.\n"
     assert main(["try", "Half", "scan=scan.nii.gz", "--trust"]) == 0
     told = capsys.readouterr().out
     assert f"SHA-256 of the folder: {sha256_of_weights(place)}" in told

@@ -16,7 +16,7 @@ ROOMS = {
     "tomaat.backup": {"tomaat.tickets", "tomaat.storage", "tomaat.postgres", "tomaat.database", "tomaat.contents"},
     "tomaat.doctor": {
         *("tomaat.scheduling", "tomaat.tickets", "tomaat.access", "tomaat.storage", "tomaat.services"),
-        *("tomaat.reader", "tomaat.devices", "tomaat.database"),
+        *("tomaat.reader", "tomaat.devices", "tomaat.database", "tomaat.contents"),
     },
     "tomaat.launch": {
         *("tomaat.doctor", "tomaat.tickets", "tomaat.storage", "tomaat.postgres", "tomaat.database"),

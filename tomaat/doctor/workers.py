@@ -7,6 +7,7 @@ import pwd
 import subprocess
 from collections.abc import Iterator
 
+from tomaat.contents.network_folder import is_network_folder
 from tomaat.doctor.finding import Finding, ok, wrong
 from tomaat.scheduling.local_engine import scrubbed
 from tomaat.scheduling.worker_user import faults_of_account
@@ -39,6 +40,10 @@ def look_at_workers(settings: Settings) -> Iterator[Finding]:
 
 def look_at_environments(settings: Settings) -> Iterator[Finding]:
     """Tell whether a worker could start in each virtual environment that services of network folders name."""
+    for name in settings.ENVIRONMENTS:
+        if not is_network_folder(settings.CUSTOM_TASKS_DIR / name):
+            says = f"TOMAAT_ENVIRONMENTS names {name}, which is no network folder in {settings.CUSTOM_TASKS_DIR}"
+            yield wrong(ENVIRONMENTS, says, "name folders that are there; a written task has no environment of its own")
     for python in dict.fromkeys(settings.ENVIRONMENTS.values()):
         command = [python, "-B", "-c", START]
         try:
@@ -53,4 +58,5 @@ def look_at_environments(settings: Settings) -> Iterator[Finding]:
             yield ok(ENVIRONMENTS, f"{python}, with torch {tried.stdout.decode().strip()}")
             continue
         last = (tried.stderr.decode(errors="replace").strip().splitlines() or [f"status {tried.returncode}"])[-1]
-        yield wrong(ENVIRONMENTS, f"{python}: {last}", f"{python} -m pip install -r requirements.txt")
+        mend = f"{python} -m pip install -r requirements.txt, and the server itself where it was installed by pip"
+        yield wrong(ENVIRONMENTS, f"{python}: {last}", mend)

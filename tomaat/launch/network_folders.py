@@ -21,14 +21,14 @@ def main(arguments: Sequence[str]) -> int:
     asked = parse(arguments)
     tasks = read_settings().CUSTOM_TASKS_DIR
     try:
-        act(asked, tasks)
+        name = act(asked, tasks)
     except FolderRefused as refused:
         print(refused, file=sys.stderr)
         return 1
     except OSError as error:
         print(f"It cannot be done: {error}", file=sys.stderr)
         return 1
-    return 0 if asked.no_reload or not may_run() else with_database(lambda: reload([], none_runs=0))
+    return 0 if asked.no_reload or not may_run() else with_database(lambda: reload([name], none_runs=0))
 
 
 def may_run() -> bool:
@@ -55,16 +55,20 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def act(asked: argparse.Namespace, tasks: Path) -> None:
-    """Add, trust or remove, and tell it."""
+def act(asked: argparse.Namespace, tasks: Path) -> str:
+    """Add, trust or remove, tell it, and give the service's name."""
+    name: str = asked.name
     match asked.command:
         case "add":
-            print(*lines_of(adding.add(asked.place, tasks, asked.name, trusted=asked.trust)), sep="\n")
+            task = adding.add(asked.place, tasks, asked.name, trusted=asked.trust)
+            print(*lines_of(task), sep="\n")
+            return task.task_identifier
         case "trust":
-            print(f"{asked.name} is trusted as it is now, SHA-256 {adding.trust_folder(asked.name, tasks)}")
+            print(f"{name} is trusted as it is now, SHA-256 {adding.trust_folder(name, tasks)}")
         case _:
-            adding.remove(asked.name, tasks)
-            print(f"{asked.name} is removed.")
+            adding.remove(name, tasks)
+            print(f"{name} is removed.")
+    return name
 
 
 def lines_of(task: FolderTask) -> list[str]:

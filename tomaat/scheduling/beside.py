@@ -30,6 +30,7 @@ class LaneNow:
 
     usable: bool = False  #: its worker uses the device
     offers: Mapping[str, Offered] = field(default_factory=dict)
+    broken: str | None = None  #: why it has no worker that can begin, at its last try
     complete: bool = False  #: its worker has loaded all that it offers, and loads nothing anew
     needs: Mapping[str, Need] = field(default_factory=dict)  #: as its worker has measured them
     warm: Sequence[str] = ()  #: networks, the least recently used first
@@ -95,7 +96,7 @@ class LanesOfSource:
     def fitting(self, *, most: int) -> int:
         """Tell how many lanes fit, each with all networks and its largest ticket: one, until a ticket was measured."""
         needs = self.needs.values()
-        if not all(lane.complete for lane in self.now) or all(need.peak_bytes is None for need in needs):
+        if not all(lane.complete or lane.broken for lane in self.now) or all(need.peak_bytes is None for need in needs):
             return 1
         bytes_each = max(1, all_bytes(needs) + self.context_bytes)
         room = self.memory_bytes if self.memory_bytes is not None else machine_memory_bytes("MemTotal")
@@ -275,6 +276,11 @@ class Beside:
         return not any(lane.complete for lane in list(self.lanes.now)[: self.number - 1])
 
     @property
+    def others_are_through(self) -> bool:
+        """Whether each other lane's worker has loaded all that it offers, or has none that could."""
+        return all(lane.complete or lane.broken for lane in self.others)
+
+    @property
     def reserved(self) -> dict[int, int]:
         """The waiting tickets that the other lanes' workers read, and their places in the order."""
         return dict(lane.ahead for lane in self.others if lane.ahead is not None)
@@ -282,8 +288,9 @@ class Beside:
     def outcome(self, asked: int, own: ReloadOutcome) -> ReloadOutcome | None:
         """Add how a reload went here to how it went in the other lanes; ``None``: some are not through."""
         self.lanes.reloaded[self.number - 1][asked] = own
-        each = [lane.get(asked) for lane in list(self.lanes.reloaded)]
-        known = [outcome for outcome in each if outcome is not None]
+        told = zip(list(self.lanes.reloaded), list(self.lanes.now), strict=False)
+        each = [lane.get(asked) or (now.broken and ReloadOutcome(failed=True, says=now.broken)) for lane, now in told]
+        known = [outcome for outcome in each if outcome]
         if len(known) < len(each):
             return None
         failed = [outcome for outcome in known if outcome.failed]

@@ -76,7 +76,11 @@ class KeptTasks:
 
     def renewed(self, names: Collection[str]) -> Path:
         """Make another copy, with these files as they are now. Raises ``OSError`` on a full disk."""
-        return self._made(dict.fromkeys(_kept(self.copy), self.copy) | dict.fromkeys(names, self.folder))
+        sources = dict.fromkeys(_kept(self.copy), self.copy) | dict.fromkeys(names, self.folder)
+        became = {name for name in names if is_network_folder(self.folder / name)}
+        return self._made(
+            {name: source for name, source in sources.items() if name in became or name.partition("/")[0] not in became}
+        )
 
     def take(self, copy: Path, refused: Collection[str]) -> None:
         """Let the workers that start from now on import from another copy; files that were refused stay as before."""

@@ -72,7 +72,7 @@ class Reloads:
         service = None if self.present is None else self.present.service
         if reloaded.refused:
             self._end(failed=True, says=f"{'; '.join(offering.refusals)}; the former tasks serve")
-        elif service is not None and service not in offering.offers:
+        elif service is not None and service not in {*offering.offers, *reload.files}:
             self._end(failed=True, says=f"no file in the folder of tasks offers {service}")
         else:
             self._end(failed=False, says=f"offered are {', '.join(sorted(offering.offers))}")
@@ -91,7 +91,8 @@ class Reloads:
 
         Helper modules that have changed come with it; without a service, all tasks are loaded with them.
         """
-        if service is not None and not self.kept.environment.serves(service):
+        elsewhere = service is not None and not self.kept.environment.serves(service)
+        if elsewhere and service not in self.keeper.offering.offers:
             return None
         changed = self.kept.changed()
         helpers = {name for name in changed if not is_task_file(name)}
@@ -106,6 +107,8 @@ class Reloads:
         if service in offered:
             return {offered[service]}
         files = self.kept.files()
+        if service in changed | files:  # a network folder has its service's name
+            return {service}
         return changed | (files - set(offered.values()) or files)
 
     def _end(self, *, failed: bool, says: str) -> None:

@@ -234,6 +234,7 @@ class WorkerKeeper:
             )
         except OSError as error:
             not_started = f"no worker can be started: {error}"
+            self.beside.tell(broken=not_started)
             self.log.error("worker.not_started", reason=str(error))
             self._insist(lambda: self._describe(not_started))
             return False
@@ -245,7 +246,7 @@ class WorkerKeeper:
         ):
             raise LeaseLost
         problem = self._hear_of_device()
-        self.beside.tell(usable=problem is None)
+        self.beside.tell(usable=problem is None, broken=self._named(problem))
         self._insist(lambda: self._describe(problem))
         if not any(lane.complete for lane in self.beside.others):
             self._insist(lambda: self.sources.note_loading(self.lease, ITS_TASKS, 0.0))
@@ -274,6 +275,10 @@ class WorkerKeeper:
                     return f"its worker {message.ending} while it started"
                 case None if time.monotonic() >= deadline:
                     return f"its worker could not use the device within {self.times.start_seconds:g} s"
+
+    def _named(self, problem: str | None) -> str | None:
+        python = self.kept.environment.python
+        return problem if problem is None or python is None else f"{python}: {problem}"
 
     def _describe(self, problem: str | None) -> None:
         """Write the source's problem; one that only this lane has is none of the source's."""

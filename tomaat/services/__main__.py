@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import re
 import shutil
 import sys
 import tempfile
@@ -25,7 +26,7 @@ from tomaat.reader import VolumeReader
 from tomaat.refusals import Refusal
 from tomaat.services.arguments import read_arguments
 from tomaat.services.find import find_tasks_in
-from tomaat.services.folders.adding import examine
+from tomaat.services.folders.adding import demand_trust, examine
 from tomaat.services.folders.folder_refused import FolderRefused
 from tomaat.services.outputs import choose_segmented, write_outputs
 from tomaat.services.payload import MAIN, check_payload
@@ -101,8 +102,12 @@ def choose_task(file: Path, name: str | None) -> Task:
 
 def choose_folder(place: Path, *, trusted: bool) -> Task:
     """Make the task of a network folder, and tell what it is. Raises ``FolderRefused``."""
-    task = examine(place.resolve())
+    task = examine(place.resolve(), re.sub(r"[^A-Za-z0-9_-]", "_", place.resolve().name))
     type(task).is_trusted = trusted
+    try:
+        task.demand_trust()
+    except FolderRefused:
+        demand_trust(task, trusted=trusted)
     print(f"{task.task_identifier}: {task.kind}. {task.description}")
     print(f"licence: {task.licence or 'not told'}; SHA-256 of the folder: {sha256_of_weights(task.place)}")
     return task

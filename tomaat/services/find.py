@@ -19,7 +19,7 @@ from tomaat.contents.network_folder import is_network_folder
 from tomaat.processes.log import text_of
 from tomaat.services.example import check_example
 from tomaat.services.folders.folder_refused import FolderRefused
-from tomaat.services.folders.folder_task import FolderTask
+from tomaat.services.folders.folder_task import CHANGED, FolderTask
 from tomaat.services.folders.kinds import make_task
 from tomaat.services.found import Found
 from tomaat.services.kept import OF_TASKS, loader_of
@@ -51,25 +51,27 @@ def find_tasks(
     if not paths:
         reason = "the folder holds no tasks (*.py)" if folder.is_dir() else "there is no such folder"
         return Found(tasks={}, files={}, problems=[TaskProblem(file=str(folder), reason=reason)])
-    return find_tasks_in([path for path in paths if path.name not in without], offered=offered, begin=begin)
+    return find_tasks_in([path for path in paths if path.name not in without], kept=kept, offered=offered, begin=begin)
 
 
 def find_tasks_in(
     paths: Sequence[Path],
     *,
+    kept: Path | None = None,
     offered: Mapping[str, str] | None = None,
     begin: Callable[[str], None] = lambda _: None,
 ) -> Found:
     """Make one instance of each task class in some files, and of each network folder; ``begin`` hears each name before.
 
-    Of two files with one ``task_identifier``, the one that ``offered`` it before, by service, keeps it.
+    Of two files with one ``task_identifier``, the one that ``offered`` it before, by service, keeps it. A network
+    folder has to be as it was when the copy was ``kept``.
     """
     problems: list[TaskProblem] = []
     by_identifier: dict[str, list[tuple[str, Task]]] = defaultdict(list)
     for path in paths:
         begin(path.name)
         try:
-            tasks = _tasks_of(_import(path)) if path.suffix == ".py" else [make_task(path)]
+            tasks = _tasks_of(_import(path)) if path.suffix == ".py" else [_task_of_folder(path, kept)]
             faults = [(task, fault_of(task)) for task in tasks]
         except FolderRefused as refused:
             problems.append(TaskProblem(file=path.name, reason=str(refused)))
@@ -82,15 +84,15 @@ def find_tasks_in(
                 by_identifier[task.task_identifier].append((path.name, task))
             else:
                 problems.append(TaskProblem(file=path.name, reason=f"{type(task).__name__}: {fault}"))
-    kept: dict[str, tuple[str, Task]] = {}
+    taken: dict[str, tuple[str, Task]] = {}
     for identifier, found in by_identifier.items():
         before = [each for each in found if each[0] == (offered or {}).get(identifier)]
         if len(found) == 1 or len(before) == 1:
-            kept[identifier] = (before or found)[0]
-        problems += _doubled(identifier, [file for file, _ in found], kept.get(identifier, ("",))[0])
+            taken[identifier] = (before or found)[0]
+        problems += _doubled(identifier, [file for file, _ in found], taken.get(identifier, ("",))[0])
     return Found(
-        tasks={identifier: task for identifier, (_, task) in kept.items()},
-        files={identifier: file for identifier, (file, _) in kept.items()},
+        tasks={identifier: task for identifier, (_, task) in taken.items()},
+        files={identifier: file for identifier, (file, _) in taken.items()},
         problems=problems,
     )
 
@@ -116,6 +118,13 @@ def _names_in(folder: Path, kept: Path | None) -> list[str]:
     else:
         names = [each.name for each in folder.glob("*") if each.suffix == ".py" or is_network_folder(each)]
     return [name for name in names if not name.startswith(("_", "."))]
+
+
+def _task_of_folder(path: Path, kept: Path | None) -> FolderTask:
+    task = make_task(path)
+    if kept is not None and (kept / path.name).read_text(encoding="utf-8", errors="surrogateescape") != task.state:
+        raise FolderRefused(CHANGED.format(name=path.name))
+    return task
 
 
 def _import(path: Path) -> ModuleType:

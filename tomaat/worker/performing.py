@@ -181,6 +181,7 @@ class Performer:
         """Find the wanted tasks of changed files; an identifier of a file that is not loaded anew is a fault."""
         found = find_tasks_in(
             [self.folder / file for file in asked.files if (asked.copy / file).exists()],
+            kept=asked.copy,
             offered=self.networks.files,
             begin=lambda file: self.channel.send(Loading(name=file)),
         )

@@ -10,13 +10,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tomaat.contents.digest import sha256_of_weights
-from tomaat.contents.network_folder import trusted_sha256
+from tomaat.contents.network_folder import state_of, trusted_sha256
 from tomaat.services.folders.folder_refused import FolderRefused
 from tomaat.services.folders.kind import Kind
 from tomaat.services.task import Task
 from tomaat.services.task_refused import TaskRefused
 from tomaat.volumes import Volume
 
+CHANGED = "{name} has changed since it was loaded. To load it as it is: python3 -m tomaat.services reload {name}"
 SAME_WITHIN = 1e-3  #: of a voxel: how far the corners of two grids may lie apart
 
 
@@ -29,6 +30,7 @@ class FolderTask(Task):
 
     place: ClassVar[Path]  #: the folder
     of_kind: ClassVar[Kind]
+    state: ClassVar[str | None] = None  #: of the folder, as the class was made of it
     is_trusted: ClassVar[bool] = False  #: whether somebody said so just now, as with ``try --trust``
 
     def __init__(self) -> None:
@@ -36,6 +38,7 @@ class FolderTask(Task):
 
     def load(self, device: Any) -> None:
         """Load the network, unless its folder holds code that nobody has trusted. Raises ``FolderRefused``."""
+        self.demand_state()
         self.demand_package()
         self.demand_trust()
         self.load_network(device)
@@ -43,6 +46,11 @@ class FolderTask(Task):
     def load_network(self, device: Any) -> None:
         """Load the network onto ``device`` (a ``torch.device``); the folder is trusted if it has to be."""
         raise NotImplementedError
+
+    def demand_state(self) -> None:
+        """Raise ``FolderRefused`` for a folder that has changed: its form and its labels are the former network's."""
+        if self.state is not None and state_of(self.place) != self.state:
+            raise FolderRefused(CHANGED.format(name=self.place.name))
 
     def demand_package(self) -> None:
         """Raise ``FolderRefused`` where the package that runs this kind is missing."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tomaat.contents.network_folder import state_of
 from tomaat.services.folders.bundle import BUNDLE
 from tomaat.services.folders.card_kinds import EXPORTED, ONNX, TORCHSCRIPT
 from tomaat.services.folders.folder_refused import FolderRefused
@@ -39,7 +40,8 @@ def make_task(place: Path, name: str | None = None) -> FolderTask:
                 f"{place.name}: {each.relative_to(place)} is a link to a folder, so its files have no part in the "
                 "folder's hash; put the files themselves there."
             )
+    state = state_of(place)
     kind = kind_of(place)
     made = kind.make(place, name or place.name)
-    made.place, made.of_kind, made.kind = place, kind, kind.name
+    made.place, made.of_kind, made.kind, made.state = place, kind, kind.name, state
     return made()
