@@ -133,6 +133,7 @@ class Play:
         self.started = []
         self.copies = []  #: the text from which each worker was started
         self.offering = {}
+        self.services_of = {}  #: lanes of other environments offer others
         self.first_words = []
         self.estimates = False
         self.tasks = folder / "tasks"
@@ -205,7 +206,8 @@ class Play:
         assert (shared, python) == (len(self.all_lanes) > 1, None)
         self.copies.append((kept / "AddTask.py").read_text())
         first_words = self.first_words.pop() if self.first_words else None
-        played = PlayedWorker(first_words, estimates=self.estimates, **self.offering)
+        services = {"services": self.services_of[lane]} if lane in self.services_of else {}
+        played = PlayedWorker(first_words, estimates=self.estimates, **self.offering | services)
         played.lane = lane
         self.started.append(played)
         self.workers.put(played)

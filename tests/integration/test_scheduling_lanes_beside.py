@@ -269,6 +269,24 @@ def test_an_idle_worker_lets_its_networks_go_for_a_ticket_that_would_fit_then(pl
     assert worker is not hearing
 
 
+def test_a_ticket_for_a_lane_of_another_environment_is_not_overtaken_either(play):
+    play.services_of = {1: ("Add",), 2: ("Apart",)}
+    play.offering = {"needs": {"Add": (1, 6), "Apart": (1, 6)}}
+    workers = play.begin_lanes(2, memory_bytes=10)
+    play.until(lambda: all(lane.complete for lane in play.lanes.now))
+    (first,) = play.queue(1)
+    worker, job = job_of(play, workers, first)
+    (apart,), (later,) = play.queue(1, service="Apart"), play.queue(1)
+    assert queued(play, apart)
+    performed(play, worker, job)
+    play.until_state(first, "succeeded")
+    assert queued(play, later)
+    hearing = play.lane_that_hears(MakeRoom, workers)
+    hearing.channel.send(RoomMade())
+    job_of(play, workers, apart)
+    assert play.row(later).state == "queued"
+
+
 def test_a_ticket_that_runs_out_of_memory_beside_another_is_put_back_and_runs_alone(play):
     play.offering = {"needs": {"Add": (1, 4)}}
     workers = play.begin_lanes(2, memory_bytes=10)

@@ -266,6 +266,12 @@ class Beside:
         return {service for lane in self.others for service in lane.offers}
 
     @property
+    def hashes_of_idle(self) -> set[str]:
+        """The interfaces that other lanes offer whose workers could begin a ticket; of another environment, others."""
+        idle = [lane for lane in self.others if lane.usable and lane.performs is None]
+        return {offered.interface_hash for lane in idle for offered in lane.offers.values()}
+
+    @property
     def warm_elsewhere(self) -> list[str]:
         """The networks that are warm in the other lanes' workers."""
         return [service for lane in self.others for service in lane.warm]

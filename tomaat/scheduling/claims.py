@@ -155,8 +155,14 @@ class Claims:
         self.overtook = ticket is not None and any(order < ticket.queue_order for order in reserved.values())
         self._note_look()
 
-    def _claim_oldest(self, left_alone: Collection[int], **guards: Any) -> Ticket | None:
-        return self.store.claim(**self._wish(left_alone), **guards)
+    def _claim_oldest(
+        self, left_alone: Collection[int], *, behind: Collection[str] = (), **guards: Any
+    ) -> Ticket | None:
+        """Claim the oldest ticket, none that waits behind an older one of the interfaces in ``behind``."""
+        wish = self._wish(left_alone)
+        if behind:
+            wish["interface_hashes"] = list({*wish["interface_hashes"], *behind})
+        return self.store.claim(**wish, **guards)
 
     def _wish(self, left_alone: Collection[int]) -> dict[str, Any]:
         """Tell which tickets may be claimed now, but those that are ``left_alone``."""
@@ -240,6 +246,9 @@ class Claims:
             self.looked = False
             return
         ticket = self.store.next if self.running and not self.running.need_no_neighbour else None
+        if ticket is not None and ticket.interface_hash not in self.keeper.offering.interface_hashes:
+            self.looked = False  # it is another lane's; one of its own may wait behind it
+            return
         if ticket is not None and ticket.claim == 0:
             if self.keeper.ahead != ticket.id:
                 try:

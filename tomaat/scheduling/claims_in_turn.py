@@ -17,7 +17,10 @@ ROOM_SECONDS = 5.0  #: in which lanes that perform nothing let their networks go
 
 
 class ClaimsInTurn:
-    """Used by the lane's thread. Where memory is ample it does nothing; else the lanes of a source claim in turn."""
+    """Used by the lane's thread. Where memory is ample it does nothing; else the lanes of a source claim in turn.
+
+    Then the oldest ticket is not overtaken, be it one that only an idle lane of another environment can run.
+    """
 
     def __init__(self, store: LaneStore, keeper: WorkerKeeper, running: RunningTickets, beside: Beside) -> None:
         self.store = store
@@ -44,7 +47,7 @@ class ClaimsInTurn:
         try:
             if admitted:
                 hashes = [self.keeper.offering.offers[name].interface_hash for name in admitted]
-                ticket = claim(only_of=hashes, not_now=not_now)
+                ticket = claim(only_of=hashes, not_now=not_now, behind=self.beside.hashes_of_idle)
             if ticket is not None:
                 self._tell(ticket)
         finally:
