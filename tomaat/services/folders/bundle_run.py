@@ -38,6 +38,7 @@ from tomaat.services.folders.bundle_reading import HeldVolumes, in_order, is_can
 from tomaat.services.folders.bundle_walls import BundleWalls
 from tomaat.services.folders.bundle_weights import load_weights
 from tomaat.services.folders.folder_refused import FolderRefused
+from tomaat.services.folders.kept_modules import KeptModules
 from tomaat.volumes import Volume
 
 LOADERS = {"LoadImaged", "LoadImageD", "LoadImageDict"}
@@ -50,14 +51,14 @@ Report = Callable[[float, str], None]
 class Bundle:
     """A bundle's parts, with its weights on the device."""
 
-    def __init__(self, place: Path, device: Any, channels: Sequence[str]) -> None:
-        """Make the parts, for volumes of these ``channels``: the ids of the service's inputs.
+    def __init__(self, kept: KeptModules, device: Any, channels: Sequence[str]) -> None:
+        """Make the parts of a folder, for volumes of these ``channels``: the ids of the service's inputs.
 
         Raises ``FolderRefused`` where a part cannot be made, or its weights do not fit.
         """
         self.device = torch.device(device)
         self.channels = channels
-        self.walls = BundleWalls(place)
+        self.walls = BundleWalls(kept)
         with self.walls.within():
             try:
                 with out_of_memory_told():
@@ -65,7 +66,7 @@ class Bundle:
             except (FolderRefused, MemoryError, torch.OutOfMemoryError):
                 raise
             except Exception as error:
-                raise _refused(place, error) from error
+                raise _refused(kept.place, error) from error
 
     def _make(self, place: Path) -> None:
         file = config_file(place)
