@@ -172,10 +172,11 @@ def write_bundle(place: Path, *, told=None, config=None, state=None, channels=1,
     return place
 
 
-def run_by_monai(place: Path, images: list[Path], out: Path | None = None) -> np.ndarray:
+def run_by_monai(place: Path, images: list[Path], out: Path | None = None, keys=("image",)) -> np.ndarray:
     """Run a bundle by its own evaluator on files, one for each channel; give its result, shape (channel, i, j, k).
 
-    ``out`` is where it writes; without one its ``SaveImaged`` is left out.
+    ``out`` is where it writes; without one its ``SaveImaged`` is left out. ``keys`` load one file each, or one loads
+    all.
     """
     [config] = (place / "configs").glob("inference.*")
     workflow = ConfigWorkflow(
@@ -187,7 +188,9 @@ def run_by_monai(place: Path, images: list[Path], out: Path | None = None) -> np
         output_dir=str(out),
     )
     files = [str(path) for path in images]
-    workflow.parser["dataset"]["data"] = [{"image": files if len(files) > 1 else files[0]}]
+    workflow.parser["dataset"]["data"] = [
+        {keys[0]: files} if len(files) > len(keys) else dict(zip(keys, files, strict=True))
+    ]
     workflow.parser["handlers"] = []  # which would print
     for transform in workflow.parser["postprocessing"]["transforms"]:
         transform["_disabled_"] = out is None and transform["_target_"] == "SaveImaged"

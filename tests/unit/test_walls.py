@@ -75,6 +75,7 @@ TORCH = {
     "tomaat/services/folders/torch_network.py",
     "tomaat/volumes/tensors.py",
     "tomaat/volumes/volume.py",
+    "tomaat/services/folders/bundle_reading.py",
     "tomaat/services/folders/bundle_run.py",
     "tomaat/services/folders/bundle_walls.py",
     "tomaat/services/folders/bundle_weights.py",

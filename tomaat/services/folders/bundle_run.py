@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor, dense_patch_slices, list_data_collate
-from monai.data.image_reader import ImageReader
 from monai.engines.utils import default_prepare_batch, engine_apply_transform
 from monai.inferers import SimpleInferer, SlidingWindowInferer
 from monai.networks.utils import eval_mode
@@ -30,14 +29,16 @@ from monai.transforms import (
     SaveImaged,
     apply_transform,
 )
-from monai.utils import MetaKeys, SpaceKeys, ensure_tuple, ensure_tuple_rep, fall_back_tuple
+from monai.utils import ensure_tuple_rep, fall_back_tuple
 
 from tomaat.refusals import WrongValue
 from tomaat.services.folders.bundle_config import check_evaluator, config_file
 from tomaat.services.folders.bundle_outputs import BundlePrediction, affine_of, meaning_of
+from tomaat.services.folders.bundle_reading import HeldVolumes, in_order, is_canonical, without_reader
 from tomaat.services.folders.bundle_walls import BundleWalls
 from tomaat.services.folders.bundle_weights import load_weights
 from tomaat.services.folders.folder_refused import FolderRefused
+from tomaat.services.folders.kept_modules import KeptModules
 from tomaat.volumes import Volume
 
 LOADERS = {"LoadImaged", "LoadImageD", "LoadImageDict"}
@@ -50,14 +51,14 @@ Report = Callable[[float, str], None]
 class Bundle:
     """A bundle's parts, with its weights on the device."""
 
-    def __init__(self, place: Path, device: Any, channels: Sequence[str]) -> None:
-        """Make the parts, for volumes of these ``channels``: the ids of the service's inputs.
+    def __init__(self, kept: KeptModules, device: Any, channels: Sequence[str]) -> None:
+        """Make the parts of a folder, for volumes of these ``channels``: the ids of the service's inputs.
 
         Raises ``FolderRefused`` where a part cannot be made, or its weights do not fit.
         """
         self.device = torch.device(device)
         self.channels = channels
-        self.walls = BundleWalls(place)
+        self.walls = BundleWalls(kept)
         with self.walls.within():
             try:
                 with out_of_memory_told():
@@ -65,7 +66,7 @@ class Bundle:
             except (FolderRefused, MemoryError, torch.OutOfMemoryError):
                 raise
             except Exception as error:
-                raise _refused(place, error) from error
+                raise _refused(kept.place, error) from error
 
     def _make(self, place: Path) -> None:
         file = config_file(place)
@@ -75,7 +76,7 @@ class Bundle:
         parser.read_meta(str(place / "configs/metadata.json"))
         parser.update({"bundle_root": str(place), "device": self.device})
         parser.parse()
-        without_files(parser.config)
+        without_files(parser.config, parser.config)
         parser.parse()
         evaluator = parser.get(_end(parser, "evaluator"))
         check_evaluator(evaluator, name)
@@ -91,7 +92,6 @@ class Bundle:
         if isinstance(self.network, torch.jit.ScriptModule):
             self.network = HeardNetwork(self.network)
         self.network.to(self.device).eval()
-        self.held = HeldVolumes(_channel_axis(self.preprocessing))
         self.keys = self._take_loaders(name)
         self.postprocessing = _without_savers(self.postprocessing)
         self.meaning = meaning_of(_flat(self.postprocessing))
@@ -103,15 +103,15 @@ class Bundle:
         """
         loaders = [each for each in _flat(self.preprocessing) if isinstance(each, LoadImaged)]
         keys = [str(key) for loader in loaders for key in loader.keys]
-        for loader in loaders:
-            loader.register(self.held)
         if len(keys) not in {1, len(self.channels)}:
             raise FolderRefused(
                 f"{name}: the preprocessing has LoadImaged for {', '.join(keys) or 'nothing'}; a service is made of "
                 f"bundles in which it loads one image, or one for each of the {len(self.channels)} channels."
             )
-        by_name = {key.lower(): key for key in keys}
-        return [by_name[id] for id in self.channels] if by_name.keys() == set(self.channels) else keys
+        self.held = HeldVolumes(_channel_axis(self.preprocessing), as_closest_canonical=is_canonical(loaders))
+        for loader in loaders:
+            loader.register(self.held)
+        return in_order(keys, self.channels, _flat(self.preprocessing))
 
     def predict(self, volumes: Sequence[Volume], report: Report, overlap: float | None = None) -> BundlePrediction:
         """Run the bundle on volumes of one grid, one for each channel, as its evaluator would on their files.
@@ -179,46 +179,6 @@ class HeardNetwork(torch.nn.Module):  # type: ignore[misc]
         return self.network(*inputs)
 
 
-class HeldVolumes(ImageReader):  # type: ignore[misc]
-    """Gives volumes in memory to ``LoadImage`` in the way in which its ``NibabelReader`` gives files."""
-
-    def __init__(self, channel_axis: int | None) -> None:
-        self.channel_axis = channel_axis  #: where the preprocessing wants it; ``None``: it takes what it gets
-        self.volumes: dict[str, Volume] = {}
-
-    @contextlib.contextmanager
-    def holding(self, volumes: Sequence[Volume]) -> Iterator[list[str]]:
-        """Hold volumes for a while; give the names by which they are read."""
-        self.volumes = {f"channel-{number}": volume for number, volume in enumerate(volumes)}
-        try:
-            yield list(self.volumes)
-        finally:
-            self.volumes = {}
-
-    def verify_suffix(self, filename: Any) -> bool:
-        """Tell whether these are names of held volumes."""
-        return all(str(name) in self.volumes for name in ensure_tuple(filename))
-
-    def read(self, data: Any, **_: Any) -> list[Volume]:
-        """Give volumes by their names."""
-        return [self.volumes[str(name)] for name in ensure_tuple(data)]
-
-    def get_data(self, img: Sequence[Volume]) -> tuple[np.ndarray[Any, Any], dict[str, Any]]:
-        """Give the voxels, of shape (i, j, k) or with an axis of channels, and where they lie: in RAS."""
-        affine, axis = affine_of(img[0]), self.channel_axis
-        arrays = [np.ascontiguousarray(volume.array) for volume in img]
-        if len(arrays) > 1 and axis is None:
-            axis = 0
-        meta = {
-            MetaKeys.AFFINE: affine,
-            MetaKeys.ORIGINAL_AFFINE: affine.copy(),
-            MetaKeys.SPATIAL_SHAPE: np.asarray(arrays[0].shape),
-            MetaKeys.SPACE: SpaceKeys.RAS,
-            MetaKeys.ORIGINAL_CHANNEL_DIM: math.nan if axis is None else axis,
-        }
-        return (arrays[0] if axis is None else np.stack(arrays, axis=axis)), meta
-
-
 @contextlib.contextmanager
 def out_of_memory_told() -> Iterator[None]:
     """Raise an exhausted memory's own error, by which the worker makes room, and none of MONAI's around it."""
@@ -233,17 +193,20 @@ def out_of_memory_told() -> Iterator[None]:
         raise cause from None
 
 
-def without_files(config: Any) -> None:
-    """Take out of a configuration, in place, what reads and writes files: loaders' readers, and savers."""
+def without_files(config: Any, root: Mapping[str, Any]) -> None:
+    """Take out of a part of the configuration, in place, what reads and writes files: loaders' readers, and savers.
+
+    ``root`` is the whole configuration. Raises ``FolderRefused`` for a reader that may give other voxels.
+    """
     entries = list(config.values() if isinstance(config, dict) else config) if isinstance(config, (dict, list)) else []
     if isinstance(config, dict) and isinstance(config.get("_target_"), str):
         target = config["_target_"].rpartition(".")[2]
         if target in LOADERS:
-            config.pop("reader", None)
+            without_reader(config, root)
         if target in SAVERS:
             config["_disabled_"] = True
     for entry in entries:
-        without_files(entry)
+        without_files(entry, root)
 
 
 def tiles_of(inferer: Any, shape: Sequence[int]) -> int | None:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from tomaat.services.folders.bundle_metadata import BundleMetadata
 from tomaat.services.folders.bundle_outputs import outputs_of
 from tomaat.services.folders.folder_task import FolderTask, demand_one_grid
+from tomaat.services.folders.kept_modules import KeptModules
 from tomaat.services.task import Outputs
 
 OVERLAP = "tile_overlap"  #: the id of the input
@@ -20,9 +21,11 @@ class BundleTask(FolderTask):
 
     def load_network(self, device: Any) -> None:
         """Make the bundle's parts and load its weights. Raises ``FolderRefused``."""
+        kept = KeptModules(self.place)  # before anything else is done, since the folder was trusted just now
+
         from tomaat.services.folders.bundle_run import Bundle  # noqa: PLC0415 (MONAI takes seconds)
 
-        self.bundle = Bundle(self.place, device, list(self.metadata.channels))
+        self.bundle = Bundle(kept, device, list(self.metadata.channels))
 
     def perform(self, **inputs: Any) -> Outputs:
         """Run the bundle on the volumes, one for each channel, all on one grid."""

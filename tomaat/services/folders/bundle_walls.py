@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from tomaat.services.folders.folder_refused import FolderRefused
+from tomaat.services.folders.kept_modules import KeptModules
 
 #: Events of Python's audit by which a program reaches the network.
 NETWORK = {"socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "urllib.Request"}
@@ -30,15 +31,16 @@ _at_work = threading.local()  #: ``place``: the folder whose code this thread ru
 class BundleWalls:
     """The walls around one folder's code; ``within`` runs it there, again and again."""
 
-    def __init__(self, place: Path) -> None:
-        self.place = place.resolve()
+    def __init__(self, kept: KeptModules) -> None:
+        self.kept = kept
+        self.place = kept.place
         self.modules: dict[str, ModuleType] = {}  #: its own ones that are imported
         self.paths: list[str] = []  #: that it has added to those where modules are looked for
         #: of its packages and modules at the top; those without ``__init__.py`` hide no other of their name
-        self.hiding = {path.stem for path in place.glob("*.py")} | {
-            path.parent.name for path in place.glob("*/__init__.py")
+        self.hiding = {name.stem for name in kept.names if len(name.parts) == 1} | {
+            name.parts[0] for name in kept.names if name.parts[1:] == ("__init__.py",)
         }
-        self.names = self.hiding | {path.name for path in place.iterdir() if path.is_dir() and any(path.rglob("*.py"))}
+        self.names = self.hiding | {name.parts[0] for name in kept.names if len(name.parts) > 1}
         _watch_for_ever()
 
     @contextlib.contextmanager
@@ -67,10 +69,15 @@ class BundleWalls:
         sys.modules.update(self.modules)
         importlib.invalidate_caches()
         try:
-            yield
+            with self.kept.found():
+                yield
         finally:
             self.paths = [each for each in sys.path if each not in path and each != str(self.place)]
-            own = [name for name in sys.modules if name.partition(".")[0] in self.names - others]
+            own = [
+                name
+                for name in sys.modules
+                if name in self.kept.imported or name.partition(".")[0] in self.names - others
+            ]
             self.modules = {name: sys.modules.pop(name) for name in own}
             sys.path[:] = path
 
