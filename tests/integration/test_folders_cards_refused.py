@@ -106,7 +106,6 @@ def test_a_file_that_has_only_the_ending_of_its_kind_is_refused(tmp_path):
     (folder / "network.ts").write_bytes(b"no archive")
     with pytest.raises(FolderRefused, match=r"Twots/network\.ts is no file of torch"):
         make_task(folder)
-    pytest.importorskip("onnxruntime")
     (folder / "network.ts").rename(folder / "network.onnx")
-    with pytest.raises(FolderRefused, match=r"Twots/network\.onnx cannot be used: InvalidProtobuf"):
-        make_task(folder).load(CPU)
+    with pytest.raises(FolderRefused, match=r"Twots/network\.onnx is no ONNX file"):
+        make_task(folder)
