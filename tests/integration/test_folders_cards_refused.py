@@ -14,6 +14,7 @@ from tomaat.services import TaskRefused
 from tomaat.services.folders import card_task
 from tomaat.services.folders.folder_refused import FolderRefused
 from tomaat.services.folders.kinds import make_task
+from tomaat.volumes import Volume
 
 
 @pytest.fixture(scope="module")
@@ -109,3 +110,19 @@ def test_a_file_that_has_only_the_ending_of_its_kind_is_refused(tmp_path):
     (folder / "network.ts").rename(folder / "network.onnx")
     with pytest.raises(FolderRefused, match=r"Twots/network\.onnx is no ONNX file"):
         make_task(folder)
+
+
+def test_channels_on_one_grid_are_turned_alike_though_their_axes_lie_at_45_degrees(tmp_path, reader):
+    card = CARD.replace("softmax", "regression, names: [t1, t2]").partition("labels:")[0].replace("z-score", "none")
+    card = card.replace(", intensity: {method: percentiles, low: 2, high: 95, clip: [0, 1]}", "")
+    task = loaded(a_folder(tmp_path, torch.nn.Identity(), card))
+    turned = []
+    for sense in (-1, 1):
+        along, across = np.cos(np.pi / 4 + sense * 1e-6), np.sin(np.pi / 4 + sense * 1e-6)
+        axes = ((along, -across, 0.0), (across, along, 0.0), (0.0, 0.0, 1.0))
+        voxels = np.arange(4 * 4 * 3, dtype=np.float32).reshape(4, 4, 3)
+        turned.append(Volume(array=voxels, spacing_mm=(1, 1, 1), origin_mm=(0, 0, 0), direction=axes))
+    assert len({volume.orientation for volume in turned}) == 2
+    outputs = task.perform(t1=turned[0], t2=turned[1])
+    assert np.array_equal(outputs["t1"].array, turned[0].array)
+    assert np.array_equal(outputs["t2"].array, outputs["t1"].array)

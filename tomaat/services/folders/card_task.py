@@ -96,6 +96,7 @@ class CardTask(FolderTask):
         volumes: Mapping[str, Volume] = {each.id: inputs[each.id] for each in card.inputs}
         demand_one_grid(volumes)
         grid = volumes[card.inputs[0].id]
+        volumes = {id: grid.like(volume.array) for id, volume in volumes.items()}  # an axis near 45 degrees turns alike
         turned = as_turned(grid, card)
         demand_room(card, seen_shape(turned.array.shape, turned.spacing_mm, card), room_on(self.device))
         self.progress(0.0, "preparing the volumes")
