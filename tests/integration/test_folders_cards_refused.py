@@ -126,3 +126,53 @@ def test_channels_on_one_grid_are_turned_alike_though_their_axes_lie_at_45_degre
     outputs = task.perform(t1=turned[0], t2=turned[1])
     assert np.array_equal(outputs["t1"].array, turned[0].array)
     assert np.array_equal(outputs["t2"].array, outputs["t1"].array)
+
+
+class Wrong(torch.nn.Module):
+    """Gives its first channel, with a value of its own in two corners."""
+
+    def __init__(self, value, channels):
+        super().__init__()
+        self.value = value
+        self.channels = channels
+
+    def forward(self, voxels):
+        given = torch.zeros_like(voxels[:, :1]).repeat(1, self.channels, 1, 1, 1)
+        given[:, -1, 0, 0, 0] = self.value
+        given[:, -1, -1, -1, -1] = -self.value
+        return given
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+@pytest.mark.parametrize(
+    ("output", "channels"),
+    [
+        ("{kind: softmax}", 3),
+        ("{kind: softmax, activated: true}", 3),
+        ("{kind: sigmoid}\npatch: [13, 10, 9]", 2),
+        ("{kind: labels}", 1),
+        ("{kind: regression}", 1),
+    ],
+)
+def test_outputs_that_are_no_finite_numbers_become_no_result(tmp_path, reader, value, output, channels):
+    card = CARD.replace("{kind: softmax}", output)
+    card = card.partition("labels:\n")[0] if "regression" in output else card
+    task = loaded(a_folder(tmp_path, Wrong(value, channels), card))
+    rule = (
+        rf"^2 of {channels * 13 * 10 * 9} values that the network gave are infinite or no numbers; export it in float32"
+    )
+    with pytest.raises(WrongValue, match=rule):
+        task.perform(**sent(files(tmp_path, PLACES["RAS"]), reader))
+
+
+def test_large_outputs_whose_sum_has_no_float_are_finite():
+    card_task.demand_finite(torch.full((2, 4, 4, 4), 3e38))
+
+
+@pytest.mark.parametrize("value", [0.5, 0.02, 6.998])
+def test_probabilities_are_no_labels(tmp_path, reader, value):
+    task = loaded(a_folder(tmp_path, Wrong(value, 1), CARD.replace("softmax", "labels")))
+    with pytest.raises(
+        WrongValue, match=rf"^the network gave {value}, which is no label; .* look like probabilities: "
+    ):
+        task.perform(**sent(files(tmp_path, PLACES["RAS"]), reader))
