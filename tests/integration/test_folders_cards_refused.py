@@ -12,6 +12,7 @@ from tomaat.reader import VolumeReader
 from tomaat.refusals import WrongValue
 from tomaat.services import TaskRefused
 from tomaat.services.folders import card_task
+from tomaat.services.folders.card_memory import FreeBytes
 from tomaat.services.folders.folder_refused import FolderRefused
 from tomaat.services.folders.kinds import make_task
 from tomaat.volumes import Volume
@@ -40,16 +41,23 @@ def test_a_volume_whose_outputs_have_no_room_is_refused_with_the_number_before_i
     volumes = sent(files(tmp_path, PLACES["RAS"]), reader)
     told = []
     task.report = lambda *report: told.append(report)
-    monkeypatch.setattr(card_task, "room_on", lambda _: 2**20)
+    monkeypatch.setattr(card_task, "room_on", lambda _: FreeBytes(machine_bytes=2**20))
     task.perform(**volumes)
     assert told
     told.clear()
-    monkeypatch.setattr(card_task, "room_on", lambda _: 2**14)
+    monkeypatch.setattr(card_task, "room_on", lambda _: FreeBytes(machine_bytes=2**14))
     rule = (
-        "t1: as the network sees it, it has 26 x 10 x 4 voxels. Their 3 output channels need 3.1e-05 GiB with all else"
+        "t1: as the network sees it, it has 26 x 10 x 4 voxels. Their 3 output channels need 4.84e-05 GiB of "
+        "the machine's memory with all else"
     )
     with pytest.raises(TaskRefused, match=f"^{re.escape(rule)}, and there are 1.53e-05 GiB; send a part"):
         task.perform(**volumes)
+    on_gpu = {"of the GPU's": FreeBytes(machine_bytes=2**20, gpu_bytes=2**14)}
+    on_gpu["of the machine's"] = FreeBytes(machine_bytes=2**14, gpu_bytes=2**20)
+    for whose, room in on_gpu.items():
+        monkeypatch.setattr(card_task, "room_on", lambda _, room=room: room)
+        with pytest.raises(TaskRefused, match=f"{whose} memory with all else, and there are 1.53e-05 GiB"):
+            task.perform(**volumes)
     assert told == []
 
 

@@ -98,7 +98,8 @@ class CardTask(FolderTask):
         grid = volumes[card.inputs[0].id]
         volumes = {id: grid.like(volume.array) for id, volume in volumes.items()}  # an axis near 45 degrees turns alike
         turned = as_turned(grid, card)
-        demand_room(card, seen_shape(turned.array.shape, turned.spacing_mm, card), room_on(self.device))
+        seen_as = seen_shape(turned.array.shape, turned.spacing_mm, card)
+        demand_room(card, seen_as, grid.array.shape, room_on(self.device))
         self.progress(0.0, "preparing the volumes")
         channels, seen = self._prepared(volumes)
 
