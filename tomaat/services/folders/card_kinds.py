@@ -13,6 +13,7 @@ from tomaat.services.folders.card_reading import CARD, read_card
 from tomaat.services.folders.card_task import CardTask
 from tomaat.services.folders.folder_refused import FolderRefused
 from tomaat.services.folders.kind import Kind
+from tomaat.services.folders.onnx_data import demand_data_inside
 
 #: What a card tells about its service.
 TOLD = ("description", "version", "deadline_seconds", "intended_use", "licence", "reference", "contact")
@@ -97,8 +98,12 @@ def _files(place: Path, suffixes: tuple[str, ...]) -> list[Path]:
 
 
 def _demand_content(place: Path, file: Path, base: type[CardTask]) -> None:
-    """Tell a file that has only the ending of its kind. Raises ``FolderRefused``."""
+    """Tell a file that has only the ending of its kind, or that leads out of its folder. Raises ``FolderRefused``.
+
+    A folder is looked at before ``add`` copies it, which would make a file of the folder out of a link.
+    """
     if base is OnnxTask:
+        demand_data_inside(file)
         return
     try:
         with zipfile.ZipFile(file) as archive:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from tomaat.processes.proc import machine_memory_bytes
 from tomaat.services.folders.card import Card
 from tomaat.services.task_refused import TaskRefused
 
+FLOAT_BYTES = 4
 GIB = 1024**3
 
 
@@ -21,31 +23,68 @@ def seen_shape(shape: Sequence[int], spacing_mm: Sequence[float], card: Card) ->
     return tuple(max(1, round(n * mm / ours)) for n, mm, ours in zip(shape, spacing_mm, card.spacing_mm, strict=True))
 
 
-def needed_bytes(card: Card, shape: Sequence[int]) -> int:
-    """Foretell the bytes for a volume of ``shape`` (i, j, k) as the network sees it, without those of its layers.
+@dataclass(frozen=True, kw_only=True)
+class FreeBytes:
+    """The memory that a ticket may have."""
 
-    They are float32: the channels, once more where they are filled up, the output's channels, and the tiles' weights.
-    """
-    values = 2 * len(card.inputs) + card.channels + (card.patch is not None)
-    return values * int(np.prod(shape, dtype=np.int64)) * np.dtype(np.float32).itemsize
+    machine_bytes: int  #: what Linux can give
+    gpu_bytes: int | None = None  #: all of the GPU, whose other networks can go; ``None`` without one
 
 
-def demand_room(card: Card, shape: Sequence[int], free_bytes: int) -> None:
-    """Raise ``TaskRefused`` where the outputs for a volume that the network sees so have no room."""
-    needed = needed_bytes(card, shape)
+@dataclass(frozen=True, kw_only=True)
+class CardBytes:
+    """Foretold bytes for one ticket, without those of the network's layers; all values are float32, or count so."""
+
+    channels: int  #: what the network sees
+    outputs: int
+    run: int  #: both, the channels once more where they are filled up, and the tiles' weights
+    preparing: int  #: beside the channels: one volume turned, sampled and scaled
+    back: int  #: beside the outputs: one of them on its way to the grid that was sent, and the results there
+
+    @classmethod
+    def of(cls, card: Card, seen: Sequence[int], sent: Sequence[int]) -> CardBytes:
+        """Foretell for a volume of the shape ``sent`` (i, j, k), of which the network sees the shape ``seen``.
+
+        The factors count the copies that ``as_seen``, ``scaled`` and ``onto_input`` hold at once, SimpleITK's too.
+        """
+        there, here = (int(np.prod(shape, dtype=np.int64)) * FLOAT_BYTES for shape in (seen, sent))
+        results = card.channels if card.output.kind == "regression" else 1
+        back = {"regression": results * here, "labels": 5 * there}.get(card.output.kind, 3 * there)
+        return cls(
+            channels=len(card.inputs) * there,
+            outputs=card.channels * there,
+            run=(2 * len(card.inputs) + card.channels + (card.patch is not None)) * there,
+            preparing=3 * here + 2 * there,
+            back=back if card.spacing_mm is None else 5 * there + (results + 3) * here,
+        )
+
+
+def demand_room(card: Card, seen: Sequence[int], sent: Sequence[int], room: FreeBytes) -> None:
+    """Raise ``TaskRefused`` where a ticket has no room; ``seen`` and ``sent`` as ``CardBytes.of`` takes them."""
+    needed = CardBytes.of(card, seen, sent)
+    if room.gpu_bytes is not None:
+        _demand(card, seen, needed.run, room.gpu_bytes, "the GPU's")
+        _demand(card, seen, max(needed.preparing, needed.back), room.machine_bytes, "the machine's")
+        return
+    most = max(needed.channels + needed.preparing, needed.run, needed.outputs + needed.back)
+    _demand(card, seen, most, room.machine_bytes, "the machine's")
+
+
+def _demand(card: Card, seen: Sequence[int], needed: int, free_bytes: int, whose: str) -> None:
     if needed > free_bytes:
         raise TaskRefused(
-            f"{card.inputs[0].id}: as the network sees it, it has {' x '.join(map(str, shape))} voxels. Their "
-            f"{card.channels} output channels need {needed / GIB:.3g} GiB with all else, and there are "
-            f"{free_bytes / GIB:.3g} GiB; send a part of the volume.",
+            f"{card.inputs[0].id}: as the network sees it, it has {' x '.join(map(str, seen))} voxels. Their "
+            f"{card.channels} output channels need {needed / GIB:.3g} GiB of {whose} memory with all else, and there "
+            f"are {free_bytes / GIB:.3g} GiB; send a part of the volume.",
             code="too-large",
         )
 
 
-def room_on(device: Any) -> int:
-    """Tell the bytes that a ticket may have: all of a GPU, whose other networks can go, or what Linux can give."""
+def room_on(device: Any) -> FreeBytes:
+    """Tell the memory that a ticket on a device (a ``torch.device``) may have."""
+    machine_bytes = machine_memory_bytes("MemAvailable")
     if device.type != "cuda":
-        return machine_memory_bytes("MemAvailable")
+        return FreeBytes(machine_bytes=machine_bytes)
     from torch.cuda import mem_get_info  # noqa: PLC0415 (only a worker loads torch)
 
-    return int(mem_get_info(device)[1])
+    return FreeBytes(machine_bytes=machine_bytes, gpu_bytes=int(mem_get_info(device)[1]))

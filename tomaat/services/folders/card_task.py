@@ -96,8 +96,10 @@ class CardTask(FolderTask):
         volumes: Mapping[str, Volume] = {each.id: inputs[each.id] for each in card.inputs}
         demand_one_grid(volumes)
         grid = volumes[card.inputs[0].id]
+        volumes = {id: grid.like(volume.array) for id, volume in volumes.items()}  # an axis near 45 degrees turns alike
         turned = as_turned(grid, card)
-        demand_room(card, seen_shape(turned.array.shape, turned.spacing_mm, card), room_on(self.device))
+        seen_as = seen_shape(turned.array.shape, turned.spacing_mm, card)
+        demand_room(card, seen_as, grid.array.shape, room_on(self.device))
         self.progress(0.0, "preparing the volumes")
         channels, seen = self._prepared(volumes)
 
@@ -107,6 +109,9 @@ class CardTask(FolderTask):
         found = self._run(channels, tell)
         del channels
         self._demand_channels(len(found))
+        demand_finite(found)
+        if not card.output.activated:
+            found = activated(found, card.output.kind)
         self.progress(END, "back to the volume's grid")
         if card.output.kind == "regression":
             return dict(zip(card.output.outputs, volumes_on(grid, seen, found), strict=True))
@@ -126,14 +131,26 @@ class CardTask(FolderTask):
         return channels, volume
 
     def _run(self, channels: Any, tell: Any) -> Any:
-        """Run the network; (c, i, j, k) to probabilities, values or labels of shape (classes, i, j, k)."""
+        """Run the network; (c, i, j, k) to its outputs of shape (classes, i, j, k)."""
         card = self.card
         if card.patch is None:
             tell(0, 1)
-            found = run_whole(self.network, channels, card.multiple_of, card.outside)
-        else:
-            found = run_tiled(self.network, channels, card.patch, card.overlap, outside=card.outside, progress=tell)
-        return found if card.output.activated else activated(found, card.output.kind)
+            return run_whole(self.network, channels, card.multiple_of, card.outside)
+        return run_tiled(self.network, channels, card.patch, card.overlap, outside=card.outside, progress=tell)
+
+
+def demand_finite(found: Any) -> None:
+    """Raise ``WrongValue`` where outputs (classes, i, j, k) are infinite or no numbers; they would become labels."""
+    from torch import isfinite  # noqa: PLC0415 (only a worker loads torch)
+
+    wrong = 0
+    for channel in found:
+        if not isfinite(channel.sum()):  # one pass and no further memory, where all is well
+            wrong += int((~isfinite(channel)).sum())
+    if wrong:
+        raise WrongValue(
+            f"{wrong} of {found.numel()} values that the network gave are infinite or no numbers; export it in float32"
+        )
 
 
 def activated(found: Any, kind: str) -> Any:

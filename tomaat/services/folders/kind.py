@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class Kind:
     """How folders of one tool are known, and how each becomes a service.
 
-    ``make`` reads texts only, imports no package of the tool, and raises ``FolderRefused``.
+    ``make`` reads texts and no weights, imports no package of the tool, and raises ``FolderRefused``.
     """
 
     name: str  #: as people call it: ``nnU-Net``

@@ -9,6 +9,8 @@ import onnxruntime
 import structlog
 import torch
 
+from tomaat.services.folders.onnx_data import demand_data_inside
+
 log = structlog.get_logger()
 
 TYPES = {"tensor(float)": torch.float32, "tensor(float16)": torch.float16, "tensor(double)": torch.float64}
@@ -17,8 +19,9 @@ TYPES = {"tensor(float)": torch.float32, "tensor(float16)": torch.float16, "tens
 class OnnxNetwork:
     """A network of one input and a first output; (1, c, i, j, k), float32, to (1, classes, i, j, k).
 
-    It runs on the GPU where onnxruntime can use it, else on the CPU. Raises ``ValueError`` for another interface, and
-    errors of onnxruntime for what is no ONNX file. On a GPU onnxruntime uses the CUDA libraries that torch has loaded.
+    It runs on the GPU where onnxruntime can use it, else on the CPU. Raises ``ValueError`` for another interface,
+    ``FolderRefused`` for tensors that lie outside of the folder, and errors of onnxruntime for what is no ONNX file. On
+    a GPU onnxruntime uses the CUDA libraries that torch has loaded.
     """
 
     def __init__(self, file: Path, device: torch.device) -> None:
@@ -27,6 +30,8 @@ class OnnxNetwork:
         options.intra_op_num_threads = torch.get_num_threads()
         options.enable_cpu_mem_arena = False  # it would keep the largest ticket's memory, and is no faster
         options.log_severity_level = 3  # errors; a missing provider is logged below
+        options.add_session_config_entry("session.load_model_format", "ONNX")  # whatever the file looks like
+        demand_data_inside(file)  # no option names other files; kernels of another library are not registered
         self.session = onnxruntime.InferenceSession(str(file), options, providers=providers_for(device))
         if device.type == "cuda" and self.session.get_providers()[0] == "CPUExecutionProvider":
             log.warning("onnx.on_cpu", file=file.name, remedy="install the onnxruntime-gpu that fits torch's CUDA")

@@ -10,6 +10,8 @@ from tomaat.refusals import WrongValue
 from tomaat.volumes import Volume
 from tomaat.volumes.labels import LARGEST_LABEL, same_grid
 
+WHOLE_WITHIN = 1e-3  #: of a label: how far from it a network's float may lie
+
 
 def labels_on(grid: Volume, seen: Volume, found: Any, kind: str, cut: float) -> Volume:
     """Give the labels of a network's output on ``grid``.
@@ -56,9 +58,16 @@ def _smallest(values: Any, classes: int) -> np.ndarray[Any, Any]:
 
 
 def _whole(values: Any) -> np.ndarray[Any, Any]:
-    """Demand labels, whole numbers as floats may hold them."""
-    array = np.rint(values.cpu().numpy())
-    if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= LARGEST_LABEL):
+    """Demand labels, whole numbers as floats may hold them. Raises ``WrongValue``."""
+    given = values.cpu().numpy()
+    array = np.rint(given)
+    between = np.abs(given - array) > WHOLE_WITHIN
+    if between.any():
+        raise WrongValue(
+            f"the network gave {given[between][0]:g}, which is no label; such values look like probabilities: write "
+            "output: {kind: softmax} or {kind: sigmoid} into its card"
+        )
+    if not (array.min() >= 0 and array.max() <= LARGEST_LABEL):
         raise WrongValue(f"the network gave values that are no labels; by its card they are 0 to {LARGEST_LABEL}")
     return np.asarray(array.astype(np.int32))
 
