@@ -19,7 +19,7 @@ from tomaat.services.__main__ import main
 from tomaat.services.find import find_tasks
 from tomaat.services.folders import adding, kinds
 from tomaat.services.folders.folder_refused import FolderRefused
-from tomaat.services.folders.folder_task import FolderTask, demand_one_grid
+from tomaat.services.folders.folder_task import FolderTask, on_one_grid
 from tomaat.services.folders.kind import Kind
 from tomaat.services.own_texts import versions_of
 from tomaat.volumes import Volume
@@ -338,8 +338,8 @@ def test_volumes_on_other_grids_are_refused_by_the_culprits_name():
     def volume(shape=(4, 3, 2), origin_mm=(0, 0, 0)):
         return Volume(array=np.zeros(shape), spacing_mm=(1, 1, 2), origin_mm=origin_mm, direction=AXES)
 
-    demand_one_grid({"t1": volume(), "t2": volume()})
+    on_one_grid({"t1": volume(), "t2": volume()})
     with pytest.raises(TaskRefused, match=r"flair: it has 4 x 3 x 3 voxels, and t1 has 4 x 3 x 2"):
-        demand_one_grid({"t1": volume(), "t2": volume(), "flair": volume((4, 3, 3))})
+        on_one_grid({"t1": volume(), "t2": volume(), "flair": volume((4, 3, 3))})
     with pytest.raises(TaskRefused, match=r"t2: it lies elsewhere than t1, by up to 0.5 voxels"):
-        demand_one_grid({"t1": volume(), "t2": volume(origin_mm=(0, 0, 1))})
+        on_one_grid({"t1": volume(), "t2": volume(origin_mm=(0, 0, 1))})

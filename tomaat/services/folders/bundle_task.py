@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from tomaat.services.folders.bundle_metadata import BundleMetadata
 from tomaat.services.folders.bundle_outputs import outputs_of
-from tomaat.services.folders.folder_task import FolderTask, demand_one_grid
+from tomaat.services.folders.folder_task import FolderTask, on_one_grid
 from tomaat.services.folders.kept_modules import KeptModules
 from tomaat.services.task import Outputs
 
@@ -29,7 +29,6 @@ class BundleTask(FolderTask):
 
     def perform(self, **inputs: Any) -> Outputs:
         """Run the bundle on the volumes, one for each channel, all on one grid."""
-        volumes = {id: inputs[id] for id in self.metadata.channels}
-        demand_one_grid(volumes)
+        volumes = on_one_grid({id: inputs[id] for id in self.metadata.channels})
         found = self.bundle.predict(list(volumes.values()), self.progress, inputs.get(OVERLAP))
         return outputs_of(found, next(iter(volumes.values())), self.metadata)

@@ -13,7 +13,7 @@ from tomaat.refusals import WrongValue
 from tomaat.services.folders.card import AS_SENT, CUT, Card
 from tomaat.services.folders.card_memory import demand_room, room_on, seen_shape
 from tomaat.services.folders.folder_refused import FolderRefused
-from tomaat.services.folders.folder_task import FolderTask, demand_one_grid
+from tomaat.services.folders.folder_task import FolderTask, on_one_grid
 from tomaat.services.folders.intensity import scaled
 from tomaat.services.folders.onto_input import labels_on, volumes_on
 from tomaat.services.folders.tiles import run_tiled, run_whole
@@ -93,10 +93,8 @@ class CardTask(FolderTask):
     def perform(self, **inputs: Any) -> Outputs:
         """Give the labels, or the volumes, on the inputs' own grid."""
         card = self.card
-        volumes: Mapping[str, Volume] = {each.id: inputs[each.id] for each in card.inputs}
-        demand_one_grid(volumes)
+        volumes = on_one_grid({each.id: inputs[each.id] for each in card.inputs})
         grid = volumes[card.inputs[0].id]
-        volumes = {id: grid.like(volume.array) for id, volume in volumes.items()}  # an axis near 45 degrees turns alike
         turned = as_turned(grid, card)
         seen_as = seen_shape(turned.array.shape, turned.spacing_mm, card)
         demand_room(card, seen_as, grid.array.shape, room_on(self.device))

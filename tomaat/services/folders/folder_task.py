@@ -73,8 +73,11 @@ class FolderTask(Task):
             raise FolderRefused(f"{name} has changed since it was trusted: {reason} Where you trust it now: {remedy}")
 
 
-def demand_one_grid(volumes: Mapping[str, Volume]) -> None:
-    """Raise ``TaskRefused`` unless all volumes, by their inputs' ids, lie on the first one's grid."""
+def on_one_grid(volumes: Mapping[str, Volume]) -> dict[str, Volume]:
+    """Give all volumes, by their inputs' ids, exactly the first one's grid; raises ``TaskRefused`` for another one.
+
+    A little apart is no other one. Axes near 45 degrees would be turned in two ways even so, without a word.
+    """
     (first, grid), *others = volumes.items()
     for name, volume in others:
         if volume.array.shape != grid.array.shape:
@@ -94,6 +97,7 @@ def demand_one_grid(volumes: Mapping[str, Volume]) -> None:
                 "on one grid: resample one onto the other.",
                 code="another-grid",
             )
+    return {name: grid.like(volume.array) for name, volume in volumes.items()}
 
 
 def _shape(volume: Volume) -> str:

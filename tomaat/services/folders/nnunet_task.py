@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tomaat.services.folders.folder_task import FolderTask, demand_one_grid
+from tomaat.services.folders.folder_task import FolderTask, on_one_grid
 from tomaat.services.folders.nnunet_model import NnunetModel
 from tomaat.services.task import Outputs
 from tomaat.services.task_refused import TaskRefused
@@ -43,8 +43,7 @@ class NnunetTask(FolderTask):
 
     def perform(self, **inputs: Any) -> Outputs:
         """Return the labels on the volumes' grid, shape (i, j, k)."""
-        volumes = {id: inputs[id] for id in self.channel_ids}
-        demand_one_grid(volumes)
+        volumes = on_one_grid({id: inputs[id] for id in self.channel_ids})
         demand_numbers(volumes)
         grid = volumes[self.channel_ids[0]]
         array = self.network.segment(
