@@ -129,7 +129,12 @@ def test_an_environment_in_which_no_worker_can_start_is_told(tmp_path):
     bare = tmp_path / "bare/bin/python"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
     pythons = {"Liver": sys.executable, "Heart": str(bare), "Spleen": sys.executable, "Lung": "/nowhere/python"}
-    good, lacking, gone = workers.look_at_environments(Settings(ENVIRONMENTS=pythons))
+    for name in ("Liver", "Heart", "Lung"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "tomaat.yaml").touch()
+    found = workers.look_at_environments(Settings(ENVIRONMENTS=pythons, CUSTOM_TASKS_DIR=tmp_path))
+    none, good, lacking, gone = found
+    assert (none.level, "names Spleen, which is no network folder" in none.says) == ("problem", True)
     assert (good.level, good.says.startswith(f"{sys.executable}, with torch 2.")) == ("ok", True)
     assert (lacking.level, "ModuleNotFoundError" in lacking.says) == ("problem", True)
     assert (gone.level, "/nowhere/python cannot be run" in gone.says) == ("problem", True)

@@ -162,8 +162,9 @@ def beating(sources, lanes, **parts):
     """A scheduler with these lanes, in the midst of its life."""
     kept = parts.pop("kept", Mock())
     reloads = Mock(asked=Mock(return_value=[]))
+    kept = dict.fromkeys([lane.lease.name for lane in lanes], kept)
     scheduler = Scheduler(
-        [], sources, None, Mock(), None, watch=None, reloads=reloads, kept={"a": kept}, poll_seconds=1, lanes=1
+        [], sources, None, Mock(), None, watch=None, reloads=reloads, kept=kept, poll_seconds=1, lanes=1
     )
     scheduler.usable = [Named(lane.lease) for lane in lanes]
     scheduler.running = {lane.lease.name: Running(lane.lease) for lane in lanes}
@@ -234,4 +235,7 @@ class Running:
 
     def __init__(self, lease):
         self.lease = lease
-        self.lanes = [Mock()]
+        self.source = Named(lease)
+        lane = Mock()
+        lane.lane.kept.environment.python = None
+        self.lanes = [lane]

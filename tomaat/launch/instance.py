@@ -67,17 +67,21 @@ class Instance:
 
     def is_ready(self) -> bool:
         """Tell whether requests can be served: a compute source offers something, and has loaded all that it offers."""
-        return self._offers() and not self.loading()
+        return self._offers() and self._ask_what_loads() == []
 
     def loading(self) -> list[tuple[str, str, float]]:
         """List the sources that still load: the source, the file or service, and the seconds."""
+        return self._ask_what_loads() or []
+
+    def _ask_what_loads(self) -> list[tuple[str, str, float]] | None:
+        """Ask the database; ``None`` where it does not answer soon, as at the start of a busy machine."""
         if self.database_url is None:
             return []
         database = connect(self.database_url, deadline_seconds=ANSWER_SECONDS)
         try:
             return WatchStore(database).loading()
         except DatabaseUnavailable:
-            return []
+            return None
         finally:
             database.dispose()
 

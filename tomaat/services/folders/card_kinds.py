@@ -1,150 +1,60 @@
-"""The kinds of network folders that are one file of a network and a card beside it."""
+"""The kinds of network folders that are one file of a network and a card beside it.
+
+Cards are read by pydantic, which takes a worker a third of a second to import: it does so only where there is a card.
+"""
 
 from __future__ import annotations
 
 import functools
-import zipfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from Inputs import FloatInput
-from tomaat.services.folders.card import CUT, Card
-from tomaat.services.folders.card_reading import CARD, read_card
-from tomaat.services.folders.card_task import CardTask
-from tomaat.services.folders.folder_refused import FolderRefused
+from tomaat.services.folders.card_files import CARD, files_of
 from tomaat.services.folders.kind import Kind
-from tomaat.services.folders.onnx_data import demand_data_inside
 
-#: What a card tells about its service.
-TOLD = ("description", "version", "deadline_seconds", "intended_use", "licence", "reference", "contact")
-
-
-class OnnxTask(CardTask):
-    """A service of an ONNX file."""
-
-    packages = ("onnxruntime", "onnxruntime-gpu", "torch")
-
-    def open_network(self, device: Any) -> Any:
-        """Open the file by onnxruntime."""
-        from tomaat.services.folders.onnx_network import OnnxNetwork  # noqa: PLC0415 (only a worker has the package)
-
-        return OnnxNetwork(self.file, device)
-
-
-class TorchScriptTask(CardTask):
-    """A service of a TorchScript file."""
-
-    packages = ("torch",)
-
-    def open_network(self, device: Any) -> Any:
-        """Open the file by torch."""
-        from tomaat.services.folders.torch_network import ScriptedNetwork  # noqa: PLC0415 (only a worker loads torch)
-
-        return ScriptedNetwork(self.file, device)
-
-
-class ExportedTask(CardTask):
-    """A service of a file of ``torch.export``."""
-
-    packages = ("torch",)
-
-    def open_network(self, device: Any) -> Any:
-        """Open the file by torch."""
-        from tomaat.services.folders.torch_network import ExportedNetwork  # noqa: PLC0415 (only a worker loads torch)
-
-        return ExportedNetwork(self.file, device)
+if TYPE_CHECKING:
+    from tomaat.services.folders.card_task import CardTask
 
 
 def is_card_of(suffixes: tuple[str, ...], place: Path) -> bool:
     """Tell whether a folder has a card, and beside it a file of one of the suffixes."""
-    return (place / CARD).is_file() and bool(_files(place, suffixes))
+    return (place / CARD).is_file() and bool(files_of(place, suffixes))
 
 
-def make_task_of(base: type[CardTask], suffixes: tuple[str, ...], place: Path, name: str) -> type[CardTask]:
-    """Make the class of a folder's service. Raises ``FolderRefused``."""
-    card = read_card(place)
-    file = network_file(place, card, suffixes)
-    _demand_content(place, file, base)
-    inputs: list[Any] = [each.declared() for each in card.inputs]
-    if card.output.kind == "sigmoid":
-        inputs.append(
-            FloatInput(CUT, "Probability above which a voxel counts", minimum=0.0, maximum=1.0, default=card.output.cut)
-        )
-    told = {each: getattr(card, each) for each in TOLD}
-    return type(base.__name__, (base,), {"task_identifier": name, "card": card, "file": file, "inputs": inputs, **told})
+def make(task: str, suffixes: tuple[str, ...], place: Path, name: str) -> type[CardTask]:
+    """Make the class of a folder's service, by the name of its task's class. Raises ``FolderRefused``."""
+    from tomaat.services.folders import card_folders  # noqa: PLC0415 (as the module says)
+
+    return card_folders.make_task_of(getattr(card_folders, task), suffixes, place, name)
 
 
-def network_file(place: Path, card: Card, suffixes: tuple[str, ...]) -> Path:
-    """Choose the network's file: the card's own, or the only one. Raises ``FolderRefused``."""
-    there = _files(place, suffixes)
-    if card.network is not None:
-        chosen = [file for file in there if file.name == card.network]
-        if not chosen:
-            names = ", ".join(file.name for file in there)
-            raise FolderRefused(
-                f"{place.name}/{CARD}: network: {card.network!r} is no such file of the folder; there is {names}."
-            )
-        return chosen[0]
-    if len(there) != 1:
-        names = ", ".join(file.name for file in there) or "none"
-        raise FolderRefused(
-            f"{place.name} holds {len(there)} networks: {names}; say which by network: in its {CARD}, or leave one."
-        )
-    return there[0]
-
-
-def _files(place: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    return sorted(each for each in place.iterdir() if each.is_file() and each.name.lower().endswith(suffixes))
-
-
-def _demand_content(place: Path, file: Path, base: type[CardTask]) -> None:
-    """Tell a file that has only the ending of its kind, or that leads out of its folder. Raises ``FolderRefused``.
-
-    A folder is looked at before ``add`` copies it, which would make a file of the folder out of a link.
-    """
-    if base is OnnxTask:
-        demand_data_inside(file)
-        return
-    try:
-        with zipfile.ZipFile(file) as archive:
-            names = {name.partition("/")[2] for name in archive.namelist()}
-    except (OSError, zipfile.BadZipFile) as error:
-        raise FolderRefused(f"{place.name}/{file.name} is no file of torch: {error}; export it anew.") from error
-    scripted, exported = "constants.pkl" in names, "archive_format" in names
-    if base is ExportedTask and not exported:
-        raise FolderRefused(f"{place.name}/{file.name} is none of torch.export.save; write it by that.")
-    if base is TorchScriptTask and exported:
-        raise FolderRefused(f"{place.name}/{file.name} was written by torch.export.save; name it *.pt2.")
-    if base is TorchScriptTask and not scripted:
-        raise FolderRefused(
-            f"{place.name}/{file.name} holds weights alone, and no network: export it to ONNX, or write a task "
-            "(docs/tutorial.md)."
-        )
-
-
-def _kind(name: str, base: type[CardTask], suffixes: tuple[str, ...], trust: str | None, requirements: str) -> Kind:
+def _kind(
+    name: str, task: str, suffixes: tuple[str, ...], trust: str | None, *, package: str, requirements: str
+) -> Kind:
     return Kind(
         name=name,
         is_one=functools.partial(is_card_of, suffixes),
-        make=functools.partial(make_task_of, base, suffixes),
+        make=functools.partial(make, task, suffixes),
         needs_trust=lambda _: trust,
-        package=base.packages[0],
+        package=package,
         requirements=requirements,
     )
 
 
-ONNX = _kind("ONNX", OnnxTask, (".onnx",), None, "requirements-onnx.txt")
+ONNX = _kind("ONNX", "OnnxTask", (".onnx",), None, package="onnxruntime", requirements="requirements-onnx.txt")
 TORCHSCRIPT = _kind(
     "TorchScript",
-    TorchScriptTask,
+    "TorchScriptTask",
     (".ts", ".pt", ".torchscript"),
     "A TorchScript file is a program, which torch runs as its author wrote it.",
-    "requirements.txt",
+    package="torch",
+    requirements="requirements.txt",
 )
 EXPORTED = _kind(
     "torch.export",
-    ExportedTask,
+    "ExportedTask",
     (".pt2",),
     "A file of torch.export is a program, and torch's reader of it is no barrier against a hostile one.",
-    "requirements.txt",
+    package="torch",
+    requirements="requirements.txt",
 )

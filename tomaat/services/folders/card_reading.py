@@ -11,10 +11,10 @@ from pydantic import BaseModel, ValidationError
 
 from tomaat.refusals import shown
 from tomaat.services.folders.card import Card, CardCategory, CardCode, CardInput, CardLabel, CardOutput
+from tomaat.services.folders.card_files import CARD
 from tomaat.services.folders.card_intensity import AsItIs, Percentiles, WindowScaling, ZScore
 from tomaat.services.folders.folder_refused import FolderRefused
 
-CARD = "tomaat.yaml"
 LARGEST_BYTES = 1024 * 1024
 
 #: Our sentences, by pydantic's names of faults; ``{…}`` stands for what it tells of the fault.
