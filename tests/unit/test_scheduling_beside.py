@@ -3,13 +3,16 @@
 import sys
 import threading
 from functools import partial
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tomaat.devices.need import Need
+from tomaat.messages import WorkerReady
 from tomaat.scheduling.beside import MOST_BESIDE, MOST_LANES, NOTHING_CHANGED, LaneNow, LanesOfSource, admits
+from tomaat.scheduling.offering import Offering
 from tomaat.tickets.reload_store import ReloadOutcome
 
 SECONDS = 60.0  #: after which a lane that waits for ever fails its test
@@ -183,14 +186,25 @@ def test_how_a_reload_went_is_told_once_all_lanes_are_through_with_what_each_has
     assert (last.failed, last.says) == joined
 
 
-def test_a_lane_without_a_worker_that_could_begin_keeps_no_reload_and_no_withdrawal_waiting():
+def test_a_lane_without_a_worker_that_could_begin_keeps_no_reload_waiting():
     told = LanesOfSource(None, on_gpu=False)
     one, other = (told.join(lambda: None) for _ in range(2))
     done = ReloadOutcome(failed=False, says="offered are A")
     assert one.outcome(7, done) is None
-    assert not one.others_are_through
     other.tell(broken="/x/python: it cannot start")
     assert one.outcome(7, done) == ReloadOutcome(failed=True, says="/x/python: it cannot start")
-    assert one.others_are_through
     other.tell(broken=None)
     assert one.outcome(7, done) is None
+
+
+def test_what_a_lane_offers_that_cannot_start_now_is_not_withdrawn():
+    told = LanesOfSource(None, on_gpu=False)
+    one, other = (told.join(lambda: None) for _ in range(2))
+    sources = Mock()
+    offering = Offering(sources, Mock(), Mock(), load_seconds=1.0, beside=one)
+    other.tell(broken="/x/python: it cannot start")
+    offering.note(WorkerReady())
+    sources.withdraw_others.assert_not_called()
+    other.tell(broken=None, complete=True)
+    offering.tell()
+    sources.withdraw_others.assert_called_once()

@@ -282,11 +282,6 @@ class Beside:
         return not any(lane.complete for lane in list(self.lanes.now)[: self.number - 1])
 
     @property
-    def others_are_through(self) -> bool:
-        """Whether each other lane's worker has loaded all that it offers, or has none that could."""
-        return all(lane.complete or lane.broken for lane in self.others)
-
-    @property
     def reserved(self) -> dict[int, int]:
         """The waiting tickets that the other lanes' workers read, and their places in the order."""
         return dict(lane.ahead for lane in self.others if lane.ahead is not None)

@@ -126,7 +126,7 @@ class Offering:
             if self.untold:
                 self.sources.offer(self.lease, [as_row(offered) for offered in self.untold])
                 self.untold = []
-            if self.complete and not self.withdrawn and self.beside.others_are_through:
+            if self.complete and not self.withdrawn and all(lane.complete for lane in self.beside.others):
                 self.sources.withdraw_others(self.lease, self.offers.keys() | self.beside.offered_by_others)
                 self.withdrawn = True
             if loads != self.told_loading:

@@ -61,8 +61,9 @@ def add(place: Path, tasks: Path, name: str | None = None, *, trusted: bool = Fa
 
 def trust_folder(name: str, tasks: Path) -> str:
     """Trust a folder as it is now; return its SHA-256. Raises ``FolderRefused``."""
-    examine(find(name, tasks))
-    return trust(find(name, tasks))
+    place = find(name, tasks)
+    examine(place)
+    return trust(place)
 
 
 def remove(name: str, tasks: Path) -> None:
