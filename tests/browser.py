@@ -16,7 +16,7 @@ from tests.needs import need
 CACHE = Path(__file__).resolve().parents[1] / ".cache"
 SCREENSHOTS = CACHE / "screenshots"
 AXE = "axe-core@4.14.1"
-BROWSER = "chromium-headless-shell"  #: the same engine as chromium, without the windows that nobody sees: a third quicker
+BROWSER = "chromium-headless-shell"  #: Chromium without windows, which nobody sees here
 PATIENCE_SECONDS = 120  #: for what happens at once on a quiet machine
 FLAGS = [
     "--no-sandbox",  # tests may run as root
