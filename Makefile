@@ -11,6 +11,7 @@ ARGS ?=
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --no-input
 
 .PHONY: help demo serve reload keys manager sources backup doctor docs pictures test test-quick check check-python check-page benchmark benchmark-peers mutants chaos
+.PHONY: image image-check
 .PHONY: train-inner-ear evaluate-inner-ear clean
 .DEFAULT_GOAL := help
 
@@ -42,6 +43,12 @@ backup: $(VENV)/requirements  ## make backup ARGS="make PLACE --keep 7", ARGS="v
 doctor:  ## name each fault of the setup and its remedy; changes nothing
 	@test -x $(VENV)/bin/python || { echo "There is no $(VENV) yet: make demo, or make serve, sets everything up."; exit 1; }
 	@$(VENV)/bin/python -m tomaat.launch doctor $(ARGS)
+
+image:  ## build the container image tomaat by buildah: docs/production.md; ARGS="--folders nnunet"
+	@$(PYTHON) -m tools.image $(ARGS)
+
+image-check: $(VENV)/requirements  ## build it on a Debian made here, run the demo in it, look at what it holds; root, ten minutes
+	@$(VENV)/bin/python -m tools.image_check $(ARGS)
 
 docs: $(VENV)/requirements-docs  ## build the documents' site into .cache/site
 	@$(VENV)/bin/python -m sphinx --fail-on-warning --keep-going -q -c docs -d $(SITE)-read . $(SITE)

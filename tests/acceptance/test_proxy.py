@@ -65,7 +65,7 @@ http {{
 class Proxy:
     """nginx with the shipped file; only names, ports, paths and the certificate are its own."""
 
-    def __init__(self, folder, upstream_port):
+    def __init__(self, folder, *upstream_ports):
         self.folder = folder
         self.port = free_port()
         self.plain_port = free_port()
@@ -89,7 +89,7 @@ class Proxy:
             "/etc/ssl/tomaat.pem": self.certificate,
             "/etc/ssl/private/tomaat.key": str(folder / "tomaat.key"),
             "/var/log/nginx": str(folder),
-            "127.0.0.1:5000": f"127.0.0.1:{upstream_port}",
+            "server 127.0.0.1:5000;": " ".join(f"server 127.0.0.1:{port};" for port in upstream_ports),
             "tomaat.example.org": "localhost",
         }.items():
             assert old in text, old

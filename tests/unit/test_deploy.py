@@ -7,9 +7,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.confined import read
 from tests.needs import need
+from tomaat.database.facts import QUIET_LOG
+from tomaat.launch.__main__ import COMMANDS
 from tomaat.launch.instance import DOORS, STOP_SECONDS
 from tomaat.launch.open_door import MISCONFIGURED
 from tomaat.scheduling.worker_user import CAPABILITIES
@@ -17,6 +20,8 @@ from TOMAATSettings import Settings, read_settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEPLOY = REPOSITORY / "deploy"
+CONTAINERFILE = (DEPLOY / "Containerfile").read_text()
+COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 UNITS = sorted(path.name for path in (DEPLOY / "systemd").iterdir())
 HOME = "/srv/tomaat"
 PYTHON = f"{HOME}/.venv/bin/python3"
@@ -132,7 +137,8 @@ def test_the_proxy_lets_through_what_the_service_takes():
     proxy = (DEPLOY / "nginx/tomaat.conf").read_text()
     assert int(re.search(r"client_max_body_size (\d+)m;", proxy)[1]) * MIB > settings["LARGEST_UPLOAD_BYTES"].default
     assert int(re.search(r"proxy_read_timeout (\d+)s;", proxy)[1]) > settings["LONGEST_WAIT_SECONDS"].default
-    assert f"proxy_pass http://{settings['HOST'].default}:{settings['PORT'].default};" in proxy
+    assert f"    server {settings['HOST'].default}:{settings['PORT'].default};\n" in proxy
+    assert "proxy_pass http://tomaat;" in proxy
 
 
 def test_no_server_of_the_proxy_logs_what_was_asked_for():
@@ -180,3 +186,78 @@ def test_the_guide_names_every_file_that_is_shipped():
     for path in DEPLOY.rglob("*"):
         if path.is_file():
             assert str(path.relative_to(REPOSITORY)) in guides, path
+
+
+# Containers
+
+
+def copied():
+    """Name what the Containerfile takes out of this repository."""
+    lines = re.findall(r"^COPY (?!--from)(.+) \S+$", CONTAINERFILE, re.MULTILINE)
+    return {path.relative_to(REPOSITORY) for line in lines for word in line.split() for path in REPOSITORY.glob(word)}
+
+
+def test_the_image_is_made_of_the_service_and_of_nothing_else():
+    ignored, *patterns = (
+        line for line in (REPOSITORY / ".dockerignore").read_text().splitlines() if not line.startswith("#")
+    )
+    assert ignored == "*"
+    let_in = {Path(pattern.removeprefix("!")) for pattern in patterns if pattern.startswith("!")}
+    requirements = {Path(path.name) for path in REPOSITORY.glob("requirements-*.txt")}
+    others = {Path("requirements-dev.txt"), Path("requirements-docs.txt")}
+    assert requirements - others == {path for path in let_in if path.name.startswith("requirements-")}
+    assert copied() - others == let_in
+    assert {Path(f"{door}.py") for door in DOORS} < let_in
+    assert all((REPOSITORY / path).exists() for path in let_in)
+    assert {"**/__pycache__", "**/*.pyc"} == set(patterns) - {f"!{path}" for path in let_in}
+
+
+def test_the_image_runs_as_nobody_in_particular_and_names_no_place_where_packages_come_from():
+    last = CONTAINERFILE[CONTAINERFILE.rindex("\nFROM ") :]
+    assert "\nUSER 10001:10001\n" in last
+    assert '\nENTRYPOINT ["/opt/tomaat/.venv/bin/python3", "-m", "tomaat.launch"]\n' in last
+    assert "://" not in CONTAINERFILE.replace("postgresql://tomaat-user@postgres:5432/tomaat", "")
+    assert "--mount=type=secret,id=pip" in CONTAINERFILE
+    assert "pip" not in last, "it cannot install anything later"
+
+
+def test_the_images_settings_are_some_and_give_a_database(monkeypatch):
+    given = dict(re.findall(r"(TOMAAT_\w+)=(\S+)", CONTAINERFILE))
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    settings = read_settings()
+    assert settings.database_given, "two containers must not start a private PostgreSQL on one folder"
+    assert settings.keys_needed
+    assert f"install -d -o tomaat -g tomaat -m 0700 {settings.BASE_STORAGE_DIR} " in CONTAINERFILE
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_doors_container_is_confined_and_has_settings_that_there_are(door, monkeypatch):
+    service = COMPOSE["services"][door.lower()]
+    assert service["command"] in COMMANDS
+    assert (service["read_only"], service["init"], service["cap_drop"]) == (True, True, ["ALL"])
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert not {"privileged", "user", "cap_add", "pid", "ipc", "network_mode"} & service.keys()
+    for name, value in service["environment"].items():
+        monkeypatch.setenv(name, value.replace("${POSTGRES_PASSWORD}", "0123abcd"))
+    settings = read_settings()
+    assert seconds(service["stop_grace_period"]) >= STOP_SECONDS
+    if door == "TaskScheduling":
+        assert seconds(service["stop_grace_period"]) >= settings.GRACE_SECONDS + STOP_SECONDS
+        assert "HOST_NAME" in settings.model_fields_set, "a container's own name is another one each time"
+    assert {volume.partition(":")[0] for volume in service["volumes"]} <= COMPOSE["volumes"].keys()
+    assert f"storage:{re.search('TOMAAT_BASE_STORAGE_DIR=(.+?) ', CONTAINERFILE)[1]}" in service["volumes"]
+
+
+def test_the_one_port_of_the_containers_is_the_machines_own_and_its_proxy_is_trusted():
+    ports = {name: service["ports"] for name, service in COMPOSE["services"].items() if "ports" in service}
+    port = Settings.model_fields["PORT"].default
+    assert ports == {"webservice": [f"127.0.0.1:{port}:{port}"]}
+    trusted = COMPOSE["services"]["webservice"]["environment"]["TOMAAT_TRUSTED_PROXIES"]
+    assert f'"{COMPOSE["networks"]["default"]["ipam"]["config"][0]["gateway"]}/32"' in trusted
+
+
+def test_the_containers_database_keeps_values_out_of_its_log():
+    command = COMPOSE["services"]["postgres"]["command"]
+    for name in ("log_min_error_statement", "log_error_verbosity", "log_parameter_max_length_on_error"):
+        assert f"-c {name}={QUIET_LOG[name]}" in command

@@ -2,6 +2,7 @@ import socket
 import time
 from types import SimpleNamespace
 
+from tomaat.launch import several
 from tomaat.launch.several import run_several
 from TOMAATSettings import Settings
 
@@ -34,3 +35,16 @@ def test_all_processes_are_asked_to_end_together_and_waited_for(tmp_path):
         run_several(program, settings, [bound], SimpleNamespace(sleep=sleep))
         assert bound.fileno() == -1, "nobody connects to a door that ends"
     assert len(list(tmp_path.glob("ended-*"))) == 3
+    assert list((tmp_path / "storage/tmp").iterdir()) == [], "what they counted goes with them"
+
+
+def test_containers_of_one_hosts_name_and_address_count_apart(tmp_path, monkeypatch):
+    settings = Settings(WEB_PROCESSES=3, BASE_STORAGE_DIR=tmp_path)
+    folders = []
+    for network in (1, 2, 1):
+        monkeypatch.setattr(several, "network_namespace", lambda number=network: number)
+        folders.append(several._empty_folder(settings))
+        assert list(folders[-1].iterdir()) == []
+        (folders[-1] / "counter_1.db").touch()
+    assert folders[0] == folders[2] != folders[1]
+    assert [path.name for path in folders[1].iterdir()] == ["counter_1.db"], "nobody else empties it"

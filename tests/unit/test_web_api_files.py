@@ -369,6 +369,19 @@ def test_a_volume_gets_its_name_once_it_is_durable(web, get, ticket, monkeypatch
     assert flushed == [(True, False)]
 
 
+def test_a_volume_that_another_webservice_made_meanwhile_stays_as_it_is(web, get, ticket, monkeypatch):
+    folder = web.storage.folder_of(web.store.tickets[ticket["id"]].folder)
+
+    def run(self, making, draft):
+        draft.write_bytes(b"mine, later")
+        making.path.write_bytes(b"the other's")
+        return {}
+
+    monkeypatch.setattr(inputs_as_read.InputsAsRead, "_run_program", run)
+    assert made(web, get, ticket).get_data() == b"the other's", "somebody may have fetched its first half already"
+    assert [path.name for path in folder.read.iterdir()] == ["scan.nii.gz"]
+
+
 def test_many_volumes_at_once_are_asked_to_come_again(web, get, ticket, monkeypatch):
     go_on = threading.Event()
 

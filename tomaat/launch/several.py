@@ -23,6 +23,7 @@ from tomaat.launch.door import Door
 from tomaat.launch.supervisor import Supervisor
 from tomaat.processes.misconfigured import Misconfigured
 from tomaat.processes.private import DATABASE_URL
+from tomaat.processes.proc import network_namespace
 from tomaat.processes.stop import Stop
 from tomaat.storage import Storage
 from TOMAATSettings import Settings
@@ -80,13 +81,18 @@ def run_several(program: Path, settings: Settings, sockets: Sequence[socket.sock
         for each in processes:
             each.ask_to_end()  # all together
         supervisor.stop()
+        shutil.rmtree(counts, ignore_errors=True)
 
 
 def _empty_folder(settings: Settings) -> Path:
-    """Make the folder in which the processes count: nobody else has this address on this host."""
+    """Make the folder in which the processes count: nobody else has this address on this host's network.
+
+    Containers may have one host's name, one address and one storage folder; each has a network of its own.
+    """
     storage = Storage(settings.BASE_STORAGE_DIR)
     storage.prepare()
-    folder = storage.temporary / f"counts-{settings.HOST_NAME}-{settings.HOST}-{settings.PORT}"
+    name = f"counts-{settings.HOST_NAME}-{settings.HOST}-{settings.PORT}-{network_namespace()}"
+    folder = storage.temporary / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700)
     return folder

@@ -114,6 +114,11 @@ def boot_and_namespace() -> str:
     return f"{boot}/{(PROC / 'self/ns/pid').stat().st_ino}"
 
 
+def network_namespace() -> int:
+    """Tell the network's number in which this process has its addresses: the machine's, or a container's."""
+    return (PROC / "self/ns/net").stat().st_ino
+
+
 def machine_memory_bytes(name: str, proc: Path = PROC) -> int:
     """Tell a figure of the machine's memory, such as ``MemAvailable``."""
     return _kibibytes(proc / "meminfo", name)
