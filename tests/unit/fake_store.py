@@ -405,6 +405,7 @@ class Web:
         keep_labels=True,
         proxies=(),
         priorities=USUAL,
+        most_wrong_keys=5,
     ):
         self.storage = Storage(folder)
         self.storage.prepare()
@@ -418,7 +419,7 @@ class Web:
             needed=keys_needed,
             most_waiting=10,
             most_within_a_minute=20,
-            most_wrong_keys=5,
+            most_wrong_keys=most_wrong_keys,
             priorities=priorities,
         )
         self.seen = FakeOperatorStore(self.store)

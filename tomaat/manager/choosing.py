@@ -37,22 +37,28 @@ class Expectations:
         here = queue.durations.get(waiting.service)
         return here if here is not None else self.by_service.get(waiting.service, self.mean)
 
-    def free(self, queue: Queue, through: int = LAST_RANK) -> list[float]:
-        """Return the expected seconds until each lane of a queue is free of the tickets that it has now, ascending.
+    def free(self, queue: Queue) -> list[float]:
+        """Return the expected seconds until each lane of a queue is free of the tickets that it has now, ascending."""
+        return self.free_by_rank(queue)[-1]
 
-        Tickets of a rank behind ``through`` are not counted. Of tickets of which only the sum is known the lanes that
-        are free first get as much as makes them equal.
+    def free_by_rank(self, queue: Queue) -> list[list[float]]:
+        """Return the same of its tickets of rank 0 and below, of those and rank 1, and so on.
+
+        Of tickets of which only the sum is known the lanes that are free first get as much as makes them equal.
         """
-        free = queue.free
+        free, found = queue.free, []
         if queue.queued_seconds is not None:
-            behind = sum(part.seconds for part in queue.parts if rank_of(part.first) > through)
-            seconds = max(0.0, queue.queued_seconds - behind)
-            level = min((seconds + sum(free[:count])) / count for count in range(1, len(free) + 1))
-            return [max(level, each) for each in free]
+            for through in range(LAST_RANK + 1):
+                behind = sum(part.seconds for part in queue.parts if rank_of(part.first) > through)
+                seconds = max(0.0, queue.queued_seconds - behind)
+                level = min((seconds + sum(free[:count])) / count for count in range(1, len(free) + 1))
+                found.append([max(level, each) for each in free])
+            return found
         for waiting in queue.waiting:
-            if rank_of(waiting.order) <= through:
-                heapq.heapreplace(free, free[0] + waiting.loading_seconds + self.seconds(waiting, queue))
-        return sorted(free)
+            while len(found) < rank_of(waiting.order):
+                found.append(sorted(free))
+            heapq.heapreplace(free, free[0] + waiting.loading_seconds + self.seconds(waiting, queue))
+        return [*found, *(sorted(free) for _ in range(LAST_RANK + 1 - len(found)))]
 
     def loading(self, service: str, queue: Queue, warm: Collection[str]) -> float:
         """Return the expected seconds until a service's network is on the device where those of ``warm`` are.
@@ -80,10 +86,10 @@ class Prospect:
         self.expectations = expectations
         self.turns = Turns(queue, shares)
         #: The seconds until each lane is free: of what is performed; of all before a rank, and of its own as well.
-        self.free = [queue.free, expectations.free(queue, 0)]
-        for rank in range(1, LAST_RANK + 1):
-            own = expectations.free(queue, rank) if rank in self.turns.lowest else list(self.free[-1])
-            self.free += [own, list(own)]
+        before, *own = expectations.free_by_rank(queue)
+        self.free = [queue.free, before]
+        for free in own:
+            self.free += [free, list(free)]
         self.free.pop()
         self.recent = list(queue.recent)
         self.warm = queue.warm(self.recent)

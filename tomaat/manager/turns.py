@@ -26,10 +26,12 @@ class Turns:
         self.held = queue.held
         self.lowest: dict[int, int] = {}  #: turn, by rank
         self.last: dict[int, dict[str, int]] = {}  #: turn of each key's last ticket, by rank
-        waiting = ((each.key, each.order, each.order) for each in queue.waiting)
-        for key, first, last in (*waiting, *((part.key, part.first, part.last) for part in queue.parts)):
-            if rank_of(first) > 0:
-                self._note(rank_of(first), key, turn_of(first), turn_of(last))
+        first = {rank_of(each.order): each.order for each in reversed(queue.waiting)}
+        last = {(rank_of(each.order), each.key): each.order for each in queue.waiting}
+        spans = [(key, first[rank], order) for (rank, key), order in last.items()]
+        for key, lowest, highest in (*spans, *((part.key, part.first, part.last) for part in queue.parts)):
+            if rank_of(lowest) > 0:
+                self._note(rank_of(lowest), key, turn_of(lowest), turn_of(highest))
 
     @property
     def keys(self) -> set[str]:

@@ -62,8 +62,8 @@ class LongQueues:
         long = {name: end for name, end in ends.items() if end is not None}
         self.rests = {name: rest for name, rest in self.rests.items() if name in long}
         self._read(long)
-        for name, rest in self.rests.items():
-            rest.behind = long[name]
+        for name, end in long.items():
+            self.rests[name].behind = end
         for queue in queues:
             if queue["name"] in long:
                 rest = sorted(self.rests[queue["name"]].parts.values(), key=lambda part: part.last)
