@@ -32,7 +32,7 @@ def manage(settings: Settings, stop: Stop) -> None:
     hinter = Hinter(database)
     hints = Hints(settings.DATABASE_URL, SUBMITTED, IDLE, deadline_seconds=settings.database_deadline_seconds)
     stop.also_wake(hints.wake)
-    store = ManagerStore(database, hinter.send, lease_seconds=settings.LEASE_SECONDS)
+    store = ManagerStore(database, hinter.send, lease_seconds=settings.LEASE_SECONDS, night_hours=settings.NIGHT_HOURS)
     questions = QuestionStore(database, hinter.send)
     sweep = Sweep(
         store,

@@ -21,6 +21,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from tomaat.archives import ArchiveLimits
+from tomaat.tickets.priorities import USUAL, Priority
 
 CODE = Path(__file__).resolve().parent  #: the doors lie beside this file
 HOME = CODE if (CODE / "pyproject.toml").is_file() else Path.cwd()  #: the clone; an installed server's current folder
@@ -55,6 +56,7 @@ RULES = {
     "list_type": "is no list",
     "string_type": "is no text",
     "string_too_short": "has fewer than {min_length} characters",
+    "too_short": "has fewer than {min_length} entries",
     "value_error": "{error}",
 }
 CLIENTS_VARIABLES = {"TOMAAT_URL", "TOMAAT_KEY"}  #: name a server, and a key for it, to clients; no settings
@@ -145,6 +147,13 @@ class Settings(BaseSettings):
         le=HUNDRED_YEARS_HOURS,
         description="Hours after which a ticket that waits fails; they count anew once it comes back from a source.",
     )
+    NIGHT_HOURS: float = Field(
+        default=12.0,
+        gt=0,
+        le=HUNDRED_YEARS_HOURS,
+        description="Hours of waiting after which a ticket counts as of the next higher priority: `night` as `normal`, "
+        "then as `urgent`.",
+    )
     WITHDRAW_HOURS: float = Field(
         default=72.0,
         gt=0,
@@ -220,6 +229,12 @@ class Settings(BaseSettings):
         default="KEEP_ALL",
         description="Files of a ticket that stay after its whole result was fetched: `KEEP_ALL`, `KEEP_ONLY_INPUT` or "
         "`KEEP_NOTHING`.",
+    )
+    PRIORITIES_WITHOUT_KEY: list[Priority] = Field(
+        default=list(USUAL),
+        min_length=1,
+        description='JSON: the priorities that a request without an API key may ask for: `["urgent", "normal", '
+        '"night"]`. Each API key has its own.',
     )
     LABELS: bool = Field(
         default=True,

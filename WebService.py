@@ -39,12 +39,12 @@ def serve(settings: Settings, this: WebProcess, stop: Stop) -> None:
     if settings.keys_needed and not any(key.revoked is None for key in keys.all()):
         raise Misconfigured(settings.key_missing)
     access = Access(
-        keys,
-        Proxies(settings.TRUSTED_PROXIES),
+        *(keys, Proxies(settings.TRUSTED_PROXIES)),
         needed=settings.keys_needed,
         most_waiting=settings.LONGEST_QUEUE_PER_KEY,
         most_within_a_minute=settings.MOST_TICKETS_PER_MINUTE,
         most_wrong_keys=settings.share_of(settings.MOST_WRONG_KEYS_PER_MINUTE),
+        priorities=settings.PRIORITIES_WITHOUT_KEY,
     )
     hints = Hints(settings.DATABASE_URL, MOVED, ENDED, deadline_seconds=deadline)
     waiters = Waiters(store, hints, places=settings.WEB_THREADS // 2, poll_seconds=settings.POLL_SECONDS)

@@ -2,19 +2,22 @@
 
 Compares, for tickets of mixed durations, the time until all have ended and the mean wait with list scheduling, which
 knows no queues: each ticket, in order of arrival, starts on the machine that is free first (Graham, 1966). Then, for
-services whose networks take turns in the machines' memory, both with what they are where loading is not counted.
+services whose networks take turns in the machines' memory, both with what they are where loading is not counted. Last,
+how long a single ticket waits beside a cohort of another key, and what turns cost all of them together.
 """
 
 from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from tomaat.devices.need import Need
 from tomaat.manager.choosing import assign, rebalance
-from tomaat.tickets.queue import Placement, Queue, Waiting
+from tomaat.tickets.priorities import NORMAL, RANKS
+from tomaat.tickets.queue import NOBODY, Placement, Queue, Share, Waiting
 
 NETWORK = 1  #: size of each network, in the unit of the machines' memory
 
@@ -26,6 +29,8 @@ class Outcome:
     makespan: float
     mean_wait: float
     loadings: int = 0
+    waits: dict[int, float] = field(default_factory=dict)  #: of each ticket
+    order: list[int] = field(default_factory=list)  #: of the tickets, as they began
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +43,16 @@ class Loading:
     counted: bool  #: whether the choosing is told
 
 
+@dataclass(frozen=True, kw_only=True)
+class Keys:
+    """Who sends the tickets, with which priorities."""
+
+    names: Sequence[str] = ()  #: of each ticket; empty: all of one key
+    ranks: Sequence[int] = ()  #: of each ticket; empty: normal
+    shares: Mapping[str, Share] = field(default_factory=dict)
+
+
+ONE_KEY = Keys()
 NONE = Loading(services=(), seconds=0.0, fit=1, counted=False)
 
 
@@ -65,8 +80,10 @@ class Simulation:
         known: bool,
         loading: Loading,
         lanes: int,
+        keys: Keys,
     ) -> None:
         self.lanes = lanes
+        self.keys = keys
         self.arrivals = arrivals
         self.durations = durations
         self.known = known
@@ -75,8 +92,9 @@ class Simulation:
         self.warm: dict[str, list[str]] = {f"cpu-{number}": [] for number in range(machines)}
         self.loadings = 0
         self.lines: dict[str, list[Waiting]] = {f"cpu-{number}": [] for number in range(machines)}
-        self.until: dict[str, list[float]] = {source: [] for source in self.lines}  #: of each lane that performs
-        self.waits: list[float] = []
+        #: When each lane that performs ends, and the key whose ticket that is.
+        self.until: dict[str, list[tuple[float, str]]] = {source: [] for source in self.lines}
+        self.waits: dict[int, float] = {}
         self.now = 0.0
 
     def run(self) -> Outcome:
@@ -86,7 +104,7 @@ class Simulation:
         while events:
             self.now, number, ended, until = heapq.heappop(events)
             if ended:
-                self.until[ended].remove(until)
+                self.until[ended].remove((until, self._key(number)))
             else:
                 self._arrive(number)
             self._rebalance()
@@ -95,10 +113,19 @@ class Simulation:
                     ticket = self.lines[source].pop(0).ticket
                     begins = self.now + self._load(source, self.services[ticket])
                     ends = begins + self.durations[ticket]
-                    self.until[source].append(ends)
-                    self.waits.append(begins - self.arrivals[ticket])
+                    self.until[source].append((ends, self._key(ticket)))
+                    self.waits[ticket] = begins - self.arrivals[ticket]
                     heapq.heappush(events, (ends, ticket, source, ends))
-        return Outcome(makespan=self.now, mean_wait=sum(self.waits) / len(self.waits), loadings=self.loadings)
+        return Outcome(
+            makespan=self.now,
+            mean_wait=sum(self.waits.values()) / len(self.waits),
+            loadings=self.loadings,
+            waits=self.waits,
+            order=list(self.waits),
+        )
+
+    def _key(self, number: int) -> str:
+        return self.keys.names[number] if self.keys.names else NOBODY
 
     def _load(self, source: str, service: str) -> float:
         """Load a network where it is not warm; the least recently used one goes. Returns the seconds it takes."""
@@ -116,11 +143,15 @@ class Simulation:
             interface_hash="1",
             expected_seconds=self.durations[number] if self.known else None,
             source=None,
+            key=self._key(number),
+            rank=self.keys.ranks[number] if self.keys.ranks else RANKS[NORMAL],
         )
-        for move in assign([ticket], self._queues()):
+        for move in assign([ticket], self._queues(), self.keys.shares):
             self._insert(ticket, move)
 
     def _rebalance(self) -> None:
+        if not any(len(self.until[source]) < self.lanes and not line for source, line in self.lines.items()):
+            return
         for move in rebalance(self._queues()):
             ticket = next(each for each in self.lines[str(move.from_source)] if each.ticket == move.ticket)
             self.lines[str(move.from_source)].remove(ticket)
@@ -128,7 +159,8 @@ class Simulation:
 
     def _insert(self, ticket: Waiting, move: Placement) -> None:
         line = self.lines[move.to_source]
-        line.append(replace(ticket, source=move.to_source, loading_seconds=move.loading_seconds))
+        order = ticket.order if move.order is None else move.order
+        line.append(replace(ticket, source=move.to_source, loading_seconds=move.loading_seconds, order=order))
         line.sort(key=lambda each: each.order)
 
     def _queues(self) -> list[Queue]:
@@ -140,7 +172,8 @@ class Simulation:
                 offers=frozenset((service, "1") for service in services),
                 waiting=tuple(line),
                 durations={},
-                performed=tuple(until - self.now if self.known else 0.5 for until in self.until[source]),
+                performed=tuple(until - self.now if self.known else 0.5 for until, _ in self.until[source]),
+                held=Counter(key for _, key in self.until[source]),
                 lanes=self.lanes,
                 recent=last_used([*self.warm[source], *(each.service for each in line)]),
                 needs=dict.fromkeys(services, need) if self.loading.counted else {},
@@ -163,16 +196,38 @@ def simulate(
     known: bool,
     loading: Loading = NONE,
     lanes: int = 1,
+    keys: Keys = ONE_KEY,
 ) -> Outcome:
     """Run one simulation; each machine runs as many tickets side by side as it has ``lanes``."""
-    return Simulation(arrivals, durations, machines=machines, known=known, loading=loading, lanes=lanes).run()
+    return Simulation(
+        arrivals, durations, machines=machines, known=known, loading=loading, lanes=lanes, keys=keys
+    ).run()
 
 
 def main() -> None:
-    """Print three tables of ratios."""
+    """Print the tables."""
     compare_with_list_scheduling(machines=4, lanes=1)
     compare_with_list_scheduling(machines=2, lanes=4)
     compare_loading()
+    compare_turns()
+
+
+def compare_turns() -> None:
+    """Print how long single tickets of other keys wait beside a cohort of 1,000, with turns and in order of arrival."""
+    print("| sources | single, in order of arrival | single, by turns | the longest ticket | end of all, ratio |")
+    print("| --- | --- | --- | --- | --- |")
+    for machines in (1, 2, 4):
+        generator = random.Random(machines)
+        durations = [generator.choice([5.0, 10.0, 20.0]) for _ in range(1010)]
+        arrivals = [0.0] * 1000 + [generator.uniform(0, 50) + 100 * number for number in range(10)]
+        names = ["cohort"] * 1000 + [f"single-{number}" for number in range(10)]
+        by_turns, by_arrival = (
+            simulate(arrivals, durations, machines=machines, known=True, keys=keys)
+            for keys in (Keys(names=names), ONE_KEY)
+        )
+        alone, beside = (max(each.waits[single] for single in range(1000, 1010)) for each in (by_arrival, by_turns))
+        ratio = by_turns.makespan / by_arrival.makespan
+        print(f"| {machines} | {alone:.1f} s | {beside:.1f} s | {max(durations):g} s | {ratio:.3f} |")
 
 
 def compare_loading() -> None:

@@ -102,6 +102,7 @@ class StubServer(ThreadingHTTPServer):
         self.seen: list[tuple[str, str, dict[str, str]]] = []
         self.tickets: dict[str, bytes] = {}  #: payloads by their Idempotency-Key
         self.labels: dict[int, str] = {}  #: of tickets, empty where none was sent
+        self.priorities: dict[int, str] = {}  #: likewise
         self.cancelled: set[int] = set()
         self.deleted: set[int] = set()
 
@@ -167,7 +168,9 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         before, _, payload = body.partition(b'name="payload"')
         payload = payload.partition(b"\r\n\r\n")[2].rpartition(b"\r\n--")[0]
-        label = before.partition(b'name="label"\r\n\r\n')[2].partition(b"\r\n--")[0]
+        label, priority = (
+            before.partition(b'name="%s"\r\n\r\n' % name)[2].partition(b"\r\n--")[0] for name in (b"label", b"priority")
+        )
         key = self.headers["Idempotency-Key"]
         if self.server.tickets.setdefault(key, payload) != payload:
             self.problem(422, "idempotency-key-reused")
@@ -176,6 +179,7 @@ class Handler(BaseHTTPRequestHandler):
         else:
             id = list(self.server.tickets).index(key) + 1
             self.server.labels[id] = label.decode()
+            self.server.priorities[id] = priority.decode()
             self.answer(202, {"id": id, "token": f"secret{id}", "state": "submitted"})
 
     def do_GET(self) -> None:

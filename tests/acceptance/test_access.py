@@ -62,6 +62,10 @@ def test_a_key_is_made_used_listed_and_revoked(own_service):
     assert "radiology: FloatComputation, made 20" in keys(instance, "list").stdout
     assert keys(instance, "make", "radiology").returncode == 1
     assert keys(instance, "make", "a b").returncode == 2
+    changed = keys(instance, "change", "radiology", "--priority", "urgent", "--priority", "normal", "--weight", "2")
+    assert "radiology: FloatComputation, urgent or normal, weight 2, made 20" in changed.stdout
+    assert keys(instance, "change", "nobody", "--weight", "2").returncode == 1
+    assert keys(instance, "make", "heavy", "--weight", "0").returncode == 2
     revoked = keys(instance, "revoke", "radiology")
     assert (revoked.returncode, revoked.stdout) == (0, "radiology is revoked.\n")
     assert keys(instance, "revoke", "radiology").returncode == 1

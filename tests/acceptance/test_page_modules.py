@@ -30,6 +30,7 @@ from tomaat.client.label import label_of
 from tomaat.client.table import Row, write_csv
 from tomaat.headers import read_header
 from tomaat.services.payload import FORMATS
+from tomaat.tickets.priorities import NORMAL, PRIORITIES
 
 # Archives
 
@@ -845,6 +846,18 @@ def test_the_formats_are_those_that_the_server_makes(page, run):
         assert page.evaluate("formatField.read(true)") == {"outputs": {"format": wanted}}
     assert "It refers to DICOM images" in page.evaluate("formatField.read(false).fault")
     check_access(page)
+
+
+def test_the_priorities_are_those_that_the_server_takes(page, run):
+    run("priority-field", """
+        globalThis.priorityField = module.makePriorityField();
+        document.querySelector("main").replaceChildren(priorityField.element);
+    """)  # fmt: skip
+    choice = page.get_by_label("Priority")
+    offered = choice.get_by_role("option").evaluate_all("options => options.map((option) => option.value)")
+    assert offered == ["", *(each for each in PRIORITIES if each != NORMAL)]
+    choice.select_option("night")
+    assert page.evaluate("priorityField.read()") == "night"
 
 
 # The label

@@ -166,6 +166,11 @@ def test_what_waits_for_a_drained_source_goes_to_another_that_can_run_it(enter, 
     waiting = [operated.submit("Dummy", {"seconds": 0.1}) for _ in range(4)]
     operated.until(lambda: {operated.status(each)["state"] for each in waiting} == {"queued"})
     operated.until(lambda: len({operated.status(each)["compute_source"] for each in waiting}) == 2)
+    last = max(waiting, key=lambda each: operated.status(each)["position"])
+    row_of(page, "Waiting", last["id"]).get_by_role("button", name="To the front").click()
+    expect(page.get_by_role("status").filter(has_text=f"Ticket {last['id']} is the next one of")).to_be_visible()
+    expect(row_of(page, "Waiting", last["id"])).to_contain_text("normal moved to the front")
+    operated.until(lambda: operated.status(last)["position"] == 1)
     source_of(page, "test/cpu-1").get_by_role("button").click()
     operated.until(lambda: {operated.status(each)["compute_source"] for each in waiting} == {"test/cpu-0"})
     busy = source_of(page, "test/cpu-1")

@@ -294,10 +294,11 @@ def test_a_newer_schema_is_refused(pair, make_pair, place):
 
 def test_an_older_schema_is_restored_over_an_empty_newer_one(pair, make_pair, place):
     pair.submit()
-    pair.run("ALTER TABLE tickets DROP COLUMN waiting_since, DROP COLUMN lane, DROP COLUMN label")
+    pair.run("ALTER TABLE tickets DROP COLUMN waiting_since, DROP COLUMN lane, DROP COLUMN label, DROP COLUMN priority")
     worker = "ADD COLUMN worker_pid integer, ADD COLUMN worker_started bigint"
     pair.run(f"ALTER TABLE compute_sources DROP COLUMN lanes, {worker}")
-    pair.run("DROP TABLE workers")
+    pair.run("ALTER TABLE api_keys DROP COLUMN priorities, DROP COLUMN weight")
+    pair.run("DROP TABLE workers, shares")
     pair.run("DELETE FROM schema_versions WHERE version >= 15")
     backup = pair.backup(place)
     newer = make_pair().prepare()

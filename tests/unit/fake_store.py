@@ -21,7 +21,8 @@ from tomaat.database import MOVED, DatabaseUnavailable, Hint
 from tomaat.storage import Storage
 from tomaat.tickets.lines import Line, Lines
 from tomaat.tickets.operator_store import Hour, LatestReading, Overview, SeenTicket, Source
-from tomaat.tickets.states import CANCELLED, ENDED, FAILED, RUNNING, SUBMITTED, SUCCEEDED, UNENDED
+from tomaat.tickets.priorities import USUAL
+from tomaat.tickets.states import CANCELLED, ENDED, FAILED, RUNNING, SUBMITTED, SUCCEEDED, UNENDED, WAITING
 from tomaat.tickets.ticket import Ticket
 from tomaat.tickets.ticket_store import AgainRules, OfferedService, ShortestQueue
 from tomaat.tickets.watch_store import World
@@ -149,6 +150,7 @@ class FakeStore:
             key_name=submission.key_name,
             payload_sha256=submission.payload_sha256,
             label=submission.label,
+            priority=submission.priority,
             later_token_hashes=(),
             state=SUBMITTED,
             source=None,
@@ -219,6 +221,13 @@ class FakeStore:
         self.tickets[new.id] = new
         return new
 
+    def move_to_front(self, ticket, *, operator):
+        self._demand()
+        if self.tickets[ticket.id].state not in WAITING:
+            return None
+        self.acts.append((operator, "to front", ticket.id))
+        return self.change(ticket.id, queue_order=-1)
+
     def mark_fetched(self, ticket_ids):
         self.marks += 1
         self._demand()
@@ -275,9 +284,11 @@ class FakeKeys:
         self.asked = []
         self.used = Usage(waiting=0, within_a_minute=0)
 
-    def make(self, name, services=None, *, operator=False):
+    def make(self, name, services=None, *, operator=False, **more):
         now = datetime(2026, 1, 2, tzinfo=timezone.utc)
-        self.keys[f"key-of-{name}"] = ApiKey(name=name, services=services, created=now, revoked=None, operator=operator)
+        self.keys[f"key-of-{name}"] = ApiKey(
+            name=name, services=services, created=now, revoked=None, operator=operator, **more
+        )
         return f"key-of-{name}"
 
     def find(self, key):
@@ -338,11 +349,12 @@ class FakeOperatorStore:
                 error=(row.error or {}).get("title"),
                 again_of=None,
                 lane=1,
+                moved_to_front=row.state in WAITING and row.queue_order < 0,
                 can_run_again=self.store.can_run_again(row, rules=rules),
                 **{
                     name: getattr(row, name)
                     for name in SeenTicket.__dataclass_fields__
-                    if name not in {"compute_source", "error", "again_of", "can_run_again", "lane"}
+                    if name not in {"compute_source", "error", "again_of", "can_run_again", "lane", "moved_to_front"}
                 },
             )
             for row in sorted(rows, key=lambda row: -row.id)[:25]
@@ -392,6 +404,8 @@ class Web:
         keys_needed=False,
         keep_labels=True,
         proxies=(),
+        priorities=USUAL,
+        most_wrong_keys=5,
     ):
         self.storage = Storage(folder)
         self.storage.prepare()
@@ -405,7 +419,8 @@ class Web:
             needed=keys_needed,
             most_waiting=10,
             most_within_a_minute=20,
-            most_wrong_keys=5,
+            most_wrong_keys=most_wrong_keys,
+            priorities=priorities,
         )
         self.seen = FakeOperatorStore(self.store)
         rules = AgainRules(retention_seconds=3600.0, keep_input=False)

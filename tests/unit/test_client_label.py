@@ -1,4 +1,4 @@
-"""The label of a request, from the command line to the form."""
+"""The label and the priority of a request, from the command line to the form."""
 
 import os
 
@@ -78,3 +78,13 @@ def test_a_script_gives_a_label_unless_the_service_has_an_input_of_that_name(stu
     stub.services = [{**stub.services[0], "interface": {"label": declared("label", "str")}}]
     ticket = Client(stub.url).submit("Sum", label="a value")
     assert stub.labels[ticket.id] == ""
+
+
+def test_a_priority_is_sent_where_one_is_given(tomaat, stub):
+    tomaat("scan=*.nii.gz", "-o", "one", "--priority", "night")
+    tomaat("scan=a.nii.gz", "-o", "two")
+    client = Client(stub.url)
+    client.submit("Sum", f1=1, priority="urgent")
+    stub.services = [{**stub.services[0], "interface": {"priority": declared("priority", "str")}}]
+    Client(stub.url).submit("Sum", priority="a value")
+    assert list(stub.priorities.values()) == ["night", "night", "", "urgent", ""]

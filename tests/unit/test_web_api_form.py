@@ -87,8 +87,8 @@ def test_a_label_is_kept_wherever_it_stands_and_a_file_of_that_name_is_a_field(p
     made = form(*parts)
     assert made.begin() == ("Add" if place > 0 else None) or place == 0
     assert told(made) == [["f1", b"1", True], ["label", b"voxels", True]]
-    assert made.label == b"head 7"
-    assert form(SERVICE, PAYLOAD).label is None
+    assert made.own_text("label") == b"head 7"
+    assert form(SERVICE, PAYLOAD).own_text("label") is None
 
 
 def test_a_form_of_a_service_alone_has_no_fields():

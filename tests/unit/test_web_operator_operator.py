@@ -14,12 +14,13 @@ ACTS = {
     "resume": {"source": "here/GPU-aaa"},
     "cancel": {"ticket": 1},
     "run-again": {"ticket": 1},
+    "to-front": {"ticket": 1},
 }
 
 
 @pytest.fixture
 def web(tmp_path):
-    made = Web(tmp_path)
+    made = Web(tmp_path, most_wrong_keys=len(ACTS) + 1)
     made.keys.make("anna", operator=True)
     made.keys.make("radiology")
     yield made
@@ -208,7 +209,7 @@ def test_a_full_disk_is_told_and_nothing_is_left(web, act, monkeypatch):
 
 @pytest.mark.parametrize("ticket", [0, -1, 77, 2**63, 2**200])
 def test_a_ticket_that_is_not_there_is_told(act, ticket):
-    for name in ("cancel", "run-again"):
+    for name in ("cancel", "run-again", "to-front"):
         problem_of(act(name, ticket=ticket), 404, "not-found")
 
 
@@ -253,3 +254,16 @@ def test_an_operators_key_submits_too(web):
 
 def test_the_operators_modules_are_there():
     assert {"queues.js", "queues.css"} <= {path.name for path in STATIC.iterdir()}
+
+
+def test_an_operator_moves_a_waiting_ticket_to_the_front_and_nothing_else(web, act, see):
+    web.submit()
+    moved = act("to-front", ticket=1).get_json()
+    assert moved == {"id": 1, "state": "submitted", "compute_source": None}
+    (waiting,) = see().get_json()["waiting"]
+    assert (waiting["priority"], waiting["moved_to_front"]) == ("normal", True)
+    assert web.store.acts == [("anna", "to front", 1)]
+    web.store.change(1, state=RUNNING)
+    problem = problem_of(act("to-front", ticket=1), 409, "ticket-started")
+    assert problem["detail"] == "Ticket 1 does not wait: it is running."
+    assert ("anna", "to front", 1, "ticket-started") in web.audit.lines

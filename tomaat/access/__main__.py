@@ -16,10 +16,12 @@ from tomaat.database import DatabaseUnavailable, SchemaTooNew, connect, migrate
 from tomaat.database.connection import first_line, mending, outages_named
 from tomaat.processes.log import configure_logging
 from tomaat.processes.private import keep_private
+from tomaat.tickets.priorities import PRIORITIES, USUAL
 from tomaat.tickets.watch_store import WatchStore
 from TOMAATSettings import read_settings
 
 OLDER = "The door that starts next makes the tables, or brings them up to date."
+LEAST_WEIGHT, MOST_WEIGHT = 0.01, 100
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -54,6 +56,10 @@ def parse() -> argparse.Namespace:
     make.add_argument("name", type=_name, help="of a person or a group: letters, digits, '.', '_', '-'")
     make.add_argument("--service", action="append", help="a service that it may ask for; may be repeated; default: all")
     make.add_argument("--operator", action="store_true", help="it may see all tickets, and act, at /queues, too")
+    _add_turns(make)
+    change = commands.add_parser("change", help="change which priorities a key may ask for, or its weight")
+    change.add_argument("name", type=_name)
+    _add_turns(change)
     commands.add_parser("list", help="list the keys by name")
     revoke = commands.add_parser("revoke", help="end a key, from now on")
     revoke.add_argument("name", type=_name)
@@ -63,7 +69,13 @@ def parse() -> argparse.Namespace:
 def run(arguments: argparse.Namespace, keys: KeyStore, watch: WatchStore) -> int:
     """Run one command."""
     if arguments.command == "make":
-        key = keys.make(arguments.name, arguments.service, operator=arguments.operator)
+        key = keys.make(
+            arguments.name,
+            arguments.service,
+            operator=arguments.operator,
+            priorities=arguments.priority or USUAL,
+            weight=1.0 if arguments.weight is None else arguments.weight,
+        )
         print(key)
         sent = f"Clients send it as the header X-API-Key. It is not shown again; {arguments.name} can be revoked."
         print(sent, file=sys.stderr)
@@ -74,6 +86,11 @@ def run(arguments: argparse.Namespace, keys: KeyStore, watch: WatchStore) -> int
     elif arguments.command == "list":
         for each in keys.all():
             print(described(each))
+    elif arguments.command == "change":
+        if not keys.change(arguments.name, priorities=arguments.priority, weight=arguments.weight):
+            print(f"There is no key {arguments.name} to change.", file=sys.stderr)
+            return 1
+        print(*(described(each) for each in keys.all() if each.name == arguments.name))
     elif keys.revoke(arguments.name):
         print(f"{arguments.name} is revoked.")
     else:
@@ -87,7 +104,32 @@ def described(key: ApiKey) -> str:
     services = "all services" if key.services is None else ", ".join(key.services)
     ended = "" if key.revoked is None else f", revoked {key.revoked:%Y-%m-%d %H:%M} UTC"
     operates = ", operator" if key.operator else ""
-    return f"{key.name}: {services}{operates}, made {key.created:%Y-%m-%d %H:%M} UTC{ended}"
+    asks = "" if key.priorities == USUAL else f", {' or '.join(key.priorities)}"
+    weighs = "" if key.weight == 1 else f", weight {key.weight:g}"
+    return f"{key.name}: {services}{operates}{asks}{weighs}, made {key.created:%Y-%m-%d %H:%M} UTC{ended}"
+
+
+def _add_turns(parser: argparse.ArgumentParser) -> None:
+    usual = " and ".join(USUAL)
+    parser.add_argument(
+        "--priority",
+        action="append",
+        choices=PRIORITIES,
+        help=f"that it may ask for; may be repeated; default: {usual}",
+    )
+    parser.add_argument(
+        "--weight", type=_weight, help="turns that it has for one of another key, 0.01 to 100; default: 1"
+    )
+
+
+def _weight(text: str) -> float:
+    try:
+        weight = float(text)
+    except ValueError:
+        weight = 0.0
+    if not LEAST_WEIGHT <= weight <= MOST_WEIGHT:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from {LEAST_WEIGHT} to {MOST_WEIGHT}")
+    return weight
 
 
 def _name(text: str) -> str:

@@ -12,10 +12,11 @@ from sqlalchemy.exc import IntegrityError
 
 from tomaat.access.hashing import hash_of
 from tomaat.database import Row, RowRefused, run
+from tomaat.tickets.priorities import PRIORITIES, USUAL
 from tomaat.tickets.sql import WAITING
 
 KEY_BYTES = 32
-COLUMNS = "name, services, created, revoked, operator"
+COLUMNS = "name, services, created, revoked, operator, priorities, weight"
 PREFIX = "tomaat_"  #: by which a secret scanner, or a person, knows a key
 
 
@@ -32,6 +33,8 @@ class ApiKey:
     created: datetime
     revoked: datetime | None
     operator: bool = False  #: may see all tickets, and act, at /queues
+    priorities: tuple[str, ...] = USUAL  #: that it may ask for
+    weight: float = 1.0  #: turns that it has for one of another key
 
     def allows(self, service: str) -> bool:
         """Tell whether this key may ask for a service."""
@@ -52,23 +55,47 @@ class KeyStore:
     def __init__(self, database: sqlalchemy.Engine) -> None:
         self.database = database
 
-    def make(self, name: str, services: Collection[str] | None, *, operator: bool = False) -> str:
+    def make(
+        self,
+        name: str,
+        services: Collection[str] | None,
+        *,
+        operator: bool = False,
+        priorities: Collection[str] = USUAL,
+        weight: float = 1.0,
+    ) -> str:
         """Make a key and return it, the only time that it is seen. Raises ``KeyExists``."""
         key = PREFIX + secrets.token_urlsafe(KEY_BYTES)
         try:
             run(
                 self.database,
-                "INSERT INTO api_keys (name, key_hash, services, operator) VALUES (:name, :hash, :services, :operator)",
+                """INSERT INTO api_keys (name, key_hash, services, operator, priorities, weight)
+                   VALUES (:name, :hash, :services, :operator, :priorities, :weight)""",
                 name=name,
                 hash=hash_of(key),
                 services=None if services is None else sorted(services),
                 operator=operator,
+                priorities=[priority for priority in PRIORITIES if priority in priorities],
+                weight=weight,
             )
         except RowRefused as refused:
             if not isinstance(refused.__cause__, IntegrityError):
                 raise
             raise KeyExists(f"{name!r} was made already, and names are never used again; choose another.") from None
         return key
+
+    def change(self, name: str, *, priorities: Collection[str] | None, weight: float | None) -> bool:
+        """Let a key ask for other priorities, or give it another weight; return whether there is such a key."""
+        rows = run(
+            self.database,
+            """UPDATE api_keys SET priorities = coalesce(CAST(:priorities AS text[]), priorities),
+                 weight = coalesce(CAST(:weight AS double precision), weight)
+               WHERE name = :name AND revoked IS NULL RETURNING name""",
+            name=name,
+            priorities=None if priorities is None else [each for each in PRIORITIES if each in priorities],
+            weight=weight,
+        )
+        return bool(rows)
 
     def revoke(self, name: str) -> bool:
         """End a key; return whether there was one to end."""
@@ -116,4 +143,6 @@ def _key_of(row: Row) -> ApiKey:
         created=row.created,
         revoked=row.revoked,
         operator=row.operator,
+        priorities=tuple(row.priorities),
+        weight=row.weight,
     )

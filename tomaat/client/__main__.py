@@ -138,7 +138,9 @@ class Program:
         for case in cases_of(read_inputs(asked.inputs), service["interface"]):
             try:
                 label = case_label(asked.label, case.name)
-                payload = client.prepare(asked.service, case.inputs, format=asked.format, label=label)
+                payload = client.prepare(
+                    asked.service, case.inputs, format=asked.format, label=label, priority=asked.priority
+                )
                 errands.append(Errand(case.name, Place(out_of(asked) / case.name), payload))
             except Refused as refusal:
                 faults += refusal.errors

@@ -6,6 +6,7 @@ import secrets
 import tempfile
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Callable
@@ -78,10 +79,17 @@ class Client:
         raise NotFound(f"{self.url} offers no service {name!r}; {rest}")
 
     def prepare(
-        self, service: str, inputs: Mapping[str, Any], *, format: str | None = None, label: str | None = None
+        self,
+        service: str,
+        inputs: Mapping[str, Any],
+        *,
+        format: str | None = None,
+        label: str | None = None,
+        priority: str | None = None,
     ) -> Payload:
         """Check inputs against the service's interface; raises ``Refused`` with every fault, or ``NotFound``."""
-        return arrange(service, self.service(service)["interface"], inputs, format, label)
+        payload = arrange(service, self.service(service)["interface"], inputs, format, label)
+        return replace(payload, priority=priority or "")
 
     def send(self, payload: Payload, *, idempotency_key: str | None = None, on_step: OnStep = ignore) -> Ticket:
         """Send a request; the same payload sent again with the same key gives the same ticket.
@@ -96,6 +104,8 @@ class Client:
             fields = {"service": payload.service}
             if payload.label and self._known.get(payload.service, {}).get("takes_label"):  # older servers refuse it
                 fields["label"] = payload.label
+            if payload.priority:
+                fields["priority"] = payload.priority
             upload = Upload(fields, file, size, lambda sent: on_step(bytes_step(UPLOADING, sent, size)))
             accepted = self.http.ask_json(
                 "POST",
@@ -117,6 +127,7 @@ class Client:
         inputs: Mapping[str, Any] | None = None,
         format: str | None = None,
         label: str | None = None,
+        priority: str | None = None,
         on_step: OnStep = ignore,
         **named: Any,
     ) -> Ticket:
@@ -127,11 +138,16 @@ class Client:
         sent is told by ``warnings``.
 
         ``label`` is your own name for the ticket, by default that of its file or folder; ``""`` sends none. Where the
-        service has an input ``label``, it is that input's value.
+        service has an input ``label``, it is that input's value. ``priority`` is ``urgent``, ``normal`` or ``night``,
+        where your API key may ask for that; likewise for an input ``priority``.
         """
-        if label is not None and "label" in self.service(service)["interface"]:
+        interface = self.service(service)["interface"]
+        if label is not None and "label" in interface:
             named["label"], label = label, None
-        payload = self.prepare(service, {**(inputs or {}), **named}, format=format, label=label)
+        if priority is not None and "priority" in interface:
+            named["priority"], priority = priority, None
+        given = {**(inputs or {}), **named}
+        payload = self.prepare(service, given, format=format, label=label, priority=priority)
         for remark in payload.remarks():
             warnings.warn(remark, stacklevel=2)
         return self.send(payload, on_step=on_step)
@@ -145,6 +161,7 @@ class Client:
         inputs: Mapping[str, Any] | None = None,
         format: str | None = None,
         label: str | None = None,
+        priority: str | None = None,
         on_step: OnStep = ignore,
         **named: Any,
     ) -> Result:
@@ -157,7 +174,9 @@ class Client:
         """
         if out is not None:
             demand_path(out, "out")
-        ticket = self.submit(service, inputs=inputs, format=format, label=label, on_step=on_step, **named)
+        ticket = self.submit(
+            service, inputs=inputs, format=format, label=label, priority=priority, on_step=on_step, **named
+        )
         ticket.wait(on_step=on_step)
         return ticket.fetch(f"{service}-{ticket.id}" if out is None else out, on_step=on_step)
 

@@ -11,6 +11,7 @@ from tomaat.client import __version__
 from tomaat.client.client import PATIENCE_SECONDS
 
 FORMATS = ("nii.gz", "nrrd", "mha", "seg.nrrd", "dicom-seg")
+PRIORITIES = ("urgent", "normal", "night")
 SHELLS = ("bash", "zsh", "fish")
 AT_ONCE = 8  #: requests of a cohort that are under way together
 INPUT = re.compile(r"[A-Za-z][\w.]*=.*", re.ASCII | re.DOTALL)
@@ -51,6 +52,9 @@ def make_parser() -> argparse.ArgumentParser:
         )
         sending.add_argument(
             "--label", metavar="TEXT", help="your own name for the ticket; default: the file's name; '': none"
+        )
+        sending.add_argument(
+            "--priority", choices=PRIORITIES, help="that your API key may ask for; default: the server's, mostly normal"
         )
         sending.add_argument(
             "--again", action="store_true", help="replace the files of an earlier request in the folder"

@@ -27,6 +27,7 @@ class Payload:
     files: tuple[tuple[str, Path], ...]  #: each member's name in the archive, and the file that it is
     left_out: Mapping[str, Sequence[str]] = field(default_factory=dict)  #: by input: files of its folder that stay
     label: str = ""  #: its user's own name for it; no part of what makes a request the same
+    priority: str = ""  #: empty: as the server has it; no part of that either
 
     def digests(self) -> dict[str, str]:
         """Return the SHA-256 of each member: by its contents, not by its files' names, a request is the same."""

@@ -6,9 +6,11 @@ Pure code: no SQL, no clock. QueueManager and the simulator in ``benchmarks/`` r
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from tomaat.tickets.queue import Placement, Queue, Waiting
+from tomaat.manager.turns import Turns
+from tomaat.tickets.priorities import LAST_RANK, rank_of
+from tomaat.tickets.queue import Placement, Queue, Share, Waiting
 
 UNKNOWN_SECONDS = 1.0  #: of each ticket while no duration is known at all: then queues are compared by their counts
 MOST_TAKEN = 50  #: tickets that one idle compute source takes over at once
@@ -36,17 +38,27 @@ class Expectations:
         return here if here is not None else self.by_service.get(waiting.service, self.mean)
 
     def free(self, queue: Queue) -> list[float]:
-        """Return the expected seconds until each lane of a queue is free of the tickets that it has now, ascending.
+        """Return the expected seconds until each lane of a queue is free of the tickets that it has now, ascending."""
+        return self.free_by_rank(queue)[-1]
+
+    def free_by_rank(self, queue: Queue) -> list[list[float]]:
+        """Return the same of its tickets of rank 0 and below, of those and rank 1, and so on.
 
         Of tickets of which only the sum is known the lanes that are free first get as much as makes them equal.
         """
-        free = queue.free
+        free, found = queue.free, []
         if queue.queued_seconds is not None:
-            level = min((queue.queued_seconds + sum(free[:count])) / count for count in range(1, len(free) + 1))
-            return [max(level, each) for each in free]
+            for through in range(LAST_RANK + 1):
+                behind = sum(part.seconds for part in queue.parts if rank_of(part.first) > through)
+                seconds = max(0.0, queue.queued_seconds - behind)
+                level = min((seconds + sum(free[:count])) / count for count in range(1, len(free) + 1))
+                found.append([max(level, each) for each in free])
+            return found
         for waiting in queue.waiting:
+            while len(found) < rank_of(waiting.order):
+                found.append(sorted(free))
             heapq.heapreplace(free, free[0] + waiting.loading_seconds + self.seconds(waiting, queue))
-        return sorted(free)
+        return [*found, *(sorted(free) for _ in range(LAST_RANK + 1 - len(found)))]
 
     def loading(self, service: str, queue: Queue, warm: Collection[str]) -> float:
         """Return the expected seconds until a service's network is on the device where those of ``warm`` are.
@@ -69,67 +81,99 @@ def _means(known: Iterable[tuple[str, float]]) -> dict[str, float]:
 class Prospect:
     """A queue as it grows while tickets are given to it."""
 
-    def __init__(self, queue: Queue, expectations: Expectations) -> None:
+    def __init__(self, queue: Queue, expectations: Expectations, shares: Mapping[str, Share]) -> None:
         self.queue = queue
         self.expectations = expectations
-        self.free = expectations.free(queue)
+        self.turns = Turns(queue, shares)
+        #: The seconds until each lane is free: of what is performed; of all before a rank, and of its own as well.
+        before, *own = expectations.free_by_rank(queue)
+        self.free = [queue.free, before]
+        for free in own:
+            self.free += [free, list(free)]
+        self.free.pop()
         self.recent = list(queue.recent)
         self.warm = queue.warm(self.recent)
 
-    def begins(self, service: str) -> float:
+    def begins(self, waiting: Waiting) -> float:
         """Return the expected seconds until a ticket given to it now begins: tickets before it, its network's loading.
 
         This number never falls: a new ticket adds at least as much loading time as it saves the next one.
         """
-        return self.free[0] + self.expectations.loading(service, self.queue, self.warm)
+        free = self.free[self._before(waiting)]
+        return free[0] + self.expectations.loading(waiting.service, self.queue, self.warm)
 
-    def take(self, waiting: Waiting) -> float:
-        """Give it a ticket; return the seconds that its network needs to load.
+    def _before(self, waiting: Waiting) -> int:
+        """Tell which entry of ``free`` counts what is before a ticket.
+
+        A ticket that is next in its rank has the higher ranks before it. Of the others all of their rank counts, also
+        where some of those have later turns.
+        """
+        if waiting.order < 0:
+            return 0
+        return 2 * waiting.rank - self.turns.is_next(waiting)
+
+    def take(self, waiting: Waiting) -> Placement:
+        """Give it a ticket, with its turn and the seconds that its network needs to load.
 
         Each lane has a worker of its own, and so loads it once more: that keeps all of them.
         """
         loading = self.expectations.loading(waiting.service, self.queue, self.warm)
-        self.free = [each + loading for each in self.free]
-        heapq.heapreplace(self.free, self.free[0] + self.expectations.seconds(waiting, self.queue))
+        seconds = self.expectations.seconds(waiting, self.queue)
+        for entry in range(self._before(waiting), len(self.free)):
+            self.free[entry] = [each + loading for each in self.free[entry]]
+            heapq.heapreplace(self.free[entry], self.free[entry][0] + seconds)
         self.recent = [service for service in self.recent if service != waiting.service] + [waiting.service]
         self.warm = self.queue.warm(self.recent)
-        return loading
+        return Placement(
+            ticket=waiting.ticket,
+            from_source=None,
+            to_source=self.queue.source,
+            loading_seconds=loading,
+            order=self.turns.give(waiting, seconds),
+        )
 
 
-def assign(submitted: Sequence[Waiting], queues: Sequence[Queue]) -> list[Placement]:
+def assign(
+    submitted: Sequence[Waiting], queues: Sequence[Queue], shares: Mapping[str, Share] | None = None
+) -> list[Placement]:
     """Give each submitted ticket, in order, to the queue that can run it and where it begins first.
 
     That is the shortest queue in expected seconds, with the loading of the ticket's network. Of equal queues the one
-    with the first name is taken. A ticket that no queue can run stays where it is.
+    with the first name is taken. There it gets its turn, by what the keys' ``shares`` are. A ticket that no queue can
+    run stays where it is.
     """
     expectations = Expectations(queues)
-    prospects = [Prospect(queue, expectations) for queue in queues]
-    able: dict[tuple[str, str, int], list[tuple[float, str, Prospect]]] = {}
+    prospects = [Prospect(queue, expectations, shares or {}) for queue in queues]
+    able: dict[tuple[object, ...], list[tuple[float, str, Prospect]]] = {}
+    known = {key for prospect in prospects for key in prospect.turns.keys}
     moves = []
     for waiting in sorted(submitted, key=lambda each: each.order):
-        key = (waiting.service, waiting.interface_hash, waiting.outgrown_bytes)
+        key = (
+            *(waiting.service, waiting.interface_hash, waiting.outgrown_bytes),
+            *(waiting.rank, waiting.came_back, waiting.order < 0),
+            waiting.key if waiting.key in known else None,  # all that have no ticket anywhere are alike
+        )
         if key not in able:
             able[key] = [
-                (prospect.begins(waiting.service), prospect.queue.source, prospect)
+                (prospect.begins(waiting), prospect.queue.source, prospect)
                 for prospect in prospects
                 if prospect.queue.runs(waiting)
             ]
             heapq.heapify(able[key])
-        first = _first(able[key], waiting.service)
-        if first is None:
-            continue
-        source, loading = first.queue.source, first.take(waiting)
-        moves.append(Placement(ticket=waiting.ticket, from_source=None, to_source=source, loading_seconds=loading))
+        first = _first(able[key], waiting)
+        if first is not None:
+            moves.append(first.take(waiting))
+            known.add(waiting.key)
     return moves
 
 
-def _first(heap: list[tuple[float, str, Prospect]], service: str) -> Prospect | None:
-    """Find where a service begins first. That time only grows, so an outdated entry is mended when it comes up."""
+def _first(heap: list[tuple[float, str, Prospect]], waiting: Waiting) -> Prospect | None:
+    """Find where a ticket begins first. That time only grows, so an outdated entry is mended when it comes up."""
     while heap:
         begins, source, prospect = heap[0]
-        if begins == prospect.begins(service):
+        if begins == prospect.begins(waiting):
             return prospect
-        heapq.heapreplace(heap, (prospect.begins(service), source, prospect))
+        heapq.heapreplace(heap, (prospect.begins(waiting), source, prospect))
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -21,12 +22,14 @@ from tomaat.manager.withdrawals import Withdrawals
 from tomaat.processes.stop import Stop
 from tomaat.tickets.manager_store import MOST_AT_ONCE, ManagerStore, Within
 from tomaat.tickets.question_store import CLOCK, QuestionStore
-from tomaat.tickets.queue import Queue
+from tomaat.tickets.queue import Queue, Share
 from tomaat.tickets.source_store import MANAGER_LEASE, LastHolder, Lease, SourceStore, take_lease
 
 log = structlog.get_logger()
 
 PAUSE_SECONDS = 0.02  #: between two rounds while no source is idle, so that one statement moves many tickets
+COUNT_SECONDS = 5.0  #: between two times that is counted what each key has used, while tickets come
+COUNT_ANYWAY_SECONDS = 60.0  #: the same, while none comes
 CLAIM_SECONDS = 1.0  #: in which an idle source claims a ticket that it was given
 
 
@@ -76,6 +79,8 @@ class Manager:
         self.crowded: set[str] = set()  #: sources where tickets wait that are not about to be claimed
         self.waits = True  #: some ticket, by this round's look
         self.all_busy = False  #: as far as is known, no source is idle
+        self.shares: dict[str, Share] = {}  #: of the keys, as they were counted last
+        self.counted_at = -math.inf
         self.said_held = False
         self.clock = SteadyClock(store.now, tolerance_seconds=rules.lease_seconds)
         self.machine = SteadyClock(lambda: datetime.now(timezone.utc), tolerance_seconds=rules.lease_seconds)
@@ -84,12 +89,14 @@ class Manager:
             [
                 self._take_back,
                 self._unqueue_stranded,
+                self._unqueue_raised,
                 self._fail_unfit,
                 self._fail_waited,
                 self._withdraw,
                 self._expire,
                 self._prune,
                 self._prune_audit,
+                self._count_ended,
             ]
         )
 
@@ -245,6 +252,12 @@ class Manager:
             log.warning("ticket.unqueued", ticket=ticket, reason="its compute source is gone, drained or changed")
         return bool(unqueued)
 
+    def _unqueue_raised(self, most: int) -> bool:
+        raised = self.store.unqueue_raised(within=self._for_ages, most=most) if self.waits else []
+        for ticket in raised:
+            log.info("ticket.raised", ticket=ticket, reason="it has waited for long")
+        return len(raised) >= most
+
     def _fail_unfit(self, most: int) -> bool:
         failed = 0
         for misfit in misfits(self.store.queues()) if self.waits else ():
@@ -285,6 +298,11 @@ class Manager:
     def _prune_audit(self, most: int) -> bool:
         return self.store.prune_audit(days=self.rules.audit_days, within=self._for_ages, most=most) >= most
 
+    def _count_ended(self, _most: int) -> bool:
+        if time.monotonic() >= self.counted_at + COUNT_ANYWAY_SECONDS:
+            self._count_shares()
+        return False
+
     # Queues
 
     def _concerns(self, heard: Collection[Hint]) -> bool:
@@ -299,7 +317,9 @@ class Manager:
         queues = [queue for queue in fitting(reading.queues) if queue.live]
         runnable = {service for queue in queues for service in queue.offers}
         submitted = [each for each in reading.submitted if (each.service, each.interface_hash) in runnable]
-        assigned = self.store.assign(assign(submitted[:MOST_AT_ONCE], queues))
+        if submitted:
+            self._count_shares()
+        assigned = self.store.assign(assign(submitted[:MOST_AT_ONCE], queues, self.shares))
         got = Counter(assigned.values())
         free = {queue.source: queue.lanes - len(queue.performed) for queue in queues if queue.idle}
         now = time.monotonic()
@@ -314,6 +334,13 @@ class Manager:
         for event, queued in (("ticket.queued", assigned), ("ticket.moved", moved)):
             for ticket, source in queued.items():
                 log.debug(event, ticket=ticket, source=source)
+
+    def _count_shares(self) -> None:
+        """Count what each key has used lately, if that was not done just now."""
+        if time.monotonic() >= self.counted_at + COUNT_SECONDS:
+            self.store.shares.count()
+            self.shares = self.store.shares.read()
+            self.counted_at = time.monotonic()
 
     def _rebalance(self, queues: Sequence[Queue]) -> dict[int, str]:
         """Let idle sources take what waits elsewhere, but no ticket that its own idle source claims in a moment."""

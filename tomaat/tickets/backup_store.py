@@ -17,7 +17,7 @@ from tomaat.tickets.states import EXPIRED, FAILED, RUNNING, SUCCEEDED
 #: Doors fill these tables without any client. A database with rows in no other table holds nothing to be missed.
 IDLE_TABLES = (
     *("instance", "schema_versions", "leases", "compute_sources", "offers", "durations", "last_offered", "questions"),
-    *("reloads", "workers"),
+    *("reloads", "workers", "shares"),
 )
 BATCH = 1000
 

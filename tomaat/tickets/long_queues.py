@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, TypeAlias
 
 import sqlalchemy
 
 from tomaat.database import run
+from tomaat.tickets.priorities import RANK_BITS, rank_of
+from tomaat.tickets.queue import NOBODY, Part
 from tomaat.tickets.sql import DURATIONS, SECONDS_LEFT
 from tomaat.tickets.states import QUEUED
 
@@ -21,34 +23,25 @@ SLICE = 2000  #: tickets of a rest that are read at once, so that a round stays 
 SHARE = 0.02  #: of the time, spent reading the rests of queues
 SHORTEST_SECONDS = 0.5  #: between two readings of the only long queue
 
-
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """The tickets of one service in the rest of a queue."""
-
-    service: str
-    place: int  #: the highest ``queue_order`` of them
-    seconds: float  #: expected, of all of them
-    state: str = QUEUED
-
-    def with_more(self, other: Part) -> Part:
-        """Add more tickets of the same service."""
-        return Part(service=self.service, place=max(self.place, other.place), seconds=self.seconds + other.seconds)
+Kind: TypeAlias = tuple[str, str, int]  #: of tickets: service, key, rank
 
 
 @dataclass(kw_only=True)
 class Rest:
-    """What waits behind one queue's front, by service: as it was read last, and what of it is read anew."""
+    """What waits behind one queue's front, in parts: as it was read last, and what of it is read anew."""
 
-    parts: dict[str, Part] = field(default_factory=dict)
-    anew: dict[str, Part] = field(default_factory=dict)
+    parts: dict[Kind, Part] = field(default_factory=dict)
+    anew: dict[Kind, Part] = field(default_factory=dict)
+    behind: int = 0  #: the ``queue_order`` of the last ticket of the front
     read_to: int | None = None  #: the highest ``queue_order`` that was read anew; ``None``: not begun
     read_at: float = 0.0  #: when all of it was read last
 
     def add(self, part: Part) -> None:
-        """Add a ticket that was just queued."""
+        """Add a ticket that was just queued, if it is behind the front."""
+        if part.last <= self.behind:
+            return
         _add(self.parts, part)
-        if self.read_to is not None and part.place <= self.read_to:
+        if self.read_to is not None and part.last <= self.read_to:
             _add(self.anew, part)
 
 
@@ -69,10 +62,12 @@ class LongQueues:
         long = {name: end for name, end in ends.items() if end is not None}
         self.rests = {name: rest for name, rest in self.rests.items() if name in long}
         self._read(long)
+        for name, end in long.items():
+            self.rests[name].behind = end
         for queue in queues:
             if queue["name"] in long:
-                rest = sorted(self.rests[queue["name"]].parts.values(), key=lambda part: part.place)
-                queue["line"] += [asdict(part) for part in rest]
+                rest = sorted(self.rests[queue["name"]].parts.values(), key=lambda part: part.last)
+                queue["line"] += [{"state": QUEUED, **asdict(part)} for part in rest]
 
     def add(self, source: str, part: Part) -> None:
         """Note a ticket that was just queued, if it is behind a front."""
@@ -99,24 +94,31 @@ class LongQueues:
         rest = self.rests[name]
         rows = run(
             self.database,
-            f"""SELECT t.service, max(t.queue_order) AS place, sum({SECONDS_LEFT}) AS seconds, count(*) AS tickets
+            f"""SELECT t.service, coalesce(t.key_name, '{NOBODY}') AS key, min(t.queue_order) AS first,
+                  max(t.queue_order) AS last, sum({SECONDS_LEFT}) AS seconds, count(*) AS tickets
                 FROM (SELECT * FROM tickets WHERE source = :source AND state = '{QUEUED}' AND queue_order > :behind
-                      ORDER BY queue_order LIMIT {SLICE}) t {DURATIONS} GROUP BY t.service""",
+                      ORDER BY queue_order LIMIT {SLICE}) t {DURATIONS}
+                GROUP BY t.service, t.key_name, t.queue_order >> {RANK_BITS}""",
             source=name,
-            behind=max(end_of_front, rest.read_to or 0),
+            behind=end_of_front if rest.read_to is None else max(end_of_front, rest.read_to),
         )
         for row in rows:
-            _add(rest.anew, Part(service=row.service, place=row.place, seconds=row.seconds))
+            part = Part(service=row.service, key=row.key, first=row.first, last=row.last, seconds=row.seconds)
+            _add(rest.anew, part)
         if sum(row.tickets for row in rows) == SLICE:
-            rest.read_to = max(row.place for row in rows)
+            rest.read_to = max(row.last for row in rows)
             return False
         self.rests[name] = Rest(parts=rest.anew, read_at=time.monotonic())
         return True
 
 
-def _add(parts: dict[str, Part], part: Part) -> None:
-    known = parts.get(part.service)
-    parts[part.service] = part if known is None else known.with_more(part)
+def _add(parts: dict[Kind, Part], part: Part) -> None:
+    kind = (part.service, part.key, rank_of(part.first))
+    known = parts.get(kind)
+    if known is not None:
+        first, last = min(known.first, part.first), max(known.last, part.last)
+        part = replace(part, first=first, last=last, seconds=known.seconds + part.seconds)
+    parts[kind] = part
 
 
 def _end_of_front(queue: Mapping[str, Any], front: int) -> int | None:
@@ -124,5 +126,5 @@ def _end_of_front(queue: Mapping[str, Any], front: int) -> int | None:
     waiting = [part for part in queue["line"] or () if part["state"] == QUEUED]
     if sum(part["tickets"] for part in waiting) < front:
         return None
-    end: int = max(part["place"] for part in waiting)
+    end: int = max(part["last"] for part in waiting)
     return end

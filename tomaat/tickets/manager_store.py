@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any
 
@@ -13,10 +14,12 @@ import sqlalchemy
 from tomaat.database import Hint, Row, RowRefused, Rows, run, run_prepared
 from tomaat.devices.need import Need
 from tomaat.tickets.hints import HINTS_OF_QUEUED, hints_of
-from tomaat.tickets.long_queues import LongQueues, Part
+from tomaat.tickets.long_queues import LongQueues
+from tomaat.tickets.priorities import PRIORITIES, RANK_BITS
 from tomaat.tickets.problems import fits_nowhere, waited_too_long, worker_lost
-from tomaat.tickets.queue import Misfit, Placement, Queue, Waiting
+from tomaat.tickets.queue import NOBODY, Misfit, Part, Placement, Queue, Waiting
 from tomaat.tickets.row_by_row import ONE_BY_ONE, RowByRow
+from tomaat.tickets.share_store import ShareStore
 from tomaat.tickets.sql import (
     DURATIONS,
     FAIL,
@@ -55,16 +58,22 @@ FRONT = 200  #: tickets read of each queue's front
 MOVED = "t.id, t.state, t.source"  #: what hints tell of a ticket
 WAITING_COLUMNS = """id AS ticket, queue_order AS "order", service, interface_hash, expected_seconds, source,
     coalesce(loading_seconds, 0) AS loading_seconds, coalesce(outgrown_bytes, 0) AS outgrown_bytes"""
+#: The rank of a ticket ``t``: of its priority, and a higher one for each ``:night`` that it has waited.
+RANK = f"""(SELECT CAST(greatest(least(own, own - floor(extract(epoch FROM clock_timestamp()
+       - coalesce(t.waiting_since, t.created)) / CAST(:night AS double precision))), 1) AS integer)
+     FROM (SELECT array_position(ARRAY{list(PRIORITIES)}, t.priority) AS own) r)"""
 #: Each compute source with its queue, of which at most ``FRONT`` tickets are counted.
 QUEUES = f"""SELECT l.name, {TAKES_TICKETS} AS live, l.name ~ '/cpu-[0-9]+$' AS on_cpu, s.memory_bytes, s.lanes,
       (SELECT json_agg(o ORDER BY o.warm) FROM (SELECT service, interface_hash, warm, network_bytes,
          peak_bytes, load_seconds FROM offers WHERE source = l.name) o) AS offers,
       (SELECT json_object_agg(d.service, d.mean_seconds) FROM durations d WHERE d.source = l.name) AS durations,
-      (SELECT json_agg(x ORDER BY x.place) FROM (
-         SELECT t.service, t.state, max(t.queue_order) AS place, sum({SECONDS_LEFT}) AS seconds, count(*) AS tickets
+      (SELECT json_agg(x ORDER BY x.last) FROM (
+         SELECT t.service, t.state, coalesce(t.key_name, '{NOBODY}') AS key, min(t.queue_order) AS first,
+           max(t.queue_order) AS last, sum({SECONDS_LEFT}) AS seconds, count(*) AS tickets
          FROM ((SELECT * FROM tickets WHERE source = s.name AND state = '{QUEUED}' ORDER BY queue_order LIMIT {FRONT})
                UNION ALL {PERFORMED}) t {DURATIONS}
-         GROUP BY t.service, t.state, CASE WHEN t.state = '{RUNNING}' THEN t.lane END) x) AS line
+         GROUP BY t.service, t.state, t.key_name, t.queue_order >> {RANK_BITS},
+           CASE WHEN t.state = '{RUNNING}' THEN t.lane END) x) AS line
     FROM leases l JOIN compute_sources s ON s.name = l.name ORDER BY l.name"""
 
 
@@ -102,10 +111,19 @@ class ManagerStore:
     A ticket whose row PostgreSQL refuses to change holds no other up: it is left alone from then on.
     """
 
-    def __init__(self, database: sqlalchemy.Engine, hint: Callable[[Hint], None], *, lease_seconds: float) -> None:
+    def __init__(
+        self,
+        database: sqlalchemy.Engine,
+        hint: Callable[[Hint], None],
+        *,
+        lease_seconds: float,
+        night_hours: float = 12.0,
+    ) -> None:
         self.database = database
         self.hint = hint
         self.lease_seconds = lease_seconds
+        self.night_seconds = night_hours * 3600  #: after which a waiting ticket counts as of the next priority
+        self.shares = ShareStore(database)
         self.long_queues = LongQueues(database)
         self.tickets = RowByRow(database, "tickets", word="ticket")
         self.lines = RowByRow(database, "audit", word="line")
@@ -140,12 +158,15 @@ class ManagerStore:
                      FROM (SELECT DISTINCT o.interface_hash FROM queues q JOIN offers o ON o.source = q.name
                            WHERE q.live) taken
                      CROSS JOIN LATERAL (
-                       SELECT {WAITING_COLUMNS} FROM tickets
+                       SELECT {WAITING_COLUMNS}, coalesce(key_name, '{NOBODY}') AS key, {RANK} AS rank,
+                         claim > 0 AS came_back
+                       FROM tickets t
                        WHERE state = '{SUBMITTED}' AND interface_hash = taken.interface_hash AND id <> ALL(:refused)
                          AND (outgrown_bytes IS NULL
                               OR outgrown_bytes < (SELECT max(memory_bytes) FROM queues WHERE live))
                        ORDER BY queue_order LIMIT {MOST_AT_ONCE}) waiting) w) AS submitted""",
             refused=self.tickets.refused,
+            night=self.night_seconds,
         )
         return QueuesNow(
             queues=self._queues_of(rows[0].queues or []),
@@ -195,7 +216,9 @@ class ManagerStore:
                 with self.tickets.leaving(move.ticket):
                     rows += self._place(before, guard, [move])
         for row in rows:
-            self.long_queues.add(row.source, Part(service=row.service, place=row.queue_order, seconds=row.seconds))
+            place, key = row.queue_order, row.key_name or NOBODY
+            part = Part(service=row.service, key=key, first=place, last=place, seconds=row.seconds)
+            self.long_queues.add(row.source, part)
         return {row.id: row.source for row in rows}
 
     def _place(self, before: str, guard: str, moves: Sequence[Placement]) -> Rows:
@@ -203,11 +226,12 @@ class ManagerStore:
         return run_prepared(
             self.database,
             f"""WITH placed AS (
-                  UPDATE tickets t SET state = '{QUEUED}', source = m.to_source, loading_seconds = m.loading_seconds
-                  FROM jsonb_to_recordset(CAST(:moves AS jsonb))
-                    AS m(ticket bigint, from_source text, to_source text, loading_seconds double precision)
+                  UPDATE tickets t SET state = '{QUEUED}', source = m.to_source, loading_seconds = m.loading_seconds,
+                    queue_order = coalesce(m."order", t.queue_order)
+                  FROM jsonb_to_recordset(CAST(:moves AS jsonb)) AS m(ticket bigint, from_source text, to_source text,
+                    loading_seconds double precision, "order" bigint)
                   WHERE t.id = m.ticket AND t.state = '{before}' AND {guard} AND {NOT_AWAITED}
-                  RETURNING t.id, t.source, t.state, t.service, t.queue_order,
+                  RETURNING t.id, t.source, t.state, t.service, t.queue_order, t.key_name,
                     coalesce(t.expected_seconds, (SELECT mean_seconds FROM durations
                       WHERE source = t.source AND service = t.service), 1) + t.loading_seconds AS seconds
                 ) SELECT *, {HINTS_OF_QUEUED} FROM placed""",
@@ -247,6 +271,18 @@ class ManagerStore:
             settled=settled,
             lease=self.lease_seconds,
             unfit=[f"{source} {interface_hash}" for source, interface_hash in unfit],
+            **asdict(within),
+        )
+        return [row.id for row in rows]
+
+    def unqueue_raised(self, *, within: Within = ANY_TIME, most: int = MOST_AT_ONCE) -> list[int]:
+        """Take tickets out of their queues that count as of a higher priority by now, ``within`` the expected time."""
+        due = f"t.state = '{QUEUED}' AND t.queue_order >> {RANK_BITS} > {RANK} AND coalesce({TRUSTED}, false)"
+        rows = self.tickets.change(
+            f"UPDATE tickets t SET state = '{SUBMITTED}', source = NULL",
+            due,
+            most=most,
+            night=self.night_seconds,
             **asdict(within),
         )
         return [row.id for row in rows]
@@ -467,12 +503,16 @@ class ManagerStore:
         return {row.folder for row in rows}
 
 
+PART_FIELDS = tuple(each.name for each in fields(Part))
+
+
 def queue_of(facts: Mapping[str, Any]) -> Queue:
     """Make a queue of what ``QUEUES`` has found out."""
     offers, line = facts["offers"] or [], facts["line"] or []
     seconds = {state: [part["seconds"] for part in line if part["state"] == state] for state in (RUNNING, QUEUED)}
     warm = [offer["service"] for offer in offers if offer["warm"] is not None]
     used = [part["service"] for state in seconds for part in line if part["state"] == state]
+    held = Counter(part["key"] for part in line if part["state"] == RUNNING)
     return Queue(
         source=facts["name"],
         offers=frozenset((offer["service"], offer["interface_hash"]) for offer in offers),
@@ -481,6 +521,8 @@ def queue_of(facts: Mapping[str, Any]) -> Queue:
         lanes=facts["lanes"],
         durations=facts["durations"] or {},
         queued_seconds=sum(seconds[QUEUED]) if seconds[QUEUED] else None,
+        parts=tuple(Part(**{name: part[name] for name in PART_FIELDS}) for part in line if part["state"] == QUEUED),
+        held=held,
         recent=tuple(dict.fromkeys(reversed([*warm, *used])))[::-1],
         needs={
             offer["service"]: Need(

@@ -12,8 +12,9 @@ from annotated_types import Ge, Le
 
 from tomaat.database import Hint, Row, Rows, run
 from tomaat.tickets.hints import hints_about
+from tomaat.tickets.priorities import Priority
 from tomaat.tickets.source_store import MANAGER_LEASE
-from tomaat.tickets.sql import HELD, TAKES_TICKETS, one_of
+from tomaat.tickets.sql import HELD, TAKES_TICKETS, WAITING, one_of
 from tomaat.tickets.states import CANCELLED, EXPIRED, FAILED, QUEUED, RUNNING, SUBMITTED, SUCCEEDED, State
 from tomaat.tickets.ticket import LARGEST_ID, TicketId
 from tomaat.tickets.ticket_store import CAN_RUN_AGAIN, AgainRules
@@ -24,7 +25,8 @@ Count: TypeAlias = Annotated[int, Ge(0)]
 
 #: Only the title of an error is shown: its details may name a patient.
 SEEN = f"""t.id, t.service, t.state, t.source AS compute_source, t.lane, t.key_name, t.claim, t.attempts, t.progress,
-    t.stage, t.created, t.started, t.finished, t.cancel_requested, t.error->>'title' AS error, t.again_of,
+    t.stage, t.created, t.started, t.finished, t.cancel_requested, t.error->>'title' AS error, t.again_of, t.priority,
+    t.state IN {WAITING} AND t.queue_order < 0 AS moved_to_front,
     {CAN_RUN_AGAIN} AS can_run_again"""
 ENDED_COLUMNS = "date_trunc('hour', finished) AS hour, service, state, created, started, finished"
 
@@ -92,6 +94,9 @@ class SeenTicket:
     again_of: int | None
     """The ticket that an operator ran again as this one."""
     can_run_again: bool
+    priority: Priority
+    moved_to_front: bool
+    """It waits, and an operator moved it before all others."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from tomaat.devices.need import Need
+from tomaat.tickets.priorities import NORMAL, RANKS
+
+NOBODY = ""  #: stands for the key of all tickets without one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +23,28 @@ class Waiting:
     source: str | None
     loading_seconds: float = 0.0  #: expected before it, for its network, in the queue that it is in
     outgrown_bytes: int = 0  #: memory that it did not fit into
+    key: str = NOBODY  #: the name of the API key that submitted it
+    rank: int = RANKS[NORMAL]  #: of its priority, or of a higher one once it has waited for long
+    came_back: bool = False  #: a source had it already
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Tickets of one service, one key and one rank that wait in a queue."""
+
+    service: str
+    key: str = NOBODY
+    first: int  #: the lowest ``queue_order`` of them
+    last: int  #: the highest
+    seconds: float  #: expected, of all of them
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """What a key may use, and has used."""
+
+    weight: float = 1.0  #: turns for one of another key
+    used_seconds: dict[int, float] = field(default_factory=dict)  #: lately, by rank
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +58,8 @@ class Queue:
     performed: tuple[float, ...] = ()  #: seconds expected of each ticket that a lane performs; the other lanes are free
     lanes: int = 1
     queued_seconds: float | None = None  #: expected, of the whole queue, where ``waiting`` does not hold all of it
+    parts: tuple[Part, ...] = ()  #: of which those ``queued_seconds`` are, as far as that is known
+    held: Mapping[str, int] = field(default_factory=dict)  #: lanes on which tickets of each key are performed
     recent: tuple[str, ...] = ()  #: the warm services, then those that run and wait, each where it is used last
     needs: Mapping[str, Need] = field(default_factory=dict)  #: measured needs of each service here
     memory_bytes: int | None = None  #: ``None``: shared with other programs
@@ -81,6 +108,7 @@ class Placement:
     from_source: str | None
     to_source: str
     loading_seconds: float = 0.0  #: expected before it, for its network
+    order: int | None = None  #: its new place among those that wait; ``None``: as before
 
 
 @dataclass(frozen=True, kw_only=True)

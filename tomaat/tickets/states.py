@@ -52,7 +52,11 @@ MOVES = (
     _move(SUBMITTED, QUEUED, MANAGER, "a live compute source offers its service"),
     _move(QUEUED, QUEUED, MANAGER, "an idle compute source takes it from a longer queue"),
     _move(
-        QUEUED, SUBMITTED, MANAGER, "its compute source is gone, drained, too small, or no longer offers its service"
+        QUEUED,
+        SUBMITTED,
+        MANAGER,
+        "its compute source is gone, drained, too small, or no longer offers its service; or it has waited so long that"
+        " it counts as of a higher priority",
     ),
     _move(QUEUED, RUNNING, SCHEDULER, "the compute source's lane claims it"),
     _move(RUNNING, SUCCEEDED, SCHEDULER, "its result is durable"),

@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeAlias
 from annotated_types import Ge, Le
 
 from tomaat.database import Row
+from tomaat.tickets.priorities import NORMAL
 from tomaat.tickets.states import SUCCEEDED
 
 LARGEST_ID = 2**63 - 1  #: of a bigint
@@ -17,7 +18,7 @@ COLUMNS = (
     "id, token_hash, service, interface_hash, folder, state, source, claim, epoch, attempts, expected_seconds,"
     " cancel_requested, delete_requested, progress, stage, created, started, finished, error, result_sha256,"
     " result_bytes, files_removed, key_name, payload_sha256, later_token_hashes, queue_order, outgrown_bytes,"
-    " claim_folder, label"
+    " claim_folder, label, priority"
 )
 
 
@@ -54,6 +55,7 @@ class Ticket:
     outgrown_bytes: int | None  #: memory that it did not fit into
     claim_folder: str | None = None  #: of its present claim; ``None`` before the first, and of claims of older versions
     label: str | None = field(default=None, repr=False)  #: the client's own name for it, and perhaps a patient's
+    priority: str = NORMAL
 
     @property
     def out(self) -> str:

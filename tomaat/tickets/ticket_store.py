@@ -12,6 +12,7 @@ from tomaat.database import DatabaseUnavailable, Hint, Row, RowRefused, Rows, ru
 from tomaat.tickets.actors import ANYBODY, HOLDER
 from tomaat.tickets.hints import HINT_OF_QUEUED, hints_of, hints_of_wish
 from tomaat.tickets.lines import Line, Lines, begins_and_ends
+from tomaat.tickets.priorities import NORMAL
 from tomaat.tickets.source_store import MANAGER_LEASE
 from tomaat.tickets.sql import (
     DURATIONS,
@@ -81,6 +82,7 @@ class NewTicket:
     idempotency_key: str | None = None
     payload_sha256: bytes | None = None  #: only beside an idempotency key
     label: str | None = field(default=None, repr=False)  #: the client's own name for it
+    priority: str = NORMAL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,9 +147,9 @@ class TicketStore:
             self.database,
             f"""WITH new AS (
                   INSERT INTO tickets (token_hash, service, interface_hash, folder, key_name, idempotency_key,
-                    payload_sha256, label, state, source, loading_seconds)
+                    payload_sha256, label, priority, state, source, loading_seconds)
                   SELECT :token_hash, :service, :interface_hash, :folder, :key_name, :idempotency_key, :payload_sha256,
-                    :label, CASE WHEN a.source IS NULL THEN '{SUBMITTED}' ELSE '{QUEUED}' END, a.source,
+                    :label, :priority, CASE WHEN a.source IS NULL THEN '{SUBMITTED}' ELSE '{QUEUED}' END, a.source,
                     CASE WHEN a.source IS NOT NULL THEN 0 END
                   FROM (SELECT) one LEFT JOIN ({source}) a ON true
                   ON CONFLICT DO NOTHING RETURNING {COLUMNS}
@@ -186,7 +188,8 @@ class TicketStore:
 
         The statement demands that nobody has begun to delete the ended one's files, so the copy is whole. The new
         ticket belongs to the same client: it has the same key's name, and the same tokens open it. It has the same
-        label where labels are kept. The call may be repeated, and is repeated once here after an unknown outcome.
+        label where labels are kept, and the same priority. The call may be repeated, and is repeated once here after an
+        unknown outcome.
         """
         try:
             again = self._insert_again(ticket, folder, operator, rules)
@@ -200,9 +203,9 @@ class TicketStore:
             self.database,
             f"""WITH again AS (
                   INSERT INTO tickets (token_hash, later_token_hashes, service, interface_hash, folder, key_name,
-                    label, again_of)
+                    label, priority, again_of)
                   SELECT token_hash, later_token_hashes, service, interface_hash, :folder, key_name,
-                    CASE WHEN :keep_labels THEN label END, id
+                    CASE WHEN :keep_labels THEN label END, priority, id
                   FROM tickets t WHERE id = :id AND {CAN_RUN_AGAIN}
                   ON CONFLICT DO NOTHING RETURNING {COLUMNS}
                 ), noted AS (
@@ -314,6 +317,30 @@ class TicketStore:
             who=operator or HOLDER,
             what="give up" if operator is None else "cancel",
         )
+        now = Ticket.of(rows[0])
+        for hint in hints_of_wish(now.id, now.source):
+            self.hint(hint)
+        return now
+
+    def move_to_front(self, ticket: Ticket, *, operator: str) -> Ticket | None:
+        """Let a waiting ticket go before all others, also before those that were moved so; ``None``: it waits no more.
+
+        Below 0 the numbers that order those that wait are an operator's; the manager leaves them.
+        """
+        rows = run(
+            self.database,
+            f"""WITH moved AS (
+                  UPDATE tickets SET queue_order = -nextval('ticket_order') WHERE id = :id AND state IN {WAITING}
+                  RETURNING {COLUMNS}
+                ), noted AS (
+                  INSERT INTO audit (who, what, ticket, outcome) SELECT :operator, 'to front', id, state FROM moved
+                )
+                SELECT {COLUMNS} FROM moved""",
+            id=ticket.id,
+            operator=operator,
+        )
+        if not rows:
+            return None
         now = Ticket.of(rows[0])
         for hint in hints_of_wish(now.id, now.source):
             self.hint(hint)

@@ -132,7 +132,7 @@ class Api:
             detail = f"{self.longest_queue} tickets wait already; try again later."
             raise retry_later(503, "queue-full", "Queue full", detail, 30)
         began = time.monotonic()
-        ticket, token = self.submission.take(request, key)
+        ticket, token = self.submission.take(request, key, self.access.priorities(key))
         g.ticket = ticket.id
         self.known_tickets.add(ticket, began)
         accepted = Accepted.of(ticket, token)

@@ -1,4 +1,4 @@
-"""Take a request's form apart while it streams: a service, a label, and a payload or the inputs' own fields."""
+"""Take a request's form apart while it streams: its own texts, and a payload or the inputs' own fields."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ CHUNK_BYTES = 128 * 1024
 LARGEST_HEADER_BYTES = 16 * 1024  #: of a line of a part's headers
 LONGEST_SERVICE_BYTES = 200
 MOST_FAULTS = 100  #: that are told one by one
-SERVICE, LABEL, PAYLOAD = "service", "label", "payload"
-#: Bytes of the form's own texts. A label may turn out to be the value of an input of that id.
-LONGEST_BYTES = {SERVICE: LONGEST_SERVICE_BYTES, LABEL: LARGEST_MAIN_BYTES}
+SERVICE, LABEL, PRIORITY, PAYLOAD = "service", "label", "priority", "payload"
+#: Bytes of the form's own texts. All but the first may turn out to be the value of an input of that id.
+LONGEST_BYTES = {SERVICE: LONGEST_SERVICE_BYTES, LABEL: LARGEST_MAIN_BYTES, PRIORITY: LARGEST_MAIN_BYTES}
 HOW = (
     "Send multipart/form-data: curl -F service=FloatComputation -F f1=1 -F f2=2 http://…/request, a volume as "
     "-F scan=@scan.nii.gz; or all inputs in one archive: -F payload=@payload.tar.gz"
@@ -28,7 +28,10 @@ Event: TypeAlias = Part | bytes | None  #: a field begins, goes on, or ends
 
 
 class Form:
-    """One form: the texts ``service`` and ``label``, and a file ``payload`` or a field for each input, in any order."""
+    """One form: its own texts, and a file ``payload`` or a field for each input, in any order.
+
+    Its own texts are ``service``, ``label`` and ``priority``.
+    """
 
     def __init__(self, stream: IO[bytes], content_type: str, *, most_parts: int) -> None:
         """Read ``stream``; raises ``Problem`` for another content type than that of a form."""
@@ -63,10 +66,9 @@ class Form:
                 break
         return self.service
 
-    @property
-    def label(self) -> bytes | None:
-        """The content of the field ``label``, as far as the form is read."""
-        return bytes(self.texts[LABEL]) if LABEL in self.texts else None
+    def own_text(self, name: str) -> bytes | None:
+        """Return the content of the field ``label`` or ``priority``, as far as the form is read."""
+        return bytes(self.texts[name]) if name in self.texts else None
 
     @property
     def has_payload(self) -> bool:
@@ -120,7 +122,7 @@ class Form:
     def _enter(self, part: Part) -> str | None:
         """Note a part by its headers; return the field's name, unless it is the form's own text, or to be skipped."""
         name: str = part.name
-        is_own = name == SERVICE or (name == LABEL and part.filename is None)
+        is_own = name == SERVICE or (name in LONGEST_BYTES and part.filename is None)
         if is_own or name == PAYLOAD:
             if name in self.seen:
                 self._fault("doubled-field", f"{name}: the form has this field twice.")

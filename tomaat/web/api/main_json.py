@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from Inputs import VolumeInput
 from tomaat.services.payload import FORMATS
 from tomaat.web.api.fields import OUTPUT_FORMAT
-from tomaat.web.api.form import LABEL
+from tomaat.web.api.form import LABEL, PRIORITY
 from tomaat.web.api.label import LABEL_SCHEMA
+from tomaat.web.api.priority import PRIORITY_SCHEMA
 from tomaat.web.api.shapes import DescribedInput
 from tomaat.web.http.shapes import Json
 
@@ -82,7 +83,11 @@ def main_schema(interface: Mapping[str, DescribedInput]) -> Json:
 
 def form_schema(service: str, interface: Mapping[str, DescribedInput]) -> Json:
     """Describe the form that asks for a service with a field for each input."""
-    fields: dict[str, Json] = {"service": {"const": service}, LABEL: LABEL_SCHEMA}
+    fields: dict[str, Json] = {
+        "service": {"const": service},
+        LABEL: LABEL_SCHEMA,
+        PRIORITY: PRIORITY_SCHEMA,
+    }
     for id, each in interface.items():
         if each["store"] == "file":
             endings = ", ".join(each["extensions"])

@@ -7,9 +7,10 @@ from functools import cache
 
 from tomaat import __version__
 from tomaat.tickets.states import STATES
-from tomaat.web.api.form import LABEL
+from tomaat.web.api.form import LABEL, PRIORITY
 from tomaat.web.api.label import LABEL_SCHEMA
 from tomaat.web.api.main_json import form_schema, main_schema
+from tomaat.web.api.priority import PRIORITY_SCHEMA
 from tomaat.web.api.results import ANY_TYPE, GZIP, TYPES
 from tomaat.web.api.shapes import Accepted, Explanation, Files, Service, Status
 from tomaat.web.http.access import HEADER as KEY_HEADER
@@ -46,7 +47,7 @@ SUBMIT_HEADERS = [
         "name": "Idempotency-Key",
         "in": "header",
         "description": "The client's own random name for this request: sent again with the same payload, it gives the "
-        "same ticket, whose label stays the first one.",
+        "same ticket, whose label and priority stay the first ones.",
         "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
     }
 ]
@@ -117,7 +118,7 @@ def _submit(services: Sequence[Service]) -> Json:
         "description": "Each input is a field of its id: the schema `form.<service>` lists them. Or all inputs come in "
         "one `payload`, and no inputs beside it.",
         "required": ["service"],
-        "properties": {"service": name, LABEL: LABEL_SCHEMA, "payload": payload},
+        "properties": {"service": name, LABEL: LABEL_SCHEMA, PRIORITY: PRIORITY_SCHEMA, "payload": payload},
         "additionalProperties": {"description": "An input; a file, or several files, for a volume."},
     }
     reference = {"reference": "{$response.body#/id}&{$response.body#/token}"}

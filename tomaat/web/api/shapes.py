@@ -12,6 +12,7 @@ from pydantic import with_config
 from typing_extensions import NotRequired, TypedDict
 
 from tomaat.tickets.lines import Outlook
+from tomaat.tickets.priorities import Priority
 from tomaat.tickets.states import State
 from tomaat.tickets.ticket import Ticket, TicketId
 from tomaat.tickets.ticket_store import OfferedService, ShortestQueue
@@ -95,6 +96,7 @@ class Status:
     label: str | None
     """Its client's own name for it; null too once its files are to be deleted."""
     service: str
+    priority: Priority
     state: State
     position: int | None
     """Place in its queue; 1 is next."""
@@ -122,6 +124,7 @@ class Status:
             id=ticket.id,
             label=None if ticket.delete_requested or ticket.cancel_requested else ticket.label,
             service=ticket.service,
+            priority=ticket.priority,
             state=ticket.state,
             position=outlook.position,
             compute_source=ticket.source,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -20,8 +20,9 @@ from tomaat.storage import Storage, TicketFolder
 from tomaat.tickets.ticket import Ticket
 from tomaat.tickets.ticket_store import NewTicket, OfferedService, TicketStore
 from tomaat.web.api.fields import Fields
-from tomaat.web.api.form import LABEL, Form
+from tomaat.web.api.form import LABEL, PRIORITY, Form
 from tomaat.web.api.label import read_label
+from tomaat.web.api.priority import read_priority
 from tomaat.web.api.tokens import new_token
 from tomaat.web.http.access import demand_service
 from tomaat.web.http.problems import Problem, invalid, refused_where_disk_is_full, retry_later
@@ -44,6 +45,7 @@ class Received:
     field_faults: list[dict[str, Any]] | None = None  #: of a form with a field for each input
     links: dict[str, list[str]] = field(default_factory=dict)  #: that were left out of folders of images
     label: str | None = None
+    priority: bytes | None = None  #: as it was sent
 
 
 class Submission:
@@ -68,10 +70,10 @@ class Submission:
         self.limits = limits
         self.largest_voxel_bytes = largest_voxel_bytes
 
-    def take(self, request: Request, key: ApiKey | None) -> tuple[Ticket, str]:
+    def take(self, request: Request, key: ApiKey | None, priorities: Sequence[str]) -> tuple[Ticket, str]:
         """Return the ticket and a token of it. Raises ``Problem``; then nothing of the upload is left.
 
-        The ticket is new, unless the request repeats one by its ``Idempotency-Key``.
+        The ticket is new, unless the request repeats one by its ``Idempotency-Key``. It may ask for ``priorities``.
         """
         repeatable = idempotency_key(request.headers.get("Idempotency-Key"))
         form = Form(
@@ -81,6 +83,7 @@ class Submission:
         )
         with refused_where_disk_is_full(), self.storage.receiving() as folder:
             received = self._receive(form, folder, partial(self._service, key))
+            priority = read_priority(received.priority, key, priorities)
             self._check(folder, received)
         token, token_hash = new_token()
         submission = NewTicket(
@@ -92,6 +95,7 @@ class Submission:
             idempotency_key=repeatable,
             payload_sha256=None if repeatable is None else received.digest,
             label=received.label if self.keep_labels else None,
+            priority=priority,
         )
         return self._enter(submission), token
 
@@ -116,25 +120,34 @@ class Submission:
         """Receive the inputs.
 
         ``permitted`` is asked once: before anything is written, if the service is named before the inputs. The field
-        ``label`` is an input's where the service has one of that id, and the inputs come as fields.
+        ``label``, or ``priority``, is an input's where the service has one of that id, and the inputs come as fields.
         """
         named = form.begin()
         service = None if named is None else permitted(named)
         if form.has_payload:
             return self._unpack(form, folder, service, permitted)
         fields = Fields(folder.inputs, self.limits)
-        label = None
+        own: dict[str, bytes | None] = {}
         try:
             fields.receive(form.fields())
             service = service or permitted(form.service or "")
-            if LABEL not in service.interface:
-                label = read_label(form.label)
-            elif form.label is not None:
-                fields.add_text(LABEL, form.label)
+            for name in (LABEL, PRIORITY):
+                sent = form.own_text(name)
+                if name not in service.interface:
+                    own[name] = sent
+                elif sent is not None:
+                    fields.add_text(name, sent)
+            label = read_label(own.get(LABEL))
         except ArchiveRefused as error:
             raise _archive_problem(error) from error
         fields.write_main(service.interface)
-        return Received(service=service, digest=fields.digest.digest(), field_faults=fields.faults, label=label)
+        return Received(
+            service=service,
+            digest=fields.digest.digest(),
+            field_faults=fields.faults,
+            label=label,
+            priority=own.get(PRIORITY),
+        )
 
     def _unpack(
         self,
@@ -157,7 +170,8 @@ class Submission:
         service = service or permitted(form.service or "")
         if refusal is not None:
             raise refusal
-        return Received(service=service, digest=digest.digest(), links=links, label=read_label(form.label))
+        label, priority = read_label(form.own_text(LABEL)), form.own_text(PRIORITY)
+        return Received(service=service, digest=digest.digest(), links=links, label=label, priority=priority)
 
     def _check(self, folder: TicketFolder, received: Received) -> None:
         """Demand that the service takes the inputs."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 
 from tomaat.access.hashing import hash_of
 from tomaat.access.key_store import ApiKey, KeyStore
+from tomaat.tickets.priorities import USUAL
 from tomaat.web.http.addresses import Proxies
 from tomaat.web.http.problems import Problem, retry_later
 from tomaat.web.http.wrong_keys import WrongKeys
@@ -27,6 +29,7 @@ class Access:
         most_waiting: int,
         most_within_a_minute: int,
         most_wrong_keys: int,
+        priorities: Sequence[str] = USUAL,
     ) -> None:
         self.keys = keys
         self.proxies = proxies
@@ -34,6 +37,7 @@ class Access:
         self.needed = needed
         self.most_waiting = most_waiting
         self.most_within_a_minute = most_within_a_minute
+        self.without_key = tuple(priorities)
         self.known: dict[bytes, float] = {}  #: hashes of keys that were right, and when last
 
     def admit(self, shown: str | None, address: str) -> ApiKey | None:
@@ -44,6 +48,10 @@ class Access:
         key = self.find(shown, address)
         self._limit(key)
         return key
+
+    def priorities(self, key: ApiKey | None) -> tuple[str, ...]:
+        """Tell which priorities a key may ask for, or a request without one."""
+        return self.without_key if key is None else key.priorities
 
     def demand_some(self, shown: str | None) -> None:
         """Raise a ``Problem`` where a key is needed and none is shown; no database is asked."""

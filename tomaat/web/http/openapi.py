@@ -51,7 +51,7 @@ TEXTS = {
 KINDS = {
     400: ["invalid-request", "unreadable-archive"],
     401: ["key-needed"],
-    403: ["service-not-allowed", "operator-needed"],
+    403: ["service-not-allowed", "priority-not-allowed", "operator-needed"],
     404: ["not-found", "unknown-service"],
     408: ["too-slow"],
     409: [
@@ -64,7 +64,7 @@ KINDS = {
             "service-withdrawn",
             "result-not-stored",
         ),
-        *("not-loaded", "server-fault", "ticket-ended", "not-run-again"),
+        *("not-loaded", "server-fault", "ticket-ended", "ticket-started", "not-run-again"),
     ],
     410: ["expired"],
     412: ["changed"],

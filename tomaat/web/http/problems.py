@@ -33,6 +33,8 @@ EXPLANATIONS = {
     "operator-needed": "What is asked for is for operators, and the API key is no operator's.",
     "not-serving": "The server cannot serve now; `errors` names each part that fails.",
     "service-not-allowed": "The API key may ask for other services only.",
+    "priority-not-allowed": "The API key may ask for other priorities only.",
+    "ticket-started": "The ticket runs already, or has ended, so that nothing is before it.",
     "ticket-ended": "The ticket has ended, so that there is nothing to cancel; an operator deletes nothing.",
     "not-run-again": "The ticket has not ended, its input is no longer kept, or its service takes other inputs by now.",
     "idempotency-key-reused": "Idempotency-Key names one request; this one differs from the one that had it first.",

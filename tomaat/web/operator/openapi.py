@@ -8,9 +8,9 @@ from tomaat.tickets.states import ENDED
 from tomaat.tickets.ticket import LARGEST_ID
 from tomaat.web.http.openapi import content_answer, operation, reference, shape_answer
 from tomaat.web.http.shapes import Json
-from tomaat.web.operator.shapes import Drained, OfSource, OfTicket, Queues, RunAgain, Stopped
+from tomaat.web.operator.shapes import Drained, OfSource, OfTicket, Queues, RunAgain, Stopped, ToFront
 
-SHAPES = (Queues, OfSource, OfTicket, Drained, Stopped, RunAgain)
+SHAPES = (Queues, OfSource, OfTicket, Drained, Stopped, RunAgain, ToFront)
 SECURITY: list[Json] = [{"key": []}]  #: of an operator, also where no other key is needed
 PARAMETERS = [
     {
@@ -68,6 +68,13 @@ ACTS = (
         body=OfTicket,
         answer=RunAgain,
         statuses=(202,),
+    ),
+    Act(
+        name="to-front",
+        summary="Let a waiting ticket go before all others of its queue, whatever their priorities.",
+        body=OfTicket,
+        answer=ToFront,
+        statuses=(200,),
     ),
 )
 

@@ -13,7 +13,7 @@ from tomaat.access.audit import Audit
 from tomaat.access.key_store import ApiKey
 from tomaat.storage import Storage, TicketFolder
 from tomaat.tickets.operator_store import OperatorStore
-from tomaat.tickets.states import CANCELLED, ENDED, RUNNING
+from tomaat.tickets.states import CANCELLED, ENDED, RUNNING, WAITING
 from tomaat.tickets.ticket import LARGEST_ID, Ticket
 from tomaat.tickets.ticket_store import AgainRules, TicketStore
 from tomaat.web.http.access import HEADER as KEY_HEADER
@@ -22,7 +22,7 @@ from tomaat.web.http.problems import Problem, invalid, refused_where_disk_is_ful
 from tomaat.web.http.request import client_address, content_length, prefers_a_page
 from tomaat.web.http.shapes import answer
 from tomaat.web.operator.last_day import LastDay
-from tomaat.web.operator.shapes import Drained, OfSource, OfTicket, Queues, RunAgain, Stopped
+from tomaat.web.operator.shapes import Drained, OfSource, OfTicket, Queues, RunAgain, Stopped, ToFront
 from tomaat.web.page.documents import operators_page
 
 log = structlog.get_logger()
@@ -56,7 +56,7 @@ class Operator:
     def register(self, app: Flask) -> None:
         """Give each view its route."""
         app.add_url_rule("/queues", view_func=self.queues)
-        for act in (self.drain, self.resume, self.cancel, self.run_again):
+        for act in (self.drain, self.resume, self.cancel, self.run_again, self.to_front):
             name = act.__name__.replace("_", "-")
             app.add_url_rule(
                 f"/queues/{name}", endpoint=f"queues-{name}", view_func=self._acting(name, act), methods=["POST"]
@@ -100,6 +100,16 @@ class Operator:
             raise Problem(409, "ticket-ended", "Ticket ended", f"Ticket {ticket.id} has ended: it is {ticket.state}.")
         stopped = Stopped(id=ticket.id, state=ticket.state, cancel_requested=ticket.cancel_requested)
         return answer(stopped, 202 if ticket.state == RUNNING else 200)
+
+    def to_front(self, key: ApiKey) -> Response:
+        """Let a waiting ticket go before all others of its queue."""
+        ticket = self._ticket()
+        moved = self.store.move_to_front(ticket, operator=key.name)
+        if moved is None:
+            state = ticket.state if ticket.state not in WAITING else "no longer waiting"
+            raise Problem(409, "ticket-started", "Ticket started", f"Ticket {ticket.id} does not wait: it is {state}.")
+        log.info("ticket.moved_to_front", ticket=moved.id, by=key.name)
+        return answer(ToFront(id=moved.id, state=moved.state, compute_source=moved.source))
 
     def run_again(self, key: ApiKey) -> Response:
         """Make a new ticket of an ended one's input."""

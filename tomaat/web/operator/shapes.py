@@ -87,6 +87,16 @@ class Stopped:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ToFront:
+    """A waiting ticket goes before all others now."""
+
+    id: TicketId
+    state: State
+    compute_source: str | None
+    """Its queue's; null: it waits for one."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunAgain:
     """A new ticket was made of the input of an ended one."""
 

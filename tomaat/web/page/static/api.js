@@ -135,14 +135,15 @@ export async function volumeAsRead(ticket, id, signal) {
  * Send a payload. The same `idempotencyKey` and payload give the same ticket, however often they are sent.
  * @param {string} service
  * @param {Blob} payload
- * @param {{label: string, idempotencyKey: string, onBytes: (bytes: number, allBytes: number) => void, signal: AbortSignal}} options
+ * @param {{label: string, priority: string, idempotencyKey: string, onBytes: (bytes: number, allBytes: number) => void, signal: AbortSignal}} options
  * @returns {Promise<Accepted>}
  */
-export async function submit(service, payload, { label, idempotencyKey, onBytes, signal }) {
+export async function submit(service, payload, { label, priority, idempotencyKey, onBytes, signal }) {
   signal.throwIfAborted();
   const form = new FormData();
   form.append("service", service); // in front of the payload: an unknown service is refused before it is unpacked
   if (label) form.append("label", label);
+  if (priority) form.append("priority", priority);
   form.append("payload", payload, "payload.tar.gz");
   const request = new XMLHttpRequest(); // fetch() does not tell how much it has sent
   request.open("POST", "/request");

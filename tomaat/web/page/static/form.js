@@ -7,6 +7,7 @@ import { makeFormatField } from "./format-field.js";
 import { makeKeyField } from "./key-field.js";
 import { makeLabelField } from "./label-field.js";
 import { demandSize, leastBytes, pack, readAll } from "./payload.js";
+import { makePriorityField } from "./priority-field.js";
 import { beginCohort, sendMany } from "./send-many.js";
 import { makeSending } from "./sending.js";
 import { keep, keepSent } from "./store.js";
@@ -36,6 +37,7 @@ export class ServiceForm {
     this.fields = inputs.map((input) => makeField(input, { takesMany }));
     this.formatField = this.fields.some(({ input }) => input.type === "volume") ? makeFormatField() : null;
     this.labelField = service.takes_label ? makeLabelField() : null;
+    this.priorityField = makePriorityField();
     this.keyField = makeKeyField();
     this.trouble = make("div", { class: "trouble", role: "alert", hidden: true });
     this.sending = makeSending();
@@ -51,6 +53,7 @@ export class ServiceForm {
       ...this.fields.map((field) => field.element),
       this.formatField?.element,
       this.labelField?.element,
+      this.priorityField.element,
       make("div", { class: "actions" }, this.send, this.example),
     );
     const onsubmit = (/** @type {SubmitEvent} */ event) => this.onSubmit(event);
@@ -191,6 +194,7 @@ export class ServiceForm {
     const onBytes = this.sending.showStep(`${about}Sending`);
     const ticket = await submit(this.service.name, this.packed.payload, {
       label: label ?? "",
+      priority: this.priorityField.read(),
       idempotencyKey: this.packed.idempotencyKey,
       signal,
       onBytes: (bytes, allBytes) => {

@@ -18,7 +18,7 @@ export function queues(key, { service, upTo }) {
 
 /**
  * @param {string} key
- * @param {"drain" | "resume" | "cancel" | "run-again"} what
+ * @param {"drain" | "resume" | "cancel" | "run-again" | "to-front"} what
  * @param {{source: string} | {ticket: number}} body
  * @returns {Promise<any>}
  */

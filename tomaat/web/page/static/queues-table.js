@@ -1,13 +1,13 @@
 /** Tables of tickets, whose rows stay in place while their words change, so that what has the focus keeps it. */
 
 import { arrange, make, redraw } from "./dom.js";
-import { ENDED, STATES } from "./states.js";
+import { ENDED, STATES, WAITING } from "./states.js";
 import { atTime, inSeconds } from "./words.js";
 
 /** @typedef {import("./shapes.d.ts").SeenTicket} SeenTicket */
 /** @typedef {{name: string, style?: string, cell: (ticket: SeenTicket, now: string) => string | HTMLElement}} Column */
 /** @typedef {{row: HTMLElement, cells: HTMLElement[]}} Row */
-/** @typedef {{cancel: (id: number) => Promise<void>, runAgain: (id: number) => Promise<void>}} Actions */
+/** @typedef {{[act in "cancel" | "runAgain" | "toFront"]: (id: number) => Promise<void>}} Actions */
 
 /** @param {Actions} actions @param {string[]} names @returns {Column[]} */
 export function ticketColumns(actions, names) {
@@ -23,6 +23,7 @@ export function ticketColumns(actions, names) {
     created: { name: "Sent", cell: (ticket) => make("time", { datetime: ticket.created }, atTime(ticket.created)) },
     wait: { name: "Wait", style: "number", cell: (ticket) => between(ticket.created, ticket.started) },
     duration: { name: "Duration", style: "number", cell: (ticket) => between(ticket.started, ticket.finished) },
+    priority: { name: "Priority", cell: priorityCell },
     key: { name: "Key", cell: (ticket) => ticket.key_name ?? "–" },
     actions: { name: "Actions", style: "doing", cell: (ticket) => actionsCell(ticket, actions) },
   };
@@ -108,10 +109,19 @@ function between(from, to) {
   return from && to ? inSeconds(Math.max(0, Date.parse(to) - Date.parse(from)) / 1000) : "–";
 }
 
+/** @param {SeenTicket} ticket */
+function priorityCell({ priority, moved_to_front: moved }) {
+  return moved ? make("span", {}, `${priority} `, make("span", { class: "hint" }, "moved to the front")) : priority;
+}
+
 /** @param {SeenTicket} ticket @param {Actions} actions */
-function actionsCell(ticket, { cancel, runAgain }) {
+function actionsCell(ticket, { cancel, runAgain, toFront }) {
   const ended = ENDED.includes(ticket.state);
-  if (!ended && !ticket.cancel_requested) return makeAction("Cancel", ticket.id, cancel);
+  const canceling = () => makeAction("Cancel", ticket.id, cancel);
+  if (WAITING.includes(ticket.state)) {
+    return make("div", { class: "actions" }, makeAction("To the front", ticket.id, toFront), canceling());
+  }
+  if (!ended && !ticket.cancel_requested) return canceling();
   return ticket.can_run_again ? makeAction("Run again", ticket.id, runAgain) : "";
 }
 

@@ -14,12 +14,13 @@ import { counted, inDigits } from "./words.js";
  * @property {(name: string, drained: boolean) => Promise<void>} setDrained
  * @property {(id: number) => Promise<void>} cancel
  * @property {(id: number) => Promise<void>} runAgain
+ * @property {(id: number) => Promise<void>} toFront
  * @property {(change: Partial<Chosen>) => void} choose
  */
 
 const JUST_SECONDS = 5; // after which a ticket without a queue is not only on the way to one
-const RUNNING = ["ticket", "service", "source", "progress", "since", "key", "actions"];
-const WAITING = ["ticket", "service", "queue", "created", "key", "actions"];
+const RUNNING = ["ticket", "service", "source", "progress", "since", "priority", "key", "actions"];
+const WAITING = ["ticket", "service", "queue", "created", "priority", "key", "actions"];
 const NEWEST = ["ticket", "service", "state", "source", "created", "wait", "duration", "key", "actions"];
 
 export class QueuesView {

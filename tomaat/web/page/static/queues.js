@@ -20,7 +20,7 @@ let chosen = { service: "", upTo: "" };
 /** Grows with each key, so that an answer to a forgotten one is not shown. */
 let session = 0;
 
-const view = new QueuesView({ setDrained, cancel, runAgain, choose });
+const view = new QueuesView({ setDrained, cancel, runAgain, toFront, choose });
 // The key may be the text that somebody typed into a form, where it is kept as it is typed.
 if (!isKey(apiKey())) leave(NO_KEY);
 else if (apiKey()) enter();
@@ -120,7 +120,7 @@ async function refresh() {
 
 /**
  * Do something, tell its outcome, and look at once.
- * @param {"drain" | "resume" | "cancel" | "run-again"} what
+ * @param {"drain" | "resume" | "cancel" | "run-again" | "to-front"} what
  * @param {any} body
  * @param {(answer: any) => string} told
  */
@@ -161,6 +161,13 @@ function runAgain(id) {
     { ticket: id },
     (answer) =>
       `Ticket ${id} runs again as ticket ${answer.id}. Tell its client this number: the token stays the same.`,
+  );
+}
+
+/** @param {number} id */
+function toFront(id) {
+  return doAndTell("to-front", { ticket: id }, ({ compute_source: source }) =>
+    source === null ? `Ticket ${id} gets a queue before all others.` : `Ticket ${id} is the next one of ${source}.`,
   );
 }
 

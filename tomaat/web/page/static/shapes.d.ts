@@ -143,6 +143,9 @@ export interface SeenTicket {
   /** The ticket that an operator ran again as this one. */
   again_of: number | null;
   can_run_again: boolean;
+  priority: "urgent" | "normal" | "night";
+  /** It waits, and an operator moved it before all others. */
+  moved_to_front: boolean;
 }
 
 /** A service, its inputs, and how long its queue is. */
@@ -209,6 +212,7 @@ export interface Status {
   /** Its client's own name for it; null too once its files are to be deleted. */
   label: string | null;
   service: string;
+  priority: "urgent" | "normal" | "night";
   state: "submitted" | "queued" | "running" | "succeeded" | "failed" | "cancelled" | "expired";
   /** Place in its queue; 1 is next. */
   position: number | null;

@@ -1,5 +1,6 @@
 /** The states of a ticket, as the API names them, and what people read. */
 
+export const WAITING = ["submitted", "queued"];
 export const ENDED = ["succeeded", "failed", "cancelled", "expired"];
 
 /** @type {Record<string, string>} */
