@@ -69,7 +69,10 @@ class BundleSizes:
         there, here = math.prod(seen), volume.array.size
         given, found = FLOAT_BYTES * channels * there, FLOAT_BYTES * self.outputs * there
         rough = (GRID_BYTES + IN_BYTES) * here + (GRID_BYTES + OUT_BYTES * max(channels, self.outputs)) * there
-        tile = there if self.roi is None else math.prod(self.roi) * self.at_once
+        tile = there
+        if self.roi is not None:
+            parts = math.prod(-(-count // side) for count, side in zip(seen, self.roi, strict=True))
+            tile = math.prod(self.roi) * min(self.at_once, parts)
         return ExpectedMemory(
             machine_bytes=given if on_gpu else given + found,
             gpu_bytes=given if on_gpu else 0,
