@@ -133,6 +133,21 @@ def test_the_network_keeps_the_weights_of_the_file_from_ticket_to_ticket(tiny, s
         assert torch.equal(network.state_dict()[name], value), name
 
 
+def test_the_memory_is_foretold_by_the_spacing_the_tiles_and_the_networks_first_layer(tiny, scan, monkeypatch):
+    shapes, infer = [], tiny.bundle._infer
+    monkeypatch.setattr(
+        tiny.bundle, "_infer", lambda _, inputs, *more: shapes.append(inputs.shape) or infer(_, inputs, *more)
+    )
+    tiny.perform(image=scan)
+    assert np.abs(np.subtract(tiny.sizes.seen(scan), shapes[0][2:])).max() <= 1
+    voxels = int(np.prod(tiny.sizes.seen(scan)))
+    on_cpu, on_gpu = (tiny.expected_memory({"image": scan}, gpu_bytes=each) for each in (None, 2**30))
+    assert (on_cpu.machine_bytes, on_cpu.gpu_bytes) == (4 * (1 + 3) * voxels, 0)
+    assert (on_gpu.machine_bytes, on_gpu.gpu_bytes) == (4 * voxels, 4 * voxels)
+    tiles = 6 * 4 * 4 * 4 * 16**3  # of 4 channels each, 4 at once
+    assert tiles < on_cpu.layers_bytes < tiles + 100 * (voxels + scan.array.size)
+
+
 def test_another_overlap_of_tiles_gives_what_the_evaluator_gives_with_it(tiny, tmp_path, reader):
     file = made.write_image(tmp_path / "scan.nii.gz", shape=(40, 30, 20))
     config = made.inference()

@@ -53,6 +53,20 @@ def test_the_form_is_made_of_the_metadata(tmp_path):
     assert (task.intended_use, task.reference, task.version) == ("Research only", "A; B", "0.2.0")
 
 
+@pytest.mark.parametrize(("pixdim", "seen"), [
+    ([2, 1, 6], (1, 6, 2)), ([-1, 1, 6], (2, 6, 2)), ("@mm", (1, 6, 2)), ("$[2, 1, 6]", None), ([2, 1], None),
+])  # fmt: skip
+def test_what_a_network_will_see_is_read_from_plain_numbers_and_else_not_foretold(tmp_path, pixdim, seen):
+    config = made.inference() | {"mm": [2, 1, 6]}
+    config["preprocessing"]["transforms"][3]["pixdim"] = pixdim
+    task = make(made.write_bundle(tmp_path / "tiny", config=config))
+    expected = task.expected_memory({"image": SCAN}, gpu_bytes=None)
+    assert task.sizes.seen(SCAN) == seen
+    assert (expected is None) == (seen is None)
+    assert expected is None or expected.layers_bytes is None, "it is not loaded"
+    assert task.label_names == {1: "spleen", 2: "liver"}
+
+
 def test_a_folder_is_made_a_service_without_torch_and_monai():
     program = "import sys, tomaat.services.folders.bundle; print({'torch', 'monai'} & set(sys.modules))"
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=REPOSITORY)

@@ -11,8 +11,8 @@ from tests.integration.card_folders import CARD, CPU, PLACES, SAVES, a_folder, a
 from tomaat.reader import VolumeReader
 from tomaat.refusals import WrongValue
 from tomaat.services import TaskRefused
+from tomaat.services.expected_memory import NoRoom
 from tomaat.services.folders import card_task
-from tomaat.services.folders.card_memory import FreeBytes
 from tomaat.services.folders.folder_refused import FolderRefused
 from tomaat.services.folders.kinds import make_task
 from tomaat.volumes import Volume
@@ -36,29 +36,21 @@ def test_volumes_on_two_grids_and_voxels_that_are_no_numbers_are_refused_by_thei
         task.perform(**volumes | {"t2": volumes["t2"].like(np.full((13, 10, 9), 3))})
 
 
-def test_a_volume_whose_outputs_have_no_room_is_refused_with_the_number_before_it_begins(tmp_path, reader, monkeypatch):
-    task = loaded(a_folder(tmp_path, a_network(), CARD + "spacing_mm: [0.5, 1, 2]\npatch: 8\n"))
+def test_a_volume_whose_outputs_have_no_room_is_refused_with_the_number(tmp_path, reader):
+    task = make_task(a_folder(tmp_path, a_network(), CARD + "spacing_mm: [0.5, 1, 2]\npatch: 8\n"))
     volumes = sent(files(tmp_path, PLACES["RAS"]), reader)
-    told = []
-    task.report = lambda *report: told.append(report)
-    monkeypatch.setattr(card_task, "room_on", lambda _: FreeBytes(machine_bytes=2**20))
-    task.perform(**volumes)
-    assert told
-    told.clear()
-    monkeypatch.setattr(card_task, "room_on", lambda _: FreeBytes(machine_bytes=2**14))
+    on_cpu, on_gpu = (task.expected_memory(volumes, gpu_bytes=each) for each in (None, 2**30))
+    on_cpu.demand_room(2**20)
     rule = (
-        "t1: as the network sees it, it has 26 x 10 x 4 voxels. Their 3 output channels need 4.84e-05 GiB of "
-        "the machine's memory with all else"
+        "The ticket needs about 4.84e-05 GiB of the machine's memory, for 3 output channels of 26 x 10 x 4 voxels, as "
+        "the network sees them, and 1.53e-05 GiB are free; send a part"
     )
-    with pytest.raises(TaskRefused, match=f"^{re.escape(rule)}, and there are 1.53e-05 GiB; send a part"):
-        task.perform(**volumes)
-    on_gpu = {"of the GPU's": FreeBytes(machine_bytes=2**20, gpu_bytes=2**14)}
-    on_gpu["of the machine's"] = FreeBytes(machine_bytes=2**14, gpu_bytes=2**20)
-    for whose, room in on_gpu.items():
-        monkeypatch.setattr(card_task, "room_on", lambda _, room=room: room)
-        with pytest.raises(TaskRefused, match=f"{whose} memory with all else, and there are 1.53e-05 GiB"):
-            task.perform(**volumes)
-    assert told == []
+    with pytest.raises(NoRoom, match=f"^{re.escape(rule)}"):
+        on_cpu.demand_room(2**14)
+    with pytest.raises(NoRoom):
+        on_gpu.demand_room(2**14)
+    assert on_gpu.gpu_bytes == 4 * (2 * 2 + 3 + 1) * 26 * 10 * 4
+    assert (on_cpu.gpu_bytes, on_cpu.layers_bytes) == (0, None)
 
 
 @pytest.mark.parametrize("kind", ["onnx", "pt2"])

@@ -38,7 +38,7 @@ from tests.nnunet_folders import (
     make_folder,
     write_scans,
 )
-from tomaat.services.folders import nnunet_memory, nnunet_network, nnunet_way_back
+from tomaat.services.folders import nnunet_network, nnunet_way_back
 from tomaat.services.folders.nnunet_load import read_weights
 from tomaat.services.folders.nnunet_tiles import TilePredictor
 
@@ -247,24 +247,26 @@ def large(shape):
     return Volume(array=array, spacing_mm=(1.0, 1.0, 1.0), origin_mm=(0.0, 0.0, 0.0), direction=axes)
 
 
-def test_a_volume_whose_outputs_do_not_fit_is_refused_with_the_number_before_anything_starts(tmp_path, monkeypatch):
-    task = task_of(make_folder(tmp_path / "Tiny"))
-    monkeypatch.setattr(nnunet_network, "machine_memory_bytes", {"MemAvailable": 2**30}.get)
-    monkeypatch.setattr(task.network, "prepare", None)
-    with pytest.raises(
-        TaskRefused, match=r"about \d\.\d GiB .* 3 outputs of 150 x 200 x 200 voxels, and 1\.0 GiB are free"
-    ):
-        task.perform(ct=large((300, 300, 300)))
+def test_the_memory_of_a_volume_is_foretold_by_its_outputs_before_anything_is_loaded(tmp_path):
+    task = make_task(make_folder(tmp_path / "Tiny", folds=("0", "1"), network=False))
+    on_cpu, on_gpu, on_small = (
+        task.expected_memory({"ct": large((300, 300, 300)), "folds": "fold_0"}, gpu_bytes=gpu)
+        for gpu in (None, 2**40, 2**27)
+    )
+    voxels = 150 * 200 * 200
+    assert on_cpu.about == "for 3 outputs of 150 x 200 x 200 voxels"
+    assert on_cpu.machine_bytes >= (4 + 2 * 3) * voxels, "what the network sees, and outputs of 16 bits"
+    assert (on_cpu.gpu_bytes, on_small.gpu_bytes) == (0, 0)
+    assert on_gpu.gpu_bytes >= (4 + 2 * 3) * voxels
+    assert on_gpu.machine_bytes < on_small.machine_bytes, "the outputs lie on the device, where they fit"
+    assert on_cpu.layers_bytes == 6 * 4 * 4 * 16**3
+    several = task.expected_memory({"ct": large((300, 300, 300)), "folds": "together"}, gpu_bytes=2**40)
+    assert several.gpu_bytes - on_gpu.gpu_bytes == 2 * 3 * voxels, "the sum, and the next one's"
 
 
-def test_the_machines_memory_is_enough_where_the_outputs_lie_on_the_device(tmp_path):
-    task = task_of(make_folder(tmp_path / "Tiny"))
-    wanted = nnunet_memory.Wanted.of(task.model, large((300, 300, 300)), several=False)
-    free = max(wanted.prepared_bytes, wanted.data_bytes)
-    nnunet_memory.demand_room(wanted, on_device=True, free_bytes=free)
-    with pytest.raises(TaskRefused):
-        nnunet_memory.demand_room(wanted, on_device=False, free_bytes=free)
-    assert nnunet_memory.Wanted.of(task.model, large((300,) * 3), several=True).device_bytes > wanted.device_bytes
+def test_a_ticket_of_few_voxels_is_not_foretold_to_need_a_slab(tmp_path):
+    task = make_task(make_folder(tmp_path / "Tiny", network=False))
+    assert task.expected_memory({"ct": large((30, 30, 30))}, gpu_bytes=None).machine_bytes < 2**23
 
 
 def waits():
@@ -286,7 +288,8 @@ def test_an_exhausted_device_is_told_at_once_so_that_room_can_be_made(when, tmp_
     place = make_folder(tmp_path / "Tiny")
     task, files = task_of(place), write_scans(tmp_path, "oblique", 1)
     gpu_like(task, monkeypatch)
-    asked, kept = [], []
+    asked, kept, told = [], [], []
+    scans = {"ct": reader.read(files[0])}
     assert not TilePredictor(torch.device("cuda")).perform_everything_on_device, (
         "else nnU-Net tries once more by itself"
     )
@@ -311,7 +314,9 @@ def test_an_exhausted_device_is_told_at_once_so_that_room_can_be_made(when, tmp_
         lambda *each: kept.append(task.network.predictor.keeps_on_device) or own(*each),
     )  # fmt: skip
     for _ in range(2):
+        told.append(task.expected_memory(scans, gpu_bytes=2**50).gpu_bytes > 0)
         ours(task, files, reader)
+    assert told == kept
     assert kept == [False, True], "the try after that, with room made, keeps the outputs in the machine's memory"
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from tests.integration.played_lane import SECONDS, SOURCE
 from tomaat.messages import (
+    Expected,
     Forget,
     Loading,
     MakeRoom,
@@ -17,6 +18,7 @@ from tomaat.messages import (
     Performing,
     ReadAhead,
     RoomMade,
+    TicketRefused,
     WorkerReady,
 )
 from tomaat.scheduling import running_tickets
@@ -287,13 +289,38 @@ def test_a_ticket_for_a_lane_of_another_environment_is_not_overtaken_either(play
     assert play.row(later).state == "queued"
 
 
-def test_a_ticket_that_runs_out_of_memory_beside_another_is_put_back_and_runs_alone(play):
+@pytest.mark.parametrize(("foretold", "beside"), [(7, True), (8, False)])
+def test_a_ticket_may_start_beside_one_that_was_never_measured_if_that_one_foretells_its_memory(play, foretold, beside):
+    play.offering = {"services": ("New", "Add"), "needs": {"New": (1, None), "Add": (1, 3)}}
+    workers = play.begin_lanes(2, memory_bytes=10)
+    play.until(lambda: all(lane.complete for lane in play.lanes.now))
+    (first,) = play.queue(1, service="New")
+    worker, job = job_of(play, workers, first)
+    (second,) = play.queue(1)
+    assert queued(play, second)
+    worker.channel.send(Expected(service="New", peak_bytes=foretold - 1))  # beside the other network, of 1
+    play.until(lambda: any(lane.expects_bytes == foretold for lane in play.lanes.now))
+    assert queued(play, second) is not beside
+    performed(play, worker, job)
+    play.until(lambda: not any(lane.expects_bytes for lane in play.lanes.now))
+
+
+CROWDED = {
+    "it ran out": (Outgrown, {"needed_bytes": None, "total_bytes": 10}, "out-of-memory"),
+    "it would": (Outgrown, {"needed_bytes": 9, "total_bytes": 3, "now": True}, "out-of-memory"),
+    "the machine's": (TicketRefused, {"detail": "It needs 9 GiB.", "now": True}, "refused"),
+}
+
+
+@pytest.mark.parametrize("how", CROWDED)
+def test_a_ticket_that_has_no_memory_beside_another_is_put_back_and_runs_alone(play, how):
+    end, facts, problem = CROWDED[how]
     play.offering = {"needs": {"Add": (1, 4)}}
     workers = play.begin_lanes(2, memory_bytes=10)
     play.until(lambda: all(lane.complete for lane in play.lanes.now))
     first, second = play.queue(2)
     (one, job), (two, other) = (job_of(play, workers, ticket) for ticket in (first, second))
-    two.say(Outgrown, other, needed_bytes=None, total_bytes=10)
+    two.say(end, other, **facts)
     requeue(play, second)
     assert play.row(second).attempts == 0
     assert queued(play, second)
@@ -303,9 +330,9 @@ def test_a_ticket_that_runs_out_of_memory_beside_another_is_put_back_and_runs_al
     worker, again = job_of(play, workers, second)
     (third,) = play.queue(1)
     assert queued(play, third), "it has a neighbour again"
-    worker.say(Outgrown, again, needed_bytes=None, total_bytes=10)
+    worker.say(end, again, **facts)
     play.until_state(second, "failed")
-    assert play.row(second).error["type"] == "/problems/out-of-memory"
+    assert play.row(second).error["type"] == f"/problems/{problem}"
     job_of(play, workers, third)
 
 

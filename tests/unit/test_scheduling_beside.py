@@ -57,6 +57,15 @@ def test_a_ticket_that_must_be_alone_gets_no_neighbour():
     assert not admits(needs["A"], [LaneNow(performs="A", holds_bytes=2, alone=True)], needs, 100)
 
 
+def test_what_a_ticket_is_foretold_to_take_counts_before_it_was_measured():
+    needs = {"A": need(1, 4), "New": need(1, None)}
+    assert not admits(needs["A"], [LaneNow(performs="New", holds_bytes=1)], needs, 10)
+    assert admits(needs["A"], [LaneNow(performs="New", holds_bytes=1, expects_bytes=6)], needs, 10)
+    assert not admits(needs["A"], [LaneNow(performs="New", holds_bytes=1, expects_bytes=7)], needs, 10)
+    assert not admits(needs["A"], [LaneNow(performs="A", holds_bytes=4, expects_bytes=7)], needs, 10)
+    assert not admits(needs["New"], [LaneNow(performs="New", expects_bytes=1)], needs, 10)
+
+
 def test_of_two_lanes_that_want_to_claim_at_once_the_lower_one_is_next_and_wakes_the_other():
     lanes, woken = LanesOfSource(None, on_gpu=False), []
     one, two = (lanes.join(partial(woken.append, number)) for number in (1, 2))

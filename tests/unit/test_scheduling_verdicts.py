@@ -45,7 +45,7 @@ def test_a_clients_sentences_are_those_that_clients_have_always_read():
     ("needed", "sentence"),
     [
         (None, "Liver: this ticket needs more memory than here/GPU-1 has (8.0 GB), also with nothing else in it."),
-        (9 * 10**9, "Liver: a ticket was measured to need 9.0 GB of memory; here/GPU-1 has (8.0 GB)."),
+        (9 * 10**9, "Liver: a ticket needs 9.0 GB of memory; here/GPU-1 has (8.0 GB)."),
     ],
 )
 def test_a_ticket_that_outgrew_its_source_waits_for_more_than_the_source_has(needed, sentence):

@@ -4,17 +4,18 @@ import json
 import os
 import shutil
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from Inputs import VolumeInput
+from Inputs import FloatInput, VolumeInput
 from tomaat.contents.digest import sha256_of_weights
 from tomaat.contents.network_folder import TRUSTED, is_network_folder, trusted_sha256
 from tomaat.launch import network_folders
 from tomaat.scheduling.kept_tasks import KeptTasks
-from tomaat.services import Offer, TaskRefused
+from tomaat.services import ExpectedMemory, Offer, TaskRefused
 from tomaat.services.__main__ import main
 from tomaat.services.find import find_tasks
 from tomaat.services.folders import adding, kinds
@@ -310,7 +311,12 @@ def test_the_command_tells_what_a_folder_offers(tasks, tmp_path, monkeypatch, ca
     told = capsys.readouterr().out.splitlines()
     assert told[0] == f"Mine: Scale, in {tasks / 'Mine'}"
     assert told[1:3] == ["  Multiplies a scan.", "  input scan: Scan"]
-    assert told[3].startswith("  licence: not told")
+    assert (
+        told[3]
+        == "  memory for a volume of 512 x 512 x 300 voxels of 0.8 x 0.8 x 1 mm: not known before the first ticket"
+    )
+    assert told[-2].startswith("  licence: not told")
+    assert told[-1] == f"  SHA-256 of the folder: {sha256_of_weights(place)}"
     assert network_folders.main(["trust", "Mine"]) == 0
     assert capsys.readouterr().out == f"Mine is trusted as it is now, SHA-256 {sha256_of_weights(place)}\n"
     assert network_folders.main(["add", str(place), "--name", "Mine"]) == 1
@@ -332,6 +338,52 @@ def test_a_folder_is_tried_without_a_server(tasks, tmp_path, monkeypatch, capsys
     told = capsys.readouterr().out
     assert f"SHA-256 of the folder: {sha256_of_weights(place)}" in told
     assert (sitk.GetArrayFromImage(sitk.ReadImage("Half-result/scaled.nii.gz")) == 4).all()
+
+
+def test_trying_a_folder_tells_its_form_labels_needs_and_refusals_and_refuses_what_does_not_fit(
+    tasks, tmp_path, monkeypatch, capsys, known
+):
+    del tasks
+
+    class Told(_Scaled):
+        inputs = (
+            VolumeInput("scan", "Scan", modalities=["CT"]),
+            VolumeInput("mask", "Mask"),
+            FloatInput("cut", "Cut", default=0.5),
+        )
+        refuses = ("volumes of zeros only",)
+        label_names = MappingProxyType({number: f"structure {number}" for number in range(1, 15)})
+
+        def expected_memory(self, inputs, *, gpu_bytes):
+            assert inputs["cut"] == 0.5
+            size = inputs["scan"].array.size
+            on_gpu = {} if gpu_bytes is None else {"gpu_bytes": size, "layers_bytes": 2**30}
+            return ExpectedMemory(machine_bytes=2**40 if size == 24 else 4 * size, **on_gpu)
+
+        def perform(self, **inputs):
+            raise AssertionError(inputs)
+
+    known(kind(make=lambda _place, name: type(name, (Told,), {"task_identifier": name})))
+    folder(tmp_path)
+    sitk.WriteImage(sitk.GetImageFromArray(np.full((2, 3, 4), 8, np.int16)), str(tmp_path / "scan.nii.gz"))
+    monkeypatch.chdir(tmp_path)
+    assert main(["try", "Half", "scan=scan.nii.gz", "mask=scan.nii.gz", "--device", "cpu"]) == 1
+    told, refused = capsys.readouterr()
+    lines = told.splitlines()
+    assert lines[2:5] == ["  input scan: Scan", "  input mask: Mask", "  input cut: Cut (default 0.5)"]
+    assert lines[5].startswith("  labels: 1 structure 1, 2 structure 2, ")
+    assert lines[5].endswith(", 12 structure 12, and 2 more")
+    assert lines[6].endswith(
+        "mm: on a CPU about 0.293 GiB of the machine's memory, and an unknown amount more for the network's layers; "
+        "with a GPU about 0.0732 GiB of the GPU's memory and 0.293 GiB of the machine's memory, and roughly 1 GiB more "
+        "for the network's layers"
+    )
+    assert lines[8] == (
+        "  refuses: scan: a DICOM series that is not CT; volumes on another grid than scan; volumes of zeros only; "
+        "what has no room in the memory, with the number"
+    )
+    assert lines[-1].startswith("expects about 1024 GiB of the machine's memory")
+    assert refused.startswith("The task refused: The ticket needs about 1024 GiB of the machine's memory, and ")
 
 
 def test_volumes_on_other_grids_are_refused_by_the_culprits_name():

@@ -69,7 +69,6 @@ TORCH = {
     "tomaat/services/__main__.py",
     "tomaat/doctor/ask_torch.py",
     *(f"tomaat/services/folders/nnunet_{module}.py" for module in ("load", "network", "tiles", "way_back")),
-    "tomaat/services/folders/card_memory.py",
     "tomaat/services/folders/card_task.py",
     "tomaat/services/folders/onnx_network.py",
     "tomaat/services/folders/torch_network.py",

@@ -27,6 +27,7 @@ from tomaat.messages import (
 )
 from tomaat.scheduling.local_engine import scrubbed
 from tomaat.services import Cancelled, TaskRefused
+from tomaat.services.expected_memory import NoRoom
 from tomaat.volumes import Volume
 from tomaat.worker import packing, performing
 
@@ -165,6 +166,12 @@ def test_a_refusal_reaches_the_client_verbatim(worker, job):
     worker.load(Refusing)
     end = worker.run(job("Refusing"))
     assert end == TicketRefused(key="1/1", detail="x: 2.0 shows no head.")
+
+
+def test_a_ticket_without_room_tells_the_lane_that_it_may_fit_later(worker, job, monkeypatch):
+    monkeypatch.setattr(Raising, "error", NoRoom("scan: too large."))
+    worker.load(Raising)
+    assert worker.run(job("Raising")) == TicketRefused(key="1/1", detail="scan: too large.", now=True)
 
 
 class _Unsaid(TaskRefused):

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from Inputs import FloatInput
 from tomaat.devices.need import Need
-from tomaat.messages import Measured
-from tomaat.services import Offer, Task, TaskRefused
+from tomaat.messages import Expected, Measured
+from tomaat.services import ExpectedMemory, Offer, Task, TaskRefused
+from tomaat.services.expected_memory import NoRoom
 from tomaat.worker import networks as networks_module
 from tomaat.worker.networks import NOTICED_BYTES, Networks, OutOfMemory, to_let_go
 
@@ -97,7 +98,9 @@ def loadings():
 
 
 @pytest.fixture
-def make(reports, messages, loadings):
+def make(reports, messages, loadings, monkeypatch):
+    monkeypatch.setattr(networks_module, "machine_memory_bytes", {"MemAvailable": 100 * GIB}.get)
+
     def made(total, *classes, known=None):
         device = Device(total and int(total * GIB))
         networks = Networks(
@@ -121,6 +124,17 @@ def known(cls, network_gib, peak_gib, *, version=None):
 
 
 A, B, C = "A", "B", "C"
+
+
+def foretelling(name, holds, works=0.0, **told):
+    """A network whose task foretells ``told``, in GiB, of which ``machine`` is all that a CPU takes."""
+
+    def expected_memory(self, inputs, *, gpu_bytes):
+        told_bytes = {f"{each}_bytes": int(gib * GIB) for each, gib in told.items()}
+        self.asked.append((dict(inputs), gpu_bytes))
+        return ExpectedMemory(**{"machine_bytes": 0, **told_bytes})
+
+    return network(name, holds, works, expected_memory=expected_memory, asked=[])
 
 
 # Warm
@@ -350,6 +364,74 @@ def test_a_ticket_that_is_known_not_to_fit_is_not_started(make):
     assert (told.value.needed_bytes, told.value.total_bytes) == (9 * GIB, 8 * GIB)
     assert b.loads == 0
     assert list(networks.loaded) == [A], "nothing is let go for it"
+
+
+def test_room_is_made_for_what_a_task_foretells_before_its_first_ticket(make, loadings):
+    cls = foretelling(B, 1, 4, machine=3, layers=1)
+    networks = make(8, network(A, 4), cls)
+    networks.perform(B, {"x": 0})
+    assert list(networks.loaded) == [B]
+    assert cls.asked == [({"x": 0}, None)], "it is asked once; the ticket never ran out of memory"
+    assert [each for each in loadings if isinstance(each, Expected)] == [Expected(service=B, peak_bytes=5 * GIB)]
+
+
+def test_nothing_is_let_go_for_a_ticket_that_is_foretold_to_fit(make):
+    networks = make(8, network(A, 4), foretelling(B, 1, 3, machine=2, layers=1))
+    networks.perform(B, {"x": 0})
+    assert list(networks.loaded) == [A, B]
+
+
+@pytest.mark.parametrize(("gpu", "sure"), [(False, {"machine": 8}), (True, {"gpu": 8})])
+def test_a_ticket_that_is_foretold_not_to_fit_is_refused_with_the_number_before_its_work_starts(make, gpu, sure):
+    networks = make(8, foretelling(B, 1, **sure))
+    networks.device.type = "cuda" if gpu else "cpu"
+    networks.tasks[B].perform = None
+    with pytest.raises(OutOfMemory) as refused:
+        networks.perform(B, {"x": 0})
+    assert (refused.value.needed_bytes, refused.value.total_bytes, refused.value.now) == (9 * GIB, 8 * GIB, False)
+    assert networks.tasks[B].asked == [({"x": 0}, 8 * GIB if gpu else None)]
+
+
+def test_a_guess_refuses_nothing(make):
+    networks = make(8, foretelling(B, 1, 2, layers=100))
+    assert networks.perform(B, {"x": 0}) == {"x": 0}
+
+
+def test_what_does_not_fit_now_on_a_shared_gpu_is_told_before_it_starts_and_alone_it_is_tried(make):
+    networks = make(8, foretelling(B, 1, gpu=4, layers=2))
+    networks.device.type = "cuda"
+    networks.device.take("another worker", 5 * GIB)
+    assert networks.perform(B, {"x": 0}) == {"x": 0}
+    networks.shared = True
+    with pytest.raises(OutOfMemory) as refused:
+        networks.perform(B, {"x": 0})
+    assert (refused.value.needed_bytes, refused.value.total_bytes, refused.value.now) == (5 * GIB, 3 * GIB, True)
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+def test_a_ticket_without_room_in_the_machines_memory_is_refused_with_the_number(make, monkeypatch, gpu):
+    networks = make(None, foretelling(B, 1, machine=3))
+    networks.device.type = "cuda" if gpu else "cpu"
+    networks.tasks[B].perform = None
+    monkeypatch.setattr(networks_module, "machine_memory_bytes", {"MemAvailable": 2 * GIB}.get)
+    with pytest.raises(
+        NoRoom, match=r"^The ticket needs about 3 GiB of the machine's memory, and 2 GiB are free; send"
+    ):
+        networks.perform(B, {"x": 0})
+
+
+def test_the_lane_is_told_what_is_expected_only_where_enough_is_known(make, loadings):
+    networks = make(8, foretelling(B, 1, 2, machine=4))
+    networks.perform(B, {"x": 0})
+    assert not any(isinstance(each, Expected) for each in loadings), "nobody knows what its layers take"
+    networks.perform(B, {"x": 0})
+    assert loadings[-1] == Expected(service=B, peak_bytes=5 * GIB), "one was measured by now"
+
+
+@pytest.mark.parametrize("foretell", [lambda: 1 / 0, lambda: 7, lambda: ExpectedMemory(machine_bytes=1.5)])
+def test_a_task_that_cannot_foretell_performs_all_the_same(make, foretell):
+    networks = make(8, network(B, 1, expected_memory=lambda *_, **__: foretell()))
+    assert networks.perform(B, {"x": 0}) == {"x": 0}
 
 
 def test_half_a_network_does_not_stay(make):

@@ -12,7 +12,7 @@ from tomaat.launch.reload import reload
 from tomaat.postgres.private_postgres import PrivatePostgres
 from tomaat.services.folders import adding
 from tomaat.services.folders.folder_refused import FolderRefused
-from tomaat.services.folders.folder_task import FolderTask
+from tomaat.services.folders.telling import lines_of
 from TOMAATSettings import read_settings
 
 
@@ -69,11 +69,3 @@ def act(asked: argparse.Namespace, tasks: Path) -> str:
             adding.remove(name, tasks)
             print(f"{name} is removed.")
     return name
-
-
-def lines_of(task: FolderTask) -> list[str]:
-    """Tell what a folder offers."""
-    told = [f"{task.task_identifier}: {task.kind}, in {task.place}", f"  {task.description}"]
-    told += [f"  input {each.id}: {each.name}" for each in task.inputs]
-    told.append(f"  licence: {task.licence or 'not told; ask its authors before others use it'}")
-    return told

@@ -9,7 +9,8 @@ lane                  worker
 ``Perform``           ``Progress``…, ``Performing`` (its inputs are read), ``Progress``…, ``Performed`` (the device is
                       free), ``Progress``…, ``Packed``; or, wherever it ends early, ``TicketRefused``,
                       ``TaskCrashed``, ``Outgrown``, ``TaskStopped`` or ``DiskFull``; meanwhile ``Measured``, whenever
-                      something new was measured, and ``Loading``, ``Loaded`` for a network that was let go;
+                      something new was measured, ``Loading``, ``Loaded`` for a network that was let go, and
+                      ``Expected`` where its task foretells the memory;
                       before an end by an error: ``DeviceBroken``, if the device was lost with it
 ``ReadAhead``         (reads a waiting ticket's inputs before it is claimed, and holds them instead of others)
 ``Reload``            ``Loading``, ``Offered`` or ``NotOffered``, ``Loaded`` as at the start; ``Reloaded``
@@ -261,6 +262,14 @@ class Measured:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Expected:
+    """Tell how much of the device's memory the ticket that performs is expected to take, its network included."""
+
+    service: Annotated[str, word]
+    peak_bytes: Annotated[int, count]
+
+
+@dataclass(frozen=True, kw_only=True)
 class RoomMade:
     """Tell that all networks were let go."""
 
@@ -311,6 +320,7 @@ class TicketRefused(OfOneJob):
 
     detail: Annotated[str, sentence()]
     errors: Annotated[tuple[dict[str, Any], ...], faults] = ()  #: each fault of the inputs
+    now: Annotated[bool, flag] = False  #: for want of free memory: without its neighbours it may fit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -326,8 +336,9 @@ class TaskCrashed(OfOneJob):
 class Outgrown(OfOneJob):
     """Tell that the ticket needs more memory than the device has."""
 
-    needed_bytes: Annotated[int | None, optional(count)]  #: as measured before; ``None``: the device ran out
+    needed_bytes: Annotated[int | None, optional(count)]  #: as measured or expected; ``None``: the device ran out
     total_bytes: Annotated[int | None, optional(count)]
+    now: Annotated[bool, flag] = False  #: these are the free ones: without its neighbours it may fit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -353,6 +364,7 @@ FromWorker = (
     | WorkerReady
     | Reloaded
     | Measured
+    | Expected
     | RoomMade
     | Estimated
     | Progress

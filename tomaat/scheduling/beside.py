@@ -35,12 +35,18 @@ class LaneNow:
     needs: Mapping[str, Need] = field(default_factory=dict)  #: as its worker has measured them
     warm: Sequence[str] = ()  #: networks, the least recently used first
     performs: str | None = None  #: the service of the ticket that has its device
+    expects_bytes: int | None = None  #: the most that its worker will hold with that ticket, as its task foretells it
     alone: bool = False  #: that ticket must have no neighbour
     begun: int = 0  #: tickets and workers that were started here
     holds_bytes: int = 0  #: the most that its worker may hold of the device's memory now
     ahead: tuple[int, int] | None = None  #: the waiting ticket that its worker reads, and that one's place in the order
     claims: bool = False  #: it claims a ticket now, or is the next that does
     waits: bool = False  #: to be woken when another lane has claimed
+
+    @property
+    def most_bytes(self) -> int:
+        """The most that its worker may hold of the device's memory before its ticket has ended."""
+        return max(self.holds_bytes, self.expects_bytes or 0)
 
 
 class LanesOfSource:
@@ -76,7 +82,7 @@ class LanesOfSource:
 
     def note_used(self, used_bytes: int) -> None:
         """Learn from a reading of the GPU what is none of the lanes' own; called by the main thread only."""
-        own_bytes = sum(lane.holds_bytes + self.context_bytes for lane in list(self.now))
+        own_bytes = sum(lane.most_bytes + self.context_bytes for lane in list(self.now))
         self.foreign_bytes = max(0, used_bytes - own_bytes)
 
     @property
@@ -316,15 +322,18 @@ def all_bytes(needs: Collection[Need]) -> int:
 def admits(need: Need | None, others: Collection[LaneNow], needs: Mapping[str, Need], total_bytes: int) -> bool:
     """Tell whether a ticket that has this ``need`` fits beside what the ``others`` may hold.
 
-    What was never measured starts where nobody performs, and nothing starts beside it, nor beside a ticket that must be
-    alone.
+    What was never measured starts where nobody performs. Nothing starts beside it, unless its task has foretold what
+    it takes, nor beside a ticket that must be alone.
     """
     performing = [lane for lane in others if lane.performs is not None]
-    if any(lane.alone or is_unmeasured(needs.get(lane.performs or "")) for lane in performing):
+    unknown = [
+        lane for lane in performing if lane.expects_bytes is None and is_unmeasured(needs.get(str(lane.performs)))
+    ]
+    if unknown or any(lane.alone for lane in performing):
         return False
     if need is None or need.peak_bytes is None:
         return not performing
-    return need.most_bytes + sum(lane.holds_bytes for lane in others) <= total_bytes
+    return need.most_bytes + sum(lane.most_bytes for lane in others) <= total_bytes
 
 
 def is_unmeasured(need: Need | None) -> bool:

@@ -65,7 +65,8 @@ class ClaimsInTurn:
     def _tell(self, ticket: Ticket) -> None:
         if self.beside.own.performs is None:
             alone = ticket.id in self.beside.crowded
-            self.beside.tell(performs=ticket.service, alone=alone, begun=self.beside.own.begun + 1)
+            begun = self.beside.own.begun + 1
+            self.beside.tell(performs=ticket.service, expects_bytes=None, alone=alone, begun=begun)
             self.keeper.offering.hold(ticket.service)
 
     def end(self) -> None:
@@ -74,7 +75,7 @@ class ClaimsInTurn:
             self.beside.is_asked_for_room()  # it is asked again, if need be
             return
         if self.beside.own.performs is not None:
-            self.beside.tell(performs=None, alone=False)
+            self.beside.tell(performs=None, expects_bytes=None, alone=False)
         if self.beside.is_asked_for_room():
             self.keeper.make_room()
 

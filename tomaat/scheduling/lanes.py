@@ -16,6 +16,7 @@ from tomaat.messages import (
     DeviceBroken,
     DiskFull,
     Estimated,
+    Expected,
     FromWorker,
     GiveUp,
     Loaded,
@@ -354,14 +355,21 @@ class Lane:
                 self.reloads.hear(message)
             case Estimated():
                 self.estimates.note(message)
-            case Measured():
-                self.keeper.offering.note_measured(message)
-                for run in self.running:
-                    run.loading_seconds += message.loading_seconds if run is self.running.first else 0.0
+            case Expected() | Measured():
+                self._hear_of_memory(message)
             case OfOneJob():
                 for run in self.running.each():
                     if run.in_worker and run.key == message.key:
                         self._hear_of(run, message)
+
+    def _hear_of_memory(self, message: Expected | Measured) -> None:
+        """Take what a service needs, as foretold or measured."""
+        if isinstance(message, Expected):
+            self.keeper.offering.note_expected(message)
+            return
+        self.keeper.offering.note_measured(message)
+        for run in self.running:
+            run.loading_seconds += message.loading_seconds if run is self.running.first else 0.0
 
     def _hear_of(self, run: RunningTicket, message: OfOneJob) -> None:
         """Take a message about a running ticket."""
@@ -380,7 +388,9 @@ class Lane:
                 run.seal(self.sealer.seal(run.out))
             case DiskFull():
                 self._await_room(run)
-            case Outgrown(needed_bytes=None) if self.claims.turns.was_crowded(run):
+            case Outgrown(needed_bytes=None) | Outgrown(now=True) | TicketRefused(now=True) if (
+                self.claims.turns.was_crowded(run)
+            ):
                 self.log.warning("ticket.crowded", ticket=run.ticket.id, then="it is put back, and runs alone")
                 run.end_as(PutBack())
             case TicketRefused() | TaskCrashed() | Outgrown() | TaskStopped():

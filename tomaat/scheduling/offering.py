@@ -10,7 +10,7 @@ from structlog.typing import FilteringBoundLogger
 
 from tomaat.database import DatabaseUnavailable
 from tomaat.devices.need import Need
-from tomaat.messages import Loaded, Loading, Measured, NotOffered, Offered, WorkerReady
+from tomaat.messages import Expected, Loaded, Loading, Measured, NotOffered, Offered, WorkerReady
 from tomaat.scheduling.beside import Beside
 from tomaat.tickets.source_store import ITS_TASKS, Lease, SourceStore
 
@@ -162,6 +162,12 @@ class Offering:
             holds += needs[service].most_bytes
         if holds > own.holds_bytes:
             self.beside.tell(holds_bytes=holds)
+
+    def note_expected(self, expected: Expected) -> None:
+        """Tell the other lanes the most that the worker is expected to hold while the present ticket performs."""
+        own, needs = self.beside.own, self.beside.lanes.needs
+        others = sum(needs[name].network_bytes for name in own.warm if name in needs and name != expected.service)
+        self.beside.tell(expects_bytes=others + expected.peak_bytes)
 
     def note_room(self) -> None:
         """Note that the worker has let all its networks go, unless a ticket has loaded one again."""

@@ -111,6 +111,7 @@ class WorkerKeeper:
             complete=False,
             warm=(),
             performs=None,
+            expects_bytes=None,
             alone=False,
             begun=self.beside.own.begun + 1,
             holds_bytes=0,

@@ -5,8 +5,9 @@ is the worker's, and imported from there.
 """
 
 from tomaat.services.cancelled import Cancelled
+from tomaat.services.expected_memory import ExpectedMemory
 from tomaat.services.offer import Offer
 from tomaat.services.task import Outputs, Task
 from tomaat.services.task_refused import TaskRefused
 
-__all__ = ["Cancelled", "Offer", "Outputs", "Task", "TaskRefused"]
+__all__ = ["Cancelled", "ExpectedMemory", "Offer", "Outputs", "Task", "TaskRefused"]

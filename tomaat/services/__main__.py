@@ -11,23 +11,26 @@ import argparse
 import importlib
 import json
 import re
+import resource
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from Inputs import Input
 from tomaat.archives import ArchiveLimits
-from tomaat.contents.digest import sha256_of_weights
+from tomaat.processes.proc import machine_memory_bytes
 from tomaat.reader import VolumeReader
 from tomaat.refusals import Refusal
 from tomaat.services.arguments import read_arguments
+from tomaat.services.expected_memory import NoRoom, gib
 from tomaat.services.find import find_tasks_in
 from tomaat.services.folders.adding import demand_trust, examine
 from tomaat.services.folders.folder_refused import FolderRefused
+from tomaat.services.folders.telling import lines_of
 from tomaat.services.outputs import choose_segmented, write_outputs
 from tomaat.services.payload import MAIN, check_payload
 from tomaat.services.payload_refused import PayloadRefused
@@ -103,13 +106,12 @@ def choose_task(file: Path, name: str | None) -> Task:
 def choose_folder(place: Path, *, trusted: bool) -> Task:
     """Make the task of a network folder, and tell what it is. Raises ``FolderRefused``."""
     task = examine(place.resolve(), re.sub(r"[^A-Za-z0-9_-]", "_", place.resolve().name))
+    print(*lines_of(task), sep="\n")
     type(task).is_trusted = trusted
     try:
         task.demand_trust()
     except FolderRefused:
         demand_trust(task, trusted=trusted)
-    print(f"{task.task_identifier}: {task.kind}. {task.description}")
-    print(f"licence: {task.licence or 'not told'}; SHA-256 of the folder: {sha256_of_weights(task.place)}")
     return task
 
 
@@ -171,9 +173,10 @@ def run(task: Task, folder: Path, out: Path, device_name: str | None) -> None:
         reader.close()
     for remark in remarks:
         print(f"remark: {remark['detail']}")
+    demand_memory(task, arguments, torch.cuda.mem_get_info(device)[1] if device.type == "cuda" else None)
     began = time.monotonic()
     outputs = task.perform(**arguments)
-    print(f"performed in {time.monotonic() - began:.1f} s")
+    print(f"performed in {time.monotonic() - began:.1f} s; {most_memory(torch, device)}")
     out.mkdir(parents=True, exist_ok=True)
     for line in write_outputs(outputs, out, choose_segmented(sent, payload.format)):
         for file in (line.get("file"), line.get("preview")):
@@ -182,6 +185,24 @@ def run(task: Task, folder: Path, out: Path, device_name: str | None) -> None:
         shown = line.get("labels", line.get("value"))
         if shown is not None:
             print(f"{line['name']}: {json.dumps(shown, ensure_ascii=False)}")
+
+
+def demand_memory(task: Task, arguments: Mapping[str, Any], gpu_bytes: int | None) -> None:
+    """Tell what the task expects to take for these volumes. Raises ``NoRoom`` where it is not there."""
+    expected = task.expected_memory(arguments, gpu_bytes=gpu_bytes)
+    if expected is None:
+        return
+    print(f"expects {expected.told(on_gpu=gpu_bytes is not None)}")
+    expected.demand_room(machine_memory_bytes("MemAvailable"))
+    if gpu_bytes is not None and expected.gpu_bytes > gpu_bytes:
+        raise NoRoom(f"It needs {gib(expected.gpu_bytes)} of the GPU's memory, which has {gib(gpu_bytes)}.")
+
+
+def most_memory(torch: Any, device: Any) -> str:
+    """Tell the most memory that this program has had, with torch and the network in it."""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    there = f" and {gib(torch.cuda.max_memory_allocated(device))} of the GPU's" if device.type == "cuda" else ""
+    return f"this program had at most {gib(most)} of the machine's memory{there}"
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from Inputs import Input
+from tomaat.services.expected_memory import ExpectedMemory
 
 #: Output names, each a Python name, to ``Labels``, ``Volume``, array, tensor, ``Path`` of a file, text or JSON value.
 Outputs = Mapping[str, Any]
@@ -69,6 +70,19 @@ class Task:
         ``inputs`` has the checked JSON values, and of each volume file its ``VolumeHeader``, by their ids. A DICOM
         series, and a volume that was left out, has no entry. The worker asks about waiting tickets, maybe in another
         thread while ``perform`` runs: read ``inputs`` only.
+        """
+        return None
+
+    def expected_memory(
+        self,
+        inputs: Mapping[str, Any],  # noqa: ARG002 (for those who override it)
+        *,
+        gpu_bytes: int | None,  # noqa: ARG002
+    ) -> ExpectedMemory | None:
+        """Foretell the memory that ``perform`` will take with these arguments; ``None`` leaves it to what was measured.
+
+        ``gpu_bytes`` is the GPU's memory; ``None`` on a CPU. The worker asks before ``perform``, in its thread, also
+        where the network is not loaded.
         """
         return None
 

@@ -108,7 +108,7 @@ def out_of_memory(service: str, source: str, needed_bytes: int | None, total_byt
     detail = (
         f"{service}: this ticket needs more memory than {source} has{has}, also with nothing else in it."
         if needed_bytes is None
-        else f"{service}: a ticket was measured to need {gigabytes(needed_bytes)} of memory; {source} has{has}."
+        else f"{service}: a ticket needs {gigabytes(needed_bytes)} of memory; {source} has{has}."
     )
     return problem("out-of-memory", "Not enough memory", detail)
 

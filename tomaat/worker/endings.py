@@ -12,6 +12,7 @@ import structlog
 from tomaat.messages import DiskFull, NoResult, Outgrown, TaskCrashed, TaskStopped, TicketRefused
 from tomaat.refusals import Refusal, TaskFault
 from tomaat.services import Cancelled
+from tomaat.services.expected_memory import NoRoom
 from tomaat.services.payload import PayloadRefused
 from tomaat.storage.disk import is_disk_full
 from tomaat.worker.errors import facts_of
@@ -55,9 +56,9 @@ def _told_by(job: Job, error: BaseException) -> NoResult | None:
         case PayloadRefused():
             return TicketRefused(key=job.key, detail=error.errors[0]["detail"], errors=tuple(error.errors))
         case Refusal():
-            return TicketRefused(key=job.key, detail=str(error.detail))
+            return TicketRefused(key=job.key, detail=str(error.detail), now=isinstance(error, NoRoom))
         case OutOfMemory():
-            return Outgrown(key=job.key, needed_bytes=error.needed_bytes, total_bytes=error.total_bytes)
+            return Outgrown(key=job.key, needed_bytes=error.needed_bytes, total_bytes=error.total_bytes, now=error.now)
     return None
 
 

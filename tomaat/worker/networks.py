@@ -13,9 +13,11 @@ import structlog
 
 from tomaat.contents.digest import sha256_of_weights, size_of
 from tomaat.devices.need import Need
-from tomaat.messages import Loaded, Loading, Measured
+from tomaat.messages import Expected, Loaded, Loading, Measured
 from tomaat.processes.log import text_of
-from tomaat.services import Offer, Task
+from tomaat.processes.proc import machine_memory_bytes
+from tomaat.refusals import WrongType
+from tomaat.services import ExpectedMemory, Offer, Task
 from tomaat.worker.device_memory import DeviceMemory
 from tomaat.worker.errors import facts_of
 
@@ -43,10 +45,11 @@ class Fresh:
 class OutOfMemory(Exception):
     """A ticket needs more memory than its compute source has."""
 
-    def __init__(self, needed_bytes: int | None, total_bytes: int | None) -> None:
+    def __init__(self, needed_bytes: int | None, total_bytes: int | None, *, now: bool = False) -> None:
         super().__init__(f"needs {needed_bytes} of {total_bytes} bytes")
-        self.needed_bytes = needed_bytes  #: as measured before; ``None``: the device ran out
+        self.needed_bytes = needed_bytes  #: as measured before, or expected; ``None``: the device ran out
         self.total_bytes = total_bytes
+        self.now = now  #: these are the bytes that are free now
 
 
 class Networks:
@@ -63,7 +66,7 @@ class Networks:
         *,
         memory: DeviceMemory,
         known: Known,
-        tell: Callable[[Measured | Loading | Loaded], None],
+        tell: Callable[[Measured | Expected | Loading | Loaded], None],
         shared: bool = False,
     ) -> None:
         """Keep networks on ``device``; ``report`` takes the tasks' progress, ``tell`` loadings and measurements.
@@ -188,7 +191,8 @@ class Networks:
     def perform(self, service: str, arguments: Mapping[str, Any]) -> Any:
         """Perform; where the device's memory does not suffice, let all other networks go and try once more.
 
-        Raises ``OutOfMemory`` when that does not help, and any other error of the task.
+        Raises ``OutOfMemory`` when that does not help, or the ticket is expected not to fit; ``NoRoom`` for want of the
+        machine's memory; and any other error of the task.
         """
         try:
             return self._perform(service, arguments)
@@ -208,23 +212,40 @@ class Networks:
         raise OutOfMemory(None, self.memory.total_bytes)
 
     def _perform(self, service: str, arguments: Mapping[str, Any]) -> Any:
-        task = self._warm(service)
+        task = self._warm(service, self._expect(service, arguments))
         in_use = self.memory.in_use_bytes()
         self.memory.start_peak()
         outputs = task.perform(**arguments)
         self._learn_peak(service, self.memory.peak_bytes() - in_use)
         return outputs
 
-    def _warm(self, service: str) -> Task:
-        """Give a task whose network is loaded, with room for a ticket as large as those that were measured.
+    def _expect(self, service: str, arguments: Mapping[str, Any]) -> ExpectedMemory | None:
+        """Ask a task what a ticket will need; one that cannot say costs nothing."""
+        gpu_bytes = self.memory.total_bytes if self._on_gpu else None
+        try:
+            return foretold(self.tasks[service].expected_memory(arguments, gpu_bytes=gpu_bytes))
+        except Exception as error:  # noqa: BLE001 (other people's code may raise anything; performing tells it)
+            log.warning("expectation.failed", service=service, **facts_of(error))
+            return None
 
-        Raises ``OutOfMemory`` for a service that is known not to fit at all, and any error of ``load``.
+    @property
+    def _on_gpu(self) -> bool:
+        return getattr(self.device, "type", "cpu") != "cpu"
+
+    def _warm(self, service: str, expected: ExpectedMemory | None) -> Task:
+        """Give a task whose network is loaded, with room for what is expected, and for what was measured.
+
+        Raises ``OutOfMemory`` for what is known not to fit, ``NoRoom`` for want of the machine's memory, and any error
+        of ``load``.
         """
-        self._make_room(service)
+        self._make_room(service, expected)
+        if expected is not None:
+            expected.demand_room(machine_memory_bytes("MemAvailable"))
         if service not in self.loaded:
             self.report(0.0, "loading")
             self._tell(service, loading_seconds=self._load_network(service))
         self.loaded[service] = self.loaded.pop(service)  # the most recently used is the last
+        self._tell_expected(service, expected)
         task = self.tasks[service]
         task.report = self.report
         return task
@@ -291,18 +312,43 @@ class Networks:
         if weights is not None and (service not in self.weights or self.weights[service][0] != weights):
             self.weights[service] = (weights, sha256_of_weights(weights))
 
-    def _make_room(self, service: str) -> None:
-        """Let networks go until the service has the free memory that it is known to need, if letting go can do it."""
+    def _make_room(self, service: str, expected: ExpectedMemory | None) -> None:
+        """Let networks go until there is the free memory that a ticket is known to need, if letting go can do it.
+
+        Raises ``OutOfMemory`` where it cannot fit; where it may once other workers are done, only on a shared device.
+        """
         need, total = self.needs.get(service), self.memory.total_bytes
-        if need is not None and total is not None and need.most_bytes > total:
-            raise OutOfMemory(need.most_bytes, total)
+        network = 0 if need is None else need.network_bytes
+        sure = network + self._sure_bytes(expected)
+        most = max(sure, 0 if need is None else need.most_bytes)
+        if total is not None and most > total:
+            raise OutOfMemory(most, total)
+        held, layers = self.loaded.get(service, 0), 0 if expected is None else expected.layers_bytes or 0
         wanted = self._wanted_bytes(service)
+        wanted = max(wanted, (wanted if need is None else network - held) + self._sure_bytes(expected) + layers)
         while (short := wanted - self.memory.free_bytes()) > 0:
             chosen = to_let_go({name: self.loaded[name] for name in self._others(service)}, short)
             if not chosen:
-                return
+                break
             log.info("networks.let_go", services=chosen, short_bytes=short, wanted_by=service)
             self._let_go(chosen)
+        free = self.memory.free_bytes() + held
+        if self.shared and self._on_gpu and expected is not None and sure > free:
+            raise OutOfMemory(sure, free, now=True)
+
+    def _sure_bytes(self, expected: ExpectedMemory | None) -> int:
+        """Tell what a ticket surely takes of the device beside the network; a CPU has the machine's memory."""
+        if expected is None:
+            return 0
+        return expected.gpu_bytes if self._on_gpu else expected.machine_bytes
+
+    def _tell_expected(self, service: str, expected: ExpectedMemory | None) -> None:
+        """Tell the lane what a ticket takes at most, unless too little is known for others to start beside it."""
+        need = self.needs[service]
+        if expected is None or (expected.layers_bytes is None and need.peak_bytes is None):
+            return
+        peak = need.network_bytes + self._sure_bytes(expected) + (expected.layers_bytes or 0)
+        self.tell(Expected(service=service, peak_bytes=max(peak, need.most_bytes)))
 
     def _wanted_bytes(self, service: str) -> int:
         """Tell how many more bytes a service needs, as far as is known; before it was measured, its weights' size."""
@@ -358,6 +404,13 @@ class Networks:
         self.told_peaks[service], self.told_warm = peak, set(self.loaded)
         need = asdict(self.needs[service])
         self.tell(Measured(service=service, **need, warm=tuple(self.loaded), loading_seconds=loading_seconds))
+
+
+def foretold(expected: Any) -> ExpectedMemory | None:
+    """Check what a task foretells. Raises ``WrongType`` for anything else."""
+    if expected is not None and not isinstance(expected, ExpectedMemory):
+        raise WrongType("expected_memory() returned {}; return an ExpectedMemory, or None", expected)
+    return expected
 
 
 def to_let_go(sizes: Mapping[str, int], short_bytes: int) -> list[str]:

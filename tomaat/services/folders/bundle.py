@@ -7,6 +7,7 @@ from typing import Any
 
 from Inputs import FloatInput, Input, VolumeInput
 from tomaat.services.folders.bundle_config import check_evaluator, config_file, overlap_of, read_config
+from tomaat.services.folders.bundle_memory import BundleSizes
 from tomaat.services.folders.bundle_metadata import FILE, BundleMetadata, read_metadata
 from tomaat.services.folders.bundle_task import OVERLAP, BundleTask
 from tomaat.services.folders.folder_refused import FolderRefused
@@ -34,6 +35,7 @@ def make_bundle(place: Path, name: str) -> type[FolderTask]:
         "version": metadata.version,
         "inputs": _inputs(metadata, overlap_of(config)),
         "metadata": metadata,
+        "sizes": BundleSizes.of(config, metadata.outputs),
         **metadata.texts,
     }
     return type(name, (BundleTask,), facts)

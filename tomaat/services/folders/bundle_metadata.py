@@ -42,6 +42,7 @@ class BundleMetadata:
     channels: Mapping[str, str]  #: of the input, in order: the id of its service's input, and its name for people
     modality: str | None  #: of all channels, DICOM's word
     makes_labels: bool  #: a segmentation, not another image
+    outputs: int  #: channels of the output
     classes: Mapping[int, str]  #: of the output's channels, by their numbers, the background's too
     labels: Mapping[int, str]  #: of the result's values, where the operator wrote ``label_def``; else empty
 
@@ -66,6 +67,7 @@ def read_metadata(place: Path) -> BundleMetadata:
         channels=_channels(given),
         modality=modality,
         makes_labels=found.get("format") in SEGMENTATION,
+        outputs=count if type(count := found.get("num_channels")) is int and count > 0 else 1,
         classes=_classes(found),
         labels=_numbered(found, "label_def"),
     )

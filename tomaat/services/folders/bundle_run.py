@@ -96,6 +96,12 @@ class Bundle:
         self.postprocessing = _without_savers(self.postprocessing)
         self.meaning = meaning_of(_flat(self.postprocessing))
 
+    @property
+    def features(self) -> int | None:
+        """The channels of the network's first layer; ``None`` where it has no weights of a 3-D convolution."""
+        shapes = (each.shape for each in self.network.parameters())
+        return next((int(shape[0]) for shape in shapes if len(shape) == 5), None)  # noqa: PLR2004 (out, in, i, j, k)
+
     def _take_loaders(self, name: str) -> list[str]:
         """Let the bundle's own loaders read volumes in memory; give the keys of their dictionary.
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from tomaat.processes.proc import machine_memory_bytes
+from tomaat.services.expected_memory import ExpectedMemory
 from tomaat.services.folders.card import Card
-from tomaat.services.task_refused import TaskRefused
 
 FLOAT_BYTES = 4
-GIB = 1024**3
 
 
 def seen_shape(shape: Sequence[int], spacing_mm: Sequence[float], card: Card) -> tuple[int, ...]:
@@ -21,14 +18,6 @@ def seen_shape(shape: Sequence[int], spacing_mm: Sequence[float], card: Card) ->
     if card.spacing_mm is None:
         return tuple(shape)
     return tuple(max(1, round(n * mm / ours)) for n, mm, ours in zip(shape, spacing_mm, card.spacing_mm, strict=True))
-
-
-@dataclass(frozen=True, kw_only=True)
-class FreeBytes:
-    """The memory that a ticket may have."""
-
-    machine_bytes: int  #: what Linux can give
-    gpu_bytes: int | None = None  #: all of the GPU, whose other networks can go; ``None`` without one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,32 +48,12 @@ class CardBytes:
         )
 
 
-def demand_room(card: Card, seen: Sequence[int], sent: Sequence[int], room: FreeBytes) -> None:
-    """Raise ``TaskRefused`` where a ticket has no room; ``seen`` and ``sent`` as ``CardBytes.of`` takes them."""
+def expected_of(card: Card, seen: Sequence[int], sent: Sequence[int], *, on_gpu: bool) -> ExpectedMemory:
+    """Give the whole need; ``seen`` and ``sent`` as ``CardBytes.of`` takes them."""
     needed = CardBytes.of(card, seen, sent)
-    if room.gpu_bytes is not None:
-        _demand(card, seen, needed.run, room.gpu_bytes, "the GPU's")
-        _demand(card, seen, max(needed.preparing, needed.back), room.machine_bytes, "the machine's")
-        return
     most = max(needed.channels + needed.preparing, needed.run, needed.outputs + needed.back)
-    _demand(card, seen, most, room.machine_bytes, "the machine's")
-
-
-def _demand(card: Card, seen: Sequence[int], needed: int, free_bytes: int, whose: str) -> None:
-    if needed > free_bytes:
-        raise TaskRefused(
-            f"{card.inputs[0].id}: as the network sees it, it has {' x '.join(map(str, seen))} voxels. Their "
-            f"{card.channels} output channels need {needed / GIB:.3g} GiB of {whose} memory with all else, and there "
-            f"are {free_bytes / GIB:.3g} GiB; send a part of the volume.",
-            code="too-large",
-        )
-
-
-def room_on(device: Any) -> FreeBytes:
-    """Tell the memory that a ticket on a device (a ``torch.device``) may have."""
-    machine_bytes = machine_memory_bytes("MemAvailable")
-    if device.type != "cuda":
-        return FreeBytes(machine_bytes=machine_bytes)
-    from torch.cuda import mem_get_info  # noqa: PLC0415 (only a worker loads torch)
-
-    return FreeBytes(machine_bytes=machine_bytes, gpu_bytes=int(mem_get_info(device)[1]))
+    return ExpectedMemory(
+        machine_bytes=max(needed.preparing, needed.back) if on_gpu else most,
+        gpu_bytes=needed.run if on_gpu else 0,
+        about=f"for {card.channels} output channels of {' x '.join(map(str, seen))} voxels, as the network sees them",
+    )

@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tomaat.refusals import WrongValue
+from tomaat.services.expected_memory import ExpectedMemory
 from tomaat.services.folders.card import AS_SENT, CUT, Card
-from tomaat.services.folders.card_memory import demand_room, room_on, seen_shape
+from tomaat.services.folders.card_memory import expected_of, seen_shape
 from tomaat.services.folders.folder_refused import FolderRefused
 from tomaat.services.folders.folder_task import FolderTask, on_one_grid
 from tomaat.services.folders.intensity import scaled
@@ -30,6 +31,7 @@ class CardTask(FolderTask):
 
     card: ClassVar[Card]
     file: ClassVar[Path]  #: the network's
+    refuses = ("voxels that are no finite numbers", "a volume of one value only, where the card scales by its own")
 
     @abstractmethod
     def open_network(self, device: Any) -> Any:
@@ -90,14 +92,23 @@ class CardTask(FolderTask):
                 f"{self.card.channels}; mend the card's labels or names"
             )
 
+    @property
+    def label_names(self) -> Mapping[int, str]:
+        """The labels' names, by their values; a regression has none."""
+        return self.card.names
+
+    def expected_memory(self, inputs: Mapping[str, Any], *, gpu_bytes: int | None) -> ExpectedMemory:
+        """Reckon the memory by the card; what the network's layers take is only known once it was measured."""
+        grid = inputs[self.card.inputs[0].id]
+        turned = as_turned(grid, self.card)
+        seen = seen_shape(turned.array.shape, turned.spacing_mm, self.card)
+        return expected_of(self.card, seen, grid.array.shape, on_gpu=gpu_bytes is not None)
+
     def perform(self, **inputs: Any) -> Outputs:
         """Give the labels, or the volumes, on the inputs' own grid."""
         card = self.card
         volumes = on_one_grid({each.id: inputs[each.id] for each in card.inputs})
         grid = volumes[card.inputs[0].id]
-        turned = as_turned(grid, card)
-        seen_as = seen_shape(turned.array.shape, turned.spacing_mm, card)
-        demand_room(card, seen_as, grid.array.shape, room_on(self.device))
         self.progress(0.0, "preparing the volumes")
         channels, seen = self._prepared(volumes)
 

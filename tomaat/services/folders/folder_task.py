@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -32,9 +32,16 @@ class FolderTask(Task):
     of_kind: ClassVar[Kind]
     state: ClassVar[str | None] = None  #: of the folder, as the class was made of it
     is_trusted: ClassVar[bool] = False  #: whether somebody said so just now, as with ``try --trust``
+    #: which tickets ``perform`` refuses, in words for the operator, beside those for their grids and their memory
+    refuses: ClassVar[Sequence[str]] = ()
 
     def __init__(self) -> None:
         self.weights = self.place
+
+    @property
+    def label_names(self) -> Mapping[int, str]:
+        """The names of a segmentation's labels, by their values, as far as they are known."""
+        return {}
 
     def load(self, device: Any) -> None:
         """Load the network, unless its folder holds code that nobody has trusted. Raises ``FolderRefused``."""

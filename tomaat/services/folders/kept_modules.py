@@ -44,13 +44,15 @@ class KeptModules:
     def found(self) -> Iterator[None]:
         """Let the folder's modules be found, wherever in it ``sys.path`` leads."""
         sys.path_hooks.insert(0, self._finder)
-        self._forget_finders()
+        others = dict(sys.path_importer_cache)
+        sys.path_importer_cache.clear()  # to look at each path for a link into the folder takes a quarter of a second
         try:
             yield
         finally:
             with contextlib.suppress(ValueError):  # the folder's code has taken it away
                 sys.path_hooks.remove(self._finder)
-            self._forget_finders()
+            sys.path_importer_cache.clear()
+            sys.path_importer_cache.update(others)
 
     def _finder(self, entry: str) -> KeptFinder:
         """Make the finder for an entry of ``sys.path``. Raises ``ImportError`` for one outside of the folder."""
@@ -65,10 +67,6 @@ class KeptModules:
             if Path(path).is_relative_to(self.place):
                 return path
         return None
-
-    def _forget_finders(self) -> None:
-        for entry in [each for each in sys.path_importer_cache if self._within(each) is not None]:
-            del sys.path_importer_cache[entry]
 
 
 class KeptFinder:

@@ -7,33 +7,37 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tomaat.services.expected_memory import ExpectedMemory
 from tomaat.services.folders.nnunet_model import SPATIAL, NnunetModel
-from tomaat.services.task_refused import TaskRefused
 from tomaat.volumes import Volume
 
 SLAB_BYTES = 256 * 1024**2  #: of float64 outputs that are resampled at once, on a GPU
 CPU_SLAB_BYTES = 4 * 1024**2  #: on a CPU, as its cache holds
+SLABS = 4  #: of that size, at once
+MOST_OF_DEVICE = 0.8  #: of the device's memory that outputs at full size may take; above, they lie in the machine's
 #: Bytes of a voxel and channel while it is read, copied, and resampled as float64.
 PREPARED_BYTES = 4 + 4 + 8
 RESAMPLED_BYTES = 4 + 3 * 8  #: of a voxel of one channel at the network's spacing: the result, and float64 on the way
 #: Bytes of an output's voxel: float16, and what is taken to find infinities.
 OUTPUT_BYTES = 2 + 2 + 1
-GIB = 1024**3
+LAYERS = 6  #: float32 tensors of the first stage's size that a U-Net holds at once, roughly
+USUAL_FEATURES = 32  #: of the first stage, where the plans do not say
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """Estimates for one ticket; the network's own working memory on its device is measured, not estimated."""
+    """Estimates for one ticket."""
 
     outputs: int  #: of the network
     seen: tuple[int, ...]  #: voxels at the network's spacing, along its axes
     prepared_bytes: int  #: of the machine's memory, until the network begins
     data_bytes: int  #: what the network sees
     device_bytes: int  #: outputs and data at full size, wherever they lie
-    labels_bytes: int  #: of the machine's memory, for the way back
+    labels_bytes: int  #: for the way back, on the network's device; the labels themselves lie in the machine's memory
+    layers_bytes: int  #: what the network takes at work, roughly
 
     @classmethod
-    def of(cls, model: NnunetModel, volume: Volume, *, several: bool) -> Wanted:
+    def of(cls, model: NnunetModel, volume: Volume, *, several: bool, on_gpu: bool) -> Wanted:
         """Estimate, as if nothing of the volume were cropped; ``several`` folds need two sets of outputs at once."""
         order = model.plans["transpose_forward"]
         axes = [2, 1, 0]
@@ -42,30 +46,44 @@ class Wanted:
         shape = [volume.array.shape[axes[axis]] for axis in order]
         spacing = [volume.spacing_mm[axes[axis]] for axis in order]
         patch, target = model.configuration["patch_size"], model.configuration["spacing"]
+        tile = math.prod(patch)
         flat = len(target) < SPATIAL
         target, patch = ([spacing[0], *target], [1, *patch]) if flat else (target, patch)
         sides = zip(shape, spacing, target, patch, strict=True)
         seen = tuple(max(round(count * mm / goal), least) for count, mm, goal, least in sides)
-        channels, voxels, tiled = len(model.channels), math.prod(shape), math.prod(seen)
+        channels, outputs, voxels, tiled = len(model.channels), model.labels.outputs, math.prod(shape), math.prod(seen)
         data_bytes = 4 * channels * tiled
+        slab_bytes = max(SLAB_BYTES if on_gpu else CPU_SLAB_BYTES, 8 * outputs * math.prod(shape[1:]))
         return cls(
-            outputs=model.labels.outputs,
+            outputs=outputs,
             seen=seen,
             prepared_bytes=PREPARED_BYTES * channels * voxels + RESAMPLED_BYTES * tiled + data_bytes,
             data_bytes=data_bytes,
-            device_bytes=2 * data_bytes + (OUTPUT_BYTES + 2 * several) * model.labels.outputs * tiled,
-            labels_bytes=4 * max(SLAB_BYTES, 8 * model.labels.outputs * math.prod(shape[1:])) + 4 * voxels,
+            device_bytes=2 * data_bytes + (OUTPUT_BYTES + 2 * several) * outputs * tiled,
+            labels_bytes=SLABS * min(slab_bytes, 8 * outputs * voxels) + 4 * voxels,
+            layers_bytes=LAYERS * 4 * features_of(model) * tile,
+        )
+
+    def fits_on(self, gpu_bytes: int) -> bool:
+        """Tell whether the outputs at full size are to lie on a GPU."""
+        return self.device_bytes + self.labels_bytes < MOST_OF_DEVICE * gpu_bytes
+
+    def expected(self, *, on_device: bool) -> ExpectedMemory:
+        """Give the whole need; ``on_device``: the outputs lie on a GPU."""
+        seeing = self.data_bytes if on_device else self.device_bytes + self.labels_bytes
+        shape = " x ".join(map(str, self.seen))
+        return ExpectedMemory(
+            machine_bytes=max(self.prepared_bytes, seeing),
+            gpu_bytes=self.device_bytes if on_device else 0,
+            layers_bytes=max(self.layers_bytes, self.labels_bytes if on_device else 0),
+            about=f"for {self.outputs} outputs of {shape} voxels",
         )
 
 
-def demand_room(wanted: Wanted, *, on_device: bool, free_bytes: int) -> None:
-    """Raise ``TaskRefused`` where the machine's free memory does not suffice; ``on_device``: outputs lie on a GPU."""
-    seeing = wanted.data_bytes if on_device else wanted.device_bytes + wanted.labels_bytes
-    needed = max(wanted.prepared_bytes, seeing)
-    if needed > free_bytes:
-        shape = " x ".join(map(str, wanted.seen))
-        raise TaskRefused(
-            f"The network needs about {needed / GIB:.1f} GiB of the machine's memory, for {wanted.outputs} outputs of "
-            f"{shape} voxels, and {free_bytes / GIB:.1f} GiB are free; send a part of the volume.",
-            code="too-large",
-        )
+def features_of(model: NnunetModel) -> int:
+    """Tell how many channels the network has at full resolution; plans of before 2024 name a base number."""
+    architecture = model.configuration.get("architecture")
+    arguments = architecture.get("arch_kwargs") if isinstance(architecture, dict) else None
+    stages = arguments.get("features_per_stage") if isinstance(arguments, dict) else None
+    named = stages[0] if isinstance(stages, list) and stages else model.configuration.get("UNet_base_num_features")
+    return named if isinstance(named, int) and not isinstance(named, bool) and named > 0 else USUAL_FEATURES

@@ -19,10 +19,9 @@ from acvl_utils.cropping_and_padding.bounding_boxes import insert_crop_into_imag
 from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from tomaat.processes.proc import machine_memory_bytes
 from tomaat.services.folders.folder_refused import FolderRefused
 from tomaat.services.folders.nnunet_load import build_network, read_weights
-from tomaat.services.folders.nnunet_memory import Wanted, demand_room
+from tomaat.services.folders.nnunet_memory import Wanted
 from tomaat.services.folders.nnunet_model import NnunetModel
 from tomaat.services.folders.nnunet_tiles import TilePredictor
 from tomaat.services.folders.nnunet_way_back import labels_of
@@ -32,7 +31,6 @@ from tomaat.volumes import Volume
 Report = Callable[[float, str], None]
 PREPARED, SEEN = 0.1, 0.9  #: of the whole: when the network begins, and when it has seen all tiles
 NOTHING_LEFT = "zero-size array"  #: numpy's words, where no voxel is left of a volume that was resampled
-MOST_OF_DEVICE = 0.8  #: of the device's memory that outputs at full size may take; above, they lie in the machine's
 
 
 class NnunetNetwork:
@@ -93,15 +91,14 @@ class NnunetNetwork:
     ) -> np.ndarray[Any, Any]:
         """Find the labels of volumes on one grid, one volume a channel; shape (i, j, k), uint8 or uint16.
 
-        Raises ``TaskRefused`` where the memory does not suffice, and whatever ``progress`` raises between two tiles.
+        Raises ``TaskRefused`` where no voxel is left, and whatever ``progress`` raises between two tiles.
         """
         progress = outside(progress)
         progress(0.0, "preparing")
-        wanted = Wanted.of(self.model, volumes[0], several=len(folds) > 1)
+        on_gpu = self.device.type == "cuda"
+        wanted = Wanted.of(self.model, volumes[0], several=len(folds) > 1, on_gpu=on_gpu)
         cramped, self.ran_out = self.ran_out, False
-        bytes_there = wanted.device_bytes + wanted.labels_bytes
-        on_device = self.device.type == "cuda" and not cramped and bytes_there < MOST_OF_DEVICE * self.total_bytes
-        demand_room(wanted, on_device=on_device, free_bytes=machine_memory_bytes("MemAvailable"))
+        on_device = on_gpu and not cramped and wanted.fits_on(self.total_bytes)
         with as_guest():
             data, properties = self.prepare(volumes)
             self.predictor.tile_step_size, self.predictor.use_mirroring = tile_step, mirroring

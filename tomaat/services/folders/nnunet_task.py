@@ -7,7 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tomaat.services.expected_memory import ExpectedMemory
 from tomaat.services.folders.folder_task import FolderTask, on_one_grid
+from tomaat.services.folders.nnunet_memory import Wanted
 from tomaat.services.folders.nnunet_model import NnunetModel
 from tomaat.services.task import Outputs
 from tomaat.services.task_refused import TaskRefused
@@ -26,6 +28,12 @@ class NnunetTask(FolderTask):
     model: ClassVar[NnunetModel]
     channel_ids: ClassVar[tuple[str, ...]]  #: of the volumes' inputs, in the order of the network's channels
     codes: ClassVar[Mapping[int, Code]]  #: of the labels whose names DICOM's own list has
+    network: Any = None
+    refuses = (
+        "voxels that are no finite numbers",
+        "volumes of zeros only",
+        "a part other than 0 that is thinner than half a voxel of the network",
+    )
     packages = (
         *("nnunetv2", "torch", "dynamic_network_architectures", "acvl_utils", "batchgenerators"),
         *("scipy", "scikit-image", "numpy"),
@@ -40,6 +48,18 @@ class NnunetTask(FolderTask):
     def warm_up(self) -> None:
         """Let cuDNN choose its ways."""
         self.network.warm_up()
+
+    @property
+    def label_names(self) -> Mapping[int, str]:
+        """The labels' names, by their values."""
+        return self.model.labels.names
+
+    def expected_memory(self, inputs: Mapping[str, Any], *, gpu_bytes: int | None) -> ExpectedMemory:
+        """Reckon the memory by the plans; after the GPU ran out, the outputs lie in the machine's memory."""
+        several = len(self.chosen(inputs.get(FOLDS, TOGETHER))) > 1
+        wanted = Wanted.of(self.model, inputs[self.channel_ids[0]], several=several, on_gpu=gpu_bytes is not None)
+        cramped = self.network is not None and self.network.ran_out
+        return wanted.expected(on_device=gpu_bytes is not None and not cramped and wanted.fits_on(gpu_bytes))
 
     def perform(self, **inputs: Any) -> Outputs:
         """Return the labels on the volumes' grid, shape (i, j, k)."""
