@@ -5,6 +5,7 @@ import json
 import os
 import secrets
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -39,14 +40,14 @@ from tomaat.processes.proc import start_time
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SECONDS = 30.0  #: after which a test gives up
-LEASE_SECONDS = 3.0
+LEASE_SECONDS = 1.5  #: of the tests that let one pass
 SECRET = secrets.token_bytes(32)
 
 
 class Cluster:
     """An engine, and nodes that are processes of this machine."""
 
-    def __init__(self, folder, *, shared_disk=False):
+    def __init__(self, folder, *, shared_disk=False, silent_seconds=SECONDS):
         self.folder = folder
         self.top = folder / "node"
         self.tasks = folder / "tasks"
@@ -63,7 +64,7 @@ class Cluster:
         self.python.chmod(0o755)
         wishes = NodeWishes(
             wanted={"cpu-0": None}, devices={}, memory_bytes={}, options=["--log-format", "json"], most_lanes=1,
-            keeps_spare=False, log_format="json", log_level="info", beat_seconds=0.2, silent_seconds=LEASE_SECONDS,
+            keeps_spare=False, log_format="json", log_level="info", beat_seconds=0.2, silent_seconds=silent_seconds,
             tasks=self.tasks, shared_disk=shared_disk,
         )  # fmt: skip
         self.engine = RemoteEngine(wishes, SECRET, wake_main=lambda: None)
@@ -114,11 +115,15 @@ class Cluster:
 
     def files_there(self):
         """List what the nodes hold of workers and tickets."""
-        return [path for path in self.top.glob("*-*/workers/**/*") if path.is_file() and "kept" not in str(path)]
+        folders = [each for each in os.walk(self.top) if "/workers/" in each[0] and "/kept" not in each[0]]
+        return [Path(folder, name) for folder, _, names in folders for name in names]
+
+    def stop_workers(self):
+        while self.workers:
+            self.workers.pop().stop()
 
     def close(self):
-        for worker in self.workers:
-            worker.stop()
+        self.stop_workers()
         self.engine.close()
         for program in self.programs.values():
             program.stdin.close()
@@ -127,9 +132,25 @@ class Cluster:
         until(lambda: not self.engine.nodes)
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    made = Cluster(tmp_path_factory.mktemp("cluster"))
+    made.add()
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def cluster(tmp_path):
-    made = Cluster(tmp_path)
+def cluster(shared):
+    """A cluster of one node, which several tests share; their workers are their own."""
+    yield shared
+    shared.stop_workers()
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A cluster whose nodes end in the test."""
+    made = Cluster(tmp_path, silent_seconds=LEASE_SECONDS)
     yield made
     made.close()
 
@@ -163,7 +184,6 @@ def is_there(pid, started):
 
 
 def test_a_tickets_input_and_its_result_travel_and_nothing_of_it_stays(cluster):
-    cluster.add()
     worker = cluster.ready()
     ticket = cluster.ticket(volume=os.urandom(3_000_000), note=b"")
     perform = cluster.perform(ticket)
@@ -179,7 +199,7 @@ def test_a_tickets_input_and_its_result_travel_and_nothing_of_it_stays(cluster):
 
 
 def test_fifty_megabytes_travel_there_and_back_in_pieces(cluster):
-    program = cluster.add()
+    program = cluster.programs["a"]
     worker = cluster.ready()
     before = most_memory_bytes(program.pid)
     perform = cluster.perform(cluster.ticket(volume=os.urandom(50_000_000)))
@@ -195,23 +215,21 @@ def most_memory_bytes(pid):
 
 
 def test_inputs_that_were_read_ahead_are_not_sent_again_and_go_when_they_are_forgotten(cluster):
-    cluster.add()
     worker = cluster.ready()
     first, second = cluster.ticket(volume=b"1"), cluster.ticket(volume=b"2")
     worker.send(ReadAhead(service="Pack", inputs=first / "in"))
-    until(cluster.files_there)
+    until(lambda: f"{first.name}/in/" in str(cluster.files_there()))
     (first / "in/series/volume").write_bytes(b"another")  # never happens: so it shows what travelled
     worker.send(cluster.perform(first))
     hear(worker, Packed)
     assert (first / "out/1-1" / DRAFT).read_bytes() == b"{}1"
     worker.send(ReadAhead(service="Pack", inputs=second / "in"))
-    until(lambda: any(second.name in str(path) for path in cluster.files_there()))
+    until(lambda: f"{second.name}/in/" in str(cluster.files_there()))
     worker.send(Forget())
     until(lambda: not cluster.files_there())
 
 
 def test_a_small_ticket_costs_at_most_ten_milliseconds_more_than_on_this_machine(cluster):
-    cluster.add()
     worker = cluster.ready()
     seconds = []
     for number in range(30):
@@ -224,7 +242,6 @@ def test_a_small_ticket_costs_at_most_ten_milliseconds_more_than_on_this_machine
 
 
 def test_a_ticket_that_is_given_up_on_its_way_stops_there(cluster):
-    cluster.add()
     worker = cluster.ready()
     perform = cluster.perform(cluster.ticket(volume=bytes(50_000_000)))
     node = next(cluster.top.glob("*-*/workers"))
@@ -238,7 +255,6 @@ def test_a_ticket_that_is_given_up_on_its_way_stops_there(cluster):
 
 
 def test_a_ticket_that_runs_is_given_up_as_on_this_machine(cluster):
-    cluster.add()
     worker = cluster.ready()
     perform = cluster.perform(cluster.ticket(), service="Wait")
     worker.send(perform)
@@ -248,7 +264,6 @@ def test_a_ticket_that_runs_is_given_up_as_on_this_machine(cluster):
 
 
 def test_an_input_that_is_gone_or_a_disk_that_is_full_ends_its_ticket_alone(cluster, monkeypatch):
-    cluster.add()
     worker = cluster.ready()
     lost = cluster.perform(cluster.ticket())
     for file in (lost.inputs / "series").iterdir():
@@ -263,87 +278,92 @@ def test_an_input_that_is_gone_or_a_disk_that_is_full_ends_its_ticket_alone(clus
 
 
 def test_a_worker_that_dies_is_told_with_its_signal_and_another_one_starts(cluster):
-    cluster.add()
     worker = cluster.ready()
     worker.send(cluster.perform(cluster.ticket(), service="Die"))
     assert hear_end(worker) == "was ended by signal 9 (SIGKILL)"
     with pytest.raises(ChannelClosed):
         hear(worker, Packed)
-    worker.stop()
-    cluster.workers.remove(worker)
+    cluster.stop_workers()
     assert cluster.ready().pid != worker.pid
     until(lambda: len(list(cluster.top.glob("*-*/workers/*"))) == 1)
 
 
 def test_a_worker_that_is_stopped_ends_at_once(cluster):
-    cluster.add()
     worker = cluster.ready()
     began = time.monotonic()
-    worker.stop()
-    cluster.workers.remove(worker)
+    cluster.stop_workers()
     assert not is_there(worker.pid, worker.started)
     assert time.monotonic() - began < 5
 
 
-def test_the_end_of_a_node_is_that_of_its_workers_and_sources(cluster):
-    program = cluster.add()
-    worker, source = cluster.ready(), cluster.source()
+def test_the_end_of_a_node_is_that_of_its_workers_and_sources(own):
+    program = own.add()
+    worker, source = own.ready(), own.source()
     program.kill()
     assert "lost with its node" in hear_end(worker)
     until(lambda: not is_there(worker.pid, worker.started))
-    until(lambda: cluster.engine.sources() == [])
+    until(lambda: own.engine.sources() == [])
     with pytest.raises(OSError, match="its node is away"):
-        cluster.engine.start(source, cluster.kept, 1, shared=False, ending=lambda: False)
+        own.engine.start(source, own.kept, 1, shared=False, ending=lambda: False)
 
 
-def test_a_node_that_hears_nothing_any_longer_ends_its_workers_by_itself(cluster, monkeypatch):
+def test_a_node_that_hears_nothing_any_longer_ends_its_workers_by_itself(own, monkeypatch):
     monkeypatch.setattr("tomaat.cluster.outbox.BEAT_SECONDS", 3600.0)  # as if the cable were cut
-    program = cluster.add()
-    worker = cluster.ready()
+    program = own.add()
+    worker = own.ready()
     assert program.wait(SECONDS) == 0
     assert not is_there(worker.pid, worker.started)
     assert "lost with its node" in hear_end(worker)
 
 
-def test_a_node_that_is_frozen_counts_as_dead_within_a_lease(cluster):
-    program = cluster.add()
-    worker = cluster.ready()
+def test_a_node_that_is_frozen_counts_as_dead_within_a_lease(own):
+    program = own.add()
+    worker = own.ready()
     os.kill(program.pid, 19)
     began = time.monotonic()
     try:
         assert "lost with its node" in hear_end(worker)
         assert time.monotonic() - began < 2 * LEASE_SECONDS
-        assert cluster.engine.sources() == []
+        assert own.engine.sources() == []
     finally:
         os.kill(program.pid, 18)
     until(lambda: not is_there(worker.pid, worker.started))
 
 
-def test_what_a_killed_node_leaves_is_swept_at_its_next_start(cluster):
-    program = cluster.add()
-    worker = cluster.ready()
-    worker.send(cluster.perform(cluster.ticket(volume=b"MILLER"), service="Wait"))
+@pytest.mark.parametrize("sweeper", ["at once", "at the next start"])
+def test_what_a_killed_node_leaves_is_swept(own, sweeper):
+    program = own.add()
+    worker = own.ready()
+    worker.send(own.perform(own.ticket(volume=b"MILLER"), service="Wait"))
     hear(worker, Progress)
+    assert own.files_there()
+    children = Path(f"/proc/{program.pid}/task/{program.pid}/children").read_text().split()
+    (its_sweeper,) = {int(pid) for pid in children} - {worker.pid}
+    if sweeper == "at the next start":
+        os.kill(its_sweeper, signal.SIGKILL)
     program.kill()
     program.wait()
-    assert cluster.files_there()
-    until(lambda: cluster.engine.sources() == [])
+    until(lambda: own.engine.sources() == [])
+    if sweeper == "at once":
+        until(lambda: not own.files_there())
+        return
+    assert own.files_there()
     program.stdin.close()
     program.stdout.close()
-    cluster.add()
-    cluster.source()
-    assert not cluster.files_there()
+    own.add()
+    own.source()
+    assert not own.files_there()
 
 
-def test_who_does_not_know_the_secret_gets_nothing(cluster):
-    cluster.add(secret=secrets.token_bytes(32))
-    until(lambda: not cluster.engine.nodes)
-    assert cluster.engine.sources() == []
+def test_who_does_not_know_the_secret_gets_nothing(own):
+    own.add(secret=secrets.token_bytes(32))
+    until(lambda: not own.engine.nodes)
+    assert own.engine.sources() == []
 
 
 def test_tasks_travel_once_whole_and_a_change_when_it_is_asked_for(cluster):
-    cluster.add()
     worker = cluster.ready()
+    before = len(list((cluster.top / "files").iterdir()))
     (node,) = cluster.top.glob("*-*")
     there = {str(path.relative_to(node / "tasks")) for path in (node / "tasks").rglob("*") if path.is_file()}
     assert there == {"A.py", "net/weights.bin", ".trusted.json"}
@@ -356,11 +376,10 @@ def test_tasks_travel_once_whole_and_a_change_when_it_is_asked_for(cluster):
     worker.send(Reload(copy=copy, files=("A.py",)))
     assert hear(worker, Reloaded).services == ("twotwo",)
     assert (node / "tasks/net/weights.bin").stat().st_ino == weights.st_ino
-    assert len(list((cluster.top / "files").iterdir())) == 4
+    assert len(list((cluster.top / "files").iterdir())) == before + 1
 
 
 def test_a_task_is_asked_how_long_tickets_of_numbers_take_and_no_volume_travels_for_that(cluster):
-    cluster.add()
     worker = cluster.ready()
     small, large = cluster.ticket(), cluster.ticket(volume=bytes(100_000))
     asked = (
@@ -374,7 +393,6 @@ def test_a_task_is_asked_how_long_tickets_of_numbers_take_and_no_volume_travels_
 
 
 def test_a_nodes_log_and_readings_come_here(cluster, capfd):
-    cluster.add()
     cluster.ready()
     lines = ""
 

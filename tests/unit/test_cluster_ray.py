@@ -19,26 +19,21 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 NODES = {"top": Path("/x"), "port": 0, "log_format": "text", "log_level": "info", "join": print}
 
 
-def loaded_by(program):
-    run = subprocess.run(
-        [sys.executable, "-c", f"import sys; {program}; print(*sys.modules)"],
-        cwd=REPOSITORY, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    return {name for name in run.stdout.split() if name.partition(".")[0] == "ray" or name.startswith("tomaat.cluster")}
-
-
-def test_without_its_setting_nothing_of_a_cluster_is_loaded():
-    settings = "from TOMAATSettings import Settings; from tomaat.launch.engines import make_engine, sources_here"
-    make = "s = Settings(COMPUTE_SOURCES={'cpu-0': None}); make_engine(s, sources_here(s), user=None, wake_main=print)"
-    assert loaded_by(f"import TaskScheduling; {settings}; {make}") == set()
-
-
-def test_with_its_setting_ray_itself_stays_in_a_program_of_its_own():
-    settings = "from TOMAATSettings import Settings; from tomaat.launch.engines import make_engine"
-    make = "make_engine(Settings(RAY_ADDRESS='auto'), [], user=None, wake_main=print)"
-    loaded = loaded_by(f"{settings}; {make}")
-    assert "tomaat.cluster.ray_nodes" in loaded
-    assert not {name for name in loaded if name.partition(".")[0] == "ray"}
+def test_without_its_setting_nothing_of_a_cluster_is_loaded_and_with_it_ray_stays_in_a_program_of_its_own():
+    program = """
+import sys, TaskScheduling
+from TOMAATSettings import Settings
+from tomaat.launch.engines import make_engine, sources_here
+def loaded(room): return [name for name in sys.modules if name == room or name.startswith(f"{room}.")]
+here = Settings(COMPUTE_SOURCES={"cpu-0": None})
+make_engine(here, sources_here(here), user=None, wake_main=print).close()
+print(loaded("ray"), loaded("tomaat.cluster"))
+make_engine(Settings(RAY_ADDRESS="auto"), [], user=None, wake_main=print)
+print(loaded("ray"), "tomaat.cluster.ray_nodes" in loaded("tomaat.cluster"))
+"""
+    command = [sys.executable, "-c", program]
+    run = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert run.stdout == "[] []\n[] True\n"
 
 
 def test_a_cluster_without_ray_or_without_tokens_is_refused_with_the_remedy(monkeypatch):

@@ -56,21 +56,18 @@ class Bringer:
         self._bring_folder(kept, name, wanted=lambda: True)
         return name
 
-    def bring_inputs(self, inputs: Path, *, wanted: Callable[[], bool]) -> None:
-        """Bring a ticket's inputs, unless they are there. Raises ``GivenUp`` once they are not ``wanted``, ``OSError``.
+    def bring_inputs(self, inputs: Path, *, wanted: Callable[[], bool], out: str | None = None) -> None:
+        """Bring a ticket's inputs, unless they are there, and make the folder ``out`` for a claim's result.
 
-        Nothing of them is left there then.
+        Raises ``GivenUp`` once they are not ``wanted``, ``OSError``. Nothing of the inputs is left there then.
         """
         ticket = inputs.parent.name
         if ticket not in self.there:
-            self._bring_folder(inputs, f"{ticket}/in", wanted=wanted)
+            self._bring_folder(inputs, f"{ticket}/in", wanted=wanted, out=out)
             self.there.add(ticket)
-
-    def make_out(self, ticket: str, name: str) -> str:
-        """Make the folder for a claim's result there; return its place."""
-        self.stream.say(out=f"{ticket}/out/{name}")
-        hear_answer(self.stream)
-        return f"{ticket}/out/{name}"
+        elif out is not None:
+            self.stream.say(out=out)
+            hear_answer(self.stream)
 
     def drop(self, ticket: str) -> None:
         """Remove all of a ticket there."""
@@ -78,7 +75,7 @@ class Bringer:
         self.stream.say(drop=ticket)
         hear_answer(self.stream)
 
-    def _bring_folder(self, folder: Path, name: str, *, wanted: Callable[[], bool]) -> None:
+    def _bring_folder(self, folder: Path, name: str, *, wanted: Callable[[], bool], out: str | None = None) -> None:
         if not folder.is_dir():
             raise FileNotFoundError(2, "its folder is gone")
         files = names_in(folder)
@@ -91,10 +88,17 @@ class Bringer:
                 raise
             except (GivenUp, OSError) as error:
                 fault = error
-        try:
-            hear_answer(self.stream)
-        except NotTaken as error:
-            raise (fault or error) from None
+        asked = [name]
+        if out is not None:  # before the first answer comes: a small ticket waits for one way there and back
+            self.stream.say(out=out)
+            asked.append(out)
+        for _ in asked:
+            try:
+                hear_answer(self.stream)
+            except NotTaken as error:
+                fault = fault or error
+        if fault is not None:
+            raise fault
 
 
 def _travels(name: str) -> bool:

@@ -79,7 +79,7 @@ class HeldWorker:
             while True:
                 kind, data = self.stream.receive()
                 if kind == MESSAGE and self.worker is not None:
-                    self._send(self.worker, read(data, FROM_LANE))
+                    self._send(self.worker, read(bytes(data), FROM_LANE))
                 elif kind == WORDS:
                     self._obey(words_of(data))
         except (StreamClosed, MessageRefused):

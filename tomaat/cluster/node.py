@@ -109,6 +109,7 @@ class Node:
             found=found,
             watch=DeviceWatch(found, every_seconds=self.beat_seconds),
         )
+        self.engine.workers.add(self.files.sweep())  # else it counts as an orphan
         self.asked_by = outbox
         outbox.say(sources=[asdict(source) for source in found])
         self.lines.give = outbox.send_lines

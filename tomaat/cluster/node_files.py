@@ -7,7 +7,8 @@
     <top>/<pid>-<start>/workers/<random>/  all of one worker: copies of the tasks' code, and
         <ticket's folder>/in/  out/<claim>/
 
-Only this user may enter ``top``. What belongs to a program that was killed is removed at the next start.
+Only this user may enter ``top``. What belongs to a program that was killed is removed by a sweeper, which outlives it;
+and at the next start, where that was killed too.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import re
 import secrets
 import shutil
 import stat
+import subprocess
 import time
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -55,6 +57,18 @@ class NodeFiles:
         for folder in (self.files, self.own, self.tasks, self.workers):
             folder.mkdir(mode=0o700, exist_ok=True)
         self.changing = ThreadPoolExecutor(1, thread_name_prefix="tasks")
+        self.sweeper: subprocess.Popen[bytes] | None = None
+
+    def sweep(self) -> int:
+        """Start a sweeper, which removes all of this program once it has ended, however that is; return its id."""
+        self.sweeper = subprocess.Popen(
+            ["/bin/sh", "-c", 'cat > /dev/null; rm -rf -- "$1"; sleep 1; rm -rf -- "$1"', "sweeper", str(self.own)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        return self.sweeper.pid
 
     def _remove_left_over(self, top: Path) -> None:
         for folder in top.iterdir():

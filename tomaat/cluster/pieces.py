@@ -82,7 +82,7 @@ def take_file(stream: Stream, place: Path, *, sha256: str | None = None) -> OSEr
     return fault
 
 
-def _written(descriptor: int, data: bytes) -> OSError | None:
+def _written(descriptor: int, data: bytes | bytearray) -> OSError | None:
     view = memoryview(data)
     try:
         while view:

@@ -70,7 +70,8 @@ class RayProgram:
         self._try_again(id)
         name, host = node.get("NodeName") or node["NodeManagerAddress"], node["NodeManagerAddress"]
         if "/" in name or any(map(str.isspace, name)) or name in {each.name for each in self.at.values()}:
-            log.error("node.refused", node=name, reason="give each node a name of its own without / and blanks")
+            reason = "another node has this name, or had it a moment ago, or it holds / or blanks"
+            log.error("node.refused", node=name, reason=reason, then="it is tried again")
             return
         actor = (
             ray.remote(RayHolder)

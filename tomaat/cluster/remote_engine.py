@@ -272,7 +272,7 @@ def source_of(told: Mapping[str, Any]) -> ComputeSource:
     return ComputeSource(**{**told, "services": None if services is None else tuple(services)})
 
 
-def write_lines(lines: bytes) -> None:
+def write_lines(lines: bytes | bytearray) -> None:
     """Write a node's lines among those of this program."""
     with suppress(OSError):
         sys.stderr.write(lines.decode("utf-8", "replace"))

@@ -14,6 +14,7 @@ import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -254,21 +255,26 @@ class RemoteWorker:
 
     def _carry_job(self, message: Perform, bringer: Bringer) -> None:
         ticket = message.inputs.parent.name
+        out = Path(ticket, "out", message.out.name)
         try:
             self._drop_ahead(ticket, bringer)
-            bringer.bring_inputs(message.inputs, wanted=lambda: message.key not in self.given_up and not self.over)
-            out = bringer.make_out(ticket, message.out.name)
+            wanted = partial(self._is_wanted, message.key)
+            bringer.bring_inputs(message.inputs, wanted=wanted, out=str(out))
         except GivenUp:
             self._end_unsent(message.key, TaskStopped(key=message.key))
+            bringer.drop(ticket)
         except StreamClosed:
             raise
         except OSError as error:
             self._end_unsent(message.key, end_of_carrying(message.key, error))
-            self._let_go(ticket, bringer)
+            bringer.drop(ticket)
         else:
             self.jobs[message.key] = JobThere(ticket=ticket, out=message.out)
             self.ahead = None
             self._pass_on(replace(message, inputs=self.place / ticket / "in", out=self.place / out))
+
+    def _is_wanted(self, key: str) -> bool:
+        return key not in self.given_up and not self.over
 
     def _end_unsent(self, key: str, end: FromWorker) -> None:
         self.unsent.discard(key)
@@ -352,9 +358,9 @@ class RemoteWorker:
                 self._pass_raw(b"?")
         return "ended" in words
 
-    def _take(self, data: bytes) -> None:
+    def _take(self, data: bytes | bytearray) -> None:
         try:
-            message = read(data, FROM_WORKER)
+            message = read(bytes(data), FROM_WORKER)
         except MessageRefused:
             self._pass_raw(b"?")  # the lane refuses it, as on one machine
             return

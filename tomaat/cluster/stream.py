@@ -57,7 +57,7 @@ class Stream:
         """Send some facts."""
         self.send(WORDS, json.dumps(words).encode("utf-8", "surrogateescape"))
 
-    def receive(self) -> tuple[bytes, bytes]:
+    def receive(self) -> tuple[bytes, bytes | bytearray]:
         """Wait for the next frame. Raises ``StreamClosed``, also when none comes within the socket's timeout."""
         kind, size = HEAD.unpack(self.exactly(HEAD.size))
         if size > (LARGEST_WORDS if kind == WORDS else LARGEST_FRAME):
@@ -73,18 +73,18 @@ class Stream:
             if kind != BEAT:
                 raise StreamClosed("a frame that was not expected")
 
-    def exactly(self, size: int) -> bytes:
+    def exactly(self, size: int) -> bytes | bytearray:
         """Wait for so many bytes. Raises ``StreamClosed``."""
         parts = bytearray(size)
         view, got = memoryview(parts), 0
         try:
-            while got < size and (count := self.end.recv_into(view[got:])):
+            while got < size and (count := self.end.recv_into(view[got:], size - got, socket.MSG_WAITALL)):
                 got += count
         except OSError as error:
             raise StreamClosed(f"nothing came ({type(error).__name__})") from error
         if got < size:
             raise StreamClosed("the other end has closed it")
-        return bytes(parts)
+        return parts
 
     def shut(self) -> None:
         """Let whoever sends or receives notice that it has ended; any thread may call it."""
@@ -97,7 +97,7 @@ class Stream:
         self.end.close()
 
 
-def words_of(data: bytes) -> dict[str, Any]:
+def words_of(data: bytes | bytearray) -> dict[str, Any]:
     """Read facts. Raises ``StreamClosed`` for anything else."""
     try:
         words = json.loads(data.decode("utf-8", "surrogateescape"))
@@ -147,6 +147,6 @@ def greet(end: socket.socket, secret: bytes) -> tuple[Stream, dict[str, Any]]:
     return stream, purpose
 
 
-def proof(secret: bytes, side: bytes, of_node: bytes, of_engine: bytes) -> bytes:
+def proof(secret: bytes, side: bytes, of_node: bytes | bytearray, of_engine: bytes | bytearray) -> bytes:
     """Show that one side knows the secret, for these two random words only."""
     return hmac.digest(secret, side + of_node + of_engine, hashlib.sha256)
