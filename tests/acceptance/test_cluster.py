@@ -34,7 +34,7 @@ class RayCluster:
     def start(self, name, *options):
         options = options or (f"--address=127.0.0.1:{self.port}",)
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", *options, f"--node-name={name}", "--block"]
-        more = ["--node-ip-address=127.0.0.1", "--num-cpus=1", "--num-gpus=0", "--object-store-memory=80000000"]
+        more = ["--node-ip-address=127.0.0.1", "--num-cpus=0", "--num-gpus=0", "--object-store-memory=80000000"]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("TOMAAT_")}
         environment |= self.credentials | {"PYTHONPATH": str(REPOSITORY), "RAY_DISABLE_IMPORT_WARNING": "1"}
         with (self.folder / f"{name}.log").open("ab") as log:
@@ -164,7 +164,7 @@ def cancel(service, ticket):
     service.until(lambda: service.status(ticket)["state"] == "cancelled")
 
 
-def test_the_tickets_of_a_killed_node_go_to_another_and_it_may_come_back(service, cluster):
+def test_the_tickets_of_a_killed_node_go_to_another(service, cluster):
     tickets = [nap(service, 3.0) for _ in range(2)]
     assert {running_on(service, ticket) for ticket in tickets} == BOTH
     cluster.kill("two")
@@ -172,6 +172,3 @@ def test_the_tickets_of_a_killed_node_go_to_another_and_it_may_come_back(service
     assert [each["state"] for each in ended] == ["succeeded"] * 2
     assert {each["compute_source"] for each in ended} == {"one/cpu-0"}
     assert sources(service) == {"one/cpu-0"}
-    cluster.start("two")
-    held = "SELECT FROM leases WHERE name = 'two/cpu-0' AND expires > clock_timestamp()"
-    service.until(lambda: service.rows(held), 60)

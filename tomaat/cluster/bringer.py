@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tomaat.cluster.pieces import GivenUp, NotTaken, hear_answer, send_file
+from tomaat.cluster.pieces import NotTaken, UnwantedFile, hear_answer, send_file
 from tomaat.cluster.stream import Stream, StreamClosed
 from tomaat.contents.digest import names_in, sha256_of
 from tomaat.contents.network_folder import TRUSTED
@@ -59,7 +59,7 @@ class Bringer:
     def bring_inputs(self, inputs: Path, *, wanted: Callable[[], bool], out: str | None = None) -> None:
         """Bring a ticket's inputs, unless they are there, and make the folder ``out`` for a claim's result.
 
-        Raises ``GivenUp`` once they are not ``wanted``, ``OSError``. Nothing of the inputs is left there then.
+        Raises ``UnwantedFile`` once they are not ``wanted``, ``OSError``. Nothing of the inputs is left there then.
         """
         ticket = inputs.parent.name
         if ticket not in self.there:
@@ -80,13 +80,13 @@ class Bringer:
             raise FileNotFoundError(2, "its folder is gone")
         files = names_in(folder)
         self.stream.say(put=name, files=files)
-        fault: GivenUp | OSError | None = None
+        fault: UnwantedFile | OSError | None = None
         for each in files:
             try:
                 send_file(self.stream, folder / each, wanted=wanted)
             except StreamClosed:
                 raise
-            except (GivenUp, OSError) as error:
+            except (UnwantedFile, OSError) as error:
                 fault = error
         asked = [name]
         if out is not None:  # before the first answer comes: a small ticket waits for one way there and back

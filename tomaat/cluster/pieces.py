@@ -15,7 +15,7 @@ from tomaat.cluster.stream import PIECE, PIECE_BYTES, Stream, StreamClosed, word
 NO_LINK = os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class GivenUp(Exception):
+class UnwantedFile(Exception):
     """Nobody wants the file any longer."""
 
 
@@ -26,8 +26,8 @@ class NotTaken(OSError):
 def send_file(stream: Stream, path: Path, *, wanted: Callable[[], bool] = lambda: True) -> str:
     """Send one regular file and its SHA-256, which is returned.
 
-    Raises ``GivenUp`` once it is not ``wanted`` any longer, ``OSError`` where it cannot be read: the other end was told
-    to drop it.
+    Raises ``UnwantedFile`` once it is not ``wanted`` any longer, ``OSError`` where it cannot be read. The other end was
+    told to drop it then.
     """
     try:
         sha256 = _send_pieces(stream, path, wanted)
@@ -48,7 +48,7 @@ def _send_pieces(stream: Stream, path: Path, wanted: Callable[[], bool]) -> str:
             raise OSError(errno.EINVAL, "it is no file")
         while count := file.readinto(buffer):
             if not wanted():
-                raise GivenUp
+                raise UnwantedFile
             digest.update(view[:count])
             stream.send(PIECE, view[:count])
     return digest.hexdigest()

@@ -23,7 +23,7 @@ import structlog
 
 from tomaat.cluster.bringer import Bringer
 from tomaat.cluster.outbox import Outbox
-from tomaat.cluster.pieces import GivenUp, NotTaken, hear_answer, take_file
+from tomaat.cluster.pieces import NotTaken, UnwantedFile, hear_answer, take_file
 from tomaat.cluster.stream import MESSAGE, WORDS, Stream, StreamClosed, words_of
 from tomaat.contents.digest import size_of
 from tomaat.messages import (
@@ -260,7 +260,7 @@ class RemoteWorker:
             self._drop_ahead(ticket, bringer)
             wanted = partial(self._is_wanted, message.key)
             bringer.bring_inputs(message.inputs, wanted=wanted, out=str(out))
-        except GivenUp:
+        except UnwantedFile:
             self._end_unsent(message.key, TaskStopped(key=message.key))
             bringer.drop(ticket)
         except StreamClosed:
@@ -285,7 +285,7 @@ class RemoteWorker:
         self._drop_ahead(ticket, bringer)
         try:
             bringer.bring_inputs(message.inputs, wanted=lambda: self.next_inputs == ticket and not self.over)
-        except GivenUp:
+        except UnwantedFile:
             return
         except StreamClosed:
             raise
@@ -309,7 +309,7 @@ class RemoteWorker:
         try:
             if asked.inputs.parent.name not in bringer.there and size_of(asked.inputs) <= SMALL_BYTES:
                 bringer.bring_inputs(asked.inputs, wanted=lambda: not self.over)
-        except GivenUp:
+        except UnwantedFile:
             return False
         except StreamClosed:
             raise
