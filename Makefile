@@ -6,7 +6,7 @@ SITE := .cache/site
 PAGE := tomaat/web/page/static
 PAGE_CHECKS := tools/page-checks
 PEERS := .cache/peers
-KINDS := requirements-onnx.txt requirements-nnunet.txt requirements-monai.txt
+KINDS := requirements-onnx.txt requirements-nnunet.txt requirements-monai.txt requirements-ray.txt
 ARGS ?=
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --no-input
 
@@ -111,7 +111,7 @@ $(VENV)/requirements-docs: requirements-docs.txt $(VENV)/requirements
 	@touch $@
 
 $(VENV)/requirements-dev: requirements-dev.txt $(KINDS) $(VENV)/requirements-docs
-	@echo "Installing requirements-dev.txt, and what network folders need: what only the tests and checks need."
+	@echo "Installing requirements-dev.txt, and what network folders and Ray need: what only the tests and checks need."
 	@$(PIP) install --quiet -r requirements-dev.txt
 	@$(PIP) install --quiet --no-deps $(KINDS:%=-r %)
 	@touch $@

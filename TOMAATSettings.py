@@ -248,7 +248,8 @@ class Settings(BaseSettings):
     COMPUTE_SOURCES: dict[str, list[str] | None] | None = Field(
         default=None,
         description="JSON: the compute sources of this host and the services of each (null: all), for example "
-        '`{"cpu-0": null, "cpu-1": ["Dummy"]}`. Unset: every GPU that NVML shows, or `cpu-0` without any.',
+        '`{"cpu-0": null, "cpu-1": ["Dummy"]}`. Unset: every GPU that NVML shows, or `cpu-0` without any. On a '
+        "cluster they are those of all nodes, and `cpu-0` is there only where this setting names it.",
     )
     COMPUTE_DEVICES: dict[str, str] = Field(
         default_factory=dict,
@@ -299,6 +300,28 @@ class Settings(BaseSettings):
         description="Whether one more worker waits to take the place of one that ends, its imports done and its device "
         "untouched. It takes some 400 MB of memory.",
     )
+    RAY_ADDRESS: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The Ray cluster whose nodes run the workers: `auto` or `host:port`. Unset: this machine runs "
+        "them.",
+    )
+    RAY_SHARED_DISK: bool = Field(
+        default=False,
+        description="Whether all nodes see the storage and the tasks by the same paths as this machine. Then nothing "
+        "is copied.",
+    )
+    RAY_NODE_DIR: Path = Field(
+        default=Path("/var/tmp/tomaat-node"),  # noqa: S108 (only who has made it may enter it)
+        description="Folder on each node for the files of running tickets, and for tasks. Its owner alone may enter "
+        "it.",
+    )
+    RAY_NODE_PORT: int = Field(
+        default=0,
+        ge=0,
+        le=65535,
+        description="Port on each node to which TaskScheduling connects. 0: any that is free.",
+    )
     LOG_FORMAT: Literal["text", "json"] = Field(
         default="text", description="How log lines are written to standard error."
     )
@@ -312,7 +335,7 @@ class Settings(BaseSettings):
         description="Least level of a log line. Successful polling, and the page's files, are `debug`.",
     )
 
-    @field_validator("BASE_STORAGE_DIR", "CUSTOM_TASKS_DIR")
+    @field_validator("BASE_STORAGE_DIR", "CUSTOM_TASKS_DIR", "RAY_NODE_DIR")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         try:
@@ -325,6 +348,14 @@ class Settings(BaseSettings):
     def _one_word(cls, value: str) -> str:
         if not value or "/" in value or any(map(str.isspace, value)):
             raise ValueError("must be a name without a slash or a blank")
+        return value
+
+    @field_validator("RAY_ADDRESS")
+    @classmethod
+    def _of_a_cluster(cls, value: str | None) -> str | None:
+        host, _, port = (value or "").rpartition(":")
+        if value not in {None, "auto"} and not (host and port.isdecimal() and "/" not in host):
+            raise ValueError("is neither `auto` nor host:port")
         return value
 
     @field_validator("TRUSTED_PROXIES")

@@ -31,6 +31,7 @@ NAVIGATION = {
         "nnU-Net": "nnunet",
         "MONAI bundles": "bundles",
         "Running it for a lab": "production",
+        "More machines": "cluster",
         "Looking after the queues": "operator",
         "Watching it": "monitoring",
     },

@@ -8,7 +8,7 @@ from pydantic.fields import FieldInfo
 
 from tomaat.web.api.openapi import describe_api
 from tomaat.web.http.problems import EXPLANATIONS
-from TOMAATSettings import GROUPS, Settings
+from TOMAATSettings import GROUPS, HOME, Settings
 from tools.api_reference import write_reference
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -40,7 +40,8 @@ def _default(name: str, field: FieldInfo) -> str:
         return "the host's name"
     if default is None:
         return "unset"
-    return f"`{default.name if isinstance(default, Path) else default}`"
+    beside = isinstance(default, Path) and default.is_relative_to(HOME)
+    return f"`{default.name if beside else default}`"
 
 
 #: By the name that stands in the document: `<!-- begin: api -->`.

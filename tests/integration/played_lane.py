@@ -29,7 +29,7 @@ from tomaat.scheduling.beside import LanesOfSource
 from tomaat.scheduling.kept_tasks import KeptTasks
 from tomaat.scheduling.lane_times import LaneTimes
 from tomaat.scheduling.lanes import Lane
-from tomaat.scheduling.local_engine import Worker
+from tomaat.scheduling.local_engine import LocalWorker
 from tomaat.storage import Storage
 from tomaat.tickets.lane_store import LaneStore
 from tomaat.tickets.reload_store import ReloadStore
@@ -211,7 +211,7 @@ class Play:
         played.lane = lane
         self.started.append(played)
         self.workers.put(played)
-        return Worker(process=played.process, channel=played.lane_end, started=1)
+        return LocalWorker(process=played.process, channel=played.lane_end, started=1)
 
     def lane_that_hears(self, kind, workers):
         """Wait until one of the workers is told something of this kind, and return it; the rest is left."""

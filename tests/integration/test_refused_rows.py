@@ -163,10 +163,8 @@ def beating(sources, lanes, **parts):
     kept = parts.pop("kept", Mock())
     reloads = Mock(asked=Mock(return_value=[]))
     kept = dict.fromkeys([lane.lease.name for lane in lanes], kept)
-    scheduler = Scheduler(
-        [], sources, None, Mock(), None, watch=None, reloads=reloads, kept=kept, poll_seconds=1, lanes=1
-    )
-    scheduler.usable = [Named(lane.lease) for lane in lanes]
+    engine = Mock(duties=(), sources=lambda: [Named(lane.lease) for lane in lanes])
+    scheduler = Scheduler(sources, None, engine, None, reloads=reloads, kept=kept, poll_seconds=1, lanes=1)
     scheduler.running = {lane.lease.name: Running(lane.lease) for lane in lanes}
     scheduler._note_readings = lambda: None
     return scheduler
@@ -223,6 +221,8 @@ def abandoned(scheduler):
 
 class Named:
     """A compute source, by its name."""
+
+    problem = None
 
     def __init__(self, lease):
         self.name = lease.name

@@ -13,7 +13,7 @@ from tomaat.devices.compute_source import ComputeSource
 from tomaat.messages import FROM_LANE, Channel, ChannelClosed, DeviceUsable
 from tomaat.processes.proc import start_time
 from tomaat.scheduling import local_engine
-from tomaat.scheduling.local_engine import LocalEngine, Worker
+from tomaat.scheduling.local_engine import LocalEngine, LocalWorker
 
 SOURCE = ComputeSource(
     name="here/cpu-0",
@@ -53,7 +53,7 @@ class Engine(LocalEngine):
         self.serve_requests()
         lane.join(60)
         assert lane.heard, "the lane waits for ever"
-        if isinstance(lane.heard[0], Worker):
+        if isinstance(lane.heard[0], LocalWorker):
             lane.heard[0].is_starting = False
         return lane.heard[0]
 
@@ -101,7 +101,7 @@ def engine(monkeypatch, tmp_path):
     with os.fdopen(os.dup(2), "w") as stderr:
         monkeypatch.setattr(local_engine.sys, "stderr", stderr)
         yield made
-    for worker in [worker for lane in made.lanes for worker in lane.heard if isinstance(worker, Worker)]:
+    for worker in [worker for lane in made.lanes for worker in lane.heard if isinstance(worker, LocalWorker)]:
         if not worker.gone:
             worker.stop()
     for process in made.processes:
@@ -131,7 +131,7 @@ def test_a_worker_that_does_not_end_is_said_and_has_no_successor_until_it_has(en
     monkeypatch.setattr(local_engine, "KILL_SECONDS", 0.01)
     worker = engine.start_one()
     with monkeypatch.context() as kernel, structlog.testing.capture_logs() as lines:
-        kernel.setattr(Worker, "kill", lambda _: None)
+        kernel.setattr(LocalWorker, "kill", lambda _: None)
         worker.stop()
     assert [(line["event"], line["pid"]) for line in lines] == [("worker.not_ended", worker.pid)]
     refused = engine.start_one()
@@ -139,7 +139,7 @@ def test_a_worker_that_does_not_end_is_said_and_has_no_successor_until_it_has(en
     worker.process.kill()
     worker.process.wait()
     successor = engine.start_one()
-    assert isinstance(successor, Worker)
+    assert isinstance(successor, LocalWorker)
     successor.stop()
     assert worker.gone
     assert successor.is_gone()
@@ -249,7 +249,7 @@ def with_spare(engine):
 
 def test_a_spare_takes_the_place_of_the_next_worker_and_is_replaced(with_spare, monkeypatch):
     spare, told = with_spare.processes[1], []
-    monkeypatch.setattr(Worker, "send", lambda self, message: told.append((self.pid, message)))
+    monkeypatch.setattr(LocalWorker, "send", lambda self, message: told.append((self.pid, message)))
     successor = with_spare.start_one()
     assert successor.pid == spare.pid
     assert with_spare.latest == {(SOURCE.name, 1): successor}

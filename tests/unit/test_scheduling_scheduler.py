@@ -45,6 +45,10 @@ class PlayedLane:
         self.lease_lost = True
         self.ends.set()
 
+    def stop(self):
+        self.stopped = True
+        self.ends.set()
+
     def close(self):
         self.closed = True
 
@@ -53,7 +57,6 @@ class PlayedLane:
 def schedule(tmp_path, monkeypatch):
     """Make a scheduler of one source, whose lanes are played; return it, its lanes, and what it has written."""
     (tmp_path / "tasks").mkdir()
-    monkeypatch.setattr(module, "end_left_over", lambda pid, _: ended.append(pid) or True)
     monkeypatch.setattr(module.os, "cpu_count", lambda: 16)
     made, ended = [], []
 
@@ -70,9 +73,11 @@ def schedule(tmp_path, monkeypatch):
 
         own, others = environments_of(dict(pythons))
         kept = {SOURCE.name: KeptTasks(tmp_path / "tasks", tmp_path / "kept", environment=own)}
+        engine = Mock(end_left_over=lambda _, pid, __: ended.append(pid) or True)
+        engine.sources.return_value = [SOURCE]
         scheduler = Scheduler(
-            [SOURCE], sources, make_lane, Mock(), Mock(),
-            watch=Mock(), reloads=Mock(), kept=kept, poll_seconds=1.0, lanes=lanes,
+            sources, make_lane, engine, Mock(),
+            reloads=Mock(), kept=kept, poll_seconds=1.0, lanes=lanes,
             environments=others,
         )  # fmt: skip
         return SimpleNamespace(scheduler=scheduler, lanes=made, sources=sources, ended=ended)
@@ -90,6 +95,29 @@ def test_who_takes_a_source_ends_the_left_over_workers_of_all_its_lanes(schedule
     made = schedule(2)
     hold(made)
     assert made.ended == [11, 12, 13]
+
+
+def test_a_source_that_left_ends_its_lanes_and_gives_its_lease_back_and_may_come_again(schedule):
+    made = schedule(2)
+    made.scheduler.reloads.asked.return_value = []
+    made.scheduler.engine.duties = ()
+    made.scheduler.engine.reading.return_value = None
+    made.sources.renew_all.side_effect = lambda held: {lease.name for lease in held}
+    made.scheduler._beat()
+    assert len(made.lanes) == 2
+    made.scheduler.engine.sources.return_value = []
+    made.scheduler._beat()
+    assert all(lane.stopped for lane in made.lanes)
+    for running in made.scheduler.running.values():
+        for lane in running.lanes:
+            lane.thread.join(60)
+    made.scheduler._beat()
+    assert made.scheduler.running == {}
+    assert all(lane.closed for lane in made.lanes)
+    made.sources.release.assert_called_once()
+    made.scheduler.engine.sources.return_value = [SOURCE]
+    made.scheduler._beat()
+    assert len(made.lanes) == 4
 
 
 def test_each_lane_has_a_copy_of_the_tasks_of_its_own(schedule):

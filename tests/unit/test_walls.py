@@ -20,7 +20,10 @@ ROOMS = {
     },
     "tomaat.launch": {
         *("tomaat.doctor", "tomaat.tickets", "tomaat.storage", "tomaat.postgres", "tomaat.database"),
-        "tomaat.services",
+        *("tomaat.services", "tomaat.cluster", "tomaat.scheduling", "tomaat.devices"),
+    },
+    "tomaat.cluster": {
+        *("tomaat.scheduling", "tomaat.storage", "tomaat.messages", "tomaat.devices", "tomaat.contents"),
     },
     "tomaat.web": {
         *("tomaat.tickets", "tomaat.access", "tomaat.storage", "tomaat.services"),

@@ -124,21 +124,34 @@ class KeptTasks:
             place.write_bytes(text)
 
 
+class KeptOfSources(dict[str, KeptTasks]):
+    """The copy of each source, made when it is first asked for; it goes with this process."""
+
+    def __init__(self, folder: Path, storage: Storage, environment: Environment) -> None:
+        self.folder = folder
+        self.storage = storage
+        self.environment = environment
+
+    def __missing__(self, source: str) -> KeptTasks:
+        place = self.storage.code / secrets.token_hex(16)
+        group = self.storage.workers_group
+        self[source] = KeptTasks(self.folder, place, group=group, environment=self.environment)
+        atexit.register(shutil.rmtree, place, ignore_errors=True)
+        return self[source]
+
+
 def keep_tasks(
     folder: Path, sources: Sequence[str], storage: Storage, environment: Environment = OWN
 ) -> dict[str, KeptTasks]:
-    """Copy the code for each source, since one may refuse what another has loaded.
+    """Copy the code for each source, since one may refuse what another has loaded; for one that joins later, too.
 
     The copies go with this process; those of processes that were killed are removed here.
     """
-    places = {source: storage.code / secrets.token_hex(16) for source in sources}
-    made = {
-        source: KeptTasks(folder, place, group=storage.workers_group, environment=environment)
-        for source, place in places.items()
-    }
-    for kept in made.values():
-        atexit.register(shutil.rmtree, kept.under, ignore_errors=True)
-    now = max(kept.under.stat().st_mtime for kept in made.values())  # of the clock by which the others are held
+    made = KeptOfSources(folder, storage, environment)
+    for source in sources:
+        made[source].hold()
+    os.utime(storage.code)
+    now = storage.code.stat().st_mtime  # of the clock by which the others are held
     for other in storage.code.iterdir():
         with suppress(FileNotFoundError):  # somebody else removed it just now
             if other.stat().st_mtime < now - ABANDONED_SECONDS:

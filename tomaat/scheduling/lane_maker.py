@@ -10,10 +10,10 @@ import sqlalchemy
 from tomaat.database import Hint
 from tomaat.devices.compute_source import ComputeSource
 from tomaat.scheduling.beside import LanesOfSource
+from tomaat.scheduling.engine import Engine
 from tomaat.scheduling.kept_tasks import KeptTasks
 from tomaat.scheduling.lane_times import LaneTimes
 from tomaat.scheduling.lanes import Lane
-from tomaat.scheduling.local_engine import LocalEngine
 from tomaat.storage import Storage
 from tomaat.tickets.lane_store import LaneStore
 from tomaat.tickets.reload_store import ReloadStore
@@ -28,7 +28,7 @@ class LaneMaker:
     hint: Callable[[Hint], None]
     sources: SourceStore
     storage: Storage
-    engine: LocalEngine
+    engine: Engine
     attempts: int
     times: LaneTimes
     reloads: ReloadStore

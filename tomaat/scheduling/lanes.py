@@ -41,11 +41,11 @@ from tomaat.processes.waker import Waker
 from tomaat.scheduling.beside import LanesOfSource
 from tomaat.scheduling.claims import Claims
 from tomaat.scheduling.ends import Cancel, End, Ends, Fail, Lose, PutBack, SpendAttempt
+from tomaat.scheduling.engine import Engine
 from tomaat.scheduling.estimates import Estimates
 from tomaat.scheduling.forced_ends import ForcedEnds
 from tomaat.scheduling.kept_tasks import KeptTasks
 from tomaat.scheduling.lane_times import LaneTimes
-from tomaat.scheduling.local_engine import LocalEngine
 from tomaat.scheduling.reloads import Reloads
 from tomaat.scheduling.room import Room
 from tomaat.scheduling.running_tickets import RunningTicket, RunningTickets, Stage
@@ -79,7 +79,7 @@ class Lane:
         store: LaneStore,
         sources: SourceStore,
         storage: Storage,
-        engine: LocalEngine,
+        engine: Engine,
         *,
         attempts: int,
         times: LaneTimes,

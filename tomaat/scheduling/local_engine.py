@@ -1,8 +1,4 @@
-"""Starts workers as processes on this machine.
-
-The small seam to other engines: ``start`` gives a ``Worker``, which tells whether it is ``alive``, can be stopped, and
-exchanges messages with its lane.
-"""
+"""Starts workers as processes on this machine. ``engine.py`` is the seam to other engines."""
 
 from __future__ import annotations
 
@@ -22,6 +18,8 @@ from queue import SimpleQueue
 import structlog
 
 from tomaat.devices.compute_source import ComputeSource
+from tomaat.devices.device_reading import DeviceReading
+from tomaat.devices.device_watch import DeviceWatch
 from tomaat.messages import Channel, ChannelClosed, FromLane, FromWorker, TakePlace
 from tomaat.processes.leftovers import adopt_orphans, end_orphans, end_session
 from tomaat.processes.proc import start_time
@@ -39,7 +37,7 @@ KILL_SECONDS = 10.0  #: after which a worker that was killed counts as one that 
 LONGEST_TURN_SECONDS = 10.0  #: of a start that says nothing; the next one waits for it no longer
 
 
-class Worker:
+class LocalWorker:
     """The handle of a process that holds one compute source's device.
 
     Its end is noticed by the process itself, not by the channel: a child of it may keep that open.
@@ -74,6 +72,11 @@ class Worker:
         """The process's id."""
         return self.process.pid
 
+    @property
+    def end_fd(self) -> int:
+        """A descriptor that becomes readable once the process has ended."""
+        return self.pidfd
+
     def fileno(self) -> int:
         """Let ``poll`` wait for its messages."""
         return self.channel.fileno()
@@ -97,6 +100,11 @@ class Worker:
         if self.is_starting:
             self.is_starting = False
             self.is_up()
+
+    def count_output(self, ticket: int) -> None:
+        """Bound what it prints from now on as this ticket's."""
+        if self.output is not None:
+            self.output.begin(ticket)
 
     def alive(self) -> bool:
         """Tell whether it still runs."""
@@ -158,7 +166,7 @@ class Request:
     place: TakePlace
     ending: Callable[[], bool]
     python: str | None = None  #: that runs it; ``None``: the one that runs this program
-    answer: SimpleQueue[Worker | Exception | None] = field(default_factory=SimpleQueue)
+    answer: SimpleQueue[LocalWorker | Exception | None] = field(default_factory=SimpleQueue)
 
 
 class LocalEngine:
@@ -177,26 +185,44 @@ class LocalEngine:
         wake_main: Callable[[], None],
         user: WorkerUser | None = None,
         keeps_spare: bool = False,
+        found: Sequence[ComputeSource] = (),
+        watch: DeviceWatch | None = None,
     ) -> None:
         """Start workers in ``folder``: a clone has the code there, and relative paths of tasks begin there.
 
-        They run as ``user``, or as the user of this process. With ``keeps_spare`` one more waits to take a place.
+        They run as ``user``, or as the user of this process. With ``keeps_spare`` one more waits to take a place. The
+        sources that were ``found`` are read by ``watch``.
         """
+        self.found = found
+        self.watch = watch
         self.worker_options = worker_options
         self.user = user
         self.folder = folder
         self.wake_main = wake_main
         self.requests: SimpleQueue[Request] = SimpleQueue()
         self.waiting: list[Request] = []  #: for their turn
-        self.starting: list[tuple[Worker, float]] = []  #: and until when others wait for them
+        self.starting: list[tuple[LocalWorker, float]] = []  #: and until when others wait for them
         self.most_starting = os.cpu_count() or 1
         self.workers: set[int] = set()  #: the ids of all processes that were started
-        self.latest: dict[OfLane, Worker] = {}
+        self.latest: dict[OfLane, LocalWorker] = {}
         self.temporary = TemporaryFolders(user)
         self.temporary.remove_left_over()
         self.keeps_spare = keeps_spare
         self.spare = SpareWorker(self._start_process)
         adopt_orphans()
+
+    @property
+    def duties(self) -> Sequence[Callable[[], None]]:
+        """What is done with each heartbeat."""
+        return (self.end_orphans, self.keep_spare)
+
+    def sources(self) -> Sequence[ComputeSource]:
+        """List the compute sources of this machine, which stay as they were found."""
+        return self.found
+
+    def reading(self, name: str) -> DeviceReading | None:
+        """Take a source's latest reading, if there is one that was not taken."""
+        return None if self.watch is None else self.watch.take(name)
 
     def start(
         self,
@@ -207,7 +233,7 @@ class LocalEngine:
         shared: bool,
         ending: Callable[[], bool],
         python: str | None = None,
-    ) -> Worker | None:
+    ) -> LocalWorker | None:
         """Let the main thread start a lane's worker in its turn; ``None`` for a lane that is ``ending`` by then.
 
         It imports the tasks from the copy ``kept``. The device is ``shared`` with the workers of other lanes. Raises
@@ -261,11 +287,21 @@ class LocalEngine:
         self.keeps_spare = False
         self.spare.end()
 
+    def end_left_over(self, source: str, pid: int, started: int) -> bool:
+        """Kill the worker of a holder that is gone, if it is still that very process; tells whether it was."""
+        del source
+        return end_left_over(pid, started)
+
+    def close(self) -> None:
+        """Read the devices no longer."""
+        if self.watch is not None:
+            self.watch.close()
+
     def end_orphans(self) -> None:
         """Kill the processes that workers have left behind; called by the main thread only."""
         self.workers = end_orphans(self.workers)
 
-    def _start(self, request: Request) -> Worker:
+    def _start(self, request: Request) -> LocalWorker:
         lane, place = request.lane, request.place
         former = self.latest.get(lane)
         if former is not None and not former.is_gone():
@@ -282,7 +318,7 @@ class LocalEngine:
         self.latest[lane] = worker
         return worker
 
-    def _start_process(self, python: str | None = None) -> Worker:
+    def _start_process(self, python: str | None = None) -> LocalWorker:
         """Start a worker that waits for ``TakePlace``, run by ``python`` or as this program is."""
         temporary = self.temporary.make()
         channel, other_end = Channel.pair()
@@ -302,7 +338,7 @@ class LocalEngine:
                 umask=-1 if self.user is None else UMASK,
                 start_new_session=True,
             )
-            worker = Worker(
+            worker = LocalWorker(
                 process=process,
                 channel=channel,
                 started=start_time(process.pid) or 0,

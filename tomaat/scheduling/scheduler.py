@@ -14,14 +14,13 @@ import structlog
 
 from tomaat.database import QUEUED, WISHED, DatabaseUnavailable, Hints, RowRefused
 from tomaat.devices.compute_source import ComputeSource
-from tomaat.devices.device_watch import DeviceWatch
 from tomaat.processes.log import frames_of
 from tomaat.processes.stop import Stop
 from tomaat.scheduling.beside import LanesOfSource
+from tomaat.scheduling.engine import Engine
 from tomaat.scheduling.environment import Environment
 from tomaat.scheduling.kept_tasks import KeptTasks
 from tomaat.scheduling.lanes import Lane
-from tomaat.scheduling.local_engine import LocalEngine, end_left_over
 from tomaat.tickets.reload_store import ReloadAsked, ReloadStore
 from tomaat.tickets.source_store import Lease, SourceStore, take_lease
 
@@ -74,20 +73,18 @@ class Scheduler:
 
     def __init__(
         self,
-        compute_sources: Sequence[ComputeSource],
         sources: SourceStore,
         make_lane: MakeLane,
-        engine: LocalEngine,
+        engine: Engine,
         hints: Hints,
         *,
-        watch: DeviceWatch,
         reloads: ReloadStore,
         kept: Mapping[str, KeptTasks],
         poll_seconds: float,
         lanes: int | None,
         environments: Sequence[Environment] = (),
     ) -> None:
-        """Hold ``compute_sources`` with ``lanes`` each; ``None``: as many as the networks' measured needs allow.
+        """Hold the engine's sources with ``lanes`` each; ``None``: as many as the networks' measured needs allow.
 
         Each of the other ``environments`` has one more lane of each source that may offer its services.
         """
@@ -96,20 +93,19 @@ class Scheduler:
         self.reloads = reloads
         self.reload_asked = False
         self.kept = kept
-        self.usable = [source for source in compute_sources if source.problem is None]
-        self.unusable = [source for source in compute_sources if source.problem is not None]
+        self.usable: list[ComputeSource] = []
+        self.unusable: list[ComputeSource] = []  #: that the database has not been told
+        self.known: set[str] = set()  #: the names of all sources that were ever there
         self.sources = sources
         self.make_lane = make_lane
         self.engine = engine
         self.hints = hints
-        self.watch = watch
         self.beat_seconds = sources.lease_seconds / BEATS_PER_LEASE
         self.beat_at = 0.0
         self.poll_seconds = poll_seconds
         self.poll_at = 0.0
         self.running: dict[str, RunningSource] = {}
         self.waited_for: set[str] = set()
-        self.told = False  #: the log has the unusable sources
 
     def run(self, stop: Stop) -> None:
         """Keep lanes running until the door is asked to stop, then let them end."""
@@ -129,15 +125,16 @@ class Scheduler:
 
         Nor does an error of the machine: the other sources' leases are renewed all the same.
         """
+        self._look_for_sources()
         parts: list[Callable[[], None]] = [
             *(kept.hold for kept in {*self.kept.values(), *(running.lane.kept for running in self._lanes())}),
             self._tell_unusable,
             self._renew,
+            *(partial(self._let_go, name) for name in self._left()),
             *(partial(self._hold, source) for source in self.usable),
             self._note_readings,
             self._ask_to_reload,
-            self.engine.end_orphans,
-            self.engine.keep_spare,
+            *self.engine.duties,
         ]
         for part in parts:
             try:
@@ -148,6 +145,31 @@ class Scheduler:
             except OSError as error:
                 reference = secrets.token_hex(4)
                 log.error("beat.fault", reference=reference, error=type(error).__name__, frames=frames_of(error))
+
+    def _look_for_sources(self) -> None:
+        """Note which sources there are now: nodes join and leave."""
+        found = self.engine.sources()
+        self.usable = [source for source in found if source.problem is None]
+        for source in found:
+            if source.problem is not None and source.name not in self.known:
+                log.error("source.unusable", source=source.name, reason=source.problem)
+                self.unusable.append(source)
+        self.known |= {source.name for source in found}
+
+    def _left(self) -> list[str]:
+        """Name the sources that are held and are there no longer."""
+        return [name for name in self.running if name not in {source.name for source in self.usable}]
+
+    def _let_go(self, name: str) -> None:
+        """End the lanes of a source that left; then give its lease back, so that its tickets go elsewhere at once."""
+        running = self.running[name]
+        for each in running.lanes:
+            each.lane.stop()
+        if running.is_ended:
+            self._close(running)
+            self.sources.release(running.lease)
+            del self.running[name]
+            log.warning("source.left", source=name)
 
     def ask_to_reload(self) -> None:
         """Let all lanes load what has changed; safe in a signal's handler."""
@@ -168,7 +190,7 @@ class Scheduler:
 
     def _note_readings(self) -> None:
         for name, running in self.running.items():
-            reading = self.watch.take(name)
+            reading = self.engine.reading(name)
             if reading is not None:
                 if reading.used_bytes is not None and running.told.context_bytes:
                     running.told.note_used(reading.used_bytes)
@@ -252,7 +274,7 @@ class Scheduler:
             return
         self.waited_for.discard(source.name)
         for left_over in self.sources.workers_of(source.name):
-            if end_left_over(*left_over):
+            if self.engine.end_left_over(source.name, *left_over):
                 log.warning("worker.left_over_ended", source=source.name, pid=left_over[0])
         log.info("source.taken", source=source.name, epoch=lease.epoch)
         self.sources.describe(lease, device_name=source.device_name, memory_bytes=source.memory_bytes, problem=None)
@@ -280,8 +302,6 @@ class Scheduler:
 
     def _tell_unusable(self) -> None:
         for source in list(self.unusable):
-            if not self.told:
-                log.error("source.unusable", source=source.name, reason=source.problem)
             lease = take_lease(self.sources, source.name)
             if lease is not None:  # else another TaskScheduling can use it, or has ended without a word
                 self.sources.describe(
@@ -291,7 +311,6 @@ class Scheduler:
                     problem=source.problem,
                 )
                 self.unusable.remove(source)
-        self.told = True
 
     def _end_lanes(self) -> None:
         """Ask all lanes to end, keep their leases meanwhile, and give these back."""

@@ -10,7 +10,7 @@ import structlog
 from tomaat.messages import ChannelClosed, TakePlace
 
 if TYPE_CHECKING:
-    from tomaat.scheduling.local_engine import Worker
+    from tomaat.scheduling.local_engine import LocalWorker
 
 log = structlog.get_logger()
 
@@ -18,9 +18,9 @@ log = structlog.get_logger()
 class SpareWorker:
     """Used by the main thread. A spare is due once a worker was started; one that ends by itself is not replaced."""
 
-    def __init__(self, start: Callable[[], Worker]) -> None:
+    def __init__(self, start: Callable[[], LocalWorker]) -> None:
         self.start = start
-        self.worker: Worker | None = None
+        self.worker: LocalWorker | None = None
         self.is_due = False
         self.is_quiet = False  #: no worker was started since the last ``keep``
 
@@ -38,7 +38,7 @@ class SpareWorker:
             self.worker = self.start()
         self.is_quiet = True
 
-    def take(self, place: TakePlace) -> Worker | None:
+    def take(self, place: TakePlace) -> LocalWorker | None:
         """Let the spare, if there is one that lives, take a place."""
         worker, self.worker = self.worker, None
         if worker is None:

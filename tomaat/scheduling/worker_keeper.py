@@ -33,9 +33,9 @@ from tomaat.messages import (
 )
 from tomaat.processes.waker import Waker
 from tomaat.scheduling.beside import Beside
+from tomaat.scheduling.engine import Engine, Worker
 from tomaat.scheduling.kept_tasks import KeptTasks
 from tomaat.scheduling.lane_times import LaneTimes
-from tomaat.scheduling.local_engine import LocalEngine, Worker
 from tomaat.scheduling.offering import Offering
 from tomaat.scheduling.suspects import Suspects
 from tomaat.tickets.source_store import ITS_TASKS, Lease, SourceStore
@@ -74,7 +74,7 @@ class WorkerKeeper:
         source: ComputeSource,
         sources: SourceStore,
         lease: Lease,
-        engine: LocalEngine,
+        engine: Engine,
         log: FilteringBoundLogger,
         *,
         times: LaneTimes,
@@ -147,14 +147,14 @@ class WorkerKeeper:
         poll.register(self.waker, select.POLLIN)
         if self.worker is not None:
             poll.register(self.worker, select.POLLIN)
-            poll.register(self.worker.pidfd, select.POLLIN)
+            poll.register(self.worker.end_fd, select.POLLIN)
         ready = {descriptor for descriptor, _ in poll.poll(max(0.0, seconds) * 1000)}
         self.waker.rest()
         if self.worker is None:
             return None
         if self.worker.fileno() in ready:
             return self._hear(self.worker)
-        return WorkerEnded(ending=self.worker.ending()) if self.worker.pidfd in ready else None
+        return WorkerEnded(ending=self.worker.ending()) if self.worker.end_fd in ready else None
 
     @property
     def has_message(self) -> bool:
@@ -212,8 +212,8 @@ class WorkerKeeper:
 
     def count_output(self, ticket: int) -> None:
         """Bound what is printed from now on as this ticket's."""
-        if self.worker is not None and self.worker.output is not None:
-            self.worker.output.begin(ticket)
+        if self.worker is not None:
+            self.worker.count_output(ticket)
 
     def end(self) -> None:
         """Kill the worker, if there is one."""
