@@ -11,6 +11,7 @@ from tests.integration.card_folders import CARD, CPU, PLACES, SAVES, a_folder, a
 from tomaat.reader import VolumeReader
 from tomaat.refusals import WrongValue
 from tomaat.services import TaskRefused
+from tomaat.services.__main__ import main
 from tomaat.services.folders import card_task
 from tomaat.services.folders.card_memory import FreeBytes
 from tomaat.services.folders.folder_refused import FolderRefused
@@ -47,7 +48,7 @@ def test_a_volume_whose_outputs_have_no_room_is_refused_with_the_number_before_i
     told.clear()
     monkeypatch.setattr(card_task, "room_on", lambda _: FreeBytes(machine_bytes=2**14))
     rule = (
-        "t1: as the network sees it, it has 26 x 10 x 4 voxels. Their 3 output channels need 4.84e-05 GiB of "
+        "t1: as the network sees it, it has 26 x 10 x 8 voxels. Their 3 output channels need 7.94e-05 GiB of "
         "the machine's memory with all else"
     )
     with pytest.raises(TaskRefused, match=f"^{re.escape(rule)}, and there are 1.53e-05 GiB; send a part"):
@@ -184,3 +185,46 @@ def test_probabilities_are_no_labels(tmp_path, reader, value):
         WrongValue, match=rf"^the network gave {value}, which is no label; .* look like probabilities: "
     ):
         task.perform(**sent(files(tmp_path, PLACES["RAS"]), reader))
+
+
+def test_a_network_that_tells_how_many_channels_it_gives_is_refused_before_any_ticket(tmp_path):
+    folder = a_folder(tmp_path, a_network(), kind="pt2", fixed=True)
+    (folder / "tomaat.yaml").write_text(CARD + "  3: cyst\npatch: 8\n")
+    rule = (
+        r"Twopt2/network\.pt2 cannot be used: WrongValue: the network gives 3 channels, and by its card .* they are 4"
+    )
+    with pytest.raises(FolderRefused, match=rule):
+        loaded(folder)
+
+
+def test_a_patch_that_no_memory_holds_is_refused_with_the_numbers(tmp_path):
+    rule = (
+        r"Twots/network\.ts: by its card it sees patches of 2048 x 2048 x 2048 voxels, whose channels need 256 GiB of "
+        r"memory, and there are .* GiB; write a smaller patch\."
+    )
+    with pytest.raises(FolderRefused, match=f"^{rule}"):
+        loaded(a_folder(tmp_path, a_network(), CARD + "patch: 2048\n"))
+
+
+def test_what_a_tried_network_does_wrong_is_told_in_a_sentence(tmp_path, capsys):
+    paths = files(tmp_path, PLACES["RAS"])
+    words = ["try", str(a_folder(tmp_path, a_network(2))), *(f"t{n}={path}" for n, path in enumerate(paths, start=1))]
+    assert main([*words, "--trust", "--device", "cpu", "--out", str(tmp_path / "out")]) == 1
+    assert capsys.readouterr().err == (
+        "The network failed: the network gives 2 channels, and by its card (output: softmax) they are 3; mend the "
+        "card's labels or names.\n"
+    )
+
+
+def test_a_file_of_a_later_onnx_is_refused_with_the_remedy(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    folder = a_folder(tmp_path, a_network(), kind="onnx")
+    model = onnx.load(folder / "network.onnx")
+    model.ir_version = 99
+    onnx.save(model, folder / "network.onnx")
+    rule = (
+        r"Twoonnx/network\.onnx cannot be used: ValueError: Unsupported model IR version: 99, max supported IR version"
+        r": \d+; export it with a lower opset_version$"
+    )
+    with pytest.raises(FolderRefused, match=f"^{rule}"):
+        loaded(folder)

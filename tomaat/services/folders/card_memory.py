@@ -10,6 +10,7 @@ import numpy as np
 
 from tomaat.processes.proc import machine_memory_bytes
 from tomaat.services.folders.card import Card
+from tomaat.services.folders.folder_refused import FolderRefused
 from tomaat.services.task_refused import TaskRefused
 
 FLOAT_BYTES = 4
@@ -18,9 +19,11 @@ GIB = 1024**3
 
 def seen_shape(shape: Sequence[int], spacing_mm: Sequence[float], card: Card) -> tuple[int, ...]:
     """Tell how many voxels the network sees of a volume that is turned as it sees it, along its axes."""
-    if card.spacing_mm is None:
-        return tuple(shape)
-    return tuple(max(1, round(n * mm / ours)) for n, mm, ours in zip(shape, spacing_mm, card.spacing_mm, strict=True))
+    if card.spacing_mm is not None:
+        shape = [max(1, round(n * mm / ours)) for n, mm, ours in zip(shape, spacing_mm, card.spacing_mm, strict=True)]
+    if card.patch is not None:  # to which it is filled up
+        return tuple(max(count, size) for count, size in zip(shape, card.patch, strict=True))
+    return tuple(-(-count // factor) * factor for count, factor in zip(shape, card.multiple_of, strict=True))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +40,7 @@ class CardBytes:
 
     channels: int  #: what the network sees
     outputs: int
-    run: int  #: both, the channels once more where they are filled up, and the tiles' weights
+    run: int  #: both, the channels once more where they are filled up, and the tiles' weights, or what is mirrored
     preparing: int  #: beside the channels: one volume turned, sampled and scaled
     back: int  #: beside the outputs: one of them on its way to the grid that was sent, and the results there
 
@@ -48,12 +51,13 @@ class CardBytes:
         The factors count the copies that ``as_seen``, ``scaled`` and ``onto_input`` hold at once, SimpleITK's too.
         """
         there, here = (int(np.prod(shape, dtype=np.int64)) * FLOAT_BYTES for shape in (seen, sent))
+        mirrored = 0 if card.patch is not None or not card.mirroring else len(card.inputs) + 2 * card.channels
         results = card.channels if card.output.kind == "regression" else 1
         back = {"regression": results * here, "labels": 5 * there}.get(card.output.kind, 3 * there)
         return cls(
             channels=len(card.inputs) * there,
             outputs=card.channels * there,
-            run=(2 * len(card.inputs) + card.channels + (card.patch is not None)) * there,
+            run=(2 * len(card.inputs) + card.channels + (card.patch is not None) + mirrored) * there,
             preparing=3 * here + 2 * there,
             back=back if card.spacing_mm is None else 5 * there + (results + 3) * here,
         )
@@ -70,6 +74,18 @@ def demand_room(card: Card, seen: Sequence[int], sent: Sequence[int], room: Free
     _demand(card, seen, most, room.machine_bytes, "the machine's")
 
 
+def demand_patch(card: Card, named: str, room: FreeBytes) -> None:
+    """Raise ``FolderRefused`` where all of ``room`` holds not even one patch of the network's file ``named``."""
+    patch = card.patch or ()
+    needed = CardBytes.of(card, patch, patch).run
+    there = room.machine_bytes if room.gpu_bytes is None else room.gpu_bytes
+    if needed > there:
+        raise FolderRefused(
+            f"{named}: by its card it sees patches of {' x '.join(map(str, patch))} voxels, whose channels need "
+            f"{needed / GIB:.3g} GiB of memory, and there are {there / GIB:.3g} GiB; write a smaller patch."
+        )
+
+
 def _demand(card: Card, seen: Sequence[int], needed: int, free_bytes: int, whose: str) -> None:
     if needed > free_bytes:
         raise TaskRefused(
@@ -80,9 +96,9 @@ def _demand(card: Card, seen: Sequence[int], needed: int, free_bytes: int, whose
         )
 
 
-def room_on(device: Any) -> FreeBytes:
-    """Tell the memory that a ticket on a device (a ``torch.device``) may have."""
-    machine_bytes = machine_memory_bytes("MemAvailable")
+def room_on(device: Any, *, at_most: bool = False) -> FreeBytes:
+    """Tell the memory that a ticket on a device (a ``torch.device``) may have now, or ``at_most``."""
+    machine_bytes = machine_memory_bytes("MemTotal" if at_most else "MemAvailable")
     if device.type != "cuda":
         return FreeBytes(machine_bytes=machine_bytes)
     from torch.cuda import mem_get_info  # noqa: PLC0415 (only a worker loads torch)
