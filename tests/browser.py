@@ -16,6 +16,7 @@ from tests.needs import need
 CACHE = Path(__file__).resolve().parents[1] / ".cache"
 SCREENSHOTS = CACHE / "screenshots"
 AXE = "axe-core@4.14.1"
+BROWSER = "chromium-headless-shell"  #: Chromium without windows, which nobody sees here
 PATIENCE_SECONDS = 120  #: for what happens at once on a quiet machine
 FLAGS = [
     "--no-sandbox",  # tests may run as root
@@ -34,8 +35,8 @@ expect.set_options(timeout=1000 * PATIENCE_SECONDS)
 
 def launch(playwright: Playwright) -> Browser:
     """Start the browser; skip the tests that ask for it where there is none."""
-    need("chromium")
-    return playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+    need(BROWSER)
+    return playwright.chromium.launch(executable_path=shutil.which(BROWSER), args=FLAGS)
 
 
 class Visitor:

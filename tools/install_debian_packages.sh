@@ -25,8 +25,8 @@ need libseccomp2 python3 -c 'import ctypes; ctypes.CDLL("libseccomp.so.2")'
 need openssl command -v openssl
 need systemd command -v systemd-analyze
 need nginx-light test -x /usr/sbin/nginx
-need chromium command -v chromium
-need fonts-dejavu-core test -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf # chromium recommends fonts only
+need chromium-headless-shell command -v chromium-headless-shell
+need fonts-dejavu-core test -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf # Chromium recommends fonts only
 
 promtool_missing=
 command -v promtool >/dev/null || promtool_missing=yes

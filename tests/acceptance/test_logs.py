@@ -85,6 +85,7 @@ def way(instance, ticket):
 
 def fetch_and_delete(instance, ticket):
     assert instance.result(ticket)
+    instance.until(lambda: ("WebService", "ticket.fetched") in way(instance, ticket))
     requests.delete(instance.url + ticket["links"]["cancel"], timeout=30)
     instance.until(lambda: ("QueueManager", "ticket.files_removed") in way(instance, ticket))
 

@@ -82,6 +82,7 @@ def test_a_file_that_changes_before_it_is_packed_is_told(page, run, tmp_path):
     chosen.write_bytes(bytes(10**6))
     run("dom", "document.querySelector('main').replaceChildren(module.make('input', { type: 'file' }));")
     page.locator("main input").set_input_files(chosen)
+    assert page.evaluate("document.querySelector('main input').files[0].size") == 10**6
     chosen.write_bytes(b"other")
     told = run("streams", "return await module.gzip(document.querySelector('main input').files[0]);")
     assert told.startswith("Error: A file cannot be read to its end: it was changed, or its disk was taken out.")

@@ -71,6 +71,7 @@ class Bench:
         assert lease is not None
         self.sources.describe(lease, device_name="CPU", memory_bytes=memory_bytes, problem=None)
         self.offer(lease, *services)
+        self.sources.note_loading(lease, None, 0.0)
         return LaneStore(self.database, lease, self.hints.append)
 
     def needs(self, lane: LaneStore, service: str, network: int, peak: int | None, seconds: float, *warm: str) -> None:

@@ -207,10 +207,20 @@ def test_what_is_loaded_is_told_of_held_sources_in_order_until_all_is(bench):
     assert 40 <= seconds < 60
     bench.lapse(lane.lease.name)
     assert bench.watch.loading() == []
-    again = bench.source(holder="b")
+    again = bench.sources.take(lane.lease.name, "b")
     bench.sources.note_loading(lane.lease, "Kidney", 1.0)
     assert [name for _, name, _ in bench.watch.loading()] == ["its tasks"], "a stale holder's word does not count"
-    bench.sources.note_loading(again.lease, None, 0.0)
+    bench.sources.note_loading(again, None, 0.0)
+    assert bench.watch.loading() == []
+
+
+def test_a_source_that_was_never_there_loads_its_tasks_until_all_are_loaded(bench):
+    lease = bench.sources.take("new/cpu-0", "a")
+    bench.sources.describe(lease, device_name="CPU", memory_bytes=None, problem=None)
+    bench.offer(lease, "Add")
+    assert [(source, name) for source, name, _ in bench.watch.loading()] == [("new/cpu-0", "its tasks")]
+    bench.sources.note_loading(lease, None, 0.0)
+    bench.sources.describe(lease, device_name="CPU", memory_bytes=None, problem=None)
     assert bench.watch.loading() == []
 
 

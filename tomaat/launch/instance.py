@@ -9,6 +9,8 @@ import os
 import socket
 from pathlib import Path
 
+from sqlalchemy.exc import ProgrammingError
+
 from tomaat.database import DatabaseUnavailable, connect
 from tomaat.launch.cannot_start import CannotStart
 from tomaat.launch.door import Door
@@ -74,13 +76,13 @@ class Instance:
         return self._ask_what_loads() or []
 
     def _ask_what_loads(self) -> list[tuple[str, str, float]] | None:
-        """Ask the database; ``None`` where it does not answer soon, as at the start of a busy machine."""
+        """Ask the database; ``None`` where it does not answer soon, or is still being migrated."""
         if self.database_url is None:
             return []
         database = connect(self.database_url, deadline_seconds=ANSWER_SECONDS)
         try:
             return WatchStore(database).loading()
-        except DatabaseUnavailable:
+        except (DatabaseUnavailable, ProgrammingError):
             return None
         finally:
             database.dispose()

@@ -178,11 +178,15 @@ class SourceStore:
         )
 
     def describe(self, lease: Lease, *, device_name: str, memory_bytes: int | None, problem: str | None) -> bool:
-        """Write a compute source's device and its problem, if any; ``False`` if another process has the source now."""
+        """Write a compute source's device and its problem, if any; ``False`` if another process has the source now.
+
+        A source that is new has to load all its tasks, as one that is taken has.
+        """
         rows = run(
             self.database,
-            f"""INSERT INTO compute_sources (name, device_name, memory_bytes, problem)
-               SELECT :name, :device_name, :memory_bytes, :problem WHERE EXISTS ({OWN_LEASE})
+            f"""INSERT INTO compute_sources (name, device_name, memory_bytes, problem, loading, loading_since)
+               SELECT :name, :device_name, :memory_bytes, :problem, :all_tasks, clock_timestamp()
+               WHERE EXISTS ({OWN_LEASE})
                ON CONFLICT (name) DO UPDATE SET device_name = :device_name, memory_bytes = :memory_bytes,
                    problem = :problem
                RETURNING name""",
@@ -192,6 +196,7 @@ class SourceStore:
             device_name=device_name,
             memory_bytes=memory_bytes,
             problem=problem,
+            all_tasks=ITS_TASKS,
         )
         return bool(rows)
 
