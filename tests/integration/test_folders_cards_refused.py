@@ -188,13 +188,11 @@ def test_probabilities_are_no_labels(tmp_path, reader, value):
 
 
 def test_a_network_that_tells_how_many_channels_it_gives_is_refused_before_any_ticket(tmp_path):
-    folder = a_folder(tmp_path, a_network(), kind="pt2", fixed=True)
-    (folder / "tomaat.yaml").write_text(CARD + "  3: cyst\npatch: 8\n")
     rule = (
-        r"Twopt2/network\.pt2 cannot be used: WrongValue: the network gives 3 channels, and by its card .* they are 4"
+        r"Twoonnx/network\.onnx cannot be used: WrongValue: the network gives 3 channels, and by its card .* they are 4"
     )
     with pytest.raises(FolderRefused, match=rule):
-        loaded(folder)
+        loaded(a_folder(tmp_path, a_network(), CARD + "  3: cyst\n", kind="onnx"))
 
 
 def test_a_patch_that_no_memory_holds_is_refused_with_the_numbers(tmp_path):
