@@ -43,6 +43,7 @@ NAVIGATION = {
         "A ticket's way": "ticket",
         "The choice of a queue": "queues",
         "Model card: inner ear": "../networks/inner_ear/README",
+        "BrainExtraction as an ONNX file": "../networks/brain_extraction/README",
         "Glossary": "glossary",
         "Changes": "../CHANGELOG",
     },

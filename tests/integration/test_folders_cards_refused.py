@@ -11,6 +11,7 @@ from tests.integration.card_folders import CARD, CPU, PLACES, SAVES, a_folder, a
 from tomaat.reader import VolumeReader
 from tomaat.refusals import WrongValue
 from tomaat.services import TaskRefused
+from tomaat.services.__main__ import main
 from tomaat.services.expected_memory import NoRoom
 from tomaat.services.folders import card_task
 from tomaat.services.folders.folder_refused import FolderRefused
@@ -42,14 +43,14 @@ def test_a_volume_whose_outputs_have_no_room_is_refused_with_the_number(tmp_path
     on_cpu, on_gpu = (task.expected_memory(volumes, gpu_bytes=each) for each in (None, 2**30))
     on_cpu.demand_room(2**20)
     rule = (
-        "The ticket needs about 4.84e-05 GiB of the machine's memory, for 3 output channels of 26 x 10 x 4 voxels, as "
+        "The ticket needs about 7.94e-05 GiB of the machine's memory, for 3 output channels of 26 x 10 x 8 voxels, as "
         "the network sees them, and 1.53e-05 GiB are free; send a part"
     )
     with pytest.raises(NoRoom, match=f"^{re.escape(rule)}"):
         on_cpu.demand_room(2**14)
     with pytest.raises(NoRoom):
         on_gpu.demand_room(2**14)
-    assert on_gpu.gpu_bytes == 4 * (2 * 2 + 3 + 1) * 26 * 10 * 4
+    assert on_gpu.gpu_bytes == 4 * (2 * 2 + 3 + 1) * 26 * 10 * 8
     assert (on_cpu.gpu_bytes, on_cpu.layers_bytes) == (0, None)
 
 
@@ -176,3 +177,44 @@ def test_probabilities_are_no_labels(tmp_path, reader, value):
         WrongValue, match=rf"^the network gave {value}, which is no label; .* look like probabilities: "
     ):
         task.perform(**sent(files(tmp_path, PLACES["RAS"]), reader))
+
+
+def test_a_network_that_tells_how_many_channels_it_gives_is_refused_before_any_ticket(tmp_path):
+    rule = (
+        r"Twoonnx/network\.onnx cannot be used: WrongValue: the network gives 3 channels, and by its card .* they are 4"
+    )
+    with pytest.raises(FolderRefused, match=rule):
+        loaded(a_folder(tmp_path, a_network(), CARD + "  3: cyst\n", kind="onnx"))
+
+
+def test_a_patch_that_no_memory_holds_is_refused_with_the_numbers(tmp_path):
+    rule = (
+        r"Twots/network\.ts: by its card it sees patches of 2048 x 2048 x 2048 voxels, whose channels need 256 GiB of "
+        r"memory, and there are .* GiB; write a smaller patch\."
+    )
+    with pytest.raises(FolderRefused, match=f"^{rule}"):
+        loaded(a_folder(tmp_path, a_network(), CARD + "patch: 2048\n"))
+
+
+def test_what_a_tried_network_does_wrong_is_told_in_a_sentence(tmp_path, capsys):
+    paths = files(tmp_path, PLACES["RAS"])
+    words = ["try", str(a_folder(tmp_path, a_network(2))), *(f"t{n}={path}" for n, path in enumerate(paths, start=1))]
+    assert main([*words, "--trust", "--device", "cpu", "--out", str(tmp_path / "out")]) == 1
+    assert capsys.readouterr().err == (
+        "The network failed: the network gives 2 channels, and by its card (output: softmax) they are 3; mend the "
+        "card's labels or names.\n"
+    )
+
+
+def test_a_file_of_a_later_onnx_is_refused_with_the_remedy(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    folder = a_folder(tmp_path, a_network(), kind="onnx")
+    model = onnx.load(folder / "network.onnx")
+    model.ir_version = 99
+    onnx.save(model, folder / "network.onnx")
+    rule = (
+        r"Twoonnx/network\.onnx cannot be used: ValueError: Unsupported model IR version: 99, max supported IR version"
+        r": \d+; export it with a lower opset_version$"
+    )
+    with pytest.raises(FolderRefused, match=f"^{rule}"):
+        loaded(folder)

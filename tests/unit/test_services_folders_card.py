@@ -1,6 +1,7 @@
 """Cards: each fault with its line, the value and the rule; all of them at once."""
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,12 @@ output: {kind: softmax}
 labels:
   1: liver
 """
+
+
+#: Each line holds the one before eight times: written out, it would fill any memory.
+MANY = b"a: &a [1]\n" + b"".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 8)}]\n".encode() for before, name in pairwise("abcdefghijklmnop")
+)
 
 
 @pytest.fixture
@@ -87,7 +94,7 @@ labels:
         "then letters, digits and _, at most 64, and none of Python's own words.",
         "line 6: inputs.2.intensity.high: 1 must be above low, 5.",
         "line 7: orientation: 'RAR' must have one letter of LR, one of PA, one of SI, such as RAS; or be as-sent.",
-        "line 8: spacing_mm.2: 0 must be above 0.",
+        "line 8: spacing_mm.2: 0 must be at least 0.001.",
         "line 9: output.cut: 0.5 has no meaning with kind: softmax; leave it out.",
         "line 10: patch: must have at least 3 entries, and has 2.",
         "line 11: overlap: 1 must be at most 0.95.",
@@ -102,7 +109,11 @@ labels:
         ("  1: liver", "  2: liver", "line 6: labels: the values must be 1 to 1, each once: they count the network's"),
         ("  1: liver", "  1: liver\n  2: liver", "line 6: labels: two labels have the same name; give each its own."),
         ("  1: liver", "  1: liver\n  1: spleen", "line 8: labels.1: stands here a second time; keep one of them."),
-        ("  1: liver", "  1: 7", "line 7: labels.1: 7 must be a mapping: lines of the form key: value."),
+        (
+            "  1: liver",
+            "  1: 7",
+            "line 7: labels.1: 7 must be a name, in quotes where YAML takes it for something else",
+        ),
         (
             "  1: liver",
             "  1: {name: liver, code: {value: 10200004, meaning: Liver}}",
@@ -135,6 +146,27 @@ labels:
         ),
         ("labels:", "overlap: 0.5\nlabels:", "line 6: overlap: 0.5 goes only with patch."),
         ("labels:", "patch: 8\nmultiple_of: 8\nlabels:", "line 7: multiple_of: 8 goes not together with patch."),
+        ("labels:", "mirroring: ijx\nlabels:", "line 6: mirroring: 'ijx' must have some of the letters i, j, k, each"),
+        ("labels:", "mirroring: ii\nlabels:", "line 6: mirroring: 'ii' must have some of the letters i, j, k, each"),
+        ("softmax}", "labels}\nmirroring: i", "line 6: mirroring: 'i' goes not together with kind: labels, which have"),
+        ("labels:", "sampling: cubic\nlabels:", "line 6: sampling: 'cubic' goes only with spacing_mm."),
+        ("labels:", "intensity_of: sent\nlabels:", "line 6: intensity_of: 'sent' goes only with spacing_mm."),
+        (
+            "labels:",
+            "spacing_mm: 1\nintensity: {method: z-score, voxels: inside}\nlabels:",
+            "line 1: intensity_of: 'sampled' must be sent, since the outline of voxels: inside is that of",
+        ),
+        (
+            "output: {kind: softmax}\nlabels:\n  1: liver",
+            "crop: nonzero\noutput: {kind: regression}",
+            "line 6: output: a regression has no values beyond the box of crop: nonzero; leave crop out.",
+        ),
+        (
+            "output: {kind: softmax}\nlabels:\n  1: liver",
+            "output: {kind: regression, largest_part: true}",
+            "line 5: output.largest_part: true has no meaning with kind: regression; leave it out.",
+        ),
+        ("id: scan", "id: mirroring", "line 2: inputs: the id mirroring is that of the choice whether patches are"),
         ("labels:", "patch: 8.5\nlabels:", "line 6: patch: 8.5 must be a whole number."),
         ("labels:", "spacing_mm: 0,5\nlabels:", "line 6: spacing_mm: '0,5' must be a number, or a list of three."),
         ("labels:", "patch: true\nlabels:", "line 6: patch: true must be a number, or a list of three."),
@@ -167,7 +199,36 @@ labels:
         ),
         ("orientation: RAS", "orientation: [", "line 6, column 1: this is no YAML"),
         ("orientation: RAS", "orientation: !!python/name:os.system", "line 4, column 14: this is no YAML"),
-        ("orientation: RAS", "orientation: 2026-99-99", "this is no YAML: month must be in 1..12"),
+        ("orientation: RAS", "orientation: 2026-99-99", "line 4: '2026-99-99' is no date or number; put a text in"),
+        ("labels:", f"patch: {'9' * 5000}\nlabels:", "line 6: '9999"),
+        (
+            "orientation: RAS",
+            "orientation: R\x07S",
+            "line 4: this is no YAML: the character U+0007 may not stand in it.",
+        ),
+        ("  - id: scan", "\t- id: scan", "line 3, column 1: this is no YAML: found character '\\t' that cannot start"),
+        ("  1: liver", "  1: liver\n  0x1: spleen", "line 8: labels.0x1: stands here a second time; keep one of them."),
+        ("labels:", "spacing_mm: 800\nlabels:", "line 6: spacing_mm: 800 must be at most 100."),
+        ("labels:", "spacing_mm: 0.0008\nlabels:", "line 6: spacing_mm: 0.0008 must be at least 0.001."),
+        ("labels:", "spacing_mm: 1e0\nlabels:", "line 6: spacing_mm: '1e0' must be a number, or a list of three; YAML"),
+        ("labels:", "spacing_mm: 1mm\nlabels:", "line 6: spacing_mm: '1mm' must be a number, or a list of three."),
+        ("labels:", "outside: 1.0e+300\nlabels:", "line 6: outside: 1e+300 must be at most 1e+30."),
+        ("labels:", "deadline_seconds: 1.0e+300\nlabels:", "line 6: deadline_seconds: 1e+300 must be below 1e+09."),
+        ("labels:", 'version: "1\\0"\nlabels:', "line 6: version: '1\\x00' holds characters that cannot be printed"),
+        ("labels:", f"version: v{'1' * 300}\nlabels:", "line 6: version: must have at most 200 characters."),
+        ("Marks the liver.", '"Marks\\e[31m"', "line 1: description: 'Marks\\x1b[31m' holds characters that cannot be"),
+        ("Marks the liver.", '"\\ud800"', "line 1: description: '\\ud800' holds characters that cannot be"),
+        (
+            "  1: liver",
+            "  1: no",
+            "line 7: labels.1: false must be a name, in quotes where YAML takes it for something",
+        ),
+        (
+            "id: scan",
+            "{id: scan, name: 2024-01-01}",
+            "line 3: inputs.1.name: 2024-01-01 must be a text; put it in quotes.",
+        ),
+        ("inputs:\n  - id: scan", "inputs:", "line 2: inputs: nothing must be a list."),
     ],
 )
 def test_a_wrong_card_is_refused_with_the_line_the_value_and_the_rule(faults, before, after, fault):
@@ -189,6 +250,8 @@ def test_a_card_that_is_no_mapping_no_text_or_too_long_is_refused(tmp_path):
         (b"- a\n", "must be a mapping"),
         (b"", "must be a mapping"),
         (b"\xff\n", "is not UTF-8 at byte 0"),
+        (LEAST.encode("utf-16"), "is not UTF-8 at byte 0; save it as UTF-8"),
+        (MANY, "line 1: a: there is no such key here"),
         (b"#" * 2**21, "has 2097152 bytes; a card has at most 1048576"),
         (b"[" * 5000, "this is no YAML"),
         (b"labels: &a {1: *a}", r"labels\.1\.1: a key here must be a text"),
@@ -221,6 +284,9 @@ def test_intensities_are_scaled_as_the_card_says(tmp_path):
         made = scaled(voxels.copy(), intensity(tmp_path, text), "scan")
         assert made.dtype == np.float32
         assert np.allclose(made, expected, atol=1e-6), text
+    inside = np.array([False, True, True, True, True])
+    how = intensity(tmp_path, "{method: z-score, voxels: inside}")
+    assert np.allclose(scaled(voxels.copy(), how, "scan", inside), [0, *((voxels[1:] - 4) / voxels[1:].std())])
     assert scaled(np.full(3, 7, np.float32), intensity(tmp_path, "z-score"), "scan").tolist() == [0, 0, 0]
 
 

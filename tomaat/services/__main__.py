@@ -24,12 +24,13 @@ from Inputs import Input
 from tomaat.archives import ArchiveLimits
 from tomaat.processes.proc import machine_memory_bytes
 from tomaat.reader import VolumeReader
-from tomaat.refusals import Refusal
+from tomaat.refusals import Refusal, TaskFault
 from tomaat.services.arguments import read_arguments
 from tomaat.services.expected_memory import NoRoom, gib
 from tomaat.services.find import find_tasks_in
 from tomaat.services.folders.adding import demand_trust, examine
 from tomaat.services.folders.folder_refused import FolderRefused
+from tomaat.services.folders.folder_task import FolderTask
 from tomaat.services.folders.telling import lines_of
 from tomaat.services.outputs import choose_segmented, write_outputs
 from tomaat.services.payload import MAIN, check_payload
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         task = choose_folder(asked.file, trusted=asked.trust) if is_folder else choose_task(asked.file, asked.task)
         with tempfile.TemporaryDirectory(prefix="tomaat-try-") as folder:
             write_payload(Path(folder), task.inputs, asked.inputs)
-            run(task, Path(folder), asked.out or Path(f"{task.task_identifier}-result"), asked.device)
+            run_once(task, Path(folder), asked.out or Path(f"{task.task_identifier}-result"), asked.device)
     except (CannotTry, FolderRefused) as error:
         print(error, file=sys.stderr)
         return 1
@@ -154,6 +155,16 @@ def read_value(declared: Input, text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
+
+
+def run_once(task: Task, folder: Path, out: Path, device_name: str | None) -> None:
+    """Run the task. Of a written one the author wants to see where it fails, of a folder's network what fails."""
+    try:
+        run(task, folder, out, device_name)
+    except TaskFault as fault:
+        if not isinstance(task, FolderTask):
+            raise
+        raise CannotTry(f"The network failed: {fault}.") from fault
 
 
 def run(task: Task, folder: Path, out: Path, device_name: str | None) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
-import math
 import re
 import sys
 import traceback
@@ -17,13 +16,14 @@ from typing import Any
 from Inputs import Input, InputRefused
 from tomaat.contents.network_folder import is_network_folder
 from tomaat.processes.log import text_of
+from tomaat.refusals import shown
 from tomaat.services.example import check_example
 from tomaat.services.folders.folder_refused import FolderRefused
 from tomaat.services.folders.folder_task import CHANGED, FolderTask
 from tomaat.services.folders.kinds import make_task
 from tomaat.services.found import Found
 from tomaat.services.kept import OF_TASKS, loader_of
-from tomaat.services.own_texts import fault_of_texts
+from tomaat.services.own_texts import LONGEST_VERSION, MOST_SECONDS, fault_of_texts
 from tomaat.services.task import Task
 from tomaat.services.task_problem import TaskProblem
 
@@ -183,18 +183,21 @@ def _fault_of_facts(task: Task) -> str | None:
             f"description must be a text of 1 to {LONGEST_DESCRIPTION} characters; write one sentence: "
             'description = "Marks the liver in a CT scan."'
         )
-    if not isinstance(version, str) or not version:
-        return f'version is {version!r}; write a text such as version = "1.2"'
+    if not isinstance(version, str) or not 1 <= len(version) <= LONGEST_VERSION or not version.isprintable():
+        return (
+            f"version is {shown(version)}; write a text of at most {LONGEST_VERSION} printable characters, such as "
+            'version = "1.2"'
+        )
     for name, seconds in (("deadline_seconds", deadline), ("load_deadline_seconds", to_load)):
         if not _is_seconds(seconds):
-            return f"{name} is {seconds!r}; write a number of seconds above 0"
+            return f"{name} is {seconds!r}; write a number of seconds above 0, and below {MOST_SECONDS:g}"
     if weights is not None and not isinstance(weights, Path):
         return f'weights is {weights!r}; write a path: weights = Path("weights/liver.pt2")'
     return None
 
 
 def _is_seconds(value: object) -> bool:
-    return not isinstance(value, bool) and isinstance(value, (int, float)) and 0 < value < math.inf
+    return not isinstance(value, bool) and isinstance(value, (int, float)) and 0 < value < MOST_SECONDS
 
 
 def _fault_of_inputs(task: Task) -> str | None:

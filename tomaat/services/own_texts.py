@@ -7,6 +7,8 @@ from typing import Any
 
 from tomaat.services.task import Task
 
+LONGEST_VERSION = 200  #: characters
+MOST_SECONDS = 1e9  #: of a deadline
 #: The attributes, and how many characters each may have.
 LONGEST = {"intended_use": 2000, "licence": 200, "reference": 1000, "contact": 200, "kind": 64}
 

@@ -8,26 +8,39 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from Inputs import VolumeInput
 from tomaat.headers.orientation import is_orientation
-from tomaat.services.folders.card_intensity import AsItIs, CardPart, Intensity, Shortened
-from tomaat.services.own_texts import LONGEST
+from tomaat.services.folders.card_intensity import INSIDE, AsItIs, CardPart, Intensity, Number, Shortened
+from tomaat.services.own_texts import LONGEST, LONGEST_VERSION, MOST_SECONDS
 from tomaat.volumes import Code
 from tomaat.volumes.labels import LARGEST_LABEL, LONGEST_LABEL
 
 AS_SENT = "as-sent"  #: the orientation of a network that takes volumes as they lie
 CUT = "cut"  #: the input that a sigmoid's service has beside the volumes
+MIRRORING = "mirroring"  #: likewise, where the card has axes of it
+#: Ids that no volume may have, and of what else they are.
+TAKEN_IDS = {
+    CUT: "that of the probability above which a voxel counts",
+    MIRRORING: "that of the choice whether patches are mirrored",
+}
 SEGMENTATION, VOLUME = "segmentation", "volume"  #: outputs, where the card gives no name
 LONGEST_DESCRIPTION = 2000  #: characters
+FINEST_MM, COARSEST_MM = 0.001, 100.0  #: spacings; others are of another unit
 LARGEST_PATCH = 2048  #: voxels along an axis
 LONGEST_OUTPUT_NAME = 64  #: characters
 
 
 def _one_line(value: Any) -> Any:
     """Make one line of a text that the file has on several."""
-    return " ".join(value.split()) if isinstance(value, str) else value
+    return _printable(" ".join(value.split())) if isinstance(value, str) else value
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("holds characters that cannot be printed; leave them out")
+    return text
 
 
 def _three(value: Any) -> Any:
@@ -104,6 +117,20 @@ class CardOutput(CardPart):
         title="text, or a list",
         description="The result's outputs: `segmentation`, or of a regression one for each channel (`volume`).",
     )
+
+    largest_part: bool = Field(
+        False, title="`true` or `false`", description="Whether of each label only the largest connected part is kept."
+    )
+    without_holes: bool = Field(
+        False, title="`true` or `false`", description="Whether each label fills the background that it encloses."
+    )
+
+    @field_validator("largest_part", "without_holes")
+    @classmethod
+    def _of_labels(cls, value: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 (pydantic's way of calling)
+        if info.data.get("kind") == "regression":
+            raise ValueError("has no meaning with kind: regression; leave it out")
+        return value
 
     @field_validator("activated", "cut")
     @classmethod
@@ -185,8 +212,12 @@ class Card(CardPart):
     network: str | None = Field(
         None, title="text", description="The network's file in the folder; needed where there are several."
     )
-    version: str = Field(
-        "1", min_length=1, title="text", description="Stands in each result; change it with the network."
+    version: Annotated[str, AfterValidator(_printable)] = Field(
+        "1",
+        min_length=1,
+        max_length=LONGEST_VERSION,
+        title="text",
+        description="Stands in each result; change it with the network.",
     )
     intended_use: Line = Field(
         "", max_length=LONGEST["intended_use"], title="text", description="For whom and which images it is meant."
@@ -202,7 +233,11 @@ class Card(CardPart):
         description="The person or place that answers questions about results.",
     )
     deadline_seconds: float = Field(
-        3600.0, gt=0, title="number above 0", description="Seconds after which a ticket is stopped and fails."
+        3600.0,
+        gt=0,
+        lt=MOST_SECONDS,
+        title="number above 0",
+        description="Seconds after which a ticket is stopped and fails.",
     )
     inputs: list[CardInput] = Field(
         min_length=1, title="list of inputs", description="One volume per channel, in the network's order."
@@ -211,20 +246,36 @@ class Card(CardPart):
         title="text",
         description=f"Letters of where i, j, k point to, such as `RAS`. `{AS_SENT}`: as each volume lies.",
     )
-    axes: Literal["ijk", "kji"] = Field(
+    axes: Literal["ijk", "ikj", "jik", "jki", "kij", "kji"] = Field(
         "ijk",
-        title="`ijk` or `kji`",
+        title="`ijk`, in any order",
         description="The order of the network's axes. `kji` is that of SimpleITK's arrays.",
     )
-    spacing_mm: Annotated[list[Annotated[float, Field(gt=0)]], BeforeValidator(_three)] | None = Field(
+    crop: Literal["none", "nonzero"] = Field(
+        "none",
+        title="`none` or `nonzero`",
+        description="With `nonzero`, the network sees the box around what is not 0 in any volume.",
+    )
+    spacing_mm: (
+        Annotated[list[Annotated[float, Field(ge=FINEST_MM, le=COARSEST_MM)]], BeforeValidator(_three)] | None
+    ) = Field(
         None,
         min_length=3,
         max_length=3,
         title="number, or three",
-        description="The volumes are sampled at it, linearly. Without it they keep their own.",
+        description="The volumes are sampled at it: 0.001 to 100 mm. Without it they keep their own.",
+    )
+    sampling: Literal["linear", "cubic"] = Field(
+        "linear", title="`linear` or `cubic`", description="How they are sampled: `cubic` is by splines."
     )
     intensity: Annotated[Intensity, Shortened] = Field(
         AsItIs(method="none"), title="intensity", description="How the values of each channel are scaled."
+    )
+    intensity_of: Literal["sampled", "sent"] = Field(
+        "sampled",
+        title="`sampled` or `sent`",
+        description="Which values are scaled: those at `spacing_mm`, or, as by nnU-Net, those before.",
+        validate_default=True,
     )
     output: CardOutput = Field(title="output", description="How the network's output is read.")
     patch: Annotated[list[Annotated[int, Field(ge=1, le=LARGEST_PATCH)]], BeforeValidator(_three)] | None = Field(
@@ -237,6 +288,11 @@ class Card(CardPart):
     overlap: float = Field(
         0.5, ge=0, le=0.95, title="0 to 0.95", description="The part of a patch that its neighbour repeats, at least."
     )
+    mirroring: str = Field(
+        "",
+        title="text",
+        description="Axes along which what the network sees is mirrored, such as `ijk`: the mean of all ways counts.",
+    )
     multiple_of: Annotated[list[Annotated[int, Field(ge=1, le=LARGEST_PATCH)]], BeforeValidator(_three)] = Field(
         [1, 1, 1],
         min_length=3,
@@ -244,7 +300,7 @@ class Card(CardPart):
         title="whole number, or three",
         description="A whole volume is filled up to a multiple of it along each axis.",
     )
-    outside: float = Field(
+    outside: Number = Field(
         0.0, title="number", description="The scaled value with which a volume that is too small is filled up."
     )
     labels: Annotated[dict[int, CardLabel], BeforeValidator(_named)] = Field(
@@ -261,8 +317,8 @@ class Card(CardPart):
         for id in ids:
             if ids.count(id) > 1:
                 raise ValueError(f"two inputs have the id {id}; give each its own")
-        if CUT in ids:
-            raise ValueError(f"the id {CUT} is that of the probability above which a voxel counts; write another one")
+        for id in TAKEN_IDS.keys() & ids:
+            raise ValueError(f"the id {id} is {TAKEN_IDS[id]}; write another one")
         return inputs
 
     @field_validator("orientation")
@@ -281,6 +337,44 @@ class Card(CardPart):
                 "whole numbers of overlapping patches cannot be blended; export the network without argmax"
             )
         return patch
+
+    @field_validator("output")
+    @classmethod
+    def _has_a_background(cls, output: CardOutput, info: ValidationInfo) -> CardOutput:
+        if output.kind == "regression" and info.data.get("crop") == "nonzero":
+            raise ValueError("a regression has no values beyond the box of crop: nonzero; leave crop out")
+        return output
+
+    @field_validator("sampling")
+    @classmethod
+    def _goes_with_spacing(cls, sampling: str, info: ValidationInfo) -> str:
+        if info.data.get("spacing_mm", True) is None:
+            raise ValueError("goes only with spacing_mm")
+        return sampling
+
+    @field_validator("intensity_of")
+    @classmethod
+    def _outlines_what_was_sent(cls, intensity_of: str, info: ValidationInfo) -> str:
+        if info.data.get("spacing_mm", True) is None:
+            if intensity_of == "sent":
+                raise ValueError("goes only with spacing_mm")
+            return intensity_of
+        scalings = [info.data.get("intensity"), *(each.intensity for each in info.data.get("inputs", ()))]
+        if intensity_of == "sampled" and any(getattr(each, "voxels", None) == INSIDE for each in scalings):
+            raise ValueError(f"must be sent, since the outline of voxels: {INSIDE} is that of what was sent")
+        return intensity_of
+
+    @field_validator("mirroring")
+    @classmethod
+    def _are_axes(cls, mirroring: str, info: ValidationInfo) -> str:
+        if not set(mirroring) <= set("ijk") or len(set(mirroring)) < len(mirroring):
+            raise ValueError("must have some of the letters i, j, k, each once")
+        output = info.data.get("output")
+        if mirroring and output is not None and output.kind == "labels":
+            raise ValueError(
+                "goes not together with kind: labels, which have no mean; export the network without argmax"
+            )
+        return mirroring
 
     @field_validator("overlap", "multiple_of")
     @classmethod
@@ -304,6 +398,11 @@ class Card(CardPart):
         if len({label.name for label in labels.values()}) < len(labels):
             raise ValueError("two labels have the same name; give each its own")
         return labels
+
+    @property
+    def mirrored(self) -> tuple[int, ...]:
+        """The network's axes, 0 to 2, along which it is asked mirrored as well."""
+        return tuple(sorted(self.axes.index(letter) for letter in self.mirroring))
 
     @property
     def channels(self) -> int:

@@ -6,10 +6,11 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from Inputs import FloatInput
-from tomaat.services.folders.card import CUT, Card
+from Inputs import BooleanInput, FloatInput
+from tomaat.refusals import shown
+from tomaat.services.folders.card import CUT, MIRRORING, Card
 from tomaat.services.folders.card_files import CARD, files_of
-from tomaat.services.folders.card_reading import read_card
+from tomaat.services.folders.card_reading import line_of, read_card
 from tomaat.services.folders.card_task import CardTask
 from tomaat.services.folders.folder_refused import FolderRefused
 from tomaat.services.folders.onnx_data import demand_data_inside
@@ -64,6 +65,10 @@ def make_task_of(base: type[CardTask], suffixes: tuple[str, ...], place: Path, n
         inputs.append(
             FloatInput(CUT, "Probability above which a voxel counts", minimum=0.0, maximum=1.0, default=card.output.cut)
         )
+    if card.mirroring:
+        passes = 2 ** len(card.mirroring)
+        about = f"The network is asked {passes} times, and the mean taken. Without it, it takes 1/{passes} as long."
+        inputs.append(BooleanInput(MIRRORING, "Mirror the volumes", default=True, description=about))
     told = {each: getattr(card, each) for each in TOLD}
     return type(base.__name__, (base,), {"task_identifier": name, "card": card, "file": file, "inputs": inputs, **told})
 
@@ -76,7 +81,8 @@ def network_file(place: Path, card: Card, suffixes: tuple[str, ...]) -> Path:
         if not chosen:
             names = ", ".join(file.name for file in there)
             raise FolderRefused(
-                f"{place.name}/{CARD}: network: {card.network!r} is no such file of the folder; there is {names}."
+                f"{place.name}/{CARD}, line {line_of(place, 'network')}: network: {shown(card.network)} is no such "
+                f"file of the folder; there is {names}."
             )
         return chosen[0]
     if len(there) != 1:

@@ -6,7 +6,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
+INSIDE = "inside"  #: voxels that count: those of the outline of what is not 0 in any volume, with its holes
+VOXELS = "With `nonzero`, voxels of value 0 neither count nor change. With `inside`, all those outside of the outline."
+MOST = 1e30  #: of a number, which a float32 holds
+Number = Annotated[float, Field(ge=-MOST, le=MOST)]
+Pair = Annotated[list[Number], Field(min_length=2, max_length=2)]
 
 
 class CardPart(BaseModel):
@@ -36,8 +40,8 @@ class WindowScaling(_Range):
     method: Literal["window"] = Field(
         title="`window`", description="Values from `low` to `high` become `to`; those outside become its ends."
     )
-    low: float = Field(title="number", description="The window's lower end.")
-    high: float = Field(title="number", description="The window's upper end.")
+    low: Number = Field(title="number", description="The window's lower end.")
+    high: Number = Field(title="number", description="The window's upper end.")
     to: Pair = Field([0.0, 1.0], title="two numbers", description="The values of the two ends.")
 
     @field_validator("high")
@@ -55,13 +59,11 @@ class ZScore(_Range):
     clip: Pair | None = Field(
         None, title="two numbers", description="Values outside of these become the nearer one, before anything else."
     )
-    voxels: Literal["all", "nonzero"] = Field(
-        "all", title="`all` or `nonzero`", description="With `nonzero`, voxels of value 0 neither count nor change."
-    )
-    mean: float | None = Field(
+    voxels: Literal["all", "nonzero", "inside"] = Field("all", title="`all`, `nonzero` or `inside`", description=VOXELS)
+    mean: Number | None = Field(
         None, title="number", description="A mean of all the training's volumes; without it, each volume's own."
     )
-    std: float | None = Field(
+    std: Number | None = Field(
         None, gt=0, title="number above 0", description="Likewise the standard deviation; the two go together."
     )
 
@@ -90,9 +92,7 @@ class Percentiles(_Range):
     clip: Pair | None = Field(
         None, title="two numbers", description="Scaled values outside of these become the nearer one, such as `[0, 1]`."
     )
-    voxels: Literal["all", "nonzero"] = Field(
-        "all", title="`all` or `nonzero`", description="With `nonzero`, voxels of value 0 neither count nor change."
-    )
+    voxels: Literal["all", "nonzero", "inside"] = Field("all", title="`all`, `nonzero` or `inside`", description=VOXELS)
 
     @field_validator("high")
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ LARGEST_BYTES = 1024 * 1024
 RULES = {
     "missing": "is missing",
     "string_type": "must be a text; put it in quotes",
+    "string_unicode": "must be a text of whole characters",
     "union_tag_invalid": "method must be one of {expected_tags}",
     "union_tag_not_found": "method is missing; write one of none, window, z-score, percentiles",
     "float_type": "must be a number",
@@ -33,6 +35,7 @@ RULES = {
     "model_attributes_type": "must be a mapping: lines of the form key: value",
     "greater_than": "must be above {gt:g}",
     "greater_than_equal": "must be at least {ge:g}",
+    "less_than": "must be below {lt:g}",
     "less_than_equal": "must be at most {le:g}",
     "finite_number": "must be finite",
     "literal_error": "must be {expected}",
@@ -71,19 +74,23 @@ def read_card(place: Path) -> Card:
     """Read the card of a network folder. Raises ``FolderRefused``."""
     named = f"{place.name}/{CARD}"
     try:
-        raw = (place / CARD).read_bytes()
-        if len(raw) > LARGEST_BYTES:
-            raise FolderRefused(f"{named} has {len(raw)} bytes; a card has at most {LARGEST_BYTES}.")
-        text = raw.decode("utf-8")
+        size = (place / CARD).stat().st_size
+        if size > LARGEST_BYTES:
+            raise FolderRefused(f"{named} has {size} bytes; a card has at most {LARGEST_BYTES}.")
+        text = (place / CARD).read_bytes().decode("utf-8")
     except OSError as error:
         raise FolderRefused(f"{named} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise FolderRefused(f"{named} is not UTF-8 at byte {error.start}; save it as UTF-8.") from error
+    node: yaml.Node | None = None
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         values = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date that does not exist is a ValueError
-        raise FolderRefused(f"{named}{_fault_of_yaml(error)}") from error
+    except (yaml.YAMLError, RecursionError) as error:
+        raise FolderRefused(f"{named}{_fault_of_yaml(error, text)}") from error
+    except ValueError as error:  # a date that does not exist, or a number of thousands of digits
+        line, value = next(_no_values(node, set()), (1, ""))
+        raise FolderRefused(f"{named}, line {line}: {value} is no date or number; put a text in quotes.") from error
     if not isinstance(node, yaml.MappingNode):
         raise FolderRefused(f"{named} must be a mapping: lines of the form key: value.")
     faults = [
@@ -100,10 +107,37 @@ def read_card(place: Path) -> Card:
     return card
 
 
-def _fault_of_yaml(error: Exception) -> str:
+def line_of(place: Path, key: str) -> int:
+    """Tell in which line of a folder's card a key of it stands; the card has been read before."""
+    node = yaml.compose((place / CARD).read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    return _find(node, [key])[0]
+
+
+def _fault_of_yaml(error: Exception, text: str) -> str:
     mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    if isinstance(error, yaml.reader.ReaderError):
+        line = text.count("\n", 0, error.position) + 1
+        return f", line {line}: this is no YAML: the character U+{error.character:04X} may not stand in it."
     where = "" if mark is None else f", line {mark.line + 1}, column {mark.column + 1}"
-    return f"{where}: this is no YAML: {problem or error}."
+    return f"{where}: this is no YAML: {problem or 'its parts stand too deeply in each other'}."
+
+
+def _no_values(node: yaml.Node | None, been: set[int]) -> Iterator[tuple[int, str]]:
+    """Find scalars that look like a number or a date and are none: the line, and the text."""
+    if node is None or id(node) in been:
+        return
+    been.add(id(node))
+    if isinstance(node, yaml.ScalarNode):
+        try:
+            yaml.constructor.SafeConstructor().construct_object(node)
+        except ValueError:
+            yield node.start_mark.line + 1, shown(str(node.value))
+        except yaml.YAMLError:
+            return
+    elif isinstance(node, yaml.CollectionNode):
+        for each in node.value:
+            for part in each if isinstance(each, tuple) else (each,):
+                yield from _no_values(part, been)
 
 
 def _doubled(node: yaml.Node, path: tuple[str, ...], been: set[int]) -> Iterator[tuple[int, str]]:
@@ -115,11 +149,14 @@ def _doubled(node: yaml.Node, path: tuple[str, ...], been: set[int]) -> Iterator
         for number, each in enumerate(node.value):
             yield from _doubled(each, (*path, str(number + 1)), been)
         return
-    seen = set()
+    seen: set[str] = set()
     for key, value in node.value:
-        if str(key.value) in seen:
+        own = {str(key.value)}
+        if isinstance(key, yaml.ScalarNode) and key.tag.endswith(":int"):
+            own.add(str(yaml.constructor.SafeConstructor().construct_yaml_int(key)))  # 0x1 is 1
+        if own & seen:
             yield key.start_mark.line + 1, ".".join([*path, str(key.value)])
-        seen.add(str(key.value))
+        seen |= own
         yield from _doubled(value, (*path, str(key.value)), been)
 
 
@@ -133,13 +170,33 @@ def _fault(error: Mapping[str, Any], card: yaml.Node) -> tuple[int, str]:
         rule = f"there is no such key here; write one of {', '.join(_keys_beside(steps))}"
     else:
         rule = RULES.get(kind, "{msg}").format_map({**error.get("ctx", {}), "msg": error["msg"]})
-    told = {True: "true", False: "false"}[value] if isinstance(value, bool) else shown(value)
-    tells = (
-        kind not in SAY_NO_VALUE
-        and not isinstance(value, (dict, list))
-        and not (isinstance(value, str) and told in rule)
-    )
-    return line, f"{'.'.join(words)}: {told + ' ' if tells else ''}{rule}".rstrip(".")
+    if kind in {"model_type", "model_attributes_type"} and steps[:-1] == ["labels"]:
+        rule = "must be a name, in quotes where YAML takes it for something else, or a mapping with name and code"
+    told = ""
+    if kind not in SAY_NO_VALUE and not isinstance(value, (dict, list)):  # which may hold itself many times over
+        told = _told(value)
+    if isinstance(value, str) and rule.startswith("must be a") and "number" in rule and _is_number(value):
+        rule += "; YAML takes this for a text: write it without quotes, and before an e with a point, as in 1.0e-3"
+    if isinstance(value, str) and told in rule:
+        told = ""
+    return line, f"{'.'.join(words)}: {told + ' ' if told else ''}{rule}".rstrip(".")
+
+
+def _told(value: Any) -> str:
+    """Write a value as YAML has it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if value is None:
+        return "nothing"
+    return str(value) if isinstance(value, date) else shown(value)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _keys_beside(steps: Sequence[Any]) -> list[str]:

@@ -9,13 +9,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tomaat.processes.proc import machine_memory_bytes
 from tomaat.refusals import WrongValue
 from tomaat.services.expected_memory import ExpectedMemory
-from tomaat.services.folders.card import AS_SENT, CUT, Card
-from tomaat.services.folders.card_memory import expected_of, seen_shape
+from tomaat.services.folders.card import AS_SENT, CUT, MIRRORING, Card
+from tomaat.services.folders.card_intensity import INSIDE
+from tomaat.services.folders.card_memory import demand_patch, expected_of, seen_shape
 from tomaat.services.folders.folder_refused import FolderRefused
 from tomaat.services.folders.folder_task import FolderTask, on_one_grid
-from tomaat.services.folders.intensity import scaled
+from tomaat.services.folders.intensity import Counted, scaled
+from tomaat.services.folders.nonzero import box_of, outline_of, within
 from tomaat.services.folders.onto_input import labels_on, volumes_on
 from tomaat.services.folders.tiles import run_tiled, run_whole
 from tomaat.services.task import Outputs
@@ -44,6 +47,7 @@ class CardTask(FolderTask):
             self.network = self.open_network(device)
             self._demand_shape()
             if self.card.patch is not None:
+                demand_patch(self.card, self._named, memory_of(device))
                 self._try()
         except (FolderRefused, MemoryError):
             raise
@@ -58,6 +62,8 @@ class CardTask(FolderTask):
 
     def _demand_shape(self) -> None:
         """Compare the card to the shape of the input, as far as the file says it."""
+        if self.network.gives is not None:
+            self._demand_channels(self.network.gives)
         shape = self.network.shape
         if shape is None:
             return
@@ -82,8 +88,8 @@ class CardTask(FolderTask):
         """Run the network on zeros; it is warm then."""
         from torch import zeros  # noqa: PLC0415 (only a worker loads a network)
 
-        given = self._run(zeros((len(self.card.inputs), *(self.card.patch or ())), device=self.device), lambda *_: None)
-        self._demand_channels(len(given))
+        patch = zeros((len(self.card.inputs), *(self.card.patch or ())), device=self.device)
+        self._demand_channels(len(self._run(patch, lambda *_: None, ())))
 
     def _demand_channels(self, given: int) -> None:
         if given != self.card.channels:
@@ -99,7 +105,10 @@ class CardTask(FolderTask):
 
     def expected_memory(self, inputs: Mapping[str, Any], *, gpu_bytes: int | None) -> ExpectedMemory:
         """Reckon the memory by the card; what the network's layers take is only known once it was measured."""
-        grid = inputs[self.card.inputs[0].id]
+        volumes = {each.id: inputs[each.id] for each in self.card.inputs}
+        grid = volumes[self.card.inputs[0].id]
+        if self.card.crop == "nonzero":
+            grid = within(grid, box_of(volumes))
         turned = as_turned(grid, self.card)
         seen = seen_shape(turned.array.shape, turned.spacing_mm, self.card)
         return expected_of(self.card, seen, grid.array.shape, on_gpu=gpu_bytes is not None)
@@ -108,6 +117,10 @@ class CardTask(FolderTask):
         """Give the labels, or the volumes, on the inputs' own grid."""
         card = self.card
         volumes = on_one_grid({each.id: inputs[each.id] for each in card.inputs})
+        sent = volumes[card.inputs[0].id]
+        box = box_of(volumes) if card.crop == "nonzero" else None
+        if box is not None:
+            volumes = {id: within(volume, box) for id, volume in volumes.items()}
         grid = volumes[card.inputs[0].id]
         self.progress(0.0, "preparing the volumes")
         channels, seen = self._prepared(volumes)
@@ -115,7 +128,7 @@ class CardTask(FolderTask):
         def tell(done: int, count: int) -> None:
             self.progress(BEGIN + (END - BEGIN) * done / count, f"tile {done + 1} of {count}")
 
-        found = self._run(channels, tell)
+        found = self._run(channels, tell, card.mirrored if inputs.get(MIRRORING, True) else ())
         del channels
         self._demand_channels(len(found))
         demand_finite(found)
@@ -125,27 +138,56 @@ class CardTask(FolderTask):
         if card.output.kind == "regression":
             return dict(zip(card.output.outputs, volumes_on(grid, seen, found), strict=True))
         values = labels_on(grid, seen, found, card.output.kind, inputs.get(CUT, card.output.cut))
-        return {card.output.outputs[0]: Labels(volume=values, names=card.names, codes=card.codes)}
+        if box is not None:
+            whole = np.zeros(sent.array.shape, values.array.dtype)
+            whole[box] = values.array
+            values = sent.like(whole)
+        return {card.output.outputs[0]: self._tidied(Labels(volume=values, names=card.names, codes=card.codes))}
+
+    def _tidied(self, labels: Labels) -> Labels:
+        """Keep the largest parts, and fill holes, where the card says so."""
+        if self.card.output.largest_part:
+            labels = labels.largest_part()
+        return labels.without_holes() if self.card.output.without_holes else labels
 
     def _prepared(self, volumes: Mapping[str, Volume]) -> tuple[Any, Volume]:
         """Give the network's channels (c, i, j, k), float32, and their grid, a volume whose voxels do not matter."""
+        card = self.card
+        scalings = {each.id: each.intensity or card.intensity for each in card.inputs}
+        inside: Counted | None = None
+        if any(getattr(how, "voxels", None) == INSIDE for how in scalings.values()):
+            inside = as_turned(volumes[card.inputs[0].id].like(outline_of(volumes)), card).array
         channels: Any = None
-        for number, each in enumerate(self.card.inputs):
-            volume = as_seen(volumes[each.id], self.card, each.id)
-            voxels = scaled(volume.array, each.intensity or self.card.intensity, each.id)
+        for number, (id, how) in enumerate(scalings.items()):
+            volume = as_floats(as_turned(volumes[id], card), id)
+            if card.intensity_of == "sent":
+                volume = volume.like(scaled(volume.array, how, id, inside))
+            volume = as_sampled(volume, card)
+            voxels = volume.array if card.intensity_of == "sent" else scaled(volume.array, how, id, inside)
             tensor = volume.like(voxels).tensor(self.device)
             if channels is None:
-                channels = tensor.new_empty((len(self.card.inputs), *tensor.shape))
+                channels = tensor.new_empty((len(card.inputs), *tensor.shape))
             channels[number] = tensor
         return channels, volume
 
-    def _run(self, channels: Any, tell: Any) -> Any:
+    def _run(self, channels: Any, tell: Any, mirrored: tuple[int, ...]) -> Any:
         """Run the network; (c, i, j, k) to its outputs of shape (classes, i, j, k)."""
-        card = self.card
+        card, outside = self.card, self.card.outside
         if card.patch is None:
             tell(0, 1)
-            return run_whole(self.network, channels, card.multiple_of, card.outside)
-        return run_tiled(self.network, channels, card.patch, card.overlap, outside=card.outside, progress=tell)
+            return run_whole(self.network, channels, card.multiple_of, outside=outside, mirrored=mirrored)
+        return run_tiled(
+            self.network, channels, card.patch, card.overlap, outside=outside, progress=tell, mirrored=mirrored
+        )
+
+
+def memory_of(device: Any) -> int:
+    """Tell all the memory, in bytes, of a device (a ``torch.device``)."""
+    if device.type != "cuda":
+        return machine_memory_bytes("MemTotal")
+    from torch.cuda import mem_get_info  # noqa: PLC0415 (only a worker loads torch)
+
+    return int(mem_get_info(device)[1])
 
 
 def demand_finite(found: Any) -> None:
@@ -176,18 +218,22 @@ def activated(found: Any, kind: str) -> Any:
 def as_turned(volume: Volume, card: Card) -> Volume:
     """Turn and flip a volume's axes as the network's lie; no value changes."""
     letters = volume.orientation if card.orientation == AS_SENT else card.orientation
-    return volume.reoriented(letters[::-1] if card.axes == "kji" else letters)
+    return volume.reoriented("".join(letters["ijk".index(axis)] for axis in card.axes))
 
 
-def as_seen(volume: Volume, card: Card, id: str) -> Volume:
-    """Turn a volume of the input ``id``, and sample it at the network's spacing; float32, in new memory.
+def as_floats(volume: Volume, id: str) -> Volume:
+    """Give the voxels of the input ``id`` as float32, in new memory.
 
     Raises ``TaskRefused`` for voxels that are no numbers: sampling would spread them.
     """
-    turned = as_turned(volume, card)
-    turned = turned.like(turned.array.astype(np.float32, order="C"))
-    if not np.isfinite(turned.array).all():
+    made = volume.like(volume.array.astype(np.float32, order="C"))
+    if not np.isfinite(made.array).all():
         raise TaskRefused(f"{id}: it holds voxels that are no finite numbers; give them values.", code="not-finite")
-    if card.spacing_mm is None or np.allclose(turned.spacing_mm, card.spacing_mm, rtol=SAME_SPACING, atol=0):
-        return turned
-    return turned.resampled(card.spacing_mm)
+    return made
+
+
+def as_sampled(volume: Volume, card: Card) -> Volume:
+    """Sample a turned volume at the network's spacing."""
+    if card.spacing_mm is None or np.allclose(volume.spacing_mm, card.spacing_mm, rtol=SAME_SPACING, atol=0):
+        return volume
+    return volume.resampled(card.spacing_mm, interpolation=card.sampling)

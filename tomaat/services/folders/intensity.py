@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tomaat.services.folders.card_intensity import AsItIs, Percentiles, Scaling, WindowScaling, ZScore
+from tomaat.services.folders.card_intensity import INSIDE, AsItIs, Percentiles, Scaling, WindowScaling, ZScore
 from tomaat.services.task_refused import TaskRefused
 
 LEAST_STD = 1e-8  #: by which is divided where all voxels are alike, as nnU-Net has it
@@ -15,12 +15,13 @@ Array = np.ndarray[Any, np.dtype[np.float32]]
 Counted = np.ndarray[Any, np.dtype[np.bool_]]  #: which voxels count; of no axes where all do
 
 
-def scaled(voxels: Array, how: Scaling, id: str) -> Array:
+def scaled(voxels: Array, how: Scaling, id: str, inside: Counted | None = None) -> Array:
     """Scale voxels, float32 of any shape, of the input ``id``; the same memory may come back, changed.
 
-    Raises ``TaskRefused`` for percentiles that are equal. Sources: the window and the percentiles as MONAI's
-    ``ScaleIntensityRange`` and ``ScaleIntensityRangePercentiles``, the z-score as nnU-Net's ``ZScoreNormalization``,
-    and with ``clip``, ``mean`` and ``std`` its ``CTNormalization``.
+    ``inside`` is the outline, of the voxels' shape, where a card asks for it. Raises ``TaskRefused`` for percentiles
+    that are equal. Sources: the window and the percentiles as MONAI's ``ScaleIntensityRange`` and
+    ``ScaleIntensityRangePercentiles``, the z-score as nnU-Net's ``ZScoreNormalization``, and with ``clip``, ``mean``
+    and ``std`` its ``CTNormalization``.
     """
     if isinstance(how, AsItIs):
         return voxels
@@ -29,6 +30,8 @@ def scaled(voxels: Array, how: Scaling, id: str) -> Array:
         np.clip(voxels, how.low, how.high, out=voxels)
         return _moved(voxels, how.low, (how.high - how.low) / (high - low), low)
     counted = voxels != 0 if how.voxels == "nonzero" else np.ones((), bool)
+    if how.voxels == INSIDE and inside is not None:
+        counted = inside
     if isinstance(how, ZScore):
         return _z_scored(voxels, how, counted)
     return _between_percentiles(voxels, how, counted, id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tomaat.services.folders.onnx_data import demand_data_inside
 
 log = structlog.get_logger()
 
+TOO_NEW = re.compile("opset|IR version")  #: in onnxruntime's words on a file of a later one
 TYPES = {"tensor(float)": torch.float32, "tensor(float16)": torch.float16, "tensor(double)": torch.float64}
 
 
@@ -32,7 +34,13 @@ class OnnxNetwork:
         options.log_severity_level = 3  # errors; a missing provider is logged below
         options.add_session_config_entry("session.load_model_format", "ONNX")  # whatever the file looks like
         demand_data_inside(file)  # no option names other files; kernels of another library are not registered
-        self.session = onnxruntime.InferenceSession(str(file), options, providers=providers_for(device))
+        try:
+            self.session = onnxruntime.InferenceSession(str(file), options, providers=providers_for(device))
+        except Exception as error:
+            reason = reason_of(error)
+            if TOO_NEW.search(reason):
+                raise ValueError(f"{reason.rstrip('.')}; export it with a lower opset_version") from error
+            raise
         if device.type == "cuda" and self.session.get_providers()[0] == "CPUExecutionProvider":
             log.warning("onnx.on_cpu", file=file.name, remedy="install the onnxruntime-gpu that fits torch's CUDA")
         wanted = self.session.get_inputs()
@@ -42,7 +50,10 @@ class OnnxNetwork:
         if wanted[0].type not in TYPES:
             raise ValueError(f"its input is {wanted[0].type}; export it with an input of floats")
         self.name, self.dtype = wanted[0].name, TYPES[wanted[0].type]
-        self.output = self.session.get_outputs()[0].name
+        given = self.session.get_outputs()[0]
+        self.output = given.name
+        #: channels of its output; ``None`` where the file does not say
+        self.gives = given.shape[1] if len(given.shape) > 1 and isinstance(given.shape[1], int) else None
         #: of its input; ``None`` where any size will do
         self.shape = tuple(size if isinstance(size, int) else None for size in wanted[0].shape)
 
@@ -51,6 +62,12 @@ class OnnxNetwork:
         voxels = channels.to("cpu", self.dtype).contiguous().numpy()
         (given,) = self.session.run([self.output], {self.name: voxels})
         return torch.from_numpy(given).to(self.device, torch.float32)
+
+
+def reason_of(error: Exception) -> str:
+    """Give the last sentences of onnxruntime's words, without the places in its own code and the path of the file."""
+    told = re.sub(r"^.*? failed:", "", str(error), flags=re.DOTALL)
+    return re.sub(r"^\S*onnxruntime_src\S+ .*\) (?=[A-Z])", "", told, flags=re.DOTALL).strip()
 
 
 def providers_for(device: torch.device) -> list[Any]:

@@ -66,11 +66,13 @@ def filled_up(channels: Any, shape: Sequence[int], outside: float) -> tuple[Any,
     return filled, (i, j, k)
 
 
-def run_whole(network: Network, channels: Any, multiple_of: Sequence[int], outside: float) -> Any:
-    """Run the network once on the whole volume, filled up to a multiple; its output has the volume's shape."""
+def run_whole(
+    network: Network, channels: Any, multiple_of: Sequence[int], *, outside: float, mirrored: Sequence[int] = ()
+) -> Any:
+    """Run the network on the whole volume, filled up to a multiple; its output has the volume's shape."""
     shape = [-(-count // factor) * factor for count, factor in zip(channels.shape[1:], multiple_of, strict=True)]
     filled, (i, j, k) = filled_up(channels, shape, outside)
-    return _checked(network(filled[None]), shape)[:, i, j, k]
+    return asked(network, filled, mirrored)[:, i, j, k]
 
 
 def run_tiled(
@@ -81,6 +83,7 @@ def run_tiled(
     *,
     outside: float,
     progress: Callable[[int, int], None],
+    mirrored: Sequence[int] = (),
 ) -> Any:
     """Run the network on each tile, and blend its outputs by a Gaussian; the result has the volume's shape.
 
@@ -96,13 +99,34 @@ def run_tiled(
     found: Any = None
     for number, (a, b, c) in enumerate(places):
         progress(number, len(places))
-        given = _checked(network(filled[:, a, b, c][None]), patch)
+        given = asked(network, filled[:, a, b, c], mirrored)
         if found is None:
             found = channels.new_zeros((given.shape[0], *shape))
         found[:, a, b, c].addcmul_(given, weights)
         total[a, b, c] += weights
     found /= total
     return found[:, i, j, k]
+
+
+def asked(network: Network, channels: Any, mirrored: Sequence[int]) -> Any:
+    """Ask the network about channels as they are, and mirrored along each choice of some axes (0 to 2); give the mean.
+
+    What it gives of mirrored ones is mirrored back. After nnU-Net's ``_internal_maybe_mirror_and_predict``.
+    """
+    shape = channels.shape[1:]
+    ways = [way for count in range(len(mirrored) + 1) for way in itertools.combinations(mirrored, count)]
+    total: Any = None
+    for way in ways:
+        turned = channels.flip([axis + 1 for axis in way]) if way else channels
+        given = _checked(network(turned[None]), shape)
+        if len(ways) == 1:
+            return given
+        if total is None:
+            total = given.clone()  # a network may give back what it got
+        else:
+            total += given.flip([axis + 1 for axis in way])
+    total /= len(ways)
+    return total
 
 
 def _checked(given: Any, shape: Sequence[int]) -> Any:

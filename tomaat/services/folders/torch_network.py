@@ -23,6 +23,7 @@ class ScriptedNetwork:
             self.module = torch.jit.load(str(file), map_location=device).eval()
         self.device, self.dtype = device, floats_of(self.module.parameters())
         self.shape: tuple[int | None, ...] | None = None  #: the file does not say it
+        self.gives: int | None = None  #: likewise
 
     def __call__(self, channels: torch.Tensor) -> torch.Tensor:
         """Run the network; float32, on the device."""
@@ -41,6 +42,7 @@ class ExportedNetwork:
         facts = wanted[0].meta["val"]
         self.device, self.dtype = device, facts.dtype
         self.shape = tuple(size if isinstance(size, int) else None for size in facts.shape)
+        self.gives = channels_given(program)
         self.module = (program if device.type == "cpu" else move_to_device_pass(program, str(device))).module()
 
     def __call__(self, channels: torch.Tensor) -> torch.Tensor:
@@ -52,6 +54,13 @@ class ExportedNetwork:
 def floats_of(parameters: Any) -> torch.dtype:
     """Tell of which floats a network is."""
     return next((each.dtype for each in parameters if each.is_floating_point()), torch.float32)
+
+
+def channels_given(program: Any) -> int | None:
+    """Tell how many channels the first output has; ``None`` where the program does not say."""
+    given = [node for node in program.graph.nodes if node.name in program.graph_signature.user_outputs[:1]]
+    shape: Any = getattr(given[0].meta.get("val"), "shape", ()) if given else ()
+    return shape[1] if len(shape) > 1 and isinstance(shape[1], int) else None
 
 
 def first_of(output: Any) -> torch.Tensor:

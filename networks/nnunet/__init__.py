@@ -1,0 +1,1 @@
+"""Networks of nnU-Net as ONNX files with cards."""
