@@ -204,7 +204,7 @@ def test_the_image_is_made_of_the_service_and_of_nothing_else():
     assert ignored == "*"
     let_in = {Path(pattern.removeprefix("!")) for pattern in patterns if pattern.startswith("!")}
     requirements = {Path(path.name) for path in REPOSITORY.glob("requirements-*.txt")}
-    others = {Path("requirements-dev.txt"), Path("requirements-docs.txt")}
+    others = {Path(f"requirements-{which}.txt") for which in ("dev", "docs", "ray")}  # an image is no node of Ray
     assert requirements - others == {path for path in let_in if path.name.startswith("requirements-")}
     assert copied() - others == let_in
     assert {Path(f"{door}.py") for door in DOORS} < let_in
@@ -245,6 +245,10 @@ def test_a_doors_container_is_confined_and_has_settings_that_there_are(door, mon
     if door == "TaskScheduling":
         assert seconds(service["stop_grace_period"]) >= settings.GRACE_SECONDS + STOP_SECONDS
         assert "HOST_NAME" in settings.model_fields_set, "a container's own name is another one each time"
+    assert service["depends_on"] == ["postgres"], "else PostgreSQL ends while a door still puts its tickets back"
+    assert service["pull_policy"] == "never", "nobody has this image but who built it"
+    (temporary,) = service["tmpfs"]
+    assert re.fullmatch(r"\d+[mg]", temporary.partition(":size=")[2]), "else it may take half of the machine's memory"
     assert {volume.partition(":")[0] for volume in service["volumes"]} <= COMPOSE["volumes"].keys()
     assert f"storage:{re.search('TOMAAT_BASE_STORAGE_DIR=(.+?) ', CONTAINERFILE)[1]}" in service["volumes"]
 
@@ -255,6 +259,15 @@ def test_the_one_port_of_the_containers_is_the_machines_own_and_its_proxy_is_tru
     assert ports == {"webservice": [f"127.0.0.1:{port}:{port}"]}
     trusted = COMPOSE["services"]["webservice"]["environment"]["TOMAAT_TRUSTED_PROXIES"]
     assert f'"{COMPOSE["networks"]["default"]["ipam"]["config"][0]["gateway"]}/32"' in trusted
+
+
+def test_the_containers_that_can_be_asked_whether_they_serve_are_asked():
+    service, database = (COMPOSE["services"][name] for name in ("webservice", "postgres"))
+    port = Settings.model_fields["PORT"].default
+    assert service["healthcheck"]["test"][:2] == ["CMD", "python3"]
+    assert f"http://127.0.0.1:{port}/health/ready" in service["healthcheck"]["test"][-1]
+    user, name = (database["environment"][f"POSTGRES_{what}"] for what in ("USER", "DB"))
+    assert database["healthcheck"]["test"] == ["CMD", "pg_isready", "-U", user, "-d", name]
 
 
 def test_the_containers_database_keeps_values_out_of_its_log():
