@@ -190,6 +190,15 @@ def test_a_curve_that_swings_over_leaves_the_type_at_its_end():
     assert (swung == np.clip(np.rint(exact), 0, 255)).all()
 
 
+@pytest.mark.parametrize("axis", range(3))
+def test_splines_read_no_voxel_that_is_not_there_where_an_axis_has_two(axis):
+    shape = [9, 9, 9]
+    shape[axis] = 2
+    array = np.full(shape, 1000.0, np.float32)
+    volume = Volume(array=array, spacing_mm=(1, 1, 1), origin_mm=(0, 0, 0), direction=AXES)
+    assert np.allclose(volume.resampled(0.4, interpolation="cubic").array, 1000, atol=1e-2)
+
+
 @pytest.mark.parametrize("dtype", ["int64", "uint64"])
 def test_the_largest_numbers_do_not_wrap(dtype):
     largest = np.iinfo(dtype).max

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 LARGEST_VALUE_BYTES = 8  #: of a number that ITK takes
 NEXT_TO_NOTHING = 1e-12
+UNSAFE_COUNT = 2  #: of voxels along an axis: of these ITK's splines read one that is not there
 INTERPOLATORS = dict(zip(INTERPOLATIONS, (sitk.sitkLinear, sitk.sitkNearestNeighbor, sitk.sitkBSpline), strict=True))
 
 
@@ -45,8 +46,11 @@ def sampled(volume: Volume, grid: Volume, interpolation: str, outside: float) ->
     """Sample a volume at the voxel centres of ``grid``, whose own voxels do not matter.
 
     The voxels' type stays. Whole numbers and bool are sampled as floats and then rounded, since ITK cuts off, which
-    would darken a CT by half a unit; ``nearest`` takes them as they are.
+    would darken a CT by half a unit; ``nearest`` takes them as they are. ``cubic`` is linear where an axis has two
+    voxels, of which ITK's splines read beyond the image.
     """
+    if interpolation == "cubic" and UNSAFE_COUNT in volume.array.shape:
+        interpolation = "linear"
     dtype = volume.array.dtype
     rounds = dtype.kind in "bui" and interpolation != "nearest"
     filter_ = sitk.ResampleImageFilter()

@@ -159,7 +159,8 @@ class Volume:
         """Sample the volume at another spacing: in mm, one for all axes or one for each of i, j, k.
 
         Axes and middle stay. The result has as many voxels as fill the same space. Nothing is smoothed first.
-        ``interpolation`` is ``linear``, ``nearest`` (for labels) or ``cubic``. The voxels' type stays: a value between
+        ``interpolation`` is ``linear``, ``nearest`` (for labels) or ``cubic``, which is by splines, but linear where
+        the volume has two voxels along an axis: too few for them. The voxels' type stays: a value between
         two whole numbers is rounded to the nearer one, and half way to the even one. Raises ``WrongValue`` for a
         spacing or an interpolation that does not exist.
 
