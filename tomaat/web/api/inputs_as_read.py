@@ -130,8 +130,8 @@ class InputsAsRead:
                 raise FileNotFoundError(making.folder.name)  # that it was not read is no fault
             if not told:
                 flush(draft)  # or a power cut could leave its name with less of it, for as long as its ticket is kept
-                if not making.path.exists():  # else another WebService was first: its file is being fetched
-                    draft.rename(making.path)
+                with suppress(FileExistsError):  # another WebService was first: its file is being fetched
+                    os.link(draft, making.path)
                 return None
         finally:
             draft.unlink(missing_ok=True)
