@@ -42,14 +42,19 @@ def test_a_clients_sentences_are_those_that_clients_have_always_read():
 
 
 @pytest.mark.parametrize(
-    ("needed", "sentence"),
+    ("needed", "now", "sentence"),
     [
-        (None, "Liver: this ticket needs more memory than here/GPU-1 has (8.0 GB), also with nothing else in it."),
-        (9 * 10**9, "Liver: a ticket needs 9.0 GB of memory; here/GPU-1 has (8.0 GB)."),
+        (
+            None,
+            False,
+            "Liver: this ticket needs more memory than here/GPU-1 has (8.0 GB), also with nothing else in it.",
+        ),
+        (9 * 10**9, False, "Liver: a ticket needs 9.0 GB of memory; here/GPU-1 has (8.0 GB)."),
+        (9 * 10**9, True, "Liver: a ticket needs 9.0 GB of memory; 8.0 GB are free of here/GPU-1's."),
     ],
 )
-def test_a_ticket_that_outgrew_its_source_waits_for_more_than_the_source_has(needed, sentence):
-    end = end_told(Outgrown(key=KEY, needed_bytes=needed, total_bytes=8 * 10**9), TICKET, SOURCE)
+def test_a_ticket_that_outgrew_its_source_waits_for_more_than_the_source_has(needed, now, sentence):
+    end = end_told(Outgrown(key=KEY, needed_bytes=needed, total_bytes=8 * 10**9, now=now), TICKET, SOURCE)
     assert isinstance(end, Outgrow)
     assert (end.memory_bytes, end.problem["detail"]) == (24 * 10**9, sentence)
 

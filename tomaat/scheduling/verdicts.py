@@ -17,7 +17,7 @@ def end_told(told: TicketRefused | TaskCrashed | Outgrown | TaskStopped, ticket:
         case TaskCrashed():
             return Fail(problem=task_crashed(told.error, told.reference, told.told), reason="crashed")
         case Outgrown():
-            problem = out_of_memory(ticket.service, source.name, told.needed_bytes, told.total_bytes)
+            problem = out_of_memory(ticket.service, source.name, told.needed_bytes, told.total_bytes, now=told.now)
             return Outgrow(memory_bytes=source.memory_bytes, problem=problem)
         case TaskStopped():
             return Cancel()

@@ -102,14 +102,23 @@ def worker_died(ending: str, attempts: int) -> dict[str, Any]:
     )
 
 
-def out_of_memory(service: str, source: str, needed_bytes: int | None, total_bytes: int | None) -> dict[str, Any]:
-    """Say that a compute source is too small for this ticket; ``needed_bytes`` where that was known before."""
+def out_of_memory(
+    service: str, source: str, needed_bytes: int | None, total_bytes: int | None, *, now: bool = False
+) -> dict[str, Any]:
+    """Say that a compute source is too small for this ticket; ``needed_bytes`` where that was known before.
+
+    ``now``: the other bytes are those that are free now, not all that it has.
+    """
     has = "" if total_bytes is None else f" ({gigabytes(total_bytes)})"
-    detail = (
-        f"{service}: this ticket needs more memory than {source} has{has}, also with nothing else in it."
-        if needed_bytes is None
-        else f"{service}: a ticket needs {gigabytes(needed_bytes)} of memory; {source} has{has}."
-    )
+    if needed_bytes is None:
+        detail = f"{service}: this ticket needs more memory than {source} has{has}, also with nothing else in it."
+    else:
+        there = (
+            f"{source} has{has}"
+            if total_bytes is None or not now
+            else f"{gigabytes(total_bytes)} are free of {source}'s"
+        )
+        detail = f"{service}: a ticket needs {gigabytes(needed_bytes)} of memory; {there}."
     return problem("out-of-memory", "Not enough memory", detail)
 
 
