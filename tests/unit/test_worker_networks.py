@@ -397,6 +397,23 @@ def test_a_guess_refuses_nothing(make):
     assert networks.perform(B, {"x": 0}) == {"x": 0}
 
 
+def test_a_guess_counts_later_as_far_as_it_came_true(make, loadings):
+    a = network(A, 4)
+    networks = make(8, a, foretelling(B, 1, 3, machine=2, layers=4))
+    networks.perform(B, {"x": 0})
+    assert list(networks.loaded) == [B], "room was made for all that was guessed"
+    for service in (A, B):
+        networks.perform(service, {"x": 0})
+    assert list(networks.loaded) == [A, B], "of the 4 GiB 1 was taken, and that fits"
+    assert [each.peak_bytes / GIB for each in loadings if isinstance(each, Expected)] == [7, 4]
+    networks.perform(B, {"x": 1})
+    assert networks.shares == {B: 0.5}, "a larger part counts at once"
+    networks.perform(B, {"x": 0})
+    assert networks.shares[B] == pytest.approx(0.475), "a smaller one slowly"
+    networks.take_fresh(networks.load_beside(network(B, 1), "B.py"))
+    assert networks.shares == {}, "a new version may take another part"
+
+
 def test_what_does_not_fit_now_on_a_shared_gpu_is_told_before_it_starts_and_alone_it_is_tried(make):
     networks = make(8, foretelling(B, 1, gpu=4, layers=2))
     networks.device.type = "cuda"
@@ -418,6 +435,15 @@ def test_a_ticket_without_room_in_the_machines_memory_is_refused_with_the_number
         NoRoom, match=r"^The ticket needs about 3 GiB of the machine's memory, and 2 GiB are free; send"
     ):
         networks.perform(B, {"x": 0})
+
+
+def test_a_ticket_without_room_in_the_machines_memory_is_tried_again_once_others_have_made_way(make, monkeypatch):
+    networks = make(8, network(A, 1), foretelling(B, 1, machine=3))
+    free = {"MemAvailable": 2 * GIB}
+    monkeypatch.setattr(networks_module, "machine_memory_bytes", lambda name: free[name])
+    networks.make_way = lambda: free.update(MemAvailable=4 * GIB)
+    assert networks.perform(B, {"x": 0}) == {"x": 0}
+    assert list(networks.loaded) == [A, B], "which need not go for it"
 
 
 def test_the_lane_is_told_what_is_expected_only_where_enough_is_known(make, loadings):

@@ -18,6 +18,7 @@ from tomaat.processes.log import text_of
 from tomaat.processes.proc import machine_memory_bytes
 from tomaat.refusals import WrongType
 from tomaat.services import ExpectedMemory, Offer, Task
+from tomaat.services.expected_memory import NoRoom
 from tomaat.worker.device_memory import DeviceMemory
 from tomaat.worker.errors import facts_of
 
@@ -85,6 +86,7 @@ class Networks:
         self.files: dict[str, str] = {}  #: that hold them
         self.loaded: dict[str, int] = {}  #: the bytes that each warm network holds, least recently used first
         self.needs: dict[str, Need] = {}
+        self.shares: dict[str, float] = {}  #: of what each service's task guesses of its layers, the part that it took
         self.told_peaks: dict[str, int | None] = {}
         self.told_warm: set[str] = set()
         self.weights: dict[str, tuple[Path, str]] = {}  #: the file or folder of each network, and its SHA-256
@@ -164,6 +166,7 @@ class Networks:
         self.tasks[service], self.files[service] = task, fresh.file
         self.loaded[service] = fresh.held_bytes
         self.needs[service] = Need(network_bytes=fresh.held_bytes, peak_bytes=None, load_seconds=fresh.seconds)
+        self.shares.pop(service, None)
         self.weights.pop(service, None)
         if task.weights is not None and fresh.sha256 is not None:
             self.weights[service] = (task.weights, fresh.sha256)
@@ -173,6 +176,7 @@ class Networks:
         """Forget a task that cannot be offered, if it is there."""
         for each in (self.tasks, self.files, self.loaded):
             each.pop(service, None)
+        self.shares.pop(service, None)
 
     def weights_sha256(self, service: str) -> str | None:
         """Tell the SHA-256 of a service's weights; ``None`` where the task names none."""
@@ -191,17 +195,22 @@ class Networks:
     def perform(self, service: str, arguments: Mapping[str, Any]) -> Any:
         """Perform; where the device's memory does not suffice, let all other networks go and try once more.
 
+        For want of the machine's memory the other threads free what they can spare, and it is tried once more as well.
+
         Raises ``OutOfMemory`` when that does not help, or the ticket is expected not to fit; ``NoRoom`` for want of the
         machine's memory; and any other error of the task.
         """
         try:
             return self._perform(service, arguments)
+        except NoRoom:
+            let_go: list[str] = []
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            log.warning("memory.exhausted", service=service, let_go=self._others(service))
+            let_go = self._others(service)
+            log.warning("memory.exhausted", service=service, let_go=let_go)
         self.make_way()
-        self._let_go(self._others(service))
+        self._let_go(let_go)
         try:
             return self._perform(service, arguments)
         except Exception as error:
@@ -212,11 +221,14 @@ class Networks:
         raise OutOfMemory(None, self.memory.total_bytes)
 
     def _perform(self, service: str, arguments: Mapping[str, Any]) -> Any:
-        task = self._warm(service, self._expect(service, arguments))
+        expected = self._expect(service, arguments)
+        task = self._warm(service, self._as_learned(service, expected))
         in_use = self.memory.in_use_bytes()
         self.memory.start_peak()
         outputs = task.perform(**arguments)
-        self._learn_peak(service, self.memory.peak_bytes() - in_use)
+        beside_bytes = max(0, self.memory.peak_bytes() - in_use)
+        self._learn_peak(service, beside_bytes)
+        self._learn_share(service, expected, beside_bytes)
         return outputs
 
     def _expect(self, service: str, arguments: Mapping[str, Any]) -> ExpectedMemory | None:
@@ -386,13 +398,30 @@ class Networks:
         ended well, so it fits: the peak counts at most as all that there is.
         """
         need = self.needs[service]
-        peak = need.network_bytes + max(0, beside_bytes)
+        peak = need.network_bytes + beside_bytes
         if need.peak_bytes is not None:
             peak = max(peak, round(need.peak_bytes - FORGOTTEN * (need.peak_bytes - peak)))
         if self.memory.total_bytes is not None:
             peak = min(peak, self.memory.total_bytes)
         self.needs[service] = replace(need, peak_bytes=peak)
         self._tell(service, loading_seconds=0.0)
+
+    def _learn_share(self, service: str, expected: ExpectedMemory | None, beside_bytes: int) -> None:
+        """Learn which part of what was guessed a ticket took: a guess must not count for ever against what is measured.
+
+        The part follows a larger one at once and a smaller one slowly, as the peak does.
+        """
+        if expected is None or not expected.layers_bytes:
+            return
+        share = min(1.0, max(0, beside_bytes - self._sure_bytes(expected)) / expected.layers_bytes)
+        known = self.shares.get(service, share)
+        self.shares[service] = max(share, known - FORGOTTEN * (known - share))
+
+    def _as_learned(self, service: str, expected: ExpectedMemory | None) -> ExpectedMemory | None:
+        """Cut a guess to the part that the tickets before took of theirs."""
+        if expected is None or expected.layers_bytes is None:
+            return expected
+        return replace(expected, layers_bytes=round(self.shares.get(service, 1.0) * expected.layers_bytes))
 
     def _tell(self, service: str, *, loading_seconds: float) -> None:
         """Tell a service's measurements and which networks are warm, if that is news."""
