@@ -240,6 +240,8 @@ def test_the_least_number_that_rounds_to_a_half_does_and_the_one_below_does_not(
 
 # Memory
 
+LAYERS_BYTES = 6 * 4 * 4 * 16**3  #: of the tiny network, for a patch of 16 voxels
+
 
 def large(shape):
     axes = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
@@ -256,17 +258,29 @@ def test_the_memory_of_a_volume_is_foretold_by_its_outputs_before_anything_is_lo
     voxels = 150 * 200 * 200
     assert on_cpu.about == "for 3 outputs of 150 x 200 x 200 voxels"
     assert on_cpu.machine_bytes >= (4 + 2 * 3) * voxels, "what the network sees, and outputs of 16 bits"
-    assert (on_cpu.gpu_bytes, on_small.gpu_bytes) == (0, 0)
-    assert on_gpu.gpu_bytes >= (4 + 2 * 3) * voxels
+    assert on_gpu.gpu_bytes == 0, "nothing is refused for outputs, which may lie in the machine's memory instead"
+    assert on_gpu.layers_bytes >= (4 + 2 * 3) * voxels + on_small.layers_bytes
     assert on_gpu.machine_bytes < on_small.machine_bytes, "the outputs lie on the device, where they fit"
-    assert on_cpu.layers_bytes == 6 * 4 * 4 * 16**3
+    assert on_cpu.layers_bytes == on_small.layers_bytes == LAYERS_BYTES
     several = task.expected_memory({"ct": large((300, 300, 300)), "folds": "together"}, gpu_bytes=2**40)
-    assert several.gpu_bytes - on_gpu.gpu_bytes == 2 * 3 * voxels, "the sum, and the next one's"
+    assert several.layers_bytes - on_gpu.layers_bytes == 2 * 3 * voxels, "the sum, and the next one's"
 
 
 def test_a_ticket_of_few_voxels_is_not_foretold_to_need_a_slab(tmp_path):
     task = make_task(make_folder(tmp_path / "Tiny", network=False))
     assert task.expected_memory({"ct": large((30, 30, 30))}, gpu_bytes=None).machine_bytes < 2**23
+
+
+def test_only_the_box_of_what_is_not_0_is_foretold_to_be_seen(tmp_path):
+    task = make_task(make_folder(tmp_path / "Tiny", network=False))
+    scan = large((100, 100, 100))
+    array = np.zeros(scan.array.shape, np.int16)
+    array[20:70, 30:80, 10:60] = 1
+    boxed, cut, whole = (
+        task.expected_memory({"ct": each}, gpu_bytes=None) for each in (scan.like(array), large((50, 50, 50)), scan)
+    )
+    assert boxed.about == cut.about
+    assert cut.machine_bytes <= boxed.machine_bytes < whole.machine_bytes
 
 
 def waits():
@@ -314,7 +328,7 @@ def test_an_exhausted_device_is_told_at_once_so_that_room_can_be_made(when, tmp_
         lambda *each: kept.append(task.network.predictor.keeps_on_device) or own(*each),
     )  # fmt: skip
     for _ in range(2):
-        told.append(task.expected_memory(scans, gpu_bytes=2**50).gpu_bytes > 0)
+        told.append(task.expected_memory(scans, gpu_bytes=2**50).layers_bytes > LAYERS_BYTES)
         ours(task, files, reader)
     assert told == kept
     assert kept == [False, True], "the try after that, with room made, keeps the outputs in the machine's memory"

@@ -96,7 +96,8 @@ class NnunetNetwork:
         progress = outside(progress)
         progress(0.0, "preparing")
         on_gpu = self.device.type == "cuda"
-        wanted = Wanted.of(self.model, volumes[0], several=len(folds) > 1, on_gpu=on_gpu)
+        numbered = {str(number): volume for number, volume in enumerate(volumes)}
+        wanted = Wanted.of(self.model, numbered, several=len(folds) > 1, on_gpu=on_gpu)
         cramped, self.ran_out = self.ran_out, False
         on_device = on_gpu and not cramped and wanted.fits_on(self.total_bytes)
         with as_guest():

@@ -57,7 +57,8 @@ class NnunetTask(FolderTask):
     def expected_memory(self, inputs: Mapping[str, Any], *, gpu_bytes: int | None) -> ExpectedMemory:
         """Reckon the memory by the plans; after the GPU ran out, the outputs lie in the machine's memory."""
         several = len(self.chosen(inputs.get(FOLDS, TOGETHER))) > 1
-        wanted = Wanted.of(self.model, inputs[self.channel_ids[0]], several=several, on_gpu=gpu_bytes is not None)
+        volumes = on_one_grid({id: inputs[id] for id in self.channel_ids})
+        wanted = Wanted.of(self.model, volumes, several=several, on_gpu=gpu_bytes is not None)
         cramped = self.network is not None and self.network.ran_out
         return wanted.expected(on_device=gpu_bytes is not None and not cramped and wanted.fits_on(gpu_bytes))
 
