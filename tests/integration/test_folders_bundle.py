@@ -146,6 +146,7 @@ def test_the_memory_is_foretold_by_the_spacing_the_tiles_and_the_networks_first_
     assert (on_gpu.machine_bytes, on_gpu.gpu_bytes) == (4 * voxels, 4 * voxels)
     tiles = 6 * 4 * 4 * 4 * 16**3  # of 4 channels each, 4 at once
     assert tiles < on_cpu.layers_bytes < tiles + 100 * (voxels + scan.array.size)
+    assert on_gpu.layers_bytes == tiles + 4 * 3 * voxels, "the transforms work in the machine's memory"
 
 
 def test_another_overlap_of_tiles_gives_what_the_evaluator_gives_with_it(tiny, tmp_path, reader):

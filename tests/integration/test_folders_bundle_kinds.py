@@ -67,6 +67,20 @@ def test_what_a_network_will_see_is_read_from_plain_numbers_and_else_not_foretol
     assert task.label_names == {1: "spleen", 2: "liver"}
 
 
+@pytest.mark.parametrize("transforms", [
+    "$[monai.transforms.LoadImaged('image')]",
+    ["$monai.transforms.Resized('image', [8, 8, 8])"],
+    [{"_target_": "CropForegroundd", "keys": "image", "source_key": "image"}],
+    [{"_target_": "monai.transforms.SpatialPadd", "keys": "image", "spatial_size": [8, 8, 8]}],
+])  # fmt: skip
+def test_nothing_is_foretold_where_transforms_are_code_or_change_a_volumes_size(tmp_path, transforms):
+    config = made.inference()
+    plain = config["preprocessing"]["transforms"]
+    config["preprocessing"]["transforms"] = transforms if isinstance(transforms, str) else [*plain, *transforms]
+    task = make(made.write_bundle(tmp_path / "tiny", config=config))
+    assert task.expected_memory({"image": SCAN}, gpu_bytes=None) is None
+
+
 def test_a_folder_is_made_a_service_without_torch_and_monai():
     program = "import sys, tomaat.services.folders.bundle; print({'torch', 'monai'} & set(sys.modules))"
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=REPOSITORY)
