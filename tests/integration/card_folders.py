@@ -79,8 +79,8 @@ def saved(network, kind, sizes, fixed):
         return (Path(folder) / f"network.{kind}").read_bytes()
 
 
-def a_folder(tmp_path, network, card=CARD, kind="ts", sizes=(2, 8, 8, 8), *, fixed=False):
-    folder = tmp_path / f"Two{kind}"
+def a_folder(tmp_path, network, card=CARD, kind="ts", sizes=(2, 8, 8, 8), *, fixed=False, name=""):
+    folder = tmp_path / (name or f"Two{kind}")
     folder.mkdir()
     (folder / "tomaat.yaml").write_text(card)
     (folder / f"network.{kind}").write_bytes(saved(network, kind, sizes, fixed))

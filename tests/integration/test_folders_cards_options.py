@@ -1,6 +1,7 @@
 """What a card may ask for beside the network: mirroring, a crop, an outline, any order of axes, whole parts."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from torch import nn
 from tests.integration.card_folders import CARD, PLACES, a_folder, a_network, files, loaded, sent
 from tomaat.reader import VolumeReader
 from tomaat.services import TaskRefused
-from tomaat.services.folders import card_task
+from tomaat.services.__main__ import main
+from tomaat.services.folders import card_task, telling
 from tomaat.services.folders.card_memory import CardBytes
 from tomaat.services.folders.card_reading import read_card
 from tomaat.services.folders.nonzero import box_of
@@ -100,6 +102,24 @@ def test_a_crop_shows_the_network_the_box_of_what_is_not_0_in_any_volume(tmp_pat
         task.perform(**{id: volume.like(volume.array * 0) for id, volume in whole.items()})
 
 
+def test_a_folder_with_a_crop_is_tried_and_added_and_both_tell_its_need(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TOMAAT_CUSTOM_TASKS_DIR", str(tmp_path / "tasks"))
+    monkeypatch.setenv("TOMAAT_BASE_STORAGE_DIR", str(tmp_path / "storage"))
+    monkeypatch.setattr(telling, "USUAL", replace(telling.USUAL, array=telling.USUAL.array[:64, :64, :30]))
+    (tmp_path / "tasks").mkdir()
+    folder = a_folder(tmp_path, a_network(), f"{CARD}crop: nonzero\n")
+    scans = [f"{path.name[:2]}={path}" for path in files(tmp_path, PLACES["RAS"])]
+    for words in (
+        ["try", str(folder), *scans, "--trust", "--device", "cpu", "--out", str(tmp_path / "out")],
+        ["add", str(folder), "--trust", "--no-reload"],
+    ):
+        assert main(words) == 0
+        assert (
+            "memory for a volume of 64 x 64 x 30 voxels of 0.8 x 0.8 x 1 mm: on a CPU about " in capsys.readouterr().out
+        )
+    assert (tmp_path / "tasks/Twots/tomaat.yaml").exists()
+
+
 def test_values_are_scaled_before_they_are_sampled_where_the_card_says_so(tmp_path, volumes):
     """The outline of both volumes, holes filled, counts; then splines sample what was scaled."""
     one = volumes["t1"].array.copy()
@@ -144,9 +164,15 @@ def test_the_largest_part_of_each_label_is_kept_and_its_holes_are_filled_where_t
         )
     ):
         text = card.replace("{kind: softmax}", f"{{kind: softmax{more}}}")
-        _, found = labels_of(tmp_path, str(number), Spots(), text, volumes)
+        task, found = labels_of(tmp_path, str(number), Spots(), text, volumes)
         assert np.bincount(found.ravel())[1:].tolist() == counts
         assert sitk.GetArrayFromImage(sitk.GetImageFromArray(found)).sum() == counts[0] + 2 * counts[1]
+    stages = []
+    task.report = lambda _, stage: stages.append(stage)
+    task.perform(**volumes)
+    assert stages[-4:] == ["parts of liver", "parts of lesion", "holes of liver", "holes of lesion"], (
+        "it may be cancelled"
+    )
 
 
 def test_a_network_asked_mirrored_may_give_back_what_it_got(tmp_path, volumes):

@@ -29,8 +29,10 @@ def reader():
 def test_volumes_on_two_grids_and_voxels_that_are_no_numbers_are_refused_by_their_input(tmp_path, reader):
     task = loaded(a_folder(tmp_path, a_network()))
     volumes = sent(files(tmp_path, PLACES["RAS"]), reader)
-    with pytest.raises(TaskRefused, match=r"^t2: it has 13 x 10 x 8 voxels, and t1 has 13 x 10 x 9"):
-        task.perform(**volumes | {"t2": volumes["t2"].cropped(volumes["t2"].center_mm, (13, 10, 8))})
+    other = volumes | {"t2": volumes["t2"].cropped(volumes["t2"].center_mm, (13, 10, 8))}
+    for ask in (lambda: task.perform(**other), lambda: task.expected_memory(other, gpu_bytes=None)):
+        with pytest.raises(TaskRefused, match=r"^t2: it has 13 x 10 x 8 voxels, and t1 has 13 x 10 x 9"):
+            ask()
     with pytest.raises(TaskRefused, match=r"^t2: it holds voxels that are no finite numbers"):
         task.perform(**volumes | {"t2": volumes["t2"].like(np.full((13, 10, 9), np.nan, np.float32))})
     with pytest.raises(TaskRefused, match=r"^t2: the percentiles 2 and 95 of its voxels are both 3; there is nothing"):
@@ -43,14 +45,16 @@ def test_a_volume_whose_outputs_have_no_room_is_refused_with_the_number(tmp_path
     on_cpu, on_gpu = (task.expected_memory(volumes, gpu_bytes=each) for each in (None, 2**30))
     on_cpu.demand_room(2**20)
     rule = (
-        "The ticket needs about 7.94e-05 GiB of the machine's memory, for 3 output channels of 26 x 10 x 8 voxels, as "
+        "The ticket needs about 6.01e-05 GiB of the machine's memory, for 3 output channels of 26 x 10 x 8 voxels, as "
         "the network sees them, and 1.53e-05 GiB are free; send a part"
     )
     with pytest.raises(NoRoom, match=f"^{re.escape(rule)}"):
         on_cpu.demand_room(2**14)
     with pytest.raises(NoRoom):
         on_gpu.demand_room(2**14)
-    assert on_gpu.gpu_bytes == 4 * (2 * 2 + 3 + 1) * 26 * 10 * 8
+    assert on_gpu.gpu_bytes == 4 * 26 * 10 * (2 * 4 + (2 + 3 + 1) * 8), "4 planes, which are filled up to 8"
+    whole = make_task(a_folder(tmp_path, a_network(), CARD + "patch: 8\n", name="Whole"))
+    assert whole.expected_memory(volumes, gpu_bytes=2**30).gpu_bytes == 4 * (2 + 3 + 1) * 13 * 10 * 9, "no more is seen"
     assert (on_cpu.gpu_bytes, on_cpu.layers_bytes) == (0, None)
 
 
@@ -189,7 +193,7 @@ def test_a_network_that_tells_how_many_channels_it_gives_is_refused_before_any_t
 
 def test_a_patch_that_no_memory_holds_is_refused_with_the_numbers(tmp_path):
     rule = (
-        r"Twots/network\.ts: by its card it sees patches of 2048 x 2048 x 2048 voxels, whose channels need 256 GiB of "
+        r"Twots/network\.ts: by its card it sees patches of 2048 x 2048 x 2048 voxels, whose channels need 192 GiB of "
         r"memory, and there are .* GiB; write a smaller patch\."
     )
     with pytest.raises(FolderRefused, match=f"^{rule}"):

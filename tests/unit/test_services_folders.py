@@ -374,9 +374,9 @@ def test_trying_a_folder_tells_its_form_labels_needs_and_refusals_and_refuses_wh
     assert lines[5].startswith("  labels: 1 structure 1, 2 structure 2, ")
     assert lines[5].endswith(", 12 structure 12, and 2 more")
     assert lines[6].endswith(
-        "mm: on a CPU about 0.293 GiB of the machine's memory, and an unknown amount more for the network's layers; "
+        "mm: on a CPU about 0.293 GiB of the machine's memory, and an unknown amount more for the network at work; "
         "with a GPU about 0.0732 GiB of the GPU's memory and 0.293 GiB of the machine's memory, and roughly 1 GiB more "
-        "for the network's layers"
+        "on the GPU for the network at work"
     )
     assert lines[8] == (
         "  refuses: scan: a DICOM series that is not CT; volumes on another grid than scan; volumes of zeros only; "
@@ -384,6 +384,19 @@ def test_trying_a_folder_tells_its_form_labels_needs_and_refusals_and_refuses_wh
     )
     assert lines[-1].startswith("expects about 1024 GiB of the machine's memory")
     assert refused.startswith("The task refused: The ticket needs about 1024 GiB of the machine's memory, and ")
+
+
+def test_a_folder_that_cannot_say_what_it_will_need_is_added_all_the_same(tasks, tmp_path, monkeypatch, capsys, known):
+    monkeypatch.setenv("TOMAAT_CUSTOM_TASKS_DIR", str(tasks))
+
+    class Silent(_Scaled):
+        def expected_memory(self, inputs, *, gpu_bytes):
+            raise TaskRefused(f"{inputs['scan'].array.shape} on {gpu_bytes}")
+
+    known(kind(make=lambda _place, name: type(name, (Silent,), {"task_identifier": name})))
+    assert main(["add", str(folder(tmp_path / "elsewhere")), "--no-reload"]) == 0
+    assert "0.8 x 0.8 x 1 mm: not known before the first ticket\n" in capsys.readouterr().out
+    assert (tasks / "Half").is_dir()
 
 
 def test_volumes_on_other_grids_are_refused_by_the_culprits_name():

@@ -41,12 +41,13 @@ class ExpectedMemory:
         """Say the need in one line.
 
         >>> ExpectedMemory(machine_bytes=3 * GIB, layers_bytes=GIB).told(on_gpu=False)
-        "about 3 GiB of the machine's memory, and roughly 1 GiB more for the network's layers"
+        "about 3 GiB of the machine's memory, and roughly 1 GiB more for the network at work"
         """
-        there = f"{gib(self.gpu_bytes)} of the GPU's memory and " if on_gpu else ""
+        there = f"{gib(self.gpu_bytes)} of the GPU's memory and " if on_gpu and self.gpu_bytes else ""
         more = "an unknown amount" if self.layers_bytes is None else f"roughly {gib(self.layers_bytes)}"
         sure = f"about {there}{gib(self.machine_bytes)} of the machine's memory"
-        return f"{sure}, and {more} more for the network's layers"
+        where = "on the GPU " if on_gpu else ""
+        return f"{sure}, and {more} more {where}for the network at work"
 
     def demand_room(self, free_bytes: int) -> None:
         """Raise ``NoRoom`` where the machine's free memory does not suffice."""

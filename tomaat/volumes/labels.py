@@ -112,12 +112,13 @@ class Labels:
             for value, name in sorted(self.names.items())
         ]
 
-    def largest_part(self) -> Labels:
+    def largest_part(self, *, before: Callable[[int], None] = lambda _: None) -> Labels:
         """Keep of each label the largest of its parts; all other parts become background.
 
         Two voxels belong to one part where they share a face, an edge or a corner (26 neighbours). One of equally large
         parts is kept. A label without a voxel stays so: ``volume.array.any()`` tells whether anything was found.
-        Connected components as ITK has them (``ConnectedComponentImageFilter``, fully connected).
+        Connected components as ITK has them (``ConnectedComponentImageFilter``, fully connected). ``before`` hears each
+        label before its turn, and may raise.
 
         >>> axes = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
         >>> mask = np.array([1, 1, 0, 1], bool).reshape(4, 1, 1)  # shape (i, j, k)
@@ -127,15 +128,17 @@ class Labels:
         """
         kept = np.zeros(self.volume.array.shape, self.volume.array.dtype)
         for value in self.names:
+            before(value)
             kept[largest_part(self.volume.array == value)] = value
         return replace(self, volume=self.volume.like(kept))
 
-    def without_holes(self) -> Labels:
+    def without_holes(self, *, before: Callable[[int], None] = lambda _: None) -> Labels:
         """Fill with each label the background that it encloses; other labels stay where they are.
 
         A background voxel is enclosed where no way over faces (6 neighbours) leads from it to the volume's border
         without a voxel of that label. Where several labels enclose it, it becomes the lowest. Holes as ITK has them
-        (``BinaryFillholeImageFilter``), in 3-D: a space that is open along i, j or k is no hole.
+        (``BinaryFillholeImageFilter``), in 3-D: a space that is open along i, j or k is no hole. ``before`` hears each
+        label before its turn, and may raise.
 
         >>> axes = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
         >>> shell = np.ones((3, 3, 3), bool)  # shape (i, j, k)
@@ -147,6 +150,7 @@ class Labels:
         array = self.volume.array
         filled = array.copy()
         for value in sorted(self.names):
+            before(value)
             filled[without_holes(array == value) & (filled == 0)] = value
         return replace(self, volume=self.volume.like(filled))
 

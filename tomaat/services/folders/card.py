@@ -266,7 +266,10 @@ class Card(CardPart):
         description="The volumes are sampled at it: 0.001 to 100 mm. Without it they keep their own.",
     )
     sampling: Literal["linear", "cubic"] = Field(
-        "linear", title="`linear` or `cubic`", description="How they are sampled: `cubic` is by splines."
+        "linear",
+        title="`linear` or `cubic`",
+        description="How they are sampled: `cubic` is by splines, but linear where a volume has two voxels along an "
+        "axis.",
     )
     intensity: Annotated[Intensity, Shortened] = Field(
         AsItIs(method="none"), title="intensity", description="How the values of each channel are scaled."

@@ -14,7 +14,7 @@ from tomaat.refusals import WrongValue
 from tomaat.services.expected_memory import ExpectedMemory
 from tomaat.services.folders.card import AS_SENT, CUT, MIRRORING, Card
 from tomaat.services.folders.card_intensity import INSIDE
-from tomaat.services.folders.card_memory import demand_patch, expected_of, seen_shape
+from tomaat.services.folders.card_memory import demand_patch, expected_of, sampled_shape
 from tomaat.services.folders.folder_refused import FolderRefused
 from tomaat.services.folders.folder_task import FolderTask, on_one_grid
 from tomaat.services.folders.intensity import Counted, scaled
@@ -27,6 +27,7 @@ from tomaat.volumes import Labels, Volume
 
 SAME_SPACING = 1e-3  #: of a spacing: below it, a volume is not sampled anew
 BEGIN, END = 0.05, 0.9  #: of the progress, between which the network runs
+TIDY = 0.95  #: of the progress, when the labels lie on the volume's grid
 
 
 class CardTask(FolderTask):
@@ -105,13 +106,13 @@ class CardTask(FolderTask):
 
     def expected_memory(self, inputs: Mapping[str, Any], *, gpu_bytes: int | None) -> ExpectedMemory:
         """Reckon the memory by the card; what the network's layers take is only known once it was measured."""
-        volumes = {each.id: inputs[each.id] for each in self.card.inputs}
+        volumes = on_one_grid({each.id: inputs[each.id] for each in self.card.inputs})
         grid = volumes[self.card.inputs[0].id]
         if self.card.crop == "nonzero":
             grid = within(grid, box_of(volumes))
         turned = as_turned(grid, self.card)
-        seen = seen_shape(turned.array.shape, turned.spacing_mm, self.card)
-        return expected_of(self.card, seen, grid.array.shape, on_gpu=gpu_bytes is not None)
+        sampled = sampled_shape(turned.array.shape, turned.spacing_mm, self.card)
+        return expected_of(self.card, sampled, grid.array.shape, on_gpu=gpu_bytes is not None)
 
     def perform(self, **inputs: Any) -> Outputs:
         """Give the labels, or the volumes, on the inputs' own grid."""
@@ -145,10 +146,12 @@ class CardTask(FolderTask):
         return {card.output.outputs[0]: self._tidied(Labels(volume=values, names=card.names, codes=card.codes))}
 
     def _tidied(self, labels: Labels) -> Labels:
-        """Keep the largest parts, and fill holes, where the card says so."""
+        """Keep the largest parts, and fill holes, where the card says so; it can be cancelled before each label."""
         if self.card.output.largest_part:
-            labels = labels.largest_part()
-        return labels.without_holes() if self.card.output.without_holes else labels
+            labels = labels.largest_part(before=lambda value: self.progress(TIDY, f"parts of {labels.names[value]}"))
+        if self.card.output.without_holes:
+            labels = labels.without_holes(before=lambda value: self.progress(TIDY, f"holes of {labels.names[value]}"))
+        return labels
 
     def _prepared(self, volumes: Mapping[str, Volume]) -> tuple[Any, Volume]:
         """Give the network's channels (c, i, j, k), float32, and their grid, a volume whose voxels do not matter."""

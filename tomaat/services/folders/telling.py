@@ -13,8 +13,8 @@ from tomaat.services.expected_memory import ExpectedMemory
 from tomaat.services.folders.folder_task import FolderTask
 from tomaat.volumes import Volume
 
-USUAL = Volume(  #: a CT whose voxels are not there; it takes no memory
-    array=np.broadcast_to(np.zeros(1, np.int16), (512, 512, 300)),
+USUAL = Volume(  #: a CT of one value, which is not 0: else a crop would leave nothing of it; it takes no memory
+    array=np.broadcast_to(np.ones(1, np.int16), (512, 512, 300)),
     spacing_mm=(0.8, 0.8, 1.0),
     origin_mm=(0.0, 0.0, 0.0),
     direction=((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)),
@@ -58,7 +58,10 @@ def expected_of(task: FolderTask, inputs: Mapping[str, Any], *, gpu_bytes: int |
 
 def _usual_need(task: FolderTask) -> str:
     scans = {each.id: USUAL for each in task.inputs if each.type == "volume"}
-    on_cpu, on_gpu = (expected_of(task, scans, gpu_bytes=each) for each in (None, ENDLESS))
+    try:
+        on_cpu, on_gpu = (expected_of(task, scans, gpu_bytes=each) for each in (None, ENDLESS))
+    except Exception:  # noqa: BLE001 (whatever it is, the folder may serve all the same)
+        on_cpu = on_gpu = None
     if on_cpu is None or on_gpu is None:
         return "not known before the first ticket"
     return f"on a CPU {on_cpu.told(on_gpu=False)}; with a GPU {on_gpu.told(on_gpu=True)}"
