@@ -18,9 +18,11 @@ from tomaat.messages import (
     Begin,
     Channel,
     DeviceUsable,
+    DiskFull,
     Estimate,
     Estimated,
     GiveUp,
+    MakeRoom,
     Packed,
     Perform,
     Performed,
@@ -29,6 +31,7 @@ from tomaat.messages import (
     ReadAhead,
     Reload,
     Reloaded,
+    RoomMade,
     TakePlace,
     TaskStopped,
     WorkerReady,
@@ -55,6 +58,8 @@ while True:
             channel.send(Reloaded(services=(text,), refused=()))
         case Estimate():
             channel.send(Estimated(seconds={each.ticket: 7.0 for each in message.tickets if each.inputs.is_dir()}))
+        case MakeRoom():
+            channel.send(RoomMade())
         case GiveUp():
             channel.send(TaskStopped(key=message.key))
         case Perform():
@@ -63,6 +68,9 @@ while True:
             if message.service == "Die":
                 os.kill(os.getpid(), 9)
             if message.service == "Wait":
+                continue
+            if message.service == "Full":
+                channel.send(DiskFull(key=message.key))
                 continue
             (message.out / FILES).mkdir()
             with (message.out / DRAFT).open("wb") as draft:
