@@ -290,6 +290,8 @@ def test_a_file_of_tasks_that_cannot_be_read_or_changes_on_its_way_is_left_out_u
     kept = tmp_path / "kept"
     kept.mkdir()
 
+    there.end.settimeout(5)
+
     def take():
         take_tasks(there, files, there.hear()["tasks"])
         there.hear()

@@ -16,7 +16,7 @@ from tomaat.cluster.pieces import hear_answer, send_file
 from tomaat.cluster.stream import StreamClosed, reach
 
 SECRET = b"s" * 32
-SECONDS = 30.0
+SECONDS = 10.0
 
 
 class Listener:
