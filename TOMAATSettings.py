@@ -313,8 +313,8 @@ class Settings(BaseSettings):
     )
     RAY_NODE_DIR: Path = Field(
         default=Path("/var/tmp/tomaat-node"),  # noqa: S108 (only who has made it may enter it)
-        description="Folder on each node for the files of running tickets, and for tasks. Its owner alone may enter "
-        "it.",
+        description="Folder on each node, on a disk of its own, for the files of running tickets, and for tasks. Its "
+        "owner alone may enter it.",
     )
     RAY_NODE_PORT: int = Field(
         default=0,

@@ -17,9 +17,11 @@ from tomaat.messages import (
     Begin,
     Channel,
     DeviceUsable,
+    DiskFull,
     Estimate,
     Estimated,
     GiveUp,
+    MakeRoom,
     Packed,
     Perform,
     Performed,
@@ -28,6 +30,7 @@ from tomaat.messages import (
     ReadAhead,
     Reload,
     Reloaded,
+    RoomMade,
     TakePlace,
     TaskStopped,
     WorkerReady,
@@ -56,6 +59,8 @@ def main() -> None:
                 channel.send(Reloaded(services=(text,), refused=()))
             case Estimate():
                 channel.send(Estimated(seconds={each.ticket: 7.0 for each in message.tickets if each.inputs.is_dir()}))
+            case MakeRoom():
+                channel.send(RoomMade())
             case GiveUp():
                 channel.send(TaskStopped(key=message.key))
             case Perform():
@@ -69,6 +74,9 @@ def perform(channel: Channel, message: Perform) -> None:
     if message.service == "Die":
         os.kill(os.getpid(), 9)
     if message.service == "Wait":
+        return
+    if message.service == "Full":
+        channel.send(DiskFull(key=message.key))
         return
     (message.out / FILES).mkdir()
     with (message.out / DRAFT).open("wb") as draft:

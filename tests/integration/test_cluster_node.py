@@ -5,14 +5,18 @@ import json
 import os
 import secrets
 import select
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from tomaat.cluster import bringer
 from tomaat.cluster.remote_engine import NodePlace, NodeWishes, RemoteEngine
 from tomaat.messages import (
     DRAFT,
@@ -25,18 +29,21 @@ from tomaat.messages import (
     Estimated,
     Forget,
     GiveUp,
+    MakeRoom,
     Packed,
     Perform,
     Progress,
     ReadAhead,
     Reload,
     Reloaded,
+    RoomMade,
     TaskCrashed,
     TaskStopped,
     ToEstimate,
     WorkerReady,
 )
 from tomaat.processes.proc import start_time
+from tomaat.storage.disk import bytes_below
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SECONDS = 30.0  #: after which a test gives up
@@ -120,7 +127,8 @@ class Cluster:
 
     def stop_workers(self):
         while self.workers:
-            self.workers.pop().stop()
+            if (worker := self.workers.pop()) is not None:
+                worker.stop()
 
     def close(self):
         self.stop_workers()
@@ -272,9 +280,93 @@ def test_an_input_that_is_gone_or_a_disk_that_is_full_ends_its_ticket_alone(clus
     worker.send(lost)
     assert "could not be brought" in hear(worker, TaskCrashed).told
     monkeypatch.setattr("tomaat.cluster.remote_worker.take_file", lambda *_: OSError(28, "No space left on device"))
-    full = cluster.perform(cluster.ticket(), key="2/1")
+    full = cluster.perform(cluster.ticket(volume=bytes(1000)), key="2/1")
     worker.send(full)
     assert hear(worker, DiskFull).key == "2/1"
+    assert bytes_below(full.out) == 1002, "so much room is waited for"
+
+
+@pytest.mark.parametrize("service", ["Pack", "Full"])
+def test_a_node_that_cannot_hold_a_tickets_files_loses_its_worker(cluster, service):
+    worker = cluster.ready()
+    if service == "Pack":
+        shutil.rmtree(worker.place)
+        worker.place.touch()  # no folder can be made in it
+    worker.send(cluster.perform(cluster.ticket(), service=service))
+    assert hear_end(worker) == "was ended, since its node could not hold its files"
+    cluster.stop_workers()
+    if service == "Pack":
+        worker.place.unlink()
+
+
+def test_no_worker_is_started_on_a_node_that_cannot_hold_its_files(cluster):
+    cluster.source()
+    (workers,) = cluster.top.glob("*-*/workers")
+    workers.rename(workers.with_name("away"))
+    try:
+        with pytest.raises(OSError, match="its node cannot hold files: No such file"):
+            cluster.start()
+    finally:
+        workers.with_name("away").rename(workers)
+
+
+def test_room_is_made_while_an_input_is_on_its_way(cluster, monkeypatch):
+    worker = cluster.ready()
+    may_go_on = threading.Event()
+    monkeypatch.setattr(worker.bringer, "bring_inputs", lambda *_, **__: may_go_on.wait(SECONDS))
+    worker.send(ReadAhead(service="Pack", inputs=cluster.ticket() / "in"))
+    worker.send(MakeRoom())
+    hear(worker, RoomMade)
+    assert not may_go_on.is_set()
+    may_go_on.set()
+
+
+def test_a_worker_whose_handle_cannot_be_made_leaves_no_connection(cluster, monkeypatch):
+    cluster.source()
+    node = cluster.engine.nodes["a"]
+    before = len(node.streams)
+    monkeypatch.setattr("tomaat.cluster.remote_engine.RemoteWorker", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        cluster.start()
+    assert len(node.streams) == before
+    until(lambda: not list(cluster.top.glob("*-*/workers/*")))
+
+
+def test_two_workers_that_start_together_send_a_nodes_folder_of_tasks_once(own, monkeypatch):
+    own.add()
+    own.source()
+    sent, send_file = [], bringer.send_file
+
+    def send(stream, path, **options):
+        sent.append(path.name)
+        time.sleep(0.1)
+        return send_file(stream, path, **options)
+
+    monkeypatch.setattr(bringer, "send_file", send)
+    with ThreadPoolExecutor(2) as lanes:
+        assert all(lanes.map(lambda lane: own.start(lane=lane), [1, 2]))
+    assert sent.count("weights.bin") == 1
+
+
+def test_who_ends_waits_for_no_weights_that_are_on_their_way_to_a_node(own, monkeypatch):
+    own.add()
+    own.source()
+    begun = threading.Event()
+
+    def send(stream, path, **_):
+        del path
+        begun.set()
+        stream.receive()  # nothing comes
+
+    monkeypatch.setattr(bringer, "send_file", send)
+    with ThreadPoolExecutor(2) as lanes:
+        starts = [lanes.submit(own.start, lane=lane) for lane in (1, 2)]
+        assert begun.wait(SECONDS)
+        own.engine.end_spare()
+        try:
+            assert [start.result(5) for start in starts] == [None, None]
+        finally:
+            own.engine.close()
 
 
 def test_a_worker_that_dies_is_told_with_its_signal_and_another_one_starts(cluster):

@@ -5,14 +5,17 @@ import socket
 import threading
 import time
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tomaat.cluster import pieces
-from tomaat.cluster.bringer import TaskFiles
+from tomaat.cluster import bringer, pieces, stream
+from tomaat.cluster.bringer import Bringer, TaskFiles
+from tomaat.cluster.node import take_tasks
 from tomaat.cluster.node_files import UNUSED_SECONDS, NodeFiles
 from tomaat.cluster.pieces import UnwantedFile, inside, send_file, take_file
 from tomaat.cluster.stream import HEAD, PIECE, WORDS, Stream, StreamClosed, greet, reach
+from tomaat.contents.digest import sha256_of
 from tomaat.processes.misconfigured import Misconfigured
 
 SECRET = b"s" * 32
@@ -174,6 +177,33 @@ def test_a_node_that_does_not_know_the_secret_hears_nothing(listener):
     assert heard[1] == b""
 
 
+def test_a_greeting_that_comes_byte_by_byte_ends_in_time(listener, monkeypatch):
+    monkeypatch.setattr(stream, "GREETING_SECONDS", 0.3)
+    with socket.create_connection(listener.getsockname()) as other:
+        end, _ = listener.accept()
+        over = threading.Event()
+
+        def drip():
+            while not over.wait(0.05):
+                other.send(b"x")
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        began = time.monotonic()
+        with end, pytest.raises(StreamClosed, match="TimeoutError"):
+            greet(end, SECRET)
+        assert time.monotonic() - began < 2
+        over.set()
+        thread.join(60)
+
+
+def test_a_way_that_is_cut_or_forgotten_is_noticed(listener):
+    with socket.create_connection(listener.getsockname()) as end:
+        Stream(end)
+        assert end.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert end.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 300_000
+
+
 def test_a_frame_without_end_is_refused_before_it_is_read(ends):
     here, there = ends
     there.end.settimeout(5)
@@ -208,8 +238,11 @@ def test_a_folder_of_tasks_is_as_it_is_elsewhere_and_only_what_is_new_travels(tm
     (tasks / "__pycache__").mkdir()
     for name in ("A.py", "net/deep/weights", "__pycache__/A.pyc", ".hidden"):
         (tasks / name).write_text(name)
+    (tasks / "A.py").chmod(0o744)
     files = NodeFiles(tmp_path / "node")
     assert bring(files, tasks) == ["A.py", "net/deep/weights"]
+    modes = [(files.tasks / name).stat().st_mode & 0o777 for name in ("A.py", "net/deep/weights")]
+    assert modes == [0o500, 0o400], "a task writes into none"
     assert bring(files, tasks) == []
     (tasks / "A.py").write_text("another")
     (tasks / "net/deep/weights").unlink()
@@ -233,11 +266,59 @@ def test_a_file_that_was_hashed_is_hashed_again_only_once_it_has_changed(tmp_pat
         tasks.told()
 
 
+def test_a_file_of_tasks_that_cannot_be_read_or_changes_on_its_way_is_left_out_until_the_next_time(
+    ends, tmp_path, monkeypatch
+):
+    here, there = ends
+    folder = tmp_path / "tasks"
+    folder.mkdir()
+    for name in ("Changes.py", "Gone.py", "Stays.py", "Unread.py"):
+        (folder / name).write_text(name)
+
+    def hash_all_but_one(path):
+        if path.name == "Unread.py":
+            raise PermissionError(13, "Permission denied")
+        return sha256_of(path)
+
+    monkeypatch.setattr(bringer, "sha256_of", hash_all_but_one)
+    tasks, files = TaskFiles(folder), NodeFiles(tmp_path / "node")
+    told = tasks.told()
+    assert [each["name"] for each in told] == ["Changes.py", "Gone.py", "Stays.py"]
+    (folder / "Gone.py").unlink()
+    (folder / "Changes.py").write_text("another")
+    monkeypatch.setattr(tasks, "told", lambda: told)
+    kept = tmp_path / "kept"
+    kept.mkdir()
+
+    there.end.settimeout(5)
+
+    def take():
+        take_tasks(there, files, there.hear()["tasks"])
+        there.hear()
+        there.say(done=True)
+
+    with ThreadPoolExecutor(1) as turns:
+        assert both(lambda: Bringer(here, tasks, turns).bring_tasks(kept), take) is None
+    assert [path.name for path in files.tasks.iterdir()] == ["Stays.py"]
+    monkeypatch.undo()
+    bring(files, folder)
+    assert sorted(path.name for path in files.tasks.iterdir()) == ["Changes.py", "Stays.py", "Unread.py"]
+    files.close()
+
+
+def test_weights_that_have_not_arrived_are_swept_with_their_program(tmp_path):
+    files = NodeFiles(tmp_path / "node")
+    assert files.draft().parent == files.own
+    files.close()
+
+
 def test_what_a_killed_program_left_goes_and_what_a_living_one_has_stays(tmp_path):
     top = tmp_path / "node"
     first = NodeFiles(top)
-    (top / "1-1/workers").mkdir(parents=True)
-    (top / "1-1/workers/patient").write_text("MILLER")
+    dead, elsewhere = top / f"{socket.gethostname()}-1-1", top / "another-1-1"
+    for each in (dead, elsewhere):
+        (each / "workers").mkdir(parents=True)
+        (each / "workers/patient").write_text("MILLER")
     (first.files / "old").write_text("x")
     (first.files / "held").write_text("x")
     os.link(first.files / "held", first.tasks / "held")
@@ -245,7 +326,8 @@ def test_what_a_killed_program_left_goes_and_what_a_living_one_has_stays(tmp_pat
     with pytest.MonkeyPatch.context() as later:
         later.setattr(time, "time", lambda: long_ago)
         second = NodeFiles(top)
-    assert not (top / "1-1").exists()
+    assert not dead.exists()
+    assert elsewhere.exists(), "its processes are of another machine"
     assert first.own.exists()
     assert [path.name for path in first.files.iterdir()] == ["held"]
     assert second.own == first.own

@@ -8,6 +8,7 @@ from unittest.mock import Mock
 
 import pytest
 
+from tomaat.database import DatabaseUnavailable
 from tomaat.devices.compute_source import ComputeSource
 from tomaat.devices.need import Need
 from tomaat.scheduling import scheduler as module
@@ -118,6 +119,20 @@ def test_a_source_that_left_ends_its_lanes_and_gives_its_lease_back_and_may_come
     made.scheduler.engine.sources.return_value = [SOURCE]
     made.scheduler._beat()
     assert len(made.lanes) == 4
+
+
+def test_a_source_that_left_is_closed_once_although_its_lease_cannot_be_given_back(schedule):
+    made = schedule(1)
+    hold(made)
+    (lane,) = made.lanes
+    lane.ends.set()
+    made.scheduler.running[SOURCE.name].lanes[0].thread.join(60)
+    lane.stop = lambda: None
+    made.sources.release.side_effect = DatabaseUnavailable("away")
+    with pytest.raises(DatabaseUnavailable):
+        made.scheduler._let_go(SOURCE.name)
+    assert lane.closed
+    assert made.scheduler.running == {}
 
 
 def test_each_lane_has_a_copy_of_the_tasks_of_its_own(schedule):

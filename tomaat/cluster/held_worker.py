@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import select
-import shutil
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -35,7 +34,11 @@ class HeldWorker:
 
     def serve(self) -> None:
         """Start a worker as the lane asks; pass on what both say; keep its files until the lane goes."""
-        folder = self.files.make_worker()
+        try:
+            folder = self.files.make_worker()
+        except OSError as error:
+            self.stream.say(refused=f"its node cannot hold files: {error.strerror}")
+            return
         self.stream.say(worker=folder.name, place=str(folder))
         listening = threading.Thread(target=self._listen, name="lane", daemon=True)
         listening.start()
@@ -50,7 +53,7 @@ class HeldWorker:
             if self.ending():
                 self.stream.shut()
             listening.join()
-            shutil.rmtree(folder, ignore_errors=True)
+            self.files.end_worker(folder)
 
     def _start(self, wish: Mapping[str, Any]) -> bool:
         services = wish["source"]["services"]

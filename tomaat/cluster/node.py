@@ -21,11 +21,12 @@ from typing import Any
 import structlog
 
 import tomaat
+from tomaat.cluster.code import CODE, code_sha256
 from tomaat.cluster.held_worker import HeldWorker
 from tomaat.cluster.node_files import PART, NodeFiles
 from tomaat.cluster.node_log import NodeLog
 from tomaat.cluster.outbox import Outbox
-from tomaat.cluster.pieces import answer, inside, send_file, take_file
+from tomaat.cluster.pieces import NotAsSent, answer, inside, send_file, take_file
 from tomaat.cluster.stream import WORDS, Stream, StreamClosed, greet, words_of
 from tomaat.devices.compute_source import ComputeSource
 from tomaat.devices.device_watch import DeviceWatch
@@ -38,10 +39,11 @@ from tomaat.scheduling.local_engine import LocalEngine, end_left_over
 
 log = structlog.get_logger()
 
-CODE = Path(tomaat.__file__).resolve().parents[1]  #: where relative paths of tasks begin, in a clone
 UNASKED_SECONDS = 60.0  #: after which a node that nobody has asked for anything ends
 BEAT_SECONDS = 1.0
 ENDING_SECONDS = 10.0
+AGAIN_SECONDS = 0.1  #: after which connections are taken again, where the machine refused one
+MOST_UNGREETED = 64  #: connections that have not shown yet that they know the secret
 
 
 class Node:
@@ -62,6 +64,8 @@ class Node:
         self.ending = False
         self.connections: set[threading.Thread] = set()
         self.ends: set[socket.socket] = set()  #: of the connections
+        self.ungreeted: set[socket.socket] = set()
+        code_sha256()  # now, as it was imported
 
     def run(self) -> None:
         """Serve until told to end; the main thread, with which all workers would end."""
@@ -91,6 +95,9 @@ class Node:
         """Find the sources, and get ready to start workers on them."""
         if told["version"] != tomaat.__version__:
             outbox.say(refused=f"it has version {tomaat.__version__}, and TaskScheduling {told['version']}")
+            return
+        if told.get("code") != code_sha256():
+            outbox.say(refused="its code is not TaskScheduling's: bring both to one commit, and restart both")
             return
         configure_logging("node", told["log_format"], told["log_level"])
         try:
@@ -144,14 +151,32 @@ class Node:
     # Connections
 
     def _accept(self) -> None:
-        while True:
+        """Take connections as long as this node serves, whatever becomes of one."""
+        refused = False
+        while not self.ending:
             try:
                 end, _ = self.listener.accept()
-            except OSError:
-                return
+            except OSError as error:  # no descriptor is left, or the other end was gone at once
+                if not self.ending and not refused:
+                    log.warning("connection.not_taken", reason=error.strerror, then="it is tried again")
+                refused = True
+                time.sleep(AGAIN_SECONDS)
+                continue
+            refused = False
+            if len(self.ungreeted) >= MOST_UNGREETED:
+                end.close()
+                continue
+            self.ungreeted.add(end)
             thread = threading.Thread(target=self._serve, args=(end,), name="connection", daemon=True)
-            self.connections = {each for each in self.connections if each.is_alive()} | {thread}
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError as error:
+                self.ungreeted.discard(end)
+                end.close()
+                log.warning("connection.not_taken", reason=str(error))
+                time.sleep(AGAIN_SECONDS)
+            else:
+                self.connections = {each for each in self.connections if each.is_alive()} | {thread}
 
     def _serve(self, end: socket.socket) -> None:
         """Serve one connection until it ends."""
@@ -159,18 +184,20 @@ class Node:
         with end:
             try:
                 stream, purpose = greet(end, self.secret)
+                self.ungreeted.discard(end)
                 what = purpose.get("what")
                 if what == "node":
                     self._obey(stream, purpose)
                 elif what == "worker" and self.engine is not None:
                     HeldWorker(stream, self.files, self.engine, lambda: self.ending).serve()
                 elif what == "there":
-                    self._take_files(stream, inside(self.files.workers, purpose.get("worker")))
+                    self._take_files(stream, purpose.get("worker"))
                 elif what == "back":
                     give_files(stream, inside(self.files.workers, purpose.get("worker")))
-            except StreamClosed as error:
+            except OSError as error:
                 log.debug("connection.ended", reason=str(error))
             finally:
+                self.ungreeted.discard(end)
                 self.ends.discard(end)
 
     def _obey(self, stream: Stream, told: dict[str, Any]) -> None:
@@ -194,16 +221,22 @@ class Node:
             self.ending = True
             self.waker.wake()
 
-    def _take_files(self, stream: Stream, worker: Path) -> None:
+    def _take_files(self, stream: Stream, name: object) -> None:
         """Take files of tickets and of tasks for one worker."""
-        while True:
-            asked = stream.hear()
-            try:
-                self._do(stream, worker, asked)
-            except StreamClosed:
-                raise
-            except OSError as error:
-                answer(stream, error)
+        if name not in self.files.held:
+            raise StreamClosed("there is no such worker")
+        worker = inside(self.files.workers, name)
+        try:
+            while True:
+                asked = stream.hear()
+                try:
+                    self._do(stream, worker, asked)
+                except StreamClosed:
+                    raise
+                except OSError as error:
+                    answer(stream, error)
+        finally:
+            self.files.end_taking(worker)
 
     def _do(self, stream: Stream, worker: Path, asked: dict[str, Any]) -> None:
         match asked:
@@ -216,24 +249,9 @@ class Node:
                 self.files.drop(worker, name)
                 answer(stream, None)
             case {"tasks": told}:
-                self._take_tasks(stream, told)
+                take_tasks(stream, self.files, told)
             case _:
                 raise StreamClosed("nothing that a node does")
-
-    def _take_tasks(self, stream: Stream, told: list[dict[str, Any]]) -> None:
-        """Take what this node lacks of the folder of tasks, each file once, and then have all of it."""
-        lacking = self.files.lacking(told)
-        answer(stream, None, lacks=lacking)
-        faults = []
-        for place in lacking:
-            draft = self.files.draft()
-            faults.append(take_file(stream, draft, sha256=told[place]["sha256"]))
-            if faults[-1] is None:
-                self.files.keep(draft, told[place])
-        fault = next(filter(None, faults), None)
-        if fault is None:
-            self.files.set_tasks(told)
-        answer(stream, fault)
 
 
 def sources_of(
@@ -246,6 +264,23 @@ def sources_of(
     else:
         chosen = {key: services for key, services in wanted.items() if key in gpus or (not gpus and CPU.fullmatch(key))}
     return find_sources(node, wanted=chosen, devices=devices, memory_bytes=memory_bytes) if chosen else []
+
+
+def take_tasks(stream: Stream, files: NodeFiles, told: list[dict[str, Any]]) -> None:
+    """Take what a node lacks of the folder of tasks, each file once, and then have all that arrived as it was told."""
+    lacking = files.lacking(told)
+    answer(stream, None, lacks=lacking)
+    faults = []
+    for place in lacking:
+        draft = files.draft()
+        fault = take_file(stream, draft, sha256=told[place]["sha256"])
+        if fault is None:
+            files.keep(draft, told[place])
+        elif not isinstance(fault, NotAsSent):
+            faults.append(fault)
+    if not faults:
+        files.set_tasks(told)
+    answer(stream, faults[0] if faults else None)
 
 
 def take_folder(stream: Stream, worker: Path, name: str, files: list[str]) -> None:
@@ -279,6 +314,6 @@ def give_files(stream: Stream, worker: Path) -> None:
         if path.is_symlink() or not path.is_file():
             answer(stream, OSError(errno.ENOENT, "there is no such result"))
             continue
-        answer(stream, None)
+        answer(stream, None, size_bytes=path.stat().st_size)
         with suppress(OSError):  # the other end was told
             send_file(stream, path)

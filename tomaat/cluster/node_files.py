@@ -2,13 +2,13 @@
 
 ::
 
-    <top>/files/<sha256>-<time>            a file of the folder of tasks; it stays, so that it travels once
-    <top>/<pid>-<start>/tasks/             the folder of tasks, as it was when a worker was started last
-    <top>/<pid>-<start>/workers/<random>/  all of one worker: copies of the tasks' code, and
+    <top>/files/<sha256>-<time>                   a file of the folder of tasks; it stays, so that it travels once
+    <top>/<host>-<pid>-<start>/tasks/             the folder of tasks, as it was when a worker was started last
+    <top>/<host>-<pid>-<start>/workers/<random>/  all of one worker: copies of the tasks' code, and
         <ticket's folder>/in/  out/<claim>/
 
-Only this user may enter ``top``. What belongs to a program that was killed is removed by a sweeper, which outlives it;
-and at the next start, where that was killed too.
+Only this user may enter ``top``, which is on a disk of the node's own. What belongs to a program that was killed is
+removed by a sweeper, which outlives it; and at the next start on the same host, where that was killed too.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import os
 import re
 import secrets
 import shutil
+import socket
 import stat
 import subprocess
 import time
@@ -31,8 +32,9 @@ from tomaat.cluster.pieces import inside
 from tomaat.processes.misconfigured import Misconfigured
 from tomaat.processes.proc import start_time
 
-OF_PROGRAM = re.compile(r"(\d+)-(\d+)")
-OF_FILE = re.compile(r"[0-9a-f]{64}-\d+")
+HOST = socket.gethostname()
+OF_PROGRAM = re.compile(rf"{re.escape(HOST)}-(\d+)-(\d+)")  #: of this machine: another one's processes are not seen
+OF_FILE = re.compile(r"[0-9a-f]{64}-\d+(-runs)?")
 UNUSED_SECONDS = 30 * 24 * 3600.0  #: after which a file of tasks that no folder holds any longer goes
 PART = ".part"  #: of a file or folder that has not arrived whole
 
@@ -50,9 +52,10 @@ class NodeFiles:
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
             raise Misconfigured(f"TOMAAT_RAY_NODE_DIR: {top} has to be a folder that only its owner may enter")
         self.files = top / "files"
-        self.own = top / f"{os.getpid()}-{start_time(os.getpid())}"
+        self.own = top / f"{HOST}-{os.getpid()}-{start_time(os.getpid())}"
         self.tasks = self.own / "tasks"
         self.workers = self.own / "workers"
+        self.held: set[str] = set()  #: the names of the workers that are there
         self._remove_left_over(top)
         for folder in (self.files, self.own, self.tasks, self.workers):
             folder.mkdir(mode=0o700, exist_ok=True)
@@ -86,7 +89,18 @@ class NodeFiles:
         """Make the folder of a worker."""
         folder = self.workers / secrets.token_hex(8)
         folder.mkdir(mode=0o700)
+        self.held.add(folder.name)
         return folder
+
+    def end_worker(self, worker: Path) -> None:
+        """Remove all of a worker that has ended."""
+        self.held.discard(worker.name)
+        self.end_taking(worker)
+
+    def end_taking(self, worker: Path) -> None:
+        """Remove all of a worker for which nothing comes any longer, unless it is there: whoever is last removes it."""
+        if worker.name not in self.held:
+            shutil.rmtree(worker, ignore_errors=True)
 
     @staticmethod
     def make_out(worker: Path, name: str) -> None:
@@ -110,20 +124,22 @@ class NodeFiles:
         return sorted(found.values())
 
     def draft(self) -> Path:
-        """Name a file that arrives."""
-        return self.files / f"{secrets.token_hex(8)}{PART}"
+        """Name a file that arrives, in what is swept."""
+        return self.own / f"{secrets.token_hex(8)}{PART}"
 
     def keep(self, draft: Path, told: Mapping[str, Any]) -> None:
-        """Keep a file that has arrived whole."""
+        """Keep a file that has arrived whole; a task, which has a link to it, cannot write there."""
+        draft.chmod(0o500 if told.get("runs") else 0o400)
         os.utime(draft, ns=(told["mtime_ns"], told["mtime_ns"]))
         draft.rename(self.files / _name_of(told))
 
     def set_tasks(self, told: Sequence[Mapping[str, Any]]) -> None:
-        """Let the folder of tasks hold these files, all of which have arrived, and no others. Raises ``OSError``."""
+        """Let the folder of tasks hold those of these files that have arrived, and no others. Raises ``OSError``."""
         self.changing.submit(self._set_tasks, told).result()
 
     def _set_tasks(self, told: Sequence[Mapping[str, Any]]) -> None:
         wanted = {inside(self.tasks, each["name"]): self.files / _name_of(each) for each in told}
+        wanted = {place: file for place, file in wanted.items() if file.exists()}
         for place, file in wanted.items():
             if not place.exists() or not place.samefile(file):
                 place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -148,7 +164,7 @@ class NodeFiles:
 
 
 def _name_of(told: Mapping[str, Any]) -> str:
-    name = f"{told.get('sha256')}-{told.get('mtime_ns')}"
+    name = f"{told.get('sha256')}-{told.get('mtime_ns')}{'-runs' if told.get('runs') else ''}"
     if not OF_FILE.fullmatch(name):
         raise OSError(errno.EINVAL, "no file of tasks")
     return name

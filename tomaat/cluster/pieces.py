@@ -19,6 +19,10 @@ class UnwantedFile(Exception):
     """Nobody wants the file any longer."""
 
 
+class NotAsSent(OSError):
+    """A file that changed on its way, or that the other end could not read."""
+
+
 class NotTaken(OSError):
     """The other machine could not take a file; ``errno`` says whether its disk is full."""
 
@@ -72,7 +76,7 @@ def take_file(stream: Stream, place: Path, *, sha256: str | None = None) -> OSEr
                 fault = _written(descriptor, frame[1])
         told = words_of(frame[1]).get("sha256")
         if fault is None and (told != digest.hexdigest() or sha256 not in {None, told}):
-            fault = OSError(errno.EBADMSG, "the file did not arrive as it was sent")
+            fault = NotAsSent(errno.EBADMSG, "the file did not arrive as it was sent")
         whole = fault is None
     finally:
         if descriptor >= 0:

@@ -9,6 +9,7 @@ import select
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +19,9 @@ import structlog
 
 import tomaat
 from tomaat.cluster.bringer import Bringer, TaskFiles
+from tomaat.cluster.code import code_sha256
 from tomaat.cluster.outbox import Outbox
+from tomaat.cluster.pieces import NotTaken
 from tomaat.cluster.remote_worker import RemoteWorker
 from tomaat.cluster.stream import BEAT, LINES, WORDS, Stream, StreamClosed, reach, words_of
 from tomaat.devices.compute_source import ComputeSource
@@ -76,6 +79,8 @@ class RemoteNode:
         self.readings: dict[str, DeviceReading] = {}
         self.streams: set[Stream] = set()  #: all connections to it
         self.outbox: Outbox | None = None
+        #: one worker after the other brings the folder of tasks: the next one finds it there
+        self.bringing = ThreadPoolExecutor(1, thread_name_prefix=f"tasks {place.name}")
         self.lost = False
 
     def reach(self, **purpose: Any) -> Stream:
@@ -101,8 +106,9 @@ class RemoteNode:
     def serve(self, wishes: NodeWishes, ready: Callable[[], None]) -> None:
         """Tell the node what is wanted of it, and hear it until it is gone. Raises ``OSError``."""
         told = {name: getattr(wishes, name) for name in wishes.__dataclass_fields__ if name != "shared_disk"}
+        told |= {"version": tomaat.__version__, "code": code_sha256()}
         told["tasks"] = str(wishes.tasks) if wishes.shared_disk else None
-        stream = self.reach(what="node", version=tomaat.__version__, name=self.place.name, **told)
+        stream = self.reach(what="node", name=self.place.name, **told)
         try:
             stream.end.settimeout(wishes.silent_seconds)
             self.outbox = Outbox(stream)
@@ -116,6 +122,7 @@ class RemoteNode:
                     raise StreamClosed("a frame that was not expected")
         finally:
             self.end()
+            self.bringing.shutdown(wait=False)
             if self.outbox is not None:
                 self.outbox.close()
             if self.outbox is not None:
@@ -145,7 +152,10 @@ class RemoteEngine:
         self.nodes: dict[str, RemoteNode] = {}
         self.tasks = TaskFiles(wishes.tasks)
         self.finder: Finder | None = None
+        self.starting: set[Stream] = set()  #: the connections of workers that are being started
+        self.ending = False  #: all lanes will end
         self.closing = False
+        code_sha256()  # now, as it was imported
 
     # Nodes
 
@@ -207,28 +217,43 @@ class RemoteEngine:
     ) -> RemoteWorker | None:
         """Start a lane's worker on its source's node; see ``Engine``."""
         node = self._node_of(source.name)
-        words = node.reach(what="worker")
-        there, back = None, None
+        streams: list[Stream] = []
+        worker = None
         try:
-            made = words.hear()
-            bringer = None
+            words = self._reach(node, streams, what="worker")
+            made = hear_done(words)
+            back, bringer = None, None
             if not self.wishes.shared_disk:
-                there = node.reach(what="there", worker=made["worker"])
-                back = node.reach(what="back", worker=made["worker"])
-                bringer = Bringer(there, self.tasks)
+                there = self._reach(node, streams, what="there", worker=made["worker"])
+                back = self._reach(node, streams, what="back", worker=made["worker"])
+                bringer = Bringer(there, self.tasks, node.bringing)
             place = Path(made["place"])
             copy = kept if bringer is None else place / bringer.bring_tasks(kept)
             wish = {"source": asdict(source), "kept": str(copy), "lane": lane, "shared": shared, "python": python}
             words.say(start=wish)
             told = hear_start(words, ending)
-            if told is None:
-                node.release(words, there, back)
-                return None
-        except BaseException:
-            node.release(words, there, back)
-            raise
-        pid, started = told["pid"], told["started"]
-        return RemoteWorker(words, back, bringer, pid=pid, started=started, place=place, release=node.release)
+            if told is not None:
+                pid, started = told["pid"], told["started"]
+                worker = RemoteWorker(words, back, bringer, pid=pid, started=started, place=place, release=node.release)
+        except NotTaken as error:
+            raise OSError(f"its node cannot hold files: {error.strerror}") from error
+        except OSError:
+            if not self.ending:
+                raise
+        finally:
+            self.starting.difference_update(streams)
+            if worker is None:
+                node.release(*streams)
+        return worker
+
+    def _reach(self, node: RemoteNode, streams: list[Stream], **purpose: Any) -> Stream:
+        """Make a connection for a worker that is being started, which may be told to end at any moment."""
+        stream = node.reach(**purpose)
+        streams.append(stream)
+        self.starting.add(stream)
+        if self.ending:  # maybe before it was added
+            stream.shut()
+        return stream
 
     def serve_requests(self) -> None:
         """Do nothing: the main thread of the node starts the workers."""
@@ -242,7 +267,10 @@ class RemoteEngine:
         return False
 
     def end_spare(self) -> None:
-        """Do nothing: each node ends its own."""
+        """Start no worker any longer, however much of the folder of tasks is on its way; each node ends its spare."""
+        self.ending = True
+        for stream in list(self.starting):
+            stream.shut()
 
     def close(self) -> None:
         """Let the nodes go, which end their workers then."""
@@ -260,6 +288,11 @@ def hear_start(words: Stream, ending: Callable[[], bool]) -> dict[str, Any] | No
     while not poll.poll(LOOK_SECONDS * 1000):
         if ending():
             return None
+    return hear_done(words)
+
+
+def hear_done(words: Stream) -> dict[str, Any]:
+    """Wait until a node has done its part of a worker's start. Raises ``OSError`` where it is refused."""
     told = words.hear()
     if "refused" in told:
         raise OSError(str(told["refused"]))

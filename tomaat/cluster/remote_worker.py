@@ -41,6 +41,7 @@ from tomaat.messages import (
     FromLane,
     FromWorker,
     GiveUp,
+    MakeRoom,
     MessageRefused,
     NoResult,
     Packed,
@@ -62,6 +63,7 @@ KILL_SECONDS = 10.0  #: after which a worker that was killed counts as ended: it
 SMALL_BYTES = 64 * 1024  #: of inputs that travel for an estimate
 LONGEST_ENDING = 200  #: characters
 AWAY = "was lost with its node, or with the way there"
+CANNOT_HOLD = "was ended, since its node could not hold its files"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,6 +178,12 @@ class RemoteWorker:
         if self.bringer is not None:
             self.bringer.stream.shut()
 
+    def _lose(self, event: str, how: str, **facts: Any) -> None:
+        """End a worker whose node cannot hold files: a ticket spends an attempt, and may run elsewhere."""
+        self.how = how
+        log.error(event, pid=self.pid, **facts)
+        self._shut()
+
     def _tell_lane(self, message: FromWorker) -> None:
         with contextlib.suppress(ChannelClosed):  # the lane has let it go
             self.lane.send(message)
@@ -200,6 +208,9 @@ class RemoteWorker:
                         self.next_inputs = message.inputs.parent.name
                     case Forget():
                         self.next_inputs = None
+                    case MakeRoom():  # no file belongs to it, and another lane waits
+                        self._say(message)
+                        continue
                 self.going.put(message)
         except (ChannelClosed, MessageRefused):
             self.outbox.say(kill=True)
@@ -220,6 +231,8 @@ class RemoteWorker:
                     self._let_go(message, self.bringer)
                 else:
                     self._carry(message, self.bringer)
+        except NotTaken as error:
+            self._lose("node.not_written", CANNOT_HOLD, reason=error.strerror)
         except Exception as error:  # noqa: BLE001 (the lane hears that its worker is lost, whatever it is)
             if not self.over:
                 log.error("node.not_reached", pid=self.pid, error=type(error).__name__, reason=str(error))
@@ -263,7 +276,7 @@ class RemoteWorker:
         except UnwantedFile:
             self._end_unsent(message.key, TaskStopped(key=message.key))
             bringer.drop(ticket)
-        except StreamClosed:
+        except (StreamClosed, NotTaken):  # the next ticket would fare no better
             raise
         except OSError as error:
             self._end_unsent(message.key, end_of_carrying(message.key, error))
@@ -367,6 +380,9 @@ class RemoteWorker:
         if isinstance(message, Packed):
             self.packed.put(message)
             return
+        if isinstance(message, DiskFull) and self.bringer is not None:  # the lane looks at this machine's disk
+            self._lose("node.disk_full", CANNOT_HOLD, key=message.key)
+            return
         self._tell_lane(message)
         if isinstance(message, NoResult):
             self.going.put(message.key)
@@ -400,10 +416,11 @@ class RemoteWorker:
         """Bring a result back; one that is not there is missed by the lane when it is sealed."""
         if self.back is None or job is None:
             return message
+        size_bytes = 0
         try:
             (job.out / FILES).mkdir(exist_ok=True)
             self.back.say(get=f"{job.ticket}/out/{job.out.name}/{DRAFT}")
-            hear_answer(self.back)
+            size_bytes = hear_answer(self.back)["size_bytes"]
             fault = take_file(self.back, job.out / DRAFT)
         except StreamClosed:
             raise
@@ -411,15 +428,21 @@ class RemoteWorker:
             fault = error
         if fault is not None:
             log.error("result.not_fetched", key=message.key, reason=fault.strerror)
-        return DiskFull(key=message.key) if fault is not None and fault.errno in DISK_FULL else message
+        if fault is None or fault.errno not in DISK_FULL:
+            return message
+        leave_hole(job.out / DRAFT, size_bytes)
+        return DiskFull(key=message.key)
+
+
+def leave_hole(place: Path, size_bytes: int) -> None:
+    """Leave a file that takes no room where a result did not fit: the lane waits for room by its size."""
+    with contextlib.suppress(OSError), place.open("wb") as hole:
+        hole.truncate(size_bytes)
 
 
 def end_of_carrying(key: str, error: OSError) -> FromWorker:
-    """Tell how a claim ends whose files could not be brought."""
-    if error.errno in DISK_FULL:
-        return DiskFull(key=key)
+    """Tell how a claim ends whose files could not be read here."""
     reference = secrets.token_hex(4)
-    where = "its node" if isinstance(error, NotTaken) else "this machine"
-    log.error("inputs.not_brought", key=key, reference=reference, where=where, reason=error.strerror)
-    told = f"Its input could not be brought to a node: a fault of {where}."
+    log.error("inputs.not_brought", key=key, reference=reference, reason=error.strerror)
+    told = "Its input could not be brought to a node: a fault of this machine."
     return TaskCrashed(key=key, error=type(error).__name__, told=told, reference=reference)

@@ -11,6 +11,7 @@ import json
 import secrets
 import socket
 import struct
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -24,7 +25,15 @@ PIECE_BYTES = 1024**2
 LARGEST_FRAME = PIECE_BYTES + 64 * 1024
 #: A list of many files is one frame of words; only who knows the secret can send one.
 LARGEST_WORDS = 64 * 1024**2
-GREETING_SECONDS = 10.0
+GREETING_SECONDS = 10.0  #: that a whole greeting may take
+#: A way that is cut, or that a firewall forgets while nothing is said, is noticed.
+KEPT_ALIVE = {
+    socket.TCP_NODELAY: 1,
+    socket.TCP_KEEPIDLE: 30,
+    socket.TCP_KEEPINTVL: 10,
+    socket.TCP_KEEPCNT: 6,
+    socket.TCP_USER_TIMEOUT: 300_000,  # milliseconds: longer than a busy disk lets the other end wait
+}
 NONCE_BYTES = 32
 SMALL_BYTES = 64 * 1024  #: of a frame that is copied behind its head, to be one packet
 
@@ -38,8 +47,11 @@ class Stream:
 
     def __init__(self, end: socket.socket) -> None:
         self.end = end
-        with suppress(OSError):  # a pair of sockets of this machine has no such option
-            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.deadline: float | None = None  #: of all that is received, as long as it is a greeting
+        with suppress(OSError):  # a pair of sockets of this machine has no such options
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for option, value in KEPT_ALIVE.items():
+                end.setsockopt(socket.IPPROTO_TCP, option, value)
 
     def send(self, kind: bytes, data: bytes | memoryview = b"") -> None:
         """Send a frame. Raises ``StreamClosed``."""
@@ -78,13 +90,31 @@ class Stream:
         parts = bytearray(size)
         view, got = memoryview(parts), 0
         try:
-            while got < size and (count := self.end.recv_into(view[got:], size - got, socket.MSG_WAITALL)):
+            while got < size and (count := self._receive_into(view[got:])):
                 got += count
         except OSError as error:
             raise StreamClosed(f"nothing came ({type(error).__name__})") from error
         if got < size:
             raise StreamClosed("the other end has closed it")
         return parts
+
+    def _receive_into(self, view: memoryview) -> int:
+        if self.deadline is not None:
+            left = self.deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            self.end.settimeout(left)
+        return self.end.recv_into(view, len(view), socket.MSG_WAITALL)
+
+    def begin_greeting(self) -> None:
+        """Let all that follows end within the time of a greeting."""
+        self.deadline = time.monotonic() + GREETING_SECONDS
+        self.end.settimeout(GREETING_SECONDS)
+
+    def end_greeting(self) -> None:
+        """Wait from now on as long as it takes."""
+        self.deadline = None
+        self.end.settimeout(None)
 
     def shut(self) -> None:
         """Let whoever sends or receives notice that it has ended; any thread may call it."""
@@ -112,12 +142,13 @@ def reach(host: str, port: int, secret: bytes, **purpose: Any) -> Stream:
     """Connect to a node, and say what for. Raises ``StreamClosed`` where it does not know the secret, ``OSError``."""
     stream = Stream(socket.create_connection((host, port), timeout=GREETING_SECONDS))
     try:
+        stream.begin_greeting()
         show_secret(stream, secret)
         stream.say(**purpose)
+        stream.end_greeting()
     except BaseException:
         stream.close()
         raise
-    stream.end.settimeout(None)
     return stream
 
 
@@ -131,8 +162,8 @@ def show_secret(stream: Stream, secret: bytes) -> None:
 
 def greet(end: socket.socket, secret: bytes) -> tuple[Stream, dict[str, Any]]:
     """Take a connection; return it, and what it is for. Raises ``StreamClosed`` where the other does not know it."""
-    end.settimeout(GREETING_SECONDS)
     stream = Stream(end)
+    stream.begin_greeting()
     own = secrets.token_bytes(NONCE_BYTES)
     try:
         end.sendall(own)
@@ -143,7 +174,7 @@ def greet(end: socket.socket, secret: bytes) -> tuple[Stream, dict[str, Any]]:
         raise StreamClosed("it does not know the secret")
     end.sendall(proof(secret, b"node", own, theirs))
     purpose = stream.hear()
-    end.settimeout(None)
+    stream.end_greeting()
     return stream, purpose
 
 

@@ -166,9 +166,9 @@ class Scheduler:
         for each in running.lanes:
             each.lane.stop()
         if running.is_ended:
+            del self.running[name]  # first: what follows is done once, whatever fails
             self._close(running)
             self.sources.release(running.lease)
-            del self.running[name]
             log.warning("source.left", source=name)
 
     def ask_to_reload(self) -> None:
