@@ -10,7 +10,7 @@ KINDS := requirements-onnx.txt requirements-nnunet.txt requirements-monai.txt re
 ARGS ?=
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: help demo serve reload keys manager sources backup doctor docs pictures test test-quick check check-python check-page benchmark benchmark-peers mutants chaos
+.PHONY: help demo serve reload keys manager sources backup doctor docs pictures test test-quick test-thorough check check-python check-page benchmark benchmark-peers mutants chaos
 .PHONY: image image-check
 .PHONY: train-inner-ear evaluate-inner-ear clean
 .DEFAULT_GOAL := help
@@ -57,8 +57,11 @@ docs: $(VENV)/requirements-docs  ## build the documents' site into .cache/site
 pictures: $(VENV)/requirements-dev  ## take the documents' pictures again, into docs/pictures
 	@$(VENV)/bin/python -m tools.pictures
 
-test: $(VENV)/requirements-dev  ## run all tests; ARGS="-k queue -x" goes to pytest
-	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+test: $(VENV)/requirements-dev  ## run the tests; ARGS="-k queue -x" goes to pytest
+	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not thorough" $(ARGS)
+
+test-thorough: $(VENV)/requirements-dev  ## run the tests that make test leaves out: further cases, a quarter of an hour
+	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m thorough $(ARGS)
 
 test-quick: $(VENV)/requirements-dev  ## run the quick tests, in three minutes: no whole service, no browser
 	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" tests/unit tests/integration tomaat Inputs $(ARGS)

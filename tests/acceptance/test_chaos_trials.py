@@ -1,5 +1,7 @@
 """The trials that are no cell of the fault matrix, and the checker's verdict over all that happened."""
 
+import pytest
+
 from tests.chaos import trials
 from tests.chaos.Stage import Stage
 from tests.chaos.Verdict import assert_clean
@@ -10,11 +12,13 @@ def test_an_outage_of_postgresql_longer_than_a_lease_reruns_nothing_and_spends_n
     assert set(trials.outlast_an_outage(stage)) == {(1, 0)}
 
 
+@pytest.mark.thorough
 def test_clocks_an_hour_off_change_nothing(stage, tmp_path):
     need("gcc", "/usr/include/stdio.h")
     trials.shift_clocks(stage, trials.build_clock(tmp_path))
 
 
+@pytest.mark.thorough
 def test_a_database_whose_clock_is_set_starts_fails_and_deletes_nothing(tmp_path):
     own = Stage(tmp_path)
     try:
@@ -43,6 +47,7 @@ def test_after_all_of_this_nothing_is_lost_twice_stale_wrong_leaked_orphaned_or_
     assert_clean(stage)
 
 
+@pytest.mark.thorough
 def test_tasks_that_behave_badly_harm_no_neighbour(tmp_path):
     own = Stage(tmp_path, ATTEMPTS="2")
     try:

@@ -54,6 +54,7 @@ def instance(shared):
     return shared
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("door", DOORS)
 def test_a_door_killed_under_load_and_started_again_goes_on(instance, door):
     tickets = submit_some(instance, 20)
@@ -65,6 +66,7 @@ def test_a_door_killed_under_load_and_started_again_goes_on(instance, door):
     check_all(instance, tickets)
 
 
+@pytest.mark.thorough
 def test_all_doors_killed_at_once_and_started_again_go_on(instance):
     tickets = submit_some(instance, 10, seconds=0.3)
     for door in DOORS:
@@ -199,6 +201,7 @@ def test_a_scheduler_stopped_for_longer_than_its_lease_cannot_complete_what_anot
     stale.wait(15)
 
 
+@pytest.mark.thorough
 def test_postgresql_killed_under_load_and_started_again_loses_nothing(own_service, tmp_path):
     server = PrivatePostgres(tmp_path / "own-postgres")
     url = server.start()

@@ -122,6 +122,7 @@ def test_one_of_four_is_cancelled_and_its_lane_goes_on(meeting):
         assert instance.wait(ticket)["state"] == "succeeded"
 
 
+@pytest.mark.thorough
 def test_a_killed_scheduler_takes_all_workers_with_it_and_loses_nothing(meeting):
     instance = meeting(LEASE_SECONDS="3")
     stay(instance)
@@ -138,6 +139,7 @@ def test_a_killed_scheduler_takes_all_workers_with_it_and_loses_nothing(meeting)
     assert not set(killed.values()) & set(workers(instance).values())
 
 
+@pytest.mark.thorough
 def test_a_stopping_scheduler_puts_the_tickets_of_all_lanes_back(meeting):
     instance = meeting(GRACE_SECONDS="0.5")
     stay(instance)

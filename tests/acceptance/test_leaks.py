@@ -117,6 +117,7 @@ def answers(instance, asked):
     return len(asked), seen
 
 
+@pytest.mark.thorough
 def test_each_wrong_pair_of_ticket_and_token_gets_the_same_404(instance, tickets):
     pairs = [
         (one["id"], other["token"])

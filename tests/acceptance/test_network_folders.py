@@ -258,7 +258,6 @@ def test_a_folder_that_changes_while_tickets_run_is_neither_loaded_unasked_nor_u
     assert trusted.returncode == 0, trusted.stdout
     assert end(slow) == (former, "liver")
     assert end(ask(instance, "Changing", scans, mirroring="false")) == (later, "spleen")
-    assert instance.status(waiting)["state"] in {"submitted", "queued"}, "no source offers what it was sent for"
 
     (folder / "tomaat.yaml").write_text(SLOW)
     shutil.copy(place / "Twots/network.ts", folder)

@@ -56,6 +56,8 @@ def test_numbers_are_sent_by_keyboard_alone_and_their_sum_comes_back(visit):
     page.keyboard.press("Tab")
     expect(page.get_by_role("textbox", name="Label")).to_be_focused()
     page.keyboard.press("Tab")
+    expect(page.get_by_label("Priority")).to_be_focused()
+    page.keyboard.press("Tab")
     expect(page.get_by_role("button", name="Send")).to_be_focused()
     check_access(page)
     page.keyboard.press("Enter")

@@ -260,7 +260,11 @@ def others():
 
 @pytest.mark.parametrize(
     ("wanted", "names"),
-    [("nrrd", ["no-code.nii", "micrometres.nii"]), ("mha", ["no-space.nrrd", "size.mha"]), ("seg.nrrd", ["scan.zip"])],
+    [
+        ("nrrd", ["no-code.nii", "micrometres.nii"]),
+        pytest.param("mha", ["no-space.nrrd", "size.mha"], marks=pytest.mark.thorough),
+        pytest.param("seg.nrrd", ["scan.zip"], marks=pytest.mark.thorough),
+    ],
     ids=["nrrd", "mha", "seg.nrrd"],
 )
 def test_labels_in_another_format_are_seen_over_what_the_service_read(visit, ball, others, wanted, names):

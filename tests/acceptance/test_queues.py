@@ -4,6 +4,8 @@ import heapq
 import random
 import textwrap
 
+import pytest
+
 from tests.service import Service
 
 FOUR = '{"cpu-0": null, "cpu-1": null, "cpu-2": null, "cpu-3": null}'
@@ -22,6 +24,7 @@ def makespan(instance: Service) -> float:
     return float(row.seconds)
 
 
+@pytest.mark.thorough
 def test_mixed_tickets_on_four_sources_end_near_list_scheduling(own_service):
     """The figure itself is the benchmark's business; here twice the bound, since the machine may be busy."""
     instance = own_service(COMPUTE_SOURCES=FOUR)

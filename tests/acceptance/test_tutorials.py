@@ -168,7 +168,14 @@ def is_seen(shown: str, printed: str) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "tutorial", ["tutorial.md", "tutorial-folder.md", "first-terminal.md", "first-script.md", "first-operator.md"]
+    "tutorial",
+    [
+        "tutorial.md",
+        "tutorial-folder.md",
+        "first-terminal.md",
+        pytest.param("first-script.md", marks=pytest.mark.thorough),
+        "first-operator.md",
+    ],
 )
 def test_a_tutorial_can_be_followed_word_by_word(reader, tutorial):
     for _ in reader.follow(tutorial):

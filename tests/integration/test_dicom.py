@@ -469,7 +469,7 @@ def test_blank_slices_of_a_series_are_taken(tmp_path, reader):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("slope", ["1", "1.5"])
+@pytest.mark.parametrize("slope", [pytest.param("1", marks=pytest.mark.thorough), "1.5"])
 @pytest.mark.parametrize("syntax", EXACT.values(), ids=list(EXACT))
 def test_a_large_image_fits_the_forks_memory(syntax, slope, tmp_path):
     reader = VolumeReader(largest_voxel_bytes=2**32)

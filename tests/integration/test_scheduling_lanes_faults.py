@@ -169,7 +169,8 @@ def test_a_broken_sentence_of_a_task_reaches_its_client_cleaned(play):
     worker = play.begin()
     (first,) = play.queue(1)
     one = worker.hear(Perform)
-    said = {"is": "TicketRefused", "key": one.key, "detail": "series 1.2.3\0 of caf\udce9.dcm", "errors": []}
+    said = {"is": "TicketRefused", "key": one.key, "detail": "series 1.2.3\0 of caf\udce9.dcm"}
+    said |= {"errors": [], "now": False}
     worker.channel.end.send(json.dumps(said).encode())
     play.until_state(first, "failed")
     assert play.row(first).error["detail"] == "series 1.2.3\ufffd of caf\ufffd.dcm"

@@ -13,8 +13,8 @@ from tomaat.tickets.states import SUBMITTED
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONDITIONS = """
-[checks.positive_data_acceptance]  # conditions and ranges that do not hold are no faults of the request
-expected-statuses = ["2xx", "3xx", "404", "409", "410", "412", "416"]
+[checks.positive_data_acceptance]  # no faults of the request: conditions that do not hold, a key without the right
+expected-statuses = ["2xx", "3xx", "403", "404", "409", "410", "412", "416"]
 
 [auth.openapi.key]
 api_key = "key-of-anna"

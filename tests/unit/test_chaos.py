@@ -7,7 +7,7 @@ from tests.chaos.moments import MOMENTS
 DAYS = [some_cells(part) for part in range(PARTS)]
 
 
-def test_each_cell_is_tried_once_in_five_days():
+def test_each_cell_is_tried_once_in_ten_days():
     cells = [cell for day in DAYS for cell in day]
     assert len(cells) == len(CELLS)
     assert set(cells) == set(CELLS)

@@ -80,7 +80,7 @@ SUBMITTED = st.lists(st.tuples(st.sampled_from(SERVICES), SECONDS), max_size=20)
 
 
 @pytest.mark.slow
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(SUBMITTED, queues() | queues(loading=True))
 def test_each_ticket_goes_once_to_the_queue_that_can_run_it_and_where_it_begins_first(submitted, made):
     moves = assign(submitted, made)
@@ -108,7 +108,7 @@ def test_each_ticket_goes_once_to_the_queue_that_can_run_it_and_where_it_begins_
 
 
 @pytest.mark.slow
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(queues() | queues(loading=True))
 def test_only_idle_sources_take_tickets_that_they_can_run_and_none_is_doubled(made):
     by_name = {each.source: each for each in made}
@@ -122,7 +122,7 @@ def test_only_idle_sources_take_tickets_that_they_can_run_and_none_is_doubled(ma
 
 
 @pytest.mark.slow
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(queues())
 def test_no_source_stays_idle_while_it_could_run_what_waits_behind_another(made):
     moves = rebalance(made)
@@ -136,7 +136,7 @@ def test_no_source_stays_idle_while_it_could_run_what_waits_behind_another(made)
 
 
 @pytest.mark.slow
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(queues(loading=True))
 def test_a_source_stays_idle_only_where_loading_takes_longer_than_waiting(made):
     expectations = Expectations(made)

@@ -404,6 +404,7 @@ def test_a_status_has_exactly_the_fields_of_the_protocol(web):
         "id": ticket["id"],
         "label": None,
         "service": "FloatComputation",
+        "priority": "normal",
         "state": "queued",
         "position": 3,
         "compute_source": "here/gpu-0",

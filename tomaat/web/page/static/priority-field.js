@@ -4,9 +4,9 @@ import { make } from "./dom.js";
 import { makeFrame } from "./fields.js";
 
 const PRIORITIES = {
-  "": "Usual",
+  "": "Normal",
   urgent: "Urgent: before all others",
-  night: "Night: when nothing else waits",
+  night: "Night: after all others",
 };
 
 export function makePriorityField() {
