@@ -151,8 +151,7 @@ class Settings(BaseSettings):
         default=12.0,
         gt=0,
         le=HUNDRED_YEARS_HOURS,
-        description="Hours of waiting after which a ticket counts as of the next higher priority: `night` as `normal`, "
-        "then as `urgent`.",
+        description="Hours of waiting after which a ticket of the `night` counts as `normal`.",
     )
     WITHDRAW_HOURS: float = Field(
         default=72.0,

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from tomaat.devices.need import Need
 from tomaat.manager.choosing import assign, rebalance
+from tomaat.manager.turns import LastTurns
 from tomaat.tickets.priorities import NORMAL, RANKS
 from tomaat.tickets.queue import NOBODY, Placement, Queue, Share, Waiting
 
@@ -92,8 +92,8 @@ class Simulation:
         self.warm: dict[str, list[str]] = {f"cpu-{number}": [] for number in range(machines)}
         self.loadings = 0
         self.lines: dict[str, list[Waiting]] = {f"cpu-{number}": [] for number in range(machines)}
-        #: When each lane that performs ends, and the key whose ticket that is.
-        self.until: dict[str, list[tuple[float, str]]] = {source: [] for source in self.lines}
+        self.given: dict[str, LastTurns] = {}
+        self.until: dict[str, list[float]] = {source: [] for source in self.lines}  #: when each lane that performs ends
         self.waits: dict[int, float] = {}
         self.now = 0.0
 
@@ -104,7 +104,7 @@ class Simulation:
         while events:
             self.now, number, ended, until = heapq.heappop(events)
             if ended:
-                self.until[ended].remove((until, self._key(number)))
+                self.until[ended].remove(until)
             else:
                 self._arrive(number)
             self._rebalance()
@@ -113,7 +113,7 @@ class Simulation:
                     ticket = self.lines[source].pop(0).ticket
                     begins = self.now + self._load(source, self.services[ticket])
                     ends = begins + self.durations[ticket]
-                    self.until[source].append((ends, self._key(ticket)))
+                    self.until[source].append(ends)
                     self.waits[ticket] = begins - self.arrivals[ticket]
                     heapq.heappush(events, (ends, ticket, source, ends))
         return Outcome(
@@ -146,7 +146,7 @@ class Simulation:
             key=self._key(number),
             rank=self.keys.ranks[number] if self.keys.ranks else RANKS[NORMAL],
         )
-        for move in assign([ticket], self._queues(), self.keys.shares):
+        for move in assign([ticket], self._queues(), self.keys.shares, self.given):
             self._insert(ticket, move)
 
     def _rebalance(self) -> None:
@@ -172,8 +172,7 @@ class Simulation:
                 offers=frozenset((service, "1") for service in services),
                 waiting=tuple(line),
                 durations={},
-                performed=tuple(until - self.now if self.known else 0.5 for until, _ in self.until[source]),
-                held=Counter(key for _, key in self.until[source]),
+                performed=tuple(until - self.now if self.known else 0.5 for until in self.until[source]),
                 lanes=self.lanes,
                 recent=last_used([*self.warm[source], *(each.service for each in line)]),
                 needs=dict.fromkeys(services, need) if self.loading.counted else {},

@@ -25,7 +25,7 @@ def test_every_service_is_shown_with_what_it_is_for_whether_it_is_live_and_its_q
         card = page.get_by_role("listitem").filter(has=page.get_by_role("link", name=offered["name"], exact=True))
         expect(card).to_contain_text(offered["description"])
         expect(card).to_contain_text(offered["intended_use"])
-        expect(card).to_contain_text(re.compile(r"Live, 2 tickets before yours, about \d+ (s|min)"))
+        expect(card).to_contain_text(re.compile(r"Live, 2 tickets wait, about \d+ (s|min); yours takes its turn"))
     headings = page.get_by_role("heading", level=2).all_text_contents()
     apart = headings.index("To try this server with")
     assert {"Dummy", "FloatComputation"} == set(headings[apart + 1 : -1])

@@ -14,6 +14,7 @@ from tomaat.manager.withdrawals import Withdrawals
 from tomaat.storage import Storage
 from tomaat.storage.storage import RESULT
 from tomaat.tickets.manager_store import QueuesNow
+from tomaat.tickets.priorities import NIGHT, NORMAL, RANKS, rank_of
 from tomaat.tickets.question_store import QuestionStore
 from tomaat.tickets.source_store import SourceStore
 from tomaat.tickets.withdrawal_store import WithdrawalStore
@@ -422,13 +423,45 @@ def test_a_ticket_that_an_idle_source_is_about_to_claim_is_left_to_it_for_a_mome
     assert bench.read(ticket).source == ("here/cpu-0" if seconds else "here/cpu-1")
 
 
+def test_who_sends_a_ticket_whenever_the_last_one_was_claimed_takes_turns_with_a_cohort(bench, storage):
+    lane = bench.source()
+    bench.claimed(lane)
+    keeping = manager(bench, storage)
+
+    def send(key):
+        ticket = bench.web.submit(bench.new_ticket(key_name=key))
+        keeping.round()
+        return ticket.id
+
+    cohort = [send("anna") for _ in range(4)]
+    claimed = []
+    for _ in range(5):
+        sent = send("ben")
+        while sent not in claimed:
+            claimed.append(lane.claim(["Add-1"]).id)
+    assert claimed.index(cohort[-1]) < len(claimed) - 1, claimed
+
+
+def test_a_ticket_of_the_night_that_was_raised_has_its_turn_at_once(bench, storage):
+    bench.claimed(bench.source())
+    keeping = manager(bench, storage, poll_seconds=3600.0)
+    night = bench.web.submit(bench.new_ticket(priority=NIGHT))
+    assert any(keeping.round() for _ in range(50)), "all duties are done"
+    bench.run("UPDATE tickets SET created = created - interval '13 hours' WHERE id = :id", id=night.id)
+    keeping.rules = replace(keeping.rules, wait_limit_hours=24.0)
+    keeping.duties_at = 0.0
+    assert any(keeping.round() for _ in range(50)), "then nothing is left to do until the next poll"
+    raised = bench.read(night)
+    assert (raised.state, rank_of(raised.queue_order)) == ("queued", RANKS[NORMAL])
+
+
 def test_a_source_that_became_idle_costs_no_look_where_nothing_waits_elsewhere(bench, storage):
     looks = []
     for name in ("here/cpu-0", "here/cpu-1"):
         bench.source(name)
     keeping = manager(bench, storage, poll_seconds=3600.0)
     keeping.round()
-    keeping.store.read = lambda: looks.append(1) or QueuesNow(queues=[], submitted=[])
+    keeping.store.read = lambda **_: looks.append(1) or QueuesNow(queues=[], submitted=[])
     idle = Hint(IDLE, "here/cpu-0")
     keeping.round({idle})
     assert looks == []

@@ -4,7 +4,7 @@ import pytest
 
 from tomaat.access.key_store import KeyStore
 from tomaat.manager.choosing import assign
-from tomaat.tickets.manager_store import FRONT, NO_TIME
+from tomaat.tickets.manager_store import ANY_TIME, FRONT, NO_TIME
 from tomaat.tickets.operator_store import OperatorStore
 from tomaat.tickets.priorities import NIGHT, NORMAL, RANKS, URGENT, rank_of
 from tomaat.tickets.queue import Share
@@ -45,11 +45,13 @@ def test_a_single_ticket_is_claimed_before_the_cohort_of_another_key_that_came_f
     single = send(bench, "ben")
     assert bench.read(single).state == "submitted"
     place(bench)
-    assert line(bench) == [single.id, *cohort]
+    assert line(bench) == [cohort[0], single.id, *cohort[1:]], "the first one of the cohort came first"
     outlook = bench.outlook(single)
-    assert (outlook.position, bench.outlook(bench.web.find(cohort[0])).position) == (1, 2)
-    lane.succeed(bench.running, sha256="0" * 64, size_bytes=1, seconds=1.0)
-    assert lane.claim(["Add-1"]).id == single.id
+    assert (outlook.position, bench.outlook(bench.web.find(cohort[1])).position) == (2, 3)
+    for ticket in (cohort[0], single.id):
+        lane.succeed(bench.running, sha256="0" * 64, size_bytes=1, seconds=1.0)
+        bench.running = lane.claim(["Add-1"])
+        assert bench.running.id == ticket
 
 
 def test_tickets_without_a_key_are_one_keys(bench, lane):
@@ -58,7 +60,7 @@ def test_tickets_without_a_key_are_one_keys(bench, lane):
     anna = [send(bench, "anna").id for _ in range(2)]
     more = send(bench).id
     place(bench)
-    assert line(bench) == [anna[0], strangers[0], strangers[1], anna[1], strangers[2], more]
+    assert line(bench) == [strangers[0], anna[0], strangers[1], anna[1], strangers[2], more]
 
 
 def test_turns_go_on_behind_a_queue_of_which_the_front_alone_is_read(bench, lane):
@@ -71,7 +73,7 @@ def test_turns_go_on_behind_a_queue_of_which_the_front_alone_is_read(bench, lane
         place(bench)
     single = send(bench, "ben").id
     place(bench)
-    assert line(bench) == [single, *cohort, *more]
+    assert line(bench) == [cohort[0], single, *cohort[1:], *more]
     (queue,) = bench.manager.queues()
     assert queue.queued_seconds == pytest.approx(many + 3, abs=1), "the front's last one counts again in a moment"
     assert {part.key for part in queue.parts} == {"anna", "ben"}
@@ -91,12 +93,41 @@ def test_urgent_goes_first_and_night_counts_as_normal_once_it_has_waited_for_lon
     place(bench)
     assert line(bench)[:2] == [urgent.id, night.id]
     assert rank_of(bench.read(night).queue_order) == RANKS[NORMAL]
-    assert bench.manager.unqueue_raised() == [], "it has its place"
-    bench.run("UPDATE tickets SET created = created - interval '99 hours' WHERE id = :id", id=night.id)
-    assert bench.manager.unqueue_raised() == [night.id]
+    bench.run("UPDATE tickets SET created = created - interval '99 hours' WHERE id <> :id", id=other.id)
+    assert bench.manager.unqueue_raised() == [], "nothing is urgent since it has waited"
+
+
+def test_by_a_clock_that_was_just_set_a_ticket_of_the_night_is_not_normal(bench, lane):
+    night = send(bench, "anna", NIGHT)
+    bench.run("UPDATE tickets SET created = created - interval '13 hours' WHERE id = :id", id=night.id)
+    ranks = {within: bench.manager.read(within=within).submitted[0].rank for within in (NO_TIME, ANY_TIME)}
+    assert ranks == {NO_TIME: RANKS[NIGHT], ANY_TIME: RANKS[NORMAL]}
+
+
+def test_what_waits_in_a_queue_without_a_turn_gets_one_soon(bench, lane):
+    first = send(bench, "anna")
+    bench.queue(first, SOURCE)
+    bench.run("UPDATE tickets SET queue_order = 5 WHERE id = :id", id=first.id)
+    urgent, front = send(bench, "ben", URGENT), send(bench, "ben")
+    bench.web.move_to_front(front, operator="olga")
     place(bench)
-    assert line(bench)[:2] == [night.id, urgent.id]
-    assert rank_of(bench.read(night).queue_order) == RANKS[URGENT]
+    assert line(bench) == [front.id, first.id, urgent.id], "it is about to be claimed"
+    assert bench.manager.unqueue_raised() == []
+    bench.run("UPDATE tickets SET created = created - interval '11 seconds' WHERE state = 'queued'")
+    assert bench.manager.unqueue_raised() == [first.id]
+    place(bench)
+    assert line(bench) == [front.id, urgent.id, first.id]
+    assert bench.manager.unqueue_raised() == []
+
+
+def test_what_an_operator_moves_to_the_front_while_it_gets_its_turn_stays_there(bench, lane):
+    cohort = [send(bench, "anna") for _ in range(3)]
+    reading = bench.manager.read()
+    moves = assign(reading.submitted, reading.queues)
+    moved = bench.web.move_to_front(cohort[-1], operator="olga")
+    bench.manager.assign(moves)
+    assert line(bench) == [cohort[-1].id, cohort[0].id, cohort[1].id]
+    assert bench.read(moved).queue_order == moved.queue_order
 
 
 def test_what_comes_back_from_a_source_goes_first_again(bench, lane):
@@ -104,24 +135,39 @@ def test_what_comes_back_from_a_source_goes_first_again(bench, lane):
     place(bench)
     assert lane.put_back(bench.running)
     place(bench)
-    assert line(bench) == [bench.running.id, *cohort]
+    assert line(bench) == [bench.running.id, *cohort], "of those that are next it came first"
+
+
+def end(bench, key, seconds, state="succeeded"):
+    """Enter a ticket that has just ended."""
+    bench.force(
+        """INSERT INTO tickets (token_hash, service, interface_hash, folder, state, source, key_name, started,
+             finished, result_sha256, result_bytes)
+           SELECT '\\x00', 'Add', 'Add-1', :folder, :state, 'here/cpu-0', :key,
+             at - make_interval(secs => :seconds), at, 'x', 1
+           FROM (SELECT clock_timestamp() - interval '5 seconds' AS at) a""",
+        folder=f"ended-{seconds}",
+        key=key,
+        state=state,
+        seconds=seconds,
+    )
+
+
+def test_what_runs_after_a_clock_was_set_back_is_counted(bench, lane):
+    shares = ShareStore(bench.database)
+    end(bench, "anna", 40)
+    shares.count()
+    bench.run("UPDATE shares SET counted = counted + interval '1 day'")
+    end(bench, "ben", 20)
+    shares.count()
+    assert shares.read()["ben"].used_seconds[RANKS[NORMAL]] == pytest.approx(20, rel=0.01)
 
 
 def test_what_each_key_used_is_counted_once_and_half_of_it_is_forgotten_in_an_hour(bench, lane):
     shares = ShareStore(bench.database)
     KeyStore(bench.database).make("ben", None, weight=2.0)
     for key, state, seconds in (("anna", "succeeded", 40), ("anna", "failed", 20), (None, "failed", 8)):
-        bench.force(
-            """INSERT INTO tickets (token_hash, service, interface_hash, folder, state, source, key_name, started,
-                 finished, result_sha256, result_bytes)
-               SELECT '\\x00', 'Add', 'Add-1', :folder, :state, 'here/cpu-0', :key,
-                 at - make_interval(secs => :seconds), at, 'x', 1
-               FROM (SELECT clock_timestamp() - interval '5 seconds' AS at) a""",
-            folder=f"ended-{seconds}",
-            key=key,
-            state=state,
-            seconds=seconds,
-        )
+        end(bench, key, seconds, state)
     normal = RANKS[NORMAL]
     for _ in range(2):
         shares.count()

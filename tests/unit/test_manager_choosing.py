@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from benchmarks.simulate_queues import Loading, list_scheduling, simulate
 from tomaat.devices.need import Need
 from tomaat.manager.choosing import MOST_TAKEN, Expectations, assign, rebalance
+from tomaat.tickets.priorities import order_of
 from tomaat.tickets.queue import Queue, Waiting
 
 SERVICES = ("A", "B", "C")
@@ -206,6 +207,16 @@ def test_a_ticket_that_outgrew_a_source_is_run_by_a_larger_one_only():
 
 def test_the_oldest_ticket_moves_first():
     made = [queue("busy", waiting(5), waiting(6), running=10), queue("older", waiting(2), running=10), queue("idle")]
+    assert [(move.ticket, move.from_source) for move in rebalance(made)] == [(2, "older")]
+
+
+def test_turns_of_two_queues_do_not_tell_which_ticket_moves_first():
+    """An old queue's turns are far on; by priority and age its ticket goes first all the same."""
+    older = replace(waiting(2), order=order_of(2, 10**9, 2))
+    newer = replace(waiting(5), order=order_of(2, 0, 5))
+    night = replace(waiting(1), order=order_of(3, 0, 1))
+    lines = {"busy": newer, "night": night, "older": older}
+    made = [*(queue(name, first, running=10) for name, first in lines.items()), queue("idle")]
     assert [(move.ticket, move.from_source) for move in rebalance(made)] == [(2, "older")]
 
 

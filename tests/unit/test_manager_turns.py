@@ -91,27 +91,66 @@ def test_nothing_starves_beside_keys_that_send_a_new_ticket_whenever_one_begins(
     """``others`` always keep so many tickets waiting, of so many seconds; one lane takes the first one each time."""
     line = queued([waiting(number, "cohort", seconds=10.0) for number in range(cohort)])
     keys = {f"key-{place}": (many, seconds) for place, (many, seconds) in enumerate(others)}
-    last, number = cohort - 1, cohort
+    last, number, given = cohort - 1, cohort, {}
     most = sum(many + 2 + 10.0 * cohort / seconds for many, seconds in others) + cohort + 2
-    held = Counter()
     for _ in range(int(most) + 1):
         for key, (many, seconds) in keys.items():
             while sum(each.key == key for each in line) < many:
                 ticket = waiting(number, key, seconds=seconds)
-                (move,) = assign([ticket], [queue(*line, held=held)])
+                (move,) = assign([ticket], [queue(*line)], None, given)
                 line = sorted([*line, replace(ticket, order=move.order)], key=lambda each: each.order)
                 number += 1
         if line[0].ticket == last:
             break
-        held = Counter([line.pop(0).key])
+        line.pop(0)
     else:
         pytest.fail(f"the last one of {cohort} waits after {most:.0f} others")
+
+
+@pytest.mark.parametrize("senders", [2, 5])
+def test_a_cohort_has_its_part_beside_keys_that_send_a_new_ticket_whenever_their_own_has_ended(senders):
+    """A ticket runs, the next one is claimed, and the key of the ended one sends another: so no sender ever waits."""
+    line = queued([waiting(number, "cohort") for number in range(100)])
+    run, given, running = Counter(), {}, None
+    for number in range(100, 160):
+        ended, running = running, line.pop(0).key
+        run[running] += 1
+        sending = [f"key-{place}" for place in range(senders)] if ended is None else [ended]
+        for place, key in enumerate(sending):
+            if key != "cohort":
+                ticket = waiting(10 * number + place, key)
+                (move,) = assign([ticket], [queue(*line)], None, given)
+                line = sorted([*line, replace(ticket, order=move.order)], key=lambda each: each.order)
+    assert max(run.values()) - min(run.values()) <= 2, run
+
+
+def test_two_single_tickets_of_two_keys_run_in_order_of_arrival():
+    line, given = [], {}
+    for number, key in enumerate(KEYS):
+        (move,) = assign([waiting(number, key)], [queue(*line)], None, given)
+        line = sorted([*line, waiting(number, key, order=move.order)], key=lambda each: each.order)
+    assert [each.key for each in line] == [*KEYS]
+
+
+def test_each_key_passes_the_last_ticket_of_a_cohort_once():
+    (*_, last), given, passed = queued([waiting(number, "anna") for number in range(3)]), {}, []
+    for number, key in enumerate(("ben", "carla") * 3, start=10):  # each ticket is claimed before the next one comes
+        (move,) = assign([waiting(number, key)], [queue(last)], None, given)
+        passed.append(move.order < last.order)
+    assert passed == [True, True, False, False, False, False]
+
+
+def test_turns_of_tickets_that_were_cancelled_do_not_count():
+    line, given = queued([waiting(number, "anna") for number in range(50)]), {}
+    assign([waiting(100 + number, "ben") for number in range(30)], [queue(*line)], None, given)
+    (again,) = assign([waiting(LATE, "ben")], [queue(*line)], None, given)
+    assert sum(each.order < again.order for each in line) == 2, "only the first one's turn has passed"
 
 
 def test_urgent_goes_first_and_night_last_whoever_sends_them():
     sent = [(1, NIGHT, "anna"), (2, NORMAL, "anna"), (3, NORMAL, "ben"), (4, URGENT, "anna"), (5, NIGHT, "ben")]
     line = queued([waiting(ticket, key, RANKS[priority]) for ticket, priority, key in sent])
-    assert [each.ticket for each in line] == [4, 3, 2, 5, 1]
+    assert [each.ticket for each in line] == [4, 2, 3, 1, 5]
     assert [rank_of(each.order) for each in line] == [1, 2, 2, 3, 3]
 
 
@@ -119,30 +158,18 @@ def test_a_key_that_used_less_lately_has_two_turns_for_one_until_it_has_used_as_
     shares = {"anna": Share(used_seconds={RANKS[NORMAL]: 100.0})}
     cohorts = [waiting(number, "anna" if number < 30 else "ben") for number in range(60)]
     line = "".join(each.key[0] for each in queued(cohorts, shares))
-    assert line.startswith("bababbabbabbabb"), "ten seconds each"
+    assert line.startswith("abbabbabbabb"), "ten seconds each"
     assert line[32:44] in {"ab" * 6, "ba" * 6}, "then they alternate"
     other = {"anna": Share(used_seconds={RANKS[NIGHT]: 100.0})}
-    assert "".join(each.key[0] for each in queued(cohorts, other)).startswith("baabab"), "each priority by itself"
-
-
-def test_a_key_that_has_more_lanes_than_one_that_waits_lets_that_one_go_first():
-    line = queued([waiting(number, "anna") for number in range(3)])
-    ticket = waiting(LATE, "ben")
-    (next_one,) = assign([ticket], [queue(*line, held={"anna": 1, "ben": 1})])
-    assert next_one.order < line[0].order
-    (after_one,) = assign([ticket], [queue(*line, held={"anna": 1, "ben": 2})])
-    assert line[0].order < after_one.order
-    weighed = {"ben": Share(weight=2.0)}
-    (next_one,) = assign([ticket], [queue(*line, held={"anna": 1, "ben": 2})], weighed)
-    assert next_one.order < line[0].order
+    assert "".join(each.key[0] for each in queued(cohorts, other)).startswith("ababab"), "each priority by itself"
 
 
 def test_what_came_back_goes_before_all_of_its_priority_and_what_an_operator_moved_before_all():
-    line = queued([waiting(number, "anna") for number in range(3)])
-    sent = [waiting(10, "anna", came_back=True), waiting(11, "anna", RANKS[NIGHT], order=-5)]
+    line = queued([waiting(number, "anna") for number in range(1, 4)])
+    sent = [waiting(0, "anna", came_back=True), waiting(11, "anna", RANKS[NIGHT], order=-5)]
     places = {move.ticket: move.order for move in assign(sent, [queue(*line)])}
     assert places[11] == -5
-    assert places[11] < places[10] < line[0].order
+    assert places[11] < places[0] < line[0].order
 
 
 def test_a_queue_of_which_only_parts_are_known_gives_the_same_turns():
@@ -154,7 +181,7 @@ def test_a_queue_of_which_only_parts_are_known_gives_the_same_turns():
     whole, known = queue(*line), replace(queue(), parts=parts, queued_seconds=200.0)
     for key in KEYS:
         ticket = waiting(LATE, key)
-        assert Turns(whole, {}).give(ticket, 10.0) == Turns(known, {}).give(ticket, 10.0)
+        assert Turns(whole, {}, {}).give(ticket, 10.0) == Turns(known, {}, {}).give(ticket, 10.0)
 
 
 def test_the_shortest_queue_is_the_one_with_fewest_tickets_before_the_new_one():

@@ -43,6 +43,16 @@ def test_what_is_not_allowed_is_refused_and_told_and_leaves_nothing(web):
     assert not list(web.storage.tickets.iterdir())
 
 
+@pytest.mark.parametrize(
+    "unreadable", [part("payload", b"no archive", filename="p.tar.gz"), part("none", b"1")], ids=["payload", "field"]
+)
+def test_a_priority_that_stands_before_the_inputs_is_refused_before_they_are_received(web, unreadable):
+    for priority, status in ((b"urgent", 403), (b"soon", 422)):
+        refused = send(web, ADD[0], part("priority", priority), unreadable)
+        assert (refused.status_code, "may ask for normal, night" in refused.get_json()["detail"]) == (status, True)
+    assert send(web, ADD[0], unreadable).status_code not in {403, 202}
+
+
 def test_a_key_asks_for_what_it_may(web):
     key = {"X-API-Key": web.keys.make("ward", priorities=(URGENT, NIGHT))}
     assert priority_of(web, send(web, *ADD, part("priority", b"urgent"), headers=key)) == URGENT

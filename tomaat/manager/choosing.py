@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from tomaat.manager.turns import Turns
+from tomaat.manager.turns import LastTurns, Turns
 from tomaat.tickets.priorities import LAST_RANK, rank_of
 from tomaat.tickets.queue import Placement, Queue, Share, Waiting
 
@@ -81,10 +81,10 @@ def _means(known: Iterable[tuple[str, float]]) -> dict[str, float]:
 class Prospect:
     """A queue as it grows while tickets are given to it."""
 
-    def __init__(self, queue: Queue, expectations: Expectations, shares: Mapping[str, Share]) -> None:
+    def __init__(self, queue: Queue, expectations: Expectations, shares: Mapping[str, Share], given: LastTurns) -> None:
         self.queue = queue
         self.expectations = expectations
-        self.turns = Turns(queue, shares)
+        self.turns = Turns(queue, shares, given)
         #: The seconds until each lane is free: of what is performed; of all before a rank, and of its own as well.
         before, *own = expectations.free_by_rank(queue)
         self.free = [queue.free, before]
@@ -134,16 +134,20 @@ class Prospect:
 
 
 def assign(
-    submitted: Sequence[Waiting], queues: Sequence[Queue], shares: Mapping[str, Share] | None = None
+    submitted: Sequence[Waiting],
+    queues: Sequence[Queue],
+    shares: Mapping[str, Share] | None = None,
+    given: dict[str, LastTurns] | None = None,
 ) -> list[Placement]:
     """Give each submitted ticket, in order, to the queue that can run it and where it begins first.
 
     That is the shortest queue in expected seconds, with the loading of the ticket's network. Of equal queues the one
-    with the first name is taken. There it gets its turn, by what the keys' ``shares`` are. A ticket that no queue can
-    run stays where it is.
+    with the first name is taken. There it gets its turn, by what the keys' ``shares`` are, and by the last turns that
+    were ``given`` in each queue, which are noted there. A ticket that no queue can run stays where it is.
     """
     expectations = Expectations(queues)
-    prospects = [Prospect(queue, expectations, shares or {}) for queue in queues]
+    given = {} if given is None else given
+    prospects = [Prospect(queue, expectations, shares or {}, given.setdefault(queue.source, {})) for queue in queues]
     able: dict[tuple[object, ...], list[tuple[float, str, Prospect]]] = {}
     known = {key for prospect in prospects for key in prospect.turns.keys}
     moves = []
@@ -178,13 +182,13 @@ def _first(heap: list[tuple[float, str, Prospect]], waiting: Waiting) -> Prospec
 
 
 def rebalance(queues: Sequence[Queue], *, begins_now: Collection[int] = ()) -> list[Placement]:
-    """Let each idle compute source take waiting tickets from longer queues, oldest first.
+    """Let each idle compute source take waiting tickets from longer queues.
 
     It leaves those that begin now, which their own source is about to start.
 
-    It first takes the oldest waiting ticket that it can run, as in list scheduling. It leaves a ticket alone if loading
-    its network here takes as long as the ticket would wait there, or longer. So no source is idle while it gains
-    anything.
+    It first takes the one that it can run of each queue's first tickets: of the highest priority, and of these the
+    oldest, since turns of two queues do not compare. It leaves a ticket alone if loading its network here takes as long
+    as the ticket would wait there, or longer. So no source is idle while it gains anything.
 
     It also takes every other later ticket of that queue, of those whose network is loaded by then. It stops at half of
     the queue's seconds, or at ``MOST_TAKEN`` tickets, so that it need not ask for each ticket of a long backlog.
@@ -200,13 +204,13 @@ def rebalance(queues: Sequence[Queue], *, begins_now: Collection[int] = ()) -> l
     for idle in sorted((queue for queue in queues if queue.idle), key=lambda queue: queue.source):
         warm = idle.warm(idle.recent)
         fronts = [
-            (first.order, source, place)
+            (rank_of(first.order), first.ticket, source, place)
             for source, line in busy.items()
             for place, first in _gaining(line, by_name[source], idle, warm, expectations)
         ]
         if not fronts:
             continue
-        _, source, place = min(fronts)
+        *_, source, place = min(fronts)
         line = busy[source]
         loading = expectations.loading(line[place].service, idle, warm)
         taken = _share(line, place, by_name[source], idle, expectations)
@@ -227,7 +231,7 @@ def rebalance(queues: Sequence[Queue], *, begins_now: Collection[int] = ()) -> l
 def _gaining(
     line: Sequence[Waiting], queue: Queue, idle: Queue, warm: Collection[str], expectations: Expectations
 ) -> Iterator[tuple[int, Waiting]]:
-    """Find the oldest ticket of a line, if any, that ``idle`` can run at once, or sooner than ``queue``."""
+    """Find the first ticket of a line, if any, that ``idle`` can run at once, or sooner than ``queue``."""
     free = queue.free
     for place, waiting in enumerate(line):
         begins = free[0] + waiting.loading_seconds

@@ -18,6 +18,7 @@ from tomaat.manager.duties import Duties
 from tomaat.manager.fitting import fitting, misfits, unfit
 from tomaat.manager.steady_clock import SteadyClock
 from tomaat.manager.sweep import Permit, Sweep
+from tomaat.manager.turns import LastTurns
 from tomaat.manager.withdrawals import Withdrawals
 from tomaat.processes.stop import Stop
 from tomaat.tickets.manager_store import MOST_AT_ONCE, ManagerStore, Within
@@ -51,8 +52,8 @@ class Rules:
 class Manager:
     """Holds the manager's lease and does one round at a time.
 
-    Between two rounds it remembers only what spares a look: which sources have tickets that wait there, and which
-    tickets they are about to claim.
+    Between two rounds it remembers only what spares a look, and the last turns that it gave. A look is spared by which
+    sources have tickets that wait there, and which tickets they are about to claim.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Manager:
         self.waits = True  #: some ticket, by this round's look
         self.all_busy = False  #: as far as is known, no source is idle
         self.shares: dict[str, Share] = {}  #: of the keys, as they were counted last
+        self.turns: dict[str, LastTurns] = {}  #: of the keys in each queue where any ticket waits
         self.counted_at = -math.inf
         self.said_held = False
         self.clock = SteadyClock(store.now, tolerance_seconds=rules.lease_seconds)
@@ -255,8 +257,8 @@ class Manager:
     def _unqueue_raised(self, most: int) -> bool:
         raised = self.store.unqueue_raised(within=self._for_ages, most=most) if self.waits else []
         for ticket in raised:
-            log.info("ticket.raised", ticket=ticket, reason="it has waited for long")
-        return len(raised) >= most
+            log.info("ticket.raised", ticket=ticket, reason="it has waited for long, and gets its turn anew")
+        return bool(raised)  # until the next round they are in no queue
 
     def _fail_unfit(self, most: int) -> bool:
         failed = 0
@@ -313,13 +315,14 @@ class Manager:
 
     def _place(self) -> None:
         """Give submitted tickets to queues, and let idle sources take tickets from others' queues."""
-        reading = self.store.read()
+        reading = self.store.read(within=self._for_ages)
         queues = [queue for queue in fitting(reading.queues) if queue.live]
         runnable = {service for queue in queues for service in queue.offers}
         submitted = [each for each in reading.submitted if (each.service, each.interface_hash) in runnable]
         if submitted:
             self._count_shares()
-        assigned = self.store.assign(assign(submitted[:MOST_AT_ONCE], queues, self.shares))
+        self.turns = {queue.source: self.turns.get(queue.source, {}) for queue in queues}
+        assigned = self.store.assign(assign(submitted[:MOST_AT_ONCE], queues, self.shares, self.turns))
         got = Counter(assigned.values())
         free = {queue.source: queue.lanes - len(queue.performed) for queue in queues if queue.idle}
         now = time.monotonic()

@@ -1,29 +1,45 @@
 """Give tickets their turns in a queue, so that keys take turns however many tickets each of them sends.
 
 Pure code: no SQL, no clock. A turn is a number of milliseconds that has a meaning only beside others of its queue. Each
-further ticket of a key has its turn later than the one before by its own expected time, divided by the key's weight. A
-key without a ticket in the queue begins where the queue stands. So tickets of two keys alternate, as in fair queueing
-of packets (Goyal, Vin and Cheng, 1996).
+ticket of a key has its turn where the one before it ends: later by that one's expected time, divided by the key's
+weight. A key whose last one ended before begins where the queue stands. So tickets of two keys alternate, as in fair
+queueing of packets (Goyal, Vin and Cheng, 1996).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from typing import NamedTuple, TypeAlias
 
 from tomaat.tickets.priorities import order_of, rank_of, turn_of
 from tomaat.tickets.queue import Queue, Share, Waiting
 
-SHORTEST_STEP = 2  #: milliseconds; turns of those who wait longer are even
+FIRST = -1  #: where nothing waits; turns of those that are next are odd, all others even
+SHORTEST_STEP = 2  #: milliseconds
 CATCHING_UP = 2  #: times as many turns has a key, as long as it used less lately than the others that wait
 NO_SHARE = Share()
 
 
-class Turns:
-    """The turns in one queue as it grows."""
+class LastTurn(NamedTuple):
+    """The turn that a key's last ticket got, and the one where it ends."""
 
-    def __init__(self, queue: Queue, shares: Mapping[str, Share]) -> None:
+    turn: int
+    end: int
+
+
+LastTurns: TypeAlias = dict[tuple[int, str], LastTurn]  #: in one queue, by rank and key
+
+
+class Turns:
+    """The turns in one queue as it grows.
+
+    It notes in ``given`` each key's last turn, and forgets there what no longer matters. Kept until the queue is read
+    again, that holds a key to its turns whose ticket is claimed before it sends the next one.
+    """
+
+    def __init__(self, queue: Queue, shares: Mapping[str, Share], given: LastTurns) -> None:
         self.shares = shares
-        self.held = queue.held
+        self.given = given
         self.lowest: dict[int, int] = {}  #: turn, by rank
         self.last: dict[int, dict[str, int]] = {}  #: turn of each key's last ticket, by rank
         first = {rank_of(each.order): each.order for each in reversed(queue.waiting)}
@@ -32,18 +48,23 @@ class Turns:
         for key, lowest, highest in (*spans, *((part.key, part.first, part.last) for part in queue.parts)):
             if rank_of(lowest) > 0:
                 self._note(rank_of(lowest), key, turn_of(lowest), turn_of(highest))
+        for (rank, key), (_, end) in list(given.items()):
+            if key not in self.last.get(rank, {}) and end <= self.lowest.get(rank, end):
+                del given[rank, key]
 
     @property
     def keys(self) -> set[str]:
-        """The keys that have tickets here."""
-        return {*self.held, *(key for of_rank in self.last.values() for key in of_rank)}
+        """The keys that are not simply next here: they have tickets that wait, or had one just now."""
+        return {key for _, key in self.given} | {key for of_rank in self.last.values() for key in of_rank}
 
     def is_next(self, waiting: Waiting) -> bool:
         """Tell whether a ticket would go before all that wait in its rank, or take turns with those in front."""
         if waiting.came_back:
             return True
-        waits = self.last.get(waiting.rank, {})
-        return waiting.key not in waits and not self._holds_more(waiting.key, waits)
+        if waiting.key in self.last.get(waiting.rank, {}):
+            return False
+        former = self.given.get((waiting.rank, waiting.key))
+        return former is None or former.end <= self.lowest[waiting.rank]
 
     def give(self, waiting: Waiting, seconds: float) -> int:
         """Give a ticket its turn; return its place among those that wait. ``seconds`` are those that it will take."""
@@ -52,14 +73,26 @@ class Turns:
         rank, key = waiting.rank, waiting.key
         lowest = self.lowest.get(rank)
         if lowest is None:
-            turn = 0
+            turn = FIRST
         elif self.is_next(waiting):
             turn = lowest if lowest % 2 else lowest - 1  # one behind the other, before the next even one
         else:
-            turn = self.last[rank].get(key, lowest) + self._step(rank, key, seconds)
+            turn = self._end(rank, key, lowest, seconds)
             turn += turn % 2
         self._note(rank, key, turn, turn)
+        if not waiting.came_back:
+            self.given[rank, key] = LastTurn(turn, turn + self._step(rank, key, seconds))
         return order_of(rank, turn, waiting.ticket)
+
+    def _end(self, rank: int, key: str, lowest: int, seconds: float) -> int:
+        """Tell where a key's last ticket ends; one that waits and was not noted counts as long as the new one.
+
+        Of a key whose later tickets went elsewhere or were cancelled, only the last one's length counts.
+        """
+        last, former = self.last[rank].get(key, lowest), self.given.get((rank, key))
+        if former is None or (key in self.last[rank] and former.turn < last):
+            return last + self._step(rank, key, seconds)
+        return former.end - max(0, former.turn - last)
 
     def _note(self, rank: int, key: str, first: int, last: int) -> None:
         self.lowest[rank] = min(first, self.lowest.get(rank, first))
@@ -69,13 +102,8 @@ class Turns:
     def _share(self, key: str) -> Share:
         return self.shares.get(key, NO_SHARE)
 
-    def _holds_more(self, key: str, others: Iterable[str]) -> bool:
-        """Tell whether a key has more lanes for its weight than one of the others that wait."""
-        held = self.held.get(key, 0) / self._share(key).weight
-        return any(self.held.get(other, 0) / self._share(other).weight < held for other in others)
-
     def _step(self, rank: int, key: str, seconds: float) -> int:
-        """Tell how much later than the key's last turn the next one is."""
+        """Tell how much later than a ticket of so many ``seconds`` the key's next one is."""
         step = 1000 * seconds / self._share(key).weight
         if self._lags(rank, key):
             step /= CATCHING_UP

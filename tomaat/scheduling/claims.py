@@ -54,7 +54,7 @@ class Claims:
         self.abandoned: list[int] = []  #: tickets that run by their rows, whose end cannot be written
 
     def claim(self) -> list[RunningTicket]:
-        """Claim the oldest ticket that the worker can run, if one may wait.
+        """Claim the first ticket that the worker can run, if one may wait.
 
         There are several only where a claim of unknown outcome took them.
         """
@@ -136,9 +136,9 @@ class Claims:
         return [] if ticket is None else [ticket]
 
     def _claim_next(self, **guards: Any) -> Ticket | None:
-        """Claim the ticket that the worker has read, though others read older ones: these wait for one at most.
+        """Claim the ticket that the worker has read, though others read earlier ones: these wait for one at most.
 
-        Else it is the oldest, always so with ``guards``: that may be waiting for memory.
+        Else it is the first one, always so with ``guards``: that may be waiting for memory.
         """
         reserved = {} if guards else self._reserved()
         ticket = self._claim_oldest([*self.running.ids, *reserved], **guards)
@@ -148,7 +148,7 @@ class Claims:
         return ticket
 
     def _reserved(self) -> dict[int, int]:
-        """Tell which older tickets may be left to the lanes whose workers read them, and their places in the order."""
+        """Tell which earlier tickets may be left to the lanes whose workers read them, and their places in order."""
         return {} if self.keeper.ahead is None or self.overtook else self.beside.reserved
 
     def _note_claimed(self, ticket: Ticket | None, reserved: Mapping[int, int]) -> None:
@@ -158,7 +158,7 @@ class Claims:
     def _claim_oldest(
         self, left_alone: Collection[int], *, behind: Collection[str] = (), **guards: Any
     ) -> Ticket | None:
-        """Claim the oldest ticket, none that waits behind an older one of the interfaces in ``behind``."""
+        """Claim the first ticket, none that waits behind an earlier one of the interfaces in ``behind``."""
         wish = self._wish(left_alone)
         if behind:
             wish["interface_hashes"] = list({*wish["interface_hashes"], *behind})
@@ -226,7 +226,7 @@ class Claims:
     def note_news(self, *, forget: bool = False) -> None:
         """Note that a ticket may wait here by now; ``forget`` the one that waited next, which may be gone.
 
-        Else that one still waits next, and nobody need look.
+        Else that one still waits, and nobody need look: one that came before it is claimed first all the same.
         """
         self.looked &= self.store.next is not None and not forget
         self.may_wait = True

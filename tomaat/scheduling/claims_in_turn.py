@@ -19,7 +19,7 @@ ROOM_SECONDS = 5.0  #: in which lanes that perform nothing let their networks go
 class ClaimsInTurn:
     """Used by the lane's thread. Where memory is ample it does nothing; else the lanes of a source claim in turn.
 
-    Then the oldest ticket is not overtaken, be it one that only an idle lane of another environment can run.
+    Then the first ticket is not overtaken, be it one that only an idle lane of another environment can run.
     """
 
     def __init__(self, store: LaneStore, keeper: WorkerKeeper, running: RunningTickets, beside: Beside) -> None:

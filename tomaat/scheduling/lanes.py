@@ -1,4 +1,4 @@
-"""A lane's way of tickets: claim the oldest of its source, hand it to the worker, record progress and the end."""
+"""A lane's way of tickets: claim the first of its source, hand it to the worker, record progress and the end."""
 
 from __future__ import annotations
 

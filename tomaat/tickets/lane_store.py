@@ -108,7 +108,7 @@ class LaneStore:
         not_now: Collection[int] = (),
         brief: Collection[str] = (),
     ) -> Ticket | None:
-        """Take the oldest ticket of this source's queue that its worker can run.
+        """Take the first ticket of this source's queue that its worker can run.
 
         The claim demands the own epoch, a lease that has not run out, and a source that is not drained. With
         ``beside_another`` the worker still has another ticket: then a ticket that was claimed before is left, since it
@@ -117,7 +117,7 @@ class LaneStore:
 
         Nobody is told of a ticket of a ``brief`` interface that it begins: in a moment it ends.
 
-        If the oldest is none ``only_of`` some interfaces, or is one of ``not_now``, nothing is claimed: it has to wait,
+        If the first is none ``only_of`` some interfaces, or is one of ``not_now``, nothing is claimed: it has to wait,
         and nobody overtakes it.
         """
         guards = {"beside_another": beside_another, "only_of": only_of, "not_now": not_now}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
@@ -15,7 +14,7 @@ from tomaat.database import Hint, Row, RowRefused, Rows, run, run_prepared
 from tomaat.devices.need import Need
 from tomaat.tickets.hints import HINTS_OF_QUEUED, hints_of
 from tomaat.tickets.long_queues import LongQueues
-from tomaat.tickets.priorities import PRIORITIES, RANK_BITS
+from tomaat.tickets.priorities import NIGHT, NORMAL, PRIORITIES, RANK_BITS, RANKS
 from tomaat.tickets.problems import fits_nowhere, waited_too_long, worker_lost
 from tomaat.tickets.queue import NOBODY, Misfit, Part, Placement, Queue, Waiting
 from tomaat.tickets.row_by_row import ONE_BY_ONE, RowByRow
@@ -55,13 +54,17 @@ STRANDED = f"""(NOT EXISTS (
        AND (t.outgrown_bytes IS NULL OR s.memory_bytes > t.outgrown_bytes)))"""
 MOST_AT_ONCE = 1000  #: tickets changed in one statement
 FRONT = 200  #: tickets read of each queue's front
+SOON_SECONDS = 10.0  #: in which a ticket that found a source idle is claimed, or gets a turn
 MOVED = "t.id, t.state, t.source"  #: what hints tell of a ticket
 WAITING_COLUMNS = """id AS ticket, queue_order AS "order", service, interface_hash, expected_seconds, source,
     coalesce(loading_seconds, 0) AS loading_seconds, coalesce(outgrown_bytes, 0) AS outgrown_bytes"""
-#: The rank of a ticket ``t``: of its priority, and a higher one for each ``:night`` that it has waited.
-RANK = f"""(SELECT CAST(greatest(least(own, own - floor(extract(epoch FROM clock_timestamp()
-       - coalesce(t.waiting_since, t.created)) / CAST(:night AS double precision))), 1) AS integer)
-     FROM (SELECT array_position(ARRAY{list(PRIORITIES)}, t.priority) AS own) r)"""
+#: A ticket ``t`` of the night counts as normal by now: it has waited for ``:night`` seconds, by a trusted clock.
+RAISED = f"""(t.priority = '{NIGHT}' AND coalesce(t.waiting_since, t.created) < {ago("night")})"""
+#: The rank of a ticket ``t``: of its priority, unless it was raised.
+RANK = f"""CASE WHEN {RAISED} THEN {RANKS[NORMAL]} ELSE array_position(ARRAY{list(PRIORITIES)}, t.priority) END"""
+#: A ticket ``t`` has no turn though it waits in a queue: it found a source idle, or an older version queued it.
+WITHOUT_TURN = f"""(t.queue_order BETWEEN 0 AND {(1 << RANK_BITS) - 1}
+    AND coalesce(t.waiting_since, t.created) < clock_timestamp() - make_interval(secs => :soon))"""
 #: Each compute source with its queue, of which at most ``FRONT`` tickets are counted.
 QUEUES = f"""SELECT l.name, {TAKES_TICKETS} AS live, l.name ~ '/cpu-[0-9]+$' AS on_cpu, s.memory_bytes, s.lanes,
       (SELECT json_agg(o ORDER BY o.warm) FROM (SELECT service, interface_hash, warm, network_bytes,
@@ -122,7 +125,7 @@ class ManagerStore:
         self.database = database
         self.hint = hint
         self.lease_seconds = lease_seconds
-        self.night_seconds = night_hours * 3600  #: after which a waiting ticket counts as of the next priority
+        self.night_seconds = night_hours * 3600  #: after which a ticket of the night counts as a normal one
         self.shares = ShareStore(database)
         self.long_queues = LongQueues(database)
         self.tickets = RowByRow(database, "tickets", word="ticket")
@@ -142,12 +145,12 @@ class ManagerStore:
         )
         return bool(rows[0].waits)
 
-    def read(self) -> QueuesNow:
+    def read(self, *, within: Within = ANY_TIME) -> QueuesNow:
         """Read each compute source's queue, and the oldest submitted tickets of each interface, in one statement.
 
         A queue tells its length, the services that ran and wait, and the measurements, but none of its tickets; those
         of sources that are away are there, too. A submitted ticket is one that some source takes, and that did not
-        outgrow the largest of them.
+        outgrow the largest of them. It has waited for long only ``within`` the expected time.
         """
         rows = run_prepared(
             self.database,
@@ -167,6 +170,7 @@ class ManagerStore:
                        ORDER BY queue_order LIMIT {MOST_AT_ONCE}) waiting) w) AS submitted""",
             refused=self.tickets.refused,
             night=self.night_seconds,
+            **asdict(within),
         )
         return QueuesNow(
             queues=self._queues_of(rows[0].queues or []),
@@ -222,12 +226,16 @@ class ManagerStore:
         return {row.id: row.source for row in rows}
 
     def _place(self, before: str, guard: str, moves: Sequence[Placement]) -> Rows:
-        """Put tickets into queues and say so: a commit that nobody waits for can carry its hints."""
+        """Put tickets into queues and say so: a commit that nobody waits for can carry its hints.
+
+        One that an operator moved to the front meanwhile stays there.
+        """
         return run_prepared(
             self.database,
             f"""WITH placed AS (
                   UPDATE tickets t SET state = '{QUEUED}', source = m.to_source, loading_seconds = m.loading_seconds,
-                    queue_order = coalesce(m."order", t.queue_order)
+                    queue_order = CASE WHEN t.queue_order < 0 THEN t.queue_order
+                      ELSE coalesce(m."order", t.queue_order) END
                   FROM jsonb_to_recordset(CAST(:moves AS jsonb)) AS m(ticket bigint, from_source text, to_source text,
                     loading_seconds double precision, "order" bigint)
                   WHERE t.id = m.ticket AND t.state = '{before}' AND {guard} AND {NOT_AWAITED}
@@ -276,13 +284,20 @@ class ManagerStore:
         return [row.id for row in rows]
 
     def unqueue_raised(self, *, within: Within = ANY_TIME, most: int = MOST_AT_ONCE) -> list[int]:
-        """Take tickets out of their queues that count as of a higher priority by now, ``within`` the expected time."""
-        due = f"t.state = '{QUEUED}' AND t.queue_order >> {RANK_BITS} > {RANK} AND coalesce({TRUSTED}, false)"
+        """Take tickets out of their queues to queue them anew, those first that would be claimed first.
+
+        They are night's that count as normal by now, ``within`` the expected time, and those that wait there without a
+        turn.
+        """
+        in_turn_of_night = f"t.queue_order >= {RANKS[NIGHT] << RANK_BITS}"
+        due = f"t.state = '{QUEUED}' AND ({in_turn_of_night} AND {RAISED} OR {WITHOUT_TURN})"
         rows = self.tickets.change(
             f"UPDATE tickets t SET state = '{SUBMITTED}', source = NULL",
             due,
+            picked=f"SELECT t.id FROM tickets t WHERE {due} ORDER BY t.queue_order",
             most=most,
             night=self.night_seconds,
+            soon=SOON_SECONDS,
             **asdict(within),
         )
         return [row.id for row in rows]
@@ -512,7 +527,6 @@ def queue_of(facts: Mapping[str, Any]) -> Queue:
     seconds = {state: [part["seconds"] for part in line if part["state"] == state] for state in (RUNNING, QUEUED)}
     warm = [offer["service"] for offer in offers if offer["warm"] is not None]
     used = [part["service"] for state in seconds for part in line if part["state"] == state]
-    held = Counter(part["key"] for part in line if part["state"] == RUNNING)
     return Queue(
         source=facts["name"],
         offers=frozenset((offer["service"], offer["interface_hash"]) for offer in offers),
@@ -522,7 +536,6 @@ def queue_of(facts: Mapping[str, Any]) -> Queue:
         durations=facts["durations"] or {},
         queued_seconds=sum(seconds[QUEUED]) if seconds[QUEUED] else None,
         parts=tuple(Part(**{name: part[name] for name in PART_FIELDS}) for part in line if part["state"] == QUEUED),
-        held=held,
         recent=tuple(dict.fromkeys(reversed([*warm, *used])))[::-1],
         needs={
             offer["service"]: Need(

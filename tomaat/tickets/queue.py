@@ -24,7 +24,7 @@ class Waiting:
     loading_seconds: float = 0.0  #: expected before it, for its network, in the queue that it is in
     outgrown_bytes: int = 0  #: memory that it did not fit into
     key: str = NOBODY  #: the name of the API key that submitted it
-    rank: int = RANKS[NORMAL]  #: of its priority, or of a higher one once it has waited for long
+    rank: int = RANKS[NORMAL]  #: of its priority; night's counts as normal once it has waited for long
     came_back: bool = False  #: a source had it already
 
 
@@ -59,7 +59,6 @@ class Queue:
     lanes: int = 1
     queued_seconds: float | None = None  #: expected, of the whole queue, where ``waiting`` does not hold all of it
     parts: tuple[Part, ...] = ()  #: of which those ``queued_seconds`` are, as far as that is known
-    held: Mapping[str, int] = field(default_factory=dict)  #: lanes on which tickets of each key are performed
     recent: tuple[str, ...] = ()  #: the warm services, then those that run and wait, each where it is used last
     needs: Mapping[str, Need] = field(default_factory=dict)  #: measured needs of each service here
     memory_bytes: int | None = None  #: ``None``: shared with other programs

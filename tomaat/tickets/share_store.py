@@ -13,8 +13,9 @@ SETTLED_SECONDS = 2.0  #: after a ticket's end it is counted: then its commit is
 LATEST_SECONDS = 600.0  #: what ended before is not counted any more
 FORGOTTEN_SECONDS = 0.001  #: a key that used less is as good as new
 
-#: The moments after which and until which tickets ended that are counted now.
-SPAN = f"""SELECT greatest(now - make_interval(secs => {LATEST_SECONDS}), (SELECT max(counted) FROM shares)) AS since,
+#: The moments after which and until which tickets ended that are counted now; none of a clock that was set back since.
+SPAN = f"""SELECT greatest(now - make_interval(secs => {LATEST_SECONDS}),
+        (SELECT max(counted) FROM shares WHERE counted <= now)) AS since,
       now - make_interval(secs => {SETTLED_SECONDS}) AS until
     FROM (SELECT clock_timestamp() AS now) n"""
 #: What is left of one second that was counted; PostgreSQL refuses numbers that are too small.

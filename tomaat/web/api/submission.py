@@ -82,8 +82,9 @@ class Submission:
             most_parts=self.limits.most_members + MOST_VALUES,
         )
         with refused_where_disk_is_full(), self.storage.receiving() as folder:
-            received = self._receive(form, folder, partial(self._service, key))
-            priority = read_priority(received.priority, key, priorities)
+            asked = partial(read_priority, key=key, allowed=priorities)
+            received = self._receive(form, folder, partial(self._service, key), asked)
+            priority = asked(received.priority)
             self._check(folder, received)
         token, token_hash = new_token()
         submission = NewTicket(
@@ -116,14 +117,23 @@ class Submission:
             raise retry_later(503, "not-offered-yet", "Not offered yet", detail, RETRY_SECONDS)
         raise Problem(404, "unknown-service", "Unknown service", f"service: {shown(name)} is not offered here{names}")
 
-    def _receive(self, form: Form, folder: TicketFolder, permitted: Callable[[str], OfferedService]) -> Received:
+    def _receive(
+        self,
+        form: Form,
+        folder: TicketFolder,
+        permitted: Callable[[str], OfferedService],
+        asked: Callable[[bytes | None], str],
+    ) -> Received:
         """Receive the inputs.
 
-        ``permitted`` is asked once: before anything is written, if the service is named before the inputs. The field
-        ``label``, or ``priority``, is an input's where the service has one of that id, and the inputs come as fields.
+        ``permitted`` is asked once: before anything is written, if the service is named before the inputs. So is the
+        priority ``asked`` for. The field ``label``, or ``priority``, is an input's where the service has one of that
+        id, and the inputs come as fields.
         """
         named = form.begin()
         service = None if named is None else permitted(named)
+        if form.has_payload or (service is not None and PRIORITY not in service.interface):
+            asked(form.own_text(PRIORITY))  # refused before anything is received, where it came by now
         if form.has_payload:
             return self._unpack(form, folder, service, permitted)
         fields = Fields(folder.inputs, self.limits)

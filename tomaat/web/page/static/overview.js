@@ -74,7 +74,7 @@ export function serviceText({ available, why_unavailable: why, waiting, wait_sec
   if (waiting === null || seconds === null) return "Live";
   const expected = seconds >= 1 ? `, about ${inTime(seconds)}` : "";
   if (waiting === 0) return seconds >= 1 ? `Live, next in line${expected}` : "Live, nobody waits";
-  return `Live, ${counted(waiting, "ticket")} before yours${expected}`;
+  return `Live, ${counted(waiting, "ticket")} ${waiting === 1 ? "waits" : "wait"}${expected}; yours takes its turn`;
 }
 
 /** @param {Service} service */
