@@ -232,7 +232,7 @@ def test_a_folder_that_changes_while_tickets_run_is_neither_loaded_unasked_nor_u
 
     def running():
         ticket = ask(instance, "Changing", scans)
-        instance.until(lambda: instance.status(ticket)["progress"] > 0.05)
+        instance.until(lambda: (instance.status(ticket)["progress"] or 0.0) > 0.05)
         return ticket
 
     def end(ticket):
